@@ -1,0 +1,67 @@
+"""What was measured: the spots of one diffraction pattern."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.errors import NoSpotsError, OptionError
+
+FloatArray = NDArray[np.float64]
+Calibration = Literal["request", "file", "unknown"]
+
+MINIMUM_SPOTS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Spots:
+    """Diffraction spots relative to the direct beam, which is not among them.
+
+    Attributes:
+        q_inv_angstrom: (N, 2) in-plane scattering vectors, 1/angstrom (|q| = 1/d).
+        intensity: (N,) integrated intensities, any scale, positive; None when only the geometry is known.
+        pixels: (N, 2) x, y positions on the camera, or None for a pattern without one.
+        center_px: x, y of the direct beam on the camera, or None.
+        pixel_size_inv_angstrom: size of a pixel, or None for a pattern without a camera.
+        calibration: where the scale came from.
+        voltage_kv: accelerating voltage stated by the file, or None.
+        warnings: sentences for the user, each saying what was assumed and what to do about it.
+
+    Raises:
+        NoSpotsError: fewer than three spots.
+        OptionError: arrays that disagree, or values that are not finite.
+    """
+
+    q_inv_angstrom: FloatArray
+    intensity: FloatArray | None = None
+    pixels: FloatArray | None = None
+    center_px: tuple[float, float] | None = None
+    pixel_size_inv_angstrom: float | None = None
+    calibration: Calibration = "request"
+    voltage_kv: float | None = None
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        q = np.array(self.q_inv_angstrom, dtype=np.float64)
+        if q.ndim != 2 or q.shape[1] != 2:
+            raise OptionError(f"spots need positions of shape (N, 2), not {q.shape}")
+        if len(q) < MINIMUM_SPOTS:
+            raise NoSpotsError(f"{len(q)} spots besides the direct beam; at least {MINIMUM_SPOTS} are needed")
+        arrays = {"q_inv_angstrom": q}
+        if self.intensity is not None:
+            arrays["intensity"] = np.array(self.intensity, dtype=np.float64)
+        if self.pixels is not None:
+            arrays["pixels"] = np.array(self.pixels, dtype=np.float64)
+        for name, array in arrays.items():
+            if len(array) != len(q):
+                raise OptionError(f"{name} has {len(array)} rows for {len(q)} spots")
+            if not np.isfinite(array).all():
+                raise OptionError(f"{name} holds a value that is not finite")
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+        if self.intensity is not None and (self.intensity <= 0).any():
+            raise OptionError("intensities must be positive; leave the intensity out where it is not known")
+
+    def __len__(self) -> int:
+        return len(self.q_inv_angstrom)
