@@ -1,0 +1,236 @@
+"""Kinematic diffraction of a layer: one scattering event, exact geometry of the tilted Ewald sphere."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from math import cos, radians, sin
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.crystal.crystal import Crystal
+from model.errors import OptionError
+from model.pattern.spots import Spots
+from model.physics.reciprocal import reciprocal_lattice, reflections
+from model.physics.scattering import (
+    electron_form_factor,
+    electron_wavelength_angstrom,
+    polarisation_factor,
+    xray_form_factor,
+)
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+Radiation = Literal["electron", "xray"]
+
+COPPER_K_ALPHA_ANGSTROM = 1.5406
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How the beam meets the flake, and how the camera sees it.
+
+    Attributes:
+        radiation: electrons or X-rays.
+        voltage_kv: accelerating voltage of the electrons.
+        wavelength_angstrom: of the X-rays; electrons take theirs from the voltage.
+        q_max_inv_angstrom: largest |q| that is computed.
+        tilt_deg: angle between the beam and the layer's normal.
+        tilt_azimuth_deg: direction of the tilt in the crystal's frame, from a towards b.
+        rotation_deg: rotation of the pattern on the camera.
+        mirrored: the flake lies face down, which mirrors the pattern.
+        strain: (2, 2) symmetric in-plane strain of the crystal, or None.
+    """
+
+    radiation: Radiation = "electron"
+    voltage_kv: float = 80.0
+    wavelength_angstrom: float = COPPER_K_ALPHA_ANGSTROM
+    q_max_inv_angstrom: float = 1.6
+    tilt_deg: float = 0.0
+    tilt_azimuth_deg: float = 0.0
+    rotation_deg: float = 0.0
+    mirrored: bool = False
+    strain: tuple[tuple[float, float], tuple[float, float]] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.q_max_inv_angstrom <= 5:
+            raise OptionError(f"q_max is {self.q_max_inv_angstrom}; it has to lie between 0 and 5 1/angstrom")
+        if not 0 <= self.tilt_deg < 60:
+            raise OptionError(f"tilt_deg is {self.tilt_deg}; a layer can be tilted by 0 to 60 degrees")
+
+    @property
+    def wavelength(self) -> float:
+        """Wavelength of the radiation, angstrom."""
+        if self.radiation == "electron":
+            return electron_wavelength_angstrom(self.voltage_kv)
+        return self.wavelength_angstrom
+
+    @property
+    def tilt_vector(self) -> FloatArray:
+        """(2,) tangent of the tilt along its azimuth."""
+        azimuth = radians(self.tilt_azimuth_deg)
+        return np.tan(radians(self.tilt_deg)) * np.array([cos(azimuth), sin(azimuth)])
+
+
+@dataclass(frozen=True)
+class ThermalMotion:
+    """Thermal smearing by Debye-Waller factors, angstrom^2 (B = 8 pi^2 <u^2>).
+
+    Attributes:
+        b_in_plane: B of the motion in the plane.
+        b_out_of_plane: B of the motion along the normal; acts through q_z only.
+    """
+
+    b_in_plane: float = 0.0
+    b_out_of_plane: float = 0.0
+
+    def amplitude(self, q2: FloatArray, qz: FloatArray) -> FloatArray:
+        """exp(-(B q^2 + B_z q_z^2) / 4) for squared in-plane |q| and q_z, both in powers of 1/angstrom."""
+        damping: FloatArray = np.exp(-(self.b_in_plane * q2 + self.b_out_of_plane * qz**2) / 4)
+        return damping
+
+
+@dataclass(frozen=True)
+class Reflections:
+    """Computed beams of one crystal.
+
+    Attributes:
+        hk: (M, 2) Miller indices; the second half are the Friedel mates of the first, in the same order.
+        q_inv_angstrom: (M, 2) positions in the crystal's frame (a along x), before rotation and mirror.
+        qz_inv_angstrom: (M,) where the Ewald sphere cuts each rod.
+        amplitude: (M,) complex structure factors; angstrom for electrons, electrons for X-rays.
+    """
+
+    hk: IntArray
+    q_inv_angstrom: FloatArray
+    qz_inv_angstrom: FloatArray
+    amplitude: NDArray[np.complex128] = field(repr=False)
+
+    @property
+    def intensity(self) -> FloatArray:
+        """(M,) squared amplitudes."""
+        intensity: FloatArray = np.abs(self.amplitude) ** 2
+        return intensity
+
+
+def excitation(q: FloatArray, geometry: Geometry) -> FloatArray:
+    """q_z at which the Ewald sphere of a tilted beam cuts each rod, (M,) 1/angstrom; NaN where it never does.
+
+    With the incident wave vector k0 = K (tau, 1) / |(tau, 1)|, K = 1/lambda, the cut solves
+    |k0 + q - q_z z|^2 = K^2, with z along the beam. To first order q_z = lambda q^2 / 2 + q . tau.
+    """
+    wave_number = 1 / geometry.wavelength
+    tau = geometry.tilt_vector
+    normal = wave_number / np.sqrt(1 + tau @ tau)
+    across = np.einsum("md,md->m", q + normal * tau, q + normal * tau)
+    with np.errstate(invalid="ignore"):
+        qz: FloatArray = normal - np.sqrt(wave_number**2 - across)
+    return qz
+
+
+def structure_factors(
+    crystal: Crystal,
+    geometry: Geometry | None = None,
+    thermal: ThermalMotion | None = None,
+    displacements: FloatArray | None = None,
+) -> Reflections:
+    """Structure factors on the rods of a layer, where the Ewald sphere cuts them.
+
+    F(q) = sum_j f_j(|q|) DW exp(2 pi i (q . r_j - q_z z_j)), Eq. 2 of Fu et al. (2025) with the height of each
+    atom and the curvature of the Ewald sphere, which they leave out. The beam travels along +z.
+
+    Args:
+        crystal: the layer.
+        geometry: the beam and the tilt; straight 80 kV electrons if absent.
+        thermal: Debye-Waller factors; none if absent.
+        displacements: (N, 3) shifts of the atoms of the cell, angstrom.
+
+    Raises:
+        OptionError: displacements of another shape.
+    """
+    geometry, thermal = geometry or Geometry(), thermal or ThermalMotion()
+    positions = crystal.positions
+    if displacements is not None:
+        if displacements.shape != positions.shape:
+            raise OptionError(f"displacements have shape {displacements.shape}, the atoms {positions.shape}")
+        positions = positions + displacements
+    lattice = crystal.lattice
+    if geometry.strain is not None:
+        deformation = np.eye(2) + np.array(geometry.strain)
+        lattice = lattice @ deformation.T
+        positions = np.column_stack([positions[:, :2] @ deformation.T, positions[:, 2]])
+    hk = reflections(lattice, geometry.q_max_inv_angstrom)
+    q = hk @ reciprocal_lattice(lattice)
+    qz = excitation(q, geometry)
+    if np.isnan(qz).any():
+        reached = ~np.isnan(qz) & ~np.isnan(np.roll(qz, len(qz) // 2))
+        hk, q, qz = hk[reached], q[reached], qz[reached]
+    amplitude = _sum_over_atoms(crystal.numbers, positions, q, qz, geometry)
+    q2 = np.einsum("md,md->m", q, q)
+    return Reflections(hk, q, qz, amplitude * thermal.amplitude(q2, qz))
+
+
+def _sum_over_atoms(
+    numbers: IntArray, positions: FloatArray, q: FloatArray, qz: FloatArray, geometry: Geometry
+) -> NDArray[np.complex128]:
+    length = np.sqrt(np.einsum("md,md->m", q, q) + qz**2)
+    phase = np.exp(2j * np.pi * (q @ positions[:, :2].T - qz[:, None] * positions[:, 2]))
+    if geometry.radiation == "electron":
+        factors = electron_form_factor(numbers, length)
+    else:
+        polarisation = polarisation_factor(length, geometry.wavelength)
+        factors = xray_form_factor(numbers, length) * np.sqrt(polarisation)[:, None]
+    amplitude: NDArray[np.complex128] = (factors * phase).sum(axis=1)
+    return amplitude
+
+
+def structure_factors_of_many(
+    crystals: Iterable[Crystal], geometry: Geometry | None = None, thermal: ThermalMotion | None = None
+) -> Iterator[Reflections]:
+    """`structure_factors` of many crystals under the same conditions, in their order.
+
+    One matrix of atoms by reflections a crystal; 18,000 crystals take seconds, so nothing is gained by padding.
+    """
+    for crystal in crystals:
+        yield structure_factors(crystal, geometry, thermal)
+
+
+def on_camera(q: FloatArray, geometry: Geometry) -> FloatArray:
+    """(M, 2) positions as the camera sees them: stretched by the tilt, mirrored, rotated.
+
+    A rod cut at q_z is seen where the scattered beam hits the plane normal to the incident one, which stretches
+    the pattern by 1 / cos(tilt) across the tilt axis.
+    """
+    tau = geometry.tilt_vector
+    tangent2 = tau @ tau
+    if tangent2 > 0:
+        direction = tau / np.sqrt(tangent2)
+        q = q + np.outer(q @ direction, direction) * (np.sqrt(1 + tangent2) - 1)
+    if geometry.mirrored:
+        q = q * np.array([-1.0, 1.0])
+    angle = radians(geometry.rotation_deg)
+    rotated: FloatArray = q @ np.array([[cos(angle), sin(angle)], [-sin(angle), cos(angle)]])
+    return rotated
+
+
+def kinematic_spots(
+    crystal: Crystal,
+    geometry: Geometry | None = None,
+    thermal: ThermalMotion | None = None,
+    displacements: FloatArray | None = None,
+    relative_threshold: float = 1e-4,
+) -> Spots:
+    """The pattern of a layer as spots on the camera, strongest 1, those under the threshold left out.
+
+    Raises:
+        NoSpotsError: fewer than three spots within q_max.
+    """
+    geometry = geometry or Geometry()
+    beams = structure_factors(crystal, geometry, thermal, displacements)
+    intensity = beams.intensity / max(beams.intensity.max(initial=0.0), 1e-300)
+    seen = intensity > relative_threshold
+    return Spots(
+        q_inv_angstrom=on_camera(beams.q_inv_angstrom[seen], geometry),
+        intensity=intensity[seen],
+        voltage_kv=geometry.voltage_kv if geometry.radiation == "electron" else None,
+    )

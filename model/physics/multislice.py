@@ -1,0 +1,148 @@
+"""Dynamical diffraction of one unit cell: multislice with one slice a layer of atoms.
+
+A layer is a few atoms thick, so its wave is computed on the unit cell's own grid in a few transmissions and
+propagations (Cowley & Moodie, Acta Cryst. 10, 609, 1957). Many conditions of one crystal run as one batch.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from model.crystal.crystal import Crystal
+from model.errors import OptionError
+from model.physics.reciprocal import reciprocal_lattice, reflections
+from model.physics.scattering import electron_form_factor, electron_wavelength_angstrom, interaction_constant
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+ComplexArray = NDArray[np.complex64]
+
+SLICE_ANGSTROM = 0.6
+BAND_LIMIT_MARGIN = 1.15
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """S conditions under which one crystal is seen.
+
+    Attributes:
+        voltage_kv: (S,) accelerating voltages.
+        tilt: (S, 2) tangents of the tilt along x and y of the crystal's frame.
+        displacements: (S, N, 3) shifts of the atoms, angstrom; zeros for a still lattice.
+        b_iso: (S,) isotropic Debye-Waller B, angstrom^2.
+    """
+
+    voltage_kv: FloatArray
+    tilt: FloatArray
+    displacements: FloatArray
+    b_iso: FloatArray
+
+    def __post_init__(self) -> None:
+        count = len(self.voltage_kv)
+        shapes = self.tilt.shape == (count, 2) and self.b_iso.shape == (count,)
+        if not shapes or self.displacements.ndim != 3 or len(self.displacements) != count:
+            raise OptionError("conditions need (S,) voltages and B, (S, 2) tilts and (S, N, 3) displacements")
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """The plane waves of a unit cell on an FFT grid: h k of each, its q, and which are inside the band limit."""
+
+    h: IntArray
+    k: IntArray
+    q: FloatArray
+    inside: NDArray[np.bool_]
+    area: float
+
+    @classmethod
+    def of(cls, lattice: FloatArray, q_max: float) -> "_Grid":
+        # A product of two waves inside the limit must not alias back inside it: 3/2 of the limit each way.
+        limit = BAND_LIMIT_MARGIN * q_max
+        sizes = [scipy.fft.next_fast_len(int(3 * limit * length) + 1) for length in np.linalg.norm(lattice, axis=1)]
+        h, k = (np.rint(np.fft.fftfreq(size) * size).astype(np.int64) for size in sizes)
+        q = np.stack(np.meshgrid(h, k, indexing="ij"), axis=-1) @ reciprocal_lattice(lattice)
+        inside = np.einsum("hkd,hkd->hk", q, q) <= limit**2
+        return cls(h, k, q, inside, abs(float(np.linalg.det(lattice))))
+
+
+def dynamical_intensities(
+    crystal: Crystal, conditions: Conditions, q_max_inv_angstrom: float = 1.6
+) -> tuple[IntArray, FloatArray, FloatArray]:
+    """Intensities of the diffracted beams of a layer under S conditions.
+
+    Between slices the wave picks up exp(-2 pi i dz (lambda q^2 / 2 + q . tau)), the excitation of the kinematic
+    model, so that both agree for a weak scatterer.
+
+    Args:
+        crystal: the layer.
+        conditions: the S conditions.
+        q_max_inv_angstrom: largest |q| that is returned.
+
+    Returns:
+        hk (M, 2), q (M, 2) in 1/angstrom, and intensities (S, M) as fractions of the incident beam, ordered as
+        `reflections` does.
+    """
+    grid = _Grid.of(crystal.lattice, q_max_inv_angstrom)
+    slices = _slices(crystal.positions[:, 2])
+    wave = np.ones((len(conditions.voltage_kv), len(grid.h), len(grid.k)), dtype=np.complex64)
+    heights = np.array([crystal.positions[atoms, 2].mean() for atoms in slices])
+    for index, atoms in enumerate(slices):
+        wave *= _transmission(crystal, conditions, grid, atoms, heights[index])
+        spectrum = scipy.fft.fft2(wave) * grid.inside
+        if index + 1 < len(slices):
+            spectrum *= _propagator(conditions, grid, heights[index + 1] - heights[index])
+            wave = scipy.fft.ifft2(spectrum)
+    hk = reflections(crystal.lattice, q_max_inv_angstrom)
+    amplitude = spectrum[:, hk[:, 0], hk[:, 1]] / wave[0].size
+    q = hk @ reciprocal_lattice(crystal.lattice)
+    intensity: FloatArray = np.abs(amplitude).astype(np.float64) ** 2
+    return hk, q, intensity
+
+
+def _slices(heights: FloatArray) -> list[IntArray]:
+    """Atoms of each slice, in the order in which the wave meets them."""
+    order = np.argsort(heights)
+    starts = heights[order[0]]
+    groups: list[list[int]] = [[]]
+    for atom in order:
+        if heights[atom] - starts > SLICE_ANGSTROM:
+            groups.append([])
+            starts = heights[atom]
+        groups[-1].append(int(atom))
+    return [np.array(group) for group in groups]
+
+
+def _transmission(
+    crystal: Crystal, conditions: Conditions, grid: _Grid, atoms: IntArray, height: float
+) -> ComplexArray:
+    """exp(i sigma V_z) of one slice, (S, H, K)."""
+    shifted = crystal.positions[atoms] + conditions.displacements[:, atoms]
+    # A shift along z inside a slice acts as a phase: first order in the excitation, as the atom's own height does.
+    fractional = shifted[..., :2] @ np.linalg.inv(crystal.lattice)
+    along_a = np.exp(-2j * np.pi * fractional[:, None, :, 0] * grid.h[:, None]).astype(np.complex64)
+    along_b = np.exp(-2j * np.pi * fractional[:, None, :, 1] * grid.k[:, None]).astype(np.complex64)
+    length = np.sqrt(np.einsum("hkd,hkd->hk", grid.q, grid.q))
+    potential = np.zeros((len(along_a), len(grid.h), len(grid.k)), dtype=np.complex64)
+    numbers = crystal.numbers[atoms]
+    for number in np.unique(numbers):
+        of_kind = numbers == number
+        factor = electron_form_factor(np.array([number]), length.ravel()).reshape(length.shape) * grid.inside
+        summed = along_a[..., of_kind] @ along_b[..., of_kind].transpose(0, 2, 1)
+        potential += factor.astype(np.float32) * summed
+    potential *= np.exp(-conditions.b_iso[:, None, None] * length**2 / 4).astype(np.float32)
+    sigma = np.array([interaction_constant(kv) for kv in conditions.voltage_kv], dtype=np.float32) / grid.area
+    projected = scipy.fft.ifft2(potential).real * potential[0].size
+    transmission: ComplexArray = np.exp(1j * sigma[:, None, None] * projected).astype(np.complex64)
+    return transmission
+
+
+def _propagator(conditions: Conditions, grid: _Grid, distance: float) -> ComplexArray:
+    """Fresnel propagation over a distance (angstrom) under a tilted beam, (S, H, K)."""
+    q2 = np.einsum("hkd,hkd->hk", grid.q, grid.q)
+    wavelength = np.array([electron_wavelength_angstrom(kv) for kv in conditions.voltage_kv])
+    along_tilt = np.einsum("hkd,sd->shk", grid.q, conditions.tilt)
+    excitation = wavelength[:, None, None] * q2 / 2 + along_tilt
+    propagator: ComplexArray = np.exp(-2j * np.pi * distance * excitation).astype(np.complex64)
+    return propagator

@@ -1,0 +1,28 @@
+"""Reciprocal lattice of a layer (crystallographer's convention: a . a* = 1, no 2 pi)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+def reciprocal_lattice(lattice: FloatArray) -> FloatArray:
+    """(2, 2) rows a*, b* in 1/angstrom of a (2, 2) in-plane lattice with rows a, b in angstrom."""
+    inverse: FloatArray = np.linalg.inv(lattice).T
+    return inverse
+
+
+def reflections(lattice: FloatArray, q_max_inv_angstrom: float) -> IntArray:
+    """(M, 2) Miller indices h k with 0 < |h a* + k b*| <= q_max, the whole plane.
+
+    The first M/2 rows are one of each Friedel pair, the last M/2 the other, in the same order.
+    """
+    # h = q . a, so |h| cannot exceed q_max |a|.
+    h_max, k_max = np.floor(q_max_inv_angstrom * np.linalg.norm(lattice, axis=1)).astype(int)
+    h, k = np.meshgrid(np.arange(0, h_max + 1), np.arange(-k_max, k_max + 1), indexing="ij")
+    half = np.column_stack([h.ravel(), k.ravel()])
+    half = half[(half[:, 0] > 0) | (half[:, 1] > 0)]
+    q = half @ reciprocal_lattice(lattice)
+    half = half[np.einsum("md,md->m", q, q) <= q_max_inv_angstrom**2]
+    return np.concatenate([half, -half])

@@ -1,0 +1,105 @@
+"""Atomic scattering factors and the constants of the beam.
+
+Electron factors are the four-Gaussian fits that pymatgen carries (`atomic_scattering_params.json`, after
+De Graef & McHenry, "Structure of Materials", 2007): f_e(s) = sum_i a_i exp(-b_i s^2), s = |q|/2, in angstrom.
+X-ray factors follow from them by the Mott-Bethe relation in the same reference:
+f_x(s) = Z - 41.78214 s^2 f_e(s), in electrons.
+"""
+
+import json
+from functools import cache
+from importlib.resources import files
+from math import pi, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.errors import CrystalError, OptionError
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+SYMBOLS = (
+    "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr "
+    "Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W "
+    "Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf"
+).split()
+
+ELECTRON_REST_ENERGY_KEV = 510.99895
+HC_KEV_ANGSTROM = 12.398419843
+MOTT_BETHE_PER_ANGSTROM = 41.78214
+
+
+@cache
+def _gaussians() -> FloatArray:
+    """(99, 4, 2) amplitudes a (angstrom) and widths b (angstrom^2) by atomic number; NaN where there is no fit."""
+    text = files("pymatgen.analysis.diffraction").joinpath("atomic_scattering_params.json").read_text()
+    fits = json.loads(text)
+    table = np.full((len(SYMBOLS), 4, 2), np.nan)
+    for number, symbol in enumerate(SYMBOLS):
+        if symbol in fits:
+            table[number] = fits[symbol]
+    table.setflags(write=False)
+    return table
+
+
+def electron_form_factor(numbers: IntArray, q_inv_angstrom: FloatArray) -> FloatArray:
+    """Electron scattering factor f_e of every atom at every |q|.
+
+    Args:
+        numbers: (N,) atomic numbers.
+        q_inv_angstrom: (M,) |q| = 1/d, 1/angstrom.
+
+    Returns:
+        (M, N) scattering factors, angstrom (Born approximation, rest mass).
+
+    Raises:
+        CrystalError: an element without a fit (beyond californium).
+    """
+    unique, inverse = np.unique(numbers, return_inverse=True)
+    if unique.max() >= len(SYMBOLS) or np.isnan(_gaussians()[unique]).any():
+        raise CrystalError("an element beyond californium has no scattering factors; leave the crystal out")
+    amplitude, width = _gaussians()[unique].transpose(2, 0, 1)
+    s2 = (np.asarray(q_inv_angstrom) / 2) ** 2
+    factors: FloatArray = (amplitude * np.exp(-width * s2[:, None, None])).sum(-1)
+    return factors[:, inverse]
+
+
+def xray_form_factor(numbers: IntArray, q_inv_angstrom: FloatArray) -> FloatArray:
+    """X-ray scattering factor f_x, (M, N) electrons, for (N,) atomic numbers at (M,) |q| in 1/angstrom."""
+    s2 = (np.asarray(q_inv_angstrom) / 2) ** 2
+    return numbers - MOTT_BETHE_PER_ANGSTROM * s2[:, None] * electron_form_factor(numbers, q_inv_angstrom)
+
+
+def electron_wavelength_angstrom(voltage_kv: float) -> float:
+    """Relativistic de Broglie wavelength: lambda = hc / sqrt(E (E + 2 m c^2)), angstrom.
+
+    Raises:
+        OptionError: a voltage that is not positive.
+    """
+    if not voltage_kv > 0:
+        raise OptionError(f"voltage_kv is {voltage_kv}; give the accelerating voltage in kilovolts, such as 80")
+    return HC_KEV_ANGSTROM / sqrt(voltage_kv * (voltage_kv + 2 * ELECTRON_REST_ENERGY_KEV))
+
+
+def interaction_constant(voltage_kv: float) -> float:
+    """Phase a wave gains per unit of projected sum of f_e: gamma * lambda / (1 angstrom of f_e), radian / angstrom.
+
+    The transmission function of a layer is exp(i sigma V_z). With V_z(q) = (h^2 / 2 pi m e) sum f_e exp(...) / area
+    and sigma = 2 pi gamma m e lambda / h^2, the product is gamma * lambda * sum f_e exp(...) / area
+    (Kirkland, "Advanced Computing in Electron Microscopy", chapter 5).
+    """
+    gamma = 1 + voltage_kv / ELECTRON_REST_ENERGY_KEV
+    return gamma * electron_wavelength_angstrom(voltage_kv)
+
+
+def polarisation_factor(q_inv_angstrom: FloatArray, wavelength_angstrom: float) -> FloatArray:
+    """Polarisation of unpolarised X-rays, (1 + cos^2 2 theta) / 2, at (M,) |q|; 2 sin(theta) = lambda |q|."""
+    sin_theta = np.clip(wavelength_angstrom * q_inv_angstrom / 2, 0, 1)
+    cos_two_theta = 1 - 2 * sin_theta**2
+    factor: FloatArray = (1 + cos_two_theta**2) / 2
+    return factor
+
+
+DEBYE_WALLER_PER_SQUARED_DISPLACEMENT = 8 * pi**2
+"""B = 8 pi^2 <u^2> along one axis, angstrom^2."""
