@@ -1,24 +1,45 @@
 """What a two-dimensional crystal is."""
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from model.crystal.canonical import WRAP_TOLERANCE_ANGSTROM, canonical_layer
+from model.crystal.layer import extract_layer
+from model.crystal.reduction import primitive_layer
+from model.errors import CrystalError
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+# The shortest bond there is, H-H, is 0.74 angstrom; below 0.5 two sites are one atom written twice.
+MINIMUM_DISTANCE_ANGSTROM = 0.5
+# Californium: scattering factors are tabulated up to it.
+LAST_ATOMIC_NUMBER = 98
 
 
 @dataclass(frozen=True, eq=False)
 class Crystal:
     """A layer, periodic in the plane z = 0, as its primitive cell in canonical orientation and origin.
 
+    The constructor checks and freezes what it is given; `from_cell` and `from_structure` make the canonical form.
+
     Attributes:
         id: opaque name, unique within its source.
         source: where it came from.
-        lattice: (2, 2) rows a and b, angstrom; reduced, |a| <= |b|, a along +x, b_y > 0.
+        lattice: (2, 2) rows a and b, angstrom; reduced, |a| <= |b| (within 0.02), a along +x, b_y > 0.
         numbers: (N,) atomic numbers.
-        positions: (N, 3) Cartesian, angstrom; x, y inside the cell, z from the middle of the slab.
+        positions: (N, 3) Cartesian, angstrom; x, y inside the cell (within 0.02), z from the middle of the slab.
+
+    Raises:
+        CrystalError: arrays that disagree in shape, are empty or not finite, unknown elements, overlapping atoms,
+            or a lattice that is not reduced and in standard orientation.
     """
 
     id: str
@@ -26,3 +47,166 @@ class Crystal:
     lattice: FloatArray
     numbers: IntArray
     positions: FloatArray
+
+    def __post_init__(self) -> None:
+        lattice = _frozen(self.lattice, np.float64)
+        numbers = _frozen(self.numbers, np.int64)
+        positions = _frozen(self.positions, np.float64)
+        if not self.id:
+            raise CrystalError("a crystal needs an id")
+        if lattice.shape != (2, 2):
+            raise CrystalError(f"lattice must have shape (2, 2), not {lattice.shape}")
+        _check_atoms(numbers, positions)
+        _check_orientation(lattice)
+        _check_distances(lattice, numbers, positions)
+        for name, value in (("lattice", lattice), ("numbers", numbers), ("positions", positions)):
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_cell(
+        cls, lattice: ArrayLike, numbers: ArrayLike, frac: ArrayLike, *, id: str, source: str
+    ) -> Self:
+        """The crystal in any periodic cell that holds one layer and vacuum.
+
+        Args:
+            lattice: (3, 3) rows are the cell vectors, angstrom; any axis may cross the vacuum, it may be tilted, the
+                cell may be left-handed or a supercell, and the slab may be wrapped over a boundary.
+            numbers: (N,) atomic numbers.
+            frac: (N, 3) fractional coordinates.
+            id: opaque name, unique within its source.
+            source: where it came from.
+
+        Raises:
+            CrystalError: as the constructor, and for a flat cell or one without vacuum.
+        """
+        cell = np.asarray(lattice, dtype=np.float64)
+        kinds = np.asarray(numbers, dtype=np.int64)
+        sites = np.asarray(frac, dtype=np.float64)
+        if cell.shape != (3, 3) or not np.isfinite(cell).all():
+            raise CrystalError("the cell must be three vectors of finite numbers")
+        _check_atoms(kinds, sites)
+        layer = canonical_layer(primitive_layer(extract_layer(cell, kinds, sites)))
+        positions = np.concatenate([layer.xy @ layer.lattice, layer.z[:, None]], axis=1)
+        return cls(id, source, layer.lattice, layer.numbers, positions)
+
+    @classmethod
+    def from_structure(cls, structure: "Structure", *, id: str, source: str) -> Self:
+        """The crystal in a pymatgen structure; see `from_cell`.
+
+        Raises:
+            CrystalError: as `from_cell`, and for partial occupancy or species that are no element.
+        """
+        numbers = []
+        for site in structure:
+            if not site.is_ordered:
+                raise CrystalError(
+                    f"partial occupancy ({site.species_string} at one site): order the structure first, "
+                    "one whole atom to a site"
+                )
+            number = getattr(site.specie, "Z", 0)
+            if not 1 <= number <= LAST_ATOMIC_NUMBER or type(site.specie).__name__ == "DummySpecies":
+                raise CrystalError(f"unknown element {site.specie}: name a chemical element from H to Cf")
+            numbers.append(int(number))
+        if not numbers:
+            raise CrystalError("the structure holds no atoms")
+        return cls.from_cell(structure.lattice.matrix, numbers, structure.frac_coords, id=id, source=source)
+
+    @property
+    def formula(self) -> str:
+        """Reduced formula, most electropositive element first: "MoS2"."""
+        return _reduced_formula(tuple(self.numbers.tolist()))
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Symbols of the elements in it, in alphabetical order."""
+        return tuple(sorted(_symbol(number) for number in set(self.numbers.tolist())))
+
+    @property
+    def area(self) -> float:
+        """Area of the primitive cell, square angstrom."""
+        return float(self.lattice[0, 0] * self.lattice[1, 1])
+
+    @property
+    def thickness(self) -> float:
+        """Distance between the outermost atom centres along the normal, angstrom."""
+        return float(np.ptp(self.positions[:, 2]))
+
+    def to_structure(self, vacuum_angstrom: float = 20.0) -> "Structure":
+        """As a pymatgen structure, with c along the normal and the slab at half its height.
+
+        Args:
+            vacuum_angstrom: empty space between the layer and its next image.
+        """
+        from pymatgen.core import Structure
+
+        height = self.thickness + vacuum_angstrom
+        cell = np.zeros((3, 3))
+        cell[:2, :2], cell[2, 2] = self.lattice, height
+        positions = self.positions + [0.0, 0.0, 0.5 * height]
+        return Structure(cell, self.numbers.tolist(), positions, coords_are_cartesian=True)
+
+
+def _frozen(values: ArrayLike, dtype: type[Any]) -> NDArray[Any]:
+    array = np.array(values, dtype=dtype)
+    array.setflags(write=False)
+    return array
+
+
+def _check_atoms(numbers: IntArray, coordinates: FloatArray) -> None:
+    if numbers.ndim != 1 or coordinates.shape != (len(numbers), 3):
+        raise CrystalError(
+            f"{numbers.shape} atomic numbers do not go with coordinates of {coordinates.shape}"
+        )
+    if not len(numbers):
+        raise CrystalError("the structure holds no atoms")
+    if not np.isfinite(coordinates).all():
+        raise CrystalError("coordinates must be finite numbers; a site has none")
+    if numbers.min() < 1 or numbers.max() > LAST_ATOMIC_NUMBER:
+        wrong = numbers[(numbers < 1) | (numbers > LAST_ATOMIC_NUMBER)][0]
+        raise CrystalError(f"unknown element with atomic number {wrong}: elements run from 1 (H) to 98 (Cf)")
+
+
+def _check_orientation(lattice: FloatArray) -> None:
+    (ax, ay), (bx, by) = lattice.tolist()
+    slack = 2.0 * WRAP_TOLERANCE_ANGSTROM
+    if not (abs(ay) < 1e-9 and ax > 0.0 and by > 0.0):
+        raise CrystalError("lattice must be finite with a along +x and b_y > 0; use Crystal.from_cell")
+    if ax > (bx * bx + by * by) ** 0.5 + slack or abs(bx) > 0.5 * ax + slack:
+        raise CrystalError("lattice must be reduced (|a| <= |b|, |a.b| <= |a|^2 / 2); use Crystal.from_cell")
+
+
+def _check_distances(lattice: FloatArray, numbers: IntArray, positions: FloatArray) -> None:
+    (ax, _), (bx, by) = lattice.tolist()
+    if ax < MINIMUM_DISTANCE_ANGSTROM or by < MINIMUM_DISTANCE_ANGSTROM:
+        raise CrystalError(f"overlapping atoms: the cell is only {min(ax, by):.2f} angstrom wide")
+    x, y, z = positions.T
+    dx, dy, dz = x[:, None] - x, y[:, None] - y, z[:, None] - z
+    rows = np.round(dy / by)
+    dy -= rows * by
+    dx -= rows * bx
+    dx -= np.round(dx / ax) * ax
+    squares = dx * dx + dy * dy + dz * dz
+    squares.flat[:: len(numbers) + 1] = np.inf
+    if squares.min() < MINIMUM_DISTANCE_ANGSTROM**2:
+        i, j = divmod(int(squares.argmin()), len(numbers))
+        raise CrystalError(
+            f"overlapping atoms: {_symbol(int(numbers[i]))} and {_symbol(int(numbers[j]))} are "
+            f"{squares[i, j] ** 0.5:.2f} angstrom apart; remove the one written twice"
+        )
+
+
+@lru_cache(maxsize=256)
+def _symbol(number: int) -> str:
+    from pymatgen.core import Element
+
+    return Element.from_Z(number).symbol
+
+
+@lru_cache(maxsize=8192)
+def _reduced_formula(numbers: tuple[int, ...]) -> str:
+    from pymatgen.core import Composition
+
+    counts: dict[str, float] = {}
+    for number in numbers:
+        counts[_symbol(number)] = counts.get(_symbol(number), 0.0) + 1.0
+    return str(Composition(counts).reduced_formula)

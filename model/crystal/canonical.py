@@ -1,0 +1,131 @@
+"""One description per crystal: the choice among the equivalent bases, faces and origins of a layer.
+
+A reduced cell is unique only up to the symmetry of its lattice (twelve bases in a hexagonal one, with the flake
+turned over in half of them), and any atom may be the origin. A smooth score of the whole description is computed
+for all choices and the highest wins. Choices that tie are related by a symmetry of the crystal and describe it
+alike, so rounding cannot change the result; a comparison of rounded coordinates would jump at rounding ties.
+"""
+
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.crystal.layer import Layer
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+# Bases whose vectors are this much longer than the shortest, or this far from an obtuse angle, compete too. No
+# round number: lattice constants are, and must not lie on the edge.
+LATTICE_TOLERANCE_ANGSTROM = 0.0113
+# Coordinates this much below zero are written as they are and not wrapped to the far side.
+WRAP_TOLERANCE_ANGSTROM = 0.0117
+# Atoms whose z (or x) differ by less count as level when atoms are put in order.
+LEVEL_TOLERANCE_ANGSTROM = 0.0213
+
+_VECTORS = np.array([v for v in product((-1, 0, 1), repeat=2) if v != (0, 0)])  # (8, 2)
+_PAIRS = np.array([(u, v) for u, v in product(_VECTORS, repeat=2) if abs(u[0] * v[1] - u[1] * v[0]) == 1])
+_FIRST = np.array([np.flatnonzero((pair[0] == _VECTORS).all(1))[0] for pair in _PAIRS])
+_SECOND = np.array([np.flatnonzero((pair[1] == _VECTORS).all(1))[0] for pair in _PAIRS])
+_HANDS = _PAIRS[:, 0, 0] * _PAIRS[:, 1, 1] - _PAIRS[:, 0, 1] * _PAIRS[:, 1, 0]  # +1 or -1
+# Inverses of the integer matrices, transposed for row vectors: xy_new = xy @ inverse.
+_INVERSES = (
+    np.stack(
+        [np.stack([_PAIRS[:, 1, 1], -_PAIRS[:, 0, 1]], 1), np.stack([-_PAIRS[:, 1, 0], _PAIRS[:, 0, 0]], 1)],
+        1,
+    )
+    * _HANDS[:, None, None]
+)
+
+# Plane waves of the score, with amplitudes and phases of no symmetry.
+_WAVES = np.array([(1, 0), (0, 1), (1, 1), (1, -1), (2, 0), (0, 2), (2, 1), (1, 2), (3, 1), (2, -3)])
+_AMPLITUDES = np.array([1.0, 0.87, 0.69, 0.57, 0.43, 0.39, 0.31, 0.27, 0.23, 0.19]) * np.exp(
+    1j * np.array([0.31, 1.27, 2.11, 0.83, 2.71, 1.73, 0.47, 2.39, 1.03, 1.91])
+)
+
+
+def canonical_layer(layer: Layer) -> Layer:
+    """The canonical description of a layer that is given in a Gauss-reduced primitive cell.
+
+    Proper operations only (rotations in the plane, half-turns that put the flake upside down, translations): a
+    crystal and its mirror image stay two.
+
+    Returns:
+        The layer with |a| <= |b|, gamma from 90 to 120 degrees (both within `LATTICE_TOLERANCE_ANGSTROM`), an atom of
+        the rarest element at the origin, coordinates within the cell, atoms in order of number, z, x, y.
+    """
+    pairs = _equivalent_bases(layer.lattice)
+    hands = _HANDS[pairs]
+    if layer.lattice[0, 0] * layer.lattice[1, 1] < layer.lattice[0, 1] * layer.lattice[1, 0]:
+        hands = -hands
+    xy = layer.xy @ _INVERSES[pairs]  # (K, N, 2)
+    z = hands[:, None] * layer.z  # (K, N)
+    lattices = _PAIRS[pairs] @ layer.lattice  # (K, 2, 2)
+    origins = _origin_atoms(layer.numbers)
+    scores = _scores(layer.numbers, xy, z, origins) + _lattice_preference(lattices)[:, None]
+    basis, origin = divmod(int(scores.argmax()), len(origins))
+    lattice = _standard_orientation(lattices[basis])
+    return _ordered(lattice, layer.numbers, xy[basis] - xy[basis, origins[origin]], z[basis])
+
+
+def _equivalent_bases(lattice: FloatArray) -> IntArray:
+    """Indices into `_PAIRS` of the reduced bases with an obtuse or right angle."""
+    vectors = _VECTORS @ lattice
+    lengths = np.sqrt((vectors * vectors).sum(axis=1))
+    a, b = np.sqrt((lattice * lattice).sum(axis=1))
+    first, second = vectors[_FIRST], vectors[_SECOND]
+    fits = (lengths[_FIRST] <= a + LATTICE_TOLERANCE_ANGSTROM) & (
+        lengths[_SECOND] <= b + LATTICE_TOLERANCE_ANGSTROM
+    )
+    overlap = (first * second).sum(axis=1) / a  # b_x in standard orientation: from -a/2 to 0
+    fits &= (overlap <= LATTICE_TOLERANCE_ANGSTROM) & (overlap >= -0.5 * a - LATTICE_TOLERANCE_ANGSTROM)
+    return np.flatnonzero(fits)
+
+
+def _origin_atoms(numbers: IntArray) -> IntArray:
+    counts = np.bincount(numbers)
+    counts[counts == 0] = len(numbers) + 1
+    return np.flatnonzero(numbers == counts.argmin())
+
+
+def _scores(numbers: IntArray, xy: FloatArray, z: FloatArray, origins: IntArray) -> FloatArray:
+    """(K, M) the score of each basis with each origin: a sum of plane waves over atoms weighted by kind and height."""
+    waves = np.exp(2j * np.pi * (xy @ _WAVES.T))  # (K, N, H)
+    weights = np.sqrt(numbers) * np.exp(0.1 * z)  # (K, N)
+    amplitudes = (weights[:, None, :] @ waves)[:, 0] * (
+        _AMPLITUDES / weights.sum(axis=1, keepdims=True)
+    )  # (K, H)
+    return (waves[:, origins].conj() * amplitudes[:, None]).sum(axis=2).real
+
+
+def _lattice_preference(lattices: FloatArray) -> FloatArray:
+    """(K,) decides between nearly equal cell vectors where the atoms do not: the shorter first, then the right angle."""
+    squares = (lattices * lattices).sum(axis=2)
+    products = (lattices[:, 0] * lattices[:, 1]).sum(axis=1)
+    return (squares[:, 1] - squares[:, 0] - 1.7 * products) / squares.mean(axis=1)
+
+
+def _standard_orientation(lattice: FloatArray) -> FloatArray:
+    """Turned so that a lies along +x and b has y > 0, whatever the handedness."""
+    (ax, ay), (bx, by) = lattice.tolist()
+    length = (ax * ax + ay * ay) ** 0.5
+    return np.array([[length, 0.0], [(ax * bx + ay * by) / length, abs(ax * by - ay * bx) / length]])
+
+
+def _ordered(lattice: FloatArray, numbers: IntArray, xy: FloatArray, z: FloatArray) -> Layer:
+    margins = WRAP_TOLERANCE_ANGSTROM / np.sqrt((lattice * lattice).sum(axis=1))
+    xy = xy - np.floor(xy + margins)
+    x = xy[:, 0]
+    order = np.lexsort((x, xy[:, 1], _levels(x * lattice[0, 0]), _levels(z), numbers))
+    z = z[order]
+    return Layer(lattice, numbers[order], xy[order], z - 0.5 * (z.max() + z.min()))
+
+
+def _levels(values: FloatArray) -> IntArray:
+    """(N,) the rank of the group of close values that each belongs to; groups are parted by a gap."""
+    order = values.argsort()
+    levels = np.empty(len(values), dtype=np.int64)
+    levels[order[0]] = 0
+    levels[order[1:]] = np.cumsum(np.diff(values[order]) > LEVEL_TOLERANCE_ANGSTROM)
+    return levels
