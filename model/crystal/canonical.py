@@ -1,9 +1,10 @@
 """One description per crystal: the choice among the equivalent bases, faces and origins of a layer.
 
-A reduced cell is unique only up to the symmetry of its lattice (twelve bases in a hexagonal one, with the flake
-turned over in half of them), and any atom may be the origin. A smooth score of the whole description is computed
-for all choices and the highest wins. Choices that tie are related by a symmetry of the crystal and describe it
-alike, so rounding cannot change the result; a comparison of rounded coordinates would jump at rounding ties.
+A reduced cell is unique only up to the symmetry of its lattice (twelve bases in a hexagonal one, with the
+flake turned over in half of them), and any atom may be the origin. A smooth score of the whole description is
+computed for all choices and the highest wins. Choices that tie are related by a symmetry of the crystal and
+describe it alike, so rounding cannot change the result; a comparison of rounded coordinates would jump at
+rounding ties.
 """
 
 from itertools import product
@@ -16,8 +17,8 @@ from model.crystal.layer import Layer
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-# Bases whose vectors are this much longer than the shortest, or this far from an obtuse angle, compete too. No
-# round number: lattice constants are, and must not lie on the edge.
+# Bases whose vectors are this much longer than the shortest, or this far from an obtuse angle, compete too.
+# No round number: lattice constants are, and must not lie on the edge.
 LATTICE_TOLERANCE_ANGSTROM = 0.0113
 # Coordinates this much below zero are written as they are and not wrapped to the far side.
 WRAP_TOLERANCE_ANGSTROM = 0.0117
@@ -48,12 +49,12 @@ _AMPLITUDES = np.array([1.0, 0.87, 0.69, 0.57, 0.43, 0.39, 0.31, 0.27, 0.23, 0.1
 def canonical_layer(layer: Layer) -> Layer:
     """The canonical description of a layer that is given in a Gauss-reduced primitive cell.
 
-    Proper operations only (rotations in the plane, half-turns that put the flake upside down, translations): a
-    crystal and its mirror image stay two.
+    Proper operations only (rotations in the plane, half-turns that put the flake upside down, translations):
+    a crystal and its mirror image stay two.
 
     Returns:
-        The layer with |a| <= |b|, gamma from 90 to 120 degrees (both within `LATTICE_TOLERANCE_ANGSTROM`), an atom of
-        the rarest element at the origin, coordinates within the cell, atoms in order of number, z, x, y.
+        The layer with |a| <= |b|, gamma from 90 to 120 degrees (both within `LATTICE_TOLERANCE_ANGSTROM`), an
+        atom of the rarest element at the origin, coordinates within the cell, atoms in order of number, z, x, y.
     """
     pairs = _equivalent_bases(layer.lattice)
     hands = _HANDS[pairs]
@@ -90,20 +91,21 @@ def _origin_atoms(numbers: IntArray) -> IntArray:
 
 
 def _scores(numbers: IntArray, xy: FloatArray, z: FloatArray, origins: IntArray) -> FloatArray:
-    """(K, M) the score of each basis with each origin: a sum of plane waves over atoms weighted by kind and height."""
+    """(K, M) the score of each basis with each origin: plane waves over atoms weighted by kind and height."""
     waves = np.exp(2j * np.pi * (xy @ _WAVES.T))  # (K, N, H)
-    weights = np.sqrt(numbers) * np.exp(0.1 * z)  # (K, N)
-    amplitudes = (weights[:, None, :] @ waves)[:, 0] * (
-        _AMPLITUDES / weights.sum(axis=1, keepdims=True)
-    )  # (K, H)
-    return (waves[:, origins].conj() * amplitudes[:, None]).sum(axis=2).real
+    kinds = np.sqrt(numbers)
+    weights = (kinds / kinds.sum()) * np.exp(0.1 * z)  # (K, N)
+    amplitudes = (weights[:, None, :] @ waves)[:, 0] * _AMPLITUDES  # (K, H)
+    scores: FloatArray = (waves[:, origins].conj() * amplitudes[:, None]).sum(axis=2).real
+    return scores
 
 
 def _lattice_preference(lattices: FloatArray) -> FloatArray:
-    """(K,) decides between nearly equal cell vectors where the atoms do not: the shorter first, then the right angle."""
+    """(K,) decides between nearly equal cell vectors where the atoms do not: shorter first, then obtuse."""
     squares = (lattices * lattices).sum(axis=2)
     products = (lattices[:, 0] * lattices[:, 1]).sum(axis=1)
-    return (squares[:, 1] - squares[:, 0] - 1.7 * products) / squares.mean(axis=1)
+    preference: FloatArray = (squares[:, 1] - squares[:, 0] - 1.7 * products) / squares.mean(axis=1)
+    return preference
 
 
 def _standard_orientation(lattice: FloatArray) -> FloatArray:

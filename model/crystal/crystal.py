@@ -13,7 +13,7 @@ from model.crystal.reduction import primitive_layer
 from model.errors import CrystalError
 
 if TYPE_CHECKING:
-    from pymatgen.core import Structure
+    from pymatgen.core.structure import Structure
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -28,18 +28,20 @@ LAST_ATOMIC_NUMBER = 98
 class Crystal:
     """A layer, periodic in the plane z = 0, as its primitive cell in canonical orientation and origin.
 
-    The constructor checks and freezes what it is given; `from_cell` and `from_structure` make the canonical form.
+    The constructor checks and freezes what it is given; `from_cell` and `from_structure` make the canonical
+    form.
 
     Attributes:
         id: opaque name, unique within its source.
         source: where it came from.
         lattice: (2, 2) rows a and b, angstrom; reduced, |a| <= |b| (within 0.02), a along +x, b_y > 0.
         numbers: (N,) atomic numbers.
-        positions: (N, 3) Cartesian, angstrom; x, y inside the cell (within 0.02), z from the middle of the slab.
+        positions: (N, 3) Cartesian, angstrom; x, y inside the cell (within 0.02), z from the middle of the
+            slab.
 
     Raises:
-        CrystalError: arrays that disagree in shape, are empty or not finite, unknown elements, overlapping atoms,
-            or a lattice that is not reduced and in standard orientation.
+        CrystalError: arrays that disagree in shape, are empty or not finite, unknown elements, overlapping
+            atoms, or a lattice that is not reduced and in standard orientation.
     """
 
     id: str
@@ -69,8 +71,8 @@ class Crystal:
         """The crystal in any periodic cell that holds one layer and vacuum.
 
         Args:
-            lattice: (3, 3) rows are the cell vectors, angstrom; any axis may cross the vacuum, it may be tilted, the
-                cell may be left-handed or a supercell, and the slab may be wrapped over a boundary.
+            lattice: (3, 3) rows are the cell vectors, angstrom; any axis may cross the vacuum, it may be tilted,
+                the cell may be left-handed or a supercell, and the slab may be wrapped over a boundary.
             numbers: (N,) atomic numbers.
             frac: (N, 3) fractional coordinates.
             id: opaque name, unique within its source.
@@ -137,12 +139,12 @@ class Crystal:
         Args:
             vacuum_angstrom: empty space between the layer and its next image.
         """
-        from pymatgen.core import Structure
+        from pymatgen.core.structure import Structure
 
         height = self.thickness + vacuum_angstrom
         cell = np.zeros((3, 3))
         cell[:2, :2], cell[2, 2] = self.lattice, height
-        positions = self.positions + [0.0, 0.0, 0.5 * height]
+        positions = self.positions + np.array([0.0, 0.0, 0.5 * height])
         return Structure(cell, self.numbers.tolist(), positions, coords_are_cartesian=True)
 
 
@@ -197,14 +199,14 @@ def _check_distances(lattice: FloatArray, numbers: IntArray, positions: FloatArr
 
 @lru_cache(maxsize=256)
 def _symbol(number: int) -> str:
-    from pymatgen.core import Element
+    from pymatgen.core.periodic_table import Element
 
     return Element.from_Z(number).symbol
 
 
 @lru_cache(maxsize=8192)
 def _reduced_formula(numbers: tuple[int, ...]) -> str:
-    from pymatgen.core import Composition
+    from pymatgen.core.composition import Composition
 
     counts: dict[str, float] = {}
     for number in numbers:

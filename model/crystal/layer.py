@@ -35,8 +35,8 @@ class Layer:
 def extract_layer(cell: FloatArray, numbers: IntArray, frac: FloatArray) -> Layer:
     """Take the layer out of a periodic cell, whatever axis the vacuum lies along.
 
-    The two cell vectors that span the plane alone define the layer; the third may be tilted. A left-handed cell is
-    re-expressed in a right-handed frame; the crystal is never mirrored.
+    The two cell vectors that span the plane alone define the layer; the third may be tilted. A left-handed cell
+    is re-expressed in a right-handed frame; the crystal is never mirrored.
 
     Args:
         cell: (3, 3) rows are the cell vectors, angstrom.
@@ -53,7 +53,7 @@ def extract_layer(cell: FloatArray, numbers: IntArray, frac: FloatArray) -> Laye
         axis, vacuum, start = _widest_gap(_plane_spacings(cell), frac)
     if vacuum < MINIMUM_VACUUM_ANGSTROM:
         raise CrystalError(
-            f"no vacuum found: the widest empty gap is {vacuum:.2f} angstrom along a cell vector, a layer needs "
+            f"no vacuum found: the widest empty gap between layers is {vacuum:.2f} angstrom and must be "
             f"{MINIMUM_VACUUM_ANGSTROM:g}; give one isolated layer (cut it from the bulk and add vacuum)"
         )
     return _unwrap(cell, numbers, frac, axis, start)
@@ -72,7 +72,7 @@ def _plane_spacings(cell: FloatArray) -> FloatArray:
 
 
 def _widest_gap(spacings: FloatArray, frac: FloatArray) -> tuple[int, float, float]:
-    """The axis with the widest empty gap, its width in angstrom, and the fraction at which the slab begins."""
+    """The axis with the widest empty gap, its width in angstrom, and the fraction where the slab begins."""
     ordered = np.sort(frac - np.floor(frac), axis=0)
     gaps = np.empty_like(ordered)
     gaps[0] = ordered[0] + 1.0 - ordered[-1]
@@ -96,7 +96,7 @@ def _most_compact_cell(cell: FloatArray, frac: FloatArray) -> tuple[FloatArray, 
 
 
 def _unwrap(cell: FloatArray, numbers: IntArray, frac: FloatArray, axis: int, start: float) -> Layer:
-    # Half a thousandth of the gap keeps an atom that rounding put just before `start` with its plane.
+    # The millionth keeps an atom that rounding put just before `start` with its plane.
     along = frac[:, axis] - start + 1e-6
     along = along - np.floor(along)
     a, b, c = cell[(axis + 1) % 3], cell[(axis + 2) % 3], cell[axis]

@@ -20,8 +20,8 @@ def gauss_reduce(lattice: FloatArray) -> tuple[FloatArray, IntArray]:
         lattice: (2, 2) rows are the basis vectors.
 
     Returns:
-        The reduced basis (|a| <= |b|, |a.b| <= |a|^2 / 2) and the (2, 2) integer matrix M of determinant +-1 with
-        reduced = M @ lattice.
+        The reduced basis (|a| <= |b|, |a.b| <= |a|^2 / 2) and the (2, 2) integer matrix M of determinant +-1
+        with reduced = M @ lattice.
     """
     (ax, ay), (bx, by) = lattice.tolist()
     m = [1, 0]
