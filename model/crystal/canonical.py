@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal.layer import Layer
+from model.crystal.reduction import rarest_atoms
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -54,7 +55,8 @@ def canonical_layer(layer: Layer) -> Layer:
 
     Returns:
         The layer with |a| <= |b|, gamma from 90 to 120 degrees (both within `LATTICE_TOLERANCE_ANGSTROM`), an
-        atom of the rarest element at the origin, coordinates within the cell, atoms in order of number, z, x, y.
+        atom of the rarest element at the origin, coordinates within the cell, atoms in order of number, z,
+        x, y.
     """
     pairs = _equivalent_bases(layer.lattice)
     hands = _HANDS[pairs]
@@ -63,7 +65,7 @@ def canonical_layer(layer: Layer) -> Layer:
     xy = layer.xy @ _INVERSES[pairs]  # (K, N, 2)
     z = hands[:, None] * layer.z  # (K, N)
     lattices = _PAIRS[pairs] @ layer.lattice  # (K, 2, 2)
-    origins = _origin_atoms(layer.numbers)
+    origins = rarest_atoms(layer.numbers)
     scores = _scores(layer.numbers, xy, z, origins) + _lattice_preference(lattices)[:, None]
     basis, origin = divmod(int(scores.argmax()), len(origins))
     lattice = _standard_orientation(lattices[basis])
@@ -82,12 +84,6 @@ def _equivalent_bases(lattice: FloatArray) -> IntArray:
     overlap = (first * second).sum(axis=1) / a  # b_x in standard orientation: from -a/2 to 0
     fits &= (overlap <= LATTICE_TOLERANCE_ANGSTROM) & (overlap >= -0.5 * a - LATTICE_TOLERANCE_ANGSTROM)
     return np.flatnonzero(fits)
-
-
-def _origin_atoms(numbers: IntArray) -> IntArray:
-    counts = np.bincount(numbers)
-    counts[counts == 0] = len(numbers) + 1
-    return np.flatnonzero(numbers == counts.argmin())
 
 
 def _scores(numbers: IntArray, xy: FloatArray, z: FloatArray, origins: IntArray) -> FloatArray:

@@ -71,8 +71,8 @@ class Crystal:
         """The crystal in any periodic cell that holds one layer and vacuum.
 
         Args:
-            lattice: (3, 3) rows are the cell vectors, angstrom; any axis may cross the vacuum, it may be tilted,
-                the cell may be left-handed or a supercell, and the slab may be wrapped over a boundary.
+            lattice: (3, 3) rows are the cell vectors, angstrom; any axis may cross the vacuum, it may be
+                tilted, the cell may be left-handed or a supercell, the slab wrapped over a boundary.
             numbers: (N,) atomic numbers.
             frac: (N, 3) fractional coordinates.
             id: opaque name, unique within its source.

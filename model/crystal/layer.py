@@ -35,8 +35,8 @@ class Layer:
 def extract_layer(cell: FloatArray, numbers: IntArray, frac: FloatArray) -> Layer:
     """Take the layer out of a periodic cell, whatever axis the vacuum lies along.
 
-    The two cell vectors that span the plane alone define the layer; the third may be tilted. A left-handed cell
-    is re-expressed in a right-handed frame; the crystal is never mirrored.
+    The two cell vectors that span the plane alone define the layer; the third may be tilted. A left-handed
+    cell is re-expressed in a right-handed frame; the crystal is never mirrored.
 
     Args:
         cell: (3, 3) rows are the cell vectors, angstrom.

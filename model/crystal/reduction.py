@@ -45,15 +45,14 @@ def primitive_layer(layer: Layer) -> Layer:
     Returns:
         The same layer, with the smallest cell that repeats it within `TRANSLATION_TOLERANCE_ANGSTROM`.
     """
-    tolerance = TRANSLATION_TOLERANCE_ANGSTROM
     reduced = _in_reduced_basis(layer)
+    tolerance = TRANSLATION_TOLERANCE_ANGSTROM
     while _may_be_supercell(reduced.numbers) and tolerance > 1e-3:
         translations, partners = _translations(reduced, tolerance)
         if len(translations) == 1:
             break
-        folded = _fold(reduced, translations, partners)
-        if folded is not None:
-            return folded
+        if _is_group(translations, partners, reduced, tolerance):
+            return _fold(reduced, np.round(translations * len(translations)) / len(translations), partners)
         tolerance *= 0.5  # near-translations that do not close into a lattice: ask for better ones
     return reduced
 
@@ -72,53 +71,72 @@ def _may_be_supercell(numbers: IntArray) -> bool:
 
 
 def _translations(layer: Layer, tolerance: float) -> tuple[FloatArray, IntArray]:
-    """(T, 2) fractional translations, the zero one first, and (T, N) the atom that each atom goes to."""
+    """(T, 2) fractional translations, the zero one first, and (T, N) the atom that each atom goes to.
+
+    A translation is the mean over all atoms: it and its residual do not depend on the order of atoms.
+    """
     numbers, xy, z = layer.numbers, layer.xy, layer.z
-    counts = np.bincount(numbers)
-    counts[counts == 0] = len(numbers) + 1
-    rare = np.flatnonzero(numbers == counts.argmin())
-    rare = rare[np.abs(z[rare] - z[rare[0]]) < tolerance]
-    found, partners = [np.zeros(2)], [np.arange(len(numbers))]
+    atoms = np.arange(len(numbers))
+    rare = rarest_atoms(numbers)
+    rare = rare[np.abs(z[rare] - z[rare[0]]) < 2.0 * tolerance]
+    found, partners = [np.zeros(2)], [atoms]
     alike = (numbers[:, None] == numbers) & (np.abs(z[:, None] - z) < tolerance)  # (N, N)
-    difference = xy[:, None] - xy  # (N, N, 2)
+    difference = xy - xy[:, None]  # (N, N, 2), from the first to the second
     for atom in rare[1:]:
         shift = xy[atom] - xy[rare[0]]
-        offset = difference + shift
-        offset -= np.round(offset)
-        distance = np.linalg.norm(offset @ layer.lattice, axis=-1)
-        distance[~alike] = np.inf
+        residual = difference - shift
+        residual -= np.round(residual)
+        distance = np.where(alike, np.linalg.norm(residual @ layer.lattice, axis=-1), np.inf)
         partner = distance.argmin(axis=1)
-        if distance[np.arange(len(numbers)), partner].max() < tolerance:
-            found.append(shift)
+        if distance[atoms, partner].max() > 2.0 * tolerance:
+            continue
+        offsets = residual[atoms, partner]
+        mean = offsets.mean(axis=0)
+        if np.linalg.norm((offsets - mean) @ layer.lattice, axis=1).max() < tolerance:
+            found.append(shift + mean)
             partners.append(partner)
     return np.array(found), np.array(partners)
 
 
-def _fold(layer: Layer, translations: FloatArray, partners: IntArray) -> Layer | None:
-    """The primitive cell that the translations make, or None where they are no group."""
+def rarest_atoms(numbers: IntArray) -> IntArray:
+    """Indices of the atoms of the element with the fewest atoms in the cell, the lightest of equals."""
+    counts = np.bincount(numbers)
+    counts[counts == 0] = len(numbers) + 1
+    return np.flatnonzero(numbers == counts.argmin())
+
+
+def _is_group(translations: FloatArray, partners: IntArray, layer: Layer, tolerance: float) -> bool:
+    """Whether the translations form a group, with coordinates k/T for T of them, and permute the atoms."""
+    order = len(translations)
+    exact = np.round(translations * order)
+    if np.linalg.norm((translations - exact / order) @ layer.lattice, axis=1).max() > tolerance:
+        return False
+    labels = set(map(tuple, (exact % order).astype(int).tolist()))
+    if len(labels) < order or any(
+        ((p + r) % order, (q + s) % order) not in labels for p, q in labels for r, s in labels
+    ):
+        return False
+    return bool((np.sort(partners, axis=1) == np.arange(partners.shape[1])).all())
+
+
+def _fold(layer: Layer, translations: FloatArray, partners: IntArray) -> Layer:
+    """One atom for each orbit of the translations, at the mean of its images."""
     lattice = _shortest_basis(translations, layer.lattice)
-    cells = abs(np.linalg.det(layer.lattice) / np.linalg.det(lattice))
-    if abs(cells - len(translations)) > 1e-2 * len(translations):
-        return None
-    if (np.sort(partners, axis=1) != np.arange(len(layer.numbers))).any():
-        return None
-    shift = layer.xy[partners] - layer.xy - translations[:, None]  # (T, N, 2), near whole cells
-    averaged = layer.xy + (shift - np.round(shift)).mean(axis=0)
-    keep = np.flatnonzero(partners.min(axis=0) == np.arange(len(layer.numbers)))
-    if len(keep) * len(translations) != len(layer.numbers):
-        return None
-    xy = averaged[keep] @ layer.lattice @ np.linalg.inv(lattice)
-    return _in_reduced_basis(Layer(lattice, layer.numbers[keep], xy, layer.z[partners].mean(axis=0)[keep]))
+    keep = np.flatnonzero(partners.min(axis=0) == np.arange(partners.shape[1]))
+    images = layer.xy[partners[:, keep]] - translations[:, None]  # (T, N/T, 2)
+    offsets = images - images[0]
+    xy = images[0] + (offsets - np.round(offsets)).mean(axis=0)
+    z = layer.z[partners[:, keep]].mean(axis=0)
+    xy = xy @ layer.lattice @ np.linalg.inv(lattice)
+    return _in_reduced_basis(Layer(lattice, layer.numbers[keep], xy, z))
 
 
 def _shortest_basis(translations: FloatArray, lattice: FloatArray) -> FloatArray:
     """The two shortest independent vectors of the lattice that the cell and its inner translations span."""
     whole = np.array([[i, j] for i in (-1, 0, 1) for j in (-1, 0, 1)], dtype=np.float64)
-    inner = translations - np.round(translations)
-    vectors = ((inner[:, None] + whole).reshape(-1, 2)) @ lattice
+    vectors = ((translations - np.round(translations))[:, None] + whole).reshape(-1, 2) @ lattice
     lengths = np.linalg.norm(vectors, axis=1)
-    vectors = vectors[(lengths > 0.3)][np.argsort(lengths[lengths > 0.3])]
+    vectors = vectors[np.argsort(lengths)][np.sort(lengths) > 1e-6]
     a = vectors[0]
     across = np.abs(a[0] * vectors[:, 1] - a[1] * vectors[:, 0]) / np.linalg.norm(a)
-    b = vectors[np.flatnonzero(across > 0.3)[0]]
-    return np.array([a, b])
+    return np.array([a, vectors[np.flatnonzero(across > 1e-6)[0]]])
