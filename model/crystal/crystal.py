@@ -121,7 +121,7 @@ class Crystal:
     @property
     def elements(self) -> tuple[str, ...]:
         """Symbols of the elements in it, in alphabetical order."""
-        return tuple(sorted(_symbol(number) for number in set(self.numbers.tolist())))
+        return tuple(sorted(element_symbol(number) for number in set(self.numbers.tolist())))
 
     @property
     def area(self) -> float:
@@ -192,13 +192,14 @@ def _check_distances(lattice: FloatArray, numbers: IntArray, positions: FloatArr
     if squares.min() < MINIMUM_DISTANCE_ANGSTROM**2:
         i, j = divmod(int(squares.argmin()), len(numbers))
         raise CrystalError(
-            f"overlapping atoms: {_symbol(int(numbers[i]))} and {_symbol(int(numbers[j]))} are "
+            f"overlapping atoms: {element_symbol(int(numbers[i]))} and {element_symbol(int(numbers[j]))} are "
             f"{squares[i, j] ** 0.5:.2f} angstrom apart; remove the one written twice"
         )
 
 
 @lru_cache(maxsize=256)
-def _symbol(number: int) -> str:
+def element_symbol(number: int) -> str:
+    """Symbol of the element with this atomic number."""
     from pymatgen.core.periodic_table import Element
 
     return Element.from_Z(number).symbol
@@ -210,5 +211,5 @@ def _reduced_formula(numbers: tuple[int, ...]) -> str:
 
     counts: dict[str, float] = {}
     for number in numbers:
-        counts[_symbol(number)] = counts.get(_symbol(number), 0.0) + 1.0
+        counts[element_symbol(number)] = counts.get(element_symbol(number), 0.0) + 1.0
     return str(Composition(counts).reduced_formula)

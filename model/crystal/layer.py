@@ -84,14 +84,10 @@ def _widest_gap(spacings: FloatArray, frac: FloatArray) -> tuple[int, float, flo
 
 
 def _most_compact_cell(cell: FloatArray, frac: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The Niggli cell: it separates the normal from the plane when the given vectors mix them."""
-    from spglib import (
-        niggli_reduce,
-    )  # here, because cells that mix the two are rare and the import is not free
+    """The LLL-reduced cell: it separates the normal from the plane when the given vectors mix them."""
+    from pymatgen.core.lattice import Lattice  # here, because such cells are rare and the import is slow
 
-    compact = niggli_reduce(cell)
-    if compact is None:
-        return cell, frac
+    compact = np.asarray(Lattice(cell).get_lll_reduced_lattice().matrix, dtype=np.float64)
     return compact, frac @ cell @ np.linalg.inv(compact)
 
 

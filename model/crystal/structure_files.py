@@ -1,0 +1,176 @@
+"""CIF and POSCAR: read through pymatgen, written so that pymatgen and ASE read the same crystal back."""
+
+import re
+import warnings
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model.crystal.crystal import Crystal, element_symbol
+from model.crystal.symmetry import Symmetry
+from model.errors import CrystalError, UnknownFormatError, UnreadableError
+
+if TYPE_CHECKING:
+    from pymatgen.core.structure import Structure
+
+VACUUM_ANGSTROM = 20.0
+
+_SITE_COLUMNS = ("label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy")
+_CIF_MARK = re.compile(r"^\s*(data_|_cell_length_a\b)", re.IGNORECASE | re.MULTILINE)
+
+
+def read_structure(text: str, *, id: str, source: str) -> Crystal:
+    """The crystal in the text of a CIF (its first structure) or a POSCAR, told apart by content.
+
+    Args:
+        text: the whole file.
+        id: opaque name for the crystal.
+        source: where it comes from.
+
+    Raises:
+        UnknownFormatError: neither CIF nor POSCAR.
+        UnreadableError: one of them, but damaged.
+        CrystalError: read, but no usable two-dimensional crystal (see `Crystal.from_structure`).
+    """
+    if not text.strip():
+        raise UnreadableError("the file is empty; give a CIF or a POSCAR")
+    if _CIF_MARK.search(text):
+        structure = _parsed_cif(text)
+    elif _looks_like_poscar(text):
+        structure = _parsed_poscar(text)
+    else:
+        raise UnknownFormatError(
+            "neither a CIF (no data_ block) nor a POSCAR (no scale and three cell vectors)"
+        )
+    return Crystal.from_structure(structure, id=id, source=source)
+
+
+def _parsed_cif(text: str) -> "Structure":
+    from pymatgen.io.cif import CifParser
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters of them is checked on the structure
+            structures = CifParser.from_str(text).parse_structures(primitive=False, on_error="raise")
+    except Exception as error:  # pymatgen lets any exception through on a damaged file
+        raise UnreadableError(f"the CIF cannot be read: {_first_line(error)}") from error
+    if not structures:
+        raise UnreadableError("the CIF holds no structure with cell and atoms")
+    return structures[0]
+
+
+def _looks_like_poscar(text: str) -> bool:
+    lines = text.splitlines()
+    try:
+        rows = [[float(word) for word in line.split()[:3]] for line in lines[2:5]]
+        float(lines[1].split()[0])
+    except (IndexError, ValueError):
+        return False
+    return [len(row) for row in rows] == [3, 3, 3]
+
+
+def _parsed_poscar(text: str) -> "Structure":
+    from pymatgen.io.vasp.inputs import Poscar
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            poscar = Poscar.from_str(text, read_velocities=False)
+    except Exception as error:  # as above
+        raise UnreadableError(f"the POSCAR cannot be read: {_first_line(error)}") from error
+    if not poscar.true_names:
+        raise CrystalError(
+            "the POSCAR names no elements: write their symbols in its sixth line, above the counts"
+        )
+    return poscar.structure
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def write_cif(crystal: Crystal, symmetry: Symmetry | None = None) -> str:
+    """The crystal as CIF: every atom of the cell listed in P 1, c along the layer normal.
+
+    The groups of `symmetry`, the id and the source stand in data items of their own (`_dd2d_...`): naming a
+    space group beside a list of all atoms would make readers multiply them.
+
+    Args:
+        crystal: what to write.
+        symmetry: its groups, as `symmetry_of` finds them; left out if None.
+    """
+    height = crystal.thickness + VACUUM_ANGSTROM
+    (a, _), (bx, by) = crystal.lattice.tolist()
+    lines = [
+        f"data_{re.sub(r'[^A-Za-z0-9.+-]', '_', crystal.id)[:70]}",
+        "# A single layer. c is the layer normal; its length is vacuum, not a lattice constant.",
+        f"_dd2d_id {_quoted(crystal.id)}",
+        f"_dd2d_source {_quoted(crystal.source)}",
+        *_symmetry_lines(symmetry),
+        f"_chemical_formula_structural {_quoted(crystal.formula)}",
+        f"_chemical_formula_sum '{_hill_formula(crystal)}'",
+        f"_cell_length_a {a:.8f}",
+        f"_cell_length_b {np.hypot(bx, by):.8f}",
+        f"_cell_length_c {height:.8f}",
+        "_cell_angle_alpha 90",
+        "_cell_angle_beta 90",
+        f"_cell_angle_gamma {np.degrees(np.arctan2(by, bx)):.8f}",
+        "_symmetry_space_group_name_H-M 'P 1'",
+        "_symmetry_Int_Tables_number 1",
+        "loop_",
+        " _symmetry_equiv_pos_as_xyz",
+        "  'x, y, z'",
+        "loop_",
+        *(f" _atom_site_{name}" for name in _SITE_COLUMNS),
+        *_site_lines(crystal, height),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _symmetry_lines(symmetry: Symmetry | None) -> list[str]:
+    if symmetry is None:
+        return []
+    return [
+        "# The symmetry that the layer has; its atoms are all listed below, so the cell itself is given as P 1.",
+        f"_dd2d_layer_group_number {symmetry.layer_group}",
+        f"_dd2d_layer_group_name_H-M {_quoted(symmetry.layer_group_symbol)}",
+        f"_dd2d_space_group_IT_number {symmetry.space_group}",
+        f"_dd2d_space_group_name_H-M {_quoted(symmetry.space_group_symbol)}",
+    ]
+
+
+def _hill_formula(crystal: Crystal) -> str:
+    """Content of the cell in Hill's order: carbon and hydrogen first if there is carbon, then alphabetical."""
+    counts = Counter(element_symbol(number) for number in crystal.numbers.tolist())
+    first = ("C", "H") if "C" in counts else ()
+    order = sorted(counts, key=lambda kind: (first.index(kind) if kind in first else len(first), kind))
+    return " ".join(f"{kind}{counts[kind]}" for kind in order)
+
+
+def _site_lines(crystal: Crystal, height: float) -> list[str]:
+    xy = crystal.positions[:, :2] @ np.linalg.inv(crystal.lattice)
+    z = crystal.positions[:, 2] / height + 0.5
+    seen: Counter[str] = Counter()
+    lines = []
+    for number, (x, y), level in zip(crystal.numbers.tolist(), xy.tolist(), z.tolist(), strict=True):
+        symbol = element_symbol(number)
+        seen[symbol] += 1
+        lines.append(f"  {symbol}{seen[symbol]} {symbol} {x:.8f} {y:.8f} {level:.8f} 1")
+    return lines
+
+
+def _quoted(text: str) -> str:
+    """A CIF 1.1 character value: one line of ASCII in quotes that the text itself does not hold."""
+    plain = " ".join(text.split()).encode("ascii", "backslashreplace").decode()
+    if "'" not in plain:
+        return f"'{plain}'"
+    return '"' + plain.replace('"', "'") + '"'
+
+
+def write_poscar(crystal: Crystal) -> str:
+    """The crystal as POSCAR, c along the layer normal with vacuum; id and source in the first line."""
+    from pymatgen.io.vasp.inputs import Poscar
+
+    comment = " ".join(f"{crystal.formula} {crystal.id} {crystal.source}; the length of c is vacuum".split())
+    return Poscar(crystal.to_structure(VACUUM_ANGSTROM), comment=comment).get_str(significant_figures=10)

@@ -1,0 +1,63 @@
+"""The symmetry of a layer, by spglib: its layer group, and the space group of the same layer in a box."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import spglib
+import spglib.error
+
+from model.crystal.crystal import Crystal
+from model.errors import CrystalError
+
+# spglib's documented way to have failures raised, which its next major version does always.
+if hasattr(spglib.error, "OLD_ERROR_HANDLING"):
+    spglib.error.OLD_ERROR_HANDLING = False
+
+SYMPREC_ANGSTROM = 0.05
+_BOX_VACUUM_ANGSTROM = 20.0
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """The groups of one layer.
+
+    Attributes:
+        layer_group: number 1 to 80 (International Tables, volume E).
+        layer_group_symbol: its short Hermann-Mauguin symbol, such as "p-6m2".
+        space_group: number 1 to 230 of the layer repeated along its normal with vacuum between.
+        space_group_symbol: its short Hermann-Mauguin symbol, such as "P-6m2".
+    """
+
+    layer_group: int
+    layer_group_symbol: str
+    space_group: int
+    space_group_symbol: str
+
+
+def symmetry_of(crystal: Crystal, symprec: float = SYMPREC_ANGSTROM) -> Symmetry:
+    """Layer group and space group.
+
+    Args:
+        crystal: the layer.
+        symprec: how far atoms may be from their symmetric places, angstrom.
+
+    Raises:
+        CrystalError: spglib finds none at this tolerance.
+    """
+    height = crystal.thickness + _BOX_VACUUM_ANGSTROM
+    lattice = np.zeros((3, 3))
+    lattice[:2, :2], lattice[2, 2] = crystal.lattice, height
+    frac = (crystal.positions + np.array([0.0, 0.0, 0.5 * height])) @ np.linalg.inv(lattice)
+    cell = (lattice.tolist(), frac.tolist(), crystal.numbers.tolist())
+    try:
+        layer = spglib.get_layergroup(cell, aperiodic_dir=2, symprec=symprec)
+        space = spglib.get_symmetry_dataset(cell, symprec=symprec)
+    except spglib.SpglibError as error:
+        raise CrystalError(
+            f"no symmetry found for {crystal.id} within {symprec} angstrom: {error}"
+        ) from error
+    if layer is None or space is None:
+        raise CrystalError(
+            f"no symmetry found for {crystal.id} within {symprec} angstrom: use another tolerance"
+        )
+    return Symmetry(int(layer.number), str(layer.international), int(space.number), str(space.international))
