@@ -1,0 +1,146 @@
+"""Where the direct beam hits, told by the inversion symmetry of the spots."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+FloatArray = NDArray[np.float64]
+
+_VOTERS = 160
+_JUDGES = 1000
+_CANDIDATES = 40
+_LOG_MISMATCH = 0.9  # rms of ln I(q)/I(-q) that tilt and polar layers cause
+
+
+@dataclass(frozen=True)
+class Centre:
+    """A centre with its support.
+
+    Attributes:
+        x, y: in the positions' unit.
+        pairs: number of Friedel pairs it rests on.
+        paired_fraction: share of the spots, weighted as in the vote, that have a partner.
+    """
+
+    x: float
+    y: float
+    pairs: int
+    paired_fraction: float
+
+
+def friedel_centre(
+    positions: FloatArray,
+    intensity: FloatArray | None = None,
+    *,
+    guess: tuple[float, float] | None = None,
+    search_radius: float | None = None,
+    view: tuple[float, float, float, float] | None = None,
+) -> Centre | None:
+    """The point about which most spots have a partner of like intensity, or None without any pair.
+
+    Every pair of spots votes for its midpoint; the best-supported midpoints are then scored with all spots,
+    so that a centre half a lattice vector off loses by the spots it leaves alone. Missing and false spots
+    only lower the support.
+
+    Args:
+        positions: (N, 2).
+        intensity: (N,) positive, or None.
+        guess: a rough centre, with `search_radius` around it.
+        search_radius: how far from `guess` the centre may lie.
+        view: x0, y0, x1, y1 of the field recorded; a spot whose partner would lie outside is no evidence.
+    """
+    if len(positions) < 2:
+        return None
+    strength = _strength(len(positions), intensity)
+    outside = np.linalg.norm(positions - (np.median(positions, axis=0) if guess is None else guess), axis=1)
+    kept = np.lexsort((outside, -strength))[:_JUDGES]
+    points, strength = positions[kept], strength[kept]
+    tree = cKDTree(points)
+    tolerance = _tolerance(tree)
+    candidates = _voted(points[:_VOTERS], strength[:_VOTERS], tolerance, guess, search_radius)
+    if not len(candidates):
+        return None
+    scores = [_score(tree, strength, c, tolerance, view)[0] for c in candidates]
+    best = candidates[int(np.argmax(scores))]
+    for _ in range(3):
+        best = _refined(tree, strength, best, tolerance)
+    _, pairs, fraction = _score(tree, strength, best, tolerance, view)
+    return Centre(float(best[0]), float(best[1]), pairs, fraction) if pairs else None
+
+
+def _strength(count: int, intensity: FloatArray | None) -> FloatArray:
+    """Weights from 0.3 for the weakest to 1.3 for the strongest, linear in ln I."""
+    if intensity is None:
+        return np.ones(count)
+    logarithm = np.log(intensity)
+    spread = float(np.ptp(logarithm))
+    return np.ones(count) if spread == 0 else 0.3 + (logarithm - logarithm.min()) / max(spread, _LOG_MISMATCH)
+
+
+def _tolerance(tree: cKDTree) -> float:
+    """A sixth of the spots' spacing: lattice points cannot be confused, distortion is forgiven."""
+    distance = tree.query(tree.data, k=2)[0][:, 1]
+    return max(float(np.quantile(distance, 0.25)) / 6, 1e-9)
+
+
+def _voted(
+    points: FloatArray,
+    strength: FloatArray,
+    tolerance: float,
+    guess: tuple[float, float] | None,
+    search_radius: float | None,
+) -> FloatArray:
+    """(C, 2) midpoints with the most votes, the best first."""
+    i, j = np.triu_indices(len(points), k=1)
+    middle = (points[i] + points[j]) / 2
+    weight = np.minimum(strength[i], strength[j]) * np.exp(-4 * (strength[i] - strength[j]) ** 2)
+    if guess is not None and search_radius is not None:
+        near = np.hypot(*(middle - guess).T) < search_radius
+        middle, weight = middle[near], weight[near]
+    if not len(middle):
+        return np.empty((0, 2))
+    cell = np.floor((middle - middle.min(axis=0)) / tolerance).astype(np.int64)
+    key, member = np.unique(cell[:, 0] * (cell[:, 1].max() + 2) + cell[:, 1], return_inverse=True)
+    votes = np.bincount(member, weight, len(key))
+    x, y = (np.bincount(member, weight * m, len(key)) / votes for m in middle.T)
+    return np.column_stack([x, y])[np.argsort(-votes, kind="stable")[:_CANDIDATES]]
+
+
+def _score(
+    tree: cKDTree,
+    strength: FloatArray,
+    center: FloatArray,
+    tolerance: float,
+    view: tuple[float, float, float, float] | None,
+) -> tuple[float, int, float]:
+    """Support of a centre, the number of its pairs, and the weighted share of spots that are paired."""
+    mirrored = 2 * center - tree.data
+    distance, partner = tree.query(mirrored, distance_upper_bound=2 * tolerance)
+    paired = np.isfinite(distance)
+    seen = np.ones(len(mirrored), dtype=bool)
+    if view is not None:
+        seen = (mirrored >= view[:2]).all(axis=1) & (mirrored <= view[2:]).all(axis=1)
+    other = strength[np.where(paired, partner, 0)]
+    closeness = np.exp(-((np.where(paired, distance, 0) / tolerance) ** 2) / 2)
+    gain = closeness * strength * other - (strength - other) ** 2
+    alone = seen & ~paired
+    total = float(gain[paired].sum() - 0.5 * (strength[alone] ** 2).sum())
+    weight = float(strength[paired].sum())
+    fraction = weight / max(weight + float(strength[alone].sum()), 1e-12)
+    pairs = int((paired & (partner != np.arange(len(mirrored)))).sum()) // 2
+    return total, pairs, fraction
+
+
+def _refined(tree: cKDTree, strength: FloatArray, center: FloatArray, tolerance: float) -> FloatArray:
+    """The weighted mean of the midpoints of the pairs, far ones counting less."""
+    distance, partner = tree.query(2 * center - tree.data, distance_upper_bound=2 * tolerance)
+    paired = np.flatnonzero(np.isfinite(distance))
+    if not len(paired):
+        return center
+    middle = (tree.data[paired] + tree.data[partner[paired]]) / 2
+    scale = max(float(np.median(distance[paired])), 1e-3 * tolerance)
+    weight = strength[paired] / (1 + (distance[paired] / (2 * scale)) ** 2)
+    mean: FloatArray = (weight[:, None] * middle).sum(axis=0) / weight.sum()
+    return mean

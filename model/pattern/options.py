@@ -1,0 +1,37 @@
+"""What the user says about a pattern."""
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import Literal, get_args
+
+from model.errors import OptionError
+
+Units = Literal["1/angstrom", "1/nm", "pixel"]
+
+
+@dataclass(frozen=True)
+class PatternOptions:
+    """How to read a pattern; None leaves a value to the file, or to be found.
+
+    Attributes:
+        units: of the positions of a point cloud; ignored for camera frames, which are in pixels.
+        pixel_size_inv_angstrom: 1/angstrom per pixel, overrides what the file says.
+        center_px: x, y of the direct beam in pixels: x right, y down, the first pixel's middle at 0, 0.
+
+    Raises:
+        OptionError: a value that is impossible.
+    """
+
+    units: Units | None = None
+    pixel_size_inv_angstrom: float | None = None
+    center_px: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.units is not None and self.units not in get_args(Units):
+            raise OptionError(f"units must be one of {', '.join(get_args(Units))}, not {self.units!r}")
+        size = self.pixel_size_inv_angstrom
+        if size is not None and not (isfinite(size) and 1e-6 <= size <= 1.0):
+            raise OptionError(f"pixel_size must lie between 1e-6 and 1 1/angstrom per pixel, not {size}")
+        center = self.center_px
+        if center is not None and not (len(center) == 2 and all(isfinite(c) for c in center)):
+            raise OptionError(f"center must be two finite numbers x, y in pixels, not {center}")

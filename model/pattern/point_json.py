@@ -1,0 +1,134 @@
+"""Point clouds as JSON: rows, records, columns, or DD2D's own form."""
+
+import json
+import math
+from typing import Any, cast
+
+import numpy as np
+
+from model.errors import UnknownFormatError, UnreadableError
+from model.pattern.columns import Column, choose_columns, parse_units
+from model.pattern.options import PatternOptions, Units
+from model.pattern.point_table import PointTable, check_count, intensity_from_logarithm, table_from_rows
+
+# Published patterns of DD2D (Fu et al., Commun. Phys. 8, 221, 2025): 201 x 201 pixels, positions rounded.
+DD2D_PIXEL_SIZE_INV_ANGSTROM = 0.025
+DD2D_CENTER_PX = (100.5, 100.5)
+_DD2D_PADDING = (-1.0, 0.0)
+
+_POINT_KEYS = ("points", "spots", "peaks", "reflections", "data")
+
+
+def read_point_json(text: str, preferred_units: Units | None = None) -> PointTable:
+    """Read `{"points": [[x, y, i], ...]}`, a bare list, a list of records, columns, or DD2D's `{"X": ...}`.
+
+    Beside the points, `units`, `pixel_size` (1/angstrom) and `center` are understood.
+
+    Raises:
+        UnreadableError: JSON that is damaged, or points that are no numbers.
+        UnknownFormatError: JSON without points.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(f"the JSON is damaged: {error}") from error
+    if isinstance(content, list):
+        return _from_list(content, preferred_units, {})
+    if not isinstance(content, dict):
+        raise UnknownFormatError('the JSON holds no points; give {"points": [[x, y, intensity], ...]}')
+    if "X" in content and _is_dd2d(content["X"]):
+        return _from_dd2d(content["X"])
+    for key in _POINT_KEYS:
+        if isinstance(content.get(key), list):
+            return _from_list(content[key], preferred_units, content)
+    return _from_records(content, preferred_units, content)
+
+
+def _from_list(points: list[Any], preferred: Units | None, about: dict[str, Any]) -> PointTable:
+    check_count(len(points))
+    if all(isinstance(point, dict) for point in points):
+        names = list(points[0])
+        if any(set(point) != set(names) for point in points):
+            names = sorted(set.intersection(*(set(point) for point in points)))
+        return _from_records({name: [point[name] for point in points] for name in names}, preferred, about)
+    if not all(isinstance(point, list) for point in points):
+        raise UnreadableError("each point must be a list [x, y, intensity] or an object with x and y")
+    return table_from_rows(points, **_stated(about))
+
+
+def _from_records(columns: dict[str, Any], preferred: Units | None, about: dict[str, Any]) -> PointTable:
+    names = [name for name, values in columns.items() if isinstance(values, list)]
+    chosen = choose_columns(names, preferred)
+    if chosen is None:
+        raise UnknownFormatError('the JSON holds no points; give {"points": [[x, y, intensity], ...]}')
+    x, _, intensity = chosen
+    stated = _stated(about)
+    stated["units"] = x.units or stated["units"]
+    used = [column for column in chosen if column is not None]
+    if len({len(columns[names[column.index]]) for column in used}) > 1:
+        raise UnreadableError("the columns of the JSON differ in length")
+    rows = list(zip(*(columns[names[column.index]] for column in used), strict=True))
+    if intensity is None or intensity.role == "intensity":
+        return table_from_rows(rows, **stated)
+    return _with_logarithms(rows, intensity, stated)
+
+
+def _with_logarithms(rows: list[Any], column: Column, stated: dict[str, Any]) -> PointTable:
+    table = table_from_rows([row[:2] for row in rows], **stated)
+    logarithm = _floats([row[2] for row in rows])
+    intensity = intensity_from_logarithm(logarithm, column.log_base)
+    return PointTable(table.positions, intensity, **stated)
+
+
+def _stated(about: dict[str, Any]) -> dict[str, Any]:
+    """Units, pixel size and centre written beside the points, checked as the user's options are."""
+    units = about.get("units")
+    parsed = parse_units(units) if isinstance(units, str) else None
+    if units is not None and parsed is None:
+        raise UnreadableError(f"the JSON's units {units!r} are not known; use 1/angstrom, 1/nm or pixel")
+    center = about.get("center", about.get("centre"))
+    try:
+        options = PatternOptions(
+            parsed,
+            None if about.get("pixel_size") is None else float(about["pixel_size"]),
+            None if center is None else cast(tuple[float, float], tuple(float(c) for c in center)),
+        )
+    except (TypeError, ValueError) as error:
+        raise UnreadableError(f"pixel_size or center beside the points is not a number: {error}") from error
+    return {
+        "units": options.units,
+        "pixel_size_inv_angstrom": options.pixel_size_inv_angstrom,
+        "center_px": options.center_px,
+    }
+
+
+def _is_dd2d(rows: Any) -> bool:
+    return (
+        isinstance(rows, list)
+        and len(rows) == 3
+        and all(isinstance(row, list) for row in rows)
+        and len({len(row) for row in rows}) == 1
+    )
+
+
+def _from_dd2d(rows: list[list[Any]]) -> PointTable:
+    check_count(len(rows[0]))
+    x, y, logarithm = (_floats(row) for row in rows)
+    real = len(x)
+    while real and x[real - 1] == y[real - 1] and x[real - 1] in _DD2D_PADDING:
+        real -= 1
+    check_count(real)
+    return PointTable(
+        np.column_stack([x, y])[:real],
+        intensity_from_logarithm(logarithm[:real], math.e),
+        "pixel",
+        DD2D_PIXEL_SIZE_INV_ANGSTROM,
+        DD2D_CENTER_PX,
+    )
+
+
+def _floats(values: list[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    try:
+        return np.array(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UnreadableError(f"a point holds something that is not a number: {error}") from error

@@ -1,0 +1,120 @@
+"""Point clouds as text: CSV, TSV, semicolons or whitespace, with or without a header."""
+
+import math
+import re
+
+import numpy as np
+
+from model.errors import NoSpotsError, UnknownFormatError, UnreadableError
+from model.pattern.columns import Column, choose_columns
+from model.pattern.options import Units
+from model.pattern.point_table import PointTable, check_count, intensity_from_logarithm
+
+_COMMENT = ("#", "//", "%", "!")
+
+
+def read_point_text(text: str, preferred_units: Units | None = None) -> PointTable:
+    """Read rows of numbers; a header, also one in a comment, tells the order of the columns.
+
+    Without a header the columns are x, y and, where there is a third, intensity.
+
+    Raises:
+        UnknownFormatError: text that is no table of numbers.
+        UnreadableError: a row that is cut short or holds something else than numbers.
+        NoSpotsError: a header without rows.
+    """
+    header, rows = _split_header(text)
+    if not rows:
+        if header and choose_columns(header, preferred_units):
+            raise NoSpotsError("the table has a header but no points")
+        raise UnknownFormatError("the text holds no table of numbers")
+    check_count(len(rows))
+    width = len(rows[0][1])
+    chosen = _columns_of(header, width, preferred_units)
+    used = [column for column in chosen if column is not None]
+    values = np.array([_numbers(line, cells, used) for line, cells in rows])
+    x, y, intensity = chosen
+    strength = None
+    if intensity is not None:
+        strength = values[:, 2]
+        if intensity.role == "log_intensity":
+            strength = intensity_from_logarithm(strength, intensity.log_base)
+    return PointTable(values[:, :2], strength, units=x.units or y.units)
+
+
+def _columns_of(
+    header: list[str], width: int, preferred: Units | None
+) -> tuple[Column, Column, Column | None]:
+    chosen = choose_columns(header, preferred) if header else None
+    if chosen:
+        return chosen
+    if header and not all(re.fullmatch(r"(column|col|field|unnamed:?)?[ _]*\d*", h.lower()) for h in header):
+        raise UnreadableError(
+            f"the header ({', '.join(header)[:80]}) names no x and y columns; name them x and y (or qx and "
+            "qy), and the third intensity"
+        )
+    if width < 2:
+        raise UnknownFormatError("the table has one column; at least x and y are needed")
+    return Column(0, "x"), Column(1, "y"), Column(2, "intensity") if width > 2 else None
+
+
+def _split_header(text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header's names and the rows as (line number, cells)."""
+    header: list[str] = []
+    rows: list[tuple[int, list[str]]] = []
+    separator: str | None = None
+    for number, raw in enumerate(text.splitlines(), start=1):
+        line = raw.strip()
+        comment = line.startswith(_COMMENT)
+        line = line.lstrip("#/%!").strip() if comment else line
+        if not line or (comment and rows):
+            continue
+        if not rows:
+            separator = _separator(line)
+        cells = _cells(line, separator)
+        if not rows and not _is_number(cells[0] or cells[-1]):
+            names = _cells(_join_words(line) if separator is None else line, separator)
+            if not comment or choose_columns(names, None):
+                header = names
+            continue
+        if not comment:
+            rows.append((number, cells))
+    return header, rows
+
+
+def _separator(line: str) -> str | None:
+    return next((mark for mark in "\t;," if mark in line), None)
+
+
+def _cells(line: str, separator: str | None) -> list[str]:
+    cells = line.split(separator)
+    if separator == ";":
+        cells = [cell.replace(",", ".") for cell in cells]
+    return [cell.strip().strip("\"'") for cell in cells]
+
+
+def _join_words(line: str) -> str:
+    """`qx (1/nm)  log intensity` as one word a column."""
+    line = re.sub(r"\s+([(\[])", r"\1", line)
+    return re.sub(r"\b(ln|log|log10|log2|integrated|peak)\s+(?=i)", r"\1_", line, flags=re.IGNORECASE)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _numbers(line: int, cells: list[str], used: list[Column]) -> list[float]:
+    try:
+        return [float(cells[column.index]) for column in used]
+    except IndexError:
+        raise UnreadableError(f"line {line} has {len(cells)} columns, fewer than the lines before") from None
+    except ValueError:
+        if any(not cells[column.index] for column in used):
+            return [float(cells[c.index]) if cells[c.index] else math.nan for c in used]
+        raise UnreadableError(
+            f"line {line} holds something that is not a number: {' '.join(cells)[:60]}"
+        ) from None

@@ -1,0 +1,171 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.errors import NoSpotsError, OptionError, TooLargeError, UnknownFormatError, UnreadableError
+from model.pattern import PatternOptions, Spots, read_pattern, spots_from_points
+
+SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "patterns"
+AUTO = PatternOptions()
+ROWS = [[0.5, 0.1, 10.0], [-0.5, -0.1, 12.0], [0.2, 0.9, 3.0], [-0.2, -0.9, 4.0]]
+
+
+def read(text: str, options: PatternOptions = AUTO) -> Spots:
+    return read_pattern(text.encode(), "points", options)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"points": ROWS}),
+        json.dumps(ROWS),
+        json.dumps([{"qx": x, "intensity": i, "qy": y} for x, y, i in ROWS]),
+        json.dumps(dict(zip(("x", "y", "I"), map(list, zip(*ROWS, strict=True)), strict=True))),
+        json.dumps({"points": [[10 * x, 10 * y, i] for x, y, i in ROWS], "units": "1/nm"}),
+        json.dumps({"points": [[100 * x + 7, 100 * y, i] for x, y, i in ROWS], "pixel_size": 0.01}),
+        "\n".join(f"{x} {y} {i}" for x, y, i in ROWS),
+        "# a comment\n# kx ky counts\n" + "\n".join(f"{x}\t{y}\t{i}" for x, y, i in ROWS),
+        "qx (1/nm)  qy (1/nm)  log intensity\n"
+        + "\n".join(f"{10 * x} {10 * y} {np.log(i)}" for x, y, i in ROWS),
+        "h,k,I,q_y_nm-1,q_x_nm-1\n" + "\n".join(f"1,2,{i},{10 * y},{10 * x}" for x, y, i in ROWS),
+        "\ufeffx;y;log10(I)\r\n"
+        + "\r\n".join(f"{x};{y};{np.log10(i)}".replace(".", ",") for x, y, i in ROWS),
+        '"qx [1/Å]","qy [1/Å]","Intensity (a.u.)"\n' + "\n".join(f"{x},{y},{i}" for x, y, i in ROWS),
+    ],
+)
+def test_every_form_gives_the_same_spots(text: str) -> None:
+    spots = read(text)
+    assert spots.q_inv_angstrom == pytest.approx(np.array(ROWS)[:, :2], abs=1e-9)
+    assert spots.intensity is not None
+    assert spots.intensity / spots.intensity[0] == pytest.approx(np.array(ROWS)[:, 2] / 10, rel=1e-9)
+    assert spots.warnings == ()
+
+
+@given(order=st.permutations(["x_px", "y_px", "intensity", "label"]), separator=st.sampled_from(",;\t "))
+def test_the_header_tells_the_order_of_the_columns(order: list[str], separator: str) -> None:
+    lines = [
+        separator.join(
+            {"x_px": f"{x}", "y_px": f"{y}", "intensity": f"{i}", "label": "7"}[name] for name in order
+        )
+        for x, y, i in [(120, 200, 5.0), (80, 200, 5.0), (100, 230, 2.0), (100, 170, 2.0)]
+    ]
+    spots = read("\n".join([separator.join(order), *lines]), PatternOptions(pixel_size_inv_angstrom=0.01))
+    assert spots.center_px == pytest.approx((100, 200))
+    assert spots.q_inv_angstrom == pytest.approx(np.array([[0.2, 0], [-0.2, 0], [0, 0.3], [0, -0.3]]))
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "says"),
+    [
+        ("", UnknownFormatError, "empty"),
+        ("dear sir, here is my pattern", UnknownFormatError, "no table"),
+        ("{", UnreadableError, "damaged"),
+        ("[" * 100_000, UnreadableError, "damaged"),
+        ('{"a": 1}', UnknownFormatError, "no points"),
+        ("[]", NoSpotsError, "no points"),
+        ('{"points": []}', NoSpotsError, "no points"),
+        ("x,y,I\n", NoSpotsError, "no points"),
+        ("0.1 0.2 1\n-0.1 -0.2 1", NoSpotsError, "2 spots"),
+        ("[[1, 2, NaN], [1, 1, 1]]", UnreadableError, "finite"),
+        ("[[1, 1e999], [1, 1]]", UnreadableError, "finite"),
+        (f"[[1, {'9' * 400}], [1, 1]]", UnreadableError, "not a number"),
+        ('[[1, "two"], [1, 1]]', UnreadableError, "not a number"),
+        ("[[1, 2, 3, 4]]", UnreadableError, "each point"),
+        ("[1, 2, 3]", UnreadableError, "each point"),
+        ("1 2 3\n1 2 -3\n1 1 1", UnreadableError, "negative"),
+        ("1 2 3\n1 2\n1 1 1", UnreadableError, "line 2"),
+        ("1 2 3\n1 x 3\n1 1 1", UnreadableError, "line 2"),
+        ("1,2,3\n1,,3\n1,1,1", UnreadableError, "finite"),
+        ("a,b,c\n1,2,3", UnreadableError, "names no x and y"),
+        ("1\n2\n3", UnknownFormatError, "one column"),
+        ("300 200 3\n-300 -200 3\n1 1 1", OptionError, "units=pixel"),
+        ("x_px,y_px\n300,200\n100,200\n200,300\n200,100", OptionError, "scale is unknown"),
+        ('{"points": [[1, 2, 3]], "units": "furlong"}', UnreadableError, "furlong"),
+        ('{"points": [[1, 2, 3]], "pixel_size": {}}', UnreadableError, "pixel_size"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_a_reason(text: str, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        read(text)
+
+
+def test_binary_content_is_of_unknown_format() -> None:
+    with pytest.raises(UnknownFormatError, match="neither"):
+        read_pattern(b"\x00\x01\x02\x03", "frame.bin", AUTO)
+
+
+def test_too_many_points_are_refused() -> None:
+    with pytest.raises(TooLargeError, match="100000"):
+        spots_from_points(np.ones((100_001, 2)), AUTO)
+
+
+def test_pixel_options_contradict_reciprocal_units() -> None:
+    with pytest.raises(OptionError, match="pixel_size"):
+        spots_from_points(ROWS, PatternOptions("1/nm", pixel_size_inv_angstrom=0.01))
+
+
+@pytest.mark.parametrize(
+    "options", [{"units": "inch"}, {"pixel_size_inv_angstrom": -1.0}, {"center_px": (1.0,)}]
+)
+def test_impossible_options_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(OptionError):
+        PatternOptions(**options)  # type: ignore[arg-type]
+
+
+def test_points_without_intensity_count_for_geometry_only() -> None:
+    assert spots_from_points([row[:2] for row in ROWS], AUTO).intensity is None
+    mixed = spots_from_points([*ROWS, [0.7, 0.7]], AUTO)
+    assert mixed.intensity is None
+    assert "no intensity" in mixed.warnings[0]
+
+
+def test_the_direct_beam_repeats_and_zeros_are_left_out() -> None:
+    spots = spots_from_points([*ROWS, [0.001, 0.0, 1e6], [0.5, 0.1, 1.0], [0.9, 0.9, 0.0]], AUTO)
+    assert len(spots) == len(ROWS)
+    assert spots.intensity is not None
+    assert spots.intensity[0] == 10
+    assert len(spots.warnings) == 2
+
+
+def test_the_request_overrides_the_units_of_the_header() -> None:
+    spots = read("qx (1/nm),qy (1/nm)\n1,0\n-1,0\n0,1\n0,-1", PatternOptions("1/angstrom"))
+    assert np.abs(spots.q_inv_angstrom).max() == 1
+    assert "1/nm" in spots.warnings[0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(angle=st.floats(0, 2 * np.pi), seed=st.integers(0, 1000))
+def test_rotated_points_are_rotated_spots(angle: float, seed: int) -> None:
+    points = np.random.default_rng(seed).uniform(0.1, 1, (20, 3))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turned = np.column_stack([points[:, :2] @ turn.T, points[:, 2]])
+    straight, rotated = spots_from_points(points, AUTO), spots_from_points(turned, AUTO)
+    assert rotated.q_inv_angstrom == pytest.approx(straight.q_inv_angstrom @ turn.T)
+    assert rotated.intensity == pytest.approx(straight.intensity)
+
+
+needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="needs the patterns of ../shared/data")
+
+
+@needs_shared
+@pytest.mark.parametrize(("name", "shortest"), [("prse3_figure4", 1 / 4.033), ("example", 1 / 4.669)])
+def test_published_patterns_are_matched_on_geometry(name: str, shortest: float) -> None:
+    spots = read((SHARED / "dd2d" / f"{name}.json").read_text())
+    assert spots.intensity is None
+    assert any("fall off" in warning for warning in spots.warnings)
+    assert np.linalg.norm(spots.q_inv_angstrom, axis=1).min() == pytest.approx(shortest, abs=0.02)
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("name", "pixel_size"), [("1_SAED", 0.0020271), ("Camera_Ceta_1359_410_mm___Raw", 0.0035174)]
+)
+def test_recorded_graphene_points_lie_on_graphenes_rings(name: str, pixel_size: float) -> None:
+    text = (SHARED / "graphene" / f"{name}_points.csv").read_text()
+    spots = read(text, PatternOptions(pixel_size_inv_angstrom=pixel_size))
+    first = np.sort(np.linalg.norm(spots.q_inv_angstrom, axis=1))[:6]
+    assert first == pytest.approx(2 / np.sqrt(3) / 2.461, rel=0.015)
