@@ -1,7 +1,21 @@
 """Two-dimensional crystals: canonical form, symmetry, files, duplicates."""
 
 from model.crystal.crystal import Crystal
+from model.crystal.duplicates import RELATED, SAME, group_duplicates, same_crystal
+from model.crystal.site_matching import Tolerance
 from model.crystal.structure_files import read_structure, write_cif, write_poscar
 from model.crystal.symmetry import Symmetry, symmetry_of
 
-__all__ = ["Crystal", "Symmetry", "read_structure", "symmetry_of", "write_cif", "write_poscar"]
+__all__ = [
+    "RELATED",
+    "SAME",
+    "Crystal",
+    "Symmetry",
+    "Tolerance",
+    "group_duplicates",
+    "read_structure",
+    "same_crystal",
+    "symmetry_of",
+    "write_cif",
+    "write_poscar",
+]

@@ -72,6 +72,11 @@ def canonical_layer(layer: Layer) -> Layer:
     return _ordered(lattice, layer.numbers, xy[basis] - xy[basis, origins[origin]], z[basis])
 
 
+def basis_changes() -> IntArray:
+    """(B, 2, 2) integer matrices of determinant +-1 that take a reduced basis to bases nearly as short."""
+    return _PAIRS.copy()
+
+
 def _equivalent_bases(lattice: FloatArray) -> IntArray:
     """Indices into `_PAIRS` of the reduced bases with an obtuse or right angle."""
     vectors = _VECTORS @ lattice

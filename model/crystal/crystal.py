@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from model.crystal.canonical import WRAP_TOLERANCE_ANGSTROM, canonical_layer
-from model.crystal.layer import extract_layer
+from model.crystal.layer import Layer, extract_layer
 from model.crystal.reduction import primitive_layer
 from model.errors import CrystalError
 
@@ -88,8 +88,7 @@ class Crystal:
             raise CrystalError("the cell must be three vectors of finite numbers")
         _check_atoms(kinds, sites)
         layer = canonical_layer(primitive_layer(extract_layer(cell, kinds, sites)))
-        positions = np.concatenate([layer.xy @ layer.lattice, layer.z[:, None]], axis=1)
-        return cls(id, source, layer.lattice, layer.numbers, positions)
+        return cls(id, source, layer.lattice, layer.numbers, _cartesian(layer))
 
     @classmethod
     def from_structure(cls, structure: "Structure", *, id: str, source: str) -> Self:
@@ -133,6 +132,21 @@ class Crystal:
         """Distance between the outermost atom centres along the normal, angstrom."""
         return float(np.ptp(self.positions[:, 2]))
 
+    def folded(self, tolerance_angstrom: float) -> "Crystal":
+        """Without any superstructure fainter than this: the smallest cell that repeats it so well.
+
+        Args:
+            tolerance_angstrom: how far atoms may be from where a translation puts them.
+        """
+        xy = self.positions[:, :2] @ np.linalg.inv(self.lattice)
+        layer = primitive_layer(
+            Layer(self.lattice, self.numbers, xy, self.positions[:, 2]), tolerance_angstrom
+        )
+        if len(layer.numbers) == len(self.numbers):
+            return self
+        layer = canonical_layer(layer)
+        return Crystal(self.id, self.source, layer.lattice, layer.numbers, _cartesian(layer))
+
     def to_structure(self, vacuum_angstrom: float = 20.0) -> "Structure":
         """As a pymatgen structure, with c along the normal and the slab at half its height.
 
@@ -146,6 +160,10 @@ class Crystal:
         cell[:2, :2], cell[2, 2] = self.lattice, height
         positions = self.positions + np.array([0.0, 0.0, 0.5 * height])
         return Structure(cell, self.numbers.tolist(), positions, coords_are_cartesian=True)
+
+
+def _cartesian(layer: Layer) -> FloatArray:
+    return np.concatenate([layer.xy @ layer.lattice, layer.z[:, None]], axis=1)
 
 
 def _frozen(values: ArrayLike, dtype: type[Any]) -> NDArray[Any]:

@@ -36,17 +36,17 @@ def gauss_reduce(lattice: FloatArray) -> tuple[FloatArray, IntArray]:
         n = [n[0] - steps * m[0], n[1] - steps * m[1]]
 
 
-def primitive_layer(layer: Layer) -> Layer:
+def primitive_layer(layer: Layer, tolerance: float = TRANSLATION_TOLERANCE_ANGSTROM) -> Layer:
     """The layer in a Gauss-reduced primitive cell; atoms that fold onto each other are averaged.
 
     Args:
         layer: the layer in any cell.
+        tolerance: how far atoms may be from where a translation puts them, angstrom.
 
     Returns:
-        The same layer, with the smallest cell that repeats it within `TRANSLATION_TOLERANCE_ANGSTROM`.
+        The same layer, with the smallest cell that repeats it within the tolerance.
     """
     reduced = _in_reduced_basis(layer)
-    tolerance = TRANSLATION_TOLERANCE_ANGSTROM
     while _may_be_supercell(reduced.numbers) and tolerance > 1e-3:
         translations, partners = _translations(reduced, tolerance)
         if len(translations) == 1:

@@ -80,9 +80,7 @@ def _parsed_poscar(text: str) -> "Structure":
     except Exception as error:  # as above
         raise UnreadableError(f"the POSCAR cannot be read: {_first_line(error)}") from error
     if not poscar.true_names:
-        raise CrystalError(
-            "the POSCAR names no elements: write their symbols in its sixth line, above the counts"
-        )
+        raise CrystalError("the POSCAR names no elements: write their symbols in its sixth line")
     return poscar.structure
 
 
@@ -132,7 +130,7 @@ def _symmetry_lines(symmetry: Symmetry | None) -> list[str]:
     if symmetry is None:
         return []
     return [
-        "# The symmetry that the layer has; its atoms are all listed below, so the cell itself is given as P 1.",
+        "# The symmetry of the layer; all its atoms are listed below, so the cell itself is given as P 1.",
         f"_dd2d_layer_group_number {symmetry.layer_group}",
         f"_dd2d_layer_group_name_H-M {_quoted(symmetry.layer_group_symbol)}",
         f"_dd2d_space_group_IT_number {symmetry.space_group}",
@@ -141,7 +139,7 @@ def _symmetry_lines(symmetry: Symmetry | None) -> list[str]:
 
 
 def _hill_formula(crystal: Crystal) -> str:
-    """Content of the cell in Hill's order: carbon and hydrogen first if there is carbon, then alphabetical."""
+    """Content of the cell in Hill's order: carbon and hydrogen first if there is carbon, then A to Z."""
     counts = Counter(element_symbol(number) for number in crystal.numbers.tolist())
     first = ("C", "H") if "C" in counts else ()
     order = sorted(counts, key=lambda kind: (first.index(kind) if kind in first else len(first), kind))
