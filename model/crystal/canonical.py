@@ -22,9 +22,9 @@ IntArray = NDArray[np.int64]
 # No round number: lattice constants are, and must not lie on the edge.
 LATTICE_TOLERANCE_ANGSTROM = 0.0113
 # Coordinates this much below zero are written as they are and not wrapped to the far side.
-WRAP_TOLERANCE_ANGSTROM = 0.0117
+WRAP_TOLERANCE_ANGSTROM = 0.0517
 # Atoms whose z (or x) differ by less count as level when atoms are put in order.
-LEVEL_TOLERANCE_ANGSTROM = 0.0213
+LEVEL_TOLERANCE_ANGSTROM = 0.0513
 
 _VECTORS = np.array([v for v in product((-1, 0, 1), repeat=2) if v != (0, 0)])  # (8, 2)
 _PAIRS = np.array([(u, v) for u, v in product(_VECTORS, repeat=2) if abs(u[0] * v[1] - u[1] * v[0]) == 1])

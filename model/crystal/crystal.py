@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from model.crystal.canonical import WRAP_TOLERANCE_ANGSTROM, canonical_layer
+from model.crystal.canonical import LATTICE_TOLERANCE_ANGSTROM, canonical_layer
 from model.crystal.layer import Layer, extract_layer
 from model.crystal.reduction import primitive_layer
 from model.errors import CrystalError
@@ -36,7 +36,7 @@ class Crystal:
         source: where it came from.
         lattice: (2, 2) rows a and b, angstrom; reduced, |a| <= |b| (within 0.02), a along +x, b_y > 0.
         numbers: (N,) atomic numbers.
-        positions: (N, 3) Cartesian, angstrom; x, y inside the cell (within 0.02), z from the middle of the
+        positions: (N, 3) Cartesian, angstrom; x, y inside the cell (within 0.06), z from the middle of the
             slab.
 
     Raises:
@@ -188,7 +188,7 @@ def _check_atoms(numbers: IntArray, coordinates: FloatArray) -> None:
 
 def _check_orientation(lattice: FloatArray) -> None:
     (ax, ay), (bx, by) = lattice.tolist()
-    slack = 2.0 * WRAP_TOLERANCE_ANGSTROM
+    slack = 2.0 * LATTICE_TOLERANCE_ANGSTROM
     if not (abs(ay) < 1e-9 and ax > 0.0 and by > 0.0):
         raise CrystalError("lattice must be finite with a along +x and b_y > 0; use Crystal.from_cell")
     if ax > (bx * bx + by * by) ** 0.5 + slack or abs(bx) > 0.5 * ax + slack:
