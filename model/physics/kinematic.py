@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from math import cos, radians, sin
+from math import cos, radians, sin, tan
 from typing import Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
 from model.pattern.spots import Spots
+from model.physics.eikonal import eikonal_form_factor
 from model.physics.reciprocal import reciprocal_lattice, reflections
 from model.physics.scattering import (
     electron_form_factor,
@@ -22,6 +23,7 @@ from model.physics.scattering import (
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Radiation = Literal["electron", "xray"]
+AtomModel = Literal["born", "eikonal"]
 
 COPPER_K_ALPHA_ANGSTROM = 1.5406
 
@@ -40,6 +42,11 @@ class Geometry:
         rotation_deg: rotation of the pattern on the camera.
         mirrored: the flake lies face down, which mirrors the pattern.
         strain: (2, 2) symmetric in-plane strain of the crystal, or None.
+        atom_model: how an atom scatters electrons: once ("born", real factors), or as often as its own
+            potential makes them ("eikonal", complex factors, nearer to multislice).
+
+    Raises:
+        OptionError: a value out of its range.
     """
 
     radiation: Radiation = "electron"
@@ -51,12 +58,17 @@ class Geometry:
     rotation_deg: float = 0.0
     mirrored: bool = False
     strain: tuple[tuple[float, float], tuple[float, float]] | None = None
+    atom_model: AtomModel = "born"
 
     def __post_init__(self) -> None:
         if not 0 < self.q_max_inv_angstrom <= 5:
             raise OptionError(f"q_max is {self.q_max_inv_angstrom}; it has to lie between 0 and 5 1/angstrom")
         if not 0 <= self.tilt_deg < 60:
             raise OptionError(f"tilt_deg is {self.tilt_deg}; a layer can be tilted by 0 to 60 degrees")
+        if not self.wavelength > 0:
+            raise OptionError(f"wavelength_angstrom is {self.wavelength_angstrom}; it has to be positive")
+        if self.strain is not None and not np.array_equal(self.strain, np.transpose(self.strain)):
+            raise OptionError(f"strain {self.strain} is not symmetric; give a turn as rotation_deg")
 
     @property
     def wavelength(self) -> float:
@@ -69,7 +81,7 @@ class Geometry:
     def tilt_vector(self) -> FloatArray:
         """(2,) tangent of the tilt along its azimuth."""
         azimuth = radians(self.tilt_azimuth_deg)
-        return np.tan(radians(self.tilt_deg)) * np.array([cos(azimuth), sin(azimuth)])
+        return tan(radians(self.tilt_deg)) * np.array([cos(azimuth), sin(azimuth)])
 
 
 @dataclass(frozen=True)
@@ -136,8 +148,8 @@ def structure_factors(
 ) -> Reflections:
     """Structure factors on the rods of a layer, where the Ewald sphere cuts them.
 
-    F(q) = sum_j f_j(|q|) DW exp(2 pi i (q . r_j - q_z z_j)), Eq. 2 of Fu et al. (2025) with the height of each
-    atom and the curvature of the Ewald sphere, which they leave out. The beam travels along +z.
+    F(q) = sum_j f_j(|q|) DW exp(2 pi i (q . r_j - q_z z_j)), Eq. 2 of Fu et al. (2025) with the height of
+    each atom and the curvature of the Ewald sphere, which they leave out. The beam travels along +z.
 
     Args:
         crystal: the layer.
@@ -175,13 +187,20 @@ def _sum_over_atoms(
 ) -> NDArray[np.complex128]:
     length = np.sqrt(np.einsum("md,md->m", q, q) + qz**2)
     phase = np.exp(2j * np.pi * (q @ positions[:, :2].T - qz[:, None] * positions[:, 2]))
-    if geometry.radiation == "electron":
-        factors = electron_form_factor(numbers, length)
-    else:
-        polarisation = polarisation_factor(length, geometry.wavelength)
-        factors = xray_form_factor(numbers, length) * np.sqrt(polarisation)[:, None]
-    amplitude: NDArray[np.complex128] = (factors * phase).sum(axis=1)
+    amplitude: NDArray[np.complex128] = (_form_factors(numbers, length, geometry) * phase).sum(axis=1)
     return amplitude
+
+
+def _form_factors(
+    numbers: IntArray, length: FloatArray, geometry: Geometry
+) -> FloatArray | NDArray[np.complex128]:
+    if geometry.radiation == "xray":
+        polarisation = polarisation_factor(length, geometry.wavelength)
+        return xray_form_factor(numbers, length) * np.sqrt(polarisation)[:, None]
+    if geometry.atom_model == "eikonal":
+        # Transmission is exp(+i sigma v) for waves exp(-2 pi i q . r); the phases here have the other sign.
+        return eikonal_form_factor(numbers, length, geometry.voltage_kv).conj()
+    return electron_form_factor(numbers, length)
 
 
 def structure_factors_of_many(
@@ -189,7 +208,7 @@ def structure_factors_of_many(
 ) -> Iterator[Reflections]:
     """`structure_factors` of many crystals under the same conditions, in their order.
 
-    One matrix of atoms by reflections a crystal; 18,000 crystals take seconds, so nothing is gained by padding.
+    One matrix of atoms by reflections a crystal; 18,000 take seconds, so nothing is gained by padding.
     """
     for crystal in crystals:
         yield structure_factors(crystal, geometry, thermal)
@@ -198,8 +217,9 @@ def structure_factors_of_many(
 def on_camera(q: FloatArray, geometry: Geometry) -> FloatArray:
     """(M, 2) positions as the camera sees them: stretched by the tilt, mirrored, rotated.
 
-    A rod cut at q_z is seen where the scattered beam hits the plane normal to the incident one, which stretches
-    the pattern by 1 / cos(tilt) across the tilt axis.
+    A rod cut at q_z is seen where the scattered beam hits the plane normal to the incident one, which
+    stretches the pattern by 1 / cos(tilt) across the tilt axis. The sphere's curvature moves a spot by a
+    further lambda q^2 / 2 sin(tilt), 0.0007 1/angstrom at q = 1 and 2 degrees, which is left out.
     """
     tau = geometry.tilt_vector
     tangent2 = tau @ tau

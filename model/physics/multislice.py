@@ -48,7 +48,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class _Grid:
-    """The plane waves of a unit cell on an FFT grid: h k of each, its q, and which are inside the band limit."""
+    """Plane waves of a unit cell on an FFT grid: h and k, q of each, which are inside the band limit."""
 
     h: IntArray
     k: IntArray
@@ -60,7 +60,9 @@ class _Grid:
     def of(cls, lattice: FloatArray, q_max: float) -> "_Grid":
         # A product of two waves inside the limit must not alias back inside it: 3/2 of the limit each way.
         limit = BAND_LIMIT_MARGIN * q_max
-        sizes = [scipy.fft.next_fast_len(int(3 * limit * length) + 1) for length in np.linalg.norm(lattice, axis=1)]
+        sizes = [
+            scipy.fft.next_fast_len(int(3 * limit * length) + 1) for length in np.linalg.norm(lattice, axis=1)
+        ]
         h, k = (np.rint(np.fft.fftfreq(size) * size).astype(np.int64) for size in sizes)
         q = np.stack(np.meshgrid(h, k, indexing="ij"), axis=-1) @ reciprocal_lattice(lattice)
         inside = np.einsum("hkd,hkd->hk", q, q) <= limit**2
@@ -72,8 +74,8 @@ def dynamical_intensities(
 ) -> tuple[IntArray, FloatArray, FloatArray]:
     """Intensities of the diffracted beams of a layer under S conditions.
 
-    Between slices the wave picks up exp(-2 pi i dz (lambda q^2 / 2 + q . tau)), the excitation of the kinematic
-    model, so that both agree for a weak scatterer.
+    Between slices the wave picks up exp(-2 pi i dz (lambda q^2 / 2 + q . tau)), the excitation of the
+    kinematic model, so that both agree for a weak scatterer.
 
     Args:
         crystal: the layer.
@@ -81,8 +83,8 @@ def dynamical_intensities(
         q_max_inv_angstrom: largest |q| that is returned.
 
     Returns:
-        hk (M, 2), q (M, 2) in 1/angstrom, and intensities (S, M) as fractions of the incident beam, ordered as
-        `reflections` does.
+        hk (M, 2), q (M, 2) in 1/angstrom, and intensities (S, M) as fractions of the incident beam, ordered
+        as `reflections` does.
     """
     grid = _Grid.of(crystal.lattice, q_max_inv_angstrom)
     slices = _slices(crystal.positions[:, 2])
@@ -119,8 +121,9 @@ def _transmission(
 ) -> ComplexArray:
     """exp(i sigma V_z) of one slice, (S, H, K)."""
     shifted = crystal.positions[atoms] + conditions.displacements[:, atoms]
-    # A shift along z inside a slice acts as a phase: first order in the excitation, as the atom's own height does.
-    fractional = shifted[..., :2] @ np.linalg.inv(crystal.lattice)
+    # Seen along a tilted beam, an atom above the middle of its slice is projected aside by -tau dz.
+    aside = conditions.tilt[:, None, :] * (shifted[..., 2:] - height)
+    fractional = (shifted[..., :2] - aside) @ np.linalg.inv(crystal.lattice)
     along_a = np.exp(-2j * np.pi * fractional[:, None, :, 0] * grid.h[:, None]).astype(np.complex64)
     along_b = np.exp(-2j * np.pi * fractional[:, None, :, 1] * grid.k[:, None]).astype(np.complex64)
     length = np.sqrt(np.einsum("hkd,hkd->hk", grid.q, grid.q))

@@ -9,8 +9,7 @@ IntArray = NDArray[np.int64]
 
 def reciprocal_lattice(lattice: FloatArray) -> FloatArray:
     """(2, 2) rows a*, b* in 1/angstrom of a (2, 2) in-plane lattice with rows a, b in angstrom."""
-    inverse: FloatArray = np.linalg.inv(lattice).T
-    return inverse
+    return np.asarray(np.linalg.inv(lattice).T, dtype=np.float64)
 
 
 def reflections(lattice: FloatArray, q_max_inv_angstrom: float) -> IntArray:

@@ -12,6 +12,7 @@ from importlib.resources import files
 from math import pi, sqrt
 
 import numpy as np
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from model.errors import CrystalError, OptionError
@@ -19,11 +20,8 @@ from model.errors import CrystalError, OptionError
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-SYMBOLS = (
-    "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr "
-    "Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W "
-    "Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf"
-).split()
+SYMBOLS = tuple(chemical_symbols[:99])
+"""Symbol by atomic number, up to californium; 0 is a placeholder."""
 
 ELECTRON_REST_ENERGY_KEV = 510.99895
 HC_KEV_ANGSTROM = 12.398419843
@@ -32,7 +30,7 @@ MOTT_BETHE_PER_ANGSTROM = 41.78214
 
 @cache
 def _gaussians() -> FloatArray:
-    """(99, 4, 2) amplitudes a (angstrom) and widths b (angstrom^2) by atomic number; NaN where there is no fit."""
+    """(99, 4, 2) amplitudes (angstrom), widths (angstrom^2) by atomic number; NaN where there is no fit."""
     text = files("pymatgen.analysis.diffraction").joinpath("atomic_scattering_params.json").read_text()
     fits = json.loads(text)
     table = np.full((len(SYMBOLS), 4, 2), np.nan)
@@ -41,6 +39,18 @@ def _gaussians() -> FloatArray:
             table[number] = fits[symbol]
     table.setflags(write=False)
     return table
+
+
+def checked_gaussians(numbers: IntArray) -> FloatArray:
+    """(N, 4, 2) amplitudes (angstrom) and widths (angstrom^2) of the fits; an unused Gaussian is all zero.
+
+    Raises:
+        CrystalError: an element without a fit (beyond californium).
+    """
+    if np.max(numbers) >= len(SYMBOLS) or np.isnan(_gaussians()[numbers]).any():
+        raise CrystalError("an element beyond californium has no scattering factors; leave the crystal out")
+    gaussians: FloatArray = _gaussians()[numbers]
+    return gaussians
 
 
 def electron_form_factor(numbers: IntArray, q_inv_angstrom: FloatArray) -> FloatArray:
@@ -57,9 +67,7 @@ def electron_form_factor(numbers: IntArray, q_inv_angstrom: FloatArray) -> Float
         CrystalError: an element without a fit (beyond californium).
     """
     unique, inverse = np.unique(numbers, return_inverse=True)
-    if unique.max() >= len(SYMBOLS) or np.isnan(_gaussians()[unique]).any():
-        raise CrystalError("an element beyond californium has no scattering factors; leave the crystal out")
-    amplitude, width = _gaussians()[unique].transpose(2, 0, 1)
+    amplitude, width = checked_gaussians(unique).transpose(2, 0, 1)
     s2 = (np.asarray(q_inv_angstrom) / 2) ** 2
     factors: FloatArray = (amplitude * np.exp(-width * s2[:, None, None])).sum(-1)
     return factors[:, inverse]
@@ -78,15 +86,17 @@ def electron_wavelength_angstrom(voltage_kv: float) -> float:
         OptionError: a voltage that is not positive.
     """
     if not voltage_kv > 0:
-        raise OptionError(f"voltage_kv is {voltage_kv}; give the accelerating voltage in kilovolts, such as 80")
+        raise OptionError(
+            f"voltage_kv is {voltage_kv}; give the accelerating voltage in kilovolts, such as 80"
+        )
     return HC_KEV_ANGSTROM / sqrt(voltage_kv * (voltage_kv + 2 * ELECTRON_REST_ENERGY_KEV))
 
 
 def interaction_constant(voltage_kv: float) -> float:
-    """Phase a wave gains per unit of projected sum of f_e: gamma * lambda / (1 angstrom of f_e), radian / angstrom.
+    """Phase that one angstrom of f_e gives a wave on one squared angstrom: gamma lambda, in angstrom.
 
-    The transmission function of a layer is exp(i sigma V_z). With V_z(q) = (h^2 / 2 pi m e) sum f_e exp(...) / area
-    and sigma = 2 pi gamma m e lambda / h^2, the product is gamma * lambda * sum f_e exp(...) / area
+    The transmission function of a layer is exp(i sigma V_z). With V_z(q) = (h^2 / 2 pi m e) sum f_e exp(...)
+    / area and sigma = 2 pi gamma m e lambda / h^2, the product is gamma lambda sum f_e exp(...) / area
     (Kirkland, "Advanced Computing in Electron Microscopy", chapter 5).
     """
     gamma = 1 + voltage_kv / ELECTRON_REST_ENERGY_KEV
