@@ -1,0 +1,79 @@
+"""Trained towers on disk: `towers.safetensors` and `towers.json` beside it, named by a digest of both."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from model.errors import CheckpointError
+from model.towers.contrastive import Shape, TwinTowers
+from model.towers.encoder import Towers
+
+WEIGHTS, CARD = "towers.safetensors", "towers.json"
+PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
+FORMAT = 1
+
+
+def save_towers(towers: TwinTowers, directory: Path, training: dict[str, object]) -> None:
+    """Write weights and their description, each by rename.
+
+    Args:
+        towers: what to save; tensors shared by both towers are stored once.
+        directory: made if absent.
+        training: how they were made (data, split, time), kept in the description.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    card = {"format": FORMAT, "shape": towers.shape.as_json(), "training": training}
+    _replace(directory / CARD, (json.dumps(card, indent=2) + "\n").encode())
+    _replace(directory / WEIGHTS, safetensors.torch.save(_stored_once(towers)))
+
+
+def load_towers(directory: Path | None = None) -> Towers:
+    """Read trained towers, by default the ones shipped with the package.
+
+    Raises:
+        CheckpointError: files are missing, damaged, or of another form than they say.
+    """
+    directory = directory or PRETRAINED
+    try:
+        card_bytes, weight_bytes = (directory / CARD).read_bytes(), (directory / WEIGHTS).read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            f"no trained towers in {directory}: {error.strerror}; give a folder with {WEIGHTS}"
+        ) from error
+    try:
+        card = json.loads(card_bytes)
+        towers = TwinTowers(Shape(**card["shape"]))
+        missing, unexpected = towers.load_state_dict(safetensors.torch.load(weight_bytes), strict=False)
+    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"the towers in {directory} are damaged: {error}") from error
+    if set(missing) - _aliases(towers) or unexpected:
+        raise CheckpointError(f"the weights in {directory} are of another form than {CARD} says")
+    digest = hashlib.sha256(card_bytes + weight_bytes).hexdigest()
+    return Towers(towers, f"sha256:{digest}")
+
+
+def _stored_once(towers: TwinTowers) -> dict[str, Tensor]:
+    aliases = _aliases(towers)
+    return {name: value.contiguous() for name, value in towers.state_dict().items() if name not in aliases}
+
+
+def _aliases(towers: TwinTowers) -> set[str]:
+    """Names under which a tensor appears a second time, because both towers share it."""
+    seen: set[int] = set()
+    aliases = set()
+    for name, value in towers.state_dict(keep_vars=True).items():
+        if id(value) in seen:
+            aliases.add(name)
+        seen.add(id(value))
+    return aliases
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)

@@ -1,0 +1,129 @@
+"""The twin towers and the objective that pulls a pattern to its crystal."""
+
+from dataclasses import asdict, dataclass
+from math import log
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.errors import CheckpointError
+from model.towers.attention import PairBias, Trunk
+from model.towers.cge import PhysicsEncoder, SequenceEncoder
+from model.towers.dd2d import PlainSequenceEncoder, PlainSpotEncoder
+from model.towers.ste import PairEmbedding, SiteTextureEncoder
+from model.towers.tokens import CrystalBatch, PatternBatch
+
+Form = Literal["physics", "sequence", "dd2d"]
+FORMS: tuple[Form, ...] = ("physics", "sequence", "dd2d")
+MAX_LOGIT_SCALE = log(100.0)
+HIDDEN = -1e4
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Form and size of a pair of towers."""
+
+    form: Form = "physics"
+    width: int = 192
+    layers: int = 4
+    heads: int = 6
+    dimension: int = 192
+
+    def __post_init__(self) -> None:
+        if self.form not in FORMS:
+            raise CheckpointError(f"unknown form {self.form!r}; the forms are {', '.join(FORMS)}")
+        if self.width % self.heads:
+            raise CheckpointError(f"width {self.width} is no multiple of {self.heads} heads")
+
+    def as_json(self) -> dict[str, str | int]:
+        """The fields, for a checkpoint's JSON."""
+        return asdict(self)
+
+
+SHAPES: dict[Form, Shape] = {
+    "physics": Shape("physics"),
+    "sequence": Shape("sequence"),
+    "dd2d": Shape("dd2d", width=384, layers=4, heads=4, dimension=384),
+}
+
+
+class TwinTowers(nn.Module):
+    """CGE and STE with their projections and the learned temperature."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.cge: nn.Module
+        self.ste: nn.Module
+        size = shape.width, shape.layers, shape.heads
+        if shape.form == "dd2d":
+            self.cge, self.ste = PlainSequenceEncoder(*size), PlainSpotEncoder(*size)
+        else:
+            pair, bias, trunk = PairEmbedding(shape.width), PairBias(shape.layers, shape.heads), Trunk(*size)
+            self.ste = SiteTextureEncoder(pair, bias, trunk, shape.width)
+            if shape.form == "physics":
+                self.cge = PhysicsEncoder(pair, bias, trunk, shape.width)
+            else:
+                self.cge = SequenceEncoder(Trunk(*size), shape.width)
+        self.project_crystal = nn.Linear(shape.width, shape.dimension, bias=False)
+        shares = shape.form == "physics"
+        self.project_pattern = (
+            self.project_crystal if shares else nn.Linear(shape.width, shape.dimension, bias=False)
+        )
+        self.log_scale = nn.Parameter(torch.tensor(log(1 / 0.07)))
+
+    def crystals(self, batch: CrystalBatch) -> Tensor:
+        """(B, D) unit vectors G of crystals."""
+        return functional.normalize(self.project_crystal(self.cge(batch)).float(), dim=-1)
+
+    def patterns(self, batch: PatternBatch) -> Tensor:
+        """(B, D) unit vectors T of patterns."""
+        return functional.normalize(self.project_pattern(self.ste(batch)).float(), dim=-1)
+
+    def scale(self) -> Tensor:
+        """Inverse temperature, clamped to 100."""
+        return self.log_scale.clamp(0, MAX_LOGIT_SCALE).exp()
+
+
+@dataclass(frozen=True)
+class LibraryNegatives:
+    """The training library as further negatives.
+
+    Attributes:
+        vectors: (K, D) unit vectors as last computed, without gradient.
+        same: (B, K) entries that equal crystal i of the batch, itself included.
+    """
+
+    vectors: Tensor
+    same: Tensor
+
+
+def contrastive_loss(
+    patterns: Tensor, crystals: Tensor, same: Tensor, scale: Tensor, library: LibraryNegatives | None = None
+) -> Tensor:
+    """Symmetric cross entropy of a batch of pairs (Eq. 4 of Fu et al. 2025).
+
+    With a library, half of the pattern's direction ranks the crystal among the whole library instead of the batch.
+
+    Args:
+        patterns: (B, D) unit vectors.
+        crystals: (B, D) unit vectors; row i belongs to pattern i.
+        same: (B, B) crystals i and j are duplicates, so they are no negatives of each other (diagonal included).
+        scale: inverse temperature.
+        library: further negatives.
+
+    Returns:
+        Scalar: mean of the two directions.
+    """
+    own = torch.eye(len(same), dtype=torch.bool, device=same.device)
+    logits = (scale * patterns @ crystals.T).masked_fill(same & ~own, HIDDEN)
+    target = torch.arange(len(logits), device=logits.device)
+    by_crystal = functional.cross_entropy(logits.T, target)
+    by_pattern = functional.cross_entropy(logits, target)
+    if library is not None:
+        others = (scale * patterns @ library.vectors.T).masked_fill(library.same, HIDDEN)
+        with_library = torch.logaddexp(logits.diagonal(), others.logsumexp(dim=1)) - logits.diagonal()
+        by_pattern = (by_pattern + with_library.mean()) / 2
+    return (by_pattern + by_crystal) / 2

@@ -1,0 +1,89 @@
+"""Training data in memory: tokens of every crystal, its pool of patterns, its part of the split."""
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.crystal import Crystal, group_duplicates
+from model.towers.tokens import CrystalBatch, CrystalTokens, PatternBatch, crystal_batch
+from model.training.augmentation import Instrument, observe
+from model.training.pool import PatternPool, pattern_pool
+from model.training.split import Part, split
+
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """C crystals with everything a training step takes.
+
+    Attributes:
+        crystals: the crystals.
+        tokens: CGE input of all of them.
+        pool: their patterns.
+        duplicates: (C,) group number; equal for the same crystal.
+        parts: indices of each part of the split.
+    """
+
+    crystals: Sequence[Crystal]
+    tokens: CrystalBatch
+    pool: PatternPool
+    duplicates: Index
+    parts: dict[Part, list[int]]
+
+    @classmethod
+    def build(
+        cls, crystals: Sequence[Crystal], *, draws: int, seed: int, held_out: Collection[str], cache: Path
+    ) -> "Dataset":
+        """Compute tokens, duplicates and pool, or read them from the cache of an earlier run on the same data."""
+        key = hashlib.sha256(repr((draws, seed, [(c.source, c.id) for c in crystals])).encode()).hexdigest()[
+            :16
+        ]
+        cache.mkdir(parents=True, exist_ok=True)
+        path = cache / f"pool-{key}.npz"
+        if not path.exists():
+            pattern_pool(crystals, draws, seed).save(path)
+        return cls(
+            crystals=crystals,
+            tokens=crystal_batch([CrystalTokens.of(crystal) for crystal in crystals]),
+            pool=PatternPool.load(path),
+            duplicates=np.asarray(group_duplicates(crystals)),
+            parts=split(crystals, seed, held_out),
+        )
+
+    def patterns(self, rows: Index, instrument: Instrument, rng: np.random.Generator) -> PatternBatch:
+        """One pattern of each crystal at `rows`, of a random draw, through an instrument."""
+        draw = rng.integers(0, self.pool.log_intensity.shape[1], len(rows))
+        return observe(
+            self.pool.q[rows],
+            self.pool.log_intensity[rows, draw].astype(np.float32),
+            self.pool.present[rows],
+            self.pool.voltage_kv[rows, draw],
+            instrument,
+            rng,
+        )
+
+
+def neighbourhood_order(vectors: torch.Tensor, leaf: int, rng: np.random.Generator) -> Index:
+    """(C,) order in which crystals of similar vectors stand together, anew at each call.
+
+    A tree of random projections halves the set until `leaf` are left; leaves come in random order. Batches cut
+    from it are made of neighbourhoods, so that a batch holds the negatives that are hard to tell apart.
+    """
+    values = vectors.numpy()
+    leaves: list[Index] = []
+    stack = [rng.permutation(len(values))]
+    while stack:
+        rows = stack.pop()
+        if len(rows) <= leaf:
+            leaves.append(rows)
+            continue
+        ends = values[rng.choice(rows, 2, replace=False)]
+        order = rows[np.argsort(values[rows] @ (ends[0] - ends[1]))]
+        stack += [order[: len(rows) // 2], order[len(rows) // 2 :]]
+    return np.concatenate([leaves[i] for i in rng.permutation(len(leaves))])

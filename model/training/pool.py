@@ -1,0 +1,193 @@
+"""The training pool: every crystal's patterns under many conditions, computed once.
+
+Physics is the slow part of a training pair, noise the fast one. So a pool holds, for each crystal, its Friedel
+pairs and their intensities under S draws of voltage, tilt and displacements, some kinematic, most by multislice;
+augmentation then adds the instrument, anew each time.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from math import radians, tan
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from model.crystal import Crystal
+from model.physics.kinematic import Geometry, ThermalMotion, structure_factors
+from model.physics.multislice import Conditions, dynamical_intensities
+from model.physics.reciprocal import reciprocal_lattice, reflections
+
+FloatArray = NDArray[np.float64]
+Half = NDArray[np.float16]
+
+POOL_PAIRS = 112
+POOL_Q_MAX = 1.7
+LOG_FLOOR = -16.0
+MAX_TILT_DEG = 5.0
+
+
+@dataclass(frozen=True)
+class Draws:
+    """S conditions of one crystal.
+
+    Attributes:
+        voltage_kv: (S,).
+        tilt_deg: (S,).
+        azimuth_deg: (S,).
+        displacement_angstrom: (S,) rms of the atoms' shifts along each axis.
+        b_iso: (S,) Debye-Waller B, angstrom^2.
+        dynamical: (S,) by multislice rather than kinematic.
+    """
+
+    voltage_kv: FloatArray
+    tilt_deg: FloatArray
+    azimuth_deg: FloatArray
+    displacement_angstrom: FloatArray
+    b_iso: FloatArray
+    dynamical: NDArray[np.bool_]
+
+    @classmethod
+    def random(cls, count: int, rng: np.random.Generator) -> "Draws":
+        """Half of the voltages 80 kV, the rest 60 to 300; a quarter straight, the rest tilted up to 5 degrees."""
+        common = rng.random(count) < 0.5
+        straight = rng.random(count) < 0.25
+        return cls(
+            voltage_kv=np.where(common, 80.0, np.exp(rng.uniform(np.log(60), np.log(300), count))),
+            tilt_deg=np.where(straight, rng.uniform(0, 0.3, count), rng.uniform(0, MAX_TILT_DEG, count)),
+            azimuth_deg=rng.uniform(0, 360, count),
+            displacement_angstrom=rng.choice([0.0, 0.03, 0.06, 0.1], count, p=[0.2, 0.3, 0.35, 0.15]),
+            b_iso=rng.uniform(0, 1.0, count),
+            dynamical=rng.random(count) < 0.65,
+        )
+
+
+@dataclass(frozen=True)
+class PatternPool:
+    """Patterns of C crystals, S draws each, the P strongest pairs of any draw.
+
+    Attributes:
+        q: (C, P, 2) float32, 1/angstrom, zeros where absent.
+        log_intensity: (C, S, P, 2) float16, ln of I(q) and I(-q) over the strongest of the draw.
+        voltage_kv: (C, S) float32.
+        present: (C, P) the pair exists.
+    """
+
+    q: NDArray[np.float32]
+    log_intensity: Half
+    voltage_kv: NDArray[np.float32]
+    present: NDArray[np.bool_]
+
+    def save(self, path: Path) -> None:
+        """Write as an uncompressed NPZ, by rename."""
+        partial = path.with_suffix(".partial.npz")
+        np.savez(
+            partial,
+            q=self.q,
+            log_intensity=self.log_intensity,
+            voltage_kv=self.voltage_kv,
+            present=self.present,
+        )
+        os.replace(partial, path)
+
+    @classmethod
+    def load(cls, path: Path) -> "PatternPool":
+        """Read what `save` wrote."""
+        with np.load(path) as arrays:
+            return cls(**{name: arrays[name] for name in ("q", "log_intensity", "voltage_kv", "present")})
+
+    @classmethod
+    def joined(cls, pools: "Sequence[PatternPool]") -> "PatternPool":
+        """The pools of consecutive crystals as one."""
+        names = ("q", "log_intensity", "voltage_kv", "present")
+        return cls(*(np.concatenate([getattr(pool, name) for pool in pools]) for name in names))
+
+
+def pattern_pool(crystals: Sequence[Crystal], draws: int, seed: int, workers: int = 2) -> PatternPool:
+    """Compute a pool; the draws depend on the seed and on the crystal's place alone."""
+    size = 64
+    jobs = [(crystals[i : i + size], draws, seed, i) for i in range(0, len(crystals), size)]
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_single_thread
+    ) as executor:
+        parts = list(tqdm(executor.map(_pool_of_chunk, jobs), total=len(jobs), desc="patterns", unit="chunk"))
+    return PatternPool.joined(parts)
+
+
+def _single_thread() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def _pool_of_chunk(job: tuple[Sequence[Crystal], int, int, int]) -> PatternPool:
+    crystals, count, seed, start = job
+    rows = [
+        _patterns_of(crystal, Draws.random(count, rng), rng)
+        for crystal, rng in ((c, np.random.default_rng([seed, start + i])) for i, c in enumerate(crystals))
+    ]
+    pool = PatternPool(
+        q=np.zeros((len(rows), POOL_PAIRS, 2), dtype=np.float32),
+        log_intensity=np.full((len(rows), count, POOL_PAIRS, 2), LOG_FLOOR, dtype=np.float16),
+        voltage_kv=np.array([voltage for _, _, voltage in rows], dtype=np.float32),
+        present=np.zeros((len(rows), POOL_PAIRS), dtype=bool),
+    )
+    for row, (q, log_intensity, _) in enumerate(rows):
+        pool.q[row, : len(q)] = q
+        pool.log_intensity[row, :, : len(q)] = log_intensity
+        pool.present[row, : len(q)] = True
+    return pool
+
+
+def _patterns_of(
+    crystal: Crystal, draws: Draws, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """q (P, 2), ln intensities (S, P, 2) and voltages (S,) of one crystal."""
+    count, atoms = len(draws.voltage_kv), len(crystal.numbers)
+    displacements = rng.normal(size=(count, atoms, 3)) * draws.displacement_angstrom[:, None, None]
+    hk = reflections(crystal.lattice, POOL_Q_MAX)
+    intensity = np.empty((count, len(hk)))
+    dynamical = np.flatnonzero(draws.dynamical)
+    if len(dynamical):
+        conditions = Conditions(
+            draws.voltage_kv[dynamical],
+            _tilts(draws)[dynamical],
+            displacements[dynamical],
+            draws.b_iso[dynamical],
+        )
+        intensity[dynamical] = dynamical_intensities(crystal, conditions, POOL_Q_MAX)[2]
+    for s in np.flatnonzero(~draws.dynamical):
+        geometry = Geometry(
+            voltage_kv=float(draws.voltage_kv[s]),
+            q_max_inv_angstrom=POOL_Q_MAX,
+            tilt_deg=float(draws.tilt_deg[s]),
+            tilt_azimuth_deg=float(draws.azimuth_deg[s]),
+        )
+        thermal = ThermalMotion(float(draws.b_iso[s]), float(draws.b_iso[s]))
+        intensity[s] = structure_factors(crystal, geometry, thermal, displacements[s]).intensity
+    intensity /= intensity.max(axis=1, keepdims=True)
+    pairs = intensity.reshape(count, 2, -1).transpose(0, 2, 1)
+    kept = np.argsort(-pairs.max(axis=(0, 2)), kind="stable")[:POOL_PAIRS]
+    log_intensity = np.maximum(np.log(pairs[:, kept] + 1e-30), LOG_FLOOR)
+    return (hk[kept] @ reciprocal_lattice(crystal.lattice)), log_intensity, draws.voltage_kv
+
+
+def _tilts(draws: Draws) -> FloatArray:
+    azimuth = np.radians(draws.azimuth_deg)
+    tangents = np.array([tan(radians(tilt)) for tilt in draws.tilt_deg])
+    return np.column_stack([tangents * np.cos(azimuth), tangents * np.sin(azimuth)])
+
+
+def read_json_lines(paths: Iterable[Path]) -> list[dict[str, object]]:
+    """Entries of JSON-lines files, gzip or plain, in order."""
+    import gzip
+
+    entries = []
+    for path in paths:
+        opener = gzip.open if path.read_bytes()[:2] == b"\x1f\x8b" else open
+        with opener(path, "rt") as handle:
+            entries += [json.loads(line) for line in handle]
+    return entries
