@@ -60,8 +60,13 @@ class Towers:
             voltage_kv = [pattern.voltage_kv or DEFAULT_VOLTAGE_KV for pattern in patterns]
         if len(voltage_kv) != len(patterns):
             raise OptionError(f"{len(voltage_kv)} voltages for {len(patterns)} patterns; give one each")
-        batch = pattern_batch([friedel_pairs(pattern) for pattern in patterns], voltage_kv)
-        with torch.inference_mode(), _precision(len(patterns)):
+        return self.embed_patterns(
+            pattern_batch([friedel_pairs(pattern) for pattern in patterns], voltage_kv)
+        )
+
+    def embed_patterns(self, batch: PatternBatch) -> Vectors:
+        """(B, D) unit vectors of patterns that are tokens already."""
+        with torch.inference_mode(), _precision(len(batch)):
             return embed_in_buckets(self._network.patterns, batch).numpy()
 
 

@@ -33,6 +33,7 @@ class Instrument:
         false_spots: most false spots.
         saturated_share: share of patterns whose strongest spots are clipped.
         geometry_share: share of patterns without intensities.
+        turned: each pattern is rotated and mirrored at random.
     """
 
     scale_sigma: float = 0.0
@@ -48,6 +49,7 @@ class Instrument:
     false_spots: int = 0
     saturated_share: float = 0.0
     geometry_share: float = 0.0
+    turned: bool = True
 
 
 TRAINING = Instrument(
@@ -74,6 +76,7 @@ REALISTIC = Instrument(
     lost=(0.1, 0.1),
 )
 CLEAN = Instrument()
+FIXED = Instrument(turned=False)
 
 
 def observe(
@@ -95,7 +98,7 @@ def observe(
         rng: source of the noise.
 
     Returns:
-        A batch of at most 64 pairs, strongest first, turned and mirrored at random.
+        A batch of at most 64 pairs, strongest first.
     """
     draw = _Draw(rng, len(present))
     q = _distorted(q, instrument, draw)
@@ -133,7 +136,7 @@ class _Draw:
         return self.rng.standard_normal((self.count, 1), dtype=np.float32)
 
     def chance(self, share: float) -> NDArray[np.bool_]:
-        return np.less(self.rng.random(self.count), share)
+        return np.asarray(self.rng.random(self.count) < share)
 
 
 def _distorted(q: Array, instrument: Instrument, draw: _Draw) -> Array:
@@ -143,8 +146,8 @@ def _distorted(q: Array, instrument: Instrument, draw: _Draw) -> Array:
     scale = np.where(wide, draw.uniform((-0.03, 0.03)), scale)[:, 0]
     xx, yy, xy = (instrument.strain_sigma * draw.normal()[:, 0] for _ in range(3))
     map_ = np.stack([1 + scale + xx, xy, xy, 1 + scale + yy], axis=-1).reshape(-1, 2, 2)
-    angle = draw.uniform((0, 2 * np.pi))[:, 0]
-    flip = np.where(draw.chance(0.5), -1, 1)
+    angle = draw.uniform((0, 2 * np.pi if instrument.turned else 0))[:, 0]
+    flip = np.where(draw.chance(0.5 if instrument.turned else 0), -1, 1)
     turn = np.stack([np.cos(angle), np.sin(angle), -flip * np.sin(angle), flip * np.cos(angle)], axis=-1)
     distorted: Array = (q @ (map_ @ turn.reshape(-1, 2, 2))).astype(np.float32)
     return distorted

@@ -16,6 +16,7 @@ from model.towers.contrastive import LibraryNegatives, Shape, TwinTowers, contra
 from model.towers.encoder import embed_in_buckets
 from model.training.augmentation import REALISTIC, TRAINING
 from model.training.dataset import Dataset, neighbourhood_order
+from model.training.ranking import ranks_of_truth
 from model.training.split import Part
 
 Index = NDArray[np.int64]
@@ -163,12 +164,20 @@ class Trainer:
             queries = rng.choice(rows, min(1000, len(rows)), replace=False)
             vectors = embed_in_buckets(self.towers.patterns, self.dataset.patterns(queries, REALISTIC, rng))
         gallery = np.concatenate([self.train_rows, rows])
-        ranks = ranks_of_truth(vectors, self.bank[gallery], self.dataset.duplicates, queries, gallery)
+        ranks = ranks_of_truth(
+            vectors.numpy(),
+            self.bank[gallery].numpy(),
+            self.dataset.duplicates[queries],
+            self.dataset.duplicates[gallery],
+        )
         figures = {f"top{k}": round(float((ranks < k).mean()), 4) for k in (1, 10, 100)}
         self._log({"validation": figures})
         if figures["top1"] > self.progress.best_top1:
             self.progress.best_top1, self.progress.stale = figures["top1"], 0
-            _write(self.out / "best.pt", {"shape": self.towers.shape, "weights": self.towers.state_dict()})
+            _write(
+                self.out / "best.pt",
+                {"shape": self.towers.shape.as_json(), "weights": self.towers.state_dict()},
+            )
         else:
             self.progress.stale += 1
 
@@ -207,17 +216,6 @@ class Trainer:
         self.bank, self.progress = state["bank"], Progress(**state["progress"])
         self.rng.bit_generator.state = state["rng"]
         torch.set_rng_state(state["torch_rng"])
-
-
-def ranks_of_truth(
-    vectors: Tensor, gallery_vectors: Tensor, duplicates: Index, queries: Index, gallery: Index
-) -> NDArray[np.int64]:
-    """(Q,) how many crystals other than the truth lie nearer to each query than the truth or a duplicate of it."""
-    similarity = (vectors.float() @ gallery_vectors.float().T).numpy()
-    same = duplicates[queries][:, None] == duplicates[gallery]
-    best = np.where(same, similarity, -np.inf).max(axis=1, keepdims=True)
-    ranks: NDArray[np.int64] = ((similarity > best) & ~same).sum(axis=1)
-    return ranks
 
 
 def _write(path: Path, state: dict[str, object]) -> None:

@@ -126,7 +126,7 @@ def _single_thread() -> None:
 def _pool_of_chunk(job: tuple[Sequence[Crystal], int, int, int]) -> PatternPool:
     crystals, count, seed, start = job
     rows = [
-        _patterns_of(crystal, Draws.random(count, rng), rng)
+        patterns_of(crystal, Draws.random(count, rng), rng)
         for crystal, rng in ((c, np.random.default_rng([seed, start + i])) for i, c in enumerate(crystals))
     ]
     pool = PatternPool(
@@ -142,10 +142,14 @@ def _pool_of_chunk(job: tuple[Sequence[Crystal], int, int, int]) -> PatternPool:
     return pool
 
 
-def _patterns_of(
+def patterns_of(
     crystal: Crystal, draws: Draws, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """q (P, 2), ln intensities (S, P, 2) and voltages (S,) of one crystal."""
+    """Strongest pairs of one crystal under its draws.
+
+    Returns:
+        q (P, 2), 1/angstrom; ln intensities (S, P, 2) of each pair's members over the draw's strongest; voltages (S,).
+    """
     count, atoms = len(draws.voltage_kv), len(crystal.numbers)
     displacements = rng.normal(size=(count, atoms, 3)) * draws.displacement_angstrom[:, None, None]
     hk = reflections(crystal.lattice, POOL_Q_MAX)

@@ -1,0 +1,144 @@
+"""`dd2d train` and `dd2d evaluate`: arguments and runs; reading databases is the caller's part."""
+
+import argparse
+import gzip
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from pymatgen.core.composition import Composition
+
+from model.crystal import Crystal, group_duplicates
+from model.errors import OptionError, UnreadableError
+from model.towers.checkpoint import load_towers, save_towers
+from model.towers.contrastive import FORMS, SHAPES, TwinTowers
+from model.training.dataset import Dataset
+from model.training.evaluation import Bench, evaluate_library, evaluate_paper, table
+from model.training.loop import Schedule, Trainer
+from model.training.split import Part, split
+
+Reader = Callable[[Iterable[Path]], list[Crystal]]
+
+
+def add_train_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `dd2d train`."""
+    _add_data_arguments(parser)
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of the run; an unfinished run there goes on"
+    )
+    parser.add_argument("--form", choices=FORMS, default="physics", help="which towers (default: physics)")
+    parser.add_argument("--minutes", type=float, default=60.0, help="training time (default: 60)")
+    parser.add_argument("--batch", type=int, default=256, help="crystals a step (default: 256)")
+    parser.add_argument(
+        "--views", type=int, default=2, help="patterns of each crystal in a step (default: 2)"
+    )
+    parser.add_argument(
+        "--draws", type=int, default=24, help="conditions a crystal in the pool (default: 24)"
+    )
+    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate (default: 0.001)")
+
+
+def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `dd2d evaluate`."""
+    _add_data_arguments(parser)
+    parser.add_argument("--model", type=Path, help="folder of trained towers (default: the shipped ones)")
+    parser.add_argument("--protocol", choices=["library", "clean", "paper"], default="library")
+    parser.add_argument(
+        "--tilt", type=float, default=0.0, help="largest tilt of the queries, degrees (default: 0)"
+    )
+    parser.add_argument("--source", help="only sources whose name begins so, such as 2dmatpedia")
+    parser.add_argument("--out", type=Path, help="write the rows as JSON to this file too")
+
+
+def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data", type=Path, nargs="+", required=True, metavar="SOURCE", help="databases of crystals"
+    )
+    parser.add_argument(
+        "--hold-out", type=Path, nargs="*", default=[], help="JSON files whose crystals are test"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of split, weights and noise (default: 0)")
+
+
+def run_train(args: argparse.Namespace, read: Reader) -> int:
+    """Train, then write the best towers to OUT/towers."""
+    crystals = read(args.data)
+    held_out = held_out_formulas(args.hold_out)
+    dataset = Dataset.build(
+        crystals, draws=args.draws, seed=args.seed, held_out=held_out, cache=args.out / "cache"
+    )
+    schedule = Schedule(
+        minutes=args.minutes, batch=args.batch, views=args.views, rate=args.rate, seed=args.seed
+    )
+    if schedule.batch > len(dataset.parts[Part.TRAIN]):
+        raise OptionError(
+            f"--batch {schedule.batch} exceeds the {len(dataset.parts[Part.TRAIN])} training crystals"
+        )
+    trainer = Trainer(dataset, SHAPES[args.form], schedule, args.out)
+    trainer.run()
+    best = torch.load(args.out / "best.pt", weights_only=True)
+    towers = TwinTowers(SHAPES[args.form])
+    towers.load_state_dict(best["weights"])
+    save_towers(towers, args.out / "towers", _description(args, dataset, trainer))
+    print(f"best towers in {args.out / 'towers'}")
+    return 0
+
+
+def run_evaluate(args: argparse.Namespace, read: Reader) -> int:
+    """Print the rows of a protocol as a table and as JSON."""
+    crystals = read(args.data)
+    parts = split(crystals, args.seed, held_out_formulas(args.hold_out))
+    bench = Bench(
+        crystals, np.asarray(group_duplicates(crystals)), np.array(parts[Part.TEST], dtype=np.int64)
+    )
+    towers = load_towers(args.model)
+    if args.protocol == "paper":
+        rows = evaluate_paper(towers, bench, source=args.source or "2dmatpedia", seed=args.seed)
+    else:
+        clean = args.protocol == "clean"
+        rows = evaluate_library(
+            towers, bench, clean=clean, max_tilt_deg=args.tilt, only_source=args.source, seed=args.seed
+        )
+    report = {"protocol": args.protocol, "tilt_deg": args.tilt, "model": towers.digest, "form": towers.form}
+    text = json.dumps(report | {"rows": [row.as_json() for row in rows]})
+    print(table(rows))
+    print(text)
+    if args.out:
+        args.out.write_text(text + "\n")
+    return 0
+
+
+def held_out_formulas(paths: Iterable[Path]) -> set[str]:
+    """Reduced formulas in JSON lists (plain or gzip) of objects with a `species` list.
+
+    Raises:
+        UnreadableError: a file is no such list.
+    """
+    formulas: set[str] = set()
+    for path in paths:
+        try:
+            content = path.read_bytes()
+            entries = json.loads(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
+            formulas |= {Composition("".join(entry["species"])).reduced_formula for entry in entries}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UnreadableError(
+                f"{path} is no JSON list of crystals with a `species` list: {error}"
+            ) from error
+    return formulas
+
+
+def _description(args: argparse.Namespace, dataset: Dataset, trainer: Trainer) -> dict[str, object]:
+    progress = trainer.progress
+    sources = sorted({crystal.source for crystal in dataset.crystals})
+    return {
+        "crystals": len(dataset.crystals),
+        "sources": {name: sum(crystal.source == name for crystal in dataset.crystals) for name in sources},
+        "split": {part.value: len(rows) for part, rows in dataset.parts.items()},
+        "split_seed": args.seed,
+        "minutes": round(progress.elapsed_s / 60, 1),
+        "pairs": progress.pairs,
+        "pairs_per_s": round(progress.pairs / max(progress.elapsed_s, 1e-9), 1),
+        "validation_top1": progress.best_top1,
+    }
