@@ -106,7 +106,9 @@ class Crystal:
                 )
             number = getattr(site.specie, "Z", 0)
             if not 1 <= number <= LAST_ATOMIC_NUMBER or type(site.specie).__name__ == "DummySpecies":
-                raise CrystalError(f"unknown element {site.specie}: name a chemical element from H to Cf")
+                raise CrystalError(
+                    f"unknown element {getattr(site.specie, 'symbol', site.specie)}: name a chemical element from H to Cf"
+                )
             numbers.append(int(number))
         if not numbers:
             raise CrystalError("the structure holds no atoms")

@@ -54,7 +54,7 @@ def _parsed_cif(text: str) -> "Structure":
             warnings.simplefilter("ignore")  # what matters of them is checked on the structure
             structures = CifParser.from_str(text).parse_structures(primitive=False, on_error="raise")
     except Exception as error:  # pymatgen lets any exception through on a damaged file
-        raise UnreadableError(f"the CIF cannot be read: {_first_line(error)}") from error
+        raise UnreadableError(f"the CIF cannot be read: {_reason(error)}") from error
     if not structures:
         raise UnreadableError("the CIF holds no structure with cell and atoms")
     return structures[0]
@@ -78,14 +78,14 @@ def _parsed_poscar(text: str) -> "Structure":
             warnings.simplefilter("ignore")
             poscar = Poscar.from_str(text, read_velocities=False)
     except Exception as error:  # as above
-        raise UnreadableError(f"the POSCAR cannot be read: {_first_line(error)}") from error
+        raise UnreadableError(f"the POSCAR cannot be read: {_reason(error)}") from error
     if not poscar.true_names:
         raise CrystalError("the POSCAR names no elements: write their symbols in its sixth line")
     return poscar.structure
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def write_cif(crystal: Crystal, symmetry: Symmetry | None = None) -> str:

@@ -109,8 +109,8 @@ def supercell(cell: Cell, rng: np.random.Generator) -> Cell:
     return lattice, np.tile(numbers, len(shifts)), np.concatenate([frac + shift for shift in shifts])
 
 
-# In an order in which they may follow each other: c is tilted while the slab is whole, and the last three take
-# the plane out of x and y or out of the first two axes.
+# In an order in which they may follow each other: c is tilted while the slab is whole, and the last three
+# take the plane out of x and y or out of the first two axes.
 CHANGES: list[Callable[[Cell, np.random.Generator], Cell]] = [
     translated,
     c_tilted,

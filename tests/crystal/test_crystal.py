@@ -1,0 +1,162 @@
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pymatgen.core.composition import Composition
+from pymatgen.core.lattice import Lattice
+from pymatgen.core.periodic_table import DummySpecies
+from pymatgen.core.structure import Structure
+
+from model.crystal import Crystal
+from model.errors import CrystalError
+
+Cell = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
+
+
+def made(lattice: object, numbers: object, frac: object) -> Crystal:
+    return Crystal.from_cell(np.array(lattice), np.array(numbers), np.array(frac), id="some", source="test")
+
+
+def box(a: float, c: float) -> NDArray[np.float64]:
+    return np.diag([a, a, c])
+
+
+def test_properties(cells: dict[str, Cell]) -> None:
+    crystal = made(*cells["MoS2 1H"])
+    assert crystal.formula == "MoS2"
+    assert crystal.elements == ("Mo", "S")
+    assert crystal.area == pytest.approx(3.18**2 * np.sqrt(3) / 2)
+    assert crystal.thickness == pytest.approx(3.12)
+    assert crystal.numbers.tolist() == [16, 16, 42]
+
+
+def test_gamma_is_obtuse_and_the_rarest_element_at_the_origin(cells: dict[str, Cell]) -> None:
+    crystal = made(*cells["MoS2 1H"])
+    np.testing.assert_allclose(crystal.lattice, [[3.18, 0.0], [-1.59, 3.18 * np.sqrt(3) / 2]], atol=1e-9)
+    np.testing.assert_allclose(crystal.positions[2], [0.0, 0.0, 0.0], atol=1e-9)
+
+
+def test_formula_is_reduced(cells: dict[str, Cell]) -> None:
+    assert made(*cells["graphene"]).formula == "C"
+    assert made(*cells["FeSe"]).formula == Composition("Fe2Se2").reduced_formula
+
+
+def test_cannot_be_changed(cells: dict[str, Cell]) -> None:
+    crystal = made(*cells["graphene"])
+    with pytest.raises(ValueError, match="read-only"):
+        crystal.positions[0, 0] = 1.0
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        crystal.id = "other"  # type: ignore[misc]
+
+
+def test_arrays_given_are_copied() -> None:
+    lattice = np.array([[3.0, 0.0], [0.0, 3.5]])
+    crystal = Crystal("some", "test", lattice, np.array([6]), np.zeros((1, 3)))
+    lattice[0, 0] = 9.0
+    assert crystal.lattice[0, 0] == 3.0
+
+
+def test_to_structure_has_the_vacuum_asked_for(cells: dict[str, Cell]) -> None:
+    structure = made(*cells["MoS2 1H"]).to_structure(vacuum_angstrom=15.0)
+    assert structure.lattice.c == pytest.approx(3.12 + 15.0)
+    assert structure.lattice.alpha == pytest.approx(90.0)
+    assert structure.cart_coords[:, 2].mean() == pytest.approx(structure.lattice.c / 2)
+
+
+@pytest.mark.parametrize(
+    ("lattice", "numbers", "frac", "message"),
+    [
+        (box(3.0, 20.0), [], np.zeros((0, 3)), "holds no atoms"),
+        (box(3.0, 20.0), [6], [[0.0, np.nan, 0.0]], "finite"),
+        (box(3.0, np.inf), [6], [[0.0, 0.0, 0.0]], "finite"),
+        (np.eye(2), [6], [[0.0, 0.0, 0.0]], "three vectors"),
+        (box(3.0, 20.0), [6, 6], [[0.0, 0.0, 0.0]], "do not go with"),
+        (box(3.0, 20.0), [0], [[0.0, 0.0, 0.0]], "unknown element with atomic number 0"),
+        (box(3.0, 20.0), [99], [[0.0, 0.0, 0.0]], "unknown element with atomic number 99"),
+        (np.ones((3, 3)), [6], [[0.0, 0.0, 0.0]], "lie in one plane"),
+        (box(3.0, 20.0), [6, 6], [[0.0, 0.0, 0.0], [0.1, 0.0, 0.0]], "overlapping atoms: C and C are 0.30"),
+        (box(3.0, 20.0), [6, 6], [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]], "overlapping atoms"),
+        (np.diag([0.4, 3.0, 20.0]), [6], [[0.0, 0.0, 0.0]], "overlapping atoms: the cell is only 0.40"),
+    ],
+)
+def test_refuses(lattice: object, numbers: object, frac: object, message: str) -> None:
+    with pytest.raises(CrystalError, match=message):
+        made(lattice, np.array(numbers, dtype=int), frac)
+
+
+@pytest.mark.parametrize(
+    "bulk",
+    [
+        Structure.from_spacegroup("Fd-3m", Lattice.cubic(3.567), ["C"], [[0, 0, 0]]),
+        Structure.from_spacegroup("Im-3m", Lattice.cubic(6.14), ["Cs"], [[0, 0, 0]]),
+        Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0, 0]]),
+        Structure.from_spacegroup(
+            "P6_3/mmc",
+            Lattice.hexagonal(3.16, 12.29),
+            ["Mo", "S"],
+            [[1 / 3, 2 / 3, 0.25], [1 / 3, 2 / 3, 0.621]],
+        ),
+        Structure.from_spacegroup(
+            "P6_3/mmc", Lattice.hexagonal(2.46, 6.71), ["C", "C"], [[0, 0, 0.25], [1 / 3, 2 / 3, 0.25]]
+        ),
+    ],
+    ids=["diamond", "caesium", "salt", "bulk MoS2", "graphite"],
+)
+def test_bulk_crystals_have_no_vacuum(bulk: Structure) -> None:
+    with pytest.raises(CrystalError, match="no vacuum found"):
+        Crystal.from_structure(bulk, id="bulk", source="test")
+    with pytest.raises(CrystalError, match="no vacuum found"):
+        Crystal.from_structure(bulk.get_primitive_structure(), id="bulk", source="test")
+
+
+def test_thin_vacuum_suffices(cells: dict[str, Cell]) -> None:
+    """MXene databases leave as little as 7.3 angstrom."""
+    lattice, numbers, frac = cells["MoS2 1H"]
+    thin = made(
+        np.diag([1, 1, (3.12 + 7.3) / 24]) @ lattice, numbers, (frac - 0.5) * [1, 1, 24 / (3.12 + 7.3)]
+    )
+    np.testing.assert_allclose(thin.positions, made(lattice, numbers, frac).positions, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("species", "message"),
+    [
+        ([{"Mo": 0.5, "W": 0.5}], "partial occupancy"),
+        ([{"Mo": 0.9}], "partial occupancy"),
+        ([DummySpecies("X")], "unknown element X"),
+        (["Es"], "unknown element Es"),
+    ],
+)
+def test_from_structure_refuses(species: list[Any], message: str) -> None:
+    structure = Structure(Lattice.tetragonal(3.0, 20.0), species, [[0, 0, 0]])
+    with pytest.raises(CrystalError, match=message):
+        Crystal.from_structure(structure, id="some", source="test")
+
+
+def test_deuterium_and_oxidation_states_are_elements() -> None:
+    species: list[Any] = ["D", "Li+"]
+    structure = Structure(Lattice.tetragonal(3.0, 20.0), species, [[0.0, 0.0, 0.0], [0.5, 0.5, 0.0]])
+    assert Crystal.from_structure(structure, id="some", source="test").elements == ("H", "Li")
+
+
+@pytest.mark.parametrize(
+    ("lattice", "message"),
+    [
+        ([[3.0, 0.0], [0.0, -3.0]], "a along"),
+        ([[0.0, 3.0], [3.0, 0.0]], "a along"),
+        ([[4.0, 0.0], [0.0, 3.0]], "reduced"),
+        ([[3.0, 0.0], [2.0, 3.0]], "reduced"),
+        ([[np.nan, 0.0], [0.0, 3.0]], "finite"),
+        ([[3.0, 0.0, 0.0]], "shape"),
+    ],
+)
+def test_constructor_refuses_other_lattices(lattice: list[list[float]], message: str) -> None:
+    with pytest.raises(CrystalError, match=message):
+        Crystal("some", "test", np.array(lattice), np.array([6]), np.zeros((1, 3)))
+
+
+def test_needs_an_id() -> None:
+    with pytest.raises(CrystalError, match="id"):
+        Crystal("", "test", np.eye(2) * 3.0, np.array([6]), np.zeros((1, 3)))

@@ -1,0 +1,172 @@
+import io
+
+import ase
+import ase.io
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model.crystal import Crystal, read_structure, symmetry_of, write_cif, write_poscar
+from model.errors import CrystalError, UnknownFormatError, UnreadableError
+
+Cell = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
+NAMES = [
+    "graphene",
+    "MoS2 1H",
+    "MoSSe",
+    "FeSe",
+    "one column",
+    "black phosphorus",
+    "1T' distorted",
+    "centred",
+    "P1",
+]
+
+SYMMETRIC_CIF = """data_MoS2
+_symmetry_space_group_name_H-M 'P -6 m 2'
+_cell_length_a 3.18
+_cell_length_b 3.18
+_cell_length_c 24
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 120
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+Mo1 Mo 0.3333 0.6667 0.5 1
+S1 S 0.6667 0.3333 0.565 1
+"""
+
+
+def crystal_of(cell: Cell, id: str = "mos2/1 50%") -> Crystal:
+    return Crystal.from_cell(*cell, id=id, source='it\'s a "test"')
+
+
+def assert_same_arrays(one: Crystal, other: Crystal, tolerance_angstrom: float) -> None:
+    np.testing.assert_array_equal(one.numbers, other.numbers)
+    np.testing.assert_allclose(one.lattice, other.lattice, atol=tolerance_angstrom)
+    np.testing.assert_allclose(one.positions, other.positions, atol=tolerance_angstrom)
+
+
+def through_ase(text: str, form: str) -> Crystal:
+    atoms = ase.io.read(io.StringIO(text), format=form)
+    assert isinstance(atoms, ase.Atoms)
+    frac = atoms.positions @ np.linalg.inv(atoms.cell[:])
+    return Crystal.from_cell(atoms.cell[:], atoms.numbers, frac, id="a", source="b")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cif_is_the_same_crystal_in_pymatgen(cells: dict[str, Cell], name: str) -> None:
+    crystal = crystal_of(cells[name])
+    again = read_structure(write_cif(crystal, symmetry_of(crystal)), id="a", source="b")
+    # pymatgen moves coordinates that are within 1e-4 of 1/3 and 2/3 onto them.
+    assert_same_arrays(crystal, again, 1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cif_is_the_same_crystal_in_ase(cells: dict[str, Cell], name: str) -> None:
+    crystal = crystal_of(cells[name])
+    assert_same_arrays(crystal, through_ase(write_cif(crystal, symmetry_of(crystal)), "cif"), 1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_poscar_is_the_same_crystal(cells: dict[str, Cell], name: str) -> None:
+    crystal = crystal_of(cells[name])
+    text = write_poscar(crystal)
+    assert_same_arrays(crystal, read_structure(text, id="a", source="b"), 1e-6)
+    assert_same_arrays(crystal, through_ase(text, "vasp"), 1e-6)
+
+
+def test_cif_tells_symmetry_source_id_and_vacuum(cells: dict[str, Cell]) -> None:
+    crystal = crystal_of(cells["MoS2 1H"])
+    lines = write_cif(crystal, symmetry_of(crystal)).splitlines()
+    assert lines[0] == "data_mos2_1_50_"
+    assert any(line.startswith("#") and "vacuum" in line for line in lines)
+    assert "_dd2d_id 'mos2/1 50%'" in lines
+    assert "_dd2d_source \"it's a 'test'\"" in lines
+    assert "_dd2d_layer_group_number 78" in lines
+    assert "_dd2d_layer_group_name_H-M 'p-6m2'" in lines
+    assert "_dd2d_space_group_IT_number 187" in lines
+    assert "_chemical_formula_sum 'Mo1 S2'" in lines
+
+
+def test_cif_without_symmetry_claims_none(cells: dict[str, Cell]) -> None:
+    assert "layer_group" not in write_cif(crystal_of(cells["MoS2 1H"]))
+
+
+def test_hill_order_puts_carbon_and_hydrogen_first() -> None:
+    crystal = Crystal("some", "test", np.eye(2) * 6.0, np.array([1, 6, 35]), np.diag([1.0, 2.0, 1.0]))
+    assert "_chemical_formula_sum 'C1 H1 Br1'" in write_cif(crystal)
+
+
+@pytest.mark.parametrize("id", ["π-MoS₂", "two\nlines; and\ttabs", "'\"#_;", "x" * 300])
+def test_any_id_makes_a_valid_cif_and_poscar(cells: dict[str, Cell], id: str) -> None:
+    crystal = crystal_of(cells["MoS2 1H"], id)
+    cif = write_cif(crystal)
+    assert cif.isascii()
+    assert_same_arrays(crystal, read_structure(cif, id="a", source="b"), 1e-3)
+    assert_same_arrays(crystal, read_structure(write_poscar(crystal), id="a", source="b"), 1e-6)
+
+
+def test_symmetric_cif_is_expanded(cells: dict[str, Cell]) -> None:
+    crystal = read_structure(SYMMETRIC_CIF, id="a", source="b")
+    assert crystal.formula == "MoS2"
+    assert_same_arrays(crystal, crystal_of(cells["MoS2 1H"]), 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("0.565 1", "0.565 0.5", "partial occupancy"),
+        ("S1 S ", "Q1 Q ", "unknown element Q"),
+        ("S1 S ", "X1 X ", "unknown element X"),
+        ("0.565 1", "0.565 1\nS2 S 0.6667 0.3333 0.565 1", "Occupancy 2.0"),
+        ("_cell_length_c 24", "_cell_length_c 5.0", "no vacuum found"),
+        ("0.565", "0.505", "overlapping atoms"),
+    ],
+)
+def test_unusable_cif_says_why(old: str, new: str, message: str) -> None:
+    assert old in SYMMETRIC_CIF
+    with pytest.raises((CrystalError, UnreadableError), match=message):
+        read_structure(SYMMETRIC_CIF.replace(old, new), id="a", source="b")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (SYMMETRIC_CIF[:60], "CIF cannot be read: .*_atom_site_label"),
+        (SYMMETRIC_CIF.replace("_cell_length_a 3.18", "_cell_length_a ?"), "CIF cannot be read"),
+        (SYMMETRIC_CIF.replace("0.3333 0.6667 0.5 1", "0.3333 nan 0.5 1"), "CIF cannot be read: .*NaN"),
+        (SYMMETRIC_CIF.replace("0.3333 0.6667 0.5 1", "? ? ? 1"), "CIF cannot be read"),
+        ("data_nothing\n", "CIF cannot be read"),
+        ("comment\n1.0\n3 0 0\n0 3 0\n0 0 20\nC\n2\ndirect\n0 0 0\n", "POSCAR cannot be read"),
+        ("comment\n1.0\n3 0 0\n0 3 0\n0 0 20\nC\n1\ndirect\n0 zero 0\n", "POSCAR cannot be read: .*zero"),
+        ("", "empty"),
+        ("  \n", "empty"),
+    ],
+)
+def test_damaged_files_are_unreadable(text: str, message: str) -> None:
+    with pytest.raises(UnreadableError, match=message):
+        read_structure(text, id="a", source="b")
+
+
+def test_poscar_with_a_coordinate_that_is_no_number() -> None:
+    text = "comment\n1.0\n3 0 0\n0 3 0\n0 0 20\nC\n1\ndirect\nnan 0 0\n"
+    with pytest.raises(CrystalError, match="finite"):
+        read_structure(text, id="a", source="b")
+
+
+def test_poscar_without_elements_is_refused() -> None:
+    text = "comment\n1.0\n3 0 0\n0 3 0\n0 0 20\n1\ndirect\n0 0 0\n"
+    with pytest.raises(CrystalError, match="names no elements"):
+        read_structure(text, id="a", source="b")
+
+
+@pytest.mark.parametrize("text", ["hello", "1 2 3\n4 5 6\n", "{}", "a\nb\nc\nd\ne\n"])
+def test_other_text_is_of_unknown_format(text: str) -> None:
+    with pytest.raises(UnknownFormatError, match="neither a CIF"):
+        read_structure(text, id="a", source="b")
