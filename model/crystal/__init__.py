@@ -2,16 +2,19 @@
 
 from model.crystal.crystal import Crystal
 from model.crystal.duplicates import RELATED, SAME, group_duplicates, same_crystal
+from model.crystal.elements import LAST_ATOMIC_NUMBER, element_symbol
 from model.crystal.site_matching import Tolerance
 from model.crystal.structure_files import read_structure, write_cif, write_poscar
 from model.crystal.symmetry import Symmetry, symmetry_of
 
 __all__ = [
+    "LAST_ATOMIC_NUMBER",
     "RELATED",
     "SAME",
     "Crystal",
     "Symmetry",
     "Tolerance",
+    "element_symbol",
     "group_duplicates",
     "read_structure",
     "same_crystal",

@@ -1,27 +1,26 @@
 """What a two-dimensional crystal is."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from model.crystal.canonical import LATTICE_TOLERANCE_ANGSTROM, canonical_layer
+from model.crystal.canonical import canonical_layer
+from model.crystal.checks import check_atoms, check_distances, check_orientation
+from model.crystal.elements import LAST_ATOMIC_NUMBER as LAST_ATOMIC_NUMBER
+from model.crystal.elements import element_symbol as element_symbol
+from model.crystal.elements import reduced_formula
 from model.crystal.layer import Layer, extract_layer
 from model.crystal.reduction import primitive_layer
 from model.errors import CrystalError
 
 if TYPE_CHECKING:
+    from pymatgen.core.sites import PeriodicSite
     from pymatgen.core.structure import Structure
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-
-# The shortest bond there is, H-H, is 0.74 angstrom; below 0.5 two sites are one atom written twice.
-MINIMUM_DISTANCE_ANGSTROM = 0.5
-# Californium: scattering factors are tabulated up to it.
-LAST_ATOMIC_NUMBER = 98
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +57,9 @@ class Crystal:
             raise CrystalError("a crystal needs an id")
         if lattice.shape != (2, 2):
             raise CrystalError(f"lattice must have shape (2, 2), not {lattice.shape}")
-        _check_atoms(numbers, positions)
-        _check_orientation(lattice)
-        _check_distances(lattice, numbers, positions)
+        check_atoms(numbers, positions)
+        check_orientation(lattice)
+        check_distances(lattice, numbers, positions)
         for name, value in (("lattice", lattice), ("numbers", numbers), ("positions", positions)):
             object.__setattr__(self, name, value)
 
@@ -86,7 +85,7 @@ class Crystal:
         sites = np.asarray(frac, dtype=np.float64)
         if cell.shape != (3, 3) or not np.isfinite(cell).all():
             raise CrystalError("the cell must be three vectors of finite numbers")
-        _check_atoms(kinds, sites)
+        check_atoms(kinds, sites)
         layer = canonical_layer(primitive_layer(extract_layer(cell, kinds, sites)))
         return cls(id, source, layer.lattice, layer.numbers, _cartesian(layer))
 
@@ -97,19 +96,7 @@ class Crystal:
         Raises:
             CrystalError: as `from_cell`, and for partial occupancy or species that are no element.
         """
-        numbers = []
-        for site in structure:
-            if not site.is_ordered:
-                raise CrystalError(
-                    f"partial occupancy ({site.species_string} at one site): order the structure first, "
-                    "one whole atom to a site"
-                )
-            number = getattr(site.specie, "Z", 0)
-            if not 1 <= number <= LAST_ATOMIC_NUMBER or type(site.specie).__name__ == "DummySpecies":
-                raise CrystalError(
-                    f"unknown element {getattr(site.specie, 'symbol', site.specie)}: name a chemical element from H to Cf"
-                )
-            numbers.append(int(number))
+        numbers = [_atomic_number(site) for site in structure]
         if not numbers:
             raise CrystalError("the structure holds no atoms")
         return cls.from_cell(structure.lattice.matrix, numbers, structure.frac_coords, id=id, source=source)
@@ -117,7 +104,7 @@ class Crystal:
     @property
     def formula(self) -> str:
         """Reduced formula, most electropositive element first: "MoS2"."""
-        return _reduced_formula(tuple(self.numbers.tolist()))
+        return reduced_formula(tuple(self.numbers.tolist()))
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -164,6 +151,20 @@ class Crystal:
         return Structure(cell, self.numbers.tolist(), positions, coords_are_cartesian=True)
 
 
+def _atomic_number(site: "PeriodicSite") -> int:
+    if not site.is_ordered:
+        raise CrystalError(
+            f"partial occupancy ({site.species_string} at one site): order the structure first, "
+            "one whole atom to a site"
+        )
+    from pymatgen.core.periodic_table import DummySpecies
+
+    number = 0 if isinstance(site.specie, DummySpecies) else site.specie.Z
+    if not 1 <= number <= LAST_ATOMIC_NUMBER:
+        raise CrystalError(f"unknown element {site.specie.symbol}: name a chemical element from H to Cf")
+    return int(number)
+
+
 def _cartesian(layer: Layer) -> FloatArray:
     return np.concatenate([layer.xy @ layer.lattice, layer.z[:, None]], axis=1)
 
@@ -172,64 +173,3 @@ def _frozen(values: ArrayLike, dtype: type[Any]) -> NDArray[Any]:
     array = np.array(values, dtype=dtype)
     array.setflags(write=False)
     return array
-
-
-def _check_atoms(numbers: IntArray, coordinates: FloatArray) -> None:
-    if numbers.ndim != 1 or coordinates.shape != (len(numbers), 3):
-        raise CrystalError(
-            f"{numbers.shape} atomic numbers do not go with coordinates of {coordinates.shape}"
-        )
-    if not len(numbers):
-        raise CrystalError("the structure holds no atoms")
-    if not np.isfinite(coordinates).all():
-        raise CrystalError("coordinates must be finite numbers; a site has none")
-    if numbers.min() < 1 or numbers.max() > LAST_ATOMIC_NUMBER:
-        wrong = numbers[(numbers < 1) | (numbers > LAST_ATOMIC_NUMBER)][0]
-        raise CrystalError(f"unknown element with atomic number {wrong}: elements run from 1 (H) to 98 (Cf)")
-
-
-def _check_orientation(lattice: FloatArray) -> None:
-    (ax, ay), (bx, by) = lattice.tolist()
-    slack = 2.0 * LATTICE_TOLERANCE_ANGSTROM
-    if not (abs(ay) < 1e-9 and ax > 0.0 and by > 0.0):
-        raise CrystalError("lattice must be finite with a along +x and b_y > 0; use Crystal.from_cell")
-    if ax > (bx * bx + by * by) ** 0.5 + slack or abs(bx) > 0.5 * ax + slack:
-        raise CrystalError("lattice must be reduced (|a| <= |b|, |a.b| <= |a|^2 / 2); use Crystal.from_cell")
-
-
-def _check_distances(lattice: FloatArray, numbers: IntArray, positions: FloatArray) -> None:
-    (ax, _), (bx, by) = lattice.tolist()
-    if ax < MINIMUM_DISTANCE_ANGSTROM or by < MINIMUM_DISTANCE_ANGSTROM:
-        raise CrystalError(f"overlapping atoms: the cell is only {min(ax, by):.2f} angstrom wide")
-    x, y, z = positions.T
-    dx, dy, dz = x[:, None] - x, y[:, None] - y, z[:, None] - z
-    rows = np.round(dy / by)
-    dy -= rows * by
-    dx -= rows * bx
-    dx -= np.round(dx / ax) * ax
-    squares = dx * dx + dy * dy + dz * dz
-    squares.flat[:: len(numbers) + 1] = np.inf
-    if squares.min() < MINIMUM_DISTANCE_ANGSTROM**2:
-        i, j = divmod(int(squares.argmin()), len(numbers))
-        raise CrystalError(
-            f"overlapping atoms: {element_symbol(int(numbers[i]))} and {element_symbol(int(numbers[j]))} are "
-            f"{squares[i, j] ** 0.5:.2f} angstrom apart; remove the one written twice"
-        )
-
-
-@lru_cache(maxsize=256)
-def element_symbol(number: int) -> str:
-    """Symbol of the element with this atomic number."""
-    from pymatgen.core.periodic_table import Element
-
-    return Element.from_Z(number).symbol
-
-
-@lru_cache(maxsize=8192)
-def _reduced_formula(numbers: tuple[int, ...]) -> str:
-    from pymatgen.core.composition import Composition
-
-    counts: dict[str, float] = {}
-    for number in numbers:
-        counts[element_symbol(number)] = counts.get(element_symbol(number), 0.0) + 1.0
-    return str(Composition(counts).reduced_formula)

@@ -149,6 +149,7 @@ def test_deuterium_and_oxidation_states_are_elements() -> None:
         ([[4.0, 0.0], [0.0, 3.0]], "reduced"),
         ([[3.0, 0.0], [2.0, 3.0]], "reduced"),
         ([[np.nan, 0.0], [0.0, 3.0]], "finite"),
+        ([[3.0, 0.0], [np.nan, 3.0]], "finite"),
         ([[3.0, 0.0, 0.0]], "shape"),
     ],
 )
