@@ -1,0 +1,154 @@
+"""Which elements a crystal may, must or must not have, answered for a whole index at once."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.crystal.crystal import LAST_ATOMIC_NUMBER, element_symbol
+from model.errors import LibraryError, OptionError
+
+Bitmap = NDArray[np.uint8]
+
+
+@cache
+def atomic_numbers() -> Mapping[str, int]:
+    """Atomic number of each symbol, H to Cf."""
+    return MappingProxyType({element_symbol(number): number for number in range(1, LAST_ATOMIC_NUMBER + 1)})
+
+
+@dataclass(frozen=True)
+class ElementFilter:
+    """A condition on the elements of a crystal, in OPTIMADE's terms; an empty tuple asks nothing.
+
+    Attributes:
+        all: HAS ALL, each of these is present.
+        only: HAS ONLY, nothing but these is present (not all of them need be).
+        any: HAS ANY, at least one of these is present.
+        none: none of these is present.
+
+    Raises:
+        OptionError: a symbol that is no element, or conditions that no crystal can meet.
+    """
+
+    all: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    any: tuple[str, ...] = ()
+    none: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            given = getattr(self, field.name)
+            if isinstance(given, str):
+                raise OptionError(f"elements_{field.name} must be a list of symbols, not the text {given!r}")
+            for symbol in given:
+                _check_symbol(symbol, field.name)
+            object.__setattr__(self, field.name, tuple(dict.fromkeys(given)))
+        self._check_contradictions()
+
+    def __bool__(self) -> bool:
+        return bool(self.all or self.only or self.any or self.none)
+
+    def _check_contradictions(self) -> None:
+        allowed = set(self.only or atomic_numbers()) - set(self.none)
+        if not allowed:
+            raise OptionError("elements_none forbids every element that elements_only allows")
+        impossible = [symbol for symbol in self.all if symbol not in allowed]
+        if impossible:
+            wanted = ", ".join(impossible)
+            raise OptionError(
+                f"elements_all asks for {wanted}, which elements_only or elements_none rules out"
+            )
+        if self.any and not allowed & set(self.any):
+            raise OptionError(
+                f"elements_any asks for one of {', '.join(self.any)}, and elements_only or elements_none "
+                "excludes them all"
+            )
+
+    def admits(self, elements: Iterable[str]) -> bool:
+        """Whether a crystal of these elements meets the condition."""
+        present = set(elements)
+        return (
+            present.issuperset(self.all)
+            and (not self.only or present.issubset(self.only))
+            and (not self.any or not present.isdisjoint(self.any))
+            and present.isdisjoint(self.none)
+        )
+
+
+def _check_symbol(symbol: object, option: str) -> None:
+    if isinstance(symbol, str) and symbol in atomic_numbers():
+        return
+    proper = symbol.strip().capitalize() if isinstance(symbol, str) else ""
+    hint = f"; write {proper}" if proper in atomic_numbers() else ""
+    raise OptionError(f"elements_{option}: {symbol!r} is no element from H to Cf{hint}")
+
+
+class ElementBits:
+    """A bit for each element and crystal, so that a filter over an index is a few passes over packed bits.
+
+    Args:
+        bits: (98, ceil(N / 8)) row Z - 1 holds element Z, crystal i is bit i % 8 of byte i // 8.
+        count: N, crystals in the index.
+    """
+
+    def __init__(self, bits: Bitmap, count: int) -> None:
+        if bits.shape != (LAST_ATOMIC_NUMBER, (count + 7) // 8) or bits.dtype != np.uint8:
+            raise LibraryError(f"the element table does not hold {count} crystals; build the index again")
+        self.bits = bits
+        self.count = count
+
+    @classmethod
+    def of(cls, numbers: Iterable[NDArray[np.integer]]) -> Self:
+        """From the atomic numbers of each crystal."""
+        kinds = [np.unique(each) for each in numbers]
+        table = np.zeros((LAST_ATOMIC_NUMBER, len(kinds)), dtype=np.bool_)
+        for row, present in enumerate(kinds):
+            table[present - 1, row] = True
+        return cls(np.packbits(table, axis=1, bitorder="little"), len(kinds))
+
+    @classmethod
+    def open(cls, path: Path, count: int) -> Self:
+        """Memory-mapped, read-only.
+
+        Raises:
+            LibraryError: missing, damaged, or of another number of crystals.
+        """
+        try:
+            bits = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise LibraryError(
+                f"the elements in {path.name} cannot be read; build the index again"
+            ) from error
+        return cls(bits, count)
+
+    def write(self, path: Path) -> None:
+        """As a .npy file."""
+        np.save(path, self.bits, allow_pickle=False)
+
+    def select(self, condition: ElementFilter) -> Bitmap | None:
+        """(ceil(N / 8),) a bit for each crystal that meets the condition; None when it asks nothing."""
+        if not condition:
+            return None
+        allowed = np.full(self.bits.shape[1], 0xFF, dtype=np.uint8)
+        for symbol in condition.all:
+            allowed &= self.bits[atomic_numbers()[symbol] - 1]
+        if condition.any:
+            allowed &= np.bitwise_or.reduce(self._rows(condition.any))
+        forbidden = set(condition.none)
+        if condition.only:
+            forbidden |= atomic_numbers().keys() - set(condition.only)
+        if forbidden:
+            allowed &= ~np.bitwise_or.reduce(self._rows(forbidden))
+        if self.count % 8:
+            allowed[-1] &= (1 << self.count % 8) - 1
+        return allowed
+
+    def _rows(self, symbols: Iterable[str]) -> Bitmap:
+        rows: Bitmap = self.bits[[atomic_numbers()[symbol] - 1 for symbol in symbols]]
+        return rows

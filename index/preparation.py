@@ -1,0 +1,93 @@
+"""From records to catalogue entries: canonical form and symmetry, in several processes.
+
+Worker processes import this module and what it needs, so neither torch nor faiss may come in here.
+"""
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import chain, islice
+
+from index.catalogue import Entry
+from index.sources import Record, Rejected, crystal_of
+from model.crystal import Crystal, Symmetry, symmetry_of
+from model.errors import CrystalError
+
+CHUNK = 256
+# Below this, starting processes takes longer than the work.
+_WORTH_PROCESSES = 1024
+# Tried in turn: a layer that spglib cannot settle at one tolerance it usually settles at another.
+_SYMPREC_ANGSTROM = (0.05, 0.02, 0.1)
+
+Prepared = Entry | Rejected
+
+
+def prepare(records: Iterable[Record | Rejected], workers: int | None = None) -> Iterator[list[Prepared]]:
+    """Chunks of entries and rejections, in the order of the records.
+
+    Args:
+        records: what the sources yield.
+        workers: processes; as many as this process may use CPUs if None, none of their own if 0.
+    """
+    stream = iter(records)
+    first = list(islice(stream, _WORTH_PROCESSES))
+    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    chunks = _chunks(chain(first, stream))
+    if workers and len(first) == _WORTH_PROCESSES:
+        yield from _in_processes(chunks, workers)
+    else:
+        yield from map(prepare_chunk, chunks)
+
+
+def prepare_chunk(records: list[Record | Rejected]) -> list[Prepared]:
+    """The entries of one chunk."""
+    return [_prepared(record) for record in records]
+
+
+def _prepared(record: Record | Rejected) -> Prepared:
+    if isinstance(record, Rejected):
+        return record
+    crystal = crystal_of(record)
+    if isinstance(crystal, Rejected):
+        return crystal
+    try:
+        return Entry.of(crystal, _symmetry(crystal), record.licence)
+    except CrystalError as error:
+        return Rejected(crystal.id, str(error))
+
+
+def _symmetry(crystal: Crystal) -> Symmetry:
+    *attempts, last = _SYMPREC_ANGSTROM
+    for symprec in attempts:
+        try:
+            return symmetry_of(crystal, symprec)
+        except CrystalError:
+            continue
+    return symmetry_of(crystal, last)
+
+
+def _chunks(records: Iterator[Record | Rejected]) -> Iterator[list[Record | Rejected]]:
+    while chunk := list(islice(records, CHUNK)):
+        yield chunk
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # A fork would copy the locks of the threads that torch and faiss have started.
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+
+
+def _in_processes(chunks: Iterator[list[Record | Rejected]], workers: int) -> Iterator[list[Prepared]]:
+    """A window of chunks is under way at a time, so that a large source is never wholly in memory."""
+    pool = _pool(workers)
+    waiting: deque[tuple[list[Record | Rejected], Future[list[Prepared]]]] = deque()
+    try:
+        for chunk in chunks:
+            waiting.append((chunk, pool.submit(prepare_chunk, chunk)))
+            if len(waiting) > 3 * workers:
+                yield waiting.popleft()[1].result()
+        while waiting:
+            yield waiting.popleft()[1].result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,101 @@
+"""CIF and POSCAR files, folders and zips."""
+
+import re
+import stat
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from index.sources.record import Record, Rejected, TextRecord, plain_text
+from index.sources.source_file import SourceFile
+
+ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
+MAX_STRUCTURE_BYTES = 16 * 2**20
+MAX_MEMBERS = 1_000_000
+MAX_MEMBER_BYTES = 512 * 2**20
+MAX_EXPANDED_BYTES = 8 * 2**30
+MAX_EXPANSION = 200
+# A small file may shrink by any factor without harm.
+_HARMLESS_BYTES = 2**20
+
+_DATA_BLOCK = re.compile(r"data_(\S*)", re.IGNORECASE)
+_CELL = re.compile(r"^\s*_cell[_.]length_a\b", re.IGNORECASE | re.MULTILINE)
+
+
+def text_records(text: str, file: SourceFile) -> Iterator[Record]:
+    """The structures in the text of a CIF, which may have several data blocks, or of a POSCAR."""
+    blocks = [(name, block) for name, block in _data_blocks(text) if _CELL.search(block)]
+    if len(blocks) < 2:
+        yield TextRecord(plain_text(file.stem), file.source, text)
+        return
+    for name, block in blocks:
+        yield TextRecord(plain_text(f"{file.stem}#{name}"), file.source, block)
+
+
+def _data_blocks(text: str) -> list[tuple[str, str]]:
+    """Name and text of each data block; `data_` inside a text field is no beginning."""
+    blocks: list[tuple[str, list[str]]] = []
+    in_field = False
+    for line in text.splitlines(keepends=True):
+        if line.startswith(";"):
+            in_field = not in_field
+        heading = None if in_field else _DATA_BLOCK.match(line)
+        if heading:
+            blocks.append((heading.group(1), []))
+        if blocks:
+            blocks[-1][1].append(line)
+    return [(name, "".join(lines)) for name, lines in blocks]
+
+
+def folder_files(folder: Path, source: str) -> Iterator[SourceFile]:
+    """The files of a folder and those below it, in order of name; hidden ones are left out."""
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in inside.parts)
+        if not hidden and path.is_file():
+            yield SourceFile.on_disk(path, inside.as_posix(), source)
+
+
+def zip_files(file: SourceFile) -> Iterator[SourceFile | Rejected]:
+    """The files of a zip, within limits on what it may expand to."""
+    assert file.path is not None
+    try:
+        archive = zipfile.ZipFile(file.path)
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        yield Rejected(file.name, f"the zip is damaged: {error}")
+        return
+    with archive:
+        expanded = 0
+        for count, member in enumerate(archive.infolist()):
+            if member.is_dir() or _hidden(member.filename):
+                continue
+            name = f"{file.name}/{member.filename}"
+            refusal = _refusal(member)
+            if refusal:
+                yield Rejected(name, refusal)
+                continue
+            expanded += member.file_size
+            if count >= MAX_MEMBERS or expanded > MAX_EXPANDED_BYTES:
+                yield Rejected(name, "this and the rest of the zip exceed the limit: unpack it into a folder")
+                return
+            opened = cast("partial[BinaryIO]", partial(archive.open, member))
+            yield SourceFile(member.filename, file.source, opened)
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+
+
+def _refusal(member: zipfile.ZipInfo) -> str | None:
+    """Why a member is not read. zipfile never yields more bytes than the directory states."""
+    if member.flag_bits & 0x1:
+        return "the member is encrypted: unpack it first"
+    if stat.S_ISLNK(member.external_attr >> 16):
+        return "the member is a symbolic link"
+    if member.file_size > MAX_MEMBER_BYTES:
+        return f"the member is larger than {MAX_MEMBER_BYTES // 2**20} MiB: unpack it first"
+    if member.file_size > max(_HARMLESS_BYTES, MAX_EXPANSION * member.compress_size):
+        return f"the member expands more than {MAX_EXPANSION} times: unpack it first if it is to be trusted"
+    return None
