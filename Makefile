@@ -1,0 +1,71 @@
+# `make run` alone installs, builds the starter index and serves; `make test` alone installs and tests.
+# Settings: make run PORT=9000 BIND=0.0.0.0 INDEX=indexes/mine · make setup PYTHON=python3.11
+PYTHON ?= python3
+# Not HOST, which compilers and shells set for their own ends.
+BIND ?= 127.0.0.1
+PORT ?= 8000
+STARTER := indexes/starter
+INDEX ?= $(STARTER)
+# Workers for the tests: a number, or 0 for one process.
+TEST_WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+# One stamp for each set of dependencies. They lie in .venv, so that deleting it starts afresh.
+STAMP := $(VENV)/.installed
+EXTRAS-service :=
+EXTRAS-test := [test]
+EXTRAS-tools := [test,lint,bench]
+
+.PHONY: help setup tools run test lint format index clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make setup   create $(VENV) and install what the service needs, at the versions of constraints.txt"
+	@echo "make run     set up, build the starter index if there is none, serve on PORT ($(PORT))"
+	@echo "make test    set up with the test tools, run every test"
+	@echo "make lint    set up with all tools; ruff, mypy, import contracts"
+	@echo "make format  set up with all tools; let ruff rewrite the files"
+	@echo "make clean   remove $(VENV) and the caches; indexes and training runs stay"
+
+setup: $(STAMP)-service
+
+tools: $(STAMP)-tools
+
+# The build tools are installed first and pinned like the rest: pip's isolated builds ignore constraints.
+$(STAMP)-%: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: add PYTHON=python3.11")'
+	@echo "Installing into $(VENV): about 1 GB the first time, which takes minutes."
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) hatchling editables
+	$(PIP_INSTALL) --no-build-isolation -e ".$(EXTRAS-$*)"
+	@touch $@
+
+# Built where there is none, and again when other weights or another starter library come with an update:
+# the service refuses an index that other weights made.
+$(STARTER)/CURRENT: $(wildcard model/pretrained/*.safetensors index/starter/*.py index/starter/*/*.py) | $(STAMP)-service
+	$(BIN)/dd2d index build starter --out $(STARTER)
+
+index: $(STARTER)/CURRENT
+
+run: $(STAMP)-service $(if $(filter $(STARTER),$(INDEX)),index)
+	$(BIN)/dd2d serve --index $(INDEX) --host $(BIND) --port $(PORT)
+
+# One thread for each worker: two that each take every core are slower than one after the other.
+test: $(STAMP)-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS)
+
+lint: $(STAMP)-tools
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)-tools
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
