@@ -6,7 +6,7 @@ The scattering factor is then complex (Glauber's eikonal; Schomaker & Glauber, N
     f(q) = 1/(i sigma) integral [exp(i sigma v(b)) - 1] exp(-2 pi i q . b) d2b,
 
 with v the projected potential whose transform is the Born factor f_e, and sigma = gamma lambda. Its phase
-grows with q and with Z, to 0.8 radian for molybdenum at q = 1.6 and 80 kV. Between light and heavy atoms that
+grows with q and with Z, to 0.84 radian for molybdenum at q = 1.6 and 80 kV. Between light and heavy atoms that
 difference breaks Friedel's law even for a flat layer, which no real factor can do.
 """
 

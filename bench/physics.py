@@ -1,0 +1,199 @@
+"""Prints, as JSON, how fast the physics is and how near it comes to an independent multislice.
+
+    python bench/physics.py [--shared ../shared] [--limit CRYSTALS]
+
+Residuals are the spread of ln I(theirs) - ln I(ours) over the spots above 1e-3 of the strongest, with the
+tilt and the displacements of the benchmark given and nothing fitted but the common scale.
+"""
+
+import argparse
+import gzip
+import itertools
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.crystal import Crystal
+from model.errors import CrystalError
+from model.physics.kinematic import Geometry, ThermalMotion, structure_factors, structure_factors_of_many
+from model.physics.multislice import Conditions, dynamical_intensities
+from model.physics.scattering import DEBYE_WALLER_PER_SQUARED_DISPLACEMENT, SYMBOLS
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+VOLTAGE_KV = 80.0
+B_ISO = DEBYE_WALLER_PER_SQUARED_DISPLACEMENT * 0.06**2
+"""The benchmark displaces atoms by 0.06 angstrom along each axis."""
+Q_MAX = 1.6
+WEAKEST = 1e-3
+
+
+@dataclass(frozen=True)
+class Query:
+    """A diffracted crystal in its canonical orientation: spots q (M, 2), intensity (M,), and the tilt."""
+
+    crystal: Crystal
+    q_inv_angstrom: FloatArray
+    intensity: FloatArray
+    tilt_deg: float
+    tilt_azimuth_deg: float
+    is_bilayer: bool
+
+    @property
+    def hk(self) -> IntArray:
+        """(M, 2) Miller indices of the spots."""
+        return np.rint(self.q_inv_angstrom @ self.crystal.lattice.T).astype(np.int64)
+
+
+def reduced(lattice: FloatArray) -> FloatArray:
+    """Shortest (2, 2) basis of the same lattice and handedness, not turned."""
+    a, b = lattice
+    while True:
+        if a @ a > b @ b + 1e-9:
+            a, b = b, -a
+        steps = np.rint(a @ b / (a @ a))
+        if steps == 0:
+            return np.array([a, b])
+        b = b - steps * a
+
+
+def read_query(entry: dict[str, Any]) -> Query:
+    """A query in the frame of a `Crystal`, a along x; `Crystal.from_cell` could turn its face down."""
+    cell = np.array(entry["lattice"])
+    positions = np.array(entry["frac"]) @ cell
+    lattice = reduced(cell[:2, :2])
+    angle = np.arctan2(lattice[0, 1], lattice[0, 0])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    lattice = lattice @ turn
+    lattice[0, 1] = 0.0
+    height = positions[:, 2] - (positions[:, 2].min() + positions[:, 2].max()) / 2
+    numbers = np.array([SYMBOLS.index(symbol) for symbol in entry["species"]])
+    spots = np.array(entry["spots"])
+    crystal = Crystal(
+        entry["id"], "bench", lattice, numbers, np.column_stack([positions[:, :2] @ turn, height])
+    )
+    return Query(
+        crystal=crystal,
+        q_inv_angstrom=spots[:, :2] @ turn,
+        intensity=spots[:, 2],
+        tilt_deg=entry["tilt_deg"],
+        tilt_azimuth_deg=entry.get("tilt_azimuth_deg", 0.0) - np.degrees(angle),
+        is_bilayer=entry["set"] == "bilayers",
+    )
+
+
+def computed(query: Query, model: str) -> tuple[IntArray, FloatArray]:
+    """hk and intensities of a query's crystal by "born", "eikonal" or "multislice"."""
+    geometry = Geometry(
+        voltage_kv=VOLTAGE_KV,
+        q_max_inv_angstrom=Q_MAX,
+        tilt_deg=query.tilt_deg,
+        tilt_azimuth_deg=query.tilt_azimuth_deg,
+        atom_model="eikonal" if model == "eikonal" else "born",
+    )
+    if model != "multislice":
+        beams = structure_factors(query.crystal, geometry, ThermalMotion(B_ISO, B_ISO))
+        return beams.hk, beams.intensity
+    still = np.zeros((1, len(query.crystal.numbers), 3))
+    conditions = Conditions(np.array([VOLTAGE_KV]), geometry.tilt_vector[None], still, np.array([B_ISO]))
+    hk, _, intensity = dynamical_intensities(query.crystal, conditions, Q_MAX)
+    return hk, intensity[0]
+
+
+def residual(query: Query, hk: IntArray, intensity: FloatArray) -> float:
+    """Rms of ln I(measured) - ln I(computed) over the strong spots, the mean taken off."""
+    row = {tuple(index): i for i, index in enumerate(hk.tolist())}
+    strong = query.intensity > WEAKEST * query.intensity.max()
+    strong &= np.linalg.norm(query.q_inv_angstrom, axis=1) < Q_MAX - 1e-3
+    # A beam that symmetry forbids in the model counts as a billion times too weak, not as infinitely wrong.
+    ours = np.maximum(intensity, 1e-9 * intensity.max())[[row[tuple(hk)] for hk in query.hk[strong].tolist()]]
+    return float(np.std(np.log(query.intensity[strong]) - np.log(ours)))
+
+
+def residuals(path: Path) -> dict[str, dict[str, float]]:
+    """Median residual of the monolayers and of the bilayers of a benchmark file, by model."""
+    with gzip.open(path, "rt") as lines:
+        queries = [read_query(entry) for entry in json.load(lines)]
+    found: dict[str, dict[str, list[float]]] = {}
+    for model in ("born", "eikonal", "multislice"):
+        found[model] = defaultdict(list)
+        for query in queries:
+            kind = "bilayers" if query.is_bilayer else "monolayers"
+            found[model][kind].append(residual(query, *computed(query, model)))
+    return {
+        model: {kind: round(float(np.median(values)), 3) for kind, values in kinds.items()}
+        for model, kinds in found.items()
+    }
+
+
+def read_crystals(folder: Path) -> Iterator[Crystal]:
+    """Every usable crystal of the JSON-lines files of a folder."""
+    for path in sorted(folder.glob("*.jsonl.gz")):
+        with gzip.open(path, "rt") as lines:
+            for line in lines:
+                entry = json.loads(line)
+                numbers = [SYMBOLS.index(symbol) for symbol in entry["species"]]
+                try:
+                    yield Crystal.from_cell(
+                        entry["lattice"], numbers, entry["frac"], id=entry["id"], source=entry["source"]
+                    )
+                except CrystalError:
+                    continue
+
+
+def kinematic_speed(crystals: list[Crystal], geometry: Geometry) -> dict[str, float]:
+    """Seconds for all the crystals and crystals a second, on one core."""
+    start = time.perf_counter()
+    beams = sum(len(reflections.hk) for reflections in structure_factors_of_many(crystals, geometry))
+    seconds = time.perf_counter() - start
+    return {
+        "crystals": len(crystals),
+        "seconds": round(seconds, 2),
+        "crystals_per_s": round(len(crystals) / seconds, 1),
+        "beams_per_crystal": round(beams / len(crystals), 1),
+    }
+
+
+def multislice_speed(crystals: list[Crystal], batch: int = 16) -> dict[str, float]:
+    """Patterns a second, `batch` conditions of a crystal at a time."""
+    start = time.perf_counter()
+    for crystal in crystals:
+        still = np.zeros((batch, len(crystal.numbers), 3))
+        conditions = Conditions(np.full(batch, VOLTAGE_KV), np.zeros((batch, 2)), still, np.zeros(batch))
+        dynamical_intensities(crystal, conditions, Q_MAX)
+    seconds = time.perf_counter() - start
+    return {"batch": batch, "patterns_per_s": round(batch * len(crystals) / seconds, 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--shared", type=Path, default=Path(__file__).resolve().parents[2] / "shared")
+    parser.add_argument("--limit", type=int, default=18_000, help="crystals for the speed")
+    options = parser.parse_args()
+    crystals = list(itertools.islice(read_crystals(options.shared / "data" / "structures"), options.limit))
+    figures = {
+        "kinematic": kinematic_speed(crystals, Geometry(q_max_inv_angstrom=Q_MAX)),
+        "kinematic_tilted_eikonal": kinematic_speed(
+            crystals, Geometry(q_max_inv_angstrom=Q_MAX, tilt_deg=2.0, atom_model="eikonal")
+        ),
+        "multislice": multislice_speed(crystals[:: max(1, len(crystals) // 200)]),
+        "residual_of_ln_intensity": {
+            path.name: residuals(path)
+            for path in sorted((options.shared / "bench").glob("multislice_*.json.gz"))
+        },
+    }
+    print(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()
