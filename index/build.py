@@ -176,7 +176,7 @@ def _embed(batch: list[Entry], collected: _Collected, encoder: Encoder) -> None:
         return
     if vectors.shape != (len(batch), encoder.dimension):
         raise LibraryError(f"the model gave vectors of shape {vectors.shape} for {len(batch)} crystals")
-    usable: NDArray[np.bool_] = np.isfinite(vectors).all(axis=1)
+    usable = np.asarray(np.isfinite(vectors).all(axis=1))
     for entry, is_usable in zip(batch, usable.tolist(), strict=True):
         if is_usable:
             collected.entries.append(entry)

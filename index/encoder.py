@@ -33,12 +33,12 @@ class Encoder(Protocol):
         ...
 
     def embed_spots(
-        self, spots: Sequence[Spots], voltage_kv: Sequence[float] | None = None
+        self, patterns: Sequence[Spots], voltage_kv: Sequence[float] | None = None
     ) -> NDArray[np.float32]:
         """(N, D) unit vectors, a row a pattern; patterns without intensities are placed by geometry alone.
 
         Args:
-            spots: the patterns.
+            patterns: the spots of each.
             voltage_kv: accelerating voltage of each.
         """
         ...

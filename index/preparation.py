@@ -8,6 +8,8 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from itertools import chain, islice
 
 from index.catalogue import Entry
@@ -22,6 +24,7 @@ _WORTH_PROCESSES = 1024
 _SYMPREC_ANGSTROM = (0.05, 0.02, 0.1)
 
 Prepared = Entry | Rejected
+Chunk = list[Record | Rejected]
 
 
 def prepare(records: Iterable[Record | Rejected], workers: int | None = None) -> Iterator[list[Prepared]]:
@@ -41,7 +44,7 @@ def prepare(records: Iterable[Record | Rejected], workers: int | None = None) ->
         yield from map(prepare_chunk, chunks)
 
 
-def prepare_chunk(records: list[Record | Rejected]) -> list[Prepared]:
+def prepare_chunk(records: Chunk) -> list[Prepared]:
     """The entries of one chunk."""
     return [_prepared(record) for record in records]
 
@@ -68,7 +71,7 @@ def _symmetry(crystal: Crystal) -> Symmetry:
     return symmetry_of(crystal, last)
 
 
-def _chunks(records: Iterator[Record | Rejected]) -> Iterator[list[Record | Rejected]]:
+def _chunks(records: Iterator[Record | Rejected]) -> Iterator[Chunk]:
     while chunk := list(islice(records, CHUNK)):
         yield chunk
 
@@ -78,16 +81,53 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
 
 
-def _in_processes(chunks: Iterator[list[Record | Rejected]], workers: int) -> Iterator[list[Prepared]]:
+def _in_processes(chunks: Iterator[Chunk], workers: int) -> Iterator[list[Prepared]]:
     """A window of chunks is under way at a time, so that a large source is never wholly in memory."""
-    pool = _pool(workers)
-    waiting: deque[tuple[list[Record | Rejected], Future[list[Prepared]]]] = deque()
-    try:
+    with ExitStack() as pools:
+        pool = pools.enter_context(_pool(workers))
+        if not _starts(pool):
+            yield from map(prepare_chunk, chunks)
+            return
+        waiting: deque[tuple[Chunk, Future[list[Prepared]]]] = deque()
         for chunk in chunks:
-            waiting.append((chunk, pool.submit(prepare_chunk, chunk)))
+            try:
+                waiting.append((chunk, pool.submit(prepare_chunk, chunk)))
+            except BrokenProcessPool:  # by a chunk that waits; it is dealt with when its turn comes
+                pool = pools.enter_context(_pool(workers))
+                waiting.append((chunk, pool.submit(prepare_chunk, chunk)))
             if len(waiting) > 3 * workers:
-                yield waiting.popleft()[1].result()
+                yield _outcome(*waiting.popleft())
         while waiting:
-            yield waiting.popleft()[1].result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+            yield _outcome(*waiting.popleft())
+
+
+def _starts(pool: ProcessPoolExecutor) -> bool:
+    """Whether processes can be started at all: not where the main program came from standard input."""
+    try:
+        return pool.submit(prepare_chunk, []).result() == []
+    except BrokenProcessPool:
+        return False
+
+
+def _outcome(chunk: Chunk, future: "Future[list[Prepared]]") -> list[Prepared]:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return _rescued(chunk)
+
+
+def _rescued(chunk: Chunk) -> list[Prepared]:
+    """A record that crashed its process, as a library in C may, is found by halving, and rejected."""
+    with _pool(1) as pool:
+        try:
+            return pool.submit(prepare_chunk, chunk).result()
+        except BrokenProcessPool:
+            pass
+    if len(chunk) == 1:
+        return [Rejected(_name(chunk[0]), "it crashed the process that turned it into a crystal")]
+    middle = len(chunk) // 2
+    return _rescued(chunk[:middle]) + _rescued(chunk[middle:])
+
+
+def _name(record: Record | Rejected) -> str:
+    return record.name if isinstance(record, Rejected) else record.id

@@ -42,10 +42,12 @@ class RadialEncoder:
 
     def embed_spots(
         self,
-        spots: Sequence[Spots],
+        patterns: Sequence[Spots],
         voltage_kv: Sequence[float] | None = None,  # noqa: ARG002
     ) -> NDArray[np.float32]:
-        return np.array([self._vector(each) for each in spots], dtype=np.float32).reshape(-1, self.dimension)
+        return np.array([self._vector(each) for each in patterns], dtype=np.float32).reshape(
+            -1, self.dimension
+        )
 
     def _vector(self, spots: Spots) -> NDArray[np.float64]:
         q = np.linalg.norm(spots.q_inv_angstrom, axis=1)

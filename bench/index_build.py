@@ -1,0 +1,61 @@
+"""Prints, as JSON, how fast an index is built, everything included, and where the time goes.
+
+    python bench/index_build.py SOURCE... [--model DIR] [--untrained] [--workers N]
+
+With `--untrained` the towers have random weights of the shipped shape: the same work, for a checkout that
+has no trained ones.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+from index.build import build_index, show_progress
+from index.encoder import Encoder
+from index.inspection import verify_index
+from index.retrieve import Retriever
+
+
+def main() -> None:
+    options = _options()
+    encoder = _untrained() if options.untrained else _trained(options.model)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "index"
+        report = build_index(options.sources, out, encoder, progress=show_progress, workers=options.workers)
+        begun = time.perf_counter()
+        verification = verify_index(out, encoder)
+        verified = time.perf_counter()
+        Retriever.open(out, encoder).close()
+        opened = time.perf_counter()
+    outcome = report.to_dict()
+    outcome["verified"] = {"problems": verification.problems, "seconds": round(verified - begun, 3)}
+    outcome["open_seconds"] = round(opened - verified, 4)
+    print(json.dumps(outcome, indent=1))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("sources", nargs="+", type=Path)
+    parser.add_argument("--model", type=Path, help="folder with trained towers; the shipped ones if left out")
+    parser.add_argument("--untrained", action="store_true", help="random weights of the default shape")
+    parser.add_argument("--workers", type=int, help="processes for canonical form and symmetry")
+    return parser.parse_args()
+
+
+def _trained(model: Path | None) -> Encoder:
+    from model.towers import load_towers
+
+    return load_towers(model)
+
+
+def _untrained() -> Encoder:
+    from model.towers.contrastive import Shape, TwinTowers
+    from model.towers.encoder import Towers
+
+    return Towers(TwinTowers(Shape()), "sha256:" + "00" * 32)
+
+
+if __name__ == "__main__":
+    main()
