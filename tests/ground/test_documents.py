@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import build_parser
+from model.pattern import PatternOptions, read_pattern
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
@@ -138,3 +139,18 @@ def test_files_named_in_the_text_are_there(document: str) -> None:
 def test_files_that_commands_read_are_there(document: str) -> None:
     words = {word for command in commands_of(document) for word in command if word.startswith(KEPT)}
     assert {word for word in words if not (ROOT / word).exists()} == set()
+
+
+def test_the_points_that_the_readme_posts_are_read() -> None:
+    bodies = [call[call.index("-d") + 1] for call in calls(commands_of("README.md"), "curl") if "-d" in call]
+    spots = [read_pattern(body.encode(), "points.json", PatternOptions()) for body in bodies]
+    assert [len(found) for found in spots] == [12]
+
+
+def test_the_files_that_the_readme_posts_were_made_before() -> None:
+    made: set[str] = set()
+    for program, *words in commands_of("README.md"):
+        if program == "dd2d" and "--out" in words:
+            made.add(words[words.index("--out") + 1])
+        assert {word.removeprefix("file=@") for word in words if word.startswith("file=@")} <= made
+    assert {"mos2.json", "mos2.png"} <= made
