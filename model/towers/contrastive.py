@@ -87,32 +87,14 @@ class TwinTowers(nn.Module):
         return self.log_scale.clamp(0, MAX_LOGIT_SCALE).exp()
 
 
-@dataclass(frozen=True)
-class LibraryNegatives:
-    """The training library as further negatives.
-
-    Attributes:
-        vectors: (K, D) unit vectors as last computed, without gradient.
-        same: (B, K) entries that equal crystal i of the batch, itself included.
-    """
-
-    vectors: Tensor
-    same: Tensor
-
-
-def contrastive_loss(
-    patterns: Tensor, crystals: Tensor, same: Tensor, scale: Tensor, library: LibraryNegatives | None = None
-) -> Tensor:
+def contrastive_loss(patterns: Tensor, crystals: Tensor, same: Tensor, scale: Tensor) -> Tensor:
     """Symmetric cross entropy of a batch of pairs (Eq. 4 of Fu et al. 2025).
-
-    With a library, half of the pattern's direction ranks the crystal among the whole library instead of the batch.
 
     Args:
         patterns: (B, D) unit vectors.
         crystals: (B, D) unit vectors; row i belongs to pattern i.
-        same: (B, B) crystals i and j are duplicates, so they are no negatives of each other (diagonal included).
+        same: (B, B) crystals i and j are duplicates, so no negatives of each other (diagonal included).
         scale: inverse temperature.
-        library: further negatives.
 
     Returns:
         Scalar: mean of the two directions.
@@ -120,10 +102,4 @@ def contrastive_loss(
     own = torch.eye(len(same), dtype=torch.bool, device=same.device)
     logits = (scale * patterns @ crystals.T).masked_fill(same & ~own, HIDDEN)
     target = torch.arange(len(logits), device=logits.device)
-    by_crystal = functional.cross_entropy(logits.T, target)
-    by_pattern = functional.cross_entropy(logits, target)
-    if library is not None:
-        others = (scale * patterns @ library.vectors.T).masked_fill(library.same, HIDDEN)
-        with_library = torch.logaddexp(logits.diagonal(), others.logsumexp(dim=1)) - logits.diagonal()
-        by_pattern = (by_pattern + with_library.mean()) / 2
-    return (by_pattern + by_crystal) / 2
+    return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2

@@ -141,6 +141,7 @@ def _draws(count: int, max_tilt_deg: float, displacement: float, seed: int) -> l
             displacement_angstrom=np.array([displacement]),
             b_iso=np.zeros(1),
             dynamical=np.zeros(1, dtype=bool),
+            face_down=np.zeros(1, dtype=bool),
         )
         for _ in range(count)
     ]

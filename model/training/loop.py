@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from model.towers.contrastive import LibraryNegatives, Shape, TwinTowers, contrastive_loss
+from model.towers.contrastive import Shape, TwinTowers, contrastive_loss
 from model.towers.encoder import embed_in_buckets
 from model.training.augmentation import REALISTIC, TRAINING
 from model.training.dataset import Dataset, neighbourhood_order
@@ -20,6 +19,10 @@ from model.training.ranking import ranks_of_truth
 from model.training.split import Part
 
 Index = NDArray[np.int64]
+
+VALIDATION_SEED = 12345
+VALIDATION_QUERIES = 1000
+VALIDATION_DISTRACTORS = 4000
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Schedule:
         views: patterns of each crystal in a step; the crystal is embedded once for all of them.
         rate: peak learning rate of AdamW.
         warm_up: steps until the peak.
-        library_from: epoch from which the whole training library serves as negatives.
+        neighbours_from: epoch from which batches are made of neighbourhoods, so that their negatives are hard.
         leaf: crystals a neighbourhood in a batch.
         evaluate_minutes: time between validations.
         patience: validations without improvement until training stops.
@@ -44,7 +47,7 @@ class Schedule:
     views: int = 2
     rate: float = 1e-3
     warm_up: int = 300
-    library_from: int = 3
+    neighbours_from: int = 6
     leaf: int = 8
     evaluate_minutes: float = 5.0
     patience: int = 8
@@ -111,7 +114,7 @@ class Trainer:
         if progress.place + batch > len(progress.order):
             if len(progress.order):
                 progress.epoch += 1
-            hard = progress.epoch >= self.schedule.library_from
+            hard = progress.epoch >= self.schedule.neighbours_from
             known = self.bank[self.train_rows]
             order = neighbourhood_order(known, self.schedule.leaf, self.rng) if hard else None
             shuffled = self.rng.permutation(len(self.train_rows)) if order is None else order
@@ -132,10 +135,9 @@ class Trainer:
                 for _ in range(self.schedule.views)
             ]
         groups = torch.from_numpy(self.dataset.duplicates)
-        negatives = self._library_negatives(groups, index)
         same = groups[index][:, None] == groups[index]
         scale = self.towers.scale()
-        losses = [contrastive_loss(view, crystal_vectors, same, scale, negatives) for view in views]
+        losses = [contrastive_loss(view, crystal_vectors, same, scale) for view in views]
         loss = torch.stack(losses).mean()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -146,30 +148,19 @@ class Trainer:
         self.progress.pairs += len(rows) * self.schedule.views
         return float(loss.detach())
 
-    def _library_negatives(self, groups: Tensor, index: Tensor) -> LibraryNegatives | None:
-        """The training library as last embedded; the first epochs move it too fast to be of use."""
-        if self.progress.epoch < self.schedule.library_from:
-            return None
-        library = torch.from_numpy(self.train_rows)
-        return LibraryNegatives(self.bank[library], groups[index][:, None] == groups[library])
-
     def _evaluate(self) -> None:
-        """Validation crystals under realistic noise against training and validation crystals together."""
+        """Validation crystals under realistic noise against all of them and a sample of the training crystals."""
         self.towers.eval()
-        rows = np.array(self.dataset.parts[Part.VALIDATION])
-        rng = np.random.default_rng(12345)
+        held, rng = np.array(self.dataset.parts[Part.VALIDATION]), np.random.default_rng(VALIDATION_SEED)
+        gallery = np.concatenate([held, rng.permutation(self.train_rows)[:VALIDATION_DISTRACTORS]])
+        queries = rng.choice(held, min(VALIDATION_QUERIES, len(held)), replace=False)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            index = torch.from_numpy(rows)
-            self.bank[index] = embed_in_buckets(self.towers.crystals, self.dataset.tokens.take(index))
-            queries = rng.choice(rows, min(1000, len(rows)), replace=False)
-            vectors = embed_in_buckets(self.towers.patterns, self.dataset.patterns(queries, REALISTIC, rng))
-        gallery = np.concatenate([self.train_rows, rows])
-        ranks = ranks_of_truth(
-            vectors.numpy(),
-            self.bank[gallery].numpy(),
-            self.dataset.duplicates[queries],
-            self.dataset.duplicates[gallery],
-        )
+            known = embed_in_buckets(
+                self.towers.crystals, self.dataset.tokens.take(torch.from_numpy(gallery))
+            )
+            asked = embed_in_buckets(self.towers.patterns, self.dataset.patterns(queries, REALISTIC, rng))
+        groups = self.dataset.duplicates
+        ranks = ranks_of_truth(asked.numpy(), known.numpy(), groups[queries], groups[gallery])
         figures = {f"top{k}": round(float((ranks < k).mean()), 4) for k in (1, 10, 100)}
         self._log({"validation": figures})
         if figures["top1"] > self.progress.best_top1:

@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import radians, tan
 from multiprocessing import get_context
 from pathlib import Path
@@ -43,6 +43,7 @@ class Draws:
         displacement_angstrom: (S,) rms of the atoms' shifts along each axis.
         b_iso: (S,) Debye-Waller B, angstrom^2.
         dynamical: (S,) by multislice rather than kinematic.
+        face_down: (S,) the beam meets the other face. Multiple scattering makes that more than a mirror image.
     """
 
     voltage_kv: FloatArray
@@ -51,6 +52,7 @@ class Draws:
     displacement_angstrom: FloatArray
     b_iso: FloatArray
     dynamical: NDArray[np.bool_]
+    face_down: NDArray[np.bool_]
 
     @classmethod
     def random(cls, count: int, rng: np.random.Generator) -> "Draws":
@@ -64,6 +66,7 @@ class Draws:
             displacement_angstrom=rng.choice([0.0, 0.03, 0.06, 0.1], count, p=[0.2, 0.3, 0.35, 0.15]),
             b_iso=rng.uniform(0, 1.0, count),
             dynamical=rng.random(count) < 0.65,
+            face_down=rng.random(count) < 0.5,
         )
 
 
@@ -154,15 +157,14 @@ def patterns_of(
     displacements = rng.normal(size=(count, atoms, 3)) * draws.displacement_angstrom[:, None, None]
     hk = reflections(crystal.lattice, POOL_Q_MAX)
     intensity = np.empty((count, len(hk)))
-    dynamical = np.flatnonzero(draws.dynamical)
-    if len(dynamical):
-        conditions = Conditions(
-            draws.voltage_kv[dynamical],
-            _tilts(draws)[dynamical],
-            displacements[dynamical],
-            draws.b_iso[dynamical],
-        )
-        intensity[dynamical] = dynamical_intensities(crystal, conditions, POOL_Q_MAX)[2]
+    for face_down in (False, True):
+        chosen = np.flatnonzero(draws.dynamical & (draws.face_down == face_down))
+        if len(chosen):
+            seen = _turned_over(crystal) if face_down else crystal
+            conditions = Conditions(
+                draws.voltage_kv[chosen], _tilts(draws)[chosen], displacements[chosen], draws.b_iso[chosen]
+            )
+            intensity[chosen] = dynamical_intensities(seen, conditions, POOL_Q_MAX)[2]
     for s in np.flatnonzero(~draws.dynamical):
         geometry = Geometry(
             voltage_kv=float(draws.voltage_kv[s]),
@@ -177,6 +179,11 @@ def patterns_of(
     kept = np.argsort(-pairs.max(axis=(0, 2)), kind="stable")[:POOL_PAIRS]
     log_intensity = np.maximum(np.log(pairs[:, kept] + 1e-30), LOG_FLOOR)
     return (hk[kept] @ reciprocal_lattice(crystal.lattice)), log_intensity, draws.voltage_kv
+
+
+def _turned_over(crystal: Crystal) -> Crystal:
+    """Its other face towards the beam, with the mirror that this makes in the plane taken back."""
+    return replace(crystal, positions=crystal.positions * np.array([1.0, 1.0, -1.0]))
 
 
 def _tilts(draws: Draws) -> FloatArray:
