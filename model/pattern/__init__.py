@@ -1,6 +1,22 @@
+from model.pattern.frame import Frame
+from model.pattern.frame_files import is_frame, read_frame
 from model.pattern.options import PatternOptions, Units
 from model.pattern.point_clouds import spots_from_points
 from model.pattern.reading import read_pattern
+from model.pattern.spot_finding import FoundSpots, find_spots, locate_spots
 from model.pattern.spots import Calibration, Spots
 
-__all__ = ["Calibration", "PatternOptions", "Spots", "Units", "read_pattern", "spots_from_points"]
+__all__ = [
+    "Calibration",
+    "FoundSpots",
+    "Frame",
+    "PatternOptions",
+    "Spots",
+    "Units",
+    "find_spots",
+    "is_frame",
+    "locate_spots",
+    "read_frame",
+    "read_pattern",
+    "spots_from_points",
+]

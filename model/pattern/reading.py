@@ -1,8 +1,10 @@
 """One way in for an uploaded pattern: what its content is decides how it is read."""
 
 from model.errors import TooLargeError, UnknownFormatError
+from model.pattern.frame_files import is_frame, read_frame
 from model.pattern.options import PatternOptions
 from model.pattern.point_clouds import read_point_cloud
+from model.pattern.spot_finding import find_spots
 from model.pattern.spots import Spots
 
 MAXIMUM_TEXT_BYTES = 32 * 2**20
@@ -23,6 +25,8 @@ def read_pattern(data: bytes, filename: str, options: PatternOptions) -> Spots:
         OptionError: the scale is unknown, or options contradict the content.
         NoSpotsError: nothing that can be identified.
     """
+    if is_frame(data):
+        return find_spots(read_frame(data), options)
     return read_point_cloud(_decode(data, filename), options)
 
 

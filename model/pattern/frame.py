@@ -1,0 +1,91 @@
+"""One camera frame as recorded, with what its file says about it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.errors import OptionError, TooLargeError, UnreadableError
+
+MAXIMUM_PIXELS = 64 * 2**20
+MINIMUM_SIDE = 32
+_FEWEST_TOUCHING = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Counts of one exposure.
+
+    Attributes:
+        counts: (H, W) float32, row 0 at the top.
+        saturation_level: counts at which pixels are clipped, or None where none is.
+        bit_depth: of the file's integers, or None for floating point.
+        pixel_size_inv_angstrom: 1/angstrom per pixel stated by the file, or None.
+        voltage_kv: stated by the file, or None.
+        source_format: of the file, such as "TIFF".
+        warnings: what was assumed in reading.
+
+    Raises:
+        OptionError: counts that are not a two-dimensional array.
+        TooLargeError: more than 64 megapixels.
+        UnreadableError: fewer than 32 pixels along a side, or no finite pixel.
+    """
+
+    counts: NDArray[np.float32]
+    saturation_level: float | None = None
+    bit_depth: int | None = None
+    pixel_size_inv_angstrom: float | None = None
+    voltage_kv: float | None = None
+    source_format: str = "array"
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.counts.ndim != 2:
+            raise OptionError(f"a frame is two-dimensional, not of shape {self.counts.shape}")
+        check_pixels(*self.counts.shape)
+        counts = np.array(self.counts, dtype=np.float32)
+        finite = np.isfinite(counts)
+        if not finite.all():
+            if not finite.any():
+                raise UnreadableError("the frame holds no finite number")
+            counts[~finite] = np.median(counts[finite])
+            note = f"{int((~finite).sum())} pixels that hold no finite number were replaced by the median."
+            object.__setattr__(self, "warnings", (*self.warnings, note))
+        counts.setflags(write=False)
+        object.__setattr__(self, "counts", counts)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows, columns."""
+        height, width = self.counts.shape
+        return height, width
+
+
+def check_pixels(height: int, width: int) -> None:
+    """Refuse a frame of impossible size before it is decoded.
+
+    Raises:
+        TooLargeError: more than 64 megapixels.
+        UnreadableError: fewer than 32 pixels along a side.
+    """
+    if height * width > MAXIMUM_PIXELS:
+        raise TooLargeError(
+            f"a frame of {width} x {height} pixels; at most {MAXIMUM_PIXELS // 2**20} megapixels are read, bin it"
+        )
+    if min(height, width) < MINIMUM_SIDE:
+        raise UnreadableError(
+            f"an image of {width} x {height} pixels is too small for a diffraction pattern; at least "
+            f"{MINIMUM_SIDE} pixels a side are needed"
+        )
+
+
+def saturation_of(counts: NDArray[np.float32]) -> float | None:
+    """The level at which pixels are clipped: the maximum, where neighbouring pixels share it.
+
+    A camera of 12 or 14 bits in a 16-bit file clips below the file's full scale, so the level is looked for in
+    the data.
+    """
+    top = counts.max()
+    clipped = counts == top
+    touching = int((clipped[:, 1:] & clipped[:, :-1]).sum())
+    return float(top) if touching >= _FEWEST_TOUCHING and top > counts.min() else None
