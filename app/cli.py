@@ -1,0 +1,51 @@
+"""The command line, `dd2d`: what each command needs is imported when it runs."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from app.commands import index, predict, serve, simulate, training
+from app.commands.lazy import LazyParser
+from model.errors import DomainError
+
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 is success, 1 an error told in one line, 2 a wrong call."""
+    parsed = build_parser().parse_args(arguments)
+    try:
+        status: int = parsed.run(parsed)
+    except DomainError as error:
+        print(f"dd2d: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"dd2d: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return status
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of every command."""
+    parser = argparse.ArgumentParser(
+        prog="dd2d", description="Identifies two-dimensional crystals from one electron diffraction pattern."
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=LazyParser
+    )
+    for command in (serve, predict, simulate, index, training):
+        command.add_to(commands)
+    return parser
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when asked."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(version("dd2d-server"))
+        parser.exit()

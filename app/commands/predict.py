@@ -1,0 +1,86 @@
+"""`dd2d predict`: the crystals of one pattern, without a server."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.commands.lazy import Commands
+    from app.schemas import Answer
+
+# Command-line name and help of each option of a request; the words go through the form's own parser.
+_OPTIONS = {
+    "units": "of points: 1/angstrom, 1/nm or pixel",
+    "pixel_size": "1/angstrom per pixel",
+    "center": "the direct beam x,y in pixels",
+    "voltage_kv": "accelerating voltage, 60 to 300",
+    "elements_all": "each of these is present: Mo,S",
+    "elements_only": "nothing else is present: Mo,S",
+    "elements_any": "at least one of these is present: S,Se",
+    "elements_none": "none of these is present: O,H",
+    "top_k": "candidates wanted, 1 to 100 (10)",
+    "effort": "search",
+}
+_ROW = "{:>4}  {:<16} {:>10} {:>6}  {:<14} {}"
+
+
+def add_to(commands: "Commands") -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "predict", help="identify one pattern", description="Identify the crystal of one pattern."
+    )
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="frame (PNG, TIFF) or points (JSON, CSV, text)"
+    )
+    parser.add_argument("--index", type=Path, metavar="DIR", help="index to search (DD2D_INDEX)")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="trained towers (DD2D_MODEL)")
+    for name, told in _OPTIONS.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", default="", metavar=name.upper(), help=told)
+    parser.add_argument("--format", choices=["json", "cif", "table"], default="table", help="default: table")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the answer."""
+    from app.library import open_library, provenance_of
+    from app.negotiation import CIF, written
+    from app.options import options_from_text
+    from app.prediction import predict
+    from app.settings import read_settings
+    from app.uploads import FileUpload
+
+    options = options_from_text((name, getattr(args, name)) for name in _OPTIONS)
+    upload = FileUpload(args.file.read_bytes(), args.file.name)
+    library = open_library(read_settings(index=args.index, model=args.model))
+    try:
+        answer = predict(library, provenance_of(library), upload, options, "cli")
+    finally:
+        library.close()
+    if args.format == "table":
+        _print_table(answer)
+    elif args.format == "cif":
+        print(written(answer, CIF).decode(), end="")
+    else:
+        print(answer.model_dump_json(indent=1))
+    return 0
+
+
+def _print_table(answer: "Answer") -> None:
+    for warning in answer.query.warnings:
+        print(f"note: {warning}", file=sys.stderr)
+    print(_ROW.format("rank", "formula", "similarity", "layer", "source", "id").rstrip())
+    for each in answer.candidates:
+        also = (
+            f" (also {', '.join(each.also[:3])}{', ...' if len(each.also) > 3 else ''})" if each.also else ""
+        )
+        print(
+            _ROW.format(
+                each.rank,
+                each.formula,
+                f"{each.similarity:.4f}",
+                each.layer_group,
+                each.source,
+                each.id + also,
+            )
+        )

@@ -1,0 +1,104 @@
+"""`dd2d simulate`: the pattern of a structure, as points or as a frame that `predict` takes."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model.errors import OptionError
+
+if TYPE_CHECKING:
+    from app.commands.lazy import Commands
+    from model.crystal import Crystal
+    from model.pattern import Spots
+
+_FORMATS = (".json", ".csv", ".png")
+
+
+def add_to(commands: "Commands") -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "simulate",
+        help="compute the pattern of a structure",
+        description="Compute the kinematic pattern of a structure.",
+    )
+    add = parser.add_argument
+    add("structure", type=Path, metavar="STRUCTURE", help="CIF or POSCAR of one layer with vacuum")
+    add("--out", type=Path, required=True, metavar="FILE", help="points as .json or .csv, or a frame as .png")
+    add("--voltage-kv", type=float, default=80.0, metavar="V", help="default: 80")
+    add("--q-max", type=float, default=1.6, metavar="Q", help="largest |q|, 1/angstrom (default: 1.6)")
+    add("--tilt", type=float, default=0.0, metavar="DEG", help="between beam and normal (default: 0)")
+    add("--tilt-azimuth", type=float, default=0.0, metavar="DEG", help="of the tilt, from a towards b")
+    add("--rotation", type=float, default=0.0, metavar="DEG", help="of the pattern on the camera")
+    add("--mirrored", action="store_true", help="the flake lies face down")
+    add("--b-iso", type=float, default=0.0, metavar="B", help="Debye-Waller factor, square angstrom")
+    add("--radiation", choices=["electron", "xray"], default="electron", help="default: electron")
+    add(
+        "--threshold",
+        type=float,
+        default=1e-4,
+        metavar="F",
+        help="weakest spot by strongest (default: 0.0001)",
+    )
+    add(
+        "--pixel-size", type=float, default=0.005, metavar="S", help="of a frame, 1/angstrom (default: 0.005)"
+    )
+    add("--size", type=int, default=512, metavar="N", help="pixels along a frame's side (default: 512)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the pattern."""
+    kind = args.out.suffix.lower()
+    if kind not in _FORMATS:
+        raise OptionError(f"--out {args.out.name}: the name must end in one of {', '.join(_FORMATS)}")
+    spots = _simulated(_read(args.structure), args)
+    if kind == ".png":
+        from app.rendering import png_frame
+
+        args.out.write_bytes(png_frame(spots, pixel_size_inv_angstrom=args.pixel_size, size=args.size))
+    else:
+        args.out.write_text(_json(spots) if kind == ".json" else _csv(spots), encoding="utf-8")
+    print(f"{len(spots)} spots in {args.out}")
+    return 0
+
+
+def _read(path: Path) -> "Crystal":
+    from model.crystal import read_structure
+
+    return read_structure(path.read_text(encoding="utf-8", errors="replace"), id=path.stem, source="file")
+
+
+def _simulated(crystal: "Crystal", args: argparse.Namespace) -> "Spots":
+    from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
+
+    geometry = Geometry(
+        radiation=args.radiation,
+        voltage_kv=args.voltage_kv,
+        q_max_inv_angstrom=args.q_max,
+        tilt_deg=args.tilt,
+        tilt_azimuth_deg=args.tilt_azimuth,
+        rotation_deg=args.rotation,
+        mirrored=args.mirrored,
+    )
+    thermal = ThermalMotion(args.b_iso, args.b_iso)
+    return kinematic_spots(crystal, geometry, thermal, relative_threshold=args.threshold)
+
+
+def _rows(spots: "Spots") -> list[list[float]]:
+    intensity = [1.0] * len(spots) if spots.intensity is None else spots.intensity.tolist()
+    pairs = zip(spots.q_inv_angstrom.tolist(), intensity, strict=True)
+    return [[round(x, 6), round(y, 6), float(f"{i:.6g}")] for (x, y), i in pairs]
+
+
+def _json(spots: "Spots") -> str:
+    """A request that can be posted to /predict as it is, and a file that can be read."""
+    request: dict[str, object] = {"points": _rows(spots), "units": "1/angstrom"}
+    if spots.voltage_kv is not None and 60 <= spots.voltage_kv <= 300:
+        request["voltage_kv"] = spots.voltage_kv
+    return json.dumps(request) + "\n"
+
+
+def _csv(spots: "Spots") -> str:
+    lines = ["qx_1/angstrom,qy_1/angstrom,intensity", *(f"{x},{y},{i}" for x, y, i in _rows(spots))]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,125 @@
+"""What the OpenAPI document says where a type annotation cannot."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from app.options import LISTS, Options
+from app.schemas import Answer, Problem, Structure
+
+Responses = dict[int | str, dict[str, Any]]
+
+_PROBLEM_REFERENCE = {"$ref": "#/components/schemas/Problem"}
+_TOLD = {
+    400: "The upload is damaged or cannot be read.",
+    404: "No crystal with this id.",
+    406: "The answer cannot be given in a form that Accept allows.",
+    413: "The upload is larger than the service takes.",
+    415: "The upload is of no known format.",
+    422: "An option cannot be used, or the upload holds no spots.",
+    429: "Too many requests wait; Retry-After says when to try again.",
+    503: "Model or index cannot answer, or not in time; Retry-After says when to try again.",
+}
+
+
+def _problems(*statuses: int) -> Responses:
+    content = {"application/problem+json": {"schema": _PROBLEM_REFERENCE}}
+    return {
+        status: {"description": _TOLD[status], "content": content}
+        | ({"headers": _RETRY_AFTER} if status in {429, 503} else {})
+        for status in statuses
+    }
+
+
+_RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+_TEXT = {"schema": {"type": "string"}}
+
+
+def _option_schemas() -> dict[str, Any]:
+    properties: dict[str, Any] = Options.model_json_schema()["properties"]
+    for schema in properties.values():
+        schema.pop("title", None)
+    return properties
+
+
+def _point_schema() -> dict[str, Any]:
+    return {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 100_000,
+        "items": {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 3},
+        "description": "[x, y] or [x, y, intensity]; in 1/angstrom and 1/nm the direct beam is the origin.",
+    }
+
+
+PREDICT_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "additionalProperties": False,
+                "properties": {
+                    "file": {
+                        "type": "string",
+                        "contentMediaType": "application/octet-stream",
+                        "description": "A frame (PNG, TIFF) or a point cloud (JSON, CSV, text).",
+                    },
+                    **_option_schemas(),
+                },
+            },
+            "encoding": {name: {"style": "form", "explode": False} for name in sorted(LISTS)},
+        },
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["points"],
+                "additionalProperties": False,
+                "properties": {"points": _point_schema(), **_option_schemas()},
+            }
+        },
+    },
+}
+
+PREDICT_RESPONSES: Responses = {
+    200: {
+        "description": "The candidates, best first.",
+        "model": Answer,
+        "content": {
+            "chemical/x-cif": _TEXT,
+            "application/zip": {"schema": {"type": "string", "contentMediaType": "application/zip"}},
+        },
+    },
+    **_problems(400, 406, 413, 415, 422, 429, 503),
+}
+
+STRUCTURE_RESPONSES: Responses = {
+    200: {"description": "The crystal.", "model": Structure, "content": {"chemical/x-cif": _TEXT}},
+    **_problems(404, 406, 429, 503),
+}
+
+CIF_RESPONSES: Responses = {
+    200: {"description": "The crystal as CIF.", "content": {"chemical/x-cif": _TEXT}},
+    **_problems(404, 429, 503),
+}
+
+NOT_READY_RESPONSES: Responses = _problems(503)
+
+ID_PARAMETER: dict[str, Any] = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string"},
+    "description": "As the answer states it, percent-encoded, slashes too.",
+}
+
+
+class Documented(FastAPI):
+    """An application whose document knows the schema of its errors, which no route returns by itself."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document; made once."""
+        document = super().openapi()
+        document["components"]["schemas"].setdefault("Problem", Problem.model_json_schema())
+        return document

@@ -1,0 +1,121 @@
+"""The options of a request, the same for JSON, form and command line."""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from index.elements import ElementFilter
+from model.errors import OptionError
+from model.pattern import PatternOptions, Units
+
+Effort = Literal["search", "verify", "full"]
+Symbols = Annotated[list[str], Field(max_length=200)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+BUILT_EFFORTS: tuple[Effort, ...] = ("search",)
+
+
+class Options(BaseModel):
+    """How to read a pattern and what to search for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    units: Units | None = Field(
+        None,
+        description="Of the points' positions; 1/angstrom if neither request nor file says. Frames are in pixels.",
+    )
+    pixel_size: Finite | None = Field(
+        None, ge=1e-6, le=1.0, description="1/angstrom per pixel; overrides what the file says."
+    )
+    center: Annotated[list[Finite], Field(min_length=2, max_length=2)] | None = Field(
+        None, description="The direct beam, [x, y] in pixels, x right and y down; found if absent."
+    )
+    voltage_kv: Finite | None = Field(
+        None, ge=60, le=300, description="Accelerating voltage; the file's if absent, else 80 with a warning."
+    )
+    radiation: Literal["electron", "xray"] = Field("electron", description="Only electrons in this build.")
+    elements_all: Symbols = Field([], description="Each of these elements is present.")
+    elements_only: Symbols = Field([], description="No other element than these is present.")
+    elements_any: Symbols = Field([], description="At least one of these elements is present.")
+    elements_none: Symbols = Field([], description="None of these elements is present.")
+    top_k: int = Field(10, ge=1, le=100, description="How many candidates are wanted.")
+    effort: Effort = Field("search", description="`search`: the towers only, which is all this build has.")
+
+    def pattern(self) -> PatternOptions:
+        """What concerns the reading of the pattern."""
+        center = None if self.center is None else (self.center[0], self.center[1])
+        return PatternOptions(self.units, self.pixel_size, center)
+
+    def elements(self) -> ElementFilter:
+        """What concerns the elements.
+
+        Raises:
+            OptionError: unknown symbols, or conditions that contradict each other.
+        """
+        return ElementFilter(
+            all=tuple(self.elements_all),
+            only=tuple(self.elements_only),
+            any=tuple(self.elements_any),
+            none=tuple(self.elements_none),
+        )
+
+
+NAMES = tuple(Options.model_fields)
+LISTS = frozenset(name for name in NAMES if name.startswith("elements_")) | {"center"}
+
+
+def options_from_json(values: Mapping[str, Any]) -> Options:
+    """From the keys of a JSON request; null stands for an absent option.
+
+    Raises:
+        OptionError: unknown keys, wrong types and impossible values, all of them named.
+    """
+    return _checked({name: value for name, value in values.items() if value is not None}, strict=True)
+
+
+def options_from_text(fields: Iterable[tuple[str, str]]) -> Options:
+    """From form fields or command-line words; lists are separated by commas, an empty text gives nothing.
+
+    Raises:
+        OptionError: as `options_from_json`, and for an option that is given twice.
+    """
+    values: dict[str, Any] = {}
+    for name, text in fields:
+        if not text.strip():
+            continue
+        if name in LISTS:
+            values.setdefault(name, []).extend(part.strip() for part in text.split(",") if part.strip())
+        elif name in values:
+            raise OptionError(f"{name} is given more than once; give it once")
+        else:
+            values[name] = text.strip()
+    return _checked(values, strict=False)
+
+
+def _checked(values: dict[str, Any], *, strict: bool) -> Options:
+    try:
+        options = Options.model_validate(values, strict=strict)
+    except ValidationError as error:
+        raise OptionError("; ".join(_told(each) for each in error.errors(include_url=False)[:5])) from None
+    if options.radiation == "xray":
+        raise OptionError("radiation: no index for X-rays is loaded; only electron can be searched")
+    if options.effort not in BUILT_EFFORTS:
+        raise OptionError(f"effort: this build only has `search`, not `{options.effort}`; leave it out")
+    options.pattern()
+    options.elements()
+    return options
+
+
+def _told(error: ErrorDetails) -> str:
+    name = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"unknown option {name[:60]!r}; the options are {', '.join(NAMES)}"
+    told = error["msg"][:1].lower() + error["msg"][1:]
+    return f"{name}: {told}, not {_shortened(error['input'])}"
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

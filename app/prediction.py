@@ -1,0 +1,146 @@
+"""One prediction, from an upload to the answer; the same for HTTP and command line."""
+
+import logging
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from app.library import Library
+from app.options import Options
+from app.schemas import Answer, Candidate, Lattice, Provenance, Quality, Query
+from app.uploads import FileUpload, Upload
+from index.catalogue import Entry
+from index.retrieve import Hit
+from model.crystal import Crystal
+from model.crystal.structure_files import VACUUM_ANGSTROM
+from model.errors import DomainError, TooLargeError, UnreadableError
+from model.pattern import Spots, read_pattern, spots_from_points
+
+logger = logging.getLogger(__name__)
+
+ASSUMED_VOLTAGE_KV = 80.0
+LOWEST_VOLTAGE_KV, HIGHEST_VOLTAGE_KV = 60.0, 300.0
+
+
+@dataclass(frozen=True)
+class Voltage:
+    """The accelerating voltage that is used, and what has to be said about it."""
+
+    kv: float
+    warnings: tuple[str, ...] = ()
+
+
+def read_spots(upload: Upload, options: Options) -> Spots:
+    """The spots of an upload.
+
+    Raises:
+        DomainError: as `read_pattern` and `spots_from_points`; whatever else a hostile upload makes the
+            readers raise comes as UnreadableError.
+    """
+    try:
+        if isinstance(upload, FileUpload):
+            return read_pattern(upload.data, upload.filename, options.pattern())
+        return spots_from_points(upload.points, options.pattern())
+    except DomainError:
+        raise
+    except MemoryError as error:
+        raise TooLargeError("the upload does not fit into memory; send fewer pixels or points") from error
+    except Exception as error:  # no upload may end in a 500
+        logger.exception("a reader met an upload that it did not foresee")
+        raise UnreadableError("the upload is damaged or of an unusual kind, and cannot be read") from error
+
+
+def predict(
+    library: Library, provenance: Provenance, upload: Upload, options: Options, request_id: str
+) -> Answer:
+    """The candidates for an upload.
+
+    Raises:
+        DomainError: the upload cannot be read, or holds no pattern.
+    """
+    begun = perf_counter()
+    spots = read_spots(upload, options)
+    voltage = choose_voltage(options.voltage_kv, spots.voltage_kv)
+    read = perf_counter()
+    result = library.search(spots, voltage_kv=voltage.kv, elements=options.elements(), top_k=options.top_k)
+    searched = perf_counter()
+    candidates = [_candidate(rank, hit) for rank, hit in enumerate(result.hits, start=1)]
+    timing = {
+        "read": _milliseconds(begun, read),
+        **result.timing_ms,
+        "write": _milliseconds(searched, perf_counter()),
+        "total": _milliseconds(begun, perf_counter()),
+    }
+    return Answer(
+        request_id=request_id,
+        candidates=candidates,
+        query=_query(spots, voltage),
+        provenance=provenance,
+        timing_ms=timing,
+    )
+
+
+def choose_voltage(asked: float | None, stated: float | None) -> Voltage:
+    """The request's voltage, else the file's, else 80 kV; all within what the model knows."""
+    if asked is not None:
+        return Voltage(asked)
+    if stated is None:
+        return Voltage(
+            ASSUMED_VOLTAGE_KV,
+            (
+                f"The accelerating voltage is unknown; {ASSUMED_VOLTAGE_KV:g} kV was assumed. Give voltage_kv.",
+            ),
+        )
+    nearest = min(max(stated, LOWEST_VOLTAGE_KV), HIGHEST_VOLTAGE_KV)
+    if nearest != stated:
+        told = f"The file states {stated:g} kV; {nearest:g} kV, the nearest that is known, was used."
+        return Voltage(nearest, (told,))
+    return Voltage(stated)
+
+
+def lattice_of(crystal: Crystal) -> Lattice:
+    """The cell as the CIF gives it."""
+    a, b = crystal.lattice
+    return Lattice(
+        a=round(float(np.hypot(*a)), 6),
+        b=round(float(np.hypot(*b)), 6),
+        c=round(crystal.thickness + VACUUM_ANGSTROM, 6),
+        alpha=90.0,
+        beta=90.0,
+        gamma=round(float(np.degrees(np.arctan2(b[1], b[0]))), 6),
+    )
+
+
+def _candidate(rank: int, hit: Hit) -> Candidate:
+    entry: Entry = hit.entry
+    return Candidate(
+        rank=rank,
+        id=entry.id,
+        source=entry.source,
+        formula=entry.formula,
+        elements=list(entry.elements),
+        layer_group=entry.layer_group,
+        lattice=lattice_of(entry.crystal),
+        similarity=round(hit.similarity, 6),
+        also=list(hit.also),
+        cif=entry.cif(),
+    )
+
+
+def _query(spots: Spots, voltage: Voltage) -> Query:
+    length = np.hypot(*spots.q_inv_angstrom.T)
+    dynamic_range = None if spots.intensity is None else float(spots.intensity.max() / spots.intensity.min())
+    return Query(
+        spots=len(spots),
+        center=None if spots.center_px is None else list(spots.center_px),
+        pixel_size=spots.pixel_size_inv_angstrom,
+        calibration=spots.calibration,
+        voltage_kv=voltage.kv,
+        quality=Quality(q_min=float(length.min()), q_max=float(length.max()), dynamic_range=dynamic_range),
+        warnings=[*spots.warnings, *voltage.warnings],
+    )
+
+
+def _milliseconds(begun: float, ended: float) -> float:
+    return round(1000.0 * (ended - begun), 3)

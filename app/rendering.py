@@ -1,0 +1,56 @@
+"""A camera frame of computed spots: what a user without a microscope can try the frame path with."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from model.errors import OptionError
+from model.pattern import Spots
+
+SPOT_WIDTH_PX = 1.6
+BACKGROUND_COUNTS = 20.0
+SPOT_COUNTS = 2.0e5
+DIRECT_BEAM_COUNTS = 4.0e5
+LARGEST_SIDE = 4096
+_REACH = 6
+
+
+def png_frame(spots: Spots, *, pixel_size_inv_angstrom: float, size: int) -> bytes:
+    """A 16-bit PNG with the direct beam in its middle, Gaussian spots and shot noise, the same at every call.
+
+    Args:
+        spots: without an intensity all are equally strong.
+        pixel_size_inv_angstrom: 1/angstrom per pixel.
+        size: pixels along a side.
+
+    Raises:
+        OptionError: an impossible size.
+    """
+    if not 64 <= size <= LARGEST_SIDE:
+        raise OptionError(f"a frame has 64 to {LARGEST_SIDE} pixels along a side, not {size}")
+    if not 1e-6 <= pixel_size_inv_angstrom <= 1:
+        raise OptionError(f"pixel size is {pixel_size_inv_angstrom}; give 1e-6 to 1 1/angstrom per pixel")
+    intensity = np.ones(len(spots)) if spots.intensity is None else spots.intensity
+    middle = size / 2
+    counts = np.full((size, size), BACKGROUND_COUNTS)
+    _add_spot(counts, middle, middle, DIRECT_BEAM_COUNTS)
+    for (x, y), strength in zip(
+        spots.q_inv_angstrom / pixel_size_inv_angstrom + middle, intensity, strict=True
+    ):
+        _add_spot(counts, float(x), float(y), SPOT_COUNTS * float(strength))
+    noisy = np.random.default_rng(0).poisson(counts)
+    buffer = io.BytesIO()
+    Image.fromarray(noisy.clip(0, 65535).astype(np.uint16)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _add_spot(
+    counts: np.ndarray[tuple[int, int], np.dtype[np.float64]], x: float, y: float, total: float
+) -> None:
+    """Add a Gaussian that holds `total` counts; what lies outside the frame is lost."""
+    columns, rows = (np.arange(round(at) - _REACH, round(at) + _REACH + 1) for at in (x, y))
+    columns, rows = (index[(index >= 0) & (index < len(counts))] for index in (columns, rows))
+    across = np.exp(-0.5 * ((columns - x) / SPOT_WIDTH_PX) ** 2)
+    down = np.exp(-0.5 * ((rows - y) / SPOT_WIDTH_PX) ** 2)
+    counts[np.ix_(rows, columns)] += total * np.outer(down, across) / (2 * np.pi * SPOT_WIDTH_PX**2)

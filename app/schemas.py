@@ -1,0 +1,146 @@
+"""What the service answers, as docs/http-api.md describes it. Keys are only ever added."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Schema(BaseModel):
+    """Base of every answer: made once, never changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_serialization_defaults_required=True)
+
+
+class Lattice(Schema):
+    """Cell lengths in angstrom and angles in degrees; c is the layer normal, its length vacuum."""
+
+    a: float
+    b: float
+    c: float
+    alpha: float
+    beta: float
+    gamma: float
+
+
+class Match(Schema):
+    """How a candidate's computed pattern lies on the measured one."""
+
+    rotation_deg: float
+    mirrored: bool
+    tilt_deg: float
+    tilt_azimuth_deg: float
+    scale: float
+    explained: float
+    missing: float
+    extra: float
+    r_factor: float
+
+
+class Candidate(Schema):
+    """A crystal that may have made the pattern."""
+
+    rank: int
+    id: str
+    source: str
+    formula: str
+    elements: list[str]
+    layer_group: int
+    lattice: Lattice
+    similarity: float = Field(description="Cosine of the towers' vectors, -1 to 1.")
+    probability: float | None = Field(default=None, description="Null: not computed by this build.")
+    match: Match | None = Field(default=None, description="Null: not computed by this build.")
+    also: list[str] = Field(default=[], description="Ids of other entries that are the same crystal.")
+    cif: str
+
+
+class PlaneLattice(Schema):
+    """A lattice found in the pattern itself."""
+
+    a: float
+    b: float
+    gamma: float
+
+
+class Quality(Schema):
+    """What the spots are like."""
+
+    q_min: float = Field(description="Smallest |q| of the spots, 1/angstrom.")
+    q_max: float = Field(description="Largest |q| of the spots, 1/angstrom.")
+    dynamic_range: float | None = Field(description="Strongest spot by weakest; null without intensities.")
+
+
+class Query(Schema):
+    """The pattern as it was understood."""
+
+    spots: int = Field(description="Number of spots besides the direct beam.")
+    center: list[float] | None = Field(
+        description="The direct beam, [x, y] in pixels; null for positions in q."
+    )
+    pixel_size: float | None = Field(description="1/angstrom per pixel; null for positions in q.")
+    calibration: Literal["request", "file", "unknown"] = Field(description="Where the scale came from.")
+    voltage_kv: float = Field(description="Accelerating voltage that was used.")
+    lattice: PlaneLattice | None = Field(default=None, description="Null: not computed by this build.")
+    quality: Quality
+    warnings: list[str] = Field(description="What was assumed, and what to do about it.")
+
+
+class Provenance(Schema):
+    """What made the answer."""
+
+    version: str
+    model: str = Field(description="Digest of the weights, sha256:...")
+    index: str = Field(description="Digest of the index, sha256:...")
+    crystals: int
+
+
+class Answer(Schema):
+    """The candidates for one pattern."""
+
+    request_id: str
+    verdict: Literal["match", "ambiguous", "no_match"] | None = Field(
+        default=None, description="Null: not computed by this build."
+    )
+    candidates: list[Candidate]
+    query: Query
+    provenance: Provenance
+    timing_ms: dict[str, float]
+
+
+class Structure(Schema):
+    """One crystal of the index."""
+
+    id: str
+    source: str
+    licence: str | None
+    formula: str
+    elements: list[str]
+    layer_group: int
+    layer_group_symbol: str
+    space_group: int
+    space_group_symbol: str
+    lattice: Lattice
+    cif: str
+
+
+class Alive(Schema):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Ready(Schema):
+    """Model and index answered a pattern of graphene."""
+
+    status: Literal["ready"] = "ready"
+    crystals: int
+    canary_ms: float
+
+
+class Problem(Schema):
+    """An error, as RFC 9457 has it."""
+
+    type: str = Field(description="Kind of the problem, urn:dd2d:problem:... or about:blank.")
+    title: str
+    status: int
+    detail: str = Field(description="What is wrong, and what to do about it.")
+    request_id: str

@@ -1,0 +1,42 @@
+"""What a running service holds, and how a route reaches it."""
+
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+
+from app.execution import Execution
+from app.library import Library, provenance_of
+from app.schemas import Provenance
+from app.settings import Settings
+
+
+@dataclass(frozen=True)
+class Service:
+    """The state of one application.
+
+    Attributes:
+        settings: of the process.
+        execution: where requests are computed.
+        library: the index with its model.
+        provenance: of every answer; worked out once.
+    """
+
+    settings: Settings
+    execution: Execution
+    library: Library
+    provenance: Provenance = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "provenance", provenance_of(self.library))
+
+
+def service_of(request: Request) -> Service:
+    """The service that a request has come to."""
+    service = request.app.state.service
+    assert isinstance(service, Service)
+    return service
+
+
+def request_id_of(request: Request) -> str:
+    """The id that the middleware gave or found."""
+    return str(request.state.request_id)

@@ -1,0 +1,160 @@
+"""The body of a request, cut off at its limit while it streams in, before anything is decoded."""
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import PurePath
+from typing import Any
+
+from pydantic_core import from_json
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from app.options import Options, options_from_json, options_from_text
+from app.settings import Settings
+from model.errors import OptionError, TooLargeError, UnknownFormatError, UnreadableError
+
+MAXIMUM_FIELDS = 64
+MAXIMUM_FIELD_BYTES = 16 * 1024
+LONGEST_NAME = 100
+
+
+@dataclass(frozen=True)
+class FileUpload:
+    """A file as it came; `filename` is named in messages only."""
+
+    data: bytes
+    filename: str
+
+
+@dataclass(frozen=True)
+class PointUpload:
+    """Points of a JSON request, not yet looked at."""
+
+    points: list[Any]
+
+
+Upload = FileUpload | PointUpload
+
+
+@dataclass(frozen=True)
+class JsonBody:
+    """A JSON request."""
+
+    data: bytes
+
+    def parsed(self) -> tuple[Upload, Options]:
+        """Points and options.
+
+        Raises:
+            UnreadableError: no JSON.
+            OptionError: no points, or an option that cannot be used.
+        """
+        try:
+            content = from_json(self.data)
+        except ValueError as error:
+            raise UnreadableError(f"the request is no JSON: {error}") from None
+        if not isinstance(content, dict):
+            raise OptionError('send a JSON object: {"points": [[x, y, intensity], ...]}')
+        points = content.pop("points", None)
+        options = options_from_json(content)
+        if not isinstance(points, list):
+            wrong = "missing" if points is None else f"not a list but {type(points).__name__}"
+            raise OptionError(f"points: {wrong}; send [[x, y, intensity], ...]")
+        return PointUpload(points), options
+
+
+@dataclass(frozen=True)
+class FormBody:
+    """A form with its one file."""
+
+    file: FileUpload
+    fields: tuple[tuple[str, str], ...]
+
+    def parsed(self) -> tuple[Upload, Options]:
+        """File and options.
+
+        Raises:
+            OptionError: an option that cannot be used.
+            UnreadableError: an empty file.
+        """
+        options = options_from_text(self.fields)
+        if not self.file.data:
+            raise UnreadableError(f"{self.file.filename} is empty; send the frame or the table of points")
+        return self.file, options
+
+
+class _InMemoryParser(MultiPartParser):
+    """The body is limited and read as a whole anyway, so nothing is gained by spooling it to a disk."""
+
+    spool_max_size = 2**40
+
+
+async def read_body(request: Request, settings: Settings) -> JsonBody | FormBody:
+    """Take in a request's body.
+
+    Raises:
+        UnknownFormatError: neither JSON nor a form.
+        TooLargeError: longer than the settings allow.
+        UnreadableError: a damaged form.
+        OptionError: a form without the one file.
+    """
+    kind = _media_type(request.headers)
+    if kind == "application/json" or kind.endswith("+json"):
+        stream = _limited(request, settings.max_json_bytes, "DD2D_MAX_JSON_BYTES")
+        return JsonBody(b"".join([chunk async for chunk in stream]))
+    if kind == "multipart/form-data":
+        return await _read_form(request, settings)
+    raise UnknownFormatError(
+        f"the request is {kind or 'of no stated type'}; send a file as multipart/form-data in the field `file`, "
+        "or points as application/json"
+    )
+
+
+def _media_type(headers: Mapping[str, str]) -> str:
+    message = Message()
+    message["Content-Type"] = headers.get("content-type", "")
+    return message.get_content_type() if headers.get("content-type") else ""
+
+
+async def _limited(request: Request, limit: int, setting: str) -> AsyncGenerator[bytes, None]:
+    """The body's chunks; TooLargeError as soon as more is announced or has come than allowed."""
+    error = TooLargeError(f"the request is larger than {limit} bytes, the limit set by {setting}")
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit:
+        raise error
+    received = 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        if received > limit:
+            raise error
+        yield chunk
+
+
+async def _read_form(request: Request, settings: Settings) -> FormBody:
+    stream = _limited(request, settings.max_upload_bytes, "DD2D_MAX_UPLOAD_BYTES")
+    parser = _InMemoryParser(
+        request.headers, stream, max_files=1, max_fields=MAXIMUM_FIELDS, max_part_size=MAXIMUM_FIELD_BYTES
+    )
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise UnreadableError(
+            f"the form cannot be read: {error.message}; send one file and the options"
+        ) from None
+    try:
+        return await _form_body(form)
+    finally:
+        await form.close()
+
+
+async def _form_body(form: FormData) -> FormBody:
+    file = form.get("file")
+    if not isinstance(file, UploadFile):
+        named = [name for name, value in form.multi_items() if isinstance(value, UploadFile)]
+        found = f"a file came in the field {named[0]!r:.60}" if named else "no file came"
+        raise OptionError(f"{found}; send the pattern as a file in the field `file`")
+    name = PurePath(file.filename or "the upload").name[:LONGEST_NAME] or "the upload"
+    fields = tuple((key, value) for key, value in form.multi_items() if isinstance(value, str))
+    return FormBody(FileUpload(await file.read(), name), fields)
