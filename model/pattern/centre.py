@@ -70,6 +70,21 @@ def friedel_centre(
     return Centre(float(best[0]), float(best[1]), pairs, fraction) if pairs else None
 
 
+def friedel_support(
+    positions: FloatArray,
+    intensity: FloatArray | None,
+    center: tuple[float, float],
+    view: tuple[float, float, float, float] | None = None,
+) -> Centre:
+    """The support of a centre that is given; arguments as of `friedel_centre`."""
+    if len(positions) < 2:
+        return Centre(*center, pairs=0, paired_fraction=0.0)
+    tree = cKDTree(positions)
+    strength = _strength(len(positions), intensity)
+    _, pairs, fraction = _score(tree, strength, np.array(center), _tolerance(tree), view)
+    return Centre(*center, pairs=pairs, paired_fraction=fraction)
+
+
 def _strength(count: int, intensity: FloatArray | None) -> FloatArray:
     """Weights from 0.3 for the weakest to 1.3 for the strongest, linear in ln I."""
     if intensity is None:

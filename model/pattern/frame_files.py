@@ -88,7 +88,8 @@ def _frame(array: NDArray[Any], name: str, pixel_size: float | None = None, seve
                 "The image is in colour; its mean brightness was used. Better upload the raw frame."
             )
         array = colours.mean(axis=2, dtype=np.float32) if colours.shape[2] == 3 else colours[..., 0]
-    counts = array.astype(np.float32)
+    with np.errstate(over="ignore"):  # Frame reports what is not finite
+        counts = array.astype(np.float32)
     return Frame(
         counts,
         saturation_level=saturation_of(counts),

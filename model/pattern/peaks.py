@@ -90,7 +90,7 @@ def spot_sigma(image: FloatImage, pixels: FloatArray, start: float, saturation: 
         ground = np.nanmedian(np.where(rim, values, np.nan), axis=1)
         weight = np.exp(-r2 / (2 * sigma**2)) * inside * (values - ground[:, None])
         moment = (weight * r2).sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-12) / 2
-        good = (moment > 0) & (moment < 0.95 * sigma**2)
+        good = (moment > 0.1) & (moment < 0.95 * sigma**2)  # less is a hot pixel, more no spot
         if saturation is not None:
             good &= ~((values >= saturation) & inside & (r2 < (2 * sigma) ** 2)).any(axis=1)
         if good.sum() < 3:

@@ -2,11 +2,18 @@
 
 import numpy as np
 import scipy.fft
+import scipy.ndimage as ndi
 from numpy.typing import NDArray
+
+from model.pattern.centre import Centre, friedel_centre
+from model.pattern.peaks import local_maxima
 
 FloatImage = NDArray[np.float32]
 
 _COARSE_SIDE = 160
+_SIGMA = 1.3
+_VOTERS = 160
+_POORLY_PAIRED, _WELL_PAIRED = 0.25, 0.6
 
 
 def symmetry_centre(image: FloatImage) -> tuple[float, float]:
@@ -29,3 +36,39 @@ def symmetry_centre(image: FloatImage) -> tuple[float, float]:
     y, x = np.unravel_index(int(np.argmax(agreement[rows, columns])), agreement[rows, columns].shape)
     centre = (np.array([x + columns.start, y + rows.start]) / 2 + 0.5) * block - 0.5
     return float(centre[0]), float(centre[1])
+
+
+def rough_centre(small: FloatImage) -> tuple[float, float]:
+    """The x, y of the centre from the frame's own symmetry, sharpened by its strong spots' Friedel pairs.
+
+    Good to a few tenths of a pixel where there are pairs, whatever lies at the centre: a direct beam, saturated
+    or not, or a beam stop.
+    """
+    floor = np.partition(small.ravel()[::7], small.size // 7 // 50)[small.size // 7 // 50]
+    root = np.sqrt(np.maximum(small - floor, 0))
+    guess = symmetry_centre(np.log1p(root))
+    contrast = ndi.gaussian_filter(root, _SIGMA, truncate=3) - ndi.uniform_filter(root, 11)
+    spread = np.median(np.abs(contrast.ravel()[::7])) * 1.4826
+    rows, columns = local_maxima(contrast, 6 * spread)
+    strongest = np.argsort(-contrast[rows, columns])[:_VOTERS]
+    rows, columns = rows[strongest], columns[strongest]
+    positions = np.column_stack([columns, rows]).astype(float)
+    strength = contrast[rows, columns].astype(float) ** 2
+    view = (0.0, 0.0, small.shape[1] - 1.0, small.shape[0] - 1.0)
+
+    def paired_about(start: tuple[float, float], radius: float) -> Centre | None:
+        reach = radius * max(small.shape)
+        return friedel_centre(positions, strength, guess=start, search_radius=reach, view=view)
+
+    near = paired_about(guess, 0.03)
+    if near and near.pairs >= 3 and near.paired_fraction > _POORLY_PAIRED:
+        return near.x, near.y
+    # Without diffuse light about the centre the frame's symmetry may be that of some spots only.
+    far = paired_about(_middle(small), 0.15)
+    if far and far.pairs >= 5 and far.paired_fraction > _WELL_PAIRED:
+        return far.x, far.y
+    return guess
+
+
+def _middle(image: FloatImage) -> tuple[float, float]:
+    return (image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2

@@ -1,0 +1,57 @@
+"""What speaks for a set of bright places being a diffraction pattern, and each being a spot of it."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from model.errors import NoSpotsError
+from model.pattern.centre import Centre
+from model.pattern.peaks import Peaks
+from model.pattern.spots import MINIMUM_SPOTS
+
+BoolImage = NDArray[np.bool_]
+
+_LEAST_PAIRED = 0.15
+_CHANCE = 0.2
+_EVEN_COUNT = 30
+_EVEN_SPREAD = 0.5
+
+
+def require_diffraction(peaks: Peaks, center: Centre) -> None:
+    """Refuse what shows bright places without the symmetry, or the range of brightness, of diffraction.
+
+    Raises:
+        NoSpotsError: too few spots, no centre of symmetry, or the equal bright places of a real-space image.
+    """
+    if len(peaks) < MINIMUM_SPOTS:
+        raise NoSpotsError(
+            f"{len(peaks)} spots stand out from the background; at least {MINIMUM_SPOTS} are needed"
+        )
+    if center.pairs < MINIMUM_SPOTS or center.paired_fraction < _LEAST_PAIRED:
+        raise NoSpotsError(
+            "the bright places of the image have no centre of symmetry, so it does not look like a diffraction "
+            "pattern; if it is one whose centre is far from the middle, give center as x, y"
+        )
+    spread = np.subtract(*np.quantile(np.log(peaks.amplitude), [0.9, 0.1]))
+    if len(peaks) >= _EVEN_COUNT and spread < _EVEN_SPREAD:
+        raise NoSpotsError(
+            "the bright places of the image are all alike, as in an image of real space; upload a diffraction "
+            "pattern"
+        )
+
+
+def without_noise(peaks: Peaks, center: Centre, sigma: float, usable: BoolImage) -> Peaks:
+    """The spots down to the amplitude below which they have partners no more often than chance allows.
+
+    Single hot pixels and counts far out in the noise's tail pass any threshold, but come without partners.
+    """
+    order = np.argsort(-peaks.amplitude, kind="stable")
+    pixels = peaks.pixels[order]
+    mirrored = 2 * np.array([center.x, center.y]) - pixels
+    distance = cKDTree(pixels).query(mirrored)[0]
+    last = np.array(usable.shape[::-1]) - 1
+    columns, rows = np.clip(np.round(mirrored), 0, last).astype(np.intp).T
+    seen = ((mirrored >= 0) & (mirrored <= last)).all(axis=1) & usable[rows, columns]
+    evidence = np.where(distance < 1.5 * sigma + 1, 1 - _CHANCE, -_CHANCE) * seen
+    best = len(evidence) - 1 - int(np.argmax(np.cumsum(evidence)[::-1]))
+    return peaks.take(np.sort(order[: best + 1]))

@@ -1,0 +1,160 @@
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from model.errors import NoSpotsError, OptionError
+from model.pattern import FoundSpots, Frame, PatternOptions, find_spots, locate_spots
+from model.pattern.frame import saturation_of
+
+Render = Callable[..., Any]
+
+
+def frame_of(counts: NDArray[Any], **known: Any) -> Frame:
+    counts = counts.astype(np.float32)
+    return Frame(counts, saturation_level=saturation_of(counts), **known)
+
+
+@dataclass(frozen=True)
+class Scores:
+    centre_error: float
+    recall: float
+    precision: float
+    position_error: float
+    log_intensity_error: float
+
+
+def scores(found: FoundSpots, truth: Any) -> Scores:
+    """Recall counts the spots above five sigma; the error of ln I leaves the common scale out."""
+    near = max(1.5 * truth.sigma, 2)
+    distance, partner = cKDTree(found.peaks.pixels).query(truth.pixels)
+    strong = truth.signal_to_noise > 5
+    both = strong & (distance < near)
+    ratio = np.log(found.intensity[partner[both]] / truth.intensity[both])
+    return Scores(
+        float(np.hypot(found.center.x - truth.center[0], found.center.y - truth.center[1])),
+        float((distance[strong] < near).mean()),
+        float((cKDTree(truth.pixels).query(found.peaks.pixels)[0] < near).mean()),
+        float(np.median(distance[both])),
+        float(np.sqrt(np.mean((ratio - np.median(ratio)) ** 2))),
+    )
+
+
+@pytest.mark.parametrize("stop", [False, True], ids=["direct beam", "beam stop"])
+@pytest.mark.parametrize(("seed", "size"), [(1, 512), (2, 512), (3, 600), (4, 768), (5, 1024)])
+def test_spots_of_a_rendered_frame_are_found(render: Render, seed: int, size: int, stop: bool) -> None:
+    truth = render(seed, size=size, stop=stop, direct=[300.0, 1000.0, 6000.0][seed % 3])
+    score = scores(locate_spots(frame_of(truth.counts)), truth)
+    assert score.centre_error < 0.2
+    assert score.recall > 0.8
+    assert score.precision > 0.95
+    assert score.position_error < 0.3
+    assert score.log_intensity_error < 0.2
+
+
+def test_the_mean_of_many_frames_is_good(render: Render) -> None:
+    all_scores = []
+    for seed in range(20, 30):
+        truth = render(seed, size=512, stop=bool(seed % 2), cell=(2.4, 6.0), dose=20_000.0)
+        all_scores.append(scores(locate_spots(frame_of(truth.counts)), truth))
+    assert np.mean([s.recall for s in all_scores]) > 0.92
+    assert np.mean([s.precision for s in all_scores]) > 0.97
+    assert np.max([s.centre_error for s in all_scores]) < 0.2
+
+
+def test_the_scale_of_the_counts_does_not_matter(render: Render) -> None:
+    counts = render(7, size=512, direct=50.0).counts
+    plain = locate_spots(Frame(counts.astype(np.float32)))
+    tiny = locate_spots(Frame((counts * 1e-12).astype(np.float32)))
+    assert tiny.peaks.pixels == pytest.approx(plain.peaks.pixels, abs=0.02)
+    assert (tiny.center.x, tiny.center.y) == pytest.approx((plain.center.x, plain.center.y), abs=0.01)
+
+
+def test_a_turned_frame_has_turned_spots(render: Render) -> None:
+    counts = render(8, size=512).counts
+    plain, turned = locate_spots(frame_of(counts)), locate_spots(frame_of(np.rot90(counts)))
+    expected = np.column_stack([plain.peaks.pixels[:, 1], 511 - plain.peaks.pixels[:, 0]])
+    assert turned.center.x == pytest.approx(plain.center.y, abs=0.05)
+    assert (cKDTree(turned.peaks.pixels).query(expected)[0] < 0.5).mean() > 0.95
+
+
+def test_hot_pixels_are_no_spots(render: Render) -> None:
+    truth = render(9, size=512, sigma=2.0)
+    rng = np.random.default_rng(0)
+    counts = truth.counts.copy()
+    counts[rng.integers(0, 512, 40), rng.integers(0, 512, 40)] = 20_000
+    score = scores(locate_spots(frame_of(counts)), truth)
+    assert score.precision > 0.9
+    assert score.centre_error < 0.3
+
+
+def test_saturated_spots_are_measured_by_their_flanks(render: Render) -> None:
+    truth = render(10, size=512, sigma=2.5, direct=20.0, dose=5000.0)
+    frame = frame_of(np.minimum(truth.counts, 1500))
+    spots = find_spots(frame, PatternOptions(pixel_size_inv_angstrom=truth.pixel_size))
+    assert any("saturated" in warning for warning in spots.warnings)
+    assert scores(locate_spots(frame), truth).log_intensity_error < 0.25
+
+
+def test_spots_are_in_reciprocal_units(render: Render) -> None:
+    truth = render(11, size=512)
+    options = PatternOptions(pixel_size_inv_angstrom=truth.pixel_size)
+    spots = find_spots(frame_of(truth.counts, pixel_size_inv_angstrom=0.1, voltage_kv=200.0), options)
+    true_q = (truth.pixels - truth.center) * truth.pixel_size
+    assert np.median(cKDTree(true_q).query(spots.q_inv_angstrom)[0]) < 0.001
+    assert spots.calibration == "request"
+    assert spots.voltage_kv == 200
+    assert spots.center_px == pytest.approx(tuple(truth.center), abs=0.2)
+
+
+def test_the_scale_of_the_file_is_used_and_its_lack_told(render: Render) -> None:
+    truth = render(11, size=512)
+    spots = find_spots(frame_of(truth.counts, pixel_size_inv_angstrom=0.004), PatternOptions())
+    assert spots.calibration == "file"
+    assert spots.pixel_size_inv_angstrom == 0.004
+    with pytest.raises(OptionError, match="pixel_size"):
+        find_spots(frame_of(truth.counts), PatternOptions())
+
+
+def test_a_centre_that_is_given_is_kept(render: Render) -> None:
+    truth = render(12, size=512)
+    given = (float(truth.center[0]) + 1.5, float(truth.center[1]))
+    found = locate_spots(frame_of(truth.counts), given)
+    assert (found.center.x, found.center.y) == pytest.approx(given, abs=1e-9)
+    with pytest.raises(OptionError, match="outside"):
+        locate_spots(frame_of(truth.counts), (600.0, 3.0))
+
+
+def no_pattern(kind: str) -> NDArray[np.float64]:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:400, :400].astype(float)
+    radius = np.hypot(x - 200, y - 190)
+    frames = {
+        "blank": np.full((400, 400), 7.0),
+        "noise": rng.poisson(30.0, (400, 400)),
+        "halo": rng.poisson(3000 / (1 + radius**2 / 900)),
+        "rings": rng.poisson(3000 / (1 + radius**2 / 900) + 500 * np.exp(-((radius - 100) ** 2) / 50)),
+        "gradient": rng.poisson(x + 50),
+        "lattice fringes": rng.poisson(300 + 90 * (np.cos(x / 3.1 + y / 9) + np.cos(y / 3.3 - x / 11))),
+        "stripes": rng.poisson(np.where((x + y) % 40 < 20, 900, 100)),
+    }
+    return np.asarray(frames[kind], dtype=np.float64)
+
+
+@pytest.mark.parametrize(
+    "kind", ["blank", "noise", "halo", "rings", "gradient", "lattice fringes", "stripes"]
+)
+def test_what_is_no_spot_pattern_is_refused(kind: str) -> None:
+    with pytest.raises(NoSpotsError):
+        locate_spots(frame_of(no_pattern(kind)))
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (33, 2000), (70, 41)])
+def test_odd_shapes_are_refused_or_searched_without_failing(shape: tuple[int, int]) -> None:
+    counts = np.random.default_rng(1).poisson(5.0, shape) + np.eye(*shape) * 3
+    with pytest.raises(NoSpotsError):
+        locate_spots(frame_of(counts))
