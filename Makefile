@@ -34,12 +34,13 @@ setup: $(STAMP)-service
 
 tools: $(STAMP)-tools
 
-# The build tools are installed first and pinned like the rest: pip's isolated builds ignore constraints.
+# The build tools are installed first and pinned like the rest: pip's isolated builds ignore constraints. setuptools
+# is for dependencies that come as source only; the one that `venv` brings cannot build wheels by itself.
 $(STAMP)-%: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: add PYTHON=python3.11")'
 	@echo "Installing into $(VENV): about 1 GB the first time, which takes minutes."
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
-	$(PIP_INSTALL) hatchling editables
+	$(PIP_INSTALL) hatchling editables setuptools
 	$(PIP_INSTALL) --no-build-isolation -e ".$(EXTRAS-$*)"
 	@touch $@
 

@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILD_TOOLS = ["hatchling", "editables"]
+BUILD_TOOLS = ["hatchling", "editables", "setuptools"]
 
 
 def pins() -> dict[str, Requirement]:
