@@ -18,12 +18,10 @@ from index.sources.structure_files import (
     zip_files,
 )
 from model.crystal import Crystal
-from model.errors import DomainError, OptionError, UnknownFormatError
+from model.errors import DomainError, OptionError, UnknownFormatError, UnreadableError
 
 STARTER = Path("starter")
 """The keyword that stands for the library this project carries; `./starter` is a folder of that name."""
-
-_READ_ERRORS = (DomainError, OSError, EOFError, ValueError, RuntimeError, NotImplementedError)
 
 
 def open_source(path: Path) -> Iterator[Crystal | Rejected]:
@@ -74,9 +72,10 @@ def _file_records(file: SourceFile) -> Iterator[Record | Rejected]:
     """Records of one file; whatever goes wrong with it is one rejected entry."""
     try:
         yield from _recognised(file)
-    except _READ_ERRORS as error:
-        reason = str(error) if isinstance(error, DomainError) else f"the file is damaged: {error}"
-        yield Rejected(file.name, reason)
+    except DomainError as error:
+        yield Rejected(file.name, str(error))
+    except Exception as error:  # zipfile, zlib, gzip, json and sqlite each have their own for damaged files
+        yield Rejected(file.name, f"the file is damaged: {error}")
 
 
 def _recognised(file: SourceFile) -> Iterator[Record | Rejected]:
@@ -108,8 +107,15 @@ def _text_file_records(file: SourceFile, head: bytes) -> Iterator[Record | Rejec
         if is_json_lines(file):
             yield from json_lines_records(file)
         else:
-            document = json.loads(file.content(MAX_MEMBER_BYTES).decode("utf-8-sig"))
-            yield from document_records(document, file.stem, file.source)
+            yield from document_records(_json_document(file), file.stem, file.source)
     else:
         text = file.content(MAX_STRUCTURE_BYTES).decode("utf-8-sig", "replace")
         yield from text_records(text, file)
+
+
+def _json_document(file: SourceFile) -> object:
+    content = file.content(MAX_MEMBER_BYTES)
+    try:
+        return json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(f"the file is damaged JSON: {error}") from None

@@ -1,9 +1,9 @@
 """A file of a source, wherever it lies: on the disk, inside a zip, compressed."""
 
 import gzip
-import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
@@ -69,8 +69,17 @@ class SourceFile:
         """The content behind one layer of gzip, if there is one."""
         if self.compressed or not self.head().startswith(GZIP_MAGIC):
             return self
+        opened = partial(_Gunzipped, self.open)
+        return replace(self, open=cast("Callable[[], BinaryIO]", opened), path=None, compressed=True)
 
-        def opened() -> BinaryIO:
-            return io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=self.open())))
 
-        return replace(self, open=opened, path=None, compressed=True)
+class _Gunzipped(gzip.GzipFile):
+    """Closes what it reads from, which `GzipFile` leaves to the caller."""
+
+    def __init__(self, open_compressed: Callable[[], BinaryIO]) -> None:
+        self._compressed = open_compressed()
+        super().__init__(fileobj=self._compressed, mode="rb")
+
+    def close(self) -> None:
+        super().close()
+        self._compressed.close()

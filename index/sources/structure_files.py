@@ -4,6 +4,7 @@ import re
 import stat
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -21,32 +22,41 @@ MAX_EXPANSION = 200
 _HARMLESS_BYTES = 2**20
 
 _DATA_BLOCK = re.compile(r"data_(\S*)", re.IGNORECASE)
-_CELL = re.compile(r"^\s*_cell[_.]length_a\b", re.IGNORECASE | re.MULTILINE)
+_CELL = re.compile(r"\s*_cell[_.]length_a\b", re.IGNORECASE)
 
 
 def text_records(text: str, file: SourceFile) -> Iterator[Record]:
     """The structures in the text of a CIF, which may have several data blocks, or of a POSCAR."""
-    blocks = [(name, block) for name, block in _data_blocks(text) if _CELL.search(block)]
+    blocks = [block for block in _data_blocks(text) if block.has_cell]
     if len(blocks) < 2:
-        yield TextRecord(plain_text(file.stem), file.source, text)
+        yield TextRecord(plain_text(file.stem), file.source, "".join(blocks[0].lines) if blocks else text)
         return
-    for name, block in blocks:
-        yield TextRecord(plain_text(f"{file.stem}#{name}"), file.source, block)
+    for block in blocks:
+        yield TextRecord(plain_text(f"{file.stem}#{block.name}"), file.source, "".join(block.lines))
 
 
-def _data_blocks(text: str) -> list[tuple[str, str]]:
-    """Name and text of each data block; `data_` inside a text field is no beginning."""
-    blocks: list[tuple[str, list[str]]] = []
+@dataclass
+class _DataBlock:
+    """A data block of a CIF, and whether it says how large a cell is."""
+
+    name: str
+    lines: list[str] = field(default_factory=list)
+    has_cell: bool = False
+
+
+def _data_blocks(text: str) -> list[_DataBlock]:
+    """The data blocks; what stands inside a text field (between lines that begin with `;`) is no CIF."""
+    blocks: list[_DataBlock] = []
     in_field = False
     for line in text.splitlines(keepends=True):
-        if line.startswith(";"):
-            in_field = not in_field
+        in_field ^= line.startswith(";")
         heading = None if in_field else _DATA_BLOCK.match(line)
         if heading:
-            blocks.append((heading.group(1), []))
+            blocks.append(_DataBlock(heading.group(1)))
         if blocks:
-            blocks[-1][1].append(line)
-    return [(name, "".join(lines)) for name, lines in blocks]
+            blocks[-1].lines.append(line)
+            blocks[-1].has_cell |= not in_field and bool(_CELL.match(line))
+    return blocks
 
 
 def folder_files(folder: Path, source: str) -> Iterator[SourceFile]:

@@ -1,0 +1,24 @@
+"""An index of forty layers, each its own kind, and what made it."""
+
+from pathlib import Path
+
+import pytest
+
+from index.build import build_index
+from tests.index.layers import document, write_lines
+from tests.index.stand_in import RadialEncoder
+
+
+@pytest.fixture(scope="session")
+def encoder() -> RadialEncoder:
+    return RadialEncoder()
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory, encoder: RadialEncoder) -> Path:
+    """Not to be written to; holds the first six layers twice, under other names."""
+    folder = tmp_path_factory.mktemp("index")
+    again = [document(i, id=f"again/{i}", source="other", meta={"licence": "MIT"}) for i in range(6)]
+    source = write_lines(folder / "layers.jsonl", [*(document(i) for i in range(40)), *again])
+    build_index([source], folder / "index", encoder)
+    return folder / "index"

@@ -1,0 +1,263 @@
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from index.build import build_index
+from index.catalogue import Catalogue, Entry
+from index.inspection import index_info, verify_index
+from index.preparation import prepare
+from index.publishing import CURRENT, version_folder
+from index.retrieve import Retriever
+from index.sources import Rejected
+from model.crystal import Crystal, read_structure, symmetry_of
+from model.errors import LibraryError, OptionError
+from tests.index.layers import crystal, document, same_structure, write_lines
+from tests.index.stand_in import SPOILT, RadialEncoder
+
+
+def test_an_index_holds_what_the_source_held(built: Path, encoder: RadialEncoder) -> None:
+    with Retriever.open(built, encoder) as retriever:
+        assert len(retriever) == 46
+        for index in range(40):
+            made = crystal(index)
+            entry = retriever.entry(made.id)
+            assert same_structure(entry.crystal, made, 1e-12)
+            assert entry == replace(Entry.of(made, symmetry_of(made)), crystal=entry.crystal)
+            assert same_structure(read_structure(entry.cif(), id="x", source="x"), made)
+        assert retriever.entry("again/3").licence == "MIT"
+        with pytest.raises(KeyError):
+            retriever.entry("MoS2/0")
+
+
+def test_the_manifest_tells_model_counts_and_sources(built: Path, encoder: RadialEncoder) -> None:
+    manifest = index_info(built)
+    assert (manifest.crystals, manifest.groups, manifest.rejected) == (46, 40, 0)
+    assert manifest.sources == {"made": 40, "other": 6}
+    assert (manifest.model.digest, manifest.model.form) == (encoder.digest, encoder.form)
+    assert manifest.digest.startswith("sha256:")
+    assert verify_index(built, encoder).sound
+    assert verify_index(built, encoder).embedded_again == 46
+
+
+def test_the_same_id_from_two_sources_becomes_two(tmp_path: Path, encoder: RadialEncoder) -> None:
+    documents = [document(0, id="x", source=source) for source in ("one", "two", "two", "two")]
+    report = build_index([write_lines(tmp_path / "a", documents)], tmp_path / "out", encoder)
+    assert (report.crystals, report.groups, report.renamed) == (4, 1, 3)
+    with Retriever.open(tmp_path / "out", encoder) as retriever:
+        for id in ("x", "two:x", "two:x~2", "two:x~3"):
+            assert retriever.entry(id).crystal.id == id
+
+
+@dataclass(frozen=True)
+class UnsureEncoder(RadialEncoder):
+    """Makes nonsense of one crystal."""
+
+    def embed_crystals(self, crystals: Sequence[Crystal]) -> NDArray[np.float32]:
+        vectors = super().embed_crystals(crystals)
+        vectors[["nonsense" in crystal.id for crystal in crystals]] = np.nan
+        return vectors
+
+
+def test_what_cannot_be_used_is_listed_with_its_reason(tmp_path: Path) -> None:
+    lines = [
+        document(0),
+        "{broken",
+        document(1, species=["Xx", "S", "S"], id="unknown"),
+        document(2, id=SPOILT),
+        document(3, id="nonsense"),
+        document(4),
+    ]
+    encoder = UnsureEncoder()
+    report = build_index([write_lines(tmp_path / "a", lines)], tmp_path / "out", encoder)
+    assert (report.crystals, report.rejected) == (2, 4)
+    assert sum(report.reasons.values()) == 4
+    listed = [json.loads(line) for line in (report.directory / "rejected.jsonl").read_text().splitlines()]
+    assert {each["name"] for each in listed} == {"a:2", "unknown", SPOILT, "nonsense"}
+    assert all(each["reason"] for each in listed)
+    written = json.loads((report.directory / "report.json").read_text())
+    assert (written["crystals"], written["rejected"]) == (2, 4)
+    assert verify_index(tmp_path / "out", encoder).sound
+    with Retriever.open(tmp_path / "out", encoder) as retriever:
+        assert retriever.entry(document(4)["id"]).crystal.id == document(4)["id"]
+
+
+def test_a_build_without_a_usable_entry_leaves_the_old_index(tmp_path: Path, encoder: RadialEncoder) -> None:
+    good = write_lines(tmp_path / "good", [document(0)])
+    before = build_index([good], tmp_path / "out", encoder).digest
+    with pytest.raises(LibraryError, match=r"none of 1 entries.*JSON"):
+        build_index([write_lines(tmp_path / "bad", ["{broken"])], tmp_path / "out", encoder)
+    with pytest.raises(OptionError, match="does not exist"):
+        build_index([good, tmp_path / "mistyped"], tmp_path / "out", encoder)
+    assert index_info(tmp_path / "out").digest == before
+
+
+def test_a_second_build_replaces_the_first_and_keeps_one_before(
+    tmp_path: Path, encoder: RadialEncoder
+) -> None:
+    out = tmp_path / "deep" / "out"
+    folders = []
+    for count in (1, 2, 3):
+        source = write_lines(tmp_path / "source", [document(i) for i in range(count)])
+        folders.append(build_index([source], out, encoder).directory)
+        assert index_info(out).crystals == count
+        assert version_folder(out) == folders[-1]
+    assert [folder.is_dir() for folder in folders] == [False, True, True]
+    with Retriever.open(folders[1], encoder) as retriever:
+        assert len(retriever) == 2
+    assert not list(out.glob(".building-*"))
+
+
+def test_an_open_index_goes_on_working_while_others_replace_it(
+    tmp_path: Path, encoder: RadialEncoder
+) -> None:
+    source = write_lines(tmp_path / "source", [document(i) for i in range(4)])
+    build_index([source], tmp_path / "out", encoder)
+    with Retriever.open(tmp_path / "out", encoder) as retriever:
+        for _ in range(3):
+            build_index([source], tmp_path / "out", encoder)
+        (vector,) = encoder.embed_crystals([crystal(2)])
+        assert retriever.rank(vector).hits[0].entry.id == crystal(2).id
+
+
+def test_a_build_keeps_out_of_folders_that_hold_something_else(
+    tmp_path: Path, encoder: RadialEncoder
+) -> None:
+    source = write_lines(tmp_path / "source", [document(0)])
+    with pytest.raises(LibraryError, match="holds other files"):
+        build_index([source], tmp_path, encoder)
+    with pytest.raises(LibraryError, match="is a file"):
+        build_index([source], source, encoder)
+    version = build_index([source], tmp_path / "out", encoder).directory
+    with pytest.raises(LibraryError, match="one version of an index"):
+        build_index([source], version, encoder)
+    assert {path.name for path in tmp_path.iterdir()} == {"source", "out"}
+
+
+def test_two_builds_do_not_write_to_one_folder(tmp_path: Path, encoder: RadialEncoder) -> None:
+    source = write_lines(tmp_path / "source", [document(0)])
+
+    def second_build(stage: str) -> None:
+        if stage == "done":
+            return
+        with pytest.raises(LibraryError, match="another build"):
+            build_index([source], tmp_path / "out", encoder)
+
+    build_index([source], tmp_path / "out", encoder, stage=second_build)
+    assert verify_index(tmp_path / "out", encoder).sound
+
+
+@dataclass(frozen=True)
+class Crashing:
+    """A record that ends the process it is made into a crystal in, as a fault in a C library does."""
+
+    id: str = "crash"
+    source: str = "made"
+    licence: str | None = None
+
+    def crystal(self) -> Crystal:
+        os._exit(1)
+
+
+@dataclass(frozen=True)
+class Ready:
+    number: int
+    source: str = "made"
+    licence: str | None = None
+
+    @property
+    def id(self) -> str:
+        return f"ready {self.number}"
+
+    def crystal(self) -> Crystal:
+        return replace(crystal(self.number % 60), id=self.id)
+
+
+def test_processes_keep_the_order_and_survive_a_record_that_crashes_them() -> None:
+    records = [Crashing() if i == 700 else Ready(i) for i in range(1100)]
+    prepared = [each for chunk in prepare(records, workers=1) for each in chunk]
+    assert len(prepared) == 1100
+    for number, each in enumerate(prepared):
+        if number == 700:
+            assert isinstance(each, Rejected)
+            assert each.name == "crash"
+        else:
+            assert each.id == f"ready {number}" if isinstance(each, Entry) else False
+
+
+def test_a_damaged_index_is_refused_or_found_out(tmp_path: Path, encoder: RadialEncoder) -> None:
+    source = write_lines(tmp_path / "source", [document(i) for i in range(9)])
+    version = build_index([source], tmp_path / "out", encoder).directory
+    for name in index_info(version).files:
+        path = version / name
+        content = path.read_bytes()
+        if content:
+            middle = len(content) // 2
+            path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+            assert any(name in problem for problem in verify_index(version, encoder).problems)
+            path.write_bytes(content[:-1])
+            with pytest.raises(LibraryError, match=name):
+                Retriever.open(version, encoder)
+        path.unlink()
+        with pytest.raises(LibraryError, match=f"{name} is missing"):
+            Retriever.open(version, encoder)
+        assert f"{name} is missing" in verify_index(version, encoder).problems
+        path.write_bytes(content)
+    assert verify_index(version, encoder).sound
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format_version": 2}', '{"format_version": 1}'])
+def test_a_damaged_manifest_is_refused(content: str, tmp_path: Path, encoder: RadialEncoder) -> None:
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(LibraryError, match="build the index again"):
+        Retriever.open(tmp_path, encoder)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"../elsewhere\n", b"\xff"])
+def test_a_folder_without_an_index_is_refused(
+    content: bytes | None, tmp_path: Path, encoder: RadialEncoder
+) -> None:
+    if content is not None:
+        (tmp_path / CURRENT).write_bytes(content)
+    with pytest.raises(LibraryError, match="build"):
+        Retriever.open(tmp_path, encoder)
+    with pytest.raises(LibraryError, match="build"):
+        Retriever.open(tmp_path / "nowhere", encoder)
+
+
+def test_other_weights_are_refused_and_both_named(built: Path, encoder: RadialEncoder) -> None:
+    others = (
+        replace(encoder, digest="sha256:" + "cd" * 32),
+        replace(encoder, dimension=50),
+        replace(encoder, form="other"),
+    )
+    for other in others:
+        for refuses in (Retriever.open, verify_index):
+            with pytest.raises(LibraryError, match=encoder.digest) as refusal:
+                refuses(built, other)
+            assert other.digest in str(refusal.value)
+            assert f"{other.form}, {other.dimension}" in str(refusal.value)
+
+
+def test_verify_finds_vectors_that_the_model_no_longer_makes(built: Path, encoder: RadialEncoder) -> None:
+    @dataclass(frozen=True)
+    class Drifted(RadialEncoder):
+        def embed_crystals(self, crystals: Sequence[Crystal]) -> NDArray[np.float32]:
+            return np.roll(super().embed_crystals(crystals), 5, axis=1)
+
+    assert encoder == RadialEncoder()
+    problems = verify_index(built, Drifted()).problems
+    assert problems
+    assert "cosine" in problems[0]
+
+
+def test_the_catalogue_cannot_be_written_to(built: Path) -> None:
+    catalogue = Catalogue.open(version_folder(built) / "catalogue.sqlite")
+    with pytest.raises(Exception, match="readonly"):
+        catalogue._connection.execute("DELETE FROM crystals")
+    catalogue.close()

@@ -1,0 +1,120 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index.build import build_index
+from index.elements import ElementFilter
+from index.retrieve import Retriever
+from index.vectors import Vectors, write_vectors
+from model.errors import LibraryError, OptionError
+from tests.index.layers import crystal, document, write_lines
+from tests.index.stand_in import RadialEncoder, pattern_of
+
+
+@pytest.fixture
+def retriever(built: Path, encoder: RadialEncoder) -> Retriever:
+    return Retriever.open(built, encoder)
+
+
+@pytest.mark.parametrize("with_intensity", [True, False])
+def test_a_crystals_own_pattern_finds_it(retriever: Retriever, with_intensity: bool) -> None:
+    for index in (7, 20, 39):
+        result = retriever.search(pattern_of(crystal(index), 25.0, with_intensity=with_intensity))
+        assert len(result.hits) == 10
+        if with_intensity:
+            assert result.hits[0].entry.id == crystal(index).id
+            assert result.hits[0].similarity == pytest.approx(1.0, abs=1e-5)
+        similarities = [hit.similarity for hit in result.hits]
+        assert similarities == sorted(similarities, reverse=True)
+        assert set(result.timing_ms) == {"embed", "search", "collect"}
+
+
+def test_crystals_that_are_the_same_come_back_once(retriever: Retriever) -> None:
+    hits = retriever.search(pattern_of(crystal(3)), top_k=40).hits
+    assert len(hits) == 40
+    first = hits[0]
+    assert {first.entry.id, *first.also} == {crystal(3).id, "again/3"}
+    named = [id for hit in hits for id in (hit.entry.id, *hit.also)]
+    assert len(named) == len(set(named)) == 46
+
+
+def test_fewer_come_back_than_asked_for_when_there_are_no_more(retriever: Retriever) -> None:
+    assert len(retriever.search(pattern_of(crystal(0)), top_k=1000).hits) == 40
+    nothing = retriever.search(pattern_of(crystal(0)), elements=ElementFilter(all=("Cf",)))
+    assert nothing.hits == ()
+
+
+def test_many_that_are_the_same_do_not_crowd_out_the_others(tmp_path: Path, encoder: RadialEncoder) -> None:
+    copies = [document(0, id=f"copy {i}") for i in range(200)]
+    source = write_lines(tmp_path / "x", [*copies, *(document(i) for i in range(1, 6))])
+    build_index([source], tmp_path / "out", encoder, workers=0)
+    with Retriever.open(tmp_path / "out", encoder) as retriever:
+        hits = retriever.search(pattern_of(crystal(0)), top_k=5).hits
+    assert len(hits) == 5
+    assert len(hits[0].also) == 199
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        ElementFilter(only=("W", "Se")),
+        ElementFilter(all=("Te",)),
+        ElementFilter(any=("V", "O")),
+        ElementFilter(none=("S", "Se")),
+        ElementFilter(all=("Mo",), none=("S",)),
+    ],
+)
+def test_elements_restrict_the_search_and_not_its_result(
+    retriever: Retriever, elements: ElementFilter
+) -> None:
+    spots = pattern_of(crystal(0))
+    every = retriever.search(spots, top_k=1000).hits
+    expected = [hit for hit in every if elements.admits(hit.entry.elements)]
+    assert 0 < len(expected) < len(every)
+    found = retriever.search(spots, elements=elements, top_k=3).hits
+    assert [hit.entry.id for hit in found] == [hit.entry.id for hit in expected][:3]
+    assert [hit.also for hit in found] == [hit.also for hit in expected][:3]
+
+
+def test_threads_get_the_same_answers(retriever: Retriever) -> None:
+    def first(index: int) -> str:
+        return retriever.search(pattern_of(crystal(index % 40))).hits[0].entry.id
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(first, range(200)))
+    assert found == [first(index) for index in range(40)] * 5
+
+
+def test_impossible_requests_are_refused(retriever: Retriever) -> None:
+    with pytest.raises(OptionError, match="top_k"):
+        retriever.search(pattern_of(crystal(0)), top_k=0)
+    with pytest.raises(LibraryError, match="own model"):
+        retriever.rank(np.ones(3, dtype=np.float32))
+
+
+def test_vectors_are_mapped_from_the_file_and_found_exactly(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    vectors = rng.normal(size=(1001, 16)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    path = tmp_path / "vectors.faiss"
+    write_vectors(path, vectors)
+    opened = Vectors.open(path)
+    maps = Path("/proc/self/maps")
+    if maps.exists():
+        assert str(path) in maps.read_text()
+    assert np.array_equal(opened.rows(np.array([5, 1000])), vectors[[5, 1000]])
+    chosen = rng.random(1001) < 0.3
+    scores, rows = opened.search(vectors[17], 25, np.packbits(chosen, bitorder="little"))
+    products = np.where(chosen, vectors @ vectors[17], -np.inf)
+    assert np.array_equal(rows, np.argsort(-products)[:25])
+    assert np.allclose(scores, np.sort(products)[::-1][:25], atol=1e-6)
+
+
+def test_a_damaged_vector_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.faiss"
+    for content in (b"", b"nonsense" * 10):
+        path.write_bytes(content)
+        with pytest.raises(LibraryError, match="cannot be read"):
+            Vectors.open(path)
