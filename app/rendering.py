@@ -28,7 +28,7 @@ def png_frame(spots: Spots, *, pixel_size_inv_angstrom: float, size: int) -> byt
         OptionError: an impossible size.
     """
     if not 64 <= size <= LARGEST_SIDE:
-        raise OptionError(f"a frame has 64 to {LARGEST_SIDE} pixels along a side, not {size}")
+        raise OptionError(f"size is {size}; give 64 to {LARGEST_SIDE} pixels along a side")
     if not 1e-6 <= pixel_size_inv_angstrom <= 1:
         raise OptionError(f"pixel size is {pixel_size_inv_angstrom}; give 1e-6 to 1 1/angstrom per pixel")
     intensity = np.ones(len(spots)) if spots.intensity is None else spots.intensity

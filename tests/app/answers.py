@@ -1,0 +1,25 @@
+"""Reading the answers of the service."""
+
+import warnings
+from typing import Any
+
+from pymatgen.core.structure import Structure
+
+
+def problem_of(response: Any, status: int) -> str:
+    """The detail of a problem, whose form is checked."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    content = response.json()
+    assert set(content) == {"type", "title", "status", "detail", "request_id"}
+    assert content["status"] == status
+    assert content["request_id"] == response.headers["x-request-id"]
+    assert content["detail"]
+    return str(content["detail"])
+
+
+def cell_of(cif: str) -> tuple[float, ...]:
+    """a, b, c, alpha, beta, gamma as another's reader understands a CIF."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pymatgen tells of thirds that it rounds
+        return tuple(Structure.from_str(cif, fmt="cif").lattice.parameters)

@@ -1,0 +1,80 @@
+"""A deterministic stand-in for model and index: nearest first ring is best; ids hold what ids may hold."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from index.catalogue import Entry
+from index.elements import ElementFilter, atomic_numbers
+from index.manifest import Manifest, ModelIdentity
+from index.retrieve import Hit, SearchResult
+from model.crystal import Crystal, symmetry_of
+from model.pattern import Spots
+
+MODEL = "sha256:" + "cd" * 32
+AWKWARD_IDS = ("bilayers/MoS2 50%/AB", "ends/cif", "a%2Fb", "cif", "ünïcode ?#&+", "..", "x" * 300)
+
+_HEXAGONAL = {
+    "WS2": 3.18,
+    "MoSe2": 3.32,
+    "WSe2": 3.33,
+    "MoTe2": 3.55,
+    "NbS2": 3.34,
+    "TaS2": 3.36,
+    "VS2": 3.17,
+}
+
+
+def made(formula: str, a: float, id: str) -> Crystal:
+    """Graphene, or a 1H dichalcogenide MX2."""
+    cell = np.array([[a, 0, 0], [-a / 2, a * np.sqrt(0.75), 0], [0, 0, 25]])
+    if formula == "C":
+        return Crystal.from_cell(
+            cell, [6, 6], [[1 / 3, 2 / 3, 0.5], [2 / 3, 1 / 3, 0.5]], id=id, source="stand-in"
+        )
+    metal = next(each for each in ("Mo", "Nb", "Ta", "W", "V") if formula.startswith(each))
+    numbers = [atomic_numbers()[metal], *[atomic_numbers()[formula[len(metal) : -1]]] * 2]
+    frac = [[0, 0, 0.5], [1 / 3, 2 / 3, 0.56], [1 / 3, 2 / 3, 0.44]]
+    return Crystal.from_cell(cell, numbers, frac, id=id, source="stand-in")
+
+
+def ring(crystal: Crystal) -> float:
+    """Length of the shortest reciprocal lattice vector."""
+    return float(np.linalg.norm(np.linalg.inv(crystal.lattice).T, axis=1).min())
+
+
+@dataclass
+class StandIn:
+    """Conforms to `app.library.Library`; `searches` keeps what was asked."""
+
+    entries: list[Entry] = field(default_factory=list)
+    searches: list[dict[str, Any]] = field(default_factory=list)
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        ids = iter(AWKWARD_IDS)
+        crystals = [made("C", 2.46, "graphene"), made("MoS2", 3.16, "mos2")]
+        crystals += [made(formula, a, next(ids)) for formula, a in _HEXAGONAL.items()]
+        self.entries = [Entry.of(each, symmetry_of(each), "MIT") for each in crystals]
+
+    @property
+    def manifest(self) -> Manifest:
+        identity = ModelIdentity(MODEL, "stand-in", 1)
+        return Manifest("2026-01-01", "0", identity, {}, len(self.entries), len(self.entries), 0)
+
+    def entry(self, id: str) -> Entry:
+        return {each.id: each for each in self.entries}[id]
+
+    def search(
+        self, spots: Spots, *, voltage_kv: float, elements: ElementFilter | None, top_k: int
+    ) -> SearchResult:
+        self.searches.append({"spots": spots, "voltage_kv": voltage_kv, "elements": elements, "top_k": top_k})
+        first = float(np.hypot(*spots.q_inv_angstrom.T).min())
+        admitted = [each for each in self.entries if elements is None or elements.admits(each.elements)]
+        hits = [Hit(each, float(np.exp(-abs(ring(each.crystal) - first)))) for each in admitted]
+        hits.sort(key=lambda hit: -hit.similarity)
+        return SearchResult(tuple(hits[:top_k]), {"embed": 0.1, "search": 0.1})
+
+    def close(self) -> None:
+        self.closed = True

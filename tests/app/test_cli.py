@@ -1,0 +1,200 @@
+"""The command line, in-process, on the stand-in."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.cli import main
+from tests.app.stand_in import StandIn
+
+MOS2 = Path(__file__).resolve().parents[2] / "docs" / "examples" / "mos2.cif"
+
+
+@pytest.fixture(autouse=True)
+def opened(monkeypatch: pytest.MonkeyPatch, library: StandIn) -> StandIn:
+    monkeypatch.setattr("app.library.open_library", lambda _settings: library)
+    return library
+
+
+@pytest.fixture
+def simulated(tmp_path: Path) -> Path:
+    assert main(["simulate", str(MOS2), "--out", str(tmp_path / "mos2.json")]) == 0
+    return tmp_path / "mos2.json"
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    capsys.readouterr()
+    assert main(arguments) == 0
+    return capsys.readouterr().out
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line that an error is told in."""
+    capsys.readouterr()
+    assert main(arguments) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    (line,) = told.err.splitlines()
+    assert line.startswith("dd2d: ")
+    return line
+
+
+def test_a_simulated_pattern_can_be_posted_as_it_is(client: TestClient, simulated: Path) -> None:
+    response = client.post("/predict", json=json.loads(simulated.read_text()))
+    assert response.json()["candidates"][0]["id"] == "mos2"
+    assert response.json()["query"]["voltage_kv"] == 80
+
+
+@pytest.mark.parametrize("name", ["mos2.json", "mos2.csv", "mos2.png"])
+def test_a_simulated_pattern_is_identified(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    path = str(tmp_path / name)
+    main(["simulate", str(MOS2), "--out", path, "--pixel-size", "0.004", "--rotation", "20"])
+    given = ["--pixel-size", "0.004"] if name.endswith("png") else []
+    answer = json.loads(printed(capsys, "predict", path, "--format", "json", "--voltage-kv", "80", *given))
+    assert answer["candidates"][0]["id"] == "mos2"
+    assert answer["query"]["warnings"] == []
+
+
+def test_simulation_options_change_the_pattern(tmp_path: Path) -> None:
+    def points(*options: str) -> Any:
+        path = tmp_path / "out.json"
+        assert main(["simulate", str(MOS2), "--out", str(path), *options]) == 0
+        return json.loads(path.read_text())
+
+    plain = points()
+    changed = {
+        name: points(*words.split())
+        for name, words in {
+            "tilt": "--tilt 3",
+            "azimuth": "--tilt 3 --tilt-azimuth 90",
+            "voltage": "--voltage-kv 200",
+            "q_max": "--q-max 1.0",
+            "rotation": "--rotation 10",
+            "mirrored": "--mirrored --rotation 10",
+            "thermal": "--b-iso 1",
+            "xray": "--radiation xray --q-max 0.6",
+            "threshold": "--threshold 0.1",
+        }.items()
+    }
+    written = [json.dumps(each) for each in (plain, *changed.values())]
+    assert len(set(written)) == len(written)
+    assert len(changed["q_max"]["points"]) < len(plain["points"])
+    assert len(changed["threshold"]["points"]) < len(plain["points"])
+    assert "voltage_kv" not in changed["xray"]
+
+
+def test_predict_prints_a_table(simulated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    head, first, *_ = printed(capsys, "predict", str(simulated), "--top-k", "2").splitlines()
+    assert head.split() == ["rank", "formula", "similarity", "layer", "source", "id"]
+    assert first.split()[:2] == ["1", "MoS2"]
+    assert first.split()[-1] == "mos2"
+
+
+def test_predict_prints_a_cif(simulated: Path, capsys: pytest.CaptureFixture[str], library: StandIn) -> None:
+    assert printed(capsys, "predict", str(simulated), "--format", "cif") == library.entry("mos2").cif()
+
+
+def test_predict_passes_every_option_on(
+    simulated: Path, capsys: pytest.CaptureFixture[str], library: StandIn
+) -> None:
+    options = "--units 1/nm --voltage-kv 120 --elements-only Mo,S,Se --elements-all Mo --elements-any S,Se"
+    printed(capsys, "predict", str(simulated), *options.split(), "--elements-none", "C", "--top-k", "7")
+    (asked,) = library.searches
+    assert (asked["voltage_kv"], asked["top_k"]) == (120, 7)
+    chosen = asked["elements"]
+    assert (chosen.only, chosen.all, chosen.any, chosen.none) == (
+        ("Mo", "S", "Se"),
+        ("Mo",),
+        ("S", "Se"),
+        ("C",),
+    )
+    assert library.closed
+
+
+def test_predict_says_what_it_assumed(simulated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["predict", str(simulated)])
+    assert "80 kV" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--top-k", "0"], "top_k"),
+        (["--elements-only", "Xx"], "Xx"),
+        (["--effort", "full"], "search"),
+        (["--pixel-size", "0.1"], "pixel"),
+        (["--units", "pixel"], "pixel_size"),
+    ],
+)
+def test_predict_tells_errors_in_one_line(
+    simulated: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
+) -> None:
+    assert named in refused(capsys, "predict", str(simulated), *arguments)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "absent.json" in refused(capsys, "predict", str(tmp_path / "absent.json"))
+    assert "absent.cif" in refused(capsys, "simulate", str(tmp_path / "absent.cif"), "--out", "x.json")
+
+
+def test_a_simulation_needs_a_known_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ".csv" in refused(capsys, "simulate", str(MOS2), "--out", str(tmp_path / "x.tiff"))
+    assert "size" in refused(capsys, "simulate", str(MOS2), "--out", str(tmp_path / "x.png"), "--size", "1")
+
+
+def test_an_index_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no index" in refused(capsys, "index", "info", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["predict"],
+        ["index"],
+        ["index", "build"],
+        ["serve", "--port", "x"],
+        ["train"],
+        ["simulate"],
+    ],
+)
+def test_a_wrong_call_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert "usage: dd2d" in capsys.readouterr().err
+
+
+def test_serve_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch, library: StandIn) -> None:
+    served: dict[str, Any] = {}
+    monkeypatch.setattr("uvicorn.run", lambda app, **options: served.update(options, app=app))
+    monkeypatch.setenv("DD2D_HOST", "127.0.0.9")
+    assert main(["serve", "--port", "8123"]) == 0
+    assert (served["host"], served["port"]) == ("127.0.0.9", 8123)
+    assert library.closed
+
+
+def test_help_loads_nothing_heavy() -> None:
+    told = (
+        "import sys; from app.cli import build_parser; build_parser().format_help(); "
+        "print(*sorted({'torch', 'faiss', 'fastapi', 'numpy', 'pydantic', 'pymatgen'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_training_commands_have_the_arguments_of_training(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert "--data" in capsys.readouterr().out

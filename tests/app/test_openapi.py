@@ -1,0 +1,66 @@
+"""docs/openapi.json is what the code says; DD2D_WRITE_OPENAPI=1 with this test writes it anew."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.main import create_app
+from app.options import NAMES
+from app.settings import Settings
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return create_app(Settings()).openapi()
+
+
+def test_the_committed_document_is_that_of_the_code(document: dict[str, Any]) -> None:
+    text = json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    path = DOCS / "openapi.json"
+    if os.environ.get("DD2D_WRITE_OPENAPI"):
+        path.write_text(text, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == text
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if "$ref" in node:
+            yield node["$ref"]
+        for value in node.values():
+            yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    named = {reference.removeprefix("#/components/schemas/") for reference in references(document)}
+    assert "Problem" in named
+    assert named <= set(document["components"]["schemas"])
+
+
+def test_both_bodies_list_every_option(document: dict[str, Any]) -> None:
+    content = document["paths"]["/predict"]["post"]["requestBody"]["content"]
+    form = set(content["multipart/form-data"]["schema"]["properties"])
+    points = set(content["application/json"]["schema"]["properties"])
+    assert form == {"file", *NAMES}
+    assert points == {"points", *NAMES}
+
+
+def test_the_guide_tells_every_option_path_and_problem(document: dict[str, Any]) -> None:
+    guide = (DOCS / "http-api.md").read_text(encoding="utf-8")
+    assert [name for name in NAMES if f"`{name}`" not in guide] == []
+    assert [path for path in document["paths"] if path not in guide] == []
+    responses = {
+        status
+        for path in document["paths"].values()
+        for each in path.values()
+        for status in each["responses"]
+    }
+    assert [status for status in sorted(responses) if f"| {status} |" not in guide and status != "200"] == []

@@ -1,0 +1,291 @@
+"""`POST /predict`: every option, both bodies, the form of the answer."""
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from app.rendering import png_frame
+from app.schemas import Answer
+from model.physics.kinematic import kinematic_spots
+from tests.app.answers import cell_of, problem_of
+from tests.app.stand_in import MODEL, StandIn, made
+
+Points = list[list[float]]
+
+
+def post(client: TestClient, points: Any, **options: Any) -> Any:
+    return client.post("/predict", json={"points": points, **options})
+
+
+def send(client: TestClient, data: bytes, name: str = "pattern.json", **fields: Any) -> Any:
+    return client.post("/predict", files={"file": (name, data)}, data=fields)
+
+
+def test_points_give_their_crystal_first(client: TestClient, points: Points) -> None:
+    response = post(client, points, voltage_kv=80)
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    assert Answer.model_validate(answer)
+    first = answer["candidates"][0]
+    assert (first["rank"], first["id"], first["formula"]) == (1, "graphene", "C")
+    assert first["layer_group"] == 80
+    assert first["lattice"]["a"] == pytest.approx(2.46)
+    assert first["lattice"]["gamma"] == pytest.approx(120, abs=1e-3)
+    assert [each["rank"] for each in answer["candidates"]] == list(range(1, 10))
+    assert answer["query"]["warnings"] == []
+
+
+def test_the_answer_holds_the_keys_of_the_contract(client: TestClient, points: Points) -> None:
+    answer = post(client, points).json()
+    assert answer.keys() >= {"request_id", "verdict", "candidates", "query", "provenance", "timing_ms"}
+    assert answer["candidates"][0].keys() >= {
+        *("rank", "id", "source", "formula", "elements", "layer_group", "lattice"),
+        *("similarity", "probability", "match", "cif", "also"),
+    }
+    assert answer["query"].keys() >= {
+        *("spots", "center", "pixel_size", "calibration", "lattice", "quality", "warnings")
+    }
+    assert answer["provenance"]["model"] == MODEL
+    assert answer["provenance"].keys() == {"version", "model", "index", "crystals"}
+    assert answer["timing_ms"].keys() >= {"read", "embed", "search", "total"}
+
+
+def test_what_is_not_computed_is_null(client: TestClient, points: Points) -> None:
+    answer = post(client, points).json()
+    assert answer["verdict"] is None
+    assert answer["query"]["lattice"] is None
+    assert all(each["match"] is None and each["probability"] is None for each in answer["candidates"])
+
+
+def test_the_cif_is_the_lattice_that_the_answer_states(client: TestClient, points: Points) -> None:
+    first = post(client, points).json()["candidates"][0]
+    assert cell_of(first["cif"]) == pytest.approx(tuple(first["lattice"].values()), abs=1e-4)
+    assert "vacuum" in first["cif"]
+
+
+def test_a_file_gives_what_its_points_give(client: TestClient, points: Points, point_file: bytes) -> None:
+    by_file, by_json = send(client, point_file).json(), post(client, points).json()
+    assert by_file["candidates"] == by_json["candidates"]
+    assert by_file["query"]["calibration"] == "file"
+    assert by_json["query"]["calibration"] == "request"
+
+
+def test_a_frame_gives_its_crystal_first(client: TestClient) -> None:
+    frame = png_frame(kinematic_spots(made("C", 2.46, "x")), pixel_size_inv_angstrom=0.005, size=512)
+    response = send(client, frame, "frame.png", pixel_size="0.005", voltage_kv="80")
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    assert answer["candidates"][0]["id"] == "graphene"
+    assert answer["query"]["center"] == pytest.approx([256, 256], abs=0.5)
+    assert answer["query"]["pixel_size"] == 0.005
+
+
+def test_one_over_nanometre_is_a_tenth(client: TestClient, library: StandIn, points: Points) -> None:
+    tenfold = [[10 * x, 10 * y, i] for x, y, i in points]
+    assert post(client, tenfold, units="1/nm").status_code == 200
+    assert post(client, points).status_code == 200
+    nm, angstrom = (each["spots"].q_inv_angstrom for each in library.searches)
+    np.testing.assert_allclose(nm, angstrom)
+
+
+def test_pixels_take_size_and_centre(client: TestClient, library: StandIn, points: Points) -> None:
+    pixels = [[x / 0.004 + 500, y / 0.004 + 480, i] for x, y, i in points]
+    by_json = post(client, pixels, units="pixel", pixel_size=0.004, center=[500, 480])
+    by_form = send(client, json.dumps(pixels).encode(), units="pixel", pixel_size="0.004", center="500, 480")
+    found = post(client, pixels, units="pixel", pixel_size=0.004)
+    for response in (by_json, by_form, found):
+        assert response.json()["query"]["center"] == pytest.approx([500, 480], abs=1e-3)
+        assert response.json()["candidates"][0]["id"] == "graphene"
+    first = library.searches[0]["spots"].q_inv_angstrom
+    np.testing.assert_allclose(library.searches[1]["spots"].q_inv_angstrom, first)
+
+
+def test_pixels_without_a_scale_are_refused(client: TestClient, points: Points) -> None:
+    pixels = [[x / 0.004 + 500, y / 0.004 + 480, i] for x, y, i in points]
+    told = problem_of(post(client, pixels, units="pixel", center=[500, 480]), 422)
+    assert "scale is unknown" in told
+    assert "pixel_size" in told
+
+
+@pytest.mark.parametrize("voltage", [60, 200.5, 300])
+def test_the_voltage_is_passed_on(
+    client: TestClient, library: StandIn, points: Points, voltage: float
+) -> None:
+    answer = post(client, points, voltage_kv=voltage).json()
+    assert library.searches[-1]["voltage_kv"] == voltage
+    assert answer["query"]["voltage_kv"] == voltage
+
+
+def test_an_unknown_voltage_is_80_with_a_warning(
+    client: TestClient, library: StandIn, points: Points
+) -> None:
+    (warning,) = post(client, points).json()["query"]["warnings"]
+    assert library.searches[-1]["voltage_kv"] == 80
+    assert "80 kV" in warning
+    assert "voltage_kv" in warning
+
+
+@pytest.mark.parametrize(
+    ("option", "symbols", "holds"),
+    [
+        ("elements_all", ["Mo", "S"], lambda found: found == [{"Mo", "S"}]),
+        ("elements_only", ["Mo", "S", "Se"], lambda found: len(found) == 2),
+        ("elements_any", ["C", "Te"], lambda found: len(found) == 2),
+        ("elements_none", ["S", "Se", "Te"], lambda found: found == [{"C"}]),
+    ],
+)
+@pytest.mark.parametrize("form", [False, True])
+def test_elements_restrict_the_search(
+    client: TestClient,
+    points: Points,
+    point_file: bytes,
+    option: str,
+    symbols: list[str],
+    holds: Callable[[list[set[str]]], bool],
+    form: bool,
+) -> None:
+    if form:
+        response = send(client, point_file, **{option: ",".join(symbols)})
+    else:
+        response = post(client, points, **{option: symbols})
+    assert holds([set(each["elements"]) for each in response.json()["candidates"]])
+
+
+def test_a_repeated_form_field_adds_to_its_list(client: TestClient, point_file: bytes) -> None:
+    response = send(client, point_file, elements_all=["Mo", "S"])
+    assert [each["formula"] for each in response.json()["candidates"]] == ["MoS2"]
+
+
+def test_elements_that_no_crystal_has_give_an_empty_list(client: TestClient, points: Points) -> None:
+    response = post(client, points, elements_all=["Au"])
+    assert response.status_code == 200
+    assert response.json()["candidates"] == []
+
+
+def test_top_k_limits_the_candidates(client: TestClient, points: Points, point_file: bytes) -> None:
+    assert len(post(client, points, top_k=3).json()["candidates"]) == 3
+    assert len(send(client, point_file, top_k="1").json()["candidates"]) == 1
+
+
+def test_null_and_empty_stand_for_an_absent_option(
+    client: TestClient, points: Points, point_file: bytes
+) -> None:
+    assert post(client, points, voltage_kv=None, center=None, units=None, top_k=None).status_code == 200
+    assert send(client, point_file, voltage_kv="", elements_only=" ", center="").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"radiation": "xray"}, "X-rays"),
+        ({"radiation": "neutron"}, "radiation"),
+        ({"effort": "verify"}, "only has `search`"),
+        ({"effort": "full"}, "only has `search`"),
+        ({"effort": "most"}, "effort"),
+        ({"units": "furlong"}, "units"),
+        ({"units": 1}, "units"),
+        ({"pixel_size": 0}, "pixel_size"),
+        ({"pixel_size": -0.1}, "pixel_size"),
+        ({"pixel_size": "0.1"}, "pixel_size"),
+        ({"center": [1]}, "center"),
+        ({"center": [1, 2, 3]}, "center"),
+        ({"center": "1,2"}, "center"),
+        ({"center": ["a", 2]}, "center"),
+        ({"voltage_kv": 59.9}, "voltage_kv"),
+        ({"voltage_kv": 301}, "voltage_kv"),
+        ({"voltage_kv": True}, "voltage_kv"),
+        ({"top_k": 0}, "top_k"),
+        ({"top_k": 101}, "top_k"),
+        ({"top_k": 2.5}, "top_k"),
+        ({"top_k": "10"}, "top_k"),
+        ({"elements_only": "Mo"}, "elements_only"),
+        ({"elements_only": ["Xx"]}, "Xx"),
+        ({"elements_all": ["mo"]}, "write Mo"),
+        ({"elements_all": [42]}, "elements_all"),
+        ({"elements_all": ["Mo"], "elements_none": ["Mo"]}, "Mo"),
+        ({"elements_any": ["Mo"], "elements_only": ["S"]}, "Mo"),
+        ({"colour": "red"}, "colour"),
+        ({"file": "x"}, "file"),
+    ],
+)
+def test_a_wrong_option_is_named(
+    client: TestClient, library: StandIn, points: Points, options: dict[str, Any], named: str
+) -> None:
+    assert named in problem_of(post(client, points, **options), 422)
+    assert library.searches == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"top_k": "ten"}, "top_k"),
+        ({"voltage_kv": "nan"}, "voltage_kv"),
+        ({"pixel_size": "inf"}, "pixel_size"),
+        ({"center": "1;2"}, "center"),
+        ({"elements_all": "Mo S"}, "Mo S"),
+        ({"units": "1/A"}, "units"),
+        ({"top_n": "5"}, "top_n"),
+        ({"points": "[]"}, "points"),
+        ({"top_k": ["3", "4"]}, "more than once"),
+        ({"effort": "full"}, "only has `search`"),
+    ],
+)
+def test_a_wrong_form_field_is_named(
+    client: TestClient, point_file: bytes, fields: dict[str, Any], named: str
+) -> None:
+    assert named in problem_of(send(client, point_file, **fields), 422)
+
+
+def test_cif_on_demand_is_the_first_candidate(client: TestClient, points: Points) -> None:
+    first = post(client, points).json()["candidates"][0]["cif"]
+    response = client.post("/predict", json={"points": points}, headers={"Accept": "chemical/x-cif"})
+    assert response.headers["content-type"].split(";")[0] == "chemical/x-cif"
+    assert response.text == first
+
+
+def test_zip_on_demand_holds_the_answer_and_every_cif(client: TestClient, points: Points) -> None:
+    response = client.post("/predict", json={"points": points}, headers={"Accept": "application/zip"})
+    assert response.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
+        answer = json.loads(archive.read("answer.json"))
+        cifs = [archive.read(name).decode() for name in sorted(archive.namelist()) if name.endswith(".cif")]
+        assert all("/" not in name for name in archive.namelist())
+    assert cifs == [each["cif"] for each in answer["candidates"]]
+
+
+@pytest.mark.parametrize(
+    ("accept", "given"),
+    [
+        ("*/*", "application/json"),
+        ("", "application/json"),
+        ("application/*", "application/json"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "application/json"),
+        ("chemical/*", "chemical/x-cif"),
+        ("application/json;q=0.2, chemical/x-cif;q=0.9", "chemical/x-cif"),
+        ("application/json;q=0, */*", "chemical/x-cif"),
+        ("Application/ZIP", "application/zip"),
+    ],
+)
+def test_accept_chooses(client: TestClient, points: Points, accept: str, given: str) -> None:
+    response = client.post("/predict", json={"points": points}, headers={"Accept": accept})
+    assert response.headers["content-type"].split(";")[0] == given
+    assert response.headers["vary"] == "Accept"
+
+
+@pytest.mark.parametrize("accept", ["text/csv", "application/json;q=0", "nonsense", "application/json;q=x"])
+def test_what_cannot_be_given_is_406(client: TestClient, points: Points, accept: str) -> None:
+    response = client.post("/predict", json={"points": points}, headers={"Accept": accept})
+    assert "application/json" in problem_of(response, 406)
+
+
+def test_no_candidate_has_no_cif(client: TestClient, points: Points) -> None:
+    response = client.post(
+        "/predict", json={"points": points, "elements_all": ["Au"]}, headers={"Accept": "chemical/x-cif"}
+    )
+    problem_of(response, 406)

@@ -1,0 +1,209 @@
+"""Health, errors, headers, and a service that is asked too much."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.errors import KINDS, kind_of
+from app.main import create_app
+from app.settings import Settings
+from index.retrieve import SearchResult
+from model import errors
+from model.errors import DomainError, LibraryError
+from tests.app.answers import problem_of
+from tests.app.stand_in import StandIn
+
+Points = list[list[float]]
+
+
+def test_the_service_lives(client: TestClient) -> None:
+    assert client.get("/livez").json() == {"status": "alive"}
+
+
+def test_ready_means_that_a_search_was_made(client: TestClient, library: StandIn) -> None:
+    ready = client.get("/readyz")
+    assert ready.status_code == 200
+    assert ready.json()["crystals"] == len(library.entries)
+    assert len(library.searches) == 1
+
+
+def test_the_canary_is_graphene(client: TestClient, library: StandIn) -> None:
+    client.get("/readyz")
+    (asked,) = library.searches
+    result = library.search(**asked)
+    assert result.hits[0].entry.id == "graphene"
+
+
+@pytest.mark.parametrize("outcome", [RuntimeError("/secret"), LibraryError("/secret"), SearchResult((), {})])
+def test_a_search_that_fails_is_not_ready(
+    client: TestClient, library: StandIn, monkeypatch: pytest.MonkeyPatch, outcome: Exception | SearchResult
+) -> None:
+    def search(*_: object, **__: object) -> SearchResult:
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(library, "search", search)
+    response = client.get("/readyz")
+    assert "secret" not in problem_of(response, 503)
+    assert int(response.headers["retry-after"]) >= 1
+    assert client.get("/livez").status_code == 200
+
+
+def test_version_is_the_provenance(client: TestClient, points: Points) -> None:
+    answer = client.post("/predict", json={"points": points}).json()
+    assert client.get("/version").json() == answer["provenance"]
+
+
+def test_what_is_not_there_is_a_problem(client: TestClient) -> None:
+    assert "/nowhere" in problem_of(client.get("/nowhere"), 404)
+    problem_of(client.get("/static/absent.js"), 404)
+    problem_of(client.get("/static/../main.py"), 404)
+
+
+def test_another_method_is_a_problem_that_names_the_right_one(client: TestClient) -> None:
+    response = client.get("/predict")
+    problem_of(response, 405)
+    assert response.headers["allow"] == "POST"
+    problem_of(client.post("/livez"), 405)
+
+
+def test_an_unforeseen_error_shows_nothing_of_itself(
+    client: TestClient,
+    library: StandIn,
+    points: Points,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(*_: object, **__: object) -> SearchResult:
+        raise RuntimeError("/secret/path")
+
+    monkeypatch.setattr(library, "search", broken)
+    with caplog.at_level(logging.ERROR):
+        response = client.post("/predict", json={"points": points}, headers={"X-Request-ID": "mine-1"})
+    assert "secret" not in problem_of(response, 500)
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert "mine-1" in caplog.text
+
+
+def test_every_domain_error_has_its_own_row() -> None:
+    family = {
+        each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, DomainError)
+    }
+    assert family <= set(KINDS)
+    assert {KINDS[each].status for each in family} == {400, 413, 415, 422, 503}
+
+
+def test_an_error_of_a_new_class_takes_the_nearest_row() -> None:
+    class Narrower(errors.OptionError):
+        """A refinement that the table does not know."""
+
+    assert kind_of(Narrower("x")) is KINDS[errors.OptionError]
+
+
+@pytest.mark.parametrize("given", ["lab-7", "a" * 128, "550e8400-e29b-41d4-a716-446655440000"])
+def test_a_request_id_comes_back(client: TestClient, points: Points, given: str) -> None:
+    response = client.post("/predict", json={"points": points}, headers={"X-Request-ID": given})
+    assert response.headers["x-request-id"] == given
+    assert response.json()["request_id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "a" * 129, "two words", "<script>"])
+def test_an_impossible_request_id_is_replaced(client: TestClient, given: str) -> None:
+    made = client.get("/livez", headers={"X-Request-ID": given}).headers["x-request-id"]
+    assert made != given
+    assert made != client.get("/livez").headers["x-request-id"]
+
+
+def test_every_answer_has_security_headers(client: TestClient) -> None:
+    for path in ("/", "/docs", "/livez", "/nowhere", "/static/style.css"):
+        headers = client.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'self'" in headers["content-security-policy"]
+        assert headers["x-frame-options"] == "DENY"
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_pages_load_nothing_from_elsewhere(client: TestClient, path: str) -> None:
+    page = client.get(path)
+    assert page.headers["content-type"].startswith("text/html")
+    assert "http:" not in page.text
+    assert "https:" not in page.text
+    links = [part.split('"')[0] for mark in ('src="', 'href="') for part in page.text.split(mark)[1:]]
+    assert [link for link in links if link.startswith("/static/")]
+    for link in links:
+        assert link.startswith("data:") or client.get(link).status_code == 200
+
+
+def test_the_page_offers_only_options_there_are(client: TestClient) -> None:
+    page = client.get("/").text
+    names = {part.split('"')[0] for part in page.split(' name="')[1:]} - {"viewport"}
+    body = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]["content"]
+    assert "file" in names
+    assert names <= set(body["multipart/form-data"]["schema"]["properties"])
+
+
+class Held(StandIn):
+    """Searches wait until they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = threading.Semaphore(0)
+        self.gate = threading.Event()
+
+    def search(self, *args: Any, **kwargs: Any) -> SearchResult:
+        self.begun.release()
+        assert self.gate.wait(20)
+        return super().search(*args, **kwargs)
+
+
+@pytest.fixture
+def held() -> Iterator[Held]:
+    library = Held()
+    yield library
+    library.gate.set()
+
+
+def test_a_full_queue_is_429_and_the_loop_stays_free(held: Held, points: Points) -> None:
+    settings = Settings(workers=1, queue=0)
+    with TestClient(create_app(settings, held)) as client, ThreadPoolExecutor(1) as threads:
+        first = threads.submit(client.post, "/predict", json={"points": points})
+        assert held.begun.acquire(timeout=20)
+        response = client.post("/predict", json={"points": points})
+        problem_of(response, 429)
+        assert int(response.headers["retry-after"]) >= 1
+        assert client.get("/livez").status_code == 200
+        held.gate.set()
+        assert first.result().status_code == 200
+        assert client.post("/predict", json={"points": points}).status_code == 200
+
+
+def test_what_takes_too_long_is_503_and_keeps_its_place_until_it_ends(held: Held, points: Points) -> None:
+    settings = Settings(workers=1, queue=0, deadline_s=0.05)
+    with TestClient(create_app(settings, held)) as client:
+        response = client.post("/predict", json={"points": points})
+        assert "0.05 seconds" in problem_of(response, 503)
+        assert int(response.headers["retry-after"]) >= 1
+        problem_of(client.post("/predict", json={"points": points}), 429)
+        held.gate.set()
+
+
+def test_a_library_that_was_given_stays_open(library: StandIn) -> None:
+    with TestClient(create_app(Settings(), library)):
+        pass
+    assert not library.closed
+
+
+def test_a_service_without_an_index_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model.towers.load_towers", lambda _: None)
+    with (
+        pytest.raises(LibraryError, match="holds no index"),
+        TestClient(create_app(Settings(index=tmp_path))),
+    ):
+        pass

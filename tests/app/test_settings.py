@@ -1,0 +1,66 @@
+"""Settings come from the environment, and docs/settings.md tells all of them."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import Settings, read_settings
+from model.errors import OptionError
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
+ROW = re.compile(r"^\| `(DD2D_\w+)` \| (.*?) \| (.*) \|$", re.MULTILINE)
+
+
+def rows() -> dict[str, tuple[str, str]]:
+    return {
+        name: (default, told) for name, default, told in ROW.findall(DOCUMENT.read_text(encoding="utf-8"))
+    }
+
+
+def test_every_setting_is_described() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_the_document_tells_each_setting_as_the_code_does() -> None:
+    expected = {
+        f"DD2D_{name.upper()}": (
+            "not set" if field.default is None else f"`{field.default}`",
+            field.description,
+        )
+        for name, field in Settings.model_fields.items()
+    }
+    assert rows() == expected
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_each_is_read_from_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    default = Settings.model_fields[name].default
+    given = {"log_level": "debug"}.get(name, "4000" if isinstance(default, int) else "21")
+    if name in {"workers", "torch_threads"}:
+        given = "3"
+    monkeypatch.setenv(f"DD2D_{name.upper()}", given)
+    assert str(getattr(read_settings(), name)).removesuffix(".0") == given
+
+
+def test_what_is_given_stands_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DD2D_PORT", "9000")
+    assert read_settings(port=9001).port == 9001
+    assert read_settings(port=None).port == 9000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("PORT", "many"), ("PORT", "70000"), ("WORKERS", "0"), ("LOG_LEVEL", "loud")]
+)
+def test_an_impossible_value_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"DD2D_{name}", value)
+    with pytest.raises(OptionError, match=f"DD2D_{name}"):
+        read_settings()
+
+
+def test_settings_cannot_change() -> None:
+    with pytest.raises(ValidationError):
+        Settings().port = 1
