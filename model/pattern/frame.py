@@ -9,6 +9,7 @@ from model.errors import OptionError, TooLargeError, UnreadableError
 
 MAXIMUM_PIXELS = 64 * 2**20
 MINIMUM_SIDE = 32
+LARGEST_ASPECT = 64
 _FEWEST_TOUCHING = 2
 
 
@@ -66,7 +67,7 @@ def check_pixels(height: int, width: int) -> None:
 
     Raises:
         TooLargeError: more than 64 megapixels.
-        UnreadableError: fewer than 32 pixels along a side.
+        UnreadableError: fewer than 32 pixels along a side, or a strip.
     """
     if height * width > MAXIMUM_PIXELS:
         raise TooLargeError(
@@ -76,6 +77,10 @@ def check_pixels(height: int, width: int) -> None:
         raise UnreadableError(
             f"an image of {width} x {height} pixels is too small for a diffraction pattern; at least "
             f"{MINIMUM_SIDE} pixels a side are needed"
+        )
+    if max(height, width) > LARGEST_ASPECT * min(height, width):
+        raise UnreadableError(
+            f"an image of {width} x {height} pixels is too narrow for a diffraction pattern; give the whole frame"
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from model.errors import DomainError, TooLargeError, UnknownFormatError, UnreadableError
 from model.pattern.columns import parse_units
@@ -17,6 +17,8 @@ from model.pattern.frame import Frame, check_pixels, saturation_of
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _PIXEL_SIZES_INV_ANGSTROM = (1e-5, 0.1)
+_UNCOMPRESSED = 1
+_WHOLE_BYTES = (8, 16, 32, 64)
 
 
 def is_frame(data: bytes) -> bool:
@@ -44,6 +46,10 @@ def read_frame(data: bytes) -> Frame:
         raise
     except MemoryError as error:
         raise TooLargeError("the image does not fit into memory; bin it") from error
+    except UnidentifiedImageError as error:
+        raise UnreadableError(
+            "the image is damaged or of a kind that is not read; export the frame as uncompressed 16-bit TIFF"
+        ) from error
     # Decoders meet hostile bytes with errors of any class; whichever it is, the file cannot be read.
     except Exception as error:
         raise UnreadableError(f"the image is damaged or of an unusual kind: {error}") from error
@@ -59,9 +65,15 @@ def _read_png(data: bytes) -> Frame:
     # The size is read before Pillow opens the file, which warns about large ones instead of refusing them.
     width, height = struct.unpack(">II", data[16:24])
     check_pixels(height, width)
-    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+    return _frame(_decoded(data, "PNG"), "PNG")
+
+
+def _decoded(data: bytes, name: str) -> NDArray[Any]:
+    """The pixels as Pillow reads them, which never expands a file beyond the size that it states."""
+    with Image.open(io.BytesIO(data), formats=(name,)) as image:
+        check_pixels(image.height, image.width)
         plain = {"P": "RGB", "PA": "RGB", "1": "L"}.get(image.mode)
-        return _frame(np.asarray(image.convert(plain) if plain else image), "PNG")
+        return np.asarray(image.convert(plain) if plain else image)
 
 
 def _read_tiff(data: bytes) -> Frame:
@@ -70,11 +82,24 @@ def _read_tiff(data: bytes) -> Frame:
         check_pixels(page.imagelength, page.imagewidth)
         if page.imagedepth * page.samplesperpixel > 4:
             raise UnreadableError("the TIFF's page is no plain image; export one frame as 16-bit TIFF")
-        pages = 2 if len(file.pages) > 1 else 1
-        array = np.asarray(page.asarray())
-        if page.samplesperpixel > 1 and page.planarconfig == 2:
-            array = np.moveaxis(array, 0, -1)
-        return _frame(array, "TIFF", _imagej_pixel_size(file, page), several=pages > 1)
+        # tifffile's own decompression has no limit: some kilobytes may become gigabytes.
+        whole = page.compression == _UNCOMPRESSED and page.bitspersample in _WHOLE_BYTES
+        array = _stored(page) if whole else _decoded(data, "TIFF")
+        return _frame(array, "TIFF", _imagej_pixel_size(file, page), several=_has_second_page(file))
+
+
+def _stored(page: Any) -> NDArray[Any]:
+    array = np.asarray(page.asarray())
+    return np.moveaxis(array, 0, -1) if page.samplesperpixel > 1 and page.planarconfig == 2 else array
+
+
+def _has_second_page(file: tifffile.TiffFile) -> bool:
+    """Without counting the pages, of which a hostile file may have millions."""
+    try:
+        file.pages[1]
+    except IndexError:
+        return False
+    return True
 
 
 def _frame(array: NDArray[Any], name: str, pixel_size: float | None = None, several: bool = False) -> Frame:

@@ -1,5 +1,6 @@
 """From a point cloud to Spots: units, centre, direct beam, and whether the intensities can be believed."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ FloatArray = NDArray[np.float64]
 
 DIRECT_BEAM_INV_ANGSTROM = 0.03
 LARGEST_Q_INV_ANGSTROM = 10.0
+LARGEST_PIXEL = 1e6
+WEAKEST_BY_STRONGEST = 1e-30
+"""An intensity below this is a zero that somebody's arithmetic left over; ratios of the others are finite."""
 
 _NOT_PHYSICAL = (
     "The intensities do not fall off with the scattering angle as those of atoms do, so they were left out "
@@ -70,7 +74,7 @@ def spots_from_table(table: PointTable, options: PatternOptions) -> Spots:
     q = table.positions * (0.1 if units == "1/nm" else 1.0)
     _check_range(q, units)
     stated = table.units == units and options.units is None
-    return _assemble(q, table.intensity, warnings, calibration="file" if stated else "request")
+    return _assemble(q, table, warnings, calibration="file" if stated else "request")
 
 
 def _units(table: PointTable, options: PatternOptions) -> tuple[Units, list[str]]:
@@ -87,7 +91,7 @@ def _units(table: PointTable, options: PatternOptions) -> tuple[Units, list[str]
 
 
 def _check_range(q: FloatArray, units: Units) -> None:
-    longest = float(np.linalg.norm(q, axis=1).max())
+    longest = float(np.hypot(*q.T).max())
     if longest > LARGEST_Q_INV_ANGSTROM:
         raise OptionError(
             f"positions taken as {units} reach {longest:.3g} 1/angstrom, farther than electrons are seen to "
@@ -104,6 +108,11 @@ def _from_pixels(table: PointTable, options: PatternOptions, warnings: list[str]
             "the scale is unknown: positions are in pixels; give pixel_size (1/angstrom per pixel), or "
             "positions in 1/angstrom"
         )
+    farthest = float(np.abs(table.positions).max())
+    if farthest > LARGEST_PIXEL:
+        raise OptionError(
+            f"positions in pixels reach {farthest:.3g}, farther than any camera; give their units"
+        )
     center = options.center_px or table.center_px
     if center is None:
         center, doubt = _find_center(table)
@@ -112,7 +121,7 @@ def _from_pixels(table: PointTable, options: PatternOptions, warnings: list[str]
     _check_range(q, "pixel")
     return _assemble(
         q,
-        table.intensity,
+        table,
         warnings,
         pixels=table.positions,
         center_px=center,
@@ -140,8 +149,9 @@ def _distinct(table: PointTable) -> tuple[PointTable, list[str]]:
     """Without points of zero intensity, and with the strongest of points at one place."""
     keep = np.arange(len(table.positions))
     warnings = []
-    if table.intensity is not None and (table.intensity == 0).any():
-        keep = np.flatnonzero(table.intensity > 0)
+    if table.intensity is not None:
+        keep = np.flatnonzero(table.intensity > WEAKEST_BY_STRONGEST * table.intensity.max())
+    if len(keep) < len(table.positions):
         warnings.append(f"{len(table.positions) - len(keep)} points of zero intensity were left out.")
     if table.intensity is not None:
         keep = keep[np.argsort(-table.intensity[keep], kind="stable")]
@@ -151,20 +161,13 @@ def _distinct(table: PointTable) -> tuple[PointTable, list[str]]:
     keep = np.sort(keep[first])
     if len(keep) == len(table.positions):
         return table, warnings
-    reduced = PointTable(
-        table.positions[keep],
-        None if table.intensity is None else table.intensity[keep],
-        table.units,
-        table.pixel_size_inv_angstrom,
-        table.center_px,
-        table.warnings,
-    )
-    return reduced, warnings
+    intensity = None if table.intensity is None else table.intensity[keep]
+    return replace(table, positions=table.positions[keep], intensity=intensity), warnings
 
 
 def _assemble(
     q: FloatArray,
-    intensity: FloatArray | None,
+    table: PointTable,
     warnings: list[str],
     *,
     calibration: Calibration,
@@ -174,8 +177,9 @@ def _assemble(
 ) -> Spots:
     away = np.linalg.norm(q, axis=1) > DIRECT_BEAM_INV_ANGSTROM
     q = q[away]
-    if intensity is not None:
-        intensity = intensity[away]
+    intensity = None
+    if table.intensity is not None:
+        intensity = table.intensity[away]
         if not intensities_fall_off(q, intensity):
             intensity = None
             warnings = [*warnings, _NOT_PHYSICAL]
@@ -186,5 +190,6 @@ def _assemble(
         center_px=center_px,
         pixel_size_inv_angstrom=pixel_size_inv_angstrom,
         calibration=calibration,
+        voltage_kv=table.voltage_kv,
         warnings=tuple(warnings),
     )

@@ -22,7 +22,7 @@ _POINT_KEYS = ("points", "spots", "peaks", "reflections", "data")
 def read_point_json(text: str, preferred_units: Units | None = None) -> PointTable:
     """Read `{"points": [[x, y, i], ...]}`, a bare list, a list of records, columns, or DD2D's `{"X": ...}`.
 
-    Beside the points, `units`, `pixel_size` (1/angstrom) and `center` are understood.
+    Beside the points, `units`, `pixel_size` (1/angstrom), `center` and `voltage_kv` are understood.
 
     Raises:
         UnreadableError: JSON that is damaged, or points that are no numbers.
@@ -81,7 +81,7 @@ def _with_logarithms(rows: list[Any], column: Column, stated: dict[str, Any]) ->
 
 
 def _stated(about: dict[str, Any]) -> dict[str, Any]:
-    """Units, pixel size and centre written beside the points, checked as the user's options are."""
+    """Units, pixel size, centre and voltage written beside the points, checked as the user's options are."""
     units = about.get("units")
     parsed = parse_units(units) if isinstance(units, str) else None
     if units is not None and parsed is None:
@@ -93,12 +93,19 @@ def _stated(about: dict[str, Any]) -> dict[str, Any]:
             None if about.get("pixel_size") is None else float(about["pixel_size"]),
             None if center is None else cast(tuple[float, float], tuple(float(c) for c in center)),
         )
-    except (TypeError, ValueError) as error:
-        raise UnreadableError(f"pixel_size or center beside the points is not a number: {error}") from error
+        voltage = None if about.get("voltage_kv") is None else float(about["voltage_kv"])
+    except (TypeError, ValueError, OverflowError) as error:
+        told = f"pixel_size, center or voltage_kv beside the points is not a number: {error}"
+        raise UnreadableError(told) from error
+    if voltage is not None and not (math.isfinite(voltage) and voltage > 0):
+        raise UnreadableError(
+            f"voltage_kv beside the points is {voltage}; give the accelerating voltage in kV"
+        )
     return {
         "units": options.units,
         "pixel_size_inv_angstrom": options.pixel_size_inv_angstrom,
         "center_px": options.center_px,
+        "voltage_kv": voltage,
     }
 
 

@@ -12,6 +12,7 @@ from model.pattern.options import Units
 FloatArray = NDArray[np.float64]
 
 MAXIMUM_POINTS = 100_000
+LARGEST_INTENSITY = 1e30
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,12 +25,13 @@ class PointTable:
         units: stated by the file, or None.
         pixel_size_inv_angstrom: stated by the file, or None.
         center_px: stated by the file, or None.
+        voltage_kv: stated by the file, or None.
         warnings: what was assumed in reading.
 
     Raises:
         NoSpotsError: no points at all.
         TooLargeError: more than 100,000 points.
-        UnreadableError: values that are not finite, or negative intensities.
+        UnreadableError: values that are not finite, or intensities that are negative or beyond any count.
     """
 
     positions: FloatArray
@@ -37,16 +39,23 @@ class PointTable:
     units: Units | None = None
     pixel_size_inv_angstrom: float | None = None
     center_px: tuple[float, float] | None = None
+    voltage_kv: float | None = None
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_count(len(self.positions))
         if self.positions.ndim != 2 or self.positions.shape[1] != 2:
             raise UnreadableError(f"points need two positions each, not an array of {self.positions.shape}")
-        _require_finite(self.positions, "position")
+        _require_finite(self.positions, "a position")
         if self.intensity is None:
             return
-        _require_finite(self.intensity, "intensity")
+        _require_finite(self.intensity, "an intensity")
+        strongest = int(np.argmax(self.intensity))
+        if self.intensity[strongest] > LARGEST_INTENSITY:
+            raise UnreadableError(
+                f"point {strongest + 1} has an intensity of {self.intensity[strongest]:.3g}, which is no count; "
+                "give counts or relative intensities"
+            )
         if (self.intensity < 0).any():
             raise UnreadableError(
                 f"point {int(np.argmax(self.intensity < 0)) + 1} has a negative intensity; give counts, or "
@@ -70,6 +79,7 @@ def table_from_rows(
     units: Units | None = None,
     pixel_size_inv_angstrom: float | None = None,
     center_px: tuple[float, float] | None = None,
+    voltage_kv: float | None = None,
 ) -> PointTable:
     """Points given as rows [x, y] or [x, y, intensity], an array or nested lists.
 
@@ -79,7 +89,7 @@ def table_from_rows(
         UnreadableError: rows of another shape, or entries that are not numbers.
     """
     check_count(len(rows))
-    lengths = {np.size(row) for row in rows}
+    lengths = {len(row) if isinstance(row, list | tuple | np.ndarray) else 0 for row in rows}
     if not lengths <= {2, 3}:
         raise UnreadableError("each point needs x, y and optionally an intensity: [[x, y, intensity], ...]")
     missing = 2 in lengths or any(row[2] is None for row in rows)
@@ -96,6 +106,7 @@ def table_from_rows(
         units=units,
         pixel_size_inv_angstrom=pixel_size_inv_angstrom,
         center_px=center_px,
+        voltage_kv=voltage_kv,
         warnings=warnings,
     )
 
@@ -115,4 +126,4 @@ def intensity_from_logarithm(logarithm: FloatArray, base: float) -> FloatArray:
 def _require_finite(values: FloatArray, what: str) -> None:
     bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
     if bad.any():
-        raise UnreadableError(f"point {int(np.argmax(bad)) + 1} has a {what} that is not a finite number")
+        raise UnreadableError(f"point {int(np.argmax(bad)) + 1} has {what} that is not a finite number")

@@ -1,6 +1,5 @@
 """Point clouds as text: CSV, TSV, semicolons or whitespace, with or without a header."""
 
-import math
 import re
 
 import numpy as np
@@ -108,13 +107,11 @@ def _is_number(cell: str) -> bool:
 
 
 def _numbers(line: int, cells: list[str], used: list[Column]) -> list[float]:
+    if len(cells) <= max(column.index for column in used):
+        raise UnreadableError(f"line {line} has {len(cells)} columns, fewer than the lines before")
     try:
-        return [float(cells[column.index]) for column in used]
-    except IndexError:
-        raise UnreadableError(f"line {line} has {len(cells)} columns, fewer than the lines before") from None
+        return [float(cells[column.index] or "nan") for column in used]
     except ValueError:
-        if any(not cells[column.index] for column in used):
-            return [float(cells[c.index]) if cells[c.index] else math.nan for c in used]
         raise UnreadableError(
             f"line {line} holds something that is not a number: {' '.join(cells)[:60]}"
         ) from None

@@ -8,6 +8,23 @@ from model.pattern.spot_finding import find_spots
 from model.pattern.spots import Spots
 
 MAXIMUM_TEXT_BYTES = 32 * 2**20
+_EXPORT = "export the frame as 16-bit TIFF"
+# How files begin that people try, and what to do with them.
+_FOREIGN: dict[bytes, tuple[str, str]] = {
+    b"\x00\x00\x00\x03": ("DigitalMicrograph DM3", _EXPORT),
+    b"\x00\x00\x00\x04": ("DigitalMicrograph DM4", _EXPORT),
+    b"\x89HDF\r\n\x1a\n": ("HDF5 (EMD, NeXus)", _EXPORT),
+    b"II\x97\x01": ("TIA SER", _EXPORT),
+    b"JK\x02\x00": ("TIA EMI", _EXPORT),
+    b"IMGBLO": ("Blockfile BLO", _EXPORT),
+    b"MQ1": ("Merlin MIB", _EXPORT),
+    b"\xff\xd8\xff": ("JPEG", f"its compression loses weak spots: {_EXPORT}"),
+    b"GIF8": ("GIF", _EXPORT),
+    b"BM": ("BMP", _EXPORT),
+    b"PK\x03\x04": ("zip", "unpack it first"),
+    b"\x1f\x8b": ("gzip", "unpack it first"),
+    b"%PDF": ("PDF", _EXPORT),
+}
 
 
 def read_pattern(data: bytes, filename: str, options: PatternOptions) -> Spots:
@@ -41,6 +58,9 @@ def _decode(data: bytes, filename: str) -> str:
             continue
         if not any(ord(c) < 32 and c not in "\t\n\r\f\v" for c in text[:10_000]):
             return text
+    for beginning, (name, advice) in _FOREIGN.items():
+        if data.startswith(beginning):
+            raise UnknownFormatError(f"{filename} is a {name} file, which cannot be read yet; {advice}")
     raise UnknownFormatError(
         f"{filename} is neither a known image nor text; give a PNG or TIFF frame, or points as JSON or CSV"
     )

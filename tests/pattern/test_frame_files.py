@@ -1,5 +1,9 @@
 import contextlib
 import io
+import lzma
+import time
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,10 +123,77 @@ def test_impossible_sizes_are_refused_before_decoding() -> None:
         read_frame(png(np.zeros((8, 8), dtype=np.uint8)))
 
 
+@pytest.mark.parametrize("shape", [(32, 2100), (2100, 32)])
+def test_strips_are_refused(shape: tuple[int, int]) -> None:
+    with pytest.raises(UnreadableError, match="too narrow"):
+        read_frame(tiff(np.ones(shape, dtype=np.uint16)))
+
+
+@pytest.mark.parametrize(
+    "compression", ["tiff_lzw", "packbits", "tiff_deflate", "tiff_adobe_deflate", "lzma"]
+)
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_compressed_frames_are_read_as_written(compression: str, kind: type) -> None:
+    counts: NDArray[Any] = (RAMP % 251).astype(kind)
+    buffer = io.BytesIO()
+    Image.fromarray(counts).save(buffer, format="TIFF", compression=compression)
+    assert read_frame(buffer.getvalue()).counts.tolist() == counts.tolist()
+
+
+@pytest.mark.parametrize("compress", [zlib.compress, lzma.compress])
+def test_a_tiff_expands_no_further_than_the_size_it_states(compress: Callable[[bytes], bytes]) -> None:
+    """A page of 48 x 40 bytes whose strip holds 256 MiB of zeros."""
+    compression = "zlib" if compress is zlib.compress else "lzma"
+    small = tiff(RAMP.astype(np.uint8), compression=compression)
+    with tifffile.TiffFile(io.BytesIO(small)) as file:
+        tags = file.pages.first.tags
+        lengths, offsets = tags["StripByteCounts"], tags["StripOffsets"]
+    bomb = compress(bytes(256 * 2**20))
+    forged = bytearray(small)
+    forged[offsets.valueoffset : offsets.valueoffset + 4] = len(small).to_bytes(4, "little")
+    forged[lengths.valueoffset : lengths.valueoffset + 4] = len(bomb).to_bytes(4, "little")
+    tracemalloc.start()
+    with contextlib.suppress(UnreadableError):
+        read_frame(bytes(forged) + bomb)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 32 * 2**20
+
+
+def test_millions_of_pages_are_not_counted() -> None:
+    data = tiff(RAMP.astype(np.uint16))
+    empty_pages = b"".join(
+        b"\x00\x00" + (len(data) + 6 * (page + 1)).to_bytes(4, "little") for page in range(500_000)
+    )
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        first = file.pages.first
+        pointer = first.offset + 2 + 12 * len(first.tags)
+    chained = bytearray(data)
+    chained[pointer : pointer + 4] = len(data).to_bytes(4, "little")
+    begun = time.process_time()
+    assert "first was read" in read_frame(bytes(chained) + empty_pages).warnings[0]
+    assert time.process_time() - begun < 1
+
+
 @pytest.mark.parametrize("data", [b"", b"GIF89a", b"\x00" * 100])
 def test_other_content_is_of_unknown_format(data: bytes) -> None:
     with pytest.raises(UnknownFormatError):
         read_frame(data)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "name"),
+    [
+        (b"\x00\x00\x00\x03", "DM3"),
+        (b"\x00\x00\x00\x04", "DM4"),
+        (b"\x89HDF\r\n\x1a\n", "EMD"),
+        (b"\xff\xd8\xff", "JPEG"),
+        (b"\x1f\x8b", "unpack"),
+    ],
+)
+def test_known_formats_that_are_not_read_are_named(beginning: bytes, name: str) -> None:
+    with pytest.raises(UnknownFormatError, match=name):
+        read_pattern(beginning + bytes(range(100)), "frame", PatternOptions())
 
 
 @pytest.mark.parametrize("data", [png(RAMP.astype(np.uint16)), tiff(RAMP.astype(np.uint16))])

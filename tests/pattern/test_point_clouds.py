@@ -131,6 +131,36 @@ def test_the_direct_beam_repeats_and_zeros_are_left_out() -> None:
     assert len(spots.warnings) == 2
 
 
+@pytest.mark.parametrize("smallest", [5e-324, 1e-40])
+def test_what_arithmetic_leaves_of_a_zero_is_a_zero(smallest: float) -> None:
+    spots = spots_from_points([*ROWS, [0.9, 0.9, smallest]], AUTO)
+    assert len(spots) == len(ROWS)
+    assert "zero intensity" in spots.warnings[0]
+
+
+@pytest.mark.parametrize("point", [[1e308, 1e308, 1.0], [-1e9, 0, 1.0]])
+def test_pixels_beyond_any_camera_are_refused(point: list[float]) -> None:
+    with pytest.raises(OptionError, match="farther than any camera"):
+        spots_from_points([*ROWS, point], PatternOptions("pixel", pixel_size_inv_angstrom=0.01))
+
+
+@pytest.mark.parametrize(
+    "point", [[[], 1, 1], [1, [2], 3], [[1, 2], [3]], "12", 5, None, {"x": 1}, [1, 2, 1e40]]
+)
+def test_points_that_are_none_are_unreadable(point: object) -> None:
+    with pytest.raises(UnreadableError, match="point"):
+        spots_from_points([*ROWS, point], AUTO)
+
+
+def test_the_voltage_beside_the_points_is_kept() -> None:
+    assert read(json.dumps({"points": ROWS, "voltage_kv": 200})).voltage_kv == 200
+    assert read(json.dumps({"points": [*ROWS, [0.9, 0.9, 0]], "voltage_kv": 60})).voltage_kv == 60
+    assert read(json.dumps({"points": ROWS})).voltage_kv is None
+    for wrong in ('"high"', "NaN", "-80", "1" + "0" * 400):
+        with pytest.raises(UnreadableError, match="voltage_kv"):
+            read('{"points": [[1, 2, 3]], "voltage_kv": ' + wrong + "}")
+
+
 def test_the_request_overrides_the_units_of_the_header() -> None:
     spots = read("qx (1/nm),qy (1/nm)\n1,0\n-1,0\n0,1\n0,-1", PatternOptions("1/angstrom"))
     assert np.abs(spots.q_inv_angstrom).max() == 1
