@@ -106,6 +106,10 @@ CIF_RESPONSES: Responses = {
 
 NOT_READY_RESPONSES: Responses = _problems(503)
 
+METRICS_RESPONSES: Responses = {
+    200: {"description": "Prometheus' text format.", "content": {"text/plain": _TEXT}}
+}
+
 ID_PARAMETER: dict[str, Any] = {
     "name": "id",
     "in": "path",

@@ -11,6 +11,7 @@ from app.documentation import Documented
 from app.errors import add_error_handlers
 from app.execution import Execution
 from app.library import Library, open_library, software_version
+from app.metrics import Metrics
 from app.middleware import Envelope
 from app.routes import health, pages, predict, structures
 from app.service import Service
@@ -31,13 +32,15 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
             are loaded when the service starts, and a start without them fails.
     """
 
+    metrics = Metrics()
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         execution = Execution(settings.workers, settings.queue, settings.deadline_s)
         library = retriever
         if library is None:
             library = await asyncio.to_thread(open_library, settings)
-        app.state.service = Service(settings, execution, library)
+        app.state.service = Service(settings, execution, library, metrics)
         try:
             yield
         finally:
@@ -55,7 +58,7 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(Envelope)
+    app.add_middleware(Envelope, metrics=metrics)
     add_error_handlers(app)
     for each in (predict.router, structures.router, health.router, pages.router):
         app.include_router(each)

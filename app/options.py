@@ -14,6 +14,7 @@ Effort = Literal["search", "verify", "full"]
 Symbols = Annotated[list[str], Field(max_length=200)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
+_MOST_TOLD = 5
 BUILT_EFFORTS: tuple[Effort, ...] = ("search",)
 
 
@@ -94,11 +95,22 @@ def options_from_text(fields: Iterable[tuple[str, str]]) -> Options:
     return _checked(values, strict=False)
 
 
+def refuse_query(parameters: Mapping[str, str]) -> None:
+    """Options in the address would go unheard.
+
+    Raises:
+        OptionError: there are some.
+    """
+    if parameters:
+        names = ", ".join(repr(name[:60]) for name in list(parameters)[:5])
+        raise OptionError(f"{names} stand in the address; give options as form fields or JSON keys")
+
+
 def _checked(values: dict[str, Any], *, strict: bool) -> Options:
     try:
         options = Options.model_validate(values, strict=strict)
     except ValidationError as error:
-        raise OptionError("; ".join(_told(each) for each in error.errors(include_url=False)[:5])) from None
+        raise OptionError(_told(error.errors(include_url=False))) from None
     if options.radiation == "xray":
         raise OptionError("radiation: no index for X-rays is loaded; only electron can be searched")
     if options.effort not in BUILT_EFFORTS:
@@ -108,12 +120,19 @@ def _checked(values: dict[str, Any], *, strict: bool) -> Options:
     return options
 
 
-def _told(error: ErrorDetails) -> str:
+def _told(errors: list[ErrorDetails]) -> str:
+    unknown = [repr(str(each["loc"][0])[:60]) for each in errors if each["type"] == "extra_forbidden"]
+    told = [_wrong_value(each) for each in errors if each["type"] != "extra_forbidden"][:_MOST_TOLD]
+    if unknown:
+        names = ", ".join(unknown[:_MOST_TOLD])
+        told.append(f"unknown option {names}; the options are {', '.join(NAMES)}")
+    return "; ".join(told)
+
+
+def _wrong_value(error: ErrorDetails) -> str:
     name = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        return f"unknown option {name[:60]!r}; the options are {', '.join(NAMES)}"
-    told = error["msg"][:1].lower() + error["msg"][1:]
-    return f"{name}: {told}, not {_shortened(error['input'])}"
+    told = f"{name}: {error['msg'][:1].lower()}{error['msg'][1:]}"
+    return told if " not " in told else f"{told}, not {_shortened(error['input'])}"
 
 
 def _shortened(value: object) -> str:

@@ -6,6 +6,7 @@ from starlette.requests import Request
 
 from app.execution import Execution
 from app.library import Library, provenance_of
+from app.metrics import Metrics
 from app.schemas import Provenance
 from app.settings import Settings
 
@@ -18,16 +19,19 @@ class Service:
         settings: of the process.
         execution: where requests are computed.
         library: the index with its model.
+        metrics: what is measured.
         provenance: of every answer; worked out once.
     """
 
     settings: Settings
     execution: Execution
     library: Library
+    metrics: Metrics
     provenance: Provenance = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "provenance", provenance_of(self.library))
+        self.metrics.serve(self.provenance)
 
 
 def service_of(request: Request) -> Service:

@@ -1,5 +1,6 @@
 """The body of a request, cut off at its limit while it streams in, before anything is decoded."""
 
+from codecs import BOM_UTF8
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from email.message import Message
@@ -52,7 +53,7 @@ class JsonBody:
             OptionError: no points, or an option that cannot be used.
         """
         try:
-            content = from_json(self.data)
+            content = from_json(self.data.removeprefix(BOM_UTF8))
         except ValueError as error:
             raise UnreadableError(f"the request is no JSON: {error}") from None
         if not isinstance(content, dict):

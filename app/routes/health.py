@@ -6,10 +6,12 @@ from time import perf_counter
 
 from fastapi import APIRouter
 from starlette.requests import Request
+from starlette.responses import Response
 
-from app.documentation import NOT_READY_RESPONSES
+from app.documentation import METRICS_RESPONSES, NOT_READY_RESPONSES
 from app.errors import NotReadyError
 from app.library import ask_canary
+from app.metrics import CONTENT_TYPE
 from app.schemas import Alive, Provenance, Ready
 from app.service import service_of
 from model.errors import DomainError
@@ -40,6 +42,17 @@ async def readyz(request: Request) -> Ready:
         ) from error
     milliseconds = round(1000.0 * (perf_counter() - begun), 3)
     return Ready(crystals=library.manifest.crystals, canary_ms=milliseconds)
+
+
+@router.get(
+    "/metrics",
+    summary="Measurements for Prometheus",
+    response_class=Response,
+    responses=METRICS_RESPONSES,
+)
+async def metrics(request: Request) -> Response:
+    """Requests by route and status, how long they and their stages took, and what is served."""
+    return Response(service_of(request).metrics.text(), media_type=CONTENT_TYPE)
 
 
 @router.get("/version", summary="Software, weights and index")

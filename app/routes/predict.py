@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from app.documentation import PREDICT_BODY, PREDICT_RESPONSES
 from app.negotiation import CIF, JSON, ZIP, preferred, written
+from app.options import refuse_query
 from app.prediction import predict
 from app.service import Service, request_id_of, service_of
 from app.uploads import FormBody, JsonBody, read_body
@@ -25,6 +26,7 @@ router = APIRouter()
 async def post_predict(request: Request) -> Response:
     """Send a camera frame or a point cloud as the form field `file`, or points as JSON."""
     service = service_of(request)
+    refuse_query(request.query_params)
     media_type = preferred(request.headers.get("accept"), (JSON, CIF, ZIP))
     body = await read_body(request, service.settings)
     content = await service.execution.run(
@@ -39,4 +41,5 @@ async def post_predict(request: Request) -> Response:
 def _computed(service: Service, body: JsonBody | FormBody, media_type: str, request_id: str) -> bytes:
     upload, options = body.parsed()
     answer = predict(service.library, service.provenance, upload, options, request_id)
+    service.metrics.predicted(answer.timing_ms)
     return written(answer, media_type)

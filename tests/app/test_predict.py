@@ -242,6 +242,34 @@ def test_a_wrong_form_field_is_named(
     assert named in problem_of(send(client, point_file, **fields), 422)
 
 
+def test_options_in_the_address_are_refused(client: TestClient, points: Points) -> None:
+    response = client.post("/predict?top_k=3&units=pixel", json={"points": points})
+    assert "'top_k', 'units'" in problem_of(response, 422)
+
+
+def test_unknown_options_are_named_together(client: TestClient, points: Points) -> None:
+    told = problem_of(post(client, points, colour=1, shade=2, top_k=0), 422)
+    assert "'colour', 'shade'" in told
+    assert "top_k: " in told
+    assert told.count("the options are units, pixel_size") == 1
+
+
+def test_json_may_begin_with_a_byte_order_mark(client: TestClient, points: Points) -> None:
+    body = b"\xef\xbb\xbf" + json.dumps({"points": points}).encode()
+    assert (
+        client.post("/predict", content=body, headers={"Content-Type": "application/json"}).status_code == 200
+    )
+
+
+def test_a_file_may_state_its_voltage(client: TestClient, points: Points) -> None:
+    data = json.dumps({"points": points, "voltage_kv": 200}).encode()
+    assert send(client, data).json()["query"]["voltage_kv"] == 200
+    assert send(client, data, voltage_kv="120").json()["query"]["voltage_kv"] == 120
+    low = send(client, json.dumps({"points": points, "voltage_kv": 30}).encode()).json()["query"]
+    assert low["voltage_kv"] == 60
+    assert "30 kV" in low["warnings"][0]
+
+
 def test_cif_on_demand_is_the_first_candidate(client: TestClient, points: Points) -> None:
     first = post(client, points).json()["candidates"][0]["cif"]
     response = client.post("/predict", json={"points": points}, headers={"Accept": "chemical/x-cif"})

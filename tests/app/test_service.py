@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from app.errors import KINDS, kind_of
@@ -59,6 +60,63 @@ def test_a_search_that_fails_is_not_ready(
 def test_version_is_the_provenance(client: TestClient, points: Points) -> None:
     answer = client.post("/predict", json={"points": points}).json()
     assert client.get("/version").json() == answer["provenance"]
+
+
+def samples(client: TestClient, name: str) -> dict[tuple[str, ...], float]:
+    """The values of a metric by their labels' values."""
+    response = client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    families = text_string_to_metric_families(response.text)
+    found = [sample for family in families for sample in family.samples if sample.name == name]
+    return {tuple(sample.labels.values()): sample.value for sample in found}
+
+
+def test_requests_are_counted_by_route_and_status(client: TestClient, points: Points) -> None:
+    client.post("/predict", json={"points": points})
+    client.post("/predict", json={"points": []})
+    for id in ("graphene", "bilayers%2FMoS2%2050%25%2FAB", "absent"):
+        client.get(f"/structures/{id}")
+    client.get("/nowhere/1")
+    client.request("BREW", "/nowhere/2")
+    assert samples(client, "dd2d_http_requests_total") == {
+        ("POST", "/predict", "200"): 1,
+        ("POST", "/predict", "422"): 1,
+        ("GET", "/structures/{id}", "200"): 2,
+        ("GET", "/structures/{id}", "404"): 1,
+        ("GET", "other", "404"): 1,
+        ("other", "other", "404"): 1,
+    }
+    assert samples(client, "dd2d_http_request_duration_seconds_count")["POST", "/predict"] == 2
+    assert samples(client, "dd2d_prediction_stage_seconds_count")[("search",)] == 1
+
+
+def test_unforeseen_errors_are_counted(
+    client: TestClient, library: StandIn, points: Points, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "search", None)
+    client.post("/predict", json={"points": points})
+    assert samples(client, "dd2d_http_requests_total") == {("POST", "/predict", "500"): 1}
+
+
+def test_metrics_tell_what_is_served(client: TestClient, library: StandIn) -> None:
+    provenance = client.get("/version").json()
+    assert samples(client, "dd2d_index_crystals") == {(): len(library.entries)}
+    (labels,) = samples(client, "dd2d_build_info")
+    assert set(labels) == {provenance["version"], provenance["model"], provenance["index"]}
+
+
+def test_applications_measure_apart(client: TestClient) -> None:
+    client.get("/livez")
+    with TestClient(create_app(Settings(), StandIn())) as other:
+        assert samples(other, "dd2d_http_requests_total") == {}
+
+
+def test_each_request_leaves_a_line_with_its_id(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "app"):
+        client.get("/structures/a%0Ab", headers={"X-Request-ID": "mine-2"})
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "app.middleware"]
+    assert line.startswith("GET /structures/a%0Ab 404 in ")
+    assert line.endswith("request mine-2")
 
 
 def test_what_is_not_there_is_a_problem(client: TestClient) -> None:

@@ -1,0 +1,68 @@
+"""What a Prometheus server reads: requests by route and status, how long they took, and what is served."""
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
+from starlette.types import Scope
+
+from app.schemas import Provenance
+
+__all__ = ["CONTENT_TYPE", "Metrics"]
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+# Whatever a client makes up must not become a label of its own.
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+_OTHER = "other"
+
+
+class Metrics:
+    """The measurements of one application, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        labels = ("method", "route")
+        self._requests = Counter(
+            "dd2d_http_requests", "Requests answered.", (*labels, "status"), registry=self._registry
+        )
+        self._seconds = Histogram(
+            "dd2d_http_request_duration_seconds",
+            "From the first byte of a request to the last of its answer.",
+            labels,
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._stages = Histogram(
+            "dd2d_prediction_stage_seconds",
+            "Stages of a prediction, as timing_ms names them.",
+            ("stage",),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._crystals = Gauge("dd2d_index_crystals", "Crystals in the index.", registry=self._registry)
+        self._build = Gauge(
+            "dd2d_build_info", "1; the labels are the provenance.", ("version", "model", "index"),
+            registry=self._registry,
+        )  # fmt: skip
+        ProcessCollector(registry=self._registry)
+
+    def serve(self, provenance: Provenance) -> None:
+        """State what is being served."""
+        self._crystals.set(provenance.crystals)
+        self._build.labels(provenance.version, provenance.model, provenance.index).set(1)
+
+    def answered(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count a request, under the path of its route and never under that of its own."""
+        method = scope["method"] if scope["method"] in _METHODS else _OTHER
+        route = getattr(scope.get("route"), "path_format", _OTHER)
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(method, route).observe(seconds)
+
+    def predicted(self, timing_ms: Mapping[str, float]) -> None:
+        """Record the stages of a prediction."""
+        for stage, milliseconds in timing_ms.items():
+            self._stages.labels(stage).observe(milliseconds / 1000.0)
+
+    def text(self) -> bytes:
+        """All of it, in Prometheus' text format."""
+        return generate_latest(self._registry)
