@@ -1,6 +1,7 @@
 """The command line, `dd2d`: what each command needs is imported when it runs."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -8,23 +9,33 @@ from app.commands import index, predict, serve, simulate, training
 from app.commands.lazy import LazyParser
 from model.errors import DomainError
 
+_FAILED = 2
 _INTERRUPTED = 130
+_PIPE_CLOSED = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 is success, 1 an error told in one line, 2 a wrong call."""
+    """Run one command; 0 is success, 1 a check that found something, 2 a wrong call or an error told in one line."""
     parsed = build_parser().parse_args(arguments)
     try:
         status: int = parsed.run(parsed)
+        sys.stdout.flush()
     except DomainError as error:
-        print(f"dd2d: {error}", file=sys.stderr)
-        return 1
+        return _failed(str(error))
+    except BrokenPipeError:
+        # Whoever read has seen enough; what is left must not be flushed into the closed pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
     except OSError as error:
-        print(f"dd2d: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
-        return 1
+        return _failed(f"{error.filename or 'input or output'}: {error.strerror or error}")
     except KeyboardInterrupt:
         return _INTERRUPTED
     return status
+
+
+def _failed(told: str) -> int:
+    print(f"dd2d: {told}", file=sys.stderr)
+    return _FAILED
 
 
 def build_parser() -> argparse.ArgumentParser:

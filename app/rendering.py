@@ -16,21 +16,24 @@ LARGEST_SIDE = 4096
 _REACH = 6
 
 
-def png_frame(spots: Spots, *, pixel_size_inv_angstrom: float, size: int) -> bytes:
-    """A 16-bit PNG with the direct beam in its middle, Gaussian spots and shot noise, the same at every call.
+def png_frame(spots: Spots, *, pixel_size_inv_angstrom: float, size: int, seed: int = 0) -> bytes:
+    """A 16-bit PNG with the direct beam in its middle, Gaussian spots and shot noise.
 
     Args:
         spots: without an intensity all are equally strong.
         pixel_size_inv_angstrom: 1/angstrom per pixel.
         size: pixels along a side.
+        seed: of the noise; the same gives the same frame.
 
     Raises:
-        OptionError: an impossible size.
+        OptionError: an impossible size or seed.
     """
     if not 64 <= size <= LARGEST_SIDE:
         raise OptionError(f"size is {size}; give 64 to {LARGEST_SIDE} pixels along a side")
     if not 1e-6 <= pixel_size_inv_angstrom <= 1:
         raise OptionError(f"pixel size is {pixel_size_inv_angstrom}; give 1e-6 to 1 1/angstrom per pixel")
+    if seed < 0:
+        raise OptionError(f"seed is {seed}; give 0 or more")
     intensity = np.ones(len(spots)) if spots.intensity is None else spots.intensity
     middle = size / 2
     counts = np.full((size, size), BACKGROUND_COUNTS)
@@ -39,7 +42,7 @@ def png_frame(spots: Spots, *, pixel_size_inv_angstrom: float, size: int) -> byt
         spots.q_inv_angstrom / pixel_size_inv_angstrom + middle, intensity, strict=True
     ):
         _add_spot(counts, float(x), float(y), SPOT_COUNTS * float(strength))
-    noisy = np.random.default_rng(0).poisson(counts)
+    noisy = np.random.default_rng(seed).poisson(counts)
     buffer = io.BytesIO()
     Image.fromarray(noisy.clip(0, 65535).astype(np.uint16)).save(buffer, "PNG")
     return buffer.getvalue()

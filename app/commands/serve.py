@@ -1,8 +1,13 @@
 """`dd2d serve`: the service, until it is stopped."""
 
 import argparse
+import logging
+import math
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from model.errors import OptionError
 
 if TYPE_CHECKING:
     from app.commands.lazy import Commands
@@ -23,6 +28,8 @@ def run(args: argparse.Namespace) -> int:
     from app.settings import read_settings
 
     settings = read_settings(index=args.index, model=args.model, host=args.host, port=args.port)
+    _check_address(settings.host, settings.port)
+    _set_up_log(settings.log_level)
 
     import uvicorn
 
@@ -35,9 +42,36 @@ def run(args: argparse.Namespace) -> int:
             create_app(settings, library),
             host=settings.host,
             port=settings.port,
-            log_level=settings.log_level,
+            log_config=None,
+            access_log=False,
             server_header=False,
+            timeout_graceful_shutdown=math.ceil(settings.deadline_s),
         )
     finally:
         library.close()
     return 0
+
+
+def _check_address(host: str, port: int) -> None:
+    """Tell an address that cannot be had before model and index are loaded.
+
+    Raises:
+        OptionError: it is taken, or none of this machine's.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+    except OSError as error:
+        told = f"cannot listen on {host}, port {port}: {error.strerror}; give another --host or --port"
+        raise OptionError(told) from None
+
+
+def _set_up_log(level: str) -> None:
+    """One form of line on standard error; libraries tell warnings only."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    for name in ("app", "index", "model", "uvicorn"):
+        logging.getLogger(name).setLevel(level.upper())
+    # It reports each odd tag of each upload as an error; what cannot be read is told to who sent it.
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)

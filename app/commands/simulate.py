@@ -2,10 +2,11 @@
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.errors import OptionError
+from model.errors import DomainError, OptionError
 
 if TYPE_CHECKING:
     from app.commands.lazy import Commands
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from model.pattern import Spots
 
 _FORMATS = (".json", ".csv", ".png")
+_TURN = (-360, 360)
 
 
 def add_to(commands: "Commands") -> None:
@@ -25,26 +27,42 @@ def add_to(commands: "Commands") -> None:
     add = parser.add_argument
     add("structure", type=Path, metavar="STRUCTURE", help="CIF or POSCAR of one layer with vacuum")
     add("--out", type=Path, required=True, metavar="FILE", help="points as .json or .csv, or a frame as .png")
-    add("--voltage-kv", type=float, default=80.0, metavar="V", help="default: 80")
-    add("--q-max", type=float, default=1.6, metavar="Q", help="largest |q|, 1/angstrom (default: 1.6)")
-    add("--tilt", type=float, default=0.0, metavar="DEG", help="between beam and normal (default: 0)")
-    add("--tilt-azimuth", type=float, default=0.0, metavar="DEG", help="of the tilt, from a towards b")
-    add("--rotation", type=float, default=0.0, metavar="DEG", help="of the pattern on the camera")
+    number = _number
+    add("--voltage-kv", type=number(1, 3000), default=80.0, metavar="V", help="default: 80")
+    add("--q-max", type=number(0, 5), default=1.6, metavar="Q", help="largest |q|, 1/angstrom (default: 1.6)")
+    add("--tilt", type=number(0, 59), default=0.0, metavar="DEG", help="between beam and normal (default: 0)")
+    add(
+        "--tilt-azimuth",
+        type=number(*_TURN),
+        default=0.0,
+        metavar="DEG",
+        help="of the tilt, from a towards b",
+    )
+    add("--rotation", type=number(*_TURN), default=0.0, metavar="DEG", help="of the pattern on the camera")
     add("--mirrored", action="store_true", help="the flake lies face down")
-    add("--b-iso", type=float, default=0.0, metavar="B", help="Debye-Waller factor, square angstrom")
+    add("--b-iso", type=number(0, 100), default=0.0, metavar="B", help="Debye-Waller factor, square angstrom")
     add("--radiation", choices=["electron", "xray"], default="electron", help="default: electron")
     add(
-        "--threshold",
-        type=float,
-        default=1e-4,
-        metavar="F",
-        help="weakest spot by strongest (default: 0.0001)",
+        "--threshold", type=number(0, 1), default=1e-4, metavar="F", help="weakest spot by strongest (0.0001)"
     )
     add(
         "--pixel-size", type=float, default=0.005, metavar="S", help="of a frame, 1/angstrom (default: 0.005)"
     )
     add("--size", type=int, default=512, metavar="N", help="pixels along a frame's side (default: 512)")
+    add("--seed", type=int, default=0, metavar="N", help="of a frame's shot noise (default: 0)")
     parser.set_defaults(run=run)
+
+
+def _number(lowest: float, highest: float) -> Callable[[str], float]:
+    """A converter for argparse that takes the numbers of a range."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not lowest <= value <= highest:
+            raise argparse.ArgumentTypeError(f"{text} does not lie between {lowest:g} and {highest:g}")
+        return value
+
+    return number
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
     if kind == ".png":
         from app.rendering import png_frame
 
-        args.out.write_bytes(png_frame(spots, pixel_size_inv_angstrom=args.pixel_size, size=args.size))
+        frame = png_frame(spots, pixel_size_inv_angstrom=args.pixel_size, size=args.size, seed=args.seed)
+        args.out.write_bytes(frame)
     else:
         args.out.write_text(_json(spots) if kind == ".json" else _csv(spots), encoding="utf-8")
     print(f"{len(spots)} spots in {args.out}")
@@ -66,7 +85,11 @@ def run(args: argparse.Namespace) -> int:
 def _read(path: Path) -> "Crystal":
     from model.crystal import read_structure
 
-    return read_structure(path.read_text(encoding="utf-8", errors="replace"), id=path.stem, source="file")
+    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        return read_structure(text, id=path.stem, source="file")
+    except DomainError as error:
+        raise type(error)(f"{path.name}: {error}") from error
 
 
 def _simulated(crystal: "Crystal", args: argparse.Namespace) -> "Spots":
@@ -92,9 +115,16 @@ def _rows(spots: "Spots") -> list[list[float]]:
 
 
 def _json(spots: "Spots") -> str:
-    """A request that can be posted to /predict as it is, and a file that can be read."""
+    """A request that can be posted to /predict as it is, and a file that can be read.
+
+    A voltage that the service does not take is left out, so that it says which one it assumed.
+    """
+    from app.prediction import HIGHEST_VOLTAGE_KV, LOWEST_VOLTAGE_KV
+
     request: dict[str, object] = {"points": _rows(spots), "units": "1/angstrom"}
-    if spots.voltage_kv is not None and 60 <= spots.voltage_kv <= 300:
+    if spots.voltage_kv is None:
+        request["radiation"] = "xray"
+    elif LOWEST_VOLTAGE_KV <= spots.voltage_kv <= HIGHEST_VOLTAGE_KV:
         request["voltage_kv"] = spots.voltage_kv
     return json.dumps(request) + "\n"
 

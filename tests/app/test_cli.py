@@ -1,6 +1,8 @@
 """The command line, in-process, on the stand-in."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.cli import main
+from tests.app.answers import problem_of
 from tests.app.stand_in import StandIn
 
 MOS2 = Path(__file__).resolve().parents[2] / "docs" / "examples" / "mos2.cif"
@@ -36,7 +39,7 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """The one line that an error is told in."""
     capsys.readouterr()
-    assert main(arguments) == 1
+    assert main(arguments) == 2
     told = capsys.readouterr()
     assert told.out == ""
     (line,) = told.err.splitlines()
@@ -118,9 +121,27 @@ def test_predict_passes_every_option_on(
     assert library.closed
 
 
-def test_predict_says_what_it_assumed(simulated: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["predict", str(simulated)])
+def test_predict_says_what_it_assumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "mos2.csv")
+    main(["simulate", str(MOS2), "--out", path])
+    main(["predict", path])
     assert "80 kV" in capsys.readouterr().err
+
+
+def test_predict_takes_the_voltage_that_was_simulated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], library: StandIn
+) -> None:
+    path = str(tmp_path / "mos2.json")
+    main(["simulate", str(MOS2), "--out", path, "--voltage-kv", "200"])
+    main(["predict", path])
+    assert library.searches[-1]["voltage_kv"] == 200
+    assert capsys.readouterr().err == ""
+
+
+def test_simulated_x_rays_are_not_taken_for_electrons(client: TestClient, tmp_path: Path) -> None:
+    path = tmp_path / "mos2.json"
+    main(["simulate", str(MOS2), "--out", str(path), "--radiation", "xray"])
+    assert "X-rays" in problem_of(client.post("/predict", json=json.loads(path.read_text())), 422)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +163,32 @@ def test_predict_tells_errors_in_one_line(
 def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "absent.json" in refused(capsys, "predict", str(tmp_path / "absent.json"))
     assert "absent.cif" in refused(capsys, "simulate", str(tmp_path / "absent.cif"), "--out", "x.json")
+
+
+def test_the_seed_changes_the_noise_of_a_frame(tmp_path: Path) -> None:
+    def frame(*options: str) -> bytes:
+        path = tmp_path / "out.png"
+        assert main(["simulate", str(MOS2), "--out", str(path), *options]) == 0
+        return path.read_bytes()
+
+    assert frame() == frame("--seed", "0")
+    assert frame() != frame("--seed", "1")
+
+
+@pytest.mark.parametrize(
+    "option", ["--rotation inf", "--tilt nan", "--tilt 60", "--b-iso -1", "--threshold 2", "--voltage-kv 0"]
+)
+def test_impossible_numbers_are_a_wrong_call(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["simulate", str(MOS2), "--out", "x.json", *option.split()])
+    assert end.value.code == 2
+    assert "does not lie between" in capsys.readouterr().err
+
+
+def test_a_structure_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.cif").write_text("no crystal")
+    told = refused(capsys, "simulate", str(tmp_path / "notes.cif"), "--out", str(tmp_path / "x.json"))
+    assert "notes.cif: neither a CIF" in told
 
 
 def test_a_simulation_needs_a_known_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,6 +227,22 @@ def test_serve_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch, library
     assert main(["serve", "--port", "8123"]) == 0
     assert (served["host"], served["port"]) == ("127.0.0.9", 8123)
     assert library.closed
+
+
+def test_serve_tells_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"port {port}" in refused(capsys, "serve", "--port", str(port))
+
+
+def test_a_reader_that_has_left_is_no_error(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-c", "from app.cli import main; raise SystemExit(main())"]
+    arguments = ["simulate", str(MOS2), "--out", str(tmp_path / "x.json")]
+    run = subprocess.run([*command, *arguments], stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (run.returncode, run.stderr) == (141, b"")
 
 
 def test_help_loads_nothing_heavy() -> None:
