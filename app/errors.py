@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
+_LONGEST_DETAIL = 1000
 _NO_CLIENT_LEFT = 499  # nobody reads it
 
 
@@ -107,7 +108,7 @@ def problem(
         type=f"urn:dd2d:problem:{kind.name}" if kind else "about:blank",
         title=kind.title if kind else HTTPStatus(status).phrase,
         status=status,
-        detail=detail,
+        detail=detail if len(detail) <= _LONGEST_DETAIL else f"{detail[: _LONGEST_DETAIL - 3]}...",
         request_id=str(getattr(request.state, "request_id", "")),
     )
     return Response(content.model_dump_json(), status, headers, PROBLEM_TYPE)

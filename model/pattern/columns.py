@@ -26,6 +26,9 @@ _UNITS: tuple[tuple[Units, re.Pattern[str]], ...] = (
         ),
     ),
 )
+# What is searched stays small, whatever a file holds: the patterns take time that grows with its square.
+_LONGEST_NAME = 100
+_MOST_COLUMNS = 200
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ def parse_units(text: str) -> Units | None:
 
 def describe_column(name: str, index: int) -> Column | None:
     """The meaning of a column of this name, or None where it says nothing of spots."""
+    if len(name) > _LONGEST_NAME:
+        return None
     base, units = _split_units(name)
     logarithm = _LOGARITHM.fullmatch(base)
     if logarithm and _INTENSITY.fullmatch(logarithm["of"].strip("_")):
@@ -88,7 +93,8 @@ def choose_columns(names: list[str], preferred: Units | None) -> tuple[Column, C
     A reciprocal vector is preferred to a pixel position, unless the user says `pixel`; raw intensities to
     logarithms.
     """
-    columns = [c for c in (describe_column(name, i) for i, name in enumerate(names)) if c is not None]
+    described = (describe_column(name, i) for i, name in enumerate(names[:_MOST_COLUMNS]))
+    columns = [c for c in described if c is not None]
     pairs = [
         (x, y)
         for x in columns

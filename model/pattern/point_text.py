@@ -4,12 +4,14 @@ import re
 
 import numpy as np
 
-from model.errors import NoSpotsError, UnknownFormatError, UnreadableError
+from model.errors import NoSpotsError, TooLargeError, UnknownFormatError, UnreadableError
 from model.pattern.columns import Column, choose_columns
 from model.pattern.options import Units
-from model.pattern.point_table import PointTable, check_count, intensity_from_logarithm
+from model.pattern.point_table import MAXIMUM_POINTS, PointTable, check_count, intensity_from_logarithm
 
 _COMMENT = ("#", "//", "%", "!")
+# Instruments write some dozens of lines before a table; a book is none.
+_LONGEST_PREAMBLE = 500
 
 
 def read_point_text(text: str, preferred_units: Units | None = None) -> PointTable:
@@ -62,6 +64,7 @@ def _split_header(text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
     header: list[str] = []
     rows: list[tuple[int, list[str]]] = []
     separator: str | None = None
+    preamble = 0
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.strip()
         comment = line.startswith(_COMMENT)
@@ -75,9 +78,16 @@ def _split_header(text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
             names = _cells(_join_words(line) if separator is None else line, separator)
             if not comment or choose_columns(names, None):
                 header = names
+            preamble += 1
+            if preamble > _LONGEST_PREAMBLE:
+                raise UnknownFormatError(f"the text holds no table of numbers in its first {number} lines")
             continue
         if not comment:
             rows.append((number, cells))
+            if len(rows) > MAXIMUM_POINTS:
+                raise TooLargeError(
+                    f"more than {MAXIMUM_POINTS} points; give the spots rather than all pixels"
+                )
     return header, rows
 
 
@@ -94,8 +104,8 @@ def _cells(line: str, separator: str | None) -> list[str]:
 
 def _join_words(line: str) -> str:
     """`qx (1/nm)  log intensity` as one word a column."""
-    line = re.sub(r"\s+([(\[])", r"\1", line)
-    return re.sub(r"\b(ln|log|log10|log2|integrated|peak)\s+(?=i)", r"\1_", line, flags=re.IGNORECASE)
+    line = re.sub(r" ([(\[])", r"\1", " ".join(line.split()))
+    return re.sub(r"\b(ln|log|log10|log2|integrated|peak) (?=i)", r"\1_", line, flags=re.IGNORECASE)
 
 
 def _is_number(cell: str) -> bool:

@@ -7,7 +7,7 @@ from model.pattern.point_clouds import read_point_cloud
 from model.pattern.spot_finding import find_spots
 from model.pattern.spots import Spots
 
-MAXIMUM_TEXT_BYTES = 32 * 2**20
+MAXIMUM_TEXT_BYTES = 16 * 2**20
 _EXPORT = "export the frame as 16-bit TIFF"
 # How files begin that people try, and what to do with them.
 _FOREIGN: dict[bytes, tuple[str, str]] = {
@@ -49,7 +49,9 @@ def read_pattern(data: bytes, filename: str, options: PatternOptions) -> Spots:
 
 def _decode(data: bytes, filename: str) -> str:
     if len(data) > MAXIMUM_TEXT_BYTES:
-        raise TooLargeError(f"{filename} has {len(data)} bytes; a point cloud may have {MAXIMUM_TEXT_BYTES}")
+        raise TooLargeError(
+            f"{filename} has {len(data)} bytes; points may have {MAXIMUM_TEXT_BYTES}, frames are PNG or TIFF"
+        )
     marked = data[:2] in (b"\xff\xfe", b"\xfe\xff")
     for encoding in ["utf-16"] if marked else ["utf-8-sig", "cp1252"]:
         try:

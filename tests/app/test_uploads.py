@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+import time
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -90,6 +91,30 @@ def test_points_that_are_none_are_400(client: TestClient, points: str) -> None:
 @pytest.mark.parametrize("points", ["[]", "[[0,0,1]]", "[[1,0,1],[-1,0,1]]", "[[0,0,1],[0,0,2],[0,0,3]]"])
 def test_too_few_points_are_422(client: TestClient, points: str) -> None:
     problem_of(post_text(client, f'{{"points": {points}}}'), 422)
+
+
+def test_a_detail_repeats_no_upload(client: TestClient) -> None:
+    told = problem_of(post_text(client, f'{{"points": [{RING}, ["{"a" * 100_000}", 1, 1]]}}'), 400)
+    assert len(told) == 1000
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "(" * 1_000_000,
+        "a" + " " * 1_000_000 + "b",
+        "x ( " * 300_000,
+        "x_" * 500_000 + ",y",
+        ",".join(["x,y"] * 100_000),
+        "log " * 300_000,
+    ],
+    ids=["brackets", "blanks", "pairs", "long", "many", "logarithms"],
+)
+def test_no_header_takes_long(client: TestClient, header: str) -> None:
+    begun = time.process_time()
+    response = send(client, f"{header}\n0.1,0.2\n0.3,0.1\n-0.1,-0.2\n".encode())
+    assert response.status_code in {400, 415, 422}
+    assert time.process_time() - begun < 3
 
 
 def test_a_million_points_are_413(client: TestClient) -> None:

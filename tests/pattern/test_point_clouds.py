@@ -1,4 +1,5 @@
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,16 @@ def test_binary_content_is_of_unknown_format() -> None:
 def test_too_many_points_are_refused() -> None:
     with pytest.raises(TooLargeError, match="100000"):
         spots_from_points(np.ones((100_001, 2)), AUTO)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"), [("# a comment\n" * 1000, UnknownFormatError), ("1 2\n" * 100_001, TooLargeError)]
+)
+def test_long_texts_are_given_up_early(text: str, error: type[Exception]) -> None:
+    begun = time.process_time()
+    with pytest.raises(error):
+        read(text)
+    assert time.process_time() - begun < 2
 
 
 def test_pixel_options_contradict_reciprocal_units() -> None:
