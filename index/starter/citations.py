@@ -1,0 +1,78 @@
+"""The works that the starter library cites."""
+
+import tomllib
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from typing import Any
+
+from model.errors import LibraryError
+
+FIRST_YEAR, LAST_YEAR = 1912, 2026
+
+
+@dataclass(frozen=True)
+class Citation:
+    """A published work.
+
+    Attributes:
+        key: name within the library.
+        authors: the first author or the first few, as printed.
+        journal: abbreviated title, or a book's title.
+        volume, page: as printed; empty for a book.
+        year: of publication.
+        doi: empty where it is not known for sure.
+        checked: whether the first author, journal, volume, page and year were found printed together in a text
+            other than the writer's memory.
+    """
+
+    key: str
+    authors: str
+    journal: str
+    volume: str
+    page: str
+    year: int
+    doi: str = ""
+    checked: bool = False
+
+    def __post_init__(self) -> None:
+        if not (self.authors and self.journal):
+            raise LibraryError(f"citation {self.key} needs authors and a journal")
+        if not FIRST_YEAR <= self.year <= LAST_YEAR:
+            raise LibraryError(f"citation {self.key}: no crystal structure was published in {self.year}")
+        if self.doi and not self.doi.startswith("10."):
+            raise LibraryError(f"citation {self.key}: {self.doi!r} is no DOI")
+
+    def __str__(self) -> str:
+        where = f" {self.volume}, {self.page}" if self.volume else ""
+        return f"{self.authors}, {self.journal}{where} ({self.year})"
+
+
+def read_citations(file: Traversable) -> dict[str, Citation]:
+    """The citations by key.
+
+    Raises:
+        LibraryError: a citation lacks a field or has one that is not known.
+    """
+    citations = {}
+    for key, row in read_tables(file).items():
+        try:
+            citations[key] = Citation(key=key, **row)
+        except TypeError as error:
+            raise LibraryError(f"citation {key}: {error}") from error
+    return citations
+
+
+def read_tables(file: Traversable) -> dict[str, dict[str, Any]]:
+    """A TOML file that holds nothing but tables.
+
+    Raises:
+        LibraryError: it is no TOML, or a key stands outside a table.
+    """
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise LibraryError(f"{file.name} is not TOML: {error}") from error
+    for key, table in document.items():
+        if not isinstance(table, dict):
+            raise LibraryError(f"{file.name}: {key} stands outside a table")
+    return document
