@@ -11,14 +11,14 @@ from torch.nn import functional
 class Block(nn.Module):
     """Pre-norm transformer block (Eq. 3 of Fu et al. 2025) with an additive bias of its scores."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, feed: int) -> None:
         super().__init__()
         self.heads = heads
         self.norm_attention = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         self.norm_feed = nn.LayerNorm(width)
-        self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width))
+        self.feed = nn.Sequential(nn.Linear(width, feed * width), nn.ReLU(), nn.Linear(feed * width, width))
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """x (B, T, W); bias, broadcast to (B, H, T, T), is -inf where a token must not be seen."""
@@ -86,9 +86,9 @@ class PairBias(nn.Module):
 class Trunk(nn.Module):
     """A stack of blocks; both towers of the physics form run on the same one."""
 
-    def __init__(self, width: int, layers: int, heads: int) -> None:
+    def __init__(self, width: int, layers: int, heads: int, feed: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(width, heads, feed) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, bias: Tensor | list[Tensor]) -> Tensor:

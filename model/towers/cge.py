@@ -17,7 +17,8 @@ SEQUENCE_DROPOUT = 0.5
 class SequenceEmbedding(nn.Module):
     """The paper's sequence: [CLS_start], the cell, [CLS_end], then the atoms with element and position.
 
-    [CLS_start] sees itself and the cell alone, so one class token watches the lattice, the other the content.
+    [CLS_start] sees itself and the cell alone, so one class token watches the lattice, the other the content (in
+    the first layer; after it the cell's token has seen the atoms, as the paper's have).
     """
 
     START, CELL, END, ATOMS = 0, 1, 2, 3

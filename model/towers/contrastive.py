@@ -23,12 +23,22 @@ HIDDEN = -1e4
 
 @dataclass(frozen=True)
 class Shape:
-    """Form and size of a pair of towers."""
+    """Form and size of a pair of towers.
+
+    Attributes:
+        form: which towers.
+        width: of a token.
+        layers: blocks of each tower.
+        heads: of the attention.
+        feed: width of a block's feed-forward layer, in units of `width`.
+        dimension: D of the embeddings.
+    """
 
     form: Form = "physics"
     width: int = 192
     layers: int = 4
     heads: int = 6
+    feed: int = 2
     dimension: int = 192
 
     def __post_init__(self) -> None:
@@ -45,7 +55,7 @@ class Shape:
 SHAPES: dict[Form, Shape] = {
     "physics": Shape("physics"),
     "sequence": Shape("sequence"),
-    "dd2d": Shape("dd2d", width=384, layers=4, heads=4, dimension=384),
+    "dd2d": Shape("dd2d", width=384, layers=4, heads=4, feed=4, dimension=384),
 }
 
 
@@ -57,7 +67,7 @@ class TwinTowers(nn.Module):
         self.shape = shape
         self.cge: nn.Module
         self.ste: nn.Module
-        size = shape.width, shape.layers, shape.heads
+        size = shape.width, shape.layers, shape.heads, shape.feed
         if shape.form == "dd2d":
             self.cge, self.ste = PlainSequenceEncoder(*size), PlainSpotEncoder(*size)
         else:
@@ -87,7 +97,14 @@ class TwinTowers(nn.Module):
         return self.log_scale.clamp(0, MAX_LOGIT_SCALE).exp()
 
 
-def contrastive_loss(patterns: Tensor, crystals: Tensor, same: Tensor, scale: Tensor) -> Tensor:
+def contrastive_loss(
+    patterns: Tensor,
+    crystals: Tensor,
+    same: Tensor,
+    scale: Tensor,
+    others: Tensor | None = None,
+    same_as_others: Tensor | None = None,
+) -> Tensor:
     """Symmetric cross entropy of a batch of pairs (Eq. 4 of Fu et al. 2025).
 
     Args:
@@ -95,6 +112,8 @@ def contrastive_loss(patterns: Tensor, crystals: Tensor, same: Tensor, scale: Te
         crystals: (B, D) unit vectors; row i belongs to pattern i.
         same: (B, B) crystals i and j are duplicates, so no negatives of each other (diagonal included).
         scale: inverse temperature.
+        others: (K, D) unit vectors of more crystals that a pattern must be told apart from.
+        same_as_others: (B, K) crystal i and the other k are duplicates; goes with `others`.
 
     Returns:
         Scalar: mean of the two directions.
@@ -102,4 +121,8 @@ def contrastive_loss(patterns: Tensor, crystals: Tensor, same: Tensor, scale: Te
     own = torch.eye(len(same), dtype=torch.bool, device=same.device)
     logits = (scale * patterns @ crystals.T).masked_fill(same & ~own, HIDDEN)
     target = torch.arange(len(logits), device=logits.device)
-    return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
+    backward = functional.cross_entropy(logits.T, target)
+    if others is not None and same_as_others is not None:
+        more = (scale * patterns @ others.T).masked_fill(same_as_others, HIDDEN)
+        logits = torch.cat([logits, more], dim=1)
+    return (functional.cross_entropy(logits, target) + backward) / 2

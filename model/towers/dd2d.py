@@ -17,9 +17,9 @@ from model.towers.tokens import CrystalBatch, PatternBatch
 class PlainSequenceEncoder(nn.Module):
     """The paper's CGE: cell and atoms through linear maps, two class tokens, [CLS_start] masked."""
 
-    def __init__(self, width: int, layers: int, heads: int) -> None:
+    def __init__(self, width: int, layers: int, heads: int, feed: int) -> None:
         super().__init__()
-        self.trunk = Trunk(width, layers, heads)
+        self.trunk = Trunk(width, layers, heads, feed)
         self.class_tokens = nn.Parameter(torch.randn(2, width) * 0.02)
         self.cell, self.position = nn.Linear(6, width), nn.Linear(3, width)
         self.element = nn.Embedding(MAX_ATOMIC_NUMBER, width)
@@ -41,9 +41,9 @@ class PlainSequenceEncoder(nn.Module):
 class PlainSpotEncoder(nn.Module):
     """The paper's STE: position and log intensity of each spot embedded apart and concatenated; a class token."""
 
-    def __init__(self, width: int, layers: int, heads: int) -> None:
+    def __init__(self, width: int, layers: int, heads: int, feed: int) -> None:
         super().__init__()
-        self.trunk = Trunk(width, layers, heads)
+        self.trunk = Trunk(width, layers, heads, feed)
         self.class_token = nn.Parameter(torch.randn(width) * 0.02)
         self.position, self.intensity = nn.Linear(2, width // 2), nn.Linear(1, width - width // 2)
 

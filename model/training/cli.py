@@ -30,14 +30,14 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--form", choices=FORMS, default="physics", help="which towers (default: physics)")
     parser.add_argument("--minutes", type=float, default=60.0, help="training time (default: 60)")
-    parser.add_argument("--batch", type=int, default=256, help="crystals a step (default: 256)")
+    parser.add_argument("--batch", type=int, default=96, help="crystals a step (default: 96)")
     parser.add_argument(
-        "--views", type=int, default=2, help="patterns of each crystal in a step (default: 2)"
+        "--views", type=int, default=3, help="patterns of each crystal in a step (default: 3)"
     )
     parser.add_argument(
         "--draws", type=int, default=24, help="conditions a crystal in the pool (default: 24)"
     )
-    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate (default: 0.001)")
+    parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate (default: 0.002)")
 
 
 def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,6 @@ import json
 import os
 import time
 from dataclasses import asdict, dataclass, field
-from math import cos, pi
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from model.towers.contrastive import Shape, TwinTowers, contrastive_loss
-from model.towers.encoder import embed_in_buckets
+from model.towers.encoder import embed_in_buckets, precision
 from model.training.augmentation import REALISTIC, TRAINING
 from model.training.dataset import Dataset, neighbourhood_order
+from model.training.optimiser import optimisers_of
 from model.training.ranking import ranks_of_truth
 from model.training.split import Part
 
@@ -30,12 +30,15 @@ class Schedule:
     """How long and how fast.
 
     Attributes:
-        minutes: training time; the rate decays to zero over it.
+        minutes: training time.
         batch: crystals a step.
         views: patterns of each crystal in a step; the crystal is embedded once for all of them.
-        rate: peak learning rate of AdamW.
+        rate: peak learning rate.
         warm_up: steps until the peak.
+        decay: share of the time, at its end, over which the rate falls to zero.
         neighbours_from: epoch from which batches are made of neighbourhoods, so that their negatives are hard.
+        bank_from: epoch from which a pattern is told apart from every training crystal, by the vectors that
+            these had when they were last in a batch (X. Wang et al., CVPR 2020, 6388).
         leaf: crystals a neighbourhood in a batch.
         evaluate_minutes: time between validations.
         patience: validations without improvement until training stops.
@@ -43,20 +46,22 @@ class Schedule:
     """
 
     minutes: float = 60.0
-    batch: int = 256
-    views: int = 2
-    rate: float = 1e-3
-    warm_up: int = 300
-    neighbours_from: int = 6
+    batch: int = 96
+    views: int = 3
+    rate: float = 2e-3
+    warm_up: int = 100
+    decay: float = 0.5
+    neighbours_from: int = 2
+    bank_from: int = 2
     leaf: int = 8
-    evaluate_minutes: float = 5.0
+    evaluate_minutes: float = 10.0
     patience: int = 8
     seed: int = 0
 
     def rate_at(self, step: int, elapsed_s: float) -> float:
-        """Linear warm-up, then a cosine over the time budget."""
-        progress = min(elapsed_s / (self.minutes * 60), 1.0)
-        return self.rate * min((step + 1) / self.warm_up, 1.0) * (0.5 + 0.5 * cos(pi * progress))
+        """Linear warm-up, a plateau, and a linear decay over the last part of the time budget."""
+        left = 1 - min(elapsed_s / (self.minutes * 60), 1.0)
+        return self.rate * min((step + 1) / self.warm_up, 1.0, left / self.decay)
 
 
 @dataclass
@@ -80,12 +85,7 @@ class Trainer:
         torch.manual_seed(schedule.seed)
         self.dataset, self.schedule, self.out = dataset, schedule, out
         self.towers = TwinTowers(shape)
-        decayed = [p for p in self.towers.parameters() if p.dim() > 1]
-        others = [p for p in self.towers.parameters() if p.dim() <= 1]
-        self.optimiser = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}],
-            betas=(0.9, 0.98),
-        )
+        self.optimisers = optimisers_of(self.towers, schedule.rate)
         self.rng = np.random.default_rng(schedule.seed)
         self.train_rows = np.array(dataset.parts[Part.TRAIN])
         self.bank = torch.zeros(len(dataset.crystals), shape.dimension)
@@ -124,29 +124,43 @@ class Trainer:
         return rows
 
     def _step(self, rows: Index) -> float:
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.schedule.rate_at(self.progress.step, self.progress.elapsed_s)
+        rate = self.schedule.rate_at(self.progress.step, self.progress.elapsed_s)
+        for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
+            group["lr"] = rate
         self.towers.train()
         index = torch.from_numpy(rows)
-        with torch.autocast("cpu", torch.bfloat16):
+        with precision(len(rows)):
             crystal_vectors = embed_in_buckets(self.towers.crystals, self.dataset.tokens.take(index))
             views = [
                 embed_in_buckets(self.towers.patterns, self.dataset.patterns(rows, TRAINING, self.rng))
                 for _ in range(self.schedule.views)
             ]
-        groups = torch.from_numpy(self.dataset.duplicates)
-        same = groups[index][:, None] == groups[index]
-        scale = self.towers.scale()
-        losses = [contrastive_loss(view, crystal_vectors, same, scale) for view in views]
-        loss = torch.stack(losses).mean()
-        self.optimiser.zero_grad(set_to_none=True)
+        loss = self._loss(index, crystal_vectors, views)
+        self.towers.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.towers.parameters(), 1.0)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         self.bank[index] = crystal_vectors.detach()
         self.progress.step += 1
         self.progress.pairs += len(rows) * self.schedule.views
         return float(loss.detach())
+
+    def _loss(
+        self, index: torch.Tensor, crystal_vectors: torch.Tensor, views: list[torch.Tensor]
+    ) -> torch.Tensor:
+        """Mean loss of the views, against the batch's crystals and, once it is filled, the bank of all others."""
+        groups = torch.from_numpy(self.dataset.duplicates)
+        same = groups[index][:, None] == groups[index]
+        others = same_as_others = None
+        if self.progress.epoch >= self.schedule.bank_from:
+            known = torch.from_numpy(self.train_rows)
+            others, same_as_others = self.bank[known], groups[index][:, None] == groups[known]
+        scale = self.towers.scale()
+        losses = [
+            contrastive_loss(view, crystal_vectors, same, scale, others, same_as_others) for view in views
+        ]
+        return torch.stack(losses).mean()
 
     def _evaluate(self) -> None:
         """Validation crystals under realistic noise against all of them and a sample of the training crystals."""
@@ -154,7 +168,7 @@ class Trainer:
         held, rng = np.array(self.dataset.parts[Part.VALIDATION]), np.random.default_rng(VALIDATION_SEED)
         gallery = np.concatenate([held, rng.permutation(self.train_rows)[:VALIDATION_DISTRACTORS]])
         queries = rng.choice(held, min(VALIDATION_QUERIES, len(held)), replace=False)
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), precision(len(gallery)):
             known = embed_in_buckets(
                 self.towers.crystals, self.dataset.tokens.take(torch.from_numpy(gallery))
             )
@@ -191,7 +205,7 @@ class Trainer:
             "shape": self.towers.shape.as_json(),
             "schedule": asdict(self.schedule),
             "weights": self.towers.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "bank": self.bank,
             "progress": asdict(self.progress),
             "rng": self.rng.bit_generator.state,
@@ -203,7 +217,8 @@ class Trainer:
         # A training checkpoint is this program's own file, never an upload, so pickled state is no risk.
         state = torch.load(self.out / "last.pt", weights_only=False)
         self.towers.load_state_dict(state["weights"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, own in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(own)
         self.bank, self.progress = state["bank"], Progress(**state["progress"])
         self.rng.bit_generator.state = state["rng"]
         torch.set_rng_state(state["torch_rng"])

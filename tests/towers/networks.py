@@ -1,0 +1,16 @@
+"""Towers with random weights: what holds for these by construction holds for trained ones."""
+
+import torch
+
+from model.towers.contrastive import Form, Shape, TwinTowers
+from model.towers.encoder import Towers
+
+
+def untrained(form: Form) -> Towers:
+    torch.manual_seed(0)
+    network = TwinTowers(Shape(form, width=48, layers=2, heads=6, dimension=32))
+    # Gains and maps that begin at zero would hide what they multiply.
+    for parameter in network.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    return Towers(network, f"sha256:{form}")

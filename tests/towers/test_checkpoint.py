@@ -1,0 +1,79 @@
+"""Weights on disk: the same vectors back, and a clear refusal of anything else."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from model.crystal import Crystal
+from model.errors import CheckpointError
+from model.towers import load_towers, save_towers
+from model.towers.checkpoint import CARD, PRETRAINED, WEIGHTS
+from model.towers.contrastive import FORMS, Form, Shape, TwinTowers
+from model.towers.encoder import Towers
+
+
+def network(form: Form = "physics") -> TwinTowers:
+    torch.manual_seed(1)
+    return TwinTowers(Shape(form, width=24, layers=1, heads=3, dimension=16))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_loaded_is_what_was_saved(form: Form, tmp_path: Path, crystals: list[Crystal]) -> None:
+    saved = network(form)
+    save_towers(saved, tmp_path, {"minutes": 1})
+    loaded = load_towers(tmp_path)
+    assert loaded.form == form
+    np.testing.assert_allclose(
+        loaded.embed_crystals(crystals), Towers(saved, "").embed_crystals(crystals), atol=1e-6
+    )
+    assert json.loads((tmp_path / CARD).read_text())["training"] == {"minutes": 1}
+
+
+def test_shared_tensors_are_stored_once(tmp_path: Path) -> None:
+    save_towers(network(), tmp_path, {})
+    stored = safetensors.torch.load((tmp_path / WEIGHTS).read_bytes())
+    size = sum(tensor.numel() for tensor in stored.values())
+    assert size == sum(parameter.numel() for parameter in network().parameters())
+
+
+def test_the_digest_names_weights_and_description(tmp_path: Path) -> None:
+    save_towers(network(), tmp_path, {"minutes": 1})
+    first = load_towers(tmp_path).digest
+    assert first == load_towers(tmp_path).digest
+    save_towers(network(), tmp_path, {"minutes": 2})
+    assert load_towers(tmp_path).digest != first
+    assert first.startswith("sha256:")
+
+
+def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=WEIGHTS):
+        load_towers(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (WEIGHTS, b"no weights"),
+        (CARD, b"{"),
+        (CARD, b"[]"),
+        (CARD, b'{"shape": {"form": "cubic"}}'),
+        (CARD, b'{"shape": {"form": "physics", "width": 48, "layers": 1, "heads": 3, "dimension": 16}}'),
+        (CARD, b'{"shape": {"form": "sequence", "width": 24, "layers": 1, "heads": 3, "dimension": 16}}'),
+    ],
+)
+def test_damaged_towers_are_refused(name: str, content: bytes, tmp_path: Path) -> None:
+    save_towers(network(), tmp_path, {})
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError):
+        load_towers(tmp_path)
+
+
+def test_the_shipped_weights_are_small_and_described() -> None:
+    files = [path for path in PRETRAINED.iterdir() if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 40e6
+    assert {WEIGHTS, CARD, "README.md"} <= {path.name for path in files}
+    assert load_towers().form == "physics"

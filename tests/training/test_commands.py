@@ -1,0 +1,52 @@
+"""`dd2d train`, `dd2d evaluate` and an index by the weights they made, as a user runs them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app.cli import main
+from tests.index.layers import document, write_lines
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_lines(tmp_path_factory.mktemp("data") / "made.jsonl", (document(i) for i in range(32)))
+
+
+@pytest.fixture(scope="module")
+def towers(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    words = ["train", "--data", str(source), "--out", str(out), "--minutes", "0.02", "--batch", "8"]
+    assert main([*words, "--draws", "2", "--views", "1"]) == 0
+    return out / "towers"
+
+
+def test_the_weights_tell_how_they_were_made(towers: Path) -> None:
+    training = json.loads((towers / "towers.json").read_text())["training"]
+    assert training["crystals"] == 32
+    assert training["sources"] == {"made": 32}
+    assert sum(training["split"].values()) == 32
+    assert training["pairs"] > 0
+
+
+@pytest.mark.parametrize("protocol", ["library", "clean", "paper"])
+def test_each_protocol_prints_rows_and_json(
+    protocol: str, source: Path, towers: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ["evaluate", "--data", str(source), "--model", str(towers), "--protocol", protocol]
+    assert main([*words, "--source", "made", "--out", str(tmp_path / "rows.json")]) == 0
+    printed = capsys.readouterr().out
+    assert "| top-1 |" in printed
+    report = json.loads((tmp_path / "rows.json").read_text())
+    assert report["protocol"] == protocol
+    assert json.loads(printed.splitlines()[-1]) == report
+    assert all(0 <= row["top1"] <= row["top100"] <= 1 for row in report["rows"])
+
+
+def test_a_batch_larger_than_the_data_is_refused(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--data", str(source), "--out", str(tmp_path), "--batch", "1000", "--draws", "1"]
+    assert main([*words, "--minutes", "1"]) == 2
+    assert "1000" in capsys.readouterr().err

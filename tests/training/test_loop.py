@@ -1,0 +1,97 @@
+"""The loop learns, logs, and goes on where it was killed."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.towers.contrastive import Form, Shape, TwinTowers
+from model.training.dataset import Dataset
+from model.training.loop import Schedule, Trainer
+from model.training.optimiser import optimisers_of, orthogonalised
+
+SHAPE = Shape("physics", width=24, layers=1, heads=3, dimension=16)
+SCHEDULE = Schedule(
+    minutes=60, batch=8, views=2, rate=5e-3, warm_up=4, bank_from=1, neighbours_from=1, leaf=2
+)
+
+
+def metrics(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def steps(trainer: Trainer, count: int) -> list[float]:
+    return [trainer._step(trainer._next_rows()) for _ in range(count)]
+
+
+@pytest.mark.parametrize("form", ["physics", "sequence", "dd2d"])
+def test_the_loss_falls(dataset: Dataset, form: Form, tmp_path: Path) -> None:
+    losses = steps(Trainer(dataset, replace(SHAPE, form=form), replace(SCHEDULE, bank_from=99), tmp_path), 60)
+    assert np.mean(losses[-10:]) < 0.75 * np.mean(losses[:5])
+
+
+def test_only_training_crystals_are_trained_on(dataset: Dataset, tmp_path: Path) -> None:
+    trainer = Trainer(dataset, SHAPE, SCHEDULE, tmp_path)
+    rows = np.concatenate([trainer._next_rows() for _ in range(9)])
+    assert set(rows) <= set(trainer.train_rows)
+    assert len(set(rows)) > len(trainer.train_rows) // 2
+
+
+def test_a_run_ends_with_its_time_and_tells_how_it_went(dataset: Dataset, tmp_path: Path) -> None:
+    Trainer(dataset, SHAPE, replace(SCHEDULE, minutes=0.01, evaluate_minutes=0.004), tmp_path).run()
+    lines = metrics(tmp_path)
+    assert any("validation" in line for line in lines)
+    assert lines[-1].keys() >= {"step", "epoch", "elapsed_s", "left_s", "pairs_per_s"}
+    assert {"best.pt", "last.pt"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_training_stops_when_validation_no_longer_improves(dataset: Dataset, tmp_path: Path) -> None:
+    still = replace(SCHEDULE, rate=0.0, minutes=5, evaluate_minutes=1e-4, patience=2)
+    trainer = Trainer(dataset, SHAPE, still, tmp_path)
+    trainer.run()
+    assert trainer.progress.stale == 2
+    assert trainer.progress.elapsed_s < 60
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been(dataset: Dataset, tmp_path: Path) -> None:
+    """The rate follows the clock, so it is held still here; all else comes from the checkpoint."""
+    steady = replace(SCHEDULE, warm_up=1, decay=1e-9)
+    whole = Trainer(dataset, SHAPE, steady, tmp_path / "whole")
+    steps(whole, 10)
+    killed = Trainer(dataset, SHAPE, steady, tmp_path / "killed")
+    steps(killed, 4)
+    killed._save()
+    steps(killed, 3)  # lost
+    resumed = Trainer(dataset, SHAPE, steady, tmp_path / "killed")
+    assert resumed.progress.step == 4
+    steps(resumed, 6)
+    for one, other in zip(whole.towers.parameters(), resumed.towers.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+    torch.testing.assert_close(whole.bank, resumed.bank)
+
+
+def test_the_rate_rises_holds_and_falls() -> None:
+    schedule = Schedule(minutes=10, rate=1.0, warm_up=10, decay=0.5)
+    rates = [schedule.rate_at(step, elapsed) for step, elapsed in ((0, 0), (50, 200), (90, 450), (99, 600))]
+    assert rates == pytest.approx([0.1, 1.0, 0.5, 0.0])
+
+
+def test_muon_steps_are_nearly_orthogonal_whatever_the_gradient() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for shape in ((16, 48), (48, 16), (24, 24)):
+        steep = torch.randn(shape, generator=generator) * torch.logspace(0, -1, shape[1])
+        values = torch.linalg.svdvals(orthogonalised(steep))
+        assert float(values.min()) > 0.4
+        assert float(values.max()) < 1.4
+
+
+def test_every_parameter_has_one_optimiser() -> None:
+    network = TwinTowers(SHAPE)
+    held = [
+        p for optimiser in optimisers_of(network, 1e-3) for g in optimiser.param_groups for p in g["params"]
+    ]
+    assert len({id(p) for p in held}) == len(held)
+    assert {id(p) for p in held} == {id(p) for p in network.parameters()}

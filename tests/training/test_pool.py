@@ -1,0 +1,83 @@
+"""The pool holds what the physics gives, and nothing but the seed decides what it holds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.crystal import Crystal
+from model.physics.kinematic import Geometry, ThermalMotion, structure_factors
+from model.training.dataset import Dataset, neighbourhood_order
+from model.training.pool import MAX_TILT_DEG, POOL_Q_MAX, Draws, PatternPool, patterns_of
+
+
+def one_draw(**given: float) -> Draws:
+    values = {
+        "voltage_kv": 120.0,
+        "tilt_deg": 2.5,
+        "azimuth_deg": 70.0,
+        "displacement_angstrom": 0.0,
+        "b_iso": 0.4,
+        "dynamical": False,
+        "face_down": False,
+    }
+    return Draws(**{name: np.array([value]) for name, value in (values | given).items()})
+
+
+def test_a_kinematic_draw_is_the_kinematic_pattern(crystals: list[Crystal]) -> None:
+    q, log_intensity, voltage = patterns_of(crystals[3], one_draw(), np.random.default_rng(0))
+    geometry = Geometry(voltage_kv=120, q_max_inv_angstrom=POOL_Q_MAX, tilt_deg=2.5, tilt_azimuth_deg=70)
+    beams = structure_factors(crystals[3], geometry, ThermalMotion(0.4, 0.4))
+    expected = {
+        tuple(place): value
+        for place, value in zip(beams.q_inv_angstrom.round(4), np.log(beams.intensity), strict=True)
+    }
+    strongest = max(expected.values())
+    for place, pair in zip(q, log_intensity[0], strict=True):
+        assert pair[0] == pytest.approx(expected[tuple(place.round(4))] - strongest, abs=1e-6)
+        assert pair[1] == pytest.approx(expected[tuple((-place).round(4))] - strongest, abs=1e-6)
+    assert voltage.tolist() == [120.0]
+
+
+def test_multislice_draws_are_near_kinematic_ones_but_not_the_same(crystals: list[Crystal]) -> None:
+    rng = np.random.default_rng(0)
+    _, once, _ = patterns_of(crystals[3], one_draw(dynamical=False), rng)
+    _, often, _ = patterns_of(crystals[3], one_draw(dynamical=True), rng)
+    strong = once[0] > -5
+    assert 0.01 < float(np.abs(often[0] - once[0])[strong].mean()) < 1.0
+
+
+def test_draws_cover_what_they_promise() -> None:
+    draws = Draws.random(4000, np.random.default_rng(0))
+    assert 60 <= draws.voltage_kv.min() < 62
+    assert 290 < draws.voltage_kv.max() <= 300
+    assert (draws.voltage_kv == 80).mean() == pytest.approx(0.5, abs=0.03)
+    assert 0.97 * MAX_TILT_DEG < draws.tilt_deg.max() <= MAX_TILT_DEG
+    assert (draws.tilt_deg < 0.3).mean() == pytest.approx(0.29, abs=0.03)
+
+
+def test_a_pool_is_read_as_it_was_written(dataset: Dataset, tmp_path: Path) -> None:
+    dataset.pool.save(tmp_path / "pool.npz")
+    read = PatternPool.load(tmp_path / "pool.npz")
+    for name in ("q", "log_intensity", "voltage_kv", "present"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(dataset.pool, name))
+    assert [path.name for path in tmp_path.iterdir()] == ["pool.npz"]
+
+
+def test_the_cache_belongs_to_its_data(crystals: list[Crystal], tmp_path: Path) -> None:
+    for some, seed in ((crystals[:3], 0), (crystals[:3], 0), (crystals[:3], 1), (crystals[1:4], 0)):
+        Dataset.build(some, draws=1, seed=seed, held_out=(), cache=tmp_path)
+    assert len(list(tmp_path.glob("*.npz"))) == 3
+
+
+def test_neighbourhoods_hold_each_crystal_once_and_like_beside_like() -> None:
+    import torch
+
+    rng = np.random.default_rng(0)
+    kinds = rng.permutation(np.repeat(np.arange(16), 8))
+    vectors = torch.eye(16)[torch.from_numpy(kinds)]
+    order = neighbourhood_order(vectors, leaf=8, rng=rng)
+    assert sorted(order) == list(range(128))
+    different = [len(set(kinds[order[i : i + 8]])) for i in range(0, 128, 8)]
+    by_chance = [len(set(kinds[i : i + 8])) for i in range(0, 128, 8)]
+    assert np.mean(different) < 0.6 * np.mean(by_chance)
