@@ -109,7 +109,7 @@ def observe(
     level = np.where(present[..., None], level, ABSENT)
     level = _clipped(level, instrument, draw)
     seen = _seen(level, np.sqrt(q2), instrument, draw)
-    paired = seen.all(-1)
+    paired = np.asarray(seen.all(-1))
     q = np.where(seen[..., :1], q, -q)
     both = seen.sum(-1)
     linear = np.where(seen, np.exp(np.minimum(level, 50)), 0)

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -224,7 +225,7 @@ class Trainer:
         torch.set_rng_state(state["torch_rng"])
 
 
-def _write(path: Path, state: dict[str, object]) -> None:
+def _write(path: Path, state: Mapping[str, object]) -> None:
     partial = path.with_suffix(".partial")
     torch.save(state, partial)
     os.replace(partial, path)

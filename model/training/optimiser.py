@@ -56,7 +56,8 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     for _ in range(_ITERATIONS):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
-    return x.T if tall else x
+    nearest: Tensor = x.T if tall else x
+    return nearest
 
 
 def optimisers_of(network: nn.Module, rate: float, decay: float = 0.05) -> list[torch.optim.Optimizer]:

@@ -16,7 +16,7 @@ COUNT = 400
 @pytest.fixture(scope="module")
 def pattern(crystals: list[Crystal]) -> tuple[np.ndarray, np.ndarray]:
     """q (P, 2) and ln I (P, 2) of one crystal, tilted so that Friedel pairs differ."""
-    draws = Draws(*(np.array([v]) for v in (80.0, 3.0, 20.0, 0.0, 0.5, False, False)))  # type: ignore[arg-type]
+    draws = Draws(*(np.array([v]) for v in (80.0, 3.0, 20.0, 0.0, 0.5, False, False)))
     q, log_intensity, _ = patterns_of(crystals[0], draws, np.random.default_rng(0))
     return q.astype(np.float32), log_intensity[0].astype(np.float32)
 

@@ -1,0 +1,84 @@
+"""Prints, as JSON, how long a point-cloud request takes that ten CIFs answer, over HTTP on this machine.
+
+    python bench/latency.py INDEX [--requests 300]
+
+Patterns are simulated, of crystals of the index, turned and with 10 % intensity noise; one request at a time.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from served import served  # type: ignore[import-not-found]
+
+from index.build import CATALOGUE_NAME
+from index.catalogue import Catalogue
+from index.publishing import version_folder
+from model.crystal import Crystal
+from model.physics.kinematic import Geometry, kinematic_spots
+
+
+def main() -> None:
+    options = _options()
+    rng = np.random.default_rng(0)
+    bodies = [_body(crystal, rng) for crystal in _crystals(options.index, options.requests, rng)]
+    with served(options.index) as url, httpx.Client(timeout=60) as client:
+        answers = [_timed(client, url, body) for body in bodies[:10] + bodies][10:]
+    seconds = np.array([spent for spent, _ in answers])
+    stages = {
+        name: [answer["timing_ms"][name] for _, answer in answers] for name in answers[0][1]["timing_ms"]
+    }
+    print(
+        json.dumps(
+            {
+                "requests": len(answers),
+                "crystals": answers[0][1]["provenance"]["crystals"],
+                "cifs": int(np.median([len(answer["candidates"]) for _, answer in answers])),
+                "median_ms": round(1e3 * float(np.median(seconds)), 2),
+                "p95_ms": round(1e3 * float(np.quantile(seconds, 0.95)), 2),
+                "stages_median_ms": {name: round(float(np.median(ms)), 2) for name, ms in stages.items()},
+            }
+        )
+    )
+
+
+def _crystals(index: Path, count: int, rng: np.random.Generator) -> list[Crystal]:
+    catalogue = Catalogue.open(version_folder(index) / CATALOGUE_NAME)
+    try:
+        rows = rng.integers(0, len(catalogue), count)
+        return [catalogue.entry_at(row).crystal for row in rows.tolist()]
+    finally:
+        catalogue.close()
+
+
+def _body(crystal: Crystal, rng: np.random.Generator) -> dict[str, Any]:
+    turned = Geometry(rotation_deg=float(rng.uniform(0, 360)), q_max_inv_angstrom=1.4)
+    spots = kinematic_spots(crystal, turned, relative_threshold=1e-3)
+    assert spots.intensity is not None
+    noisy = spots.intensity * np.exp(rng.normal(0, 0.1, len(spots)))
+    points = np.column_stack([spots.q_inv_angstrom, noisy])
+    return {"points": points.tolist(), "voltage_kv": 80, "top_k": 10, "effort": "search"}
+
+
+def _timed(client: httpx.Client, url: str, body: dict[str, Any]) -> tuple[float, dict[str, Any]]:
+    begun = time.perf_counter()
+    response = client.post(f"{url}/predict", json=body)
+    spent = time.perf_counter() - begun
+    response.raise_for_status()
+    answer: dict[str, Any] = response.json()
+    return spent, answer
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("index", type=Path)
+    parser.add_argument("--requests", type=int, default=300)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

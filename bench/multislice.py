@@ -1,0 +1,64 @@
+"""Prints how often the service finds the crystals of an independent multislice, as a table and as JSON lines.
+
+    python bench/multislice.py INDEX [--shared ../shared] [--seeds 3] [--rows points,frames]
+
+Starts a service of INDEX, which must hold `../shared/data/structures`, and asks it with the shared scorer
+(`../shared/bench/score_service.py`), whose judgement of what is the same crystal is used as it is.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from served import served  # type: ignore[import-not-found]
+
+FILES = {"straight": "multislice_dev.json.gz", "tilted": "multislice_dev_tilted.json.gz"}
+ROWS: dict[str, list[str]] = {
+    "points": ["--mode", "points", "--top-k", "100"],
+    "points, elements known": ["--mode", "points", "--elements", "only"],
+    "frames": ["--mode", "frames", "--top-k", "100"],
+    "frames, elements known": ["--mode", "frames", "--elements", "only"],
+}
+LEVELS = (1, 3, 10, 100)
+
+
+def main() -> None:
+    options = _options()
+    bench = options.shared / "bench"
+    print("| queries | asked as | crystals | top-1 | top-3 | top-10 | top-100 | errors |")
+    print("|---|---|---|---|---|---|---|---|")
+    results = []
+    with served(options.index) as url:
+        for kind, file in FILES.items():
+            for name, words in ROWS.items():
+                command = [sys.executable, str(bench / "score_service.py"), str(bench / file), "--url", url]
+                command += [*words, "--effort", options.effort, "--seeds", str(options.seeds)]
+                printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+                result = json.loads(printed.splitlines()[-1])
+                results.append({"queries": kind, "asked": name, **result})
+                _print_rows(kind, name, result)
+    for each in results:
+        print(json.dumps(each))
+
+
+def _print_rows(kind: str, name: str, result: dict[str, Any]) -> None:
+    for crystals in ("monolayers", "bilayers"):
+        shares = result[crystals]
+        cells = [f"{100 * shares[f'top{k}']:.1f}" if f"top{k}" in shares else "" for k in LEVELS]
+        print(f"| {kind} | {name} | {crystals} | {' | '.join(cells)} | {result['errors']} |", flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("index", type=Path)
+    parser.add_argument("--shared", type=Path, default=Path("../shared"))
+    parser.add_argument("--seeds", type=int, default=3, help="instrument draws for each query")
+    parser.add_argument("--effort", default="search")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

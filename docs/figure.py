@@ -1,0 +1,102 @@
+"""Draws docs/pattern-and-answer.png: a frame, the spots found in it, and the first candidates of an index.
+
+python docs/figure.py INDEX [--structure docs/examples/mos2.cif] [--out docs/pattern-and-answer.png]
+"""
+
+import argparse
+import io
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from PIL import Image
+
+from app.rendering import png_frame
+from index.retrieve import Hit, Retriever
+from model.crystal import Crystal, read_structure
+from model.crystal.elements import element_symbol
+from model.pattern import PatternOptions, Spots, read_pattern
+from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
+from model.towers import load_towers
+
+PIXEL_SIZE_INV_ANGSTROM = 0.0055
+SHOWN = 5
+LYING = Geometry(tilt_deg=1.5, tilt_azimuth_deg=40, rotation_deg=17, q_max_inv_angstrom=1.35)
+COLOURS = ("#2f6db3", "#e0a526", "#b3432f", "#4f9d58", "#7a5aa6")
+
+
+def main() -> None:
+    options = _options()
+    crystal = read_structure(options.structure.read_text(), id=options.structure.stem, source="file")
+    pattern = kinematic_spots(crystal, LYING, ThermalMotion(0.4, 0.6))
+    frame = png_frame(pattern, pixel_size_inv_angstrom=PIXEL_SIZE_INV_ANGSTROM, size=512)
+    spots = read_pattern(frame, "frame.png", PatternOptions(pixel_size_inv_angstrom=PIXEL_SIZE_INV_ANGSTROM))
+    with Retriever.open(options.index, load_towers()) as retriever:
+        hits = retriever.search(spots, voltage_kv=80.0, top_k=SHOWN).hits
+        count = len(retriever)
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(11, 3.9), layout="constrained")
+    _draw_frame(left, frame, spots)
+    _list_candidates(middle, hits, count)
+    _draw_layer(right, hits[0].entry.crystal)
+    figure.savefig(options.out, dpi=110)
+
+
+def _draw_frame(axes: Axes, frame: bytes, spots: Spots) -> None:
+    counts = np.asarray(Image.open(io.BytesIO(frame)), dtype=float)
+    axes.imshow(counts, cmap="gray", norm=LogNorm(15, 5000), interpolation="nearest")
+    assert spots.pixels is not None
+    axes.scatter(
+        spots.pixels[:, 0], spots.pixels[:, 1], s=60, facecolors="none", edgecolors="#e0a526", linewidths=0.8
+    )
+    axes.set_title(f"A frame goes in: {len(spots)} spots found", fontsize=10)
+    axes.set_axis_off()
+
+
+def _list_candidates(axes: Axes, hits: tuple[Hit, ...], count: int) -> None:
+    rows = [
+        [str(rank), hit.entry.formula, f"{hit.similarity:.3f}", hit.entry.layer_group_symbol]
+        for rank, hit in enumerate(hits, start=1)
+    ]
+    table = axes.table(
+        rows, colLabels=["rank", "formula", "similarity", "layer group"], loc="center", cellLoc="center"
+    )
+    table.scale(1.0, 1.6)
+    axes.set_title(f"Candidates come out, of {count:,} crystals", fontsize=10)
+    axes.set_axis_off()
+
+
+def _draw_layer(axes: Axes, crystal: Crystal) -> None:
+    """The layer seen along the beam, heavier atoms larger, and its cell."""
+    shifts = np.array([(i, j) for i in range(-3, 5) for j in range(-3, 5)]) @ crystal.lattice
+    kinds = sorted(set(crystal.numbers.tolist()), reverse=True)
+    for colour, number in zip(COLOURS, kinds, strict=False):
+        atoms = crystal.positions[crystal.numbers == number, :2]
+        drawn = (atoms[:, None] + shifts).reshape(-1, 2)
+        axes.scatter(
+            drawn[:, 0], drawn[:, 1], s=30 + 3 * number, color=colour, edgecolors="black", linewidths=0.5
+        )
+        axes.scatter([], [], s=60, color=colour, label=element_symbol(number))
+    a, b = crystal.lattice
+    axes.plot(*np.array([[0, 0], a, a + b, b, [0, 0]]).T, color="black", linewidth=1.2)
+    reach = 1.6 * float(np.hypot(*a))
+    middle = (a + b) / 2
+    axes.set_xlim(middle[0] - reach, middle[0] + reach)
+    axes.set_ylim(middle[1] - reach, middle[1] + reach)
+    axes.set_aspect("equal")
+    axes.legend(loc="upper right", fontsize=9)
+    axes.set_title(f"The first, {crystal.formula}, as its CIF has it", fontsize=10)
+    axes.set_axis_off()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("index", type=Path)
+    parser.add_argument("--structure", type=Path, default=Path("docs/examples/mos2.cif"))
+    parser.add_argument("--out", type=Path, default=Path("docs/pattern-and-answer.png"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
