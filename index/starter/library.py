@@ -29,7 +29,7 @@ class StarterEntry:
         elements: symbols in the order of the prototype's roles.
         values: the prototype's parameters.
         citation: where the crystal, or its measured structure, is described.
-        checked: which of `CHECKABLE` were compared with a text other than the writer's memory.
+        checked: which of `CHECKABLE` agree within half a percent with a text other than the writer's memory.
         note: what else a user should know.
     """
 
