@@ -11,16 +11,17 @@ if TYPE_CHECKING:
 
 # Command-line name and help of each option of a request; the words go through the form's own parser.
 _OPTIONS = {
-    "units": "of points: 1/angstrom, 1/nm or pixel",
-    "pixel_size": "1/angstrom per pixel",
-    "center": "the direct beam x,y in pixels",
-    "voltage_kv": "accelerating voltage, 60 to 300",
+    "units": "of points: 1/angstrom, 1/nm or pixel (the file's, else 1/angstrom)",
+    "pixel_size": "1/angstrom per pixel (the file's)",
+    "center": "the direct beam x,y in pixels (found)",
+    "voltage_kv": "accelerating voltage, 60 to 300 (the file's, else 80)",
+    "radiation": "electron, the only one that can be searched",
     "elements_all": "each of these is present: Mo,S",
     "elements_only": "nothing else is present: Mo,S",
     "elements_any": "at least one of these is present: S,Se",
     "elements_none": "none of these is present: O,H",
     "top_k": "candidates wanted, 1 to 100 (10)",
-    "effort": "search",
+    "effort": "search, the only one in this build",
 }
 _ROW = "{:>4}  {:<16} {:>10} {:>6}  {:<14} {}"
 
@@ -28,13 +29,20 @@ _ROW = "{:>4}  {:<16} {:>10} {:>6}  {:<14} {}"
 def add_to(commands: "Commands") -> None:
     """Declare the command."""
     parser = commands.add_parser(
-        "predict", help="identify one pattern", description="Identify the crystal of one pattern."
+        "predict",
+        help="identify one pattern",
+        description="Identify the crystal of one pattern. What is assumed is told on standard error.",
+        epilog="Example: dd2d predict frame.tif --pixel-size 0.005 --elements-only Mo,S",
     )
     parser.add_argument(
         "file", type=Path, metavar="FILE", help="frame (PNG, TIFF) or points (JSON, CSV, text)"
     )
-    parser.add_argument("--index", type=Path, metavar="DIR", help="index to search (DD2D_INDEX)")
-    parser.add_argument("--model", type=Path, metavar="DIR", help="trained towers (DD2D_MODEL)")
+    parser.add_argument(
+        "--index", type=Path, metavar="DIR", help="index to search (DD2D_INDEX, indexes/starter)"
+    )
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help="trained towers (DD2D_MODEL, the shipped ones)"
+    )
     for name, told in _OPTIONS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", default="", metavar=name.upper(), help=told)
     parser.add_argument("--format", choices=["json", "cif", "table"], default="table", help="default: table")

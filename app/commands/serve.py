@@ -15,9 +15,18 @@ if TYPE_CHECKING:
 
 def add_to(commands: "Commands") -> None:
     """Declare the command; what is not given here comes from DD2D_* or its default."""
-    parser = commands.add_parser("serve", help="answer over HTTP", description="Answer over HTTP.")
-    parser.add_argument("--index", type=Path, metavar="DIR", help="index to search (DD2D_INDEX)")
-    parser.add_argument("--model", type=Path, metavar="DIR", help="trained towers (DD2D_MODEL)")
+    parser = commands.add_parser(
+        "serve",
+        help="answer over HTTP",
+        description="Answer over HTTP until stopped. There is no password: listen where you trust the network.",
+        epilog="Limits and log are set by further DD2D_* variables, which docs/settings.md describes.",
+    )
+    parser.add_argument(
+        "--index", type=Path, metavar="DIR", help="index to search (DD2D_INDEX, indexes/starter)"
+    )
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help="trained towers (DD2D_MODEL, the shipped ones)"
+    )
     parser.add_argument("--host", metavar="H", help="address to listen on (DD2D_HOST, 127.0.0.1)")
     parser.add_argument("--port", type=int, metavar="P", help="port to listen on (DD2D_PORT, 8000)")
     parser.set_defaults(run=run)

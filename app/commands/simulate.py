@@ -22,7 +22,8 @@ def add_to(commands: "Commands") -> None:
     parser = commands.add_parser(
         "simulate",
         help="compute the pattern of a structure",
-        description="Compute the kinematic pattern of a structure.",
+        description="Compute the kinematic pattern of a structure, in a form that predict and the service read.",
+        epilog="Example: dd2d simulate MoS2.cif --out mos2.png --tilt 3 --rotation 20 --pixel-size 0.005",
     )
     add = parser.add_argument
     add("structure", type=Path, metavar="STRUCTURE", help="CIF or POSCAR of one layer with vacuum")
