@@ -14,7 +14,17 @@ if TYPE_CHECKING:
     from model.pattern import Spots
 
 _FORMATS = (".json", ".csv", ".png")
-_TURN = (-360, 360)
+# Option, lowest, highest, default, help.
+_NUMBERS = (
+    ("voltage-kv", 1, 3000, 80, "accelerating voltage"),
+    ("q-max", 0, 5, 1.6, "largest |q|, 1/angstrom"),
+    ("tilt", 0, 59, 0, "degrees between beam and normal"),
+    ("tilt-azimuth", -360, 360, 0, "degrees of the tilt's direction, from a towards b"),
+    ("rotation", -360, 360, 0, "degrees of the pattern on the camera"),
+    ("b-iso", 0, 100, 0, "Debye-Waller factor, square angstrom"),
+    ("threshold", 0, 1, 1e-4, "weakest spot by strongest"),
+    ("pixel-size", 1e-6, 1, 0.005, "of a frame, 1/angstrom"),
+)
 
 
 def add_to(commands: "Commands") -> None:
@@ -28,33 +38,17 @@ def add_to(commands: "Commands") -> None:
     add = parser.add_argument
     add("structure", type=Path, metavar="STRUCTURE", help="CIF or POSCAR of one layer with vacuum")
     add("--out", type=Path, required=True, metavar="FILE", help="points as .json or .csv, or a frame as .png")
-    number = _number
-    add("--voltage-kv", type=number(1, 3000), default=80.0, metavar="V", help="default: 80")
-    add("--q-max", type=number(0, 5), default=1.6, metavar="Q", help="largest |q|, 1/angstrom (default: 1.6)")
-    add("--tilt", type=number(0, 59), default=0.0, metavar="DEG", help="between beam and normal (default: 0)")
-    add(
-        "--tilt-azimuth",
-        type=number(*_TURN),
-        default=0.0,
-        metavar="DEG",
-        help="of the tilt, from a towards b",
-    )
-    add("--rotation", type=number(*_TURN), default=0.0, metavar="DEG", help="of the pattern on the camera")
+    for name, lowest, highest, default, told in _NUMBERS:
+        number = _within(lowest, highest)
+        add(f"--{name}", type=number, default=default, metavar="N", help=f"{told} (default: {default:g})")
     add("--mirrored", action="store_true", help="the flake lies face down")
-    add("--b-iso", type=number(0, 100), default=0.0, metavar="B", help="Debye-Waller factor, square angstrom")
     add("--radiation", choices=["electron", "xray"], default="electron", help="default: electron")
-    add(
-        "--threshold", type=number(0, 1), default=1e-4, metavar="F", help="weakest spot by strongest (0.0001)"
-    )
-    add(
-        "--pixel-size", type=float, default=0.005, metavar="S", help="of a frame, 1/angstrom (default: 0.005)"
-    )
     add("--size", type=int, default=512, metavar="N", help="pixels along a frame's side (default: 512)")
     add("--seed", type=int, default=0, metavar="N", help="of a frame's shot noise (default: 0)")
     parser.set_defaults(run=run)
 
 
-def _number(lowest: float, highest: float) -> Callable[[str], float]:
+def _within(lowest: float, highest: float) -> Callable[[str], float]:
     """A converter for argparse that takes the numbers of a range."""
 
     def number(text: str) -> float:
