@@ -11,7 +11,6 @@ from model.towers.tokens import ROD_HEIGHTS_INV_ANGSTROM, CrystalBatch
 POSITION_WAVELENGTHS = (32.0, 16.0, 8.0, 4.0, 2.0, 1.0)
 CELL_WAVELENGTHS = (64.0, 32.0, 16.0, 8.0, 4.0, 2.0, 1.0, 0.5)
 MAX_ATOMIC_NUMBER = 104
-SEQUENCE_DROPOUT = 0.5
 
 
 class SequenceEmbedding(nn.Module):
@@ -72,8 +71,7 @@ class PhysicsEncoder(nn.Module):
     """CGE on the sequence and, beside it, the rods of the reciprocal lattice.
 
     A rod token holds the intensities at seven heights, so the encoder knows how each spot answers to a tilt.
-    Pairs, bias and trunk are shared with the STE: a rod looks like the pair that would be measured of it. The
-    atoms are hidden from half of the calls in training: the rods generalise, the sequence memorises.
+    Pairs, bias and trunk are shared with the STE: a rod looks like the pair that would be measured of it.
     """
 
     def __init__(self, pair: PairEmbedding, bias: PairBias, trunk: Trunk, width: int) -> None:
@@ -88,8 +86,6 @@ class PhysicsEncoder(nn.Module):
         """(B, W) from both class tokens' outputs."""
         level, features, polarity = rod_features(batch.rods, batch.q.norm(dim=-1))
         pairs = self.pair(batch.q.norm(dim=-1), level, self.rod(features))
-        if self.training and float(torch.rand(())) < SEQUENCE_DROPOUT:
-            batch = batch.without_atoms()
         sequence = self.sequence(batch)
         x = torch.cat([sequence.to(pairs.dtype), pairs], dim=1)
         atoms = functional.pad(batch.numbers > 0, (SequenceEmbedding.ATOMS, 0), value=True)

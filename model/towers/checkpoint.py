@@ -38,7 +38,11 @@ def load_towers(directory: Path | None = None) -> Towers:
     Raises:
         CheckpointError: files are missing, damaged, or of another form than they say.
     """
-    directory = directory or PRETRAINED
+    return Towers(*read_network(directory or PRETRAINED))
+
+
+def read_network(directory: Path) -> tuple[TwinTowers, str]:
+    """The network in a folder, to be trained further, and its digest; errors as of `load_towers`."""
     try:
         card_bytes, weight_bytes = (directory / CARD).read_bytes(), (directory / WEIGHTS).read_bytes()
     except OSError as error:
@@ -54,7 +58,7 @@ def load_towers(directory: Path | None = None) -> Towers:
     if set(missing) - _aliases(towers) or unexpected:
         raise CheckpointError(f"the weights in {directory} are of another form than {CARD} says")
     digest = hashlib.sha256(card_bytes + weight_bytes).hexdigest()
-    return Towers(towers, f"sha256:{digest}")
+    return towers, f"sha256:{digest}"
 
 
 def _stored_once(towers: TwinTowers) -> dict[str, Tensor]:

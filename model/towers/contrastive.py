@@ -97,14 +97,7 @@ class TwinTowers(nn.Module):
         return self.log_scale.clamp(0, MAX_LOGIT_SCALE).exp()
 
 
-def contrastive_loss(
-    patterns: Tensor,
-    crystals: Tensor,
-    same: Tensor,
-    scale: Tensor,
-    others: Tensor | None = None,
-    same_as_others: Tensor | None = None,
-) -> Tensor:
+def contrastive_loss(patterns: Tensor, crystals: Tensor, same: Tensor, scale: Tensor) -> Tensor:
     """Symmetric cross entropy of a batch of pairs (Eq. 4 of Fu et al. 2025).
 
     Args:
@@ -112,8 +105,6 @@ def contrastive_loss(
         crystals: (B, D) unit vectors; row i belongs to pattern i.
         same: (B, B) crystals i and j are duplicates, so no negatives of each other (diagonal included).
         scale: inverse temperature.
-        others: (K, D) unit vectors of more crystals that a pattern must be told apart from.
-        same_as_others: (B, K) crystal i and the other k are duplicates; goes with `others`.
 
     Returns:
         Scalar: mean of the two directions.
@@ -121,8 +112,4 @@ def contrastive_loss(
     own = torch.eye(len(same), dtype=torch.bool, device=same.device)
     logits = (scale * patterns @ crystals.T).masked_fill(same & ~own, HIDDEN)
     target = torch.arange(len(logits), device=logits.device)
-    backward = functional.cross_entropy(logits.T, target)
-    if others is not None and same_as_others is not None:
-        more = (scale * patterns @ others.T).masked_fill(same_as_others, HIDDEN)
-        logits = torch.cat([logits, more], dim=1)
-    return (functional.cross_entropy(logits, target) + backward) / 2
+    return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2

@@ -55,6 +55,11 @@ class PatternBatch:
         """(B,) key that orders samples by length."""
         return self.present.sum(1)
 
+    def shortened(self, pairs: int) -> "PatternBatch":
+        """With the first `pairs` of each pattern alone, its strongest."""
+        cut = {f.name: getattr(self, f.name) for f in fields(self)}
+        return PatternBatch(**{k: v[:, :pairs] if v.dim() > 1 else v for k, v in cut.items()})
+
     def take(self, rows: Tensor) -> "PatternBatch":
         """The samples at these rows, cut to the longest of them."""
         width = max(int(self.present[rows].sum(1).max()), 1)
@@ -101,6 +106,11 @@ class CrystalBatch:
             self.rods[rows][:, :pairs],
             self.present[rows][:, :pairs],
         )
+
+    def shortened(self, pairs: int) -> "CrystalBatch":
+        """With the first `pairs` rods of each crystal alone, its strongest."""
+        cut = {name: getattr(self, name)[:, :pairs] for name in ("q", "rods", "present")}
+        return replace(self, **cut)
 
     def without_atoms(self) -> "CrystalBatch":
         """The same crystals with cell and rods alone."""

@@ -12,8 +12,8 @@ from pymatgen.core.composition import Composition
 
 from model.crystal import Crystal, group_duplicates
 from model.errors import OptionError, UnreadableError
-from model.towers.checkpoint import load_towers, save_towers
-from model.towers.contrastive import FORMS, SHAPES, TwinTowers
+from model.towers.checkpoint import load_towers, read_network, save_towers
+from model.towers.contrastive import FORMS, SHAPES, Shape, TwinTowers
 from model.training.dataset import Dataset
 from model.training.evaluation import Bench, evaluate_library, evaluate_paper, table
 from model.training.loop import Schedule, Trainer
@@ -29,10 +29,16 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, required=True, help="folder of the run; an unfinished run there goes on"
     )
     parser.add_argument("--form", choices=FORMS, default="physics", help="which towers (default: physics)")
-    parser.add_argument("--minutes", type=float, default=60.0, help="training time (default: 60)")
-    parser.add_argument("--batch", type=int, default=96, help="crystals a step (default: 96)")
     parser.add_argument(
-        "--views", type=int, default=3, help="patterns of each crystal in a step (default: 3)"
+        "--start",
+        type=Path,
+        metavar="DIR",
+        help="trained towers to begin with; their form, not --form, counts",
+    )
+    parser.add_argument("--minutes", type=float, default=60.0, help="training time (default: 60)")
+    parser.add_argument("--batch", type=int, default=192, help="crystals a step (default: 192)")
+    parser.add_argument(
+        "--views", type=int, default=2, help="patterns of each crystal in a step (default: 2)"
     )
     parser.add_argument(
         "--draws", type=int, default=24, help="conditions a crystal in the pool (default: 24)"
@@ -76,14 +82,19 @@ def run_train(args: argparse.Namespace, read: Reader) -> int:
         raise OptionError(
             f"--batch {schedule.batch} exceeds the {len(dataset.parts[Part.TRAIN])} training crystals"
         )
-    trainer = Trainer(dataset, SHAPES[args.form], schedule, args.out)
+    trainer = Trainer(dataset, _beginning(args), schedule, args.out)
     trainer.run()
     best = torch.load(args.out / "best.pt", weights_only=True)
-    towers = TwinTowers(SHAPES[args.form])
+    towers = TwinTowers(trainer.towers.shape)
     towers.load_state_dict(best["weights"])
     save_towers(towers, args.out / "towers", _description(args, dataset, trainer))
     print(f"best towers in {args.out / 'towers'}")
     return 0
+
+
+def _beginning(args: argparse.Namespace) -> Shape | TwinTowers:
+    """Random weights of the form, or those of `--start`."""
+    return read_network(args.start)[0] if args.start else SHAPES[args.form]
 
 
 def run_evaluate(args: argparse.Namespace, read: Reader) -> int:

@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +12,20 @@ import torch
 from numpy.typing import NDArray
 
 from model.towers.contrastive import Shape, TwinTowers, contrastive_loss
-from model.towers.encoder import embed_in_buckets, precision
+from model.towers.tokens import CrystalBatch
 from model.training.augmentation import REALISTIC, TRAINING
 from model.training.dataset import Dataset, neighbourhood_order
 from model.training.optimiser import optimisers_of
 from model.training.ranking import ranks_of_truth
-from model.training.split import Part
+from model.training.split import Part as SplitPart
+from model.training.workers import Part, Workers, parts_of
 
 Index = NDArray[np.int64]
 
 VALIDATION_SEED = 12345
 VALIDATION_QUERIES = 1000
 VALIDATION_DISTRACTORS = 4000
+PART = 48
 
 
 @dataclass(frozen=True)
@@ -37,26 +39,33 @@ class Schedule:
         rate: peak learning rate.
         warm_up: steps until the peak.
         decay: share of the time, at its end, over which the rate falls to zero.
-        neighbours_from: epoch from which batches are made of neighbourhoods, so that their negatives are hard.
-        bank_from: epoch from which a pattern is told apart from every training crystal, by the vectors that
-            these had when they were last in a batch (X. Wang et al., CVPR 2020, 6388).
+        short: share of the time, at its beginning, in which tokens are few, so that steps are fast.
+        short_pairs: the strongest pairs that are kept then.
+        atoms_hidden: share of the crystals whose atoms the physics form does not see: the rods generalise, the
+            sequence memorises.
+        neighbours_from: share of the time after which batches are made of neighbourhoods, so that their
+            negatives are hard.
         leaf: crystals a neighbourhood in a batch.
         evaluate_minutes: time between validations.
         patience: validations without improvement until training stops.
+        workers: threads.
         seed: of weights, order and noise.
     """
 
     minutes: float = 60.0
-    batch: int = 96
-    views: int = 3
+    batch: int = 192
+    views: int = 2
     rate: float = 2e-3
-    warm_up: int = 100
-    decay: float = 0.5
-    neighbours_from: int = 2
-    bank_from: int = 2
+    warm_up: int = 50
+    decay: float = 0.6
+    short: float = 0.5
+    short_pairs: int = 24
+    atoms_hidden: float = 0.5
+    neighbours_from: float = 0.3
     leaf: int = 8
     evaluate_minutes: float = 10.0
     patience: int = 8
+    workers: int = 2
     seed: int = 0
 
     def rate_at(self, step: int, elapsed_s: float) -> float:
@@ -80,16 +89,25 @@ class Progress:
 
 
 class Trainer:
-    """One run in one folder: log, last checkpoint, best weights."""
+    """One run in one folder: log, last checkpoint, best weights.
 
-    def __init__(self, dataset: Dataset, shape: Shape, schedule: Schedule, out: Path) -> None:
+    Args:
+        dataset: what is trained on.
+        shape: of the towers, or trained towers to start from.
+        schedule: how long and how fast.
+        out: the folder; a run that was ended there goes on.
+    """
+
+    def __init__(self, dataset: Dataset, shape: Shape | TwinTowers, schedule: Schedule, out: Path) -> None:
         torch.manual_seed(schedule.seed)
         self.dataset, self.schedule, self.out = dataset, schedule, out
-        self.towers = TwinTowers(shape)
+        self.towers = shape if isinstance(shape, TwinTowers) else TwinTowers(shape)
+        self.parameters = list(self.towers.parameters())
         self.optimisers = optimisers_of(self.towers, schedule.rate)
+        self.workers = Workers(schedule.workers)
         self.rng = np.random.default_rng(schedule.seed)
-        self.train_rows = np.array(dataset.parts[Part.TRAIN])
-        self.bank = torch.zeros(len(dataset.crystals), shape.dimension)
+        self.train_rows = np.array(dataset.parts[SplitPart.TRAIN])
+        self.bank = torch.zeros(len(dataset.crystals), self.towers.shape.dimension)
         self.progress = Progress()
         out.mkdir(parents=True, exist_ok=True)
         if (out / "last.pt").exists():
@@ -115,7 +133,7 @@ class Trainer:
         if progress.place + batch > len(progress.order):
             if len(progress.order):
                 progress.epoch += 1
-            hard = progress.epoch >= self.schedule.neighbours_from
+            hard = self._spent() >= self.schedule.neighbours_from
             known = self.bank[self.train_rows]
             order = neighbourhood_order(known, self.schedule.leaf, self.rng) if hard else None
             shuffled = self.rng.permutation(len(self.train_rows)) if order is None else order
@@ -129,51 +147,66 @@ class Trainer:
         for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
             group["lr"] = rate
         self.towers.train()
-        index = torch.from_numpy(rows)
-        with precision(len(rows)):
-            crystal_vectors = embed_in_buckets(self.towers.crystals, self.dataset.tokens.take(index))
-            views = [
-                embed_in_buckets(self.towers.patterns, self.dataset.patterns(rows, TRAINING, self.rng))
-                for _ in range(self.schedule.views)
-            ]
-        loss = self._loss(index, crystal_vectors, views)
+        parts = self._parts(rows)
+        found = self.workers.vectors(parts)
+        vectors = torch.empty(len(rows) * (1 + self.schedule.views), self.towers.shape.dimension)
+        for part, own in zip(parts, found, strict=True):
+            vectors[part.rows] = own.detach()
         self.towers.zero_grad(set_to_none=True)
+        loss = self._loss(torch.from_numpy(rows), vectors.requires_grad_())
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.towers.parameters(), 1.0)
+        assert vectors.grad is not None
+        self.workers.add_gradients(found, [vectors.grad[part.rows] for part in parts], self.parameters)
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for optimiser in self.optimisers:
             optimiser.step()
-        self.bank[index] = crystal_vectors.detach()
+        self.bank[torch.from_numpy(rows)] = vectors.detach()[: len(rows)]
         self.progress.step += 1
         self.progress.pairs += len(rows) * self.schedule.views
         return float(loss.detach())
 
-    def _loss(
-        self, index: torch.Tensor, crystal_vectors: torch.Tensor, views: list[torch.Tensor]
-    ) -> torch.Tensor:
-        """Mean loss of the views, against the batch's crystals and, once it is filled, the bank of all others."""
+    def _parts(self, rows: Index) -> list[Part]:
+        """The crystals, then one pattern of each for every view, each in parts that threads take one by one."""
+        schedule, count = self.schedule, len(rows)
+        crystals = self.dataset.tokens.take(torch.from_numpy(rows))
+        views = [self.dataset.patterns(rows, TRAINING, self.rng) for _ in range(schedule.views)]
+        if self._spent() < schedule.short:
+            crystals = crystals.shortened(schedule.short_pairs)
+            views = [view.shortened(schedule.short_pairs) for view in views]
+        parts = parts_of(self.towers.crystals, crystals, PART)
+        if self.towers.shape.form == "physics":
+            hidden = self.rng.random(len(parts)) < schedule.atoms_hidden
+            parts = [
+                replace(part, batch=part.batch.without_atoms())
+                if hide and isinstance(part.batch, CrystalBatch)
+                else part
+                for part, hide in zip(parts, hidden, strict=True)
+            ]
+        for place, view in enumerate(views, start=1):
+            parts += parts_of(self.towers.patterns, view, PART, first=place * count)
+        return parts
+
+    def _loss(self, index: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+        """Mean loss of the views."""
         groups = torch.from_numpy(self.dataset.duplicates)
         same = groups[index][:, None] == groups[index]
-        others = same_as_others = None
-        if self.progress.epoch >= self.schedule.bank_from:
-            known = torch.from_numpy(self.train_rows)
-            others, same_as_others = self.bank[known], groups[index][:, None] == groups[known]
+        crystals, *views = torch.split(vectors, len(index))
         scale = self.towers.scale()
-        losses = [
-            contrastive_loss(view, crystal_vectors, same, scale, others, same_as_others) for view in views
-        ]
-        return torch.stack(losses).mean()
+        return torch.stack([contrastive_loss(view, crystals, same, scale) for view in views]).mean()
+
+    def _spent(self) -> float:
+        return self.progress.elapsed_s / (60 * self.schedule.minutes)
 
     def _evaluate(self) -> None:
         """Validation crystals under realistic noise against all of them and a sample of the training crystals."""
         self.towers.eval()
-        held, rng = np.array(self.dataset.parts[Part.VALIDATION]), np.random.default_rng(VALIDATION_SEED)
+        held, rng = np.array(self.dataset.parts[SplitPart.VALIDATION]), np.random.default_rng(VALIDATION_SEED)
         gallery = np.concatenate([held, rng.permutation(self.train_rows)[:VALIDATION_DISTRACTORS]])
         queries = rng.choice(held, min(VALIDATION_QUERIES, len(held)), replace=False)
-        with torch.no_grad(), precision(len(gallery)):
-            known = embed_in_buckets(
-                self.towers.crystals, self.dataset.tokens.take(torch.from_numpy(gallery))
-            )
-            asked = embed_in_buckets(self.towers.patterns, self.dataset.patterns(queries, REALISTIC, rng))
+        tokens = self.dataset.tokens.take(torch.from_numpy(gallery))
+        known = self.workers.embed(parts_of(self.towers.crystals, tokens, PART))
+        patterns = self.dataset.patterns(queries, REALISTIC, rng)
+        asked = self.workers.embed(parts_of(self.towers.patterns, patterns, PART))
         groups = self.dataset.duplicates
         ranks = ranks_of_truth(asked.numpy(), known.numpy(), groups[queries], groups[gallery])
         figures = {f"top{k}": round(float((ranks < k).mean()), 4) for k in (1, 10, 100)}

@@ -4,9 +4,17 @@ import json
 from pathlib import Path
 
 import pytest
+import safetensors.torch
+from torch import Tensor
 
 from app.cli import main
+from model.towers.checkpoint import WEIGHTS
 from tests.index.layers import document, write_lines
+
+
+def load(path: Path) -> dict[str, Tensor]:
+    weights: dict[str, Tensor] = safetensors.torch.load(path.read_bytes())
+    return weights
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +50,14 @@ def test_each_protocol_prints_rows_and_json(
     assert report["protocol"] == protocol
     assert json.loads(printed.splitlines()[-1]) == report
     assert all(0 <= row["top1"] <= row["top100"] <= 1 for row in report["rows"])
+
+
+def test_training_begins_with_weights_that_are_there(source: Path, towers: Path, tmp_path: Path) -> None:
+    words = ["train", "--data", str(source), "--out", str(tmp_path), "--draws", "1", "--batch", "8"]
+    assert main([*words, "--start", str(towers), "--minutes", "0.001", "--rate", "1e-12"]) == 0
+    begun, ended = (load(folder / WEIGHTS) for folder in (towers, tmp_path / "towers"))
+    assert begun.keys() == ended.keys()
+    assert all(begun[name].allclose(ended[name], atol=1e-6) for name in begun)
 
 
 def test_a_batch_larger_than_the_data_is_refused(

@@ -14,9 +14,7 @@ from model.training.loop import Schedule, Trainer
 from model.training.optimiser import optimisers_of, orthogonalised
 
 SHAPE = Shape("physics", width=24, layers=1, heads=3, dimension=16)
-SCHEDULE = Schedule(
-    minutes=60, batch=8, views=2, rate=5e-3, warm_up=4, bank_from=1, neighbours_from=1, leaf=2
-)
+SCHEDULE = Schedule(minutes=60, batch=8, rate=5e-3, warm_up=4, neighbours_from=0.0, leaf=2)
 
 
 def metrics(folder: Path) -> list[dict[str, object]]:
@@ -29,7 +27,7 @@ def steps(trainer: Trainer, count: int) -> list[float]:
 
 @pytest.mark.parametrize("form", ["physics", "sequence", "dd2d"])
 def test_the_loss_falls(dataset: Dataset, form: Form, tmp_path: Path) -> None:
-    losses = steps(Trainer(dataset, replace(SHAPE, form=form), replace(SCHEDULE, bank_from=99), tmp_path), 60)
+    losses = steps(Trainer(dataset, replace(SHAPE, form=form), SCHEDULE, tmp_path), 60)
     assert np.mean(losses[-10:]) < 0.75 * np.mean(losses[:5])
 
 
@@ -95,3 +93,30 @@ def test_every_parameter_has_one_optimiser() -> None:
     ]
     assert len({id(p) for p in held}) == len(held)
     assert {id(p) for p in held} == {id(p) for p in network.parameters()}
+
+
+def test_parts_cover_the_batch_and_carry_the_whole_gradient(dataset: Dataset, tmp_path: Path) -> None:
+    """What the threads add up is the gradient of the same loss taken in one piece."""
+    trainer = Trainer(dataset, SHAPE, replace(SCHEDULE, atoms_hidden=0.0), tmp_path)
+    rows = trainer._next_rows()
+    parts = trainer._parts(rows)
+    found = trainer.workers.vectors(parts)
+    covered = torch.cat([part.rows for part in parts])
+    assert covered.sort().values.tolist() == list(range(3 * len(rows)))
+    whole = torch.cat([part.encode(part.batch) for part in parts])[covered.argsort()]
+    expected = torch.autograd.grad(whole.pow(3).sum(), trainer.parameters, allow_unused=True)
+    gradients = [3 * vectors.detach() ** 2 for vectors in found]
+    trainer.workers.add_gradients(found, gradients, trainer.parameters)
+    for parameter, gradient in zip(trainer.parameters, expected, strict=True):
+        if gradient is None:
+            assert parameter.grad is None
+        else:
+            torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-5)
+
+
+def test_steps_are_short_at_first_and_whole_at_last(dataset: Dataset, tmp_path: Path) -> None:
+    trainer = Trainer(dataset, SHAPE, replace(SCHEDULE, short=0.5, short_pairs=5), tmp_path)
+    rows = trainer._next_rows()
+    assert max(part.batch.q.shape[1] for part in trainer._parts(rows)) == 5
+    trainer.progress.elapsed_s = 0.6 * 60 * SCHEDULE.minutes
+    assert max(part.batch.q.shape[1] for part in trainer._parts(rows)) > 20
