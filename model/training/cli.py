@@ -132,6 +132,8 @@ def held_out_formulas(paths: Iterable[Path]) -> set[str]:
         try:
             content = path.read_bytes()
             entries = json.loads(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
+            if not isinstance(entries, list):
+                raise TypeError(f"it holds {type(entries).__name__}")
             formulas |= {Composition("".join(entry["species"])).reduced_formula for entry in entries}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UnreadableError(
