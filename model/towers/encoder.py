@@ -1,12 +1,10 @@
 """Trained towers at work: crystals and spots in, unit vectors out."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
@@ -14,6 +12,7 @@ from model.pattern.friedel import friedel_pairs
 from model.pattern.spots import Spots
 from model.towers.contrastive import Form, TwinTowers
 from model.towers.tokens import CrystalBatch, CrystalTokens, PatternBatch, crystal_batch, pattern_batch
+from model.towers.workers import Encode, Workers, embedded, parts_of
 
 Vectors = NDArray[np.float32]
 
@@ -40,9 +39,9 @@ class Towers:
         """(N, D) unit vectors of crystals; bfloat16 inside for many at once, where the processor knows it."""
         if not crystals:
             return np.empty((0, self.dimension), dtype=np.float32)
-        batch = crystal_batch([CrystalTokens.of(crystal) for crystal in crystals])
-        with torch.inference_mode(), precision(len(crystals)):
-            return embed_in_buckets(self._network.crystals, batch).numpy()
+        return self._embed(
+            self._network.crystals, crystal_batch([CrystalTokens.of(each) for each in crystals])
+        )
 
     def embed_spots(self, patterns: Sequence[Spots], voltage_kv: Sequence[float] | None = None) -> Vectors:
         """(N, D) unit vectors of patterns.
@@ -66,24 +65,15 @@ class Towers:
 
     def embed_patterns(self, batch: PatternBatch) -> Vectors:
         """(B, D) unit vectors of patterns that are tokens already."""
-        with torch.inference_mode(), precision(len(batch)):
-            return embed_in_buckets(self._network.patterns, batch).numpy()
+        return self._embed(self._network.patterns, batch)
 
-
-def embed_in_buckets(
-    encode: Callable[..., Tensor], batch: CrystalBatch | PatternBatch, bucket: int = BUCKET
-) -> Tensor:
-    """Encode a batch sorted by length in buckets, each padded to its own longest; (B, D) in the given order."""
-    order = torch.argsort(batch.lengths())
-    vectors = torch.cat([encode(batch.take(rows)) for rows in torch.split(order, bucket)])
-    return vectors[torch.argsort(order)]
-
-
-def precision(count: int) -> AbstractContextManager[object]:
-    """bfloat16 for batches of this size where the processor computes in it, else float32.
-
-    Without such instructions a product in bfloat16 takes a hundred times as long as one in float32.
-    """
-    if count >= BUCKET and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return torch.autocast("cpu", torch.bfloat16)
-    return nullcontext()
+    def _embed(self, encode: Encode, batch: CrystalBatch | PatternBatch) -> Vectors:
+        """Many samples on as many threads as PyTorch may use, few on the caller's own."""
+        parts = parts_of(encode, batch, BUCKET)
+        if len(parts) == 1 or torch.get_num_threads() == 1:
+            vectors = torch.empty(len(batch), self.dimension)
+            for part in parts:
+                vectors[part.rows] = embedded(part)
+            return vectors.numpy()
+        with Workers(torch.get_num_threads()) as workers:
+            return workers.embed(parts).numpy()

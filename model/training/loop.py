@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from model.towers.contrastive import Shape, TwinTowers, contrastive_loss
 from model.towers.tokens import CrystalBatch
+from model.towers.workers import Part, Workers, parts_of
 from model.training.augmentation import REALISTIC, TRAINING
 from model.training.dataset import Dataset, neighbourhood_order
 from model.training.optimiser import optimisers_of
 from model.training.ranking import ranks_of_truth
 from model.training.split import Part as SplitPart
-from model.training.workers import Part, Workers, parts_of
 
 Index = NDArray[np.int64]
 

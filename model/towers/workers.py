@@ -1,4 +1,4 @@
-"""One batch on several cores: each thread encodes and differentiates parts of it.
+"""Many samples on several cores: each thread encodes, and in training differentiates, parts of them.
 
 PyTorch shares out single operations, which are small here: with two of its threads a step was little faster than
 with one. Threads that each work at a part of their own are almost twice as fast as one.
@@ -6,15 +6,19 @@ with one. Threads that each work at a part of their own are almost twice as fast
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from model.towers.encoder import precision
 from model.towers.tokens import CrystalBatch, PatternBatch
 
 Encode = Callable[..., Tensor]
+
+MANY = 32
+"""From so many samples on, rounding to bfloat16 is worth its speed; a single query stays exact."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,15 @@ class Workers:
     """
 
     def __init__(self, count: int) -> None:
+        self._threads_before = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+        torch.set_num_threads(self._threads_before)
 
     def vectors(self, parts: Sequence[Part]) -> list[Tensor]:
         """The vectors of each part, with the graph behind them."""
@@ -54,7 +66,7 @@ class Workers:
 
     def embed(self, parts: Sequence[Part]) -> Tensor:
         """(N, D) vectors of all parts in their rows, without a graph."""
-        found = list(self._pool.map(_embedded, parts))
+        found = list(self._pool.map(embedded, parts))
         whole = torch.empty(sum(len(vectors) for vectors in found), found[0].shape[1])
         for part, vectors in zip(parts, found, strict=True):
             whole[part.rows] = vectors
@@ -80,11 +92,19 @@ class Workers:
                     parameter.grad = share if parameter.grad is None else parameter.grad.add_(share)
 
 
+def embedded(part: Part) -> Tensor:
+    """The vectors of a part, without a graph."""
+    with torch.inference_mode():
+        return _encoded(part)
+
+
 def _encoded(part: Part) -> Tensor:
-    with precision(len(part.batch)):
+    with _precision(len(part.batch)):
         return part.encode(part.batch)
 
 
-def _embedded(part: Part) -> Tensor:
-    with torch.no_grad():
-        return _encoded(part)
+def _precision(count: int) -> AbstractContextManager[object]:
+    """bfloat16 for many samples where the processor computes in it; elsewhere it is a hundred times slower."""
+    if count >= MANY and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return torch.autocast("cpu", torch.bfloat16)
+    return nullcontext()
