@@ -38,6 +38,15 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=60.0, help="training time (default: 60)")
     parser.add_argument("--batch", type=int, default=192, help="crystals a step (default: 192)")
     parser.add_argument(
+        "--regime",
+        choices=["library", "paper"],
+        default="library",
+        help="patterns as instruments give them, or as DD2D trained on (default: library)",
+    )
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="where computed patterns are kept (default: OUT/cache)"
+    )
+    parser.add_argument(
         "--views", type=int, default=2, help="patterns of each crystal in a step (default: 2)"
     )
     parser.add_argument(
@@ -73,10 +82,20 @@ def run_train(args: argparse.Namespace, read: Reader) -> int:
     crystals = read(args.data)
     held_out = held_out_formulas(args.hold_out)
     dataset = Dataset.build(
-        crystals, draws=args.draws, seed=args.seed, held_out=held_out, cache=args.out / "cache"
+        crystals,
+        draws=args.draws,
+        seed=args.seed,
+        held_out=held_out,
+        cache=args.cache or args.out / "cache",
+        regime=args.regime,
     )
     schedule = Schedule(
-        minutes=args.minutes, batch=args.batch, views=args.views, rate=args.rate, seed=args.seed
+        minutes=args.minutes,
+        batch=args.batch,
+        views=args.views,
+        rate=args.rate,
+        regime=args.regime,
+        seed=args.seed,
     )
     if schedule.batch > len(dataset.parts[Part.TRAIN]):
         raise OptionError(
@@ -150,6 +169,7 @@ def _description(args: argparse.Namespace, dataset: Dataset, trainer: Trainer) -
         "sources": {name: sum(crystal.source == name for crystal in dataset.crystals) for name in sources},
         "split": {part.value: len(rows) for part, rows in dataset.parts.items()},
         "split_seed": args.seed,
+        "regime": args.regime,
         "minutes": round(progress.elapsed_s / 60, 1),
         "pairs": progress.pairs,
         "pairs_per_s": round(progress.pairs / max(progress.elapsed_s, 1e-9), 1),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from model.crystal import Crystal, group_duplicates
 from model.towers.tokens import CrystalBatch, CrystalTokens, PatternBatch, crystal_batch
 from model.training.augmentation import Instrument, observe
-from model.training.pool import PatternPool, pattern_pool
+from model.training.pool import PatternPool, Regime, pattern_pool
 from model.training.split import Part, split
 
 Index = NDArray[np.int64]
@@ -38,16 +38,20 @@ class Dataset:
 
     @classmethod
     def build(
-        cls, crystals: Sequence[Crystal], *, draws: int, seed: int, held_out: Collection[str], cache: Path
+        cls,
+        crystals: Sequence[Crystal],
+        *,
+        draws: int,
+        seed: int,
+        held_out: Collection[str],
+        cache: Path,
+        regime: Regime = "library",
     ) -> "Dataset":
-        """Compute tokens, duplicates and pool, or read them from the cache of an earlier run on the same data."""
-        key = hashlib.sha256(repr((draws, seed, [(c.source, c.id) for c in crystals])).encode()).hexdigest()[
-            :16
-        ]
+        """Compute tokens, duplicates and pool, or read the pool from the cache of an earlier run on the same data."""
         cache.mkdir(parents=True, exist_ok=True)
-        path = cache / f"pool-{key}.npz"
+        path = cache / f"pool-{_digest(crystals, draws, seed, regime)}.npz"
         if not path.exists():
-            pattern_pool(crystals, draws, seed).save(path)
+            pattern_pool(crystals, draws, seed, regime).save(path)
         return cls(
             crystals=crystals,
             tokens=crystal_batch([CrystalTokens.of(crystal) for crystal in crystals]),
@@ -67,6 +71,14 @@ class Dataset:
             instrument,
             rng,
         )
+
+
+def _digest(crystals: Sequence[Crystal], *how: object) -> str:
+    digest = hashlib.sha256(repr(how).encode())
+    for crystal in crystals:
+        for array in (crystal.lattice, crystal.numbers, crystal.positions):
+            digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def neighbourhood_order(vectors: torch.Tensor, leaf: int, rng: np.random.Generator) -> Index:

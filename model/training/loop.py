@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from model.towers.contrastive import Shape, TwinTowers, contrastive_loss
 from model.towers.tokens import CrystalBatch
 from model.towers.workers import Part, Workers, parts_of
-from model.training.augmentation import REALISTIC, TRAINING
+from model.training.augmentation import FIXED, REALISTIC, TRAINING
 from model.training.dataset import Dataset, neighbourhood_order
 from model.training.optimiser import optimisers_of
+from model.training.pool import Regime
 from model.training.ranking import ranks_of_truth
 from model.training.split import Part as SplitPart
 
@@ -48,6 +49,7 @@ class Schedule:
         leaf: crystals a neighbourhood in a batch.
         evaluate_minutes: time between validations.
         patience: validations without improvement until training stops.
+        regime: whether patterns go through an instrument ("library") or come as the pool has them ("paper").
         workers: threads.
         seed: of weights, order and noise.
     """
@@ -65,6 +67,7 @@ class Schedule:
     leaf: int = 8
     evaluate_minutes: float = 10.0
     patience: int = 8
+    regime: Regime = "library"
     workers: int = 2
     seed: int = 0
 
@@ -169,7 +172,8 @@ class Trainer:
         """The crystals, then one pattern of each for every view, each in parts that threads take one by one."""
         schedule, count = self.schedule, len(rows)
         crystals = self.dataset.tokens.take(torch.from_numpy(rows))
-        views = [self.dataset.patterns(rows, TRAINING, self.rng) for _ in range(schedule.views)]
+        instrument = TRAINING if schedule.regime == "library" else FIXED
+        views = [self.dataset.patterns(rows, instrument, self.rng) for _ in range(schedule.views)]
         if self._spent() < schedule.short:
             crystals = crystals.shortened(schedule.short_pairs)
             views = [view.shortened(schedule.short_pairs) for view in views]
@@ -198,14 +202,15 @@ class Trainer:
         return self.progress.elapsed_s / (60 * self.schedule.minutes)
 
     def _evaluate(self) -> None:
-        """Validation crystals under realistic noise against all of them and a sample of the training crystals."""
+        """Validation crystals against all of them and a sample of the training crystals."""
         self.towers.eval()
         held, rng = np.array(self.dataset.parts[SplitPart.VALIDATION]), np.random.default_rng(VALIDATION_SEED)
         gallery = np.concatenate([held, rng.permutation(self.train_rows)[:VALIDATION_DISTRACTORS]])
         queries = rng.choice(held, min(VALIDATION_QUERIES, len(held)), replace=False)
         tokens = self.dataset.tokens.take(torch.from_numpy(gallery))
         known = self.workers.embed(parts_of(self.towers.crystals, tokens, PART))
-        patterns = self.dataset.patterns(queries, REALISTIC, rng)
+        instrument = REALISTIC if self.schedule.regime == "library" else FIXED
+        patterns = self.dataset.patterns(queries, instrument, rng)
         asked = self.workers.embed(parts_of(self.towers.patterns, patterns, PART))
         groups = self.dataset.duplicates
         ranks = ranks_of_truth(asked.numpy(), known.numpy(), groups[queries], groups[gallery])

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from math import radians, tan
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ from model.physics.reciprocal import reciprocal_lattice, reflections
 
 FloatArray = NDArray[np.float64]
 Half = NDArray[np.float16]
+Regime = Literal["library", "paper"]
+"""Patterns as instruments give them, or as DD2D trained on: straight, kinematic, in one orientation, without noise."""
 
 POOL_PAIRS = 112
 POOL_Q_MAX = 1.7
@@ -69,6 +72,20 @@ class Draws:
             face_down=rng.random(count) < 0.5,
         )
 
+    @classmethod
+    def paper(cls, count: int, rng: np.random.Generator) -> "Draws":
+        """What DD2D trained on: straight, kinematic, 80 kV; half of the draws displaced by 0.1 angstrom."""
+        still = np.zeros(count)
+        return cls(
+            voltage_kv=np.full(count, 80.0),
+            tilt_deg=still,
+            azimuth_deg=still,
+            displacement_angstrom=np.where(rng.random(count) < 0.5, 0.1, 0.0),
+            b_iso=still,
+            dynamical=np.zeros(count, dtype=bool),
+            face_down=np.zeros(count, dtype=bool),
+        )
+
 
 @dataclass(frozen=True)
 class PatternPool:
@@ -111,10 +128,12 @@ class PatternPool:
         return cls(*(np.concatenate([getattr(pool, name) for pool in pools]) for name in names))
 
 
-def pattern_pool(crystals: Sequence[Crystal], draws: int, seed: int, workers: int = 2) -> PatternPool:
+def pattern_pool(
+    crystals: Sequence[Crystal], draws: int, seed: int, regime: Regime = "library", workers: int = 2
+) -> PatternPool:
     """Compute a pool; the draws depend on the seed and on the crystal's place alone."""
     size = 64
-    jobs = [(crystals[i : i + size], draws, seed, i) for i in range(0, len(crystals), size)]
+    jobs = [(crystals[i : i + size], draws, seed, i, regime) for i in range(0, len(crystals), size)]
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_single_thread
     ) as executor:
@@ -126,10 +145,11 @@ def _single_thread() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
-def _pool_of_chunk(job: tuple[Sequence[Crystal], int, int, int]) -> PatternPool:
-    crystals, count, seed, start = job
+def _pool_of_chunk(job: tuple[Sequence[Crystal], int, int, int, Regime]) -> PatternPool:
+    crystals, count, seed, start, regime = job
+    drawn = Draws.paper if regime == "paper" else Draws.random
     rows = [
-        patterns_of(crystal, Draws.random(count, rng), rng)
+        patterns_of(crystal, drawn(count, rng), rng)
         for crystal, rng in ((c, np.random.default_rng([seed, start + i])) for i, c in enumerate(crystals))
     ]
     pool = PatternPool(

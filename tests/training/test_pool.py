@@ -56,6 +56,13 @@ def test_draws_cover_what_they_promise() -> None:
     assert (draws.tilt_deg < 0.3).mean() == pytest.approx(0.29, abs=0.03)
 
 
+def test_the_papers_draws_are_straight_and_kinematic() -> None:
+    draws = Draws.paper(400, np.random.default_rng(0))
+    assert not draws.tilt_deg.any()
+    assert not draws.dynamical.any()
+    assert set(draws.displacement_angstrom) == {0.0, 0.1}
+
+
 def test_a_pool_is_read_as_it_was_written(dataset: Dataset, tmp_path: Path) -> None:
     dataset.pool.save(tmp_path / "pool.npz")
     read = PatternPool.load(tmp_path / "pool.npz")

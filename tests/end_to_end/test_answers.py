@@ -1,0 +1,107 @@
+"""Patterns in, the right crystals out."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pymatgen.core.structure import Structure
+from starlette.testclient import TestClient
+
+from app.cli import main
+from index.starter import starter_entries
+from model.crystal import Crystal
+from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
+
+ROOT = Path(__file__).resolve().parents[2]
+GRAPHENE = ROOT.parent / "shared" / "data" / "patterns" / "graphene"
+PIXEL_SIZES = {"1_SAED_points.csv": 0.0020271, "Camera_Ceta_1359_410_mm___Raw_points.csv": 0.0035174}
+
+beside = pytest.mark.skipif(not GRAPHENE.is_dir(), reason="the shared patterns are not beside the project")
+
+
+def formulas(answer: dict[str, Any]) -> list[str]:
+    return [candidate["formula"] for candidate in answer["candidates"]]
+
+
+def asked(client: TestClient, crystal: Crystal, seed: int, **options: Any) -> dict[str, Any]:
+    """The answer to a crystal's pattern, tilted, turned, with noise, a wrong scale and lost spots."""
+    rng = np.random.default_rng(seed)
+    lying = Geometry(
+        tilt_deg=float(rng.uniform(0, 3)),
+        tilt_azimuth_deg=float(rng.uniform(0, 360)),
+        rotation_deg=float(rng.uniform(0, 360)),
+        mirrored=bool(rng.random() < 0.5),
+        q_max_inv_angstrom=1.4,
+    )
+    spots = kinematic_spots(crystal, lying, ThermalMotion(0.4, 0.6), relative_threshold=1e-3)
+    assert spots.intensity is not None
+    kept = rng.random(len(spots)) > 0.05
+    noisy = spots.intensity * np.exp(rng.normal(0, 0.15, len(spots)))
+    q = spots.q_inv_angstrom * (1 + rng.normal(0, 0.01))
+    points = np.column_stack([q, noisy])[kept]
+    response = client.post("/predict", json={"points": points.tolist(), "voltage_kv": 80, **options})
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def test_most_starter_crystals_are_found_blind_and_nearly_all_by_their_elements(client: TestClient) -> None:
+    crystals = [entry.crystal for entry in starter_entries()][::4]
+    blind = with_elements = 0
+    for seed, crystal in enumerate(crystals):
+        found = asked(client, crystal, seed)["candidates"]
+        blind += any(crystal.id in (each["id"], *each["also"]) for each in found)
+        found = asked(client, crystal, seed, elements_only=list(crystal.elements))["candidates"]
+        with_elements += crystal.id in (found[0]["id"], *found[0]["also"])
+    assert blind >= 0.85 * len(crystals)
+    assert with_elements >= 0.85 * len(crystals)
+
+
+def test_the_cif_of_the_first_is_the_crystal(client: TestClient) -> None:
+    mos2 = next(entry.crystal for entry in starter_entries() if entry.name == "MoS2-1H")
+    first = asked(client, mos2, 0, elements_only=["Mo", "S"])["candidates"][0]
+    structure = Structure.from_str(first["cif"], fmt="cif")
+    assert structure.composition.reduced_formula == "MoS2"
+    assert structure.lattice.a == pytest.approx(3.16, rel=0.01)
+
+
+@beside
+@pytest.mark.parametrize("name", PIXEL_SIZES)
+def test_recorded_graphene_is_graphene(client: TestClient, name: str) -> None:
+    with (GRAPHENE / name).open() as handle:
+        assert len(list(csv.reader(handle))) > 10
+    file = {"file": (name, (GRAPHENE / name).read_bytes())}
+    form = {"units": "pixel", "pixel_size": str(PIXEL_SIZES[name])}
+    by_element = client.post("/predict", files=file, data={**form, "elements_only": "C"}).json()
+    assert formulas(by_element)[0] == "C"
+    assert by_element["candidates"][0]["lattice"]["a"] == pytest.approx(2.46, rel=0.02)
+    blind = client.post("/predict", files=file, data={**form, "top_k": "5"}).json()
+    assert "C" in formulas(blind)
+
+
+def test_the_readmes_graphene_is_graphene(client: TestClient) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    body = text[text.index("-d '") + 4 :]
+    request = json.loads(body[: body.index("}'") + 1])
+    assert "C" in formulas(client.post("/predict", json=request).json())
+
+
+def test_a_simulated_frame_is_identified_on_the_command_line(
+    starter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = tmp_path / "mos2.png"
+    structure = ROOT / "docs" / "examples" / "mos2.cif"
+    assert main(["simulate", str(structure), "--out", str(frame), "--pixel-size", "0.005"]) == 0
+    words = ["predict", str(frame), "--index", str(starter), "--pixel-size", "0.005", "--format", "json"]
+    capsys.readouterr()
+    assert main([*words, "--elements-only", "Mo,S", "--voltage-kv", "80"]) == 0
+    assert formulas(json.loads(capsys.readouterr().out))[0] == "MoS2"
+
+
+def test_the_service_is_ready_and_says_what_it_is(client: TestClient) -> None:
+    assert client.get("/readyz").status_code == 200
+    version = client.get("/version").json()
+    assert version["crystals"] >= 250
