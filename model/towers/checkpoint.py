@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 from safetensors import SafetensorError
@@ -41,8 +42,8 @@ def load_towers(directory: Path | None = None) -> Towers:
     return Towers(*read_network(directory or PRETRAINED))
 
 
-def read_network(directory: Path) -> tuple[TwinTowers, str]:
-    """The network in a folder, to be trained further, and its digest; errors as of `load_towers`."""
+def read_network(directory: Path) -> tuple[TwinTowers, str, dict[str, Any]]:
+    """The network in a folder, its digest, and how it was trained; errors as of `load_towers`."""
     try:
         card_bytes, weight_bytes = (directory / CARD).read_bytes(), (directory / WEIGHTS).read_bytes()
     except OSError as error:
@@ -51,14 +52,14 @@ def read_network(directory: Path) -> tuple[TwinTowers, str]:
         ) from error
     try:
         card = json.loads(card_bytes)
-        towers = TwinTowers(Shape(**card["shape"]))
+        towers, training = TwinTowers(Shape(**card["shape"])), dict(card["training"])
         missing, unexpected = towers.load_state_dict(safetensors.torch.load(weight_bytes), strict=False)
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"the towers in {directory} are damaged: {error}") from error
     if set(missing) - _aliases(towers) or unexpected:
         raise CheckpointError(f"the weights in {directory} are of another form than {CARD} says")
     digest = hashlib.sha256(card_bytes + weight_bytes).hexdigest()
-    return towers, f"sha256:{digest}"
+    return towers, f"sha256:{digest}", training
 
 
 def _stored_once(towers: TwinTowers) -> dict[str, Tensor]:

@@ -1,6 +1,8 @@
 """Trained towers at work: crystals and spots in, unit vectors out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,10 +29,14 @@ class Towers:
         digest: "sha256:..." of weights and description.
         dimension: D of the vectors.
         form: which towers these are.
+        training: how they were made (data, split, time), as far as they say.
     """
 
-    def __init__(self, network: TwinTowers, digest: str) -> None:
+    def __init__(
+        self, network: TwinTowers, digest: str, training: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         self._network = network.eval().requires_grad_(False)
+        self.training = training
         self.digest = digest
         self.dimension = network.shape.dimension
         self.form: Form = network.shape.form

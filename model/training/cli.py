@@ -14,6 +14,7 @@ from model.crystal import Crystal, group_duplicates
 from model.errors import OptionError, UnreadableError
 from model.towers.checkpoint import load_towers, read_network, save_towers
 from model.towers.contrastive import FORMS, SHAPES, Shape, TwinTowers
+from model.towers.encoder import Towers
 from model.training.dataset import Dataset
 from model.training.evaluation import Bench, evaluate_library, evaluate_paper, table
 from model.training.loop import Schedule, Trainer
@@ -25,6 +26,10 @@ Reader = Callable[[Iterable[Path]], list[Crystal]]
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `dd2d train`."""
     _add_data_arguments(parser)
+    parser.add_argument(
+        "--hold-out", type=Path, nargs="*", default=[], help="JSON files whose crystals are test"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of split, weights and noise (default: 0)")
     parser.add_argument(
         "--out", type=Path, required=True, help="folder of the run; an unfinished run there goes on"
     )
@@ -56,10 +61,11 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `dd2d evaluate`."""
+    """Arguments of `dd2d evaluate`; which crystals were held out, the towers themselves say."""
     _add_data_arguments(parser)
     parser.add_argument("--model", type=Path, help="folder of trained towers (default: the shipped ones)")
     parser.add_argument("--protocol", choices=["library", "clean", "paper"], default="library")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     parser.add_argument(
         "--tilt", type=float, default=0.0, help="largest tilt of the queries, degrees (default: 0)"
     )
@@ -71,10 +77,6 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, nargs="+", required=True, metavar="SOURCE", help="databases of crystals"
     )
-    parser.add_argument(
-        "--hold-out", type=Path, nargs="*", default=[], help="JSON files whose crystals are test"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of split, weights and noise (default: 0)")
 
 
 def run_train(args: argparse.Namespace, read: Reader) -> int:
@@ -97,10 +99,6 @@ def run_train(args: argparse.Namespace, read: Reader) -> int:
         regime=args.regime,
         seed=args.seed,
     )
-    if schedule.batch > len(dataset.parts[Part.TRAIN]):
-        raise OptionError(
-            f"--batch {schedule.batch} exceeds the {len(dataset.parts[Part.TRAIN])} training crystals"
-        )
     trainer = Trainer(dataset, _beginning(args), schedule, args.out)
     trainer.run()
     best = torch.load(args.out / "best.pt", weights_only=True)
@@ -118,12 +116,12 @@ def _beginning(args: argparse.Namespace) -> Shape | TwinTowers:
 
 def run_evaluate(args: argparse.Namespace, read: Reader) -> int:
     """Print the rows of a protocol as a table and as JSON."""
+    towers = load_towers(args.model)
     crystals = read(args.data)
-    parts = split(crystals, args.seed, held_out_formulas(args.hold_out))
+    parts = split(crystals, *_split_of(towers))
     bench = Bench(
         crystals, np.asarray(group_duplicates(crystals)), np.array(parts[Part.TEST], dtype=np.int64)
     )
-    towers = load_towers(args.model)
     if args.protocol == "paper":
         rows = evaluate_paper(towers, bench, source=args.source or "2dmatpedia", seed=args.seed)
     else:
@@ -138,6 +136,16 @@ def run_evaluate(args: argparse.Namespace, read: Reader) -> int:
     if args.out:
         args.out.write_text(text + "\n")
     return 0
+
+
+def _split_of(towers: Towers) -> tuple[int, set[str]]:
+    """Seed and held-out formulas of the split that the towers were trained by: no other is free of leaks."""
+    try:
+        return int(towers.training["split_seed"]), set(towers.training["held_out"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise OptionError(
+            "these towers do not say by which split they were trained, so nothing is surely unseen by them"
+        ) from error
 
 
 def held_out_formulas(paths: Iterable[Path]) -> set[str]:
@@ -169,6 +177,7 @@ def _description(args: argparse.Namespace, dataset: Dataset, trainer: Trainer) -
         "sources": {name: sum(crystal.source == name for crystal in dataset.crystals) for name in sources},
         "split": {part.value: len(rows) for part, rows in dataset.parts.items()},
         "split_seed": args.seed,
+        "held_out": sorted(held_out_formulas(args.hold_out)),
         "regime": args.regime,
         "minutes": round(progress.elapsed_s / 60, 1),
         "pairs": progress.pairs,

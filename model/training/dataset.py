@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.crystal import Crystal, group_duplicates
+from model.errors import OptionError
 from model.towers.tokens import CrystalBatch, CrystalTokens, PatternBatch, crystal_batch
 from model.training.augmentation import Instrument, observe
 from model.training.pool import PatternPool, Regime, pattern_pool
@@ -47,7 +48,13 @@ class Dataset:
         cache: Path,
         regime: Regime = "library",
     ) -> "Dataset":
-        """Compute tokens, duplicates and pool, or read the pool from the cache of an earlier run on the same data."""
+        """Compute tokens, duplicates and pool, or read the pool from the cache of an earlier run on the same data.
+
+        Raises:
+            OptionError: no draws.
+        """
+        if draws < 1:
+            raise OptionError(f"{draws} draws a crystal: give at least 1")
         cache.mkdir(parents=True, exist_ok=True)
         path = cache / f"pool-{_digest(crystals, draws, seed, regime)}.npz"
         if not path.exists():
@@ -59,6 +66,10 @@ class Dataset:
             duplicates=np.asarray(group_duplicates(crystals)),
             parts=split(crystals, seed, held_out),
         )
+
+    def digest(self) -> str:
+        """Names crystals and split; row numbers of one data set mean nothing in another."""
+        return _digest(self.crystals, sorted((part.value, rows) for part, rows in self.parts.items()))
 
     def patterns(self, rows: Index, instrument: Instrument, rng: np.random.Generator) -> PatternBatch:
         """One pattern of each crystal at `rows`, of a random draw, through an instrument."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.errors import OptionError
 from model.towers.contrastive import Shape, TwinTowers, contrastive_loss
 from model.towers.tokens import CrystalBatch
 from model.towers.workers import Part, Workers, parts_of
@@ -71,6 +72,11 @@ class Schedule:
     workers: int = 2
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("minutes", "batch", "views", "rate", "workers"):
+            if not getattr(self, name) > 0:
+                raise OptionError(f"{name} is {getattr(self, name)}; it has to be positive")
+
     def rate_at(self, step: int, elapsed_s: float) -> float:
         """Linear warm-up, a plateau, and a linear decay over the last part of the time budget."""
         left = 1 - min(elapsed_s / (self.minutes * 60), 1.0)
@@ -99,6 +105,9 @@ class Trainer:
         shape: of the towers, or trained towers to start from.
         schedule: how long and how fast.
         out: the folder; a run that was ended there goes on.
+
+    Raises:
+        OptionError: too few crystals, or the folder holds a run of other data or other towers.
     """
 
     def __init__(self, dataset: Dataset, shape: Shape | TwinTowers, schedule: Schedule, out: Path) -> None:
@@ -110,6 +119,14 @@ class Trainer:
         self.workers = Workers(schedule.workers)
         self.rng = np.random.default_rng(schedule.seed)
         self.train_rows = np.array(dataset.parts[SplitPart.TRAIN])
+        if len(self.train_rows) < schedule.batch:
+            raise OptionError(
+                f"a batch of {schedule.batch} exceeds the {len(self.train_rows)} training crystals; make it smaller"
+            )
+        if not dataset.parts[SplitPart.VALIDATION]:
+            raise OptionError(
+                "the split leaves no crystal for validation; give more crystals or another seed"
+            )
         self.bank = torch.zeros(len(dataset.crystals), self.towers.shape.dimension)
         self.progress = Progress()
         out.mkdir(parents=True, exist_ok=True)
@@ -242,6 +259,7 @@ class Trainer:
     def _save(self) -> None:
         state = {
             "shape": self.towers.shape.as_json(),
+            "data": self.dataset.digest(),
             "schedule": asdict(self.schedule),
             "weights": self.towers.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
@@ -255,6 +273,10 @@ class Trainer:
     def _resume(self) -> None:
         # A training checkpoint is this program's own file, never an upload, so pickled state is no risk.
         state = torch.load(self.out / "last.pt", weights_only=False)
+        if state["data"] != self.dataset.digest() or state["shape"] != self.towers.shape.as_json():
+            raise OptionError(
+                f"{self.out} holds a run of other crystals, another split or other towers; give another --out"
+            )
         self.towers.load_state_dict(state["weights"])
         for optimiser, own in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(own)

@@ -5,10 +5,10 @@ pairs and their intensities under S draws of voltage, tilt and displacements, so
 augmentation then adds the instrument, anew each time.
 """
 
-import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import radians, tan
 from multiprocessing import get_context
@@ -134,15 +134,23 @@ def pattern_pool(
     """Compute a pool; the draws depend on the seed and on the crystal's place alone."""
     size = 64
     jobs = [(crystals[i : i + size], draws, seed, i, regime) for i in range(0, len(crystals), size)]
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_single_thread
-    ) as executor:
+    with _one_thread_a_process(), ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
         parts = list(tqdm(executor.map(_pool_of_chunk, jobs), total=len(jobs), desc="patterns", unit="chunk"))
     return PatternPool.joined(parts)
 
 
-def _single_thread() -> None:
+@contextmanager
+def _one_thread_a_process() -> Iterator[None]:
+    """Processes that begin meanwhile read this before their numpy starts threads of its own."""
+    before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
 
 
 def _pool_of_chunk(job: tuple[Sequence[Crystal], int, int, int, Regime]) -> PatternPool:
@@ -210,15 +218,3 @@ def _tilts(draws: Draws) -> FloatArray:
     azimuth = np.radians(draws.azimuth_deg)
     tangents = np.array([tan(radians(tilt)) for tilt in draws.tilt_deg])
     return np.column_stack([tangents * np.cos(azimuth), tangents * np.sin(azimuth)])
-
-
-def read_json_lines(paths: Iterable[Path]) -> list[dict[str, object]]:
-    """Entries of JSON-lines files, gzip or plain, in order."""
-    import gzip
-
-    entries = []
-    for path in paths:
-        opener = gzip.open if path.read_bytes()[:2] == b"\x1f\x8b" else open
-        with opener(path, "rt") as handle:
-            entries += [json.loads(line) for line in handle]
-    return entries

@@ -61,8 +61,14 @@ def test_a_missing_folder_is_told(tmp_path: Path) -> None:
         (CARD, b"{"),
         (CARD, b"[]"),
         (CARD, b'{"shape": {"form": "cubic"}}'),
-        (CARD, b'{"shape": {"form": "physics", "width": 48, "layers": 1, "heads": 3, "dimension": 16}}'),
-        (CARD, b'{"shape": {"form": "sequence", "width": 24, "layers": 1, "heads": 3, "dimension": 16}}'),
+        (
+            CARD,
+            b'{"shape": {"form": "physics", "width": 48, "layers": 1, "heads": 3, "dimension": 16}, "training": {}}',
+        ),
+        (
+            CARD,
+            b'{"shape": {"form": "sequence", "width": 24, "layers": 1, "heads": 3, "dimension": 16}, "training": {}}',
+        ),
     ],
 )
 def test_damaged_towers_are_refused(name: str, content: bytes, tmp_path: Path) -> None:

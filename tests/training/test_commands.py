@@ -66,3 +66,13 @@ def test_a_batch_larger_than_the_data_is_refused(
     words = ["train", "--data", str(source), "--out", str(tmp_path), "--batch", "1000", "--draws", "1"]
     assert main([*words, "--minutes", "1"]) == 2
     assert "1000" in capsys.readouterr().err
+
+
+def test_towers_that_tell_no_split_are_not_evaluated(
+    source: Path, towers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = json.loads((towers / "towers.json").read_text())
+    (tmp_path / "towers.json").write_text(json.dumps(card | {"training": {}}))
+    (tmp_path / WEIGHTS).write_bytes((towers / WEIGHTS).read_bytes())
+    assert main(["evaluate", "--data", str(source), "--model", str(tmp_path)]) == 2
+    assert "split" in capsys.readouterr().err

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from model.errors import OptionError
 from model.towers.contrastive import Form, Shape, TwinTowers
 from model.training.dataset import Dataset
 from model.training.loop import Schedule, Trainer
 from model.training.optimiser import optimisers_of, orthogonalised
+from model.training.split import Part
 
 SHAPE = Shape("physics", width=24, layers=1, heads=3, dimension=16)
 SCHEDULE = Schedule(minutes=60, batch=8, rate=2e-3, warm_up=4, neighbours_from=0.0, leaf=2)
@@ -49,7 +51,7 @@ def test_a_run_ends_with_its_time_and_tells_how_it_went(dataset: Dataset, tmp_pa
 
 
 def test_training_stops_when_validation_no_longer_improves(dataset: Dataset, tmp_path: Path) -> None:
-    still = replace(SCHEDULE, rate=0.0, minutes=5, evaluate_minutes=1e-4, patience=2)
+    still = replace(SCHEDULE, rate=1e-12, minutes=5, evaluate_minutes=1e-4, patience=2)
     trainer = Trainer(dataset, SHAPE, still, tmp_path)
     trainer.run()
     assert trainer.progress.stale == 2
@@ -122,3 +124,25 @@ def test_steps_are_short_at_first_and_whole_at_last(dataset: Dataset, tmp_path: 
     assert max(part.batch.q.shape[1] for part in trainer._parts(rows)) == 5
     trainer.progress.elapsed_s = 0.6 * 60 * SCHEDULE.minutes
     assert max(part.batch.q.shape[1] for part in trainer._parts(rows)) > 20
+
+
+def test_a_run_of_other_data_or_towers_is_not_gone_on_with(dataset: Dataset, tmp_path: Path) -> None:
+    Trainer(dataset, SHAPE, SCHEDULE, tmp_path)._save()
+    Trainer(dataset, SHAPE, SCHEDULE, tmp_path)
+    with pytest.raises(OptionError, match="other"):
+        Trainer(dataset, replace(SHAPE, form="sequence"), SCHEDULE, tmp_path)
+    parts = {part: rows[::-1] for part, rows in dataset.parts.items()}
+    with pytest.raises(OptionError, match="other"):
+        Trainer(replace(dataset, parts=parts), SHAPE, SCHEDULE, tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [{"minutes": 0}, {"batch": 0}, {"views": -1}, {"rate": float("nan")}])
+def test_impossible_schedules_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(OptionError, match=next(iter(wrong))):
+        Schedule(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_split_without_validation_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    parts = dataset.parts | {Part.VALIDATION: []}
+    with pytest.raises(OptionError, match="validation"):
+        Trainer(replace(dataset, parts=parts), SHAPE, SCHEDULE, tmp_path)
