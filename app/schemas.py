@@ -112,6 +112,9 @@ class Structure(Schema):
     id: str
     source: str
     licence: str | None
+    reference: str | None = Field(
+        description="The work that describes the crystal; of the starter library also what of it was not checked."
+    )
     formula: str
     elements: list[str]
     layer_group: int

@@ -18,6 +18,7 @@ CREATE TABLE crystals (
     id TEXT NOT NULL UNIQUE,
     source TEXT NOT NULL,
     licence TEXT,
+    reference TEXT,
     formula TEXT NOT NULL,
     elements TEXT NOT NULL,
     layer_group INTEGER NOT NULL,
@@ -31,9 +32,9 @@ CREATE TABLE crystals (
 ) STRICT;
 """
 _INDEX = "CREATE INDEX crystals_by_group ON crystals (duplicate_group);"
-_INSERT = f"INSERT INTO crystals VALUES ({', '.join('?' * 14)})"
+_INSERT = f"INSERT INTO crystals VALUES ({', '.join('?' * 15)})"
 _COLUMNS = (
-    "id, source, licence, formula, elements, layer_group, layer_group_symbol, space_group, "
+    "id, source, licence, reference, formula, elements, layer_group, layer_group_symbol, space_group, "
     "space_group_symbol, lattice, numbers, positions"
 )
 
@@ -53,6 +54,7 @@ class Entry:
         space_group_symbol: such as "P-6m2".
         crystal: the structure, with the same id.
         licence: as the source states it, or None.
+        reference: the work that describes the crystal, as the source states it, or None.
     """
 
     id: str
@@ -65,9 +67,12 @@ class Entry:
     space_group_symbol: str
     crystal: Crystal
     licence: str | None = None
+    reference: str | None = None
 
     @classmethod
-    def of(cls, crystal: Crystal, symmetry: Symmetry, licence: str | None = None) -> Self:
+    def of(
+        cls, crystal: Crystal, symmetry: Symmetry, licence: str | None = None, reference: str | None = None
+    ) -> Self:
         """The entry of a crystal whose symmetry is known."""
         return cls(
             id=crystal.id,
@@ -80,6 +85,7 @@ class Entry:
             space_group_symbol=symmetry.space_group_symbol,
             crystal=crystal,
             licence=licence,
+            reference=reference,
         )
 
     @property
@@ -121,6 +127,7 @@ def _columns(row: int, entry: Entry, group: int) -> tuple[object, ...]:
         entry.id,
         entry.source,
         entry.licence,
+        entry.reference,
         entry.formula,
         " ".join(entry.elements),
         entry.layer_group,
@@ -211,7 +218,7 @@ class Catalogue:
 
 
 def _entry(row: tuple[object, ...]) -> Entry:
-    id, source, licence, formula, elements, *groups, lattice, numbers, positions = row
+    id, source, licence, reference, formula, elements, *groups, lattice, numbers, positions = row
     crystal = Crystal(
         id=str(id),
         source=str(source),
@@ -231,6 +238,7 @@ def _entry(row: tuple[object, ...]) -> Entry:
         space_group_symbol=str(space_symbol),
         crystal=crystal,
         licence=None if licence is None else str(licence),
+        reference=None if reference is None else str(reference),
     )
 
 

@@ -56,7 +56,7 @@ def _prepared(record: Record | Rejected) -> Prepared:
     if isinstance(crystal, Rejected):
         return crystal
     try:
-        return Entry.of(crystal, _symmetry(crystal), record.licence)
+        return Entry.of(crystal, _symmetry(crystal), record.licence, record.reference)
     except CrystalError as error:
         return Rejected(crystal.id, str(error))
 

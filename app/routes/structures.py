@@ -74,6 +74,7 @@ def _structure(entry: Entry) -> Structure:
         id=entry.id,
         source=entry.source,
         licence=entry.licence,
+        reference=entry.reference,
         formula=entry.formula,
         elements=list(entry.elements),
         layer_group=entry.layer_group,

@@ -45,10 +45,10 @@ def source_records(path: Path) -> Iterator[Record | Rejected]:
     """
     check_source(path)
     if path == STARTER:
-        from index.starter import starter_crystals
+        from index.starter import starter_entries
 
-        for crystal in starter_crystals():
-            yield CrystalRecord(crystal)
+        for entry in starter_entries():
+            yield CrystalRecord(entry.crystal, reference=entry.reference)
     elif path.is_dir():
         source = path.resolve().name
         for file in folder_files(path, source):

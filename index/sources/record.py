@@ -46,6 +46,11 @@ class Record(Protocol):
         """As the source states it, or None."""
         ...
 
+    @property
+    def reference(self) -> str | None:
+        """The work that describes the crystal, or None."""
+        ...
+
     def crystal(self) -> Crystal:
         """The crystal.
 
@@ -73,6 +78,7 @@ class CellRecord:
     coordinates: Any
     cartesian: bool = False
     licence: str | None = None
+    reference: str | None = None
 
     def crystal(self) -> Crystal:
         """The crystal; see `Record.crystal`."""
@@ -92,6 +98,7 @@ class TextRecord:
     source: str
     text: str
     licence: str | None = None
+    reference: str | None = None
 
     def crystal(self) -> Crystal:
         """The crystal; see `Record.crystal`."""
@@ -104,6 +111,7 @@ class CrystalRecord:
 
     ready: Crystal
     licence: str | None = None
+    reference: str | None = None
 
     @property
     def id(self) -> str:

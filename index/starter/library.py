@@ -69,6 +69,15 @@ class StarterEntry:
         parts = tuple(part for part in CHECKABLE if part not in self.checked)
         return parts if self.citation.checked else (*parts, "citation")
 
+    @property
+    def reference(self) -> str:
+        """The citation, and what of the entry was not compared with a printed source."""
+        return (
+            f"{self.citation} (not checked: {', '.join(self.unchecked)})"
+            if self.unchecked
+            else str(self.citation)
+        )
+
     @cached_property
     def crystal(self) -> Crystal:
         """The layer.

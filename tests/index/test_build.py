@@ -159,6 +159,7 @@ class Crashing:
     id: str = "crash"
     source: str = "made"
     licence: str | None = None
+    reference: str | None = None
 
     def crystal(self) -> Crystal:
         os._exit(1)
@@ -169,6 +170,7 @@ class Ready:
     number: int
     source: str = "made"
     licence: str | None = None
+    reference: str | None = None
 
     @property
     def id(self) -> str:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from ase.data import atomic_numbers, covalent_radii
 
+from index.build import build_index
+from index.retrieve import Retriever
 from index.starter import StarterEntry, starter_crystals, starter_entries
 from index.starter.citations import read_citations
 from index.starter.library import LIBRARY
@@ -16,6 +18,7 @@ from index.starter.orbits import Orbits
 from index.starter.prototypes import PROTOTYPES
 from model.crystal import Crystal, Tolerance, group_duplicates, same_crystal, symmetry_of
 from model.errors import LibraryError
+from tests.index.stand_in import RadialEncoder
 
 STRUCTURES = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "structures"
 # Wide, so that an entry is held against every computed layer arranged as it is, even if its numbers are wrong.
@@ -272,3 +275,14 @@ def test_agrees_with_computed_layers(entries: list[StarterEntry]) -> None:
     print(f"{len(compared)} of {len(entries)} entries compared, {len(far)} differ: {far}")
     assert len(compared) >= 250, f"only {len(compared)} entries have a computed layer to be held against"
     assert set(far) == set(DIFFER), {name: compared.get(name) for name in set(far) ^ set(DIFFER)}
+
+
+def test_an_index_tells_citation_and_what_was_not_checked(tmp_path: Path) -> None:
+    build_index([Path("starter")], tmp_path / "index", RadialEncoder(), workers=0)
+    with Retriever.open(tmp_path / "index", RadialEncoder()) as retriever:
+        for entry in starter_entries():
+            told = retriever.entry(entry.crystal.id).reference
+            assert told is not None
+            assert told.startswith(str(entry.citation))
+            assert [part in told for part in entry.unchecked] == [True] * len(entry.unchecked)
+            assert ("not checked" in told) == bool(entry.unchecked)
