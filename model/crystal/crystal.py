@@ -13,6 +13,7 @@ from model.crystal.elements import element_symbol as element_symbol
 from model.crystal.elements import reduced_formula
 from model.crystal.layer import Layer, extract_layer
 from model.crystal.reduction import primitive_layer
+from model.crystal.single_layer import check_extends, single_layer
 from model.errors import CrystalError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Crystal:
     def from_cell(
         cls, lattice: ArrayLike, numbers: ArrayLike, frac: ArrayLike, *, id: str, source: str
     ) -> Self:
-        """The crystal in any periodic cell that holds one layer and vacuum.
+        """The crystal in any periodic cell that holds one layer, or equal ones, and vacuum.
 
         Args:
             lattice: (3, 3) rows are the cell vectors, angstrom; any axis may cross the vacuum, it may be
@@ -78,7 +79,8 @@ class Crystal:
             source: where it came from.
 
         Raises:
-            CrystalError: as the constructor, and for a flat cell or one without vacuum.
+            CrystalError: as the constructor, and for a flat cell, one without vacuum, different layers with
+                vacuum between them, and a molecule or chain in a box.
         """
         cell = np.asarray(lattice, dtype=np.float64)
         kinds = np.asarray(numbers, dtype=np.int64)
@@ -86,7 +88,9 @@ class Crystal:
         if cell.shape != (3, 3) or not np.isfinite(cell).all():
             raise CrystalError("the cell must be three vectors of finite numbers")
         check_atoms(kinds, sites)
-        layer = canonical_layer(primitive_layer(extract_layer(cell, kinds, sites)))
+        primitive = primitive_layer(single_layer(extract_layer(cell, kinds, sites)))
+        check_extends(primitive)
+        layer = canonical_layer(primitive)
         return cls(id, source, layer.lattice, layer.numbers, _cartesian(layer))
 
     @classmethod

@@ -11,6 +11,8 @@ from pymatgen.core.structure import Structure
 
 from model.crystal import Crystal
 from model.errors import CrystalError
+from tests.crystal.descriptions import axes_swapped, c_tilted, supercell, wrapped
+from tests.crystal.layers import NAMES
 
 Cell = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
 
@@ -109,6 +111,63 @@ def test_bulk_crystals_have_no_vacuum(bulk: Structure) -> None:
         Crystal.from_structure(bulk, id="bulk", source="test")
     with pytest.raises(CrystalError, match="no vacuum found"):
         Crystal.from_structure(bulk.get_primitive_structure(), id="bulk", source="test")
+
+
+def stacked(cell: Cell, count: int, shift: tuple[float, float] = (0.0, 0.0)) -> Cell:
+    """The cell repeated along c, each layer shifted in the plane against the one below."""
+    lattice, numbers, frac = cell
+    layers = [(frac + np.array([*shift, 1.0]) * i) / [1, 1, count] for i in range(count)]
+    return lattice * [[1], [1], [count]], np.tile(numbers, count), np.concatenate(layers)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("count", "shift"), [(2, (0.0, 0.0)), (3, (0.0, 0.0)), (2, (0.31, 0.17))])
+def test_equal_layers_above_each_other_are_one(
+    cells: dict[str, Cell], name: str, count: int, shift: tuple[float, float]
+) -> None:
+    one, several = made(*cells[name]), made(*stacked(cells[name], count, shift))
+    np.testing.assert_array_equal(several.numbers, one.numbers)
+    np.testing.assert_allclose(several.lattice, one.lattice, atol=1e-9)
+    np.testing.assert_allclose(several.positions, one.positions, atol=1e-6)
+
+
+def test_equal_layers_are_found_in_any_description(cells: dict[str, Cell]) -> None:
+    rng = np.random.default_rng(3)
+    one = made(*cells["MoS2 1H"])
+    for change in (supercell, c_tilted, wrapped, axes_swapped):
+        several = made(*change(stacked(cells["MoS2 1H"], 2), rng))
+        np.testing.assert_allclose(several.positions, one.positions, atol=1e-6)
+
+
+def test_different_layers_with_vacuum_between_them_are_refused(cells: dict[str, Cell]) -> None:
+    lattice, numbers, frac = stacked(cells["MoS2 1H"], 2)
+    turned, moved = frac.copy(), frac.copy()
+    turned[3:, :2] *= -1
+    moved[4, 2] += 0.2 / lattice[2, 2]
+    for kinds, sites in (
+        (np.append(numbers[:3], [74, 16, 16]), frac),
+        (np.append(numbers[:3], [16, 42, 16]), frac),
+        (numbers, turned),
+        (numbers, moved),
+    ):
+        with pytest.raises(
+            CrystalError, match=r"holds 2 layers with 20.\d\d angstrom between them; give one"
+        ):
+            made(lattice, kinds, sites)
+
+
+@pytest.mark.parametrize(
+    ("lattice", "numbers", "frac"),
+    [
+        (np.eye(3) * 15.0, [7, 7], [[0.0, 0.0, 0.0], [0.0732, 0.0, 0.0]]),
+        (np.diag([20.0, 2.6, 20.0]), [6, 6], [[0.0, 0.0, 0.0], [0.06, 0.5, 0.0]]),
+        (np.array([[20.0, 1.3, 0], [0, 2.6, 0], [0, 0, 20]]), [6, 6], [[0.0, 0.0, 0.0], [0.06, 0.5, 0.0]]),
+    ],
+    ids=["molecule", "chain", "chain in a skew cell"],
+)
+def test_molecules_and_chains_are_refused(lattice: object, numbers: object, frac: object) -> None:
+    with pytest.raises(CrystalError, match="a molecule or chain in a box, not a layer"):
+        made(lattice, numbers, frac)
 
 
 def test_thin_vacuum_suffices(cells: dict[str, Cell]) -> None:
