@@ -18,6 +18,7 @@ VACUUM_ANGSTROM = 20.0
 
 _SITE_COLUMNS = ("label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy")
 _CIF_MARK = re.compile(r"^\s*(data_|_cell_length_a\b)", re.IGNORECASE | re.MULTILINE)
+_OCCUPANCY_MARK = re.compile(r"Occupancy \S+ exceeded tolerance")
 
 
 def read_structure(text: str, *, id: str, source: str) -> Crystal:
@@ -53,7 +54,13 @@ def _parsed_cif(text: str) -> "Structure":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what matters of them is checked on the structure
             structures = CifParser.from_str(text).parse_structures(primitive=False, on_error="raise")
+    except ZeroDivisionError:  # what pymatgen makes of a list of no atoms
+        raise CrystalError("the structure holds no atoms") from None
     except Exception as error:  # pymatgen lets any exception through on a damaged file
+        if _OCCUPANCY_MARK.search(str(error)):
+            raise CrystalError(
+                "overlapping atoms, or occupancies that add up to more than 1, at one site"
+            ) from error
         raise UnreadableError(f"the CIF cannot be read: {_reason(error)}") from error
     if not structures:
         raise UnreadableError("the CIF holds no structure with cell and atoms")
@@ -159,11 +166,11 @@ def _site_lines(crystal: Crystal, height: float) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    """A CIF 1.1 character value: one line of ASCII in quotes that the text itself does not hold."""
+    """A CIF 1.1 character value: one line of ASCII in quotes it does not hold, or as a text field if it holds both."""
     plain = " ".join(text.split()).encode("ascii", "backslashreplace").decode()
     if "'" not in plain:
         return f"'{plain}'"
-    return '"' + plain.replace('"', "'") + '"'
+    return f'"{plain}"' if '"' not in plain else f"\n;{plain}\n;"
 
 
 def write_poscar(crystal: Crystal) -> str:

@@ -4,7 +4,9 @@ import ase
 import ase.io
 import numpy as np
 import pytest
+from ase.io.cif import parse_cif
 from numpy.typing import NDArray
+from pymatgen.io.cif import CifFile
 
 from model.crystal import Crystal, read_structure, symmetry_of, write_cif, write_poscar
 from model.errors import CrystalError, UnknownFormatError, UnreadableError
@@ -87,7 +89,7 @@ def test_cif_tells_symmetry_source_id_and_vacuum(cells: dict[str, Cell]) -> None
     assert lines[0] == "data_mos2_1_50_"
     assert any(line.startswith("#") and "vacuum" in line for line in lines)
     assert "_dd2d_id 'mos2/1 50%'" in lines
-    assert "_dd2d_source \"it's a 'test'\"" in lines
+    assert lines[lines.index("_dd2d_source ") + 1 :][:2] == [';it\'s a "test"', ";"]
     assert "_dd2d_layer_group_number 78" in lines
     assert "_dd2d_layer_group_name_H-M 'p-6m2'" in lines
     assert "_dd2d_space_group_IT_number 187" in lines
@@ -112,6 +114,18 @@ def test_any_id_makes_a_valid_cif_and_poscar(cells: dict[str, Cell], id: str) ->
     assert_same_arrays(crystal, read_structure(write_poscar(crystal), id="a", source="b"), 1e-6)
 
 
+@pytest.mark.parametrize("id", ["'\"#_;", 'it\'s a "test"', "a 'quoted' one", 'a "quoted" one', "\\';\""])
+def test_ids_with_quotes_come_back_exactly(cells: dict[str, Cell], id: str) -> None:
+    crystal = crystal_of(cells["MoS2 1H"], id)
+    text = write_cif(crystal)
+    (in_pymatgen,) = CifFile.from_str(text).data.values()
+    (in_ase,) = parse_cif(io.StringIO(text))
+    assert in_pymatgen.data["_dd2d_id"] == id
+    assert in_ase["_dd2d_id"].strip() == id
+    assert_same_arrays(crystal, read_structure(text, id="a", source="b"), 1e-3)
+    assert_same_arrays(crystal, through_ase(text, "cif"), 1e-6)
+
+
 def test_symmetric_cif_is_expanded(cells: dict[str, Cell]) -> None:
     crystal = read_structure(SYMMETRIC_CIF, id="a", source="b")
     assert crystal.formula == "MoS2"
@@ -124,15 +138,22 @@ def test_symmetric_cif_is_expanded(cells: dict[str, Cell]) -> None:
         ("0.565 1", "0.565 0.5", "partial occupancy"),
         ("S1 S ", "Q1 Q ", "unknown element Q"),
         ("S1 S ", "X1 X ", "unknown element X"),
-        ("0.565 1", "0.565 1\nS2 S 0.6667 0.3333 0.565 1", "Occupancy 2.0"),
+        ("0.565 1", "0.565 1\nS2 S 0.6667 0.3333 0.565 1", "overlapping atoms, or occupancies"),
+        ("0.565 1", "0.565 1\nSe1 Se 0.6667 0.3333 0.565 1", "overlapping atoms, or occupancies"),
+        ("0.565 1", "0.565 0.7\nSe1 Se 0.6667 0.3333 0.565 0.7", "add up to more than 1, at one site"),
         ("_cell_length_c 24", "_cell_length_c 5.0", "no vacuum found"),
         ("0.565", "0.505", "overlapping atoms"),
     ],
 )
 def test_unusable_cif_says_why(old: str, new: str, message: str) -> None:
     assert old in SYMMETRIC_CIF
-    with pytest.raises((CrystalError, UnreadableError), match=message):
+    with pytest.raises(CrystalError, match=message):
         read_structure(SYMMETRIC_CIF.replace(old, new), id="a", source="b")
+
+
+def test_cif_without_atoms_says_so() -> None:
+    with pytest.raises(CrystalError, match="the structure holds no atoms"):
+        read_structure(SYMMETRIC_CIF[: SYMMETRIC_CIF.index("Mo1 Mo")], id="a", source="b")
 
 
 @pytest.mark.parametrize(
