@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pymatgen.core.structure import Structure
 from starlette.testclient import TestClient
 
 from app.cli import main
+from app.main import create_app
+from app.settings import Settings
+from index.build import build_index
 from index.starter import starter_entries
-from model.crystal import Crystal
+from model.crystal import Crystal, read_structure
 from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
+from model.towers import load_towers
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAPHENE = ROOT.parent / "shared" / "data" / "patterns" / "graphene"
@@ -63,9 +66,9 @@ def test_most_starter_crystals_are_found_blind_and_nearly_all_by_their_elements(
 def test_the_cif_of_the_first_is_the_crystal(client: TestClient) -> None:
     mos2 = next(entry.crystal for entry in starter_entries() if entry.name == "MoS2-1H")
     first = asked(client, mos2, 0, elements_only=["Mo", "S"])["candidates"][0]
-    structure = Structure.from_str(first["cif"], fmt="cif")
-    assert structure.composition.reduced_formula == "MoS2"
-    assert structure.lattice.a == pytest.approx(3.16, rel=0.01)
+    found = read_structure(first["cif"], id="found", source="test")
+    assert found.formula == "MoS2"
+    assert float(np.linalg.norm(found.lattice[0])) == pytest.approx(3.16, rel=0.01)
 
 
 @beside
@@ -105,3 +108,17 @@ def test_the_service_is_ready_and_says_what_it_is(client: TestClient) -> None:
     assert client.get("/readyz").status_code == 200
     version = client.get("/version").json()
     assert version["crystals"] >= 250
+
+
+@beside
+def test_the_published_pattern_of_prse3_is_prse3(tmp_path: Path) -> None:
+    """Its intensities are not physical, so it is its geometry that finds it."""
+    published = GRAPHENE.parent / "dd2d"
+    build_index([Path("starter"), published], tmp_path / "index", load_towers(), workers=0)
+    file = {"file": ("prse3.json", (published / "prse3_figure4.json").read_bytes())}
+    with TestClient(create_app(Settings(index=tmp_path / "index"))) as client:
+        by_elements = client.post("/predict", files=file, data={"elements_only": "Pr,Se"}).json()
+        blind = client.post("/predict", files=file, data={"top_k": "20"}).json()
+    assert formulas(by_elements)[0] == "PrSe3"
+    assert any("physical" in warning for warning in by_elements["query"]["warnings"])
+    assert "PrSe3" in formulas(blind)
