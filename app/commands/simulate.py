@@ -41,7 +41,10 @@ def add_to(commands: "Commands") -> None:
     for name, lowest, highest, default, told in _NUMBERS:
         number = _within(lowest, highest)
         add(f"--{name}", type=number, default=default, metavar="N", help=f"{told} (default: {default:g})")
-    add("--mirrored", action="store_true", help="the flake lies face down")
+    add("--mirrored", action="store_true", help="the camera mirrors the pattern")
+    add("--face-down", action="store_true", help="the flake is turned over, about a")
+    models = ["born", "eikonal"]
+    add("--atom-model", choices=models, default="born", help="eikonal tells faces apart (default: born)")
     add("--radiation", choices=["electron", "xray"], default="electron", help="default: electron")
     add("--size", type=int, default=512, metavar="N", help="pixels along a frame's side (default: 512)")
     add("--seed", type=int, default=0, metavar="N", help="of a frame's shot noise (default: 0)")
@@ -98,9 +101,11 @@ def _simulated(crystal: "Crystal", args: argparse.Namespace) -> "Spots":
         tilt_azimuth_deg=args.tilt_azimuth,
         rotation_deg=args.rotation,
         mirrored=args.mirrored,
+        atom_model=args.atom_model,
     )
     thermal = ThermalMotion(args.b_iso, args.b_iso)
-    return kinematic_spots(crystal, geometry, thermal, relative_threshold=args.threshold)
+    seen = crystal.turned_over() if args.face_down else crystal
+    return kinematic_spots(seen, geometry, thermal, relative_threshold=args.threshold)
 
 
 def _rows(spots: "Spots") -> list[list[float]]:

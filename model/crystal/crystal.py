@@ -140,6 +140,18 @@ class Crystal:
         layer = canonical_layer(layer)
         return Crystal(self.id, self.source, layer.lattice, layer.numbers, _cartesian(layer))
 
+    def turned_over(self) -> "Crystal":
+        """The flake face down: turned by 180 degrees about a, in the cell with b upwards again.
+
+        With real scattering factors its pattern is the other face's with `Geometry.mirrored`, under the tilt
+        mirrored likewise. Complex factors and multislice tell the two apart.
+        """
+        lattice = self.lattice * np.array([[1.0, 1.0], [-1.0, 1.0]])
+        positions = self.positions * np.array([1.0, -1.0, -1.0])
+        xy = positions[:, :2] @ np.linalg.inv(lattice)
+        positions[:, :2] = (xy - np.floor(xy + 1e-9)) @ lattice
+        return Crystal(self.id, self.source, lattice, self.numbers, positions)
+
     def to_structure(self, vacuum_angstrom: float = 20.0) -> "Structure":
         """As a pymatgen structure, with c along the normal and the slab at half its height.
 

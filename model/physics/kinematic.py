@@ -40,7 +40,8 @@ class Geometry:
         tilt_deg: angle between the beam and the layer's normal.
         tilt_azimuth_deg: direction of the tilt in the crystal's frame, from a towards b.
         rotation_deg: rotation of the pattern on the camera.
-        mirrored: the flake lies face down, which mirrors the pattern.
+        mirrored: the camera sees the pattern mirrored. A flake face down is `Crystal.turned_over`; the two
+            are the same with real factors only.
         strain: (2, 2) symmetric in-plane strain of the crystal, or None.
         atom_model: how an atom scatters electrons: once ("born", real factors), or as often as its own
             potential makes them ("eikonal", complex factors, nearer to multislice).

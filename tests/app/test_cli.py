@@ -261,3 +261,23 @@ def test_training_commands_have_the_arguments_of_training(
     with pytest.raises(SystemExit):
         main([command, "--help"])
     assert "--data" in capsys.readouterr().out
+
+
+def simulated_points(path: Path, options: str) -> dict[tuple[float, float], float]:
+    assert main(["simulate", str(MOS2), "--out", str(path), *options.split()]) == 0
+    points = json.loads(path.read_text())["points"]
+    return {(round(x, 3) + 0.0, round(y, 3) + 0.0): round(i, 4) for x, y, i in points}
+
+
+def test_face_down_turns_the_flake_and_mirrored_the_camera(tmp_path: Path) -> None:
+    """Across a, MoS2 is its own mirror image: face down the tilt is as before, on the camera it is not."""
+    path = tmp_path / "x.json"
+    up, down, mirrored = (
+        simulated_points(path, f"--tilt 4 {option}") for option in ("", "--face-down", "--mirrored")
+    )
+    assert down == up
+    assert mirrored != up
+    eikonal = [
+        simulated_points(path, f"--atom-model eikonal {option}") for option in ("--face-down", "--mirrored")
+    ]
+    assert eikonal[0] != eikonal[1]

@@ -267,3 +267,30 @@ def test_impossible_geometry_is_refused(wrong: dict[str, object]) -> None:
 def test_displacements_must_fit(mos2: Crystal) -> None:
     with pytest.raises(OptionError, match="displacements"):
         structure_factors(mos2, displacements=np.zeros((2, 3)))
+
+
+def janus() -> Crystal:
+    lattice = np.array([[3.2, 0.0], [-1.1, 4.1]])
+    heights = np.array([[0.3, 0.4, -1.6], [1.2, 1.9, 1.4], [0.0, 0.0, 0.1]])
+    return Crystal("janus", "test", lattice, np.array([16, 34, 42]), heights)
+
+
+@pytest.mark.parametrize(("model", "equal"), [("born", True), ("eikonal", False)])
+def test_face_down_is_a_mirror_with_real_factors_only(model: AtomModel, equal: bool) -> None:
+    up = replace(TILTED, atom_model=model, mirrored=True)
+    down = replace(TILTED, atom_model=model, tilt_azimuth_deg=180.0 - TILTED.tilt_azimuth_deg)
+    one, other = (
+        by_position(spots.q_inv_angstrom, spots.intensity)
+        for spots in (kinematic_spots(janus(), up), kinematic_spots(janus().turned_over(), down))
+        if spots.intensity is not None
+    )
+    keys = sorted(set(one) & set(other))
+    assert len(keys) > 20
+    same = np.allclose([one[key] for key in keys], [other[key] for key in keys], atol=1e-6)
+    assert same == equal
+
+
+def test_turned_over_twice_is_the_same() -> None:
+    again = janus().turned_over().turned_over()
+    np.testing.assert_allclose(again.lattice, janus().lattice)
+    np.testing.assert_allclose(again.positions, janus().positions, atol=1e-9)
