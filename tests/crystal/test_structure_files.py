@@ -121,7 +121,7 @@ def test_ids_with_quotes_come_back_exactly(cells: dict[str, Cell], id: str) -> N
     (in_pymatgen,) = CifFile.from_str(text).data.values()
     (in_ase,) = parse_cif(io.StringIO(text))
     assert in_pymatgen.data["_dd2d_id"] == id
-    assert in_ase["_dd2d_id"].strip() == id
+    assert str(in_ase["_dd2d_id"]).strip() == id
     assert_same_arrays(crystal, read_structure(text, id="a", source="b"), 1e-3)
     assert_same_arrays(crystal, through_ase(text, "cif"), 1e-6)
 
