@@ -46,7 +46,7 @@ $(STAMP)-%: pyproject.toml constraints.txt
 
 # Built where there is none, and again when other weights or another starter library come with an update:
 # the service refuses an index that other weights made.
-$(STARTER)/CURRENT: $(wildcard model/pretrained/*.safetensors index/starter/*.py index/starter/*/*.py) | $(STAMP)-service
+$(STARTER)/CURRENT: $(wildcard model/pretrained/towers.* index/starter/*.py index/starter/*.toml index/starter/families/*.toml) | $(STAMP)-service
 	$(BIN)/dd2d index build starter --out $(STARTER)
 
 index: $(STARTER)/CURRENT

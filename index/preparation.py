@@ -15,7 +15,7 @@ from itertools import chain, islice
 from index.catalogue import Entry
 from index.sources import Record, Rejected, crystal_of
 from model.crystal import Crystal, Symmetry, symmetry_of
-from model.errors import CrystalError
+from model.errors import CrystalError, OptionError
 
 CHUNK = 256
 # Below this, starting processes takes longer than the work.
@@ -33,10 +33,15 @@ def prepare(records: Iterable[Record | Rejected], workers: int | None = None) ->
     Args:
         records: what the sources yield.
         workers: processes; as many as this process may use CPUs if None, none of their own if 0.
+
+    Raises:
+        OptionError: a negative number of workers.
     """
+    if workers is not None and workers < 0:
+        raise OptionError(f"{workers} workers: give 0 (no processes of their own) or more")
     stream = iter(records)
     first = list(islice(stream, _WORTH_PROCESSES))
-    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    workers = _processors() if workers is None else workers
     chunks = _chunks(chain(first, stream))
     if workers and len(first) == _WORTH_PROCESSES:
         yield from _in_processes(chunks, workers)
@@ -74,6 +79,11 @@ def _symmetry(crystal: Crystal) -> Symmetry:
 def _chunks(records: Iterator[Record | Rejected]) -> Iterator[Chunk]:
     while chunk := list(islice(records, CHUNK)):
         yield chunk
+
+
+def _processors() -> int:
+    """As many as this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:

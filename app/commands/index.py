@@ -54,6 +54,7 @@ def _add_build(actions: "Commands") -> None:
 def run_build(args: argparse.Namespace) -> int:
     """Build, then say what was built and what was left out."""
     from index.build import build_index, show_progress
+    from index.report import REJECTED_NAME
     from model.towers import load_towers
 
     report = build_index(
@@ -64,7 +65,9 @@ def run_build(args: argparse.Namespace) -> int:
         f"{report.seconds['total']:.1f} s, {report.crystals_per_second:.0f} crystals/s"
     )
     if report.rejected:
-        print(f"{report.rejected} entries were left out:")
+        print(
+            f"{report.rejected} entries were left out; each is listed in {report.directory / REJECTED_NAME}:"
+        )
         for reason, count in list(report.reasons.items())[:10]:
             print(f"  {count:>6}  {reason}")
     return 0

@@ -120,5 +120,5 @@ def test_the_published_pattern_of_prse3_is_prse3(tmp_path: Path) -> None:
         by_elements = client.post("/predict", files=file, data={"elements_only": "Pr,Se"}).json()
         blind = client.post("/predict", files=file, data={"top_k": "20"}).json()
     assert formulas(by_elements)[0] == "PrSe3"
-    assert any("physical" in warning for warning in by_elements["query"]["warnings"])
+    assert any("geometry alone" in warning for warning in by_elements["query"]["warnings"])
     assert "PrSe3" in formulas(blind)

@@ -263,3 +263,8 @@ def test_the_catalogue_cannot_be_written_to(built: Path) -> None:
     with pytest.raises(Exception, match="readonly"):
         catalogue._connection.execute("DELETE FROM crystals")
     catalogue.close()
+
+
+def test_a_negative_number_of_workers_is_refused() -> None:
+    with pytest.raises(OptionError, match="-1 workers"):
+        next(prepare([], workers=-1))
