@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from model.errors import NoSpotsError
+from model.pattern.scale import DIRECT_BEAM_INV_ANGSTROM
 from model.pattern.spots import Spots
 
 FloatArray = NDArray[np.float64]
 
 PAIRING_TOLERANCE_INV_ANGSTROM = 0.02
-DIRECT_BEAM_INV_ANGSTROM = 0.03
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,17 @@ class FriedelPairs:
         return len(self.q_inv_angstrom)
 
     def strongest(self, count: int, q_max_inv_angstrom: float) -> "FriedelPairs":
-        """The `count` strongest pairs within q_max; the innermost ones where intensities are unknown."""
+        """The `count` strongest pairs within q_max; the innermost ones where intensities are unknown.
+
+        Raises:
+            NoSpotsError: no pair lies within q_max.
+        """
         length = np.linalg.norm(self.q_inv_angstrom, axis=1)
         inside = np.flatnonzero(length <= q_max_inv_angstrom)
         if not len(inside):
-            inside = np.argsort(length)[:1]
+            raise NoSpotsError(
+                f"no spots within {q_max_inv_angstrom:g} 1/angstrom of the direct beam; check the scale"
+            )
         key = -self.log_intensity if self.has_intensity else length
         kept = inside[np.argsort(key[inside], kind="stable")][:count]
         log_intensity = self.log_intensity[kept]

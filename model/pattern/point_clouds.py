@@ -13,12 +13,11 @@ from model.pattern.plausibility import intensities_fall_off
 from model.pattern.point_json import read_point_json
 from model.pattern.point_table import PointTable, table_from_rows
 from model.pattern.point_text import read_point_text
+from model.pattern.scale import DIRECT_BEAM_INV_ANGSTROM, require_plausible_scale
 from model.pattern.spots import Calibration, Spots
 
 FloatArray = NDArray[np.float64]
 
-DIRECT_BEAM_INV_ANGSTROM = 0.03
-LARGEST_Q_INV_ANGSTROM = 10.0
 LARGEST_PIXEL = 1e6
 WEAKEST_BY_STRONGEST = 1e-30
 """An intensity below this is a zero that somebody's arithmetic left over; ratios of the others are finite."""
@@ -37,7 +36,7 @@ def spots_from_points(points: Any, options: PatternOptions) -> Spots:
 
     Raises:
         NoSpotsError: fewer than three points besides the direct beam.
-        OptionError: options that contradict the points, an unknown scale, or a centre that cannot be found.
+        OptionError: options that contradict the points, a scale that is unknown or cannot be right, no centre.
         TooLargeError: more than 100,000 points.
         UnreadableError: rows that are no points, values that are not finite, negative intensities.
     """
@@ -72,7 +71,7 @@ def spots_from_table(table: PointTable, options: PatternOptions) -> Spots:
     if options.pixel_size_inv_angstrom is not None or options.center_px is not None:
         raise OptionError(f"pixel_size and center are for positions in pixels; these are in {units}")
     q = table.positions * (0.1 if units == "1/nm" else 1.0)
-    _check_range(q, units)
+    require_plausible_scale(q, units)
     stated = table.units == units and options.units is None
     return _assemble(q, table, warnings, calibration="file" if stated else "request")
 
@@ -88,15 +87,6 @@ def _units(table: PointTable, options: PatternOptions) -> tuple[Units, list[str]
     if table.pixel_size_inv_angstrom is not None or has_pixel_options:
         return "pixel", []
     return "1/angstrom", []
-
-
-def _check_range(q: FloatArray, units: Units) -> None:
-    longest = float(np.hypot(*q.T).max())
-    if longest > LARGEST_Q_INV_ANGSTROM:
-        raise OptionError(
-            f"positions taken as {units} reach {longest:.3g} 1/angstrom, farther than electrons are seen to "
-            "diffract; for positions in pixels give units=pixel and pixel_size"
-        )
 
 
 def _from_pixels(table: PointTable, options: PatternOptions, warnings: list[str]) -> Spots:
@@ -118,7 +108,7 @@ def _from_pixels(table: PointTable, options: PatternOptions, warnings: list[str]
         center, doubt = _find_center(table)
         warnings += doubt
     q = (table.positions - center) * size
-    _check_range(q, "pixel")
+    require_plausible_scale(q, "pixel", size)
     return _assemble(
         q,
         table,

@@ -14,6 +14,7 @@ from model.pattern.frame import Frame
 from model.pattern.options import PatternOptions
 from model.pattern.peaks import Peaks
 from model.pattern.rough_centre import rough_centre
+from model.pattern.scale import require_plausible_scale
 from model.pattern.spots import MINIMUM_SPOTS, Spots
 
 DETECTION_SIDE = 512
@@ -50,7 +51,7 @@ def find_spots(frame: Frame, options: PatternOptions) -> Spots:
 
     Raises:
         NoSpotsError: a blank frame, an image of real space, fewer than three spots.
-        OptionError: the scale is unknown, or the centre given lies outside the frame.
+        OptionError: the scale is unknown or cannot be right, or the centre given lies outside the frame.
     """
     found = locate_spots(frame, options.center_px)
     size = options.pixel_size_inv_angstrom or frame.pixel_size_inv_angstrom
@@ -59,10 +60,12 @@ def find_spots(frame: Frame, options: PatternOptions) -> Spots:
             "the scale is unknown: the file does not state it; give pixel_size (1/angstrom per pixel)"
         )
     center = (found.center.x, found.center.y)
+    q = (found.peaks.pixels - center) * size
+    require_plausible_scale(q, "pixel", size)
     clipped = int(found.peaks.clipped.sum())
     saturated = f"{clipped} spots are saturated; their intensities were told from their flanks."
     return Spots(
-        q_inv_angstrom=(found.peaks.pixels - center) * size,
+        q_inv_angstrom=q,
         intensity=found.intensity,
         pixels=found.peaks.pixels,
         center_px=center,

@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from model.errors import NoSpotsError, OptionError, TooLargeError, UnknownFormatError, UnreadableError
 from model.pattern import PatternOptions, Spots, read_pattern, spots_from_points
+from model.pattern.friedel import friedel_pairs
+from model.pattern.scale import FARTHEST_COMPARED_INV_ANGSTROM
+from model.towers.tokens import Q_MAX_INV_ANGSTROM
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "patterns"
 AUTO = PatternOptions()
@@ -112,6 +115,32 @@ def test_long_texts_are_given_up_early(text: str, error: type[Exception]) -> Non
     with pytest.raises(error):
         read(text)
     assert time.process_time() - begun < 2
+
+
+HEXAGON = [[np.cos(turn), np.sin(turn)] for turn in np.arange(6) * np.pi / 3]
+
+
+@pytest.mark.parametrize("length", [1e-3, 0.02, 1.7, 5.0, 20.0])
+def test_points_of_impossible_scale_are_refused(length: float) -> None:
+    points = [[length * x, length * y] for x, y in HEXAGON]
+    with pytest.raises(
+        OptionError, match=r"with this scale \(units=1/angstrom\) 0 of 6 spots.*are units right"
+    ):
+        spots_from_points([[0, 0], *points], AUTO)
+    with pytest.raises(OptionError, match=r"with this scale \(1 1/angstrom per pixel\).*is pixel_size right"):
+        spots_from_points(points, PatternOptions("pixel", 1.0, (0.0, 0.0)))
+
+
+def test_one_point_absurdly_far_is_refused() -> None:
+    with pytest.raises(OptionError, match="farthest at 12"):
+        spots_from_points([*HEXAGON, [12, 0]], AUTO)
+
+
+def test_spots_are_compared_within_what_the_towers_see() -> None:
+    assert FARTHEST_COMPARED_INV_ANGSTROM == Q_MAX_INV_ANGSTROM
+    pairs = friedel_pairs(Spots(5 * np.array(HEXAGON)))
+    with pytest.raises(NoSpotsError, match="check the scale"):
+        pairs.strongest(10, Q_MAX_INV_ANGSTROM)
 
 
 def test_pixel_options_contradict_reciprocal_units() -> None:

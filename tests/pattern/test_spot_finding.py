@@ -120,6 +120,15 @@ def test_the_scale_of_the_file_is_used_and_its_lack_told(render: Render) -> None
         find_spots(frame_of(truth.counts), PatternOptions())
 
 
+@pytest.mark.parametrize("wrong", [1e-5, 0.5])
+def test_a_frame_of_impossible_scale_is_refused(render: Render, wrong: float) -> None:
+    frame = frame_of(render(11, size=512).counts)
+    with pytest.raises(
+        OptionError, match=r"with this scale \(.* 1/angstrom per pixel\).*is pixel_size right"
+    ):
+        find_spots(frame, PatternOptions(pixel_size_inv_angstrom=wrong))
+
+
 def test_a_centre_that_is_given_is_kept(render: Render) -> None:
     truth = render(12, size=512)
     given = (float(truth.center[0]) + 1.5, float(truth.center[1]))

@@ -1,0 +1,45 @@
+"""Whether the scale of a pattern can be right: crystals diffract electrons within a known range of |q|."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.errors import OptionError
+from model.pattern.options import Units
+from model.pattern.spots import MINIMUM_SPOTS
+
+DIRECT_BEAM_INV_ANGSTROM = 0.03
+"""A spot nearer to the centre belongs to the direct beam."""
+FARTHEST_COMPARED_INV_ANGSTROM = 1.6
+"""The towers see no spot beyond it."""
+LARGEST_Q_INV_ANGSTROM = 10.0
+
+
+def require_plausible_scale(
+    q_inv_angstrom: NDArray[np.float64], units: Units, pixel_size_inv_angstrom: float | None = None
+) -> None:
+    """Refuse a scale that leaves fewer than three spots where they can be compared, or puts one absurdly far.
+
+    Args:
+        q_inv_angstrom: (N, 2), the direct beam may be among them.
+        units: of the positions, as they were taken.
+        pixel_size_inv_angstrom: the scale of positions in pixels.
+
+    Raises:
+        OptionError: the scale cannot be right. Fewer than three spots at any scale are the caller's to refuse.
+    """
+    length = np.linalg.norm(q_inv_angstrom, axis=1)
+    near = length <= DIRECT_BEAM_INV_ANGSTROM
+    compared = int((~near & (length <= FARTHEST_COMPARED_INV_ANGSTROM)).sum())
+    spots = len(length) - int(near.any())
+    if spots < MINIMUM_SPOTS or (compared >= MINIMUM_SPOTS and length.max() <= LARGEST_Q_INV_ANGSTROM):
+        return
+    scale = f"units={units}"
+    advice = "are units right? Say units=1/nm, or units=pixel with pixel_size, if positions are in those"
+    if units == "pixel":
+        scale = f"{pixel_size_inv_angstrom:.6g} 1/angstrom per pixel"
+        advice = "is pixel_size right? It is in 1/angstrom per pixel, a tenth of the value in 1/nm"
+    raise OptionError(
+        f"with this scale ({scale}) {compared} of {spots} spots lie within {DIRECT_BEAM_INV_ANGSTROM} to "
+        f"{FARTHEST_COMPARED_INV_ANGSTROM} 1/angstrom, where patterns are compared ({MINIMUM_SPOTS} are needed), "
+        f"and the farthest at {length.max():.3g}; {advice}"
+    )
