@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import httpx
 
@@ -28,21 +30,21 @@ def served(index: Path, port: int = 8765) -> Iterator[str]:
         "--port",
         str(port),
     ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    try:
-        _await_ready(url, process)
-        yield url
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
+    # Its log goes to a file: a pipe that nobody reads would fill up and stop it.
+    with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            _await_ready(url, process, log)
+            yield url
+        finally:
+            process.terminate()
 
 
-def _await_ready(url: str, process: "subprocess.Popen[bytes]") -> None:
+def _await_ready(url: str, process: "subprocess.Popen[bytes]", log: IO[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            told = process.stderr.read().decode() if process.stderr else ""
-            raise RuntimeError(f"the service ended: {told.strip()}")
+            log.seek(0)
+            raise RuntimeError(f"the service ended: {log.read().decode().strip()}")
         try:
             if httpx.get(f"{url}/readyz").status_code == 200:
                 return
