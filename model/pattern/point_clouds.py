@@ -50,11 +50,12 @@ def read_point_cloud(text: str, options: PatternOptions) -> Spots:
         UnknownFormatError: text that is neither.
         As `spots_from_points`.
     """
-    body = text.lstrip("\ufeff \t\r\n")
+    text = text.lstrip("\ufeff")
+    body = text.lstrip()
     if not body:
         raise UnknownFormatError("the file is empty")
     reader = read_point_json if body[0] in "{[" else read_point_text
-    return spots_from_table(reader(body, options.units), options)
+    return spots_from_table(reader(text, options.units), options)
 
 
 def spots_from_table(table: PointTable, options: PatternOptions) -> Spots:

@@ -13,6 +13,9 @@ _COMMENT = ("#", "//", "%", "!")
 # Instruments write some dozens of lines before a table; a book is none.
 _LONGEST_PREAMBLE = 500
 
+Row = tuple[int, list[str]]
+"""Line number and cells."""
+
 
 def read_point_text(text: str, preferred_units: Units | None = None) -> PointTable:
     """Read rows of numbers; a header, also one in a comment, tells the order of the columns.
@@ -30,8 +33,9 @@ def read_point_text(text: str, preferred_units: Units | None = None) -> PointTab
             raise NoSpotsError("the table has a header but no points")
         raise UnknownFormatError("the text holds no table of numbers")
     check_count(len(rows))
-    width = len(rows[0][1])
-    chosen = _columns_of(header, width, preferred_units)
+    if choose_columns(header, preferred_units):
+        header = _aligned(header, rows)
+    chosen = _columns_of(header, rows[0][1], preferred_units)
     used = [column for column in chosen if column is not None]
     values = np.array([_numbers(line, cells, used) for line, cells in rows])
     x, y, intensity = chosen
@@ -44,7 +48,7 @@ def read_point_text(text: str, preferred_units: Units | None = None) -> PointTab
 
 
 def _columns_of(
-    header: list[str], width: int, preferred: Units | None
+    header: list[str], cells: list[str], preferred: Units | None
 ) -> tuple[Column, Column, Column | None]:
     chosen = choose_columns(header, preferred) if header else None
     if chosen:
@@ -54,15 +58,40 @@ def _columns_of(
             f"the header ({', '.join(header)[:80]}) names no x and y columns; name them x and y (or qx and "
             "qy), and the third intensity"
         )
+    indent = 1 if len(cells) > 1 and not cells[0] else 0
+    width = len(cells) - indent
     if width < 2:
         raise UnknownFormatError("the table has one column; at least x and y are needed")
-    return Column(0, "x"), Column(1, "y"), Column(2, "intensity") if width > 2 else None
+    intensity = Column(indent + 2, "intensity") if width > 2 else None
+    return Column(indent, "x"), Column(indent + 1, "y"), intensity
 
 
-def _split_header(text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header's names and the rows as (line number, cells)."""
+def _aligned(header: list[str], rows: list[Row]) -> list[str]:
+    """The header with one name for each column; R leaves out that of the first, which counts the rows."""
+    names = list(header)
+    while not names[-1]:
+        names.pop()
+    wrong = next((row for row in rows if not _fits(row[1], len(names))), None)
+    if wrong is None:
+        return names
+    first = [cells[0] for _, cells in rows]
+    counts = any(first == [str(n) for n in range(start, start + len(rows))] for start in (0, 1))
+    if all(_fits(cells, len(names) + 1) for _, cells in rows) and (counts or not any(first)):
+        return ["", *names]
+    line, cells = wrong
+    raise UnreadableError(
+        f"the header names {len(names)} columns ({', '.join(names)[:80]}) but line {line} has {len(cells)}; "
+        "give every column one name and every row all its columns"
+    )
+
+
+def _fits(cells: list[str], width: int) -> bool:
+    return len(cells) >= width and not any(cells[width:])
+
+
+def _split_header(text: str) -> tuple[list[str], list[Row]]:
     header: list[str] = []
-    rows: list[tuple[int, list[str]]] = []
+    rows: list[Row] = []
     separator: str | None = None
     preamble = 0
     for number, raw in enumerate(text.splitlines(), start=1):
@@ -73,6 +102,8 @@ def _split_header(text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
             continue
         if not rows:
             separator = _separator(line)
+        # A tab at the beginning is kept: the first column may have no name.
+        line = line if comment or separator != "\t" else raw
         cells = _cells(line, separator)
         if not rows and not _is_number(cells[0] or cells[-1]):
             names = _cells(_join_words(line) if separator is None else line, separator)

@@ -49,6 +49,29 @@ def test_every_form_gives_the_same_spots(text: str) -> None:
     assert spots.warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        (" \tX\tY\tIntensity", "{n}\t{x}\t{y}\t{i}"),  # ImageJ
+        ("\tx\ty\tI", "{n}\t{x}\t{y}\t{i}"),  # pandas
+        ("\nx\ty\tI", "{x}\t{y}\t{i}\t"),
+        (",x,y,I", "{n},{x},{y},{i}"),
+        ('"x" "y" "I"', '"{n}" {x} {y} {i}'),  # R
+        ("x\ty\tI", "{n}\t{x}\t{y}\t{i}"),
+        ("x\ty\tI", "\t{x}\t{y}\t{i}"),
+        ("# x\ty\tI", "{x}\t{y}\t{i}"),
+        ("", "\t{x}\t{y}\t{i}"),
+        ("x,y,I,,", "{x},{y},{i},,"),
+        ("x y I", "\t{x} {y} {i}\t"),
+    ],
+)
+def test_a_first_column_without_a_name_shifts_nothing(header: str, row: str) -> None:
+    rows = [row.format(n=n, x=x, y=y, i=i) for n, (x, y, i) in enumerate(ROWS, start=1)]
+    spots = read("\n".join([header, *rows]))
+    assert spots.q_inv_angstrom == pytest.approx(np.array(ROWS)[:, :2])
+    assert spots.intensity == pytest.approx(np.array(ROWS)[:, 2])
+
+
 @given(order=st.permutations(["x_px", "y_px", "intensity", "label"]), separator=st.sampled_from(",;\t "))
 def test_the_header_tells_the_order_of_the_columns(order: list[str], separator: str) -> None:
     lines = [
@@ -86,6 +109,8 @@ def test_the_header_tells_the_order_of_the_columns(order: list[str], separator: 
         ("1,2,3\n1,,3\n1,1,1", UnreadableError, "finite"),
         ("a,b,c\n1,2,3", UnreadableError, "names no x and y"),
         ("1\n2\n3", UnknownFormatError, "one column"),
+        ("x,y,I\n5,1,2,3\n7,1,2,4", UnreadableError, "names 3 columns .* line 2 has 4"),
+        ("x,y,I\n1,2,3\n1,2", UnreadableError, "names 3 columns .* line 3 has 2"),
         ("300 200 3\n-300 -200 3\n1 1 1", OptionError, "units=pixel"),
         ("x_px,y_px\n300,200\n100,200\n200,300\n200,100", OptionError, "scale is unknown"),
         ('{"points": [[1, 2, 3]], "units": "furlong"}', UnreadableError, "furlong"),
