@@ -26,6 +26,7 @@ _NOT_PHYSICAL = (
     "The intensities do not fall off with the scattering angle as those of atoms do, so they were left out "
     "and the pattern is matched on its geometry alone; give measured intensities for a sharper answer."
 )
+_ASSUMED = "1/angstrom per pixel, that of the published patterns, was assumed; give pixel_size."
 
 
 def spots_from_points(points: Any, options: PatternOptions) -> Spots:
@@ -94,6 +95,8 @@ def _from_pixels(table: PointTable, options: PatternOptions, warnings: list[str]
     size, calibration = options.pixel_size_inv_angstrom, "request"
     if size is None:
         size, calibration = table.pixel_size_inv_angstrom, "file"
+        if table.pixel_size_assumed:
+            warnings = [*warnings, f"{size} {_ASSUMED}"]
     if size is None:
         raise OptionError(
             "the scale is unknown: positions are in pixels; give pixel_size (1/angstrom per pixel), or "

@@ -37,7 +37,7 @@ def read_point_json(text: str, preferred_units: Units | None = None) -> PointTab
     if not isinstance(content, dict):
         raise UnknownFormatError('the JSON holds no points; give {"points": [[x, y, intensity], ...]}')
     if "X" in content and _is_dd2d(content["X"]):
-        return _from_dd2d(content["X"])
+        return _from_dd2d(content["X"], content)
     for key in _POINT_KEYS:
         if isinstance(content.get(key), list):
             return _from_list(content[key], preferred_units, content)
@@ -118,20 +118,22 @@ def _is_dd2d(rows: Any) -> bool:
     )
 
 
-def _from_dd2d(rows: list[list[Any]]) -> PointTable:
+def _from_dd2d(rows: list[list[Any]], about: dict[str, Any]) -> PointTable:
+    """Rows of x, y and ln intensity; in pixels of the published patterns unless the file says otherwise."""
     check_count(len(rows[0]))
     x, y, logarithm = (_floats(row) for row in rows)
     real = len(x)
     while real and x[real - 1] == y[real - 1] and x[real - 1] in _DD2D_PADDING:
         real -= 1
     check_count(real)
-    return PointTable(
-        np.column_stack([x, y])[:real],
-        intensity_from_logarithm(logarithm[:real], math.e),
-        "pixel",
-        DD2D_PIXEL_SIZE_INV_ANGSTROM,
-        DD2D_CENTER_PX,
-    )
+    stated = _stated(about)
+    if stated["units"] in {None, "pixel"}:
+        stated["pixel_size_assumed"] = stated["pixel_size_inv_angstrom"] is None
+        stated["units"] = "pixel"
+        stated["pixel_size_inv_angstrom"] = stated["pixel_size_inv_angstrom"] or DD2D_PIXEL_SIZE_INV_ANGSTROM
+        stated["center_px"] = stated["center_px"] or DD2D_CENTER_PX
+    positions = np.column_stack([x, y])[:real]
+    return PointTable(positions, intensity_from_logarithm(logarithm[:real], math.e), **stated)
 
 
 def _floats(values: list[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:

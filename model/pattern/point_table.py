@@ -24,6 +24,7 @@ class PointTable:
         intensity: (N,) non-negative, or None where a point has none.
         units: stated by the file, or None.
         pixel_size_inv_angstrom: stated by the file, or None.
+        pixel_size_assumed: the file's form implies the pixel size; nothing states it.
         center_px: stated by the file, or None.
         voltage_kv: stated by the file, or None.
         warnings: what was assumed in reading.
@@ -41,6 +42,7 @@ class PointTable:
     center_px: tuple[float, float] | None = None
     voltage_kv: float | None = None
     warnings: tuple[str, ...] = ()
+    pixel_size_assumed: bool = False
 
     def __post_init__(self) -> None:
         check_count(len(self.positions))

@@ -23,6 +23,10 @@ def crystal_of(cell: Cell, id: str = "some") -> Crystal:
     return Crystal.from_cell(*cell, id=id, source="test")
 
 
+# Atoms scattered over a cell of 27 angstrom, which `Crystal` refuses (see tests/index/test_sources.py).
+NO_LAYER = {"Sn3Bi4"}
+
+
 @cache
 def library(*names: str) -> tuple[list[Crystal], list[dict[str, str]]]:
     """Crystals and entries of the library's files; an entry's "key" is what `dup_of` calls it."""
@@ -31,6 +35,8 @@ def library(*names: str) -> tuple[list[Crystal], list[dict[str, str]]]:
         with gzip.open(STRUCTURES / f"{name}.jsonl.gz", "rt", encoding="utf-8") as file:
             for line in file:
                 entry = json.loads(line)
+                if entry["id"] in NO_LAYER:
+                    continue
                 numbers = [Element(symbol).Z for symbol in entry["species"]]
                 cell = (np.array(entry["lattice"]), np.array(numbers), np.array(entry["frac"]))
                 crystals.append(crystal_of(cell, entry["id"]))

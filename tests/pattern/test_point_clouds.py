@@ -226,6 +226,37 @@ def test_the_voltage_beside_the_points_is_kept() -> None:
             read('{"points": [[1, 2, 3]], "voltage_kv": ' + wrong + "}")
 
 
+def dd2d(scale: float, origin: tuple[float, float], **about: object) -> str:
+    x, y, i = np.array(ROWS).T
+    rows = [scale * x + origin[0], scale * y + origin[1], np.log(i)]
+    return json.dumps({"X": [row.tolist() for row in rows], **about})
+
+
+@pytest.mark.parametrize(
+    ("text", "assumed"),
+    [
+        (dd2d(40, (100.5, 100.5)), True),
+        (dd2d(40, (7, 9), center=[7, 9]), True),
+        (dd2d(100, (100.5, 100.5), pixel_size=0.01), False),
+        (dd2d(100, (7, 9), pixel_size=0.01, center=[7, 9], units="pixel"), False),
+        (dd2d(1, (0, 0), units="1/angstrom"), False),
+        (dd2d(10, (0, 0), units="1/nm"), False),
+    ],
+)
+def test_what_stands_beside_dd2ds_points_is_read(text: str, assumed: bool) -> None:
+    spots = read(text.replace('{"X"', '{"voltage_kv": 60, "X"'))
+    assert spots.q_inv_angstrom == pytest.approx(np.array(ROWS)[:, :2])
+    assert spots.voltage_kv == 60
+    told = "0.025 1/angstrom per pixel, that of the published patterns, was assumed; give pixel_size."
+    assert spots.warnings == ((told,) if assumed else ())
+
+
+def test_a_pixel_size_of_the_request_needs_no_assumption() -> None:
+    spots = read(dd2d(100, (100.5, 100.5)), PatternOptions(pixel_size_inv_angstrom=0.01))
+    assert spots.q_inv_angstrom == pytest.approx(np.array(ROWS)[:, :2])
+    assert spots.warnings == ()
+
+
 def test_the_request_overrides_the_units_of_the_header() -> None:
     spots = read("qx (1/nm),qy (1/nm)\n1,0\n-1,0\n0,1\n0,-1", PatternOptions("1/angstrom"))
     assert np.abs(spots.q_inv_angstrom).max() == 1
