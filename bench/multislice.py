@@ -1,6 +1,6 @@
 """Prints how often the service finds the crystals of an independent multislice, as a table and as JSON lines.
 
-    python bench/multislice.py INDEX [--shared ../shared] [--seeds 3] [--rows points,frames]
+    python bench/multislice.py INDEX [--shared ../shared] [--seeds 3] [--effort search]
 
 Starts a service of INDEX, which must hold `../shared/data/structures`, and asks it with the shared scorer
 (`../shared/bench/score_service.py`), whose judgement of what is the same crystal is used as it is.
