@@ -14,7 +14,7 @@ from model.pattern.friedel import friedel_pairs
 from model.pattern.spots import Spots
 from model.towers.contrastive import Form, TwinTowers
 from model.towers.tokens import CrystalBatch, CrystalTokens, PatternBatch, crystal_batch, pattern_batch
-from model.towers.workers import Encode, Workers, embedded, parts_of
+from model.towers.workers import Encode, Workers, embedded, in_rows, parts_of
 
 Vectors = NDArray[np.float32]
 
@@ -77,9 +77,6 @@ class Towers:
         """Many samples on as many threads as PyTorch may use, few on the caller's own."""
         parts = parts_of(encode, batch, BUCKET)
         if len(parts) == 1 or torch.get_num_threads() == 1:
-            vectors = torch.empty(len(batch), self.dimension)
-            for part in parts:
-                vectors[part.rows] = embedded(part)
-            return vectors.numpy()
+            return in_rows(parts, [embedded(part) for part in parts]).numpy()
         with Workers(torch.get_num_threads()) as workers:
             return workers.embed(parts).numpy()

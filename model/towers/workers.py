@@ -66,11 +66,7 @@ class Workers:
 
     def embed(self, parts: Sequence[Part]) -> Tensor:
         """(N, D) vectors of all parts in their rows, without a graph."""
-        found = list(self._pool.map(embedded, parts))
-        whole = torch.empty(sum(len(vectors) for vectors in found), found[0].shape[1])
-        for part, vectors in zip(parts, found, strict=True):
-            whole[part.rows] = vectors
-        return whole
+        return in_rows(parts, list(self._pool.map(embedded, parts)))
 
     def add_gradients(
         self, vectors: Sequence[Tensor], gradients: Sequence[Tensor], parameters: Sequence[nn.Parameter]
@@ -90,6 +86,14 @@ class Workers:
             for parameter, share in zip(parameters, shares, strict=True):
                 if share is not None:
                     parameter.grad = share if parameter.grad is None else parameter.grad.add_(share)
+
+
+def in_rows(parts: Sequence[Part], vectors: Sequence[Tensor]) -> Tensor:
+    """(N, D) the vectors of all parts, each in its row, without the graph behind them."""
+    whole = torch.empty(sum(len(own) for own in vectors), vectors[0].shape[1])
+    for part, own in zip(parts, vectors, strict=True):
+        whole[part.rows] = own.detach()
+    return whole
 
 
 def embedded(part: Part) -> Tensor:

@@ -104,7 +104,7 @@ def run_train(args: argparse.Namespace, read: Reader) -> int:
     best = torch.load(args.out / "best.pt", weights_only=True)
     towers = TwinTowers(trainer.towers.shape)
     towers.load_state_dict(best["weights"])
-    save_towers(towers, args.out / "towers", _description(args, dataset, trainer))
+    save_towers(towers, args.out / "towers", _description(args, held_out, dataset, trainer))
     print(f"best towers in {args.out / 'towers'}")
     return 0
 
@@ -169,7 +169,9 @@ def held_out_formulas(paths: Iterable[Path]) -> set[str]:
     return formulas
 
 
-def _description(args: argparse.Namespace, dataset: Dataset, trainer: Trainer) -> dict[str, object]:
+def _description(
+    args: argparse.Namespace, held_out: set[str], dataset: Dataset, trainer: Trainer
+) -> dict[str, object]:
     progress = trainer.progress
     sources = sorted({crystal.source for crystal in dataset.crystals})
     return {
@@ -177,7 +179,7 @@ def _description(args: argparse.Namespace, dataset: Dataset, trainer: Trainer) -
         "sources": {name: sum(crystal.source == name for crystal in dataset.crystals) for name in sources},
         "split": {part.value: len(rows) for part, rows in dataset.parts.items()},
         "split_seed": args.seed,
-        "held_out": sorted(held_out_formulas(args.hold_out)),
+        "held_out": sorted(held_out),
         "regime": args.regime,
         "minutes": round(progress.elapsed_s / 60, 1),
         "pairs": progress.pairs,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from model.errors import OptionError
 from model.towers.contrastive import Shape, TwinTowers, contrastive_loss
 from model.towers.tokens import CrystalBatch
-from model.towers.workers import Part, Workers, parts_of
+from model.towers.workers import Part, Workers, in_rows, parts_of
 from model.training.augmentation import FIXED, REALISTIC, TRAINING
 from model.training.dataset import Dataset, neighbourhood_order
 from model.training.optimiser import optimisers_of
@@ -169,9 +169,7 @@ class Trainer:
         self.towers.train()
         parts = self._parts(rows)
         found = self.workers.vectors(parts)
-        vectors = torch.empty(len(rows) * (1 + self.schedule.views), self.towers.shape.dimension)
-        for part, own in zip(parts, found, strict=True):
-            vectors[part.rows] = own.detach()
+        vectors = in_rows(parts, found)
         self.towers.zero_grad(set_to_none=True)
         loss = self._loss(torch.from_numpy(rows), vectors.requires_grad_())
         loss.backward()  # type: ignore[no-untyped-call]

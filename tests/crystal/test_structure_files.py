@@ -5,24 +5,11 @@ import ase.io
 import numpy as np
 import pytest
 from ase.io.cif import parse_cif
-from numpy.typing import NDArray
 from pymatgen.io.cif import CifFile
 
 from model.crystal import Crystal, read_structure, symmetry_of, write_cif, write_poscar
 from model.errors import CrystalError, UnknownFormatError, UnreadableError
-
-Cell = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
-NAMES = [
-    "graphene",
-    "MoS2 1H",
-    "MoSSe",
-    "FeSe",
-    "one column",
-    "black phosphorus",
-    "1T' distorted",
-    "centred",
-    "P1",
-]
+from tests.crystal.layers import NAMES, Cell
 
 SYMMETRIC_CIF = """data_MoS2
 _symmetry_space_group_name_H-M 'P -6 m 2'
