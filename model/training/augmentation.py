@@ -65,8 +65,18 @@ TRAINING = Instrument(
     lost=(0.0, 0.12),
     false_spots=4,
     saturated_share=0.1,
-    geometry_share=0.06,
+    geometry_share=0.12,
 )
+QUIET = Instrument(
+    scale_sigma=0.002,
+    strain_sigma=0.0005,
+    position_noise=(0.0, 0.001),
+    intensity_noise=(0.0, 0.1),
+    q_max=(1.2, 1.65),
+    range_decades=(2.5, 4.0),
+    lost=(0.0, 0.05),
+)
+"""A patient measurement: crystals that differ little are told apart by it, which teaches to look closely."""
 REALISTIC = Instrument(
     scale_sigma=0.015,
     strain_sigma=0.002,

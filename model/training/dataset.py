@@ -1,6 +1,7 @@
 """Training data in memory: tokens of every crystal, its pool of patterns, its part of the split."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,17 @@ def _digest(crystals: Sequence[Crystal], *how: object) -> str:
         for array in (crystal.lattice, crystal.numbers, crystal.positions):
             digest.update(array.tobytes())
     return digest.hexdigest()[:16]
+
+
+def at_most_of_each(names: Sequence[str], count: int, rng: np.random.Generator) -> Index:
+    """Rows in random order, at most `count` of each name, anew at each call."""
+    seen: Counter[str] = Counter()
+    drawn: list[int] = []
+    for row in rng.permutation(len(names)):
+        seen[names[row]] += 1
+        if seen[names[row]] <= count:
+            drawn.append(row)
+    return np.array(drawn, dtype=np.int64)
 
 
 def neighbourhood_order(vectors: torch.Tensor, leaf: int, rng: np.random.Generator) -> Index:

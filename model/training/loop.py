@@ -15,8 +15,8 @@ from model.errors import OptionError
 from model.towers.contrastive import Shape, TwinTowers, contrastive_loss
 from model.towers.tokens import CrystalBatch
 from model.towers.workers import Part, Workers, in_rows, parts_of
-from model.training.augmentation import FIXED, REALISTIC, TRAINING
-from model.training.dataset import Dataset, neighbourhood_order
+from model.training.augmentation import FIXED, QUIET, REALISTIC, TRAINING, Instrument
+from model.training.dataset import Dataset, at_most_of_each, neighbourhood_order
 from model.training.optimiser import optimisers_of
 from model.training.pool import Regime
 from model.training.ranking import ranks_of_truth
@@ -48,6 +48,9 @@ class Schedule:
         neighbours_from: share of the time after which batches are made of neighbourhoods, so that their
             negatives are hard.
         leaf: crystals a neighbourhood in a batch.
+        per_formula: most crystals of one formula in an epoch: the stackings of a bilayer's two layers are hundreds
+            and teach little that is new.
+        quiet: share of the views that a patient measurement gives.
         evaluate_minutes: time between validations.
         patience: validations without improvement until training stops.
         regime: whether patterns go through an instrument ("library") or come as the pool has them ("paper").
@@ -62,10 +65,12 @@ class Schedule:
     warm_up: int = 50
     decay: float = 0.6
     short: float = 0.5
-    short_pairs: int = 24
+    short_pairs: int = 32
     atoms_hidden: float = 0.5
     neighbours_from: float = 0.3
-    leaf: int = 8
+    leaf: int = 16
+    per_formula: int = 4
+    quiet: float = 0.2
     evaluate_minutes: float = 10.0
     patience: int = 8
     regime: Regime = "library"
@@ -73,7 +78,7 @@ class Schedule:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("minutes", "batch", "views", "rate", "workers"):
+        for name in ("minutes", "batch", "views", "rate", "workers", "per_formula"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"{name} is {getattr(self, name)}; it has to be positive")
 
@@ -119,9 +124,12 @@ class Trainer:
         self.workers = Workers(schedule.workers)
         self.rng = np.random.default_rng(schedule.seed)
         self.train_rows = np.array(dataset.parts[SplitPart.TRAIN])
-        if len(self.train_rows) < schedule.batch:
+        self.formulas = [dataset.crystals[row].formula for row in self.train_rows]
+        in_epoch = len(at_most_of_each(self.formulas, schedule.per_formula, self.rng))
+        if in_epoch < schedule.batch:
             raise OptionError(
-                f"a batch of {schedule.batch} exceeds the {len(self.train_rows)} training crystals; make it smaller"
+                f"a batch of {schedule.batch} exceeds the {in_epoch} training crystals of an epoch "
+                f"(at most {schedule.per_formula} of a formula); make it smaller"
             )
         if not dataset.parts[SplitPart.VALIDATION]:
             raise OptionError(
@@ -154,10 +162,10 @@ class Trainer:
             if len(progress.order):
                 progress.epoch += 1
             hard = self._spent() >= self.schedule.neighbours_from
-            known = self.bank[self.train_rows]
-            order = neighbourhood_order(known, self.schedule.leaf, self.rng) if hard else None
-            shuffled = self.rng.permutation(len(self.train_rows)) if order is None else order
-            progress.order, progress.place = self.train_rows[shuffled], 0
+            drawn = self.train_rows[at_most_of_each(self.formulas, self.schedule.per_formula, self.rng)]
+            if hard:
+                drawn = drawn[neighbourhood_order(self.bank[drawn], self.schedule.leaf, self.rng)]
+            progress.order, progress.place = drawn, 0
         rows = progress.order[progress.place : progress.place + batch]
         progress.place += batch
         return rows
@@ -187,8 +195,7 @@ class Trainer:
         """The crystals, then one pattern of each for every view, each in parts that threads take one by one."""
         schedule, count = self.schedule, len(rows)
         crystals = self.dataset.tokens.take(torch.from_numpy(rows))
-        instrument = TRAINING if schedule.regime == "library" else FIXED
-        views = [self.dataset.patterns(rows, instrument, self.rng) for _ in range(schedule.views)]
+        views = [self.dataset.patterns(rows, self._instrument(), self.rng) for _ in range(schedule.views)]
         if self._spent() < schedule.short:
             crystals = crystals.shortened(schedule.short_pairs)
             views = [view.shortened(schedule.short_pairs) for view in views]
@@ -204,6 +211,11 @@ class Trainer:
         for place, view in enumerate(views, start=1):
             parts += parts_of(self.towers.patterns, view, PART, first=place * count)
         return parts
+
+    def _instrument(self) -> Instrument:
+        if self.schedule.regime == "paper":
+            return FIXED
+        return QUIET if self.rng.random() < self.schedule.quiet else TRAINING
 
     def _loss(self, index: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """Mean loss of the views."""

@@ -7,7 +7,7 @@ import pytest
 
 from model.crystal import Crystal
 from model.physics.kinematic import Geometry, ThermalMotion, structure_factors
-from model.training.dataset import Dataset, neighbourhood_order
+from model.training.dataset import Dataset, at_most_of_each, neighbourhood_order
 from model.training.pool import MAX_TILT_DEG, POOL_Q_MAX, Draws, PatternPool, patterns_of
 
 
@@ -88,3 +88,13 @@ def test_neighbourhoods_hold_each_crystal_once_and_like_beside_like() -> None:
     different = [len(set(kinds[order[i : i + 8]])) for i in range(0, 128, 8)]
     by_chance = [len(set(kinds[i : i + 8])) for i in range(0, 128, 8)]
     assert np.mean(different) < 0.8 * np.mean(by_chance)
+
+
+def test_an_epoch_draws_at_most_so_many_crystals_of_a_formula_and_other_ones_each_time() -> None:
+    rng = np.random.default_rng(0)
+    names = ["MoS2"] * 50 + ["C", "BN"]
+    first, second = (at_most_of_each(names, 4, rng) for _ in range(2))
+    for rows in (first, second):
+        assert len(set(rows)) == len(rows) == 6
+        assert {50, 51} <= set(rows)
+    assert set(first) != set(second)
