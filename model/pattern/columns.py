@@ -7,12 +7,17 @@ from typing import Literal
 
 from model.pattern.options import Units
 
-Role = Literal["x", "y", "intensity", "log_intensity"]
+Role = Literal["x", "y", "intensity", "peak_intensity", "log_intensity"]
+"""Integrated intensities, those per pixel at the peak, and logarithms of either."""
 
 _POSITION = re.compile(r"(?P<kind>[qkgs]?)_?(?P<axis>[xy])(_?(pos|position|coord|center|centre|centroid))?")
-_INTENSITY = re.compile(
-    r"i|int|intens|intensity|intensities|counts?|value|i_?obs|i_?(hk|hkl|sum)|volume|"
-    r"(integrated|peak|sum|total|mean|raw)_?(i|int|intensity|counts)|intensity_?(sum|raw|counts|au)"
+_INTEGRATED = re.compile(
+    r"i|int|intens|intensity|intensities|counts?|value|i_?obs|i_?(hk|hkl|sum)|volume|(raw)?intden|"
+    r"(integrated|sum|total|raw)_?(i|int|intensity|counts|density)|intensity_?(sum|raw|counts|au)"
+)
+_AT_THE_PEAK = re.compile(
+    r"mean|max|peak|height|amplitude|(peak|mean|max|average)_?(i|int|intensity|counts|value|height|amplitude)|"
+    r"(i|int|intensity)_?(peak|mean|max)|mean_?gr[ae]y(_value)?"
 )
 _LOGARITHM = re.compile(r"(?P<base>ln|log10|log2|log)_?(?P<of>.+)")
 _UNITS: tuple[tuple[Units, re.Pattern[str]], ...] = (
@@ -26,6 +31,7 @@ _UNITS: tuple[tuple[Units, re.Pattern[str]], ...] = (
         ),
     ),
 )
+_BEST_FIRST: tuple[Role, ...] = ("intensity", "log_intensity", "peak_intensity")
 # What is searched stays small, whatever a file holds: the patterns take time that grows with its square.
 _LONGEST_NAME = 100
 _MOST_COLUMNS = 200
@@ -57,17 +63,24 @@ def describe_column(name: str, index: int) -> Column | None:
         return None
     base, units = _split_units(name)
     logarithm = _LOGARITHM.fullmatch(base)
-    if logarithm and _INTENSITY.fullmatch(logarithm["of"].strip("_")):
+    if logarithm and _intensity_role(logarithm["of"].strip("_")):
         log_base = {"log10": 10.0, "log2": 2.0}.get(logarithm["base"], math.e)
         return Column(index, "log_intensity", log_base=log_base)
-    if _INTENSITY.fullmatch(base):
-        return Column(index, "intensity")
+    intensity = _intensity_role(base)
+    if intensity:
+        return Column(index, intensity)
     position = _POSITION.fullmatch(base)
     if position is None and base in {"col", "column", "row"}:
         return Column(index, "y" if base == "row" else "x", "pixel")
     if position is None:
         return None
     return Column(index, "x" if position["axis"] == "x" else "y", units, bool(position["kind"]))
+
+
+def _intensity_role(name: str) -> Literal["intensity", "peak_intensity"] | None:
+    if _INTEGRATED.fullmatch(name):
+        return "intensity"
+    return "peak_intensity" if _AT_THE_PEAK.fullmatch(name) else None
 
 
 def _split_units(name: str) -> tuple[str, Units | None]:
@@ -90,8 +103,8 @@ def _split_units(name: str) -> tuple[str, Units | None]:
 def choose_columns(names: list[str], preferred: Units | None) -> tuple[Column, Column, Column | None] | None:
     """The x, y and intensity columns among the names of a header, or None without an x and a y.
 
-    A reciprocal vector is preferred to a pixel position, unless the user says `pixel`; raw intensities to
-    logarithms.
+    A reciprocal vector is preferred to a pixel position, unless the user says `pixel`; integrated intensities to
+    their logarithms, and both to the height of a peak.
     """
     described = (describe_column(name, i) for i, name in enumerate(names[:_MOST_COLUMNS]))
     columns = [c for c in described if c is not None]
@@ -106,10 +119,21 @@ def choose_columns(names: list[str], preferred: Units | None) -> tuple[Column, C
     wants_pixel = preferred == "pixel"
     pairs.sort(key=lambda pair: (_is_pixel(pair[0]) != wants_pixel, pair[0].index, pair[1].index))
     intensities = sorted(
-        (c for c in columns if c.role in {"intensity", "log_intensity"}),
-        key=lambda c: (c.role != "intensity", c.index),
+        (c for c in columns if c.role in _BEST_FIRST), key=lambda c: (_BEST_FIRST.index(c.role), c.index)
     )
     return (*pairs[0], intensities[0] if intensities else None)
+
+
+def warn_of_unused(names: list[str], chosen: tuple[Column, Column, Column | None]) -> tuple[str, ...]:
+    """What to say where no column of several is an intensity; nothing otherwise."""
+    x, y, intensity = chosen
+    others = [name.strip() for i, name in enumerate(names) if i not in {x.index, y.index} and name.strip()]
+    if intensity is not None or not others:
+        return ()
+    return (
+        "No column is named as an intensity, so the pattern is matched on its geometry alone; if one of "
+        f"{', '.join(others)[:80]} is one, name it intensity.",
+    )
 
 
 def _is_pixel(column: Column) -> bool:

@@ -14,7 +14,7 @@ class PatternOptions:
     """How to read a pattern; None leaves a value to the file, or to be found.
 
     Attributes:
-        units: of the positions of a point cloud; ignored for camera frames, which are in pixels.
+        units: of the positions of a point cloud; those of a camera frame are pixels.
         pixel_size_inv_angstrom: 1/angstrom per pixel, overrides what the file says.
         center_px: x, y of the direct beam in pixels: x right, y down, the first pixel's middle at 0, 0.
 

@@ -92,9 +92,11 @@ def _units(table: PointTable, options: PatternOptions) -> tuple[Units, list[str]
 
 
 def _from_pixels(table: PointTable, options: PatternOptions, warnings: list[str]) -> Spots:
-    size, calibration = options.pixel_size_inv_angstrom, "request"
+    size = options.pixel_size_inv_angstrom
+    calibration: Calibration = "request"
     if size is None:
-        size, calibration = table.pixel_size_inv_angstrom, "file"
+        size = table.pixel_size_inv_angstrom
+        calibration = "unknown" if table.pixel_size_assumed else "file"
         if table.pixel_size_assumed:
             warnings = [*warnings, f"{size} {_ASSUMED}"]
     if size is None:
@@ -120,7 +122,7 @@ def _from_pixels(table: PointTable, options: PatternOptions, warnings: list[str]
         pixels=table.positions,
         center_px=center,
         pixel_size_inv_angstrom=size,
-        calibration="file" if calibration == "file" else "request",
+        calibration=calibration,
     )
 
 

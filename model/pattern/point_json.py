@@ -2,12 +2,13 @@
 
 import json
 import math
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 
 from model.errors import UnknownFormatError, UnreadableError
-from model.pattern.columns import Column, choose_columns, parse_units
+from model.pattern.columns import Column, choose_columns, parse_units, warn_of_unused
 from model.pattern.options import PatternOptions, Units
 from model.pattern.point_table import PointTable, check_count, intensity_from_logarithm, table_from_rows
 
@@ -64,12 +65,14 @@ def _from_records(columns: dict[str, Any], preferred: Units | None, about: dict[
     x, _, intensity = chosen
     stated = _stated(about)
     stated["units"] = x.units or stated["units"]
+    unused = warn_of_unused(names, chosen)
     used = [column for column in chosen if column is not None]
     if len({len(columns[names[column.index]]) for column in used}) > 1:
         raise UnreadableError("the columns of the JSON differ in length")
     rows = list(zip(*(columns[names[column.index]] for column in used), strict=True))
-    if intensity is None or intensity.role == "intensity":
-        return table_from_rows(rows, **stated)
+    if intensity is None or intensity.role != "log_intensity":
+        table = table_from_rows(rows, **stated)
+        return replace(table, warnings=(*unused, *table.warnings))
     return _with_logarithms(rows, intensity, stated)
 
 

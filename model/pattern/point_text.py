@@ -5,10 +5,12 @@ import re
 import numpy as np
 
 from model.errors import NoSpotsError, TooLargeError, UnknownFormatError, UnreadableError
-from model.pattern.columns import Column, choose_columns
+from model.pattern.columns import Column, choose_columns, warn_of_unused
 from model.pattern.options import Units
 from model.pattern.point_table import MAXIMUM_POINTS, PointTable, check_count, intensity_from_logarithm
 
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)(e[+-]?\d+)?", re.IGNORECASE)
 _COMMENT = ("#", "//", "%", "!")
 # Instruments write some dozens of lines before a table; a book is none.
 _LONGEST_PREAMBLE = 500
@@ -44,7 +46,8 @@ def read_point_text(text: str, preferred_units: Units | None = None) -> PointTab
         strength = values[:, 2]
         if intensity.role == "log_intensity":
             strength = intensity_from_logarithm(strength, intensity.log_base)
-    return PointTable(values[:, :2], strength, units=x.units or y.units)
+    unused = warn_of_unused(header, chosen)
+    return PointTable(values[:, :2], strength, units=x.units or y.units, warnings=unused)
 
 
 def _columns_of(
@@ -104,7 +107,7 @@ def _split_header(text: str) -> tuple[list[str], list[Row]]:
             separator = _separator(line)
         # A tab at the beginning is kept: the first column may have no name.
         line = line if comment or separator != "\t" else raw
-        cells = _cells(line, separator)
+        cells = _with_decimal_points(number, _cells(line, separator))
         if not rows and not _is_number(cells[0] or cells[-1]):
             names = _cells(_join_words(line) if separator is None else line, separator)
             if not comment or choose_columns(names, None):
@@ -123,14 +126,25 @@ def _split_header(text: str) -> tuple[list[str], list[Row]]:
 
 
 def _separator(line: str) -> str | None:
+    words = line.split()
+    if len(words) > 1 and all(_NUMBER.fullmatch(word) for word in words):
+        return "\t" if "\t" in line else None
     return next((mark for mark in "\t;," if mark in line), None)
 
 
 def _cells(line: str, separator: str | None) -> list[str]:
-    cells = line.split(separator)
-    if separator == ";":
-        cells = [cell.replace(",", ".") for cell in cells]
-    return [cell.strip().strip("\"'") for cell in cells]
+    return [cell.strip().strip("\"'") for cell in line.split(separator)]
+
+
+def _with_decimal_points(line: int, cells: list[str]) -> list[str]:
+    """Decimal commas as points; a row with both could mean thousands by one of them."""
+    commas = [cell for cell in cells if _DECIMAL_COMMA.fullmatch(cell)]
+    points = [cell for cell in cells if "." in cell and _is_number(cell)]
+    if commas and points:
+        raise UnreadableError(
+            f"line {line} has a comma in {commas[0]} and a point in {points[0]}; write all numbers with decimal points"
+        )
+    return [cell.replace(",", ".") if cell in commas else cell for cell in cells]
 
 
 def _join_words(line: str) -> str:

@@ -51,8 +51,14 @@ def find_spots(frame: Frame, options: PatternOptions) -> Spots:
 
     Raises:
         NoSpotsError: a blank frame, an image of real space, fewer than three spots.
-        OptionError: the scale is unknown or cannot be right, or the centre given lies outside the frame.
+        OptionError: the scale is unknown or cannot be right, units of points, or the centre given lies outside the
+            frame.
     """
+    if options.units not in {None, "pixel"}:
+        raise OptionError(
+            f"units={options.units} is for points; the positions in a camera frame are pixels, so leave units out and "
+            "give pixel_size in 1/angstrom per pixel"
+        )
     found = locate_spots(frame, options.center_px)
     size = options.pixel_size_inv_angstrom or frame.pixel_size_inv_angstrom
     if size is None:

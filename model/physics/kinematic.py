@@ -90,16 +90,38 @@ class ThermalMotion:
     """Thermal smearing by Debye-Waller factors, angstrom^2 (B = 8 pi^2 <u^2>).
 
     Attributes:
-        b_in_plane: B of the motion in the plane.
-        b_out_of_plane: B of the motion along the normal; acts through q_z only.
+        b_in_plane: B of the motion in the plane; one for all atoms, or one for each.
+        b_out_of_plane: B of the motion along the normal, likewise; acts through q_z only.
+
+    Raises:
+        OptionError: a B that is negative or not finite.
     """
 
-    b_in_plane: float = 0.0
-    b_out_of_plane: float = 0.0
+    b_in_plane: float | tuple[float, ...] = 0.0
+    b_out_of_plane: float | tuple[float, ...] = 0.0
 
-    def amplitude(self, q2: FloatArray, qz: FloatArray) -> FloatArray:
-        """exp(-(B q^2 + B_z q_z^2) / 4) for squared in-plane |q| and q_z, both in powers of 1/angstrom."""
-        damping: FloatArray = np.exp(-(self.b_in_plane * q2 + self.b_out_of_plane * qz**2) / 4)
+    def __post_init__(self) -> None:
+        for name in ("b_in_plane", "b_out_of_plane"):
+            b = np.asarray(getattr(self, name))
+            if not (np.isfinite(b) & (b >= 0)).all():
+                raise OptionError(f"{name} is {b}; it has to be finite and not negative")
+
+    def amplitude(self, q2: FloatArray, qz: FloatArray, atoms: int) -> FloatArray:
+        """(M, N) exp(-(B q^2 + B_z q_z^2) / 4) of each of N atoms, (M, 1) where all have one B.
+
+        Args:
+            q2: (M,) squared in-plane |q|, 1/angstrom^2.
+            qz: (M,) 1/angstrom.
+            atoms: N.
+
+        Raises:
+            OptionError: another number of B than of atoms.
+        """
+        b, b_z = np.atleast_1d(self.b_in_plane), np.atleast_1d(self.b_out_of_plane)
+        for given in (b, b_z):
+            if len(given) not in {1, atoms}:
+                raise OptionError(f"{len(given)} factors B for {atoms} atoms; give one, or one for each")
+        damping: FloatArray = np.exp(-(b * q2[:, None] + b_z * qz[:, None] ** 2) / 4)
         return damping
 
 
@@ -159,7 +181,7 @@ def structure_factors(
         displacements: (N, 3) shifts of the atoms of the cell, angstrom.
 
     Raises:
-        OptionError: displacements of another shape.
+        OptionError: displacements of another shape, or another number of B than of atoms.
     """
     geometry, thermal = geometry or Geometry(), thermal or ThermalMotion()
     positions = crystal.positions
@@ -178,18 +200,13 @@ def structure_factors(
     if np.isnan(qz).any():
         reached = ~np.isnan(qz) & ~np.isnan(np.roll(qz, len(qz) // 2))
         hk, q, qz = hk[reached], q[reached], qz[reached]
-    amplitude = _sum_over_atoms(crystal.numbers, positions, q, qz, geometry)
     q2 = np.einsum("md,md->m", q, q)
-    return Reflections(hk, q, qz, amplitude * thermal.amplitude(q2, qz))
-
-
-def _sum_over_atoms(
-    numbers: IntArray, positions: FloatArray, q: FloatArray, qz: FloatArray, geometry: Geometry
-) -> NDArray[np.complex128]:
-    length = np.sqrt(np.einsum("md,md->m", q, q) + qz**2)
+    damping = thermal.amplitude(q2, qz, len(crystal.numbers))
+    factors = _form_factors(crystal.numbers, np.sqrt(q2 + qz**2), geometry)
     phase = np.exp(2j * np.pi * (q @ positions[:, :2].T - qz[:, None] * positions[:, 2]))
-    amplitude: NDArray[np.complex128] = (_form_factors(numbers, length, geometry) * phase).sum(axis=1)
-    return amplitude
+    if damping.shape[1] == 1:  # one factor for the whole sum, which spares a product a beam and an atom
+        return Reflections(hk, q, qz, (factors * phase).sum(axis=1) * damping[:, 0])
+    return Reflections(hk, q, qz, (factors * damping * phase).sum(axis=1))
 
 
 def _form_factors(

@@ -38,6 +38,11 @@ def read(text: str, options: PatternOptions = AUTO) -> Spots:
         "h,k,I,q_y_nm-1,q_x_nm-1\n" + "\n".join(f"1,2,{i},{10 * y},{10 * x}" for x, y, i in ROWS),
         "\ufeffx;y;log10(I)\r\n"
         + "\r\n".join(f"{x};{y};{np.log10(i)}".replace(".", ",") for x, y, i in ROWS),
+        "x\ty\tI\n" + "\n".join(f"{x}\t{y}\t{i}".replace(".", ",") for x, y, i in ROWS),
+        "\n".join(f"{x} {y} {i}".replace(".", ",") for x, y, i in ROWS),
+        " \tArea\tMean\tX\tY\tIntDen\tRawIntDen\n"
+        + "\n".join(f"{n}\t4\t{9 - n}\t{x}\t{y}\t{i}\t1" for n, (x, y, i) in enumerate(ROWS, 1)),
+        "x,y,amplitude\n" + "\n".join(f"{x},{y},{i}" for x, y, i in ROWS),
         '"qx [1/Å]","qy [1/Å]","Intensity (a.u.)"\n' + "\n".join(f"{x},{y},{i}" for x, y, i in ROWS),
     ],
 )
@@ -226,6 +231,24 @@ def test_the_voltage_beside_the_points_is_kept() -> None:
             read('{"points": [[1, 2, 3]], "voltage_kv": ' + wrong + "}")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x,y,strength,error\n" + "\n".join(f"{x},{y},{i},1" for x, y, i in ROWS),
+        json.dumps([{"x": x, "y": y, "strength": i, "error": 1} for x, y, i in ROWS]),
+    ],
+)
+def test_columns_of_which_none_is_named_an_intensity_are_told(text: str) -> None:
+    spots = read(text)
+    assert spots.intensity is None
+    assert "strength, error is one, name it intensity" in spots.warnings[0]
+
+
+def test_decimal_commas_beside_decimal_points_are_refused() -> None:
+    with pytest.raises(UnreadableError, match=r"line 2 has a comma in 1,234 and a point in 0\.5"):
+        read("x\ty\tI\n0.5\t0.1\t1,234\n-0.5\t-0.1\t1,200\n")
+
+
 def dd2d(scale: float, origin: tuple[float, float], **about: object) -> str:
     x, y, i = np.array(ROWS).T
     rows = [scale * x + origin[0], scale * y + origin[1], np.log(i)]
@@ -249,6 +272,7 @@ def test_what_stands_beside_dd2ds_points_is_read(text: str, assumed: bool) -> No
     assert spots.voltage_kv == 60
     told = "0.025 1/angstrom per pixel, that of the published patterns, was assumed; give pixel_size."
     assert spots.warnings == ((told,) if assumed else ())
+    assert spots.calibration == ("unknown" if assumed else "file")
 
 
 def test_a_pixel_size_of_the_request_needs_no_assumption() -> None:

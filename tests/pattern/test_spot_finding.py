@@ -120,6 +120,13 @@ def test_the_scale_of_the_file_is_used_and_its_lack_told(render: Render) -> None
         find_spots(frame_of(truth.counts), PatternOptions())
 
 
+def test_units_of_points_are_refused_for_a_frame(render: Render) -> None:
+    frame = frame_of(render(11, size=512).counts, pixel_size_inv_angstrom=0.004)
+    with pytest.raises(OptionError, match="units=1/nm is for points"):
+        find_spots(frame, PatternOptions(units="1/nm"))
+    find_spots(frame, PatternOptions(units="pixel"))
+
+
 @pytest.mark.parametrize("wrong", [1e-5, 0.5])
 def test_a_frame_of_impossible_scale_is_refused(render: Render, wrong: float) -> None:
     frame = frame_of(render(11, size=512).counts)

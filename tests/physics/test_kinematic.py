@@ -231,6 +231,28 @@ def test_debye_waller_is_the_mean_over_displacements(mos2: Crystal) -> None:
     assert np.abs(mean - expected).max() < 0.03 * np.abs(expected).max()
 
 
+def test_each_atom_moves_by_its_own_debye_waller_factor(mos2: Crystal) -> None:
+    """Light atoms move more: the mean over displacements of the sulphurs alone is damping of the sulphurs alone."""
+    rng = np.random.default_rng(1)
+    sulphur = (mos2.numbers == 16)[:, None]
+    geometry = Geometry(q_max_inv_angstrom=1.0)
+    drawn = rng.normal(0.0, 0.1, (4000, 3, 3)) * sulphur
+    mean = np.mean(
+        [structure_factors(mos2, geometry, displacements=shift).amplitude for shift in drawn], axis=0
+    )
+    b = tuple(np.where(sulphur[:, 0], 8 * np.pi**2 * 0.1**2, 0.0).tolist())
+    expected = structure_factors(mos2, geometry, ThermalMotion(b, b)).amplitude
+    assert np.abs(mean - expected).max() < 0.03 * np.abs(expected).max()
+    alike = structure_factors(mos2, TILTED, ThermalMotion((0.5,) * 3, (0.7,) * 3)).amplitude
+    assert alike == pytest.approx(structure_factors(mos2, TILTED, ThermalMotion(0.5, 0.7)).amplitude)
+
+
+@pytest.mark.parametrize("b", [-0.1, float("nan"), (0.1, 0.2)])
+def test_impossible_debye_waller_factors_are_refused(mos2: Crystal, b: float | tuple[float, ...]) -> None:
+    with pytest.raises(OptionError, match="B|b_in_plane"):
+        structure_factors(mos2, thermal=ThermalMotion(b))
+
+
 def test_many_are_as_one(graphene: Crystal, mos2: Crystal) -> None:
     both = list(structure_factors_of_many([graphene, mos2], TILTED))
     assert (both[1].amplitude == structure_factors(mos2, TILTED).amplitude).all()
