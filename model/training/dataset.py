@@ -14,7 +14,7 @@ from model.crystal import Crystal, group_duplicates
 from model.errors import OptionError
 from model.towers.tokens import CrystalBatch, CrystalTokens, PatternBatch, crystal_batch
 from model.training.augmentation import Instrument, observe
-from model.training.pool import PatternPool, Regime, pattern_pool
+from model.training.pool import POOL_FORM, PatternPool, Regime, pattern_pool
 from model.training.split import Part, split
 
 Index = NDArray[np.int64]
@@ -57,7 +57,7 @@ class Dataset:
         if draws < 1:
             raise OptionError(f"{draws} draws a crystal: give at least 1")
         cache.mkdir(parents=True, exist_ok=True)
-        path = cache / f"pool-{_digest(crystals, draws, seed, regime)}.npz"
+        path = cache / f"pool-{_digest(crystals, draws, seed, regime, POOL_FORM)}.npz"
         if not path.exists():
             pattern_pool(crystals, draws, seed, regime).save(path)
         return cls(
@@ -72,14 +72,17 @@ class Dataset:
         """Names crystals and split; row numbers of one data set mean nothing in another."""
         return _digest(self.crystals, sorted((part.value, rows) for part, rows in self.parts.items()))
 
-    def patterns(self, rows: Index, instrument: Instrument, rng: np.random.Generator) -> PatternBatch:
-        """One pattern of each crystal at `rows`, of a random draw, through an instrument."""
-        draw = rng.integers(0, self.pool.log_intensity.shape[1], len(rows))
+    def patterns(
+        self, rows: Index, instrument: Instrument, rng: np.random.Generator, draw: int | None = None
+    ) -> PatternBatch:
+        """One pattern of each crystal at `rows`, of this draw or a random one, through an instrument."""
+        count = self.pool.log_intensity.shape[1]
+        draws = rng.integers(0, count, len(rows)) if draw is None else np.full(len(rows), draw)
         return observe(
             self.pool.q[rows],
-            self.pool.log_intensity[rows, draw].astype(np.float32),
+            self.pool.log_intensity[rows, draws].astype(np.float32),
             self.pool.present[rows],
-            self.pool.voltage_kv[rows, draw],
+            self.pool.voltage_kv[rows, draws],
             instrument,
             rng,
         )

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from model.errors import OptionError
 from model.towers.contrastive import Shape, TwinTowers, contrastive_loss
-from model.towers.tokens import CrystalBatch
+from model.towers.tokens import CrystalBatch, PatternBatch
 from model.towers.workers import Part, Workers, in_rows, parts_of
-from model.training.augmentation import FIXED, QUIET, REALISTIC, TRAINING, Instrument
+from model.training.augmentation import FIXED, QUIET, REALISTIC, TRAINING
 from model.training.dataset import Dataset, at_most_of_each, neighbourhood_order
 from model.training.optimiser import optimisers_of
-from model.training.pool import Regime
+from model.training.pool import PERFECT_DRAW, Regime
 from model.training.ranking import ranks_of_truth
 from model.training.split import Part as SplitPart
 
@@ -51,6 +51,7 @@ class Schedule:
         per_formula: most crystals of one formula in an epoch: the stackings of a bilayer's two layers are hundreds
             and teach little that is new.
         quiet: share of the views that a patient measurement gives.
+        perfect: share of these whose pattern is perfect too: straight, still and kinematic.
         evaluate_minutes: time between validations.
         patience: validations without improvement until training stops.
         regime: whether patterns go through an instrument ("library") or come as the pool has them ("paper").
@@ -71,6 +72,7 @@ class Schedule:
     leaf: int = 16
     per_formula: int = 4
     quiet: float = 0.2
+    perfect: float = 0.5
     evaluate_minutes: float = 10.0
     patience: int = 8
     regime: Regime = "library"
@@ -195,7 +197,7 @@ class Trainer:
         """The crystals, then one pattern of each for every view, each in parts that threads take one by one."""
         schedule, count = self.schedule, len(rows)
         crystals = self.dataset.tokens.take(torch.from_numpy(rows))
-        views = [self.dataset.patterns(rows, self._instrument(), self.rng) for _ in range(schedule.views)]
+        views = [self._view(rows) for _ in range(schedule.views)]
         if self._spent() < schedule.short:
             crystals = crystals.shortened(schedule.short_pairs)
             views = [view.shortened(schedule.short_pairs) for view in views]
@@ -212,10 +214,14 @@ class Trainer:
             parts += parts_of(self.towers.patterns, view, PART, first=place * count)
         return parts
 
-    def _instrument(self) -> Instrument:
+    def _view(self, rows: Index) -> PatternBatch:
+        """A pattern of each crystal, all by one kind of instrument."""
         if self.schedule.regime == "paper":
-            return FIXED
-        return QUIET if self.rng.random() < self.schedule.quiet else TRAINING
+            return self.dataset.patterns(rows, FIXED, self.rng)
+        if self.rng.random() >= self.schedule.quiet:
+            return self.dataset.patterns(rows, TRAINING, self.rng)
+        draw = PERFECT_DRAW if self.rng.random() < self.schedule.perfect else None
+        return self.dataset.patterns(rows, QUIET, self.rng, draw)
 
     def _loss(self, index: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """Mean loss of the views."""

@@ -33,6 +33,9 @@ POOL_PAIRS = 112
 POOL_Q_MAX = 1.7
 LOG_FLOOR = -16.0
 MAX_TILT_DEG = 5.0
+PERFECT_DRAW = 0
+POOL_FORM = 2
+"""Counts the ways in which pools were drawn, so that no cache of an older one is read."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,13 @@ class Draws:
 
     @classmethod
     def random(cls, count: int, rng: np.random.Generator) -> "Draws":
-        """Half of the voltages 80 kV, the rest 60 to 300; a quarter straight, the rest tilted up to 5 degrees."""
+        """Half of the voltages 80 kV, the rest 60 to 300; a quarter straight, the rest tilted up to 5 degrees.
+
+        The first draw is the perfect pattern: straight, still, kinematic, 80 kV.
+        """
         common = rng.random(count) < 0.5
         straight = rng.random(count) < 0.25
-        return cls(
+        draws = cls(
             voltage_kv=np.where(common, 80.0, np.exp(rng.uniform(np.log(60), np.log(300), count))),
             tilt_deg=np.where(straight, rng.uniform(0, 0.3, count), rng.uniform(0, MAX_TILT_DEG, count)),
             azimuth_deg=rng.uniform(0, 360, count),
@@ -71,6 +77,11 @@ class Draws:
             dynamical=rng.random(count) < 0.65,
             face_down=rng.random(count) < 0.5,
         )
+        draws.voltage_kv[PERFECT_DRAW] = 80.0
+        draws.dynamical[PERFECT_DRAW] = draws.face_down[PERFECT_DRAW] = False
+        for still in (draws.tilt_deg, draws.displacement_angstrom, draws.b_iso):
+            still[PERFECT_DRAW] = 0.0
+        return draws
 
     @classmethod
     def paper(cls, count: int, rng: np.random.Generator) -> "Draws":

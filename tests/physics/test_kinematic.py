@@ -249,7 +249,7 @@ def test_each_atom_moves_by_its_own_debye_waller_factor(mos2: Crystal) -> None:
 
 @pytest.mark.parametrize("b", [-0.1, float("nan"), (0.1, 0.2)])
 def test_impossible_debye_waller_factors_are_refused(mos2: Crystal, b: float | tuple[float, ...]) -> None:
-    with pytest.raises(OptionError, match="B|b_in_plane"):
+    with pytest.raises(OptionError, match=r"B|b_in_plane"):
         structure_factors(mos2, thermal=ThermalMotion(b))
 
 

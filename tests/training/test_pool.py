@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from model.crystal import Crystal
 from model.physics.kinematic import Geometry, ThermalMotion, structure_factors
+from model.training.augmentation import FIXED
 from model.training.dataset import Dataset, at_most_of_each, neighbourhood_order
-from model.training.pool import MAX_TILT_DEG, POOL_Q_MAX, Draws, PatternPool, patterns_of
+from model.training.pool import MAX_TILT_DEG, PERFECT_DRAW, POOL_Q_MAX, Draws, PatternPool, patterns_of
 
 
 def one_draw(**given: float) -> Draws:
@@ -54,6 +56,19 @@ def test_draws_cover_what_they_promise() -> None:
     assert (draws.voltage_kv == 80).mean() == pytest.approx(0.5, abs=0.03)
     assert 0.97 * MAX_TILT_DEG < draws.tilt_deg.max() <= MAX_TILT_DEG
     assert (draws.tilt_deg < 0.3).mean() == pytest.approx(0.29, abs=0.03)
+
+
+def test_one_draw_of_each_crystal_is_perfect(dataset: Dataset) -> None:
+    draws = Draws.random(24, np.random.default_rng(0))
+    first = [
+        getattr(draws, name)[PERFECT_DRAW] for name in ("voltage_kv", "tilt_deg", "displacement_angstrom")
+    ]
+    assert first == [80.0, 0.0, 0.0]
+    rows = np.arange(len(dataset.crystals))
+    one, other = (dataset.patterns(rows, FIXED, np.random.default_rng(seed), PERFECT_DRAW) for seed in (0, 1))
+    torch.testing.assert_close(one.log_intensity, other.log_intensity)
+    anything = dataset.patterns(rows, FIXED, np.random.default_rng(0))
+    assert not torch.equal(one.voltage_kv, anything.voltage_kv)
 
 
 def test_the_papers_draws_are_straight_and_kinematic() -> None:
