@@ -5,6 +5,7 @@ import gzip
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from model.training.loop import Schedule, Trainer
 from model.training.split import Part, split
 
 Reader = Callable[[Iterable[Path]], list[Crystal]]
+Stage = dict[str, Any]
+"""How one run of training went."""
+STAGE = ("regime", "minutes", "pairs", "pairs_per_s", "validation_top1")
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,9 +84,14 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_train(args: argparse.Namespace, read: Reader) -> int:
-    """Train, then write the best towers to OUT/towers."""
-    crystals = read(args.data)
+    """Train, then write the best towers to OUT/towers.
+
+    Raises:
+        OptionError: the towers to begin with were trained by another split, so this one would leak.
+    """
     held_out = held_out_formulas(args.hold_out)
+    beginning, stages = _beginning(args, held_out)
+    crystals = read(args.data)
     dataset = Dataset.build(
         crystals,
         draws=args.draws,
@@ -99,19 +108,28 @@ def run_train(args: argparse.Namespace, read: Reader) -> int:
         regime=args.regime,
         seed=args.seed,
     )
-    trainer = Trainer(dataset, _beginning(args), schedule, args.out)
+    trainer = Trainer(dataset, beginning, schedule, args.out)
     trainer.run()
     best = torch.load(args.out / "best.pt", weights_only=True)
     towers = TwinTowers(trainer.towers.shape)
     towers.load_state_dict(best["weights"])
-    save_towers(towers, args.out / "towers", _description(args, held_out, dataset, trainer))
+    save_towers(towers, args.out / "towers", _description(args, held_out, dataset, trainer, stages))
     print(f"best towers in {args.out / 'towers'}")
     return 0
 
 
-def _beginning(args: argparse.Namespace) -> Shape | TwinTowers:
-    """Random weights of the form, or those of `--start`."""
-    return read_network(args.start)[0] if args.start else SHAPES[args.form]
+def _beginning(args: argparse.Namespace, held_out: set[str]) -> tuple[Shape | TwinTowers, list[Stage]]:
+    """Random weights of the form, or those of `--start`; and the stages of training behind them."""
+    if not args.start:
+        return SHAPES[args.form], []
+    network, _, training = read_network(args.start)
+    if (training.get("split_seed"), set(training.get("held_out", ()))) != (args.seed, held_out):
+        raise OptionError(
+            f"the towers in {args.start} were trained by another split, so its test crystals may be known to them; "
+            "give the --seed and --hold-out that they were trained with"
+        )
+    only_one = {name: training[name] for name in STAGE if name in training}
+    return network, [*training.get("stages", [only_one])]
 
 
 def run_evaluate(args: argparse.Namespace, read: Reader) -> int:
@@ -170,9 +188,17 @@ def held_out_formulas(paths: Iterable[Path]) -> set[str]:
 
 
 def _description(
-    args: argparse.Namespace, held_out: set[str], dataset: Dataset, trainer: Trainer
+    args: argparse.Namespace, held_out: set[str], dataset: Dataset, trainer: Trainer, before: list[Stage]
 ) -> dict[str, object]:
     progress = trainer.progress
+    stage: Stage = {
+        "regime": args.regime,
+        "minutes": round(progress.elapsed_s / 60, 1),
+        "pairs": progress.pairs,
+        "pairs_per_s": round(progress.pairs / max(progress.elapsed_s, 1e-9), 1),
+        "validation_top1": progress.best_top1,
+    }
+    stages = [*before, stage]
     sources = sorted({crystal.source for crystal in dataset.crystals})
     return {
         "crystals": len(dataset.crystals),
@@ -180,9 +206,7 @@ def _description(
         "split": {part.value: len(rows) for part, rows in dataset.parts.items()},
         "split_seed": args.seed,
         "held_out": sorted(held_out),
-        "regime": args.regime,
-        "minutes": round(progress.elapsed_s / 60, 1),
-        "pairs": progress.pairs,
-        "pairs_per_s": round(progress.pairs / max(progress.elapsed_s, 1e-9), 1),
-        "validation_top1": progress.best_top1,
+        "minutes": round(sum(stage["minutes"] for stage in stages), 1),
+        "pairs": sum(stage["pairs"] for stage in stages),
+        "stages": stages,
     }

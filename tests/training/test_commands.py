@@ -58,6 +58,22 @@ def test_training_begins_with_weights_that_are_there(source: Path, towers: Path,
     begun, ended = (load(folder / WEIGHTS) for folder in (towers, tmp_path / "towers"))
     assert begun.keys() == ended.keys()
     assert all(begun[name].allclose(ended[name], atol=1e-6) for name in begun)
+    before, after = (
+        json.loads((folder / "towers.json").read_text())["training"]
+        for folder in (towers, tmp_path / "towers")
+    )
+    assert [stage["pairs"] for stage in after["stages"]] == [
+        before["pairs"],
+        after["pairs"] - before["pairs"],
+    ]
+
+
+def test_weights_of_another_split_are_no_beginning(
+    source: Path, towers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--data", str(source), "--out", str(tmp_path), "--draws", "1", "--batch", "8"]
+    assert main([*words, "--start", str(towers), "--seed", "1"]) == 2
+    assert "another split" in capsys.readouterr().err
 
 
 def test_a_batch_larger_than_the_data_is_refused(
