@@ -1,8 +1,9 @@
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,6 +112,60 @@ def test_a_second_build_replaces_the_first_and_keeps_one_before(
     with Retriever.open(folders[1], encoder) as retriever:
         assert len(retriever) == 2
     assert not list(out.glob(".building-*"))
+
+
+KILLED = 9
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_build_killed_at_any_step_leaves_the_old_index_or_the_new_one(
+    tmp_path: Path, encoder: RadialEncoder
+) -> None:
+    """Killed before each stage, each flush to the disk and each rename, until one build comes through."""
+    old, new = (write_lines(tmp_path / str(n), (document(i) for i in range(n))) for n in (2, 3))
+    out = tmp_path / "out"
+    held = []
+    killed = True
+    while killed:
+        build_index([old], out, encoder, workers=0)
+        killed = not _build_until(len(held), new, out, encoder)
+        assert verify_index(out, encoder).sound
+        held.append(index_info(out).crystals)
+    assert len(held) > 15
+    assert held == sorted(held)
+    assert set(held[:-1]) == {2, 3}
+    build_index([old], out, encoder, workers=0)
+    assert not [path for path in out.iterdir() if path.name.startswith(".building")]
+
+
+def _build_until(step: int, source: Path, out: Path, encoder: RadialEncoder) -> bool:
+    """Whether a build in a process of its own ended before so many steps were taken; it dies at that one."""
+    child = os.fork()
+    if child:
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code in {0, KILLED}
+        return code == 0
+    left = step
+
+    def dying(act: Callable[..., Any]) -> Callable[..., Any]:
+        def acted(*args: Any, **named: Any) -> Any:
+            nonlocal left
+            if left == 0:
+                os._exit(KILLED)
+            left -= 1
+            return act(*args, **named)
+
+        return acted
+
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "fsync", dying(os.fsync))
+            for name in ("rename", "replace"):
+                patch.setattr(Path, name, dying(getattr(Path, name)))
+            build_index([source], out, encoder, workers=0, stage=dying(lambda _name: None))
+        os._exit(0)
+    finally:
+        os._exit(1)  # the child must never go on with the tests
 
 
 def test_an_open_index_goes_on_working_while_others_replace_it(
