@@ -124,7 +124,7 @@ def test_a_build_killed_at_any_step_leaves_the_old_index_or_the_new_one(
     """Killed before each stage, each flush to the disk and each rename, until one build comes through."""
     old, new = (write_lines(tmp_path / str(n), (document(i) for i in range(n))) for n in (2, 3))
     out = tmp_path / "out"
-    held = []
+    held: list[int] = []
     killed = True
     while killed:
         build_index([old], out, encoder, workers=0)
