@@ -65,14 +65,13 @@ def _from_records(columns: dict[str, Any], preferred: Units | None, about: dict[
     x, _, intensity = chosen
     stated = _stated(about)
     stated["units"] = x.units or stated["units"]
-    unused = warn_of_unused(names, chosen)
     used = [column for column in chosen if column is not None]
     if len({len(columns[names[column.index]]) for column in used}) > 1:
         raise UnreadableError("the columns of the JSON differ in length")
     rows = list(zip(*(columns[names[column.index]] for column in used), strict=True))
     if intensity is None or intensity.role != "log_intensity":
         table = table_from_rows(rows, **stated)
-        return replace(table, warnings=(*unused, *table.warnings))
+        return replace(table, warnings=(*warn_of_unused(names, chosen), *table.warnings))
     return _with_logarithms(rows, intensity, stated)
 
 

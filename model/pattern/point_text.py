@@ -10,7 +10,6 @@ from model.pattern.options import Units
 from model.pattern.point_table import MAXIMUM_POINTS, PointTable, check_count, intensity_from_logarithm
 
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
-_NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)(e[+-]?\d+)?", re.IGNORECASE)
 _COMMENT = ("#", "//", "%", "!")
 # Instruments write some dozens of lines before a table; a book is none.
 _LONGEST_PREAMBLE = 500
@@ -127,9 +126,14 @@ def _split_header(text: str) -> tuple[list[str], list[Row]]:
 
 def _separator(line: str) -> str | None:
     words = line.split()
-    if len(words) > 1 and all(_NUMBER.fullmatch(word) for word in words):
+    if len(words) > 1 and all(_is_number(word) or _has_decimal_comma(word) for word in words):
         return "\t" if "\t" in line else None
     return next((mark for mark in "\t;," if mark in line), None)
+
+
+def _has_decimal_comma(word: str) -> bool:
+    """Whether a comma stands inside a number; one at its beginning or end parts it from the next."""
+    return word[0] != "," and bool(_DECIMAL_COMMA.fullmatch(word))
 
 
 def _cells(line: str, separator: str | None) -> list[str]:
@@ -138,9 +142,11 @@ def _cells(line: str, separator: str | None) -> list[str]:
 
 def _with_decimal_points(line: int, cells: list[str]) -> list[str]:
     """Decimal commas as points; a row with both could mean thousands by one of them."""
-    commas = [cell for cell in cells if _DECIMAL_COMMA.fullmatch(cell)]
+    commas = [cell for cell in cells if "," in cell and _DECIMAL_COMMA.fullmatch(cell)]
+    if not commas:
+        return cells
     points = [cell for cell in cells if "." in cell and _is_number(cell)]
-    if commas and points:
+    if points:
         raise UnreadableError(
             f"line {line} has a comma in {commas[0]} and a point in {points[0]}; write all numbers with decimal points"
         )

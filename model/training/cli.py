@@ -3,7 +3,7 @@
 import argparse
 import gzip
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from model.crystal import Crystal, group_duplicates
 from model.errors import OptionError, UnreadableError
 from model.towers.checkpoint import load_towers, read_network, save_towers
 from model.towers.contrastive import FORMS, SHAPES, Shape, TwinTowers
-from model.towers.encoder import Towers
 from model.training.dataset import Dataset
 from model.training.evaluation import Bench, evaluate_library, evaluate_paper, table
 from model.training.loop import Schedule, Trainer
@@ -24,7 +23,6 @@ from model.training.split import Part, split
 Reader = Callable[[Iterable[Path]], list[Crystal]]
 Stage = dict[str, Any]
 """How one run of training went."""
-STAGE = ("regime", "minutes", "pairs", "pairs_per_s", "validation_top1")
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -123,20 +121,19 @@ def _beginning(args: argparse.Namespace, held_out: set[str]) -> tuple[Shape | Tw
     if not args.start:
         return SHAPES[args.form], []
     network, _, training = read_network(args.start)
-    if (training.get("split_seed"), set(training.get("held_out", ()))) != (args.seed, held_out):
+    if _split_of(training) != (args.seed, held_out):
         raise OptionError(
             f"the towers in {args.start} were trained by another split, so its test crystals may be known to them; "
             "give the --seed and --hold-out that they were trained with"
         )
-    only_one = {name: training[name] for name in STAGE if name in training}
-    return network, [*training.get("stages", [only_one])]
+    return network, list(training.get("stages", []))
 
 
 def run_evaluate(args: argparse.Namespace, read: Reader) -> int:
     """Print the rows of a protocol as a table and as JSON."""
     towers = load_towers(args.model)
     crystals = read(args.data)
-    parts = split(crystals, *_split_of(towers))
+    parts = split(crystals, *_split_of(towers.training))
     bench = Bench(
         crystals, np.asarray(group_duplicates(crystals)), np.array(parts[Part.TEST], dtype=np.int64)
     )
@@ -156,10 +153,10 @@ def run_evaluate(args: argparse.Namespace, read: Reader) -> int:
     return 0
 
 
-def _split_of(towers: Towers) -> tuple[int, set[str]]:
+def _split_of(training: Mapping[str, Any]) -> tuple[int, set[str]]:
     """Seed and held-out formulas of the split that the towers were trained by: no other is free of leaks."""
     try:
-        return int(towers.training["split_seed"]), set(towers.training["held_out"])
+        return int(training["split_seed"]), set(training["held_out"])
     except (KeyError, TypeError, ValueError) as error:
         raise OptionError(
             "these towers do not say by which split they were trained, so nothing is surely unseen by them"
@@ -195,7 +192,7 @@ def _description(
         "regime": args.regime,
         "minutes": round(progress.elapsed_s / 60, 1),
         "pairs": progress.pairs,
-        "pairs_per_s": round(progress.pairs / max(progress.elapsed_s, 1e-9), 1),
+        "pairs_per_s": progress.pairs_per_s,
         "validation_top1": progress.best_top1,
     }
     stages = [*before, stage]

@@ -103,6 +103,11 @@ class Progress:
     stale: int = 0
     order: Index = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
+    @property
+    def pairs_per_s(self) -> float:
+        """Over the whole run so far."""
+        return round(self.pairs / max(self.elapsed_s, 1e-9), 1)
+
 
 class Trainer:
     """One run in one folder: log, last checkpoint, best weights.
@@ -265,7 +270,7 @@ class Trainer:
             "epoch": progress.epoch,
             "elapsed_s": round(progress.elapsed_s, 1),
             "left_s": round(max(schedule.minutes * 60 - progress.elapsed_s, 0), 1),
-            "pairs_per_s": round(progress.pairs / max(progress.elapsed_s, 1e-9), 1),
+            "pairs_per_s": progress.pairs_per_s,
             "scale": round(float(self.towers.scale().detach()), 2),
         } | figures
         with (self.out / "metrics.jsonl").open("a") as handle:

@@ -244,6 +244,14 @@ def test_columns_of_which_none_is_named_an_intensity_are_told(text: str) -> None
     assert "strength, error is one, name it intensity" in spots.warnings[0]
 
 
+@pytest.mark.parametrize("comma", [",", ", ", " ,", " , "])
+def test_commas_part_whole_numbers_however_they_are_spaced(comma: str) -> None:
+    rows = [(1, 0, 9), (-1, 0, 9), (0, 1, 7), (0, -1, 7)]
+    spots = read("\n".join(comma.join(map(str, row)) for row in rows))
+    assert spots.q_inv_angstrom == pytest.approx(np.array(rows)[:, :2])
+    assert spots.intensity == pytest.approx(np.array(rows)[:, 2])
+
+
 def test_decimal_commas_beside_decimal_points_are_refused() -> None:
     with pytest.raises(UnreadableError, match=r"line 2 has a comma in 1,234 and a point in 0\.5"):
         read("x\ty\tI\n0.5\t0.1\t1,234\n-0.5\t-0.1\t1,200\n")
