@@ -7,15 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from index.elements import ElementFilter
+from index.retrieve import Effort
 from model.errors import OptionError
 from model.pattern import PatternOptions, Units
 
-Effort = Literal["search", "verify", "full"]
 Symbols = Annotated[list[str], Field(max_length=200)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 _MOST_TOLD = 5
-BUILT_EFFORTS: tuple[Effort, ...] = ("search",)
 
 
 class Options(BaseModel):
@@ -42,7 +41,11 @@ class Options(BaseModel):
     elements_any: Symbols = Field([], description="At least one of these elements is present.")
     elements_none: Symbols = Field([], description="None of these elements is present.")
     top_k: int = Field(10, ge=1, le=100, description="How many candidates are wanted.")
-    effort: Effort = Field("search", description="`search`: the towers only, which is all this build has.")
+    effort: Effort = Field(
+        "verify",
+        description="`search`: ranked by the towers alone. `verify`: their first candidates are held against the "
+        "pattern. `full`: hundreds of them are, which takes up to seconds.",
+    )
 
     def pattern(self) -> PatternOptions:
         """What concerns the reading of the pattern."""
@@ -113,8 +116,6 @@ def _checked(values: dict[str, Any], *, strict: bool) -> Options:
         raise OptionError(_told(error.errors(include_url=False))) from None
     if options.radiation == "xray":
         raise OptionError("radiation: no index for X-rays is loaded; only electron can be searched")
-    if options.effort not in BUILT_EFFORTS:
-        raise OptionError(f"effort: this build only has `search`, not `{options.effort}`; leave it out")
     options.pattern()
     options.elements()
     return options

@@ -8,13 +8,14 @@ import numpy as np
 
 from app.library import Library
 from app.options import Options
-from app.schemas import Answer, Candidate, Lattice, Provenance, Quality, Query
+from app.schemas import Answer, Candidate, Lattice, Match, Provenance, Quality, Query
 from app.uploads import FileUpload, Upload
 from index.catalogue import Entry
 from index.retrieve import Hit
 from model.crystal import Crystal
 from model.crystal.structure_files import VACUUM_ANGSTROM
 from model.errors import DomainError, TooLargeError, UnreadableError
+from model.matching.match import Match as FoundMatch
 from model.pattern import Spots, read_pattern, spots_from_points
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,9 @@ def predict(
     spots = read_spots(upload, options)
     voltage = choose_voltage(options.voltage_kv, spots.voltage_kv)
     read = perf_counter()
-    result = library.search(spots, voltage_kv=voltage.kv, elements=options.elements(), top_k=options.top_k)
+    result = library.search(
+        spots, voltage_kv=voltage.kv, elements=options.elements(), top_k=options.top_k, effort=options.effort
+    )
     searched = perf_counter()
     candidates = [_candidate(rank, hit) for rank, hit in enumerate(result.hits, start=1)]
     timing = {
@@ -123,8 +126,26 @@ def _candidate(rank: int, hit: Hit) -> Candidate:
         layer_group=entry.layer_group,
         lattice=lattice_of(entry.crystal),
         similarity=round(hit.similarity, 6),
+        match=None if hit.match is None else _match(hit.match),
         also=list(hit.also),
         cif=entry.cif(),
+    )
+
+
+def _match(found: FoundMatch) -> Match:
+    return Match(
+        rotation_deg=round(found.rotation_deg, 2),
+        mirrored=found.mirrored,
+        face_down=found.face_down,
+        tilt_deg=round(found.tilt_deg, 2),
+        tilt_azimuth_deg=round(found.tilt_azimuth_deg, 1),
+        tilt_sigma_deg=None if found.tilt_sigma_deg is None else round(found.tilt_sigma_deg, 2),
+        scale=round(found.scale, 4),
+        distortion=round(found.distortion, 4),
+        explained=round(found.explained, 4),
+        missing=round(found.missing, 4),
+        extra=round(found.extra, 4),
+        r_factor=None if found.r_factor is None else round(found.r_factor, 4),
     )
 
 

@@ -25,15 +25,26 @@ class Lattice(Schema):
 class Match(Schema):
     """How a candidate's computed pattern lies on the measured one."""
 
-    rotation_deg: float
-    mirrored: bool
-    tilt_deg: float
-    tilt_azimuth_deg: float
-    scale: float
-    explained: float
-    missing: float
-    extra: float
-    r_factor: float
+    rotation_deg: float = Field(description="Rotation of the pattern on the camera, after the mirror.")
+    mirrored: bool = Field(description="The camera sees the crystal's pattern mirrored.")
+    face_down: bool = Field(
+        description="The beam meets the other face than the CIF's upper one; false where both are the same."
+    )
+    tilt_deg: float = Field(description="Angle between the beam and the layer's normal.")
+    tilt_azimuth_deg: float = Field(
+        description="Direction of the tilt in the crystal's frame, from a towards b."
+    )
+    tilt_sigma_deg: float | None = Field(
+        description="Standard error of the tilt; null where it was not fitted."
+    )
+    scale: float = Field(description="Measured over computed lengths in reciprocal space.")
+    distortion: float = Field(description="Ratio of the axes of a circle's image, less 1.")
+    explained: float = Field(description="Share of the measured intensity that lies on the lattice.")
+    missing: float = Field(description="Share of the beams expected to be seen that were not.")
+    extra: float = Field(description="Share of the spots that lie on no beam.")
+    r_factor: float | None = Field(
+        description="Sum of |sqrt I - sqrt I_c| over sum of sqrt I, of the spots with a beam; null without intensities."
+    )
 
 
 class Candidate(Schema):

@@ -1,11 +1,11 @@
 """From a pattern to ranked crystals: the one path for CLI, tests, benchmarks and HTTP."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,11 @@ from index.manifest import Manifest
 from index.publishing import version_folder
 from index.vectors import Vectors
 from model.errors import LibraryError, OptionError
+from model.matching.match import Match
+from model.matching.verification import DEPTHS, verify
 from model.pattern.spots import Spots
+
+Effort = Literal["search", "verify", "full"]
 
 # One search for so many rows a hit usually leaves enough when crystals that are the same come together.
 _OVERFETCH = 3
@@ -32,11 +36,13 @@ class Hit:
         entry: the crystal; of several that are the same, the one nearest to the pattern.
         similarity: cosine of the towers' vectors, -1 to 1.
         also: ids of the others that are the same crystal.
+        match: how its computed pattern lies on the measured one; None where that was not computed.
     """
 
     entry: Entry
     similarity: float
     also: tuple[str, ...] = ()
+    match: Match | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,7 @@ class Retriever:
         voltage_kv: float = 80.0,
         elements: ElementFilter | None = None,
         top_k: int = 10,
+        effort: Effort = "search",
     ) -> SearchResult:
         """The crystals most like a pattern.
 
@@ -132,6 +139,8 @@ class Retriever:
             voltage_kv: accelerating voltage.
             elements: what the crystals may hold; the search itself is restricted, not its result.
             top_k: how many different crystals are wanted; fewer come back when fewer are admitted.
+            effort: "search" ranks by the towers alone, "verify" and "full" hold their first candidates against
+                the pattern and rank by that.
 
         Raises:
             OptionError: `top_k` below 1.
@@ -139,8 +148,14 @@ class Retriever:
         begun = perf_counter()
         (vector,) = self.embed([spots], [voltage_kv])
         embedded = perf_counter()
-        result = self.rank(vector, elements=elements, top_k=top_k)
-        return SearchResult(result.hits, {"embed": _milliseconds(begun, embedded), **result.timing_ms})
+        pool = top_k if effort == "search" else max(top_k, DEPTHS[effort].layers)
+        result = self.rank(vector, elements=elements, top_k=pool)
+        timing = {"embed": _milliseconds(begun, embedded), **result.timing_ms}
+        if effort == "search":
+            return SearchResult(result.hits, timing)
+        ranked = perf_counter()
+        hits = _verified(result.hits, spots, voltage_kv, effort)
+        return SearchResult(hits[:top_k], {**timing, "verify": _milliseconds(ranked, perf_counter())})
 
     def embed(self, spots: Sequence[Spots], voltage_kv: Sequence[float]) -> NDArray[np.float32]:
         """(N, D) a vector a pattern: what a service does for several requests at once, before `rank`."""
@@ -176,6 +191,14 @@ class Retriever:
             if len(best) == top_k or len(rows) < count:
                 return scores[best], rows[best]
             count *= 4
+
+
+def _verified(
+    hits: Sequence[Hit], spots: Spots, voltage_kv: float, effort: Literal["verify", "full"]
+) -> tuple[Hit, ...]:
+    crystals = [hit.entry.crystal for hit in hits]
+    found = verify(crystals, [hit.similarity for hit in hits], spots, voltage_kv, effort)
+    return tuple(replace(hits[row], match=found.matches[row]) for row in found.ranking.tolist())
 
 
 def _milliseconds(begun: float, ended: float) -> float:

@@ -21,9 +21,9 @@ _OPTIONS = {
     "elements_any": "at least one of these is present: S,Se",
     "elements_none": "none of these is present: O,H",
     "top_k": "candidates wanted, 1 to 100 (10)",
-    "effort": "search, the only one in this build",
+    "effort": "search (the towers alone), verify or full: how much is held against the pattern (verify)",
 }
-_ROW = "{:>4}  {:<16} {:>10} {:>6}  {:<14} {}"
+_ROW = "{:>4}  {:<16} {:>10} {:>6} {:>6} {:>6}  {:<14} {}"
 
 
 def add_to(commands: "Commands") -> None:
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 def _print_table(answer: "Answer") -> None:
     for warning in answer.query.warnings:
         print(f"note: {warning}", file=sys.stderr)
-    print(_ROW.format("rank", "formula", "similarity", "layer", "source", "id").rstrip())
+    print(_ROW.format("rank", "formula", "similarity", "R", "tilt", "layer", "source", "id").rstrip())
     for each in answer.candidates:
         also = (
             f" (also {', '.join(each.also[:3])}{', ...' if len(each.also) > 3 else ''})" if each.also else ""
@@ -87,6 +87,8 @@ def _print_table(answer: "Answer") -> None:
                 each.rank,
                 each.formula,
                 f"{each.similarity:.4f}",
+                "-" if each.match is None or each.match.r_factor is None else f"{each.match.r_factor:.3f}",
+                "-" if each.match is None else f"{each.match.tilt_deg:.1f}",
                 each.layer_group,
                 each.source,
                 each.id + also,

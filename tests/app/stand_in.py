@@ -8,8 +8,9 @@ import numpy as np
 from index.catalogue import Entry
 from index.elements import ElementFilter, atomic_numbers
 from index.manifest import Manifest, ModelIdentity
-from index.retrieve import Hit, SearchResult
+from index.retrieve import Effort, Hit, SearchResult
 from model.crystal import Crystal, symmetry_of
+from model.matching.match import Match
 from model.pattern import Spots
 
 MODEL = "sha256:" + "cd" * 32
@@ -51,6 +52,7 @@ class StandIn:
     entries: list[Entry] = field(default_factory=list)
     searches: list[dict[str, Any]] = field(default_factory=list)
     closed: bool = False
+    match: Match | None = None
 
     def __post_init__(self) -> None:
         ids = iter(AWKWARD_IDS)
@@ -67,12 +69,20 @@ class StandIn:
         return {each.id: each for each in self.entries}[id]
 
     def search(
-        self, spots: Spots, *, voltage_kv: float, elements: ElementFilter | None, top_k: int
+        self,
+        spots: Spots,
+        *,
+        voltage_kv: float,
+        elements: ElementFilter | None,
+        top_k: int,
+        effort: Effort,
     ) -> SearchResult:
-        self.searches.append({"spots": spots, "voltage_kv": voltage_kv, "elements": elements, "top_k": top_k})
+        asked = {"spots": spots, "voltage_kv": voltage_kv, "elements": elements, "top_k": top_k}
+        self.searches.append({**asked, "effort": effort})
         first = float(np.hypot(*spots.q_inv_angstrom.T).min())
         admitted = [each for each in self.entries if elements is None or elements.admits(each.elements)]
-        hits = [Hit(each, float(np.exp(-abs(ring(each.crystal) - first)))) for each in admitted]
+        near = {each.id: float(np.exp(-abs(ring(each.crystal) - first))) for each in admitted}
+        hits = [Hit(each, near[each.id], match=self.match) for each in admitted]
         hits.sort(key=lambda hit: -hit.similarity)
         return SearchResult(tuple(hits[:top_k]), {"embed": 0.1, "search": 0.1})
 

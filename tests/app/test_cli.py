@@ -95,8 +95,9 @@ def test_simulation_options_change_the_pattern(tmp_path: Path) -> None:
 
 def test_predict_prints_a_table(simulated: Path, capsys: pytest.CaptureFixture[str]) -> None:
     head, first, *_ = printed(capsys, "predict", str(simulated), "--top-k", "2").splitlines()
-    assert head.split() == ["rank", "formula", "similarity", "layer", "source", "id"]
+    assert head.split() == ["rank", "formula", "similarity", "R", "tilt", "layer", "source", "id"]
     assert first.split()[:2] == ["1", "MoS2"]
+    assert first.split()[3:5] == ["-", "-"]  # the stand-in matches nothing
     assert first.split()[-1] == "mos2"
 
 
@@ -149,7 +150,7 @@ def test_simulated_x_rays_are_not_taken_for_electrons(client: TestClient, tmp_pa
     [
         (["--top-k", "0"], "top_k"),
         (["--elements-only", "Xx"], "Xx"),
-        (["--effort", "full"], "search"),
+        (["--effort", "most"], "effort"),
         (["--pixel-size", "0.1"], "pixel"),
         (["--units", "pixel"], "pixel_size"),
     ],

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 from app.rendering import png_frame
 from app.schemas import Answer
+from model.matching.match import Match
 from model.physics.kinematic import kinematic_spots
 from tests.app.answers import cell_of, problem_of
 from tests.app.stand_in import MODEL, StandIn, made
@@ -54,6 +55,45 @@ def test_the_answer_holds_the_keys_of_the_contract(client: TestClient, points: P
     assert answer["provenance"]["model"] == MODEL
     assert answer["provenance"].keys() == {"version", "model", "index", "crystals"}
     assert answer["timing_ms"].keys() >= {"read", "embed", "search", "total"}
+
+
+@pytest.mark.parametrize("effort", ["search", "verify", "full"])
+def test_the_effort_is_passed_on(client: TestClient, library: StandIn, points: Points, effort: str) -> None:
+    assert post(client, points, effort=effort).status_code == 200
+    assert library.searches[-1]["effort"] == effort
+
+
+def test_candidates_are_verified_unless_asked_otherwise(
+    client: TestClient, library: StandIn, points: Points
+) -> None:
+    assert post(client, points).status_code == 200
+    assert library.searches[-1]["effort"] == "verify"
+
+
+def test_a_match_is_told_in_the_answer(client: TestClient, library: StandIn, points: Points) -> None:
+    library.match = Match(
+        *(12.3456, True, False, 1.00456, 0.002, 2.34567, 45.678, None),
+        explained=0.98,
+        missing=0.05,
+        extra=0.1,
+        r_factor=0.07891,
+        score=3.0,
+    )
+    first = post(client, points).json()["candidates"][0]["match"]
+    assert first == {
+        "rotation_deg": 12.35,
+        "mirrored": True,
+        "face_down": False,
+        "scale": 1.0046,
+        "distortion": 0.002,
+        "tilt_deg": 2.35,
+        "tilt_azimuth_deg": 45.7,
+        "tilt_sigma_deg": None,
+        "explained": 0.98,
+        "missing": 0.05,
+        "extra": 0.1,
+        "r_factor": 0.0789,
+    }
 
 
 def test_what_is_not_computed_is_null(client: TestClient, points: Points) -> None:
@@ -185,8 +225,6 @@ def test_null_and_empty_stand_for_an_absent_option(
     [
         ({"radiation": "xray"}, "X-rays"),
         ({"radiation": "neutron"}, "radiation"),
-        ({"effort": "verify"}, "only has `search`"),
-        ({"effort": "full"}, "only has `search`"),
         ({"effort": "most"}, "effort"),
         ({"units": "furlong"}, "units"),
         ({"units": 1}, "units"),
@@ -233,7 +271,7 @@ def test_a_wrong_option_is_named(
         ({"top_n": "5"}, "top_n"),
         ({"points": "[]"}, "points"),
         ({"top_k": ["3", "4"]}, "more than once"),
-        ({"effort": "full"}, "only has `search`"),
+        ({"effort": "most"}, "effort"),
     ],
 )
 def test_a_wrong_form_field_is_named(

@@ -6,11 +6,12 @@ import pytest
 
 from index.build import build_index
 from index.elements import ElementFilter
-from index.retrieve import Retriever
+from index.retrieve import Effort, Retriever
 from index.vectors import Vectors, write_vectors
 from model.errors import LibraryError, OptionError
 from tests.index.layers import crystal, document, write_lines
 from tests.index.stand_in import RadialEncoder, pattern_of
+from tests.matching.patterns import Lying, pattern
 
 
 @pytest.fixture
@@ -29,6 +30,29 @@ def test_a_crystals_own_pattern_finds_it(retriever: Retriever, with_intensity: b
         similarities = [hit.similarity for hit in result.hits]
         assert similarities == sorted(similarities, reverse=True)
         assert set(result.timing_ms) == {"embed", "search", "collect"}
+
+
+@pytest.mark.parametrize("effort", ["verify", "full"])
+def test_candidates_are_held_against_the_pattern(retriever: Retriever, effort: Effort) -> None:
+    """Of 40 that differ in their cell by little, the towers' stand-in may prefer another; the pattern does not."""
+    spots = pattern(crystal(7), Lying(tilt_deg=2.0, rotation_deg=40.0))
+    result = retriever.search(spots, effort=effort, top_k=5)
+    assert len(result.hits) == 5
+    first = result.hits[0]
+    assert first.entry.id == crystal(7).id
+    assert first.match is not None
+    assert first.match.r_factor is not None
+    assert first.match.r_factor < 0.15
+    assert first.match.tilt_deg == pytest.approx(2.0, abs=0.7)
+    assert set(result.timing_ms) == {"embed", "search", "collect", "verify"}
+
+
+def test_elements_restrict_what_is_verified(retriever: Retriever) -> None:
+    spots = pattern_of(crystal(7))
+    assert retriever.search(spots, elements=ElementFilter(all=("Cf",)), effort="verify").hits == ()
+    hits = retriever.search(spots, elements=ElementFilter(all=("W",)), effort="verify").hits
+    assert hits
+    assert all("W" in hit.entry.elements for hit in hits)
 
 
 def test_crystals_that_are_the_same_come_back_once(retriever: Retriever) -> None:

@@ -1,0 +1,354 @@
+"""The intensities of one crystal fitted to those of a pattern: setting, tilt, scale and thermal motion.
+
+The model is a multislice of the unit cell. A grid of tilts finds the neighbourhood for every setting at once;
+Gauss-Newton steps with a robust weight (Student's t) find the optimum. Axes: A settings, T tilts, N spots, M beams.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from model.crystal.crystal import Crystal
+from model.matching.observation import Observation
+from model.physics.multislice import Sheets
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+TILT_RINGS_DEG = ((2.0, 6), (4.0, 12))
+MAX_TILT_TANGENT = 0.12
+STEP_TANGENT = 0.006
+LONGEST_STEP_TANGENT = 0.025
+ROUNDS = 3
+_NEIGHBOUR_TANGENT = 0.04
+
+# What is expected before the pattern is seen: rms of each component of the tilt (radians), and of B (angstrom^2).
+TILT_SIGMA = 0.045
+B_EXPECTED, B_SIGMA, B_RANGE = 0.35, 0.6, (-1.5, 4.0)
+# rms of ln I that the multislice leaves, and that a spot finder adds; the tails are those of Student's t.
+MODEL_SIGMA = 0.2
+SPOT_SIGMA = 0.15
+FREEDOM = 4.0
+# Diffuse scattering and relaxed atoms fill in faint beams: their ln I is uncertain, and never very low.
+FLOOR = 3e-4
+FAINT = 6e-4
+# A beam is lost at random, or because it is fainter than the faintest spot.
+LOST = 0.06
+DETECTION_SIGMA = 0.3
+REACH = 1.04
+CLEARLY_ABOVE = 1.0
+INNER_MARGIN_INV_ANGSTROM = 0.02
+# Faces whose untilted beams differ by less than this share of the strongest are one.
+SAME_FACES = 0.003
+
+
+class Layer:
+    """A candidate ready to be compared with a pattern.
+
+    Args:
+        crystal: the candidate.
+        observed: the pattern; beams are computed as far out as it reaches.
+
+    Its faces differ where no symmetry turns it over; then both may have been up.
+
+    Attributes:
+        hk: (M, 2) indices of the beams.
+    """
+
+    def __init__(self, crystal: Crystal, observed: Observation) -> None:
+        longest = float(np.sqrt(observed.squared.max()))
+        face_up = Sheets.of(crystal, observed.voltage_kv, longest * REACH)
+        face_down = face_up.reversed()
+        up, down = (np.sort(face.intensities(np.zeros((1, 2)))[0]) for face in (face_up, face_down))
+        same = np.abs(up - down).max(initial=0.0) <= SAME_FACES * up.max(initial=0.0)
+        self._faces = (face_up,) if same else (face_up, face_down)
+        self.hk = face_up.hk
+        self._middle = np.abs(self.hk).max(axis=0, initial=0)
+        self._place = np.full(2 * self._middle + 1, -1)
+        self._place[self.hk[:, 0] + self._middle[0], self.hk[:, 1] + self._middle[1]] = np.arange(
+            len(self.hk)
+        )
+
+    @property
+    def faces(self) -> int:
+        """How many faces there are to be tried."""
+        return len(self._faces)
+
+    def under(self, tilt: FloatArray, face: int = 0) -> FloatArray:
+        """(T, M) intensities for T tilts (T, 2), relative to the strongest of the first.
+
+        Face 1 is the layer reflected in its plane, which is the flake face down, seen in a mirror.
+        """
+        intensity = self._faces[face].intensities(tilt)
+        return intensity / max(float(intensity[0].max(initial=0.0)), 1e-300)
+
+    def rows_of(self, hk: IntArray) -> IntArray:
+        """Row of each beam (..., 2), -1 where there is none."""
+        inside = (np.abs(hk) <= self._middle).all(axis=-1)
+        kept = np.where(inside[..., None], hk, 0) + self._middle
+        return np.where(inside, self._place[kept[..., 0], kept[..., 1]], -1)
+
+
+@dataclass(frozen=True)
+class Seed:
+    """Where a fit begins.
+
+    Attributes:
+        setting: index among the settings that were given.
+        face: of the layer.
+        tilt: (2,) tangents in the crystal's frame.
+        score: ln of likelihood and prior there.
+    """
+
+    setting: int
+    face: int
+    tilt: FloatArray
+    score: float
+
+    def is_near(self, other: "Seed") -> bool:
+        """Whether both would likely end at the same optimum."""
+        if (self.setting, self.face) != (other.setting, other.face):
+            return False
+        return float(np.hypot(*(self.tilt - other.tilt))) < _NEIGHBOUR_TANGENT
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The best explanation of a pattern's intensities by one crystal in one setting.
+
+    Attributes:
+        tilt: (2,) tangents of the tilt in the crystal's frame.
+        tilt_sigma: their standard error, the larger of the two; None where the tilt was not fitted.
+        b: Debye-Waller B that the intensities ask for, angstrom^2; it takes up the camera's response too.
+        computed: (N,) ln intensity of each spot on the measured scale; NaN where no beam belongs to it.
+        residual: (K,) measured less computed ln I, of the K spots that have a beam.
+        variance: (K,) expected of it.
+        log_missing: ln likelihood of the beams that were not measured.
+        log_prior: ln prior of tilt and B.
+        expected: beams computed well above the faintest spot, within the pattern's range.
+        unseen: those of them that were not measured.
+    """
+
+    tilt: FloatArray
+    tilt_sigma: float | None
+    b: float
+    computed: FloatArray
+    residual: FloatArray
+    variance: FloatArray
+    log_missing: float
+    log_prior: float
+    expected: int
+    unseen: int
+
+    def score(self, noise: float = 1.0) -> float:
+        """ln of likelihood and prior, with all variances times `noise`."""
+        density = _log_density(self.residual, self.variance * noise).sum()
+        return float(density) + self.log_missing + self.log_prior
+
+    @property
+    def noise(self) -> float:
+        """How much larger the residuals are than expected, as a factor of the variance."""
+        if not len(self.residual):
+            return 1.0
+        return float(np.median(self.residual**2 / self.variance)) / _MEDIAN_OF_SQUARE
+
+
+# Of the square of a variable with Student's t of four degrees of freedom.
+_MEDIAN_OF_SQUARE = 0.549
+
+
+def _tilts() -> FloatArray:
+    """(T, 2) the grid of tangents."""
+    rings = [np.zeros((1, 2))]
+    for tilt, count in TILT_RINGS_DEG:
+        angle = 2 * np.pi * np.arange(count) / count
+        rings.append(np.tan(np.radians(tilt)) * np.column_stack([np.cos(angle), np.sin(angle)]))
+    return np.concatenate(rings)
+
+
+_GRID = _tilts()
+
+
+def seeds(layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, count: int) -> list[Seed]:
+    """The best of all settings under a grid of tilts, best first, neighbours on the grid left out.
+
+    Args:
+        layer: the candidate.
+        observed: the pattern.
+        hk: (A, N, 2) indices of the spots in each setting.
+        met: (N,) spots that lie on the lattice.
+        count: how many are wanted.
+    """
+    rows = layer.rows_of(hk)
+    used = met & (rows >= 0)
+    # (F, T, A, N): faces, tilts, settings, spots
+    intensity = np.stack([layer.under(_GRID, face) for face in range(layer.faces)])[..., np.maximum(rows, 0)]
+    residual = observed.log_intensity + B_EXPECTED * observed.squared / 2 - np.log(intensity + FLOOR)
+    variance = 2 * MODEL_SIGMA**2 + SPOT_SIGMA**2 + FAINT / (intensity + 1e-3)
+    weight = used / variance
+    level = _mean(residual, weight)
+    for _ in range(2):
+        level = _mean(residual, weight / (1 + (residual - level) ** 2 / (FREEDOM * variance)))
+    score = (used * _log_density(residual - level, variance)).sum(axis=-1)
+    score -= (_GRID**2).sum(axis=1)[:, None] / (2 * TILT_SIGMA**2)
+    found: list[Seed] = []
+    for place in np.argsort(-score, axis=None)[: 8 * count].tolist():
+        face, tilt, setting = np.unravel_index(place, score.shape)
+        seed = Seed(int(setting), int(face), _GRID[tilt], float(score[face, tilt, setting]))
+        if not any(seed.is_near(each) for each in found):
+            found.append(seed)
+        if len(found) == count:
+            break
+    return found
+
+
+def fitted(
+    layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, basis: FloatArray, start: Seed
+) -> Fit:
+    """Refine tilt, scale of the intensities and B.
+
+    Args:
+        layer: the candidate.
+        observed: the pattern.
+        hk: (N, 2) indices of the spots in the setting.
+        met: (N,) spots that lie on the lattice.
+        basis: (2, 2) the setting's basis, which places the beams that were not seen.
+        start: face, and the tilt to begin with.
+    """
+    q2, rows = observed.squared, layer.rows_of(hk)
+    used = np.flatnonzero(met & (rows >= 0))
+    rows, damping, y = rows[used], -q2[used] / 2, observed.log_intensity[used]
+    tilt, b = start.tilt, B_EXPECTED
+    level: float | None = None
+    for _ in range(ROUNDS):
+        beams = layer.under(tilt + _OFFSETS, start.face)
+        computed = np.log(beams[:, rows] + FLOOR)
+        if level is None:
+            level = _median(y - computed[0] - b * damping)
+        slopes = (computed[1:] - computed[0]) / STEP_TANGENT
+        design = np.stack([np.ones_like(y), damping, *slopes], axis=1)
+        known = np.array([level, b, *tilt])
+        moved, covariance = _step(
+            design, y - computed[0] - level - b * damping, _variance(beams[0, rows]), known
+        )
+        level, b = float(moved[0]), float(np.clip(moved[1], *B_RANGE))
+        tilt = _shortened(tilt + _shortened(moved[2:] - tilt, LONGEST_STEP_TANGENT), MAX_TILT_TANGENT)
+    beams = layer.under(tilt[None], start.face)
+    variance = _variance(beams[0, rows])
+    shape = np.log(beams[0, rows] + FLOOR)
+    moved, _ = _step(
+        np.stack([np.ones_like(y), damping], axis=1),
+        y - shape - level - b * damping,
+        variance,
+        np.array([level, b]),
+    )
+    level, b = float(moved[0]), float(np.clip(moved[1], *B_RANGE))
+    modelled = shape + level + b * damping
+    computed_all = np.full(len(observed), np.nan)
+    computed_all[used] = modelled
+    q = layer.hk @ basis
+    q2_of_beams = np.einsum("md,md->m", q, q)
+    above = np.log(beams[0] + 1e-6) + level - b * q2_of_beams / 2 - observed.faintest
+    absent = _Absent.of(above, _within(q2_of_beams, q2[used]), rows)
+    return Fit(
+        tilt=tilt,
+        tilt_sigma=float(np.sqrt(np.linalg.eigvalsh(covariance[2:, 2:])[-1])),
+        b=b,
+        computed=computed_all,
+        residual=y - modelled,
+        variance=variance,
+        log_missing=absent.log_likelihood,
+        log_prior=-float(tilt @ tilt) / (2 * TILT_SIGMA**2) - ((b - B_EXPECTED) / B_SIGMA) ** 2 / 2,
+        expected=absent.expected,
+        unseen=absent.unseen,
+    )
+
+
+_OFFSETS = STEP_TANGENT * np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+_EXPECTED = np.array([0.0, B_EXPECTED, 0.0, 0.0])
+_PRECISION = np.array([1e-6, B_SIGMA**-2, TILT_SIGMA**-2, TILT_SIGMA**-2])
+
+
+def _step(
+    design: FloatArray, residual: FloatArray, variance: FloatArray, known: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Two reweighted least-squares steps from the known parameters, and the covariance at their end.
+
+    Args:
+        design: (K, P) derivatives by level, B and, where they are fitted, the tilt's tangents.
+        residual: (K,) at the known parameters.
+        variance: (K,) of the residuals.
+        known: (P,) parameters to begin with.
+    """
+    expected, precision = _EXPECTED[: len(known)], _PRECISION[: len(known)]
+    moved = known
+    for _ in range(2):
+        left = residual - design @ (moved - known)
+        weight = (FREEDOM + 1) / (FREEDOM + left**2 / variance) / variance
+        weighted = (design * weight[:, None]).T
+        normal = weighted @ design + np.diag(precision)
+        moved = moved + np.linalg.solve(normal, weighted @ left - precision * (moved - expected))
+    return moved, np.asarray(np.linalg.inv(normal), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class _Absent:
+    """What the beams that were not measured say."""
+
+    log_likelihood: float
+    expected: int
+    unseen: int
+
+    @classmethod
+    def of(cls, above: FloatArray, within: BoolArray, seen: IntArray) -> "_Absent":
+        """Of M beams.
+
+        Args:
+            above: (M,) ln of the intensity over that of the faintest spot.
+            within: (M,) lies within the range of the pattern.
+            seen: rows of the beams that were measured.
+        """
+        absent = within.copy()
+        absent[seen] = False
+        hidden = np.log(LOST + (1 - LOST) * ndtr(-above[absent] / DETECTION_SIGMA))
+        strong = above > CLEARLY_ABOVE
+        return cls(float(hidden.sum()), int((within & strong).sum()), int((absent & strong).sum()))
+
+
+def _within(q2: FloatArray, measured: FloatArray) -> BoolArray:
+    """(M,) beams no nearer and no further than the spots that have a beam: others the camera may not have seen."""
+    if not len(measured):
+        return np.zeros(len(q2), dtype=bool)
+    nearest = max(float(np.sqrt(measured.min())) - INNER_MARGIN_INV_ANGSTROM, 0.0)
+    return np.asarray((q2 < measured.max()) & (q2 > nearest**2))
+
+
+def _variance(intensity: FloatArray) -> FloatArray:
+    """Expected variance of ln I of beams with these relative intensities."""
+    variance: FloatArray = MODEL_SIGMA**2 + SPOT_SIGMA**2 + FAINT / (intensity + 1e-3)
+    return variance
+
+
+def _log_density(residual: FloatArray, variance: FloatArray) -> FloatArray:
+    """ln of Student's t, up to a constant."""
+    tails = np.log1p(residual**2 / (FREEDOM * variance))
+    density: FloatArray = -(FREEDOM + 1) / 2 * tails - np.log(variance) / 2
+    return density
+
+
+def _mean(values: FloatArray, weight: FloatArray) -> FloatArray:
+    total = np.maximum(weight.sum(axis=-1, keepdims=True), 1e-9)
+    mean: FloatArray = (weight * values).sum(axis=-1, keepdims=True) / total
+    return mean
+
+
+def _median(values: FloatArray) -> float:
+    return float(np.median(values)) if len(values) else 0.0
+
+
+def _shortened(vector: FloatArray, longest: float) -> FloatArray:
+    shortened: FloatArray = vector * min(1.0, longest / max(float(np.hypot(*vector)), 1e-12))
+    return shortened

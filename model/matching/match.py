@@ -1,0 +1,93 @@
+"""How a candidate lies on a pattern, in the terms of a crystallographer."""
+
+from dataclasses import dataclass
+from math import atan2, degrees, hypot
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.crystal.crystal import Crystal
+from model.matching.fit import Fit
+from model.matching.observation import Observation
+from model.physics.reciprocal import reciprocal_lattice
+
+FloatArray = NDArray[np.float64]
+
+_MIRROR = np.diag([-1.0, 1.0])
+_TURNED_OVER = np.diag([1.0, -1.0])
+
+
+@dataclass(frozen=True)
+class Match:
+    """How a candidate's computed pattern lies on the measured one.
+
+    Attributes:
+        rotation_deg: rotation of the pattern on the camera, after the mirror (`Geometry`).
+        mirrored: the camera sees the crystal's pattern mirrored.
+        face_down: the beam meets the other face, `Crystal.turned_over`; False where both are the same.
+        scale: measured over computed lengths in reciprocal space.
+        distortion: ratio of the longer to the shorter axis of the circle's image, less 1.
+        tilt_deg: angle between beam and normal.
+        tilt_azimuth_deg: its direction in the frame of the flake as it lies, from a (along x) to y.
+        tilt_sigma_deg: standard error of the tilt.
+        explained: share of the measured intensity (of the spots, without intensities) that lies on the lattice.
+        missing: share of the beams expected to be seen that were not.
+        extra: share of the spots that lie on no beam.
+        r_factor: sum |sqrt I - sqrt I_c| / sum sqrt I over the spots with a beam; None without intensities.
+        score: ln likelihood, comparable among the candidates of one pattern.
+    """
+
+    rotation_deg: float
+    mirrored: bool
+    face_down: bool
+    scale: float
+    distortion: float
+    tilt_deg: float
+    tilt_azimuth_deg: float
+    tilt_sigma_deg: float | None
+    explained: float
+    missing: float
+    extra: float
+    r_factor: float | None
+    score: float
+
+    @classmethod
+    def of(
+        cls, crystal: Crystal, basis: FloatArray, face: int, fit: Fit, score: float, observed: Observation
+    ) -> Self:
+        """In these terms, the fit of a crystal whose a* and b* are seen as `basis` (2, 2).
+
+        Face 1 is the layer reflected in its plane (`Layer.under`), which is the flake turned over about a, seen in a
+        mirror.
+        """
+        seen, tilt = np.linalg.solve(reciprocal_lattice(crystal.lattice), basis), fit.tilt
+        if face:
+            seen, tilt = _TURNED_OVER @ seen, _TURNED_OVER @ tilt
+        mirrored = bool(np.linalg.det(seen) < 0)
+        turned = _MIRROR @ seen if mirrored else seen
+        axes = np.linalg.svd(seen, compute_uv=False)
+        has_beam = ~np.isnan(fit.computed)
+        weight = np.exp(observed.log_intensity)
+        return cls(
+            rotation_deg=degrees(atan2(turned[0, 1] - turned[1, 0], turned[0, 0] + turned[1, 1])) % 360.0,
+            mirrored=mirrored,
+            face_down=bool(face),
+            scale=float(np.sqrt(axes[0] * axes[1])),
+            distortion=float(axes[0] / axes[1] - 1),
+            tilt_deg=degrees(atan2(hypot(*tilt), 1.0)),
+            tilt_azimuth_deg=degrees(atan2(tilt[1], tilt[0])) % 360.0,
+            tilt_sigma_deg=None if fit.tilt_sigma is None else degrees(fit.tilt_sigma),
+            explained=float(weight[has_beam].sum() / weight.sum()),
+            missing=fit.unseen / max(fit.expected, 1),
+            extra=float(1 - has_beam.mean()),
+            r_factor=_r_factor(observed.log_intensity, fit.computed) if observed.has_intensity else None,
+            score=score,
+        )
+
+
+def _r_factor(measured: FloatArray, computed: FloatArray) -> float:
+    """Of the spots with a beam, sum |F - F_c| / sum F with F the root of the intensity, given ln intensities."""
+    has_beam = ~np.isnan(computed)
+    measured, computed = np.exp(measured[has_beam] / 2), np.exp(computed[has_beam] / 2)
+    return float(np.abs(measured - computed).sum() / max(measured.sum(), 1e-300))

@@ -1,0 +1,73 @@
+"""What of a pattern is compared with a crystal."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.errors import NoSpotsError
+from model.pattern.scale import DIRECT_BEAM_INV_ANGSTROM
+from model.pattern.spots import Spots
+
+FloatArray = NDArray[np.float64]
+
+MAX_SPOTS = 110
+Q_MAX_INV_ANGSTROM = 1.65
+_WEAKEST = 0.02
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The spots that a crystal has to explain, strongest first (innermost first without intensities).
+
+    Attributes:
+        q: (N, 2) positions relative to the direct beam, 1/angstrom.
+        log_intensity: (N,) ln of the intensity over the strongest; zeros where unknown.
+        has_intensity: whether the pattern carries intensities.
+        voltage_kv: accelerating voltage.
+    """
+
+    q: FloatArray
+    log_intensity: FloatArray
+    has_intensity: bool
+    voltage_kv: float
+
+    @classmethod
+    def of(cls, spots: Spots, voltage_kv: float) -> Self:
+        """The MAX_SPOTS strongest spots outside of the direct beam and within the range of the models.
+
+        Raises:
+            NoSpotsError: there are none.
+        """
+        length = np.linalg.norm(spots.q_inv_angstrom, axis=1)
+        inside = np.flatnonzero((length > DIRECT_BEAM_INV_ANGSTROM) & (length <= Q_MAX_INV_ANGSTROM))
+        if not len(inside):
+            raise NoSpotsError(
+                f"no spots between {DIRECT_BEAM_INV_ANGSTROM:g} and {Q_MAX_INV_ANGSTROM:g} 1/angstrom from the "
+                "direct beam; check the scale"
+            )
+        key = length if spots.intensity is None else -spots.intensity
+        kept = inside[np.argsort(key[inside], kind="stable")][:MAX_SPOTS]
+        level = np.zeros(len(kept)) if spots.intensity is None else np.log(spots.intensity[kept])
+        return cls(spots.q_inv_angstrom[kept], level - level.max(), spots.intensity is not None, voltage_kv)
+
+    def __len__(self) -> int:
+        return len(self.q)
+
+    @property
+    def squared(self) -> FloatArray:
+        """(N,) |q|^2, 1/angstrom^2."""
+        squared: FloatArray = np.einsum("nd,nd->n", self.q, self.q)
+        return squared
+
+    @property
+    def range_inv_angstrom(self) -> tuple[float, float]:
+        """Smallest and largest |q|: a beam outside of them may have been hidden or off the camera."""
+        length = np.sqrt(self.squared)
+        return float(length.min()), float(length.max())
+
+    @property
+    def faintest(self) -> float:
+        """ln of the intensity under which spots go unseen; a weak false spot does not lower it."""
+        return float(np.quantile(self.log_intensity, _WEAKEST))

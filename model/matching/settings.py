@@ -1,0 +1,235 @@
+"""How a crystal's lattice can lie on the spots: rotation, mirror, scale and a small distortion.
+
+Axes: C candidates, J settings, N spots, U changes of basis.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.matching.observation import Observation
+from model.physics.reciprocal import reciprocal_lattice, reflections
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+# The camera's scale is known to 3 %, a computed lattice to 1.5 %.
+SCALE_TOLERANCE = 0.045
+DISTORTION_TOLERANCE = 0.03
+# Within this, a lattice's mirror image needs no attempt of its own.
+EXACT_TOLERANCE = 0.002
+# An anchor's own error is magnified towards the rim; after the refinement only the spots' errors are left.
+FIRST_REACH_INV_ANGSTROM = 0.025
+LAST_REACH_INV_ANGSTROM = 0.013
+ANCHORS = 3
+ANCHORS_APART_INV_ANGSTROM = 0.05
+FIRST_SPOTS, MORE_SPOTS = 16, 50
+REFINEMENTS = ((FIRST_REACH_INV_ANGSTROM, FIRST_SPOTS), (0.018, MORE_SPOTS))
+TRIED, KEPT = 5, 3
+
+
+@dataclass(frozen=True)
+class Settings:
+    """J settings of several candidates' lattices on one pattern.
+
+    Attributes:
+        candidate: (J,) which candidate, ascending.
+        basis: (J, 2, 2) rows a* and b* as the camera sees them, 1/angstrom.
+        hk: (J, N, 2) indices of the beam nearest to each spot.
+        distance: (J, N) from it, 1/angstrom.
+        score: (J,) spots on the lattice beyond those that a lattice so dense would meet by chance.
+    """
+
+    candidate: IntArray
+    basis: FloatArray
+    hk: IntArray
+    distance: FloatArray
+    score: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.candidate)
+
+    @property
+    def met(self) -> BoolArray:
+        """(J, N) spots that lie on the lattice, the direct beam's own place left out."""
+        met: BoolArray = (self.distance < LAST_REACH_INV_ANGSTROM) & self.hk.any(axis=2)
+        return met
+
+    def take(self, rows: IntArray | BoolArray) -> "Settings":
+        """The settings at these rows."""
+        return Settings(
+            self.candidate[rows], self.basis[rows], self.hk[rows], self.distance[rows], self.score[rows]
+        )
+
+    @classmethod
+    def of(cls, candidate: IntArray, basis: FloatArray, q: FloatArray, reach: float) -> Self:
+        """Index spots (N, 2) by each basis."""
+        fractional = q @ np.linalg.inv(basis)
+        hk = np.rint(fractional)
+        off = (fractional - hk) @ basis
+        distance = np.sqrt(off[..., 0] ** 2 + off[..., 1] ** 2)
+        met = (distance < reach) & hk.any(axis=2)
+        chance = np.minimum(np.pi * reach**2 / np.abs(np.linalg.det(basis)), 0.9)
+        return cls(candidate, basis, hk.astype(np.int64), distance, met.sum(axis=1) - len(q) * chance)
+
+
+def lay_lattices(lattices: FloatArray, observed: Observation) -> Settings:
+    """The settings in which each of C lattices meets the most spots, at most three a candidate.
+
+    A strong spot is taken for each beam of about its length in turn, which fixes rotation and scale; the best
+    of these are refined to all spots they meet. Settings that the lattice's own symmetry turns into each other
+    come once: `variants` gives the others.
+
+    Args:
+        lattices: (C, 2, 2) rows a and b, angstrom, reduced.
+        observed: the pattern.
+    """
+    bases = np.stack([reciprocal_lattice(lattice) for lattice in lattices])
+    q = observed.q
+    first = _anchored(bases, lattices, observed)
+    if not len(first):
+        return Settings.of(first.candidate, first.basis, q, LAST_REACH_INV_ANGSTROM)
+    found = _best_of_each(first, TRIED)
+    for reach, count in REFINEMENTS:
+        found = _refined(found, q[:count], reach)
+    found = Settings.of(found.candidate, found.basis, q[:MORE_SPOTS], LAST_REACH_INV_ANGSTROM)
+    found = _distinct(found.take(_little_distorted(bases[found.candidate], found.basis)))
+    return Settings.of(found.candidate, found.basis, q, LAST_REACH_INV_ANGSTROM)
+
+
+def variants(basis: FloatArray, hk: IntArray, lattice_basis: FloatArray) -> tuple[FloatArray, IntArray]:
+    """All settings that a lattice's own symmetry, real or nearly so, makes of one.
+
+    Args:
+        basis: (2, 2) of the setting.
+        hk: (N, 2) indices of the spots in it.
+        lattice_basis: (2, 2) a* and b* of the crystal.
+
+    Returns:
+        bases (A, 2, 2) and indices (A, N, 2); the given setting is among them.
+    """
+    changes = _CHANGES[_symmetries(lattice_basis[None], DISTORTION_TOLERANCE)[0]]
+    back = np.rint(np.linalg.inv(changes)).astype(np.int64)
+    return changes @ basis, np.einsum("na,uab->unb", hk, back)
+
+
+_CHANGES: FloatArray = np.array(
+    [[[a, b], [c, d]] for a, b, c, d in product((-1.0, 0.0, 1.0), repeat=4) if abs(a * d - b * c) == 1.0]
+)
+_MIRRORS: BoolArray = np.linalg.det(_CHANGES) < 0
+
+
+def _symmetries(bases: FloatArray, tolerance: float) -> BoolArray:
+    """(C, U) changes of basis that leave a lattice as it is, within a relative tolerance of its lengths."""
+    metric = np.einsum("cij,ckj->cik", bases, bases)
+    changed = np.einsum("uij,cjk,ulk->cuil", _CHANGES, metric, _CHANGES)
+    aa, bb, ab = metric[:, 0, 0], metric[:, 1, 1], metric[:, 0, 1]
+    off = np.maximum.reduce(
+        [
+            np.abs(changed[:, :, 0, 0] / aa[:, None] - 1),
+            np.abs(changed[:, :, 1, 1] / bb[:, None] - 1),
+            np.abs(changed[:, :, 0, 1] - ab[:, None]) / np.sqrt(aa * bb)[:, None],
+        ]
+    )
+    return np.asarray(off < 2 * tolerance)
+
+
+def _anchored(bases: FloatArray, lattices: FloatArray, observed: Observation) -> Settings:
+    """Settings that put a beam of each lattice exactly on one of the anchors."""
+    has_mirror: list[bool] = np.any(_symmetries(bases, EXACT_TOLERANCE) & _MIRRORS, axis=1).tolist()
+    candidates: list[IntArray] = []
+    found: list[FloatArray] = []
+    anchors = _anchors(observed)
+    lengths = np.linalg.norm(anchors, axis=1)
+    for index, (lattice, basis) in enumerate(zip(lattices, bases, strict=True)):
+        hk = reflections(lattice, float(lengths.max()) * (1 + SCALE_TOLERANCE))
+        beams = hk[: len(hk) // 2] @ basis
+        ratio = lengths[:, None] / np.linalg.norm(beams, axis=1)
+        anchor, beam = np.nonzero(np.abs(ratio - 1) < SCALE_TOLERANCE)
+        for sign in (1.0,) if has_mirror[index] else (1.0, -1.0):
+            mirror = np.array([1.0, sign])
+            turned = _turn(beams[beam] * mirror, anchors[anchor]) * ratio[anchor, beam][:, None, None]
+            found.append((basis * mirror) @ turned)
+            candidates.append(np.full(len(anchor), index))
+    return Settings.of(
+        np.concatenate(candidates),
+        np.concatenate(found),
+        observed.q[:FIRST_SPOTS],
+        FIRST_REACH_INV_ANGSTROM,
+    )
+
+
+def _anchors(observed: Observation) -> FloatArray:
+    """The strongest spots, one of a Friedel pair."""
+    chosen: list[FloatArray] = []
+    for spot in observed.q:
+        if all(
+            min(np.hypot(*(spot - other)), np.hypot(*(spot + other))) > ANCHORS_APART_INV_ANGSTROM
+            for other in chosen
+        ):
+            chosen.append(spot)
+        if len(chosen) == ANCHORS:
+            break
+    return np.array(chosen)
+
+
+def _turn(start: FloatArray, end: FloatArray) -> FloatArray:
+    """(K, 2, 2) rotations that turn row vectors `start` (K, 2) into the direction of `end`."""
+    angle = np.arctan2(end[:, 1], end[:, 0]) - np.arctan2(start[:, 1], start[:, 0])
+    rows = np.stack([np.cos(angle), np.sin(angle), -np.sin(angle), np.cos(angle)], axis=-1)
+    return rows.reshape(-1, 2, 2)
+
+
+def _best_of_each(settings: Settings, count: int) -> Settings:
+    """At most `count` settings of each candidate, those of the highest scores first."""
+    order = np.lexsort((-settings.score, settings.candidate))
+    sorted_ = settings.candidate[order]
+    place = np.arange(len(order)) - np.searchsorted(sorted_, sorted_, side="left")
+    return settings.take(order[place < count])
+
+
+def _refined(settings: Settings, q: FloatArray, reach: float) -> Settings:
+    """With each basis fitted, by least squares, to the spots that it meets."""
+    indexed = Settings.of(settings.candidate, settings.basis, q, reach)
+    weight = ((indexed.distance < reach) & indexed.hk.any(axis=2)).astype(np.float64)
+    hk = indexed.hk.astype(np.float64)
+    weighted = (weight[..., None] * hk).transpose(0, 2, 1)
+    normal, moment = weighted @ hk, weighted @ q
+    solvable = np.linalg.det(normal) > 0.5
+    fitted = np.linalg.solve(np.where(solvable[:, None, None], normal, np.eye(2)), moment)
+    basis = np.where(solvable[:, None, None], fitted, indexed.basis)
+    usable = np.abs(np.linalg.det(basis)) > 1e-6
+    return Settings.of(settings.candidate[usable], basis[usable], q, reach)
+
+
+def _little_distorted(own: FloatArray, seen: FloatArray) -> BoolArray:
+    """(J,) the map from the crystal's basis to the seen one is nearly a rotation of about the right scale."""
+    stretch = np.linalg.svd(np.linalg.solve(own, seen), compute_uv=False)
+    scale = np.sqrt(stretch[:, 0] * stretch[:, 1])
+    return np.asarray(
+        (np.abs(scale - 1) < SCALE_TOLERANCE + 0.01)
+        & (stretch[:, 0] / stretch[:, 1] < 1 + DISTORTION_TOLERANCE)
+    )
+
+
+def _distinct(settings: Settings) -> Settings:
+    """Without settings that are clearly worse than their candidate's best, or another one by its symmetry."""
+    settings = _best_of_each(settings, TRIED)
+    first = np.searchsorted(settings.candidate, settings.candidate, side="left")
+    place = np.arange(len(settings)) - first
+    kept = settings.score > settings.score[first] - max(2.0, 0.1 * settings.hk.shape[1])
+    for later in range(1, TRIED):
+        rows = np.flatnonzero(place == later)
+        for earlier in range(later):
+            others = rows - (later - earlier)
+            change = np.matmul(settings.basis[rows], np.linalg.inv(settings.basis[others]))
+            whole = np.rint(change)
+            same = (np.abs(change - whole).max(axis=(1, 2)) < 2 * DISTORTION_TOLERANCE) & (
+                np.abs(np.abs(np.linalg.det(whole)) - 1) < 0.5
+            )
+            kept[rows[same & kept[others]]] = False
+    return _best_of_each(settings.take(kept), KEPT)

@@ -1,0 +1,239 @@
+"""Candidates of a search held against the pattern itself: which of them explain it, and how well.
+
+The score of a candidate is the logarithm of a likelihood: of the spots' positions given its lattice (scale and
+distortion fitted, with what is known of cameras and computed lattices as prior), of their intensities given its
+atoms (tilt, scale and thermal motion fitted), and of the beams that were not seen.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import pi
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.crystal.crystal import Crystal
+from model.errors import OptionError
+from model.matching.fit import Fit, Layer, Seed, fitted, seeds
+from model.matching.match import Match
+from model.matching.observation import Observation
+from model.matching.settings import Settings, lay_lattices, variants
+from model.matching.visibility import best_seen, seen_or_not
+from model.pattern.spots import Spots
+from model.physics.reciprocal import reciprocal_lattice
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+Effort = Literal["verify", "full"]
+
+# Camera and computed lattice together, as a logarithm; and the ratio of the axes of the distortion.
+SCALE_SIGMA = 0.018
+DISTORTION_SIGMA = 0.006
+SPREAD_RANGE_INV_ANGSTROM = (0.001, 0.006)
+# ln of the density of false spots in plane and intensity, where that of the spots of a lattice is normal about it.
+FALSE_SPOT = -3.0
+# A similarity higher by 0.05 is worth one unit of ln likelihood.
+SIMILARITY_WEIGHT = 20.0
+LATTICE_MARGIN = 0.2
+START_MARGIN = 10.0
+NOISE_RANGE = (1.0, 6.0)
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How much is computed.
+
+    Attributes:
+        layers: candidates whose intensities are computed at all, those nearest by the towers first.
+        fits: candidates that are refined.
+        starts: settings and tilts from which each is refined.
+    """
+
+    layers: int
+    fits: int
+    starts: int
+
+
+DEPTHS: dict[Effort, Depth] = {"verify": Depth(32, 12, 2), "full": Depth(400, 60, 2)}
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What became of C candidates.
+
+    Attributes:
+        ranking: (C,) their indices, best first: those refined by score and similarity, then those whose lattice
+            fits by how promising they are, then the others by similarity.
+        matches: of each candidate how it matches, None where it was not refined.
+    """
+
+    ranking: IntArray
+    matches: tuple[Match | None, ...]
+
+
+def verify(
+    crystals: Sequence[Crystal],
+    similarity: Sequence[float],
+    spots: Spots,
+    voltage_kv: float,
+    effort: Effort = "verify",
+) -> Verification:
+    """Hold candidates against a pattern.
+
+    Args:
+        crystals: the candidates.
+        similarity: of each, by the towers; it decides which are looked at more closely.
+        spots: the pattern.
+        voltage_kv: accelerating voltage.
+        effort: how many are computed and refined.
+
+    Raises:
+        OptionError: another number of similarities than of crystals.
+        NoSpotsError: no spots within the models' range.
+    """
+    if len(similarity) != len(crystals):
+        raise OptionError(f"{len(similarity)} similarities for {len(crystals)} crystals; give one each")
+    near = np.asarray(similarity, dtype=np.float64)
+    # Each candidate's class (2 refined, 1 its lattice fits, 0 neither) and its value within the class.
+    rank, value = np.zeros(len(near), dtype=np.int64), near.copy()
+    matches: list[Match | None] = [None] * len(crystals)
+    depth = DEPTHS[effort]
+    considered = np.argsort(-near, kind="stable")[: depth.layers].tolist()
+    if considered:
+        observed = Observation.of(spots, voltage_kv)
+        placed = _placed({row: crystals[row] for row in considered}, observed, depth)
+        for each in placed:
+            promise = each.promise + SIMILARITY_WEIGHT * near[each.candidate]
+            value[each.candidate] = max(promise, value[each.candidate]) if rank[each.candidate] else promise
+            rank[each.candidate] = 1
+        leaders = sorted({each.candidate for each in placed}, key=lambda row: -value[row])[: depth.fits]
+        for row, match in _matched(crystals, placed, leaders, observed).items():
+            matches[row], rank[row] = match, 2
+            value[row] = match.score + SIMILARITY_WEIGHT * near[row]
+    return Verification(np.lexsort((-value, -rank)), tuple(matches))
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A candidate in one setting of its lattice, with all settings (A) that symmetry makes of it.
+
+    Attributes:
+        candidate: its index.
+        layer: its beams.
+        bases: (A, 2, 2) of the settings.
+        hk: (A, N, 2) indices of the spots in each.
+        met: (N,) spots that lie on the lattice.
+        geometry: ln likelihood of the spots' positions.
+        starts: where its fits begin, best first.
+    """
+
+    candidate: int
+    layer: Layer
+    bases: FloatArray
+    hk: IntArray
+    met: BoolArray
+    geometry: float
+    starts: list[Seed]
+
+    @property
+    def promise(self) -> float:
+        """Score of the best start."""
+        return self.geometry + self.starts[0].score
+
+
+@dataclass(frozen=True)
+class _Refined:
+    """The fit from one of the starts."""
+
+    placed: _Placed
+    start: Seed
+    fit: Fit
+
+    def score(self, noise: float = 1.0) -> float:
+        """ln likelihood of positions and intensities."""
+        return self.placed.geometry + self.fit.score(noise)
+
+
+def _placed(crystals: dict[int, Crystal], observed: Observation, depth: Depth) -> list[_Placed]:
+    """The settings of all lattices that meet nearly as many spots as the best."""
+    candidates = np.array(list(crystals))
+    own = np.stack([reciprocal_lattice(crystal.lattice) for crystal in crystals.values()])
+    settings = lay_lattices(np.stack([crystal.lattice for crystal in crystals.values()]), observed)
+    if not len(settings):
+        return []
+    settings = settings.take(settings.score > settings.score.max() - max(4.0, LATTICE_MARGIN * len(observed)))
+    geometry = _position_likelihood(own[settings.candidate], settings)
+    met = settings.met
+    layers: dict[int, Layer] = {}
+    placed: list[_Placed] = []
+    for row, place in enumerate(settings.candidate.tolist()):
+        candidate = int(candidates[place])
+        if candidate not in layers:
+            layers[candidate] = Layer(crystals[candidate], observed)
+        bases, hk = variants(settings.basis[row], settings.hk[row], own[place])
+        begin = layers[candidate], observed, hk, met[row]
+        starts = seeds(*begin, depth.starts) if observed.has_intensity else [best_seen(*begin, bases)]
+        placed.append(
+            _Placed(candidate, layers[candidate], bases, hk, met[row], float(geometry[row]), starts)
+        )
+    return placed
+
+
+def _position_likelihood(own: FloatArray, settings: Settings) -> FloatArray:
+    """(J,) ln likelihood of the spots' positions and of the distortion of the lattice's own bases (J, 2, 2)."""
+    met, square = settings.met, settings.distance**2
+    # The median of the square of a distance in the plane is 1.386 times the variance along each axis.
+    spread = np.sqrt(np.median(square[met]) / 1.386) if met.any() else SPREAD_RANGE_INV_ANGSTROM[1]
+    variance = np.clip(spread, *SPREAD_RANGE_INV_ANGSTROM) ** 2
+    density = -square / (2 * variance) - np.log(2 * pi * variance)
+    axes = np.linalg.svd(np.linalg.solve(own, settings.basis), compute_uv=False)
+    scale, distortion = np.log(axes).mean(axis=1), np.log(axes[:, 0] / axes[:, 1])
+    prior = -((scale / SCALE_SIGMA) ** 2 + (distortion / DISTORTION_SIGMA) ** 2) / 2
+    likelihood: FloatArray = np.where(met, density, FALSE_SPOT).sum(axis=1) + prior
+    return likelihood
+
+
+def _matched(
+    crystals: Sequence[Crystal], placed: Sequence[_Placed], leaders: Sequence[int], observed: Observation
+) -> dict[int, Match]:
+    """The leaders refined, each in its best setting."""
+    fits = [fit for each in placed if each.candidate in leaders for fit in _fits(each, observed)]
+    noise = _noise(fits)
+    best: dict[int, tuple[float, _Refined]] = {}
+    for each in fits:
+        candidate, score = each.placed.candidate, each.score(noise)
+        if candidate not in best or score > best[candidate][0]:
+            best[candidate] = score, each
+    return {
+        candidate: Match.of(
+            crystals[candidate],
+            each.placed.bases[each.start.setting],
+            each.start.face,
+            each.fit,
+            score,
+            observed,
+        )
+        for candidate, (score, each) in best.items()
+    }
+
+
+def _fits(placed: _Placed, observed: Observation) -> list[_Refined]:
+    """One fit from each start that is nearly as good as the best."""
+    found: list[_Refined] = []
+    for start in placed.starts:
+        if start.score < placed.starts[0].score - START_MARGIN:
+            continue
+        setting = start.setting
+        where = placed.layer, observed, placed.hk[setting], placed.met, placed.bases[setting]
+        fit = fitted(*where, start) if observed.has_intensity else seen_or_not(*where)
+        found.append(_Refined(placed, start, fit))
+    return found
+
+
+def _noise(fits: Sequence[_Refined]) -> float:
+    """The pattern's noise by its best explanation: what that leaves, no other can be blamed for."""
+    if not fits:
+        return 1.0
+    return float(np.clip(max(fits, key=_Refined.score).fit.noise, *NOISE_RANGE))

@@ -1,0 +1,90 @@
+"""Layers to be held against patterns, and patterns of them as an instrument would report them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.crystal import Crystal
+from model.pattern.spots import Spots
+from model.physics.kinematic import Geometry, on_camera
+from model.physics.multislice import Conditions, dynamical_intensities
+
+Array = NDArray[np.float64]
+
+
+def hexagonal(a: float) -> Array:
+    return a * np.array([[1, 0], [-1 / 2, np.sqrt(3) / 2]])
+
+
+def made(name: str, lattice: Array, numbers: list[int], xy: list[list[float]], z: list[float]) -> Crystal:
+    positions = np.column_stack([np.array(xy) % 1 @ lattice, z])
+    return Crystal(name, "test", lattice, np.array(numbers), positions)
+
+
+_TRIGONAL: list[list[float]] = [[0, 0], [1 / 3, 2 / 3], [2 / 3, 1 / 3]]
+_PRISMATIC = [[1 / 3, 2 / 3], [2 / 3, 1 / 3], [2 / 3, 1 / 3]]
+LAYERS = {
+    "graphene": made("graphene", hexagonal(2.461), [6, 6], _PRISMATIC[:2], [0, 0]),
+    "MoS2": made("MoS2", hexagonal(3.16), [42, 16, 16], _PRISMATIC, [0, 1.56, -1.56]),
+    "WS2": made("WS2", hexagonal(3.16), [74, 16, 16], _PRISMATIC, [0, 1.57, -1.57]),
+    "1T-TaS2": made("1T-TaS2", hexagonal(3.36), [73, 16, 16], _TRIGONAL, [0, 1.55, -1.55]),
+    "MoSSe": made("MoSSe", hexagonal(3.25), [42, 16, 34], _PRISMATIC, [0.08, 1.61, -1.62]),
+    "black phosphorus": made(
+        "black phosphorus",
+        np.diag([3.3133, 4.374]),
+        [15] * 4,
+        [[0, 0.0806], [0, -0.0806], [0.5, 0.4194], [0.5, 0.5806]],
+        [1.065, -1.065, 1.065, -1.065],
+    ),
+    "oblique": made(
+        "oblique",
+        np.array([[3.6, 0.0], [-0.9, 5.1]]),
+        [46, 34, 34, 8],
+        [[0, 0], [0.31, 0.42], [0.66, 0.55], [0.2, 0.8]],
+        [0.3, 1.1, -1.5, 0.1],
+    ),
+    "nearly rectangular": made(
+        "nearly rectangular",
+        np.array([[4.29, 0.0], [-0.15, 7.53]]),
+        [5, 17, 17, 17],
+        [[0, 0], [0.4, 0.05], [0.75, 0.18], [0.85, 0.82]],
+        [0, 0.2, -0.1, -0.1],
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Lying:
+    """How a flake lies under the beam, and what the camera does."""
+
+    tilt_deg: float = 0.0
+    azimuth_deg: float = 0.0
+    rotation_deg: float = 0.0
+    mirrored: bool = False
+    scale: float = 1.0
+
+
+def pattern(
+    crystal: Crystal, lying: Lying, rng: np.random.Generator | None = None, *, lost: float = 0.05
+) -> Spots:
+    """Its spots by multislice; with a generator, with noise of 12 %, lost spots and two false ones."""
+    geometry = Geometry(
+        tilt_deg=lying.tilt_deg,
+        tilt_azimuth_deg=lying.azimuth_deg,
+        rotation_deg=lying.rotation_deg,
+        mirrored=lying.mirrored,
+    )
+    still = np.zeros((1, len(crystal.numbers), 3))
+    conditions = Conditions(np.array([80.0]), geometry.tilt_vector[None], still, np.array([0.35]))
+    _, q, intensity = dynamical_intensities(crystal, conditions, 1.4)
+    q, level = on_camera(q, geometry) * lying.scale, intensity[0] / intensity[0].max()
+    if rng is not None:
+        q = q + rng.normal(0, 0.003, q.shape)
+        level = level * np.exp(rng.normal(0, 0.12, len(level)))
+        kept = (rng.random(len(q)) > lost) & (level > 1e-3)
+        q = np.concatenate([q[kept], rng.uniform(-1.0, 1.0, (2, 2))])
+        level = np.concatenate([level[kept], [3e-3, 2e-3]])
+    else:
+        q, level = q[level > 1e-3], level[level > 1e-3]
+    return Spots(q, level, voltage_kv=80.0)

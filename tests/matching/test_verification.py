@@ -1,0 +1,163 @@
+"""Candidates held against patterns: the true one wins, and is found to lie as it lay."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.crystal import Crystal
+from model.errors import NoSpotsError, OptionError
+from model.matching.match import Match
+from model.matching.verification import verify
+from model.pattern.spots import Spots
+from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
+from tests.matching.patterns import LAYERS, Lying, pattern
+
+EVERY = list(LAYERS.values())
+
+
+def matched(crystal: Crystal, spots: Spots) -> Match:
+    (match,) = verify([crystal], [0.5], spots, 80.0).matches
+    assert match is not None
+    return match
+
+
+@pytest.mark.parametrize("effort", ["verify", "full"])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_true_crystal_wins_though_the_towers_favour_another(
+    crystal: Crystal, seed: int, effort: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    tilt, azimuth, rotation = rng.uniform([0, 0, 0], [4, 360, 360]).tolist()
+    lying = Lying(tilt, azimuth, rotation, bool(rng.random() < 0.5), float(rng.normal(1, 0.01)))
+    spots = pattern(crystal, lying, rng)
+    similarity = np.where([each is crystal for each in EVERY], 0.60, 0.65)
+    found = verify(EVERY, similarity.tolist(), spots, 80.0, effort)  # type: ignore[arg-type]
+    assert EVERY[found.ranking[0]] is crystal
+    assert sorted(found.ranking.tolist()) == list(range(len(EVERY)))
+    match = found.matches[found.ranking[0]]
+    assert match is not None
+    assert match.r_factor is not None
+    assert match.r_factor < 0.12
+    assert match.explained > 0.95
+    assert match.scale == pytest.approx(lying.scale, abs=0.004)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    name=st.sampled_from(["MoSSe", "oblique", "1T-TaS2"]),
+    lying=st.builds(
+        Lying, st.floats(0.5, 4), st.floats(0, 360), st.floats(0, 360), st.booleans(), st.floats(0.98, 1.02)
+    ),
+)
+def test_what_is_fitted_reproduces_the_pattern(name: str, lying: Lying) -> None:
+    """Symmetry may give other angles than were put in; the pattern they make is the same."""
+    crystal = LAYERS[name]
+    spots = pattern(crystal, lying)
+    match = matched(crystal, spots)
+    assert match.tilt_deg == pytest.approx(lying.tilt_deg, abs=0.3)
+    assert match.scale == pytest.approx(lying.scale, abs=0.003)
+    again = Lying(match.tilt_deg, match.tilt_azimuth_deg, match.rotation_deg, match.mirrored, match.scale)
+    flake = crystal.turned_over() if match.face_down else crystal
+    computed = pattern(flake, again)
+    assert spots.intensity is not None
+    assert computed.intensity is not None
+    strong = spots.intensity > 0.03
+    distance = np.linalg.norm(spots.q_inv_angstrom[strong][:, None] - computed.q_inv_angstrom, axis=2)
+    assert distance.min(axis=1).max() < 0.01
+    ratio = spots.intensity[strong] / computed.intensity[distance.argmin(axis=1)]
+    assert np.std(np.log(ratio)) < 0.15
+
+
+def test_the_other_face_is_recognised() -> None:
+    crystal, lying = LAYERS["oblique"], Lying(3.0, 70.0, 20.0)
+    down = pattern(crystal.turned_over(), lying)
+    match = matched(crystal, down)
+    assert match.face_down
+    assert not match.mirrored
+    assert match.tilt_deg == pytest.approx(3.0, abs=0.2)
+    assert match.r_factor is not None
+    assert match.r_factor < 0.03
+    assert not matched(crystal, pattern(crystal, lying)).face_down
+
+
+def test_the_tilt_has_an_error_that_tells_how_sharply_it_is_fixed() -> None:
+    lying = Lying(2.0, 30.0)
+    flat, thick = (matched(LAYERS[name], pattern(LAYERS[name], lying)) for name in ("graphene", "1T-TaS2"))
+    assert flat.tilt_sigma_deg is not None
+    assert thick.tilt_sigma_deg is not None
+    assert thick.tilt_sigma_deg < 0.5 < flat.tilt_sigma_deg
+    assert flat.tilt_deg < 1.0  # one plane of atoms cannot tell: the prior's middle stays
+
+
+def test_spots_off_the_lattice_are_extra_and_absent_beams_are_missing() -> None:
+    crystal = LAYERS["MoS2"]
+    spots = pattern(crystal, Lying())
+    assert spots.intensity is not None
+    length = np.linalg.norm(spots.q_inv_angstrom, axis=1)
+    gone = np.isclose(length, np.sort(length)[0], atol=1e-3)
+    more = np.array([[0.11, 0.17], [0.53, -0.29]])
+    changed = Spots(
+        np.concatenate([spots.q_inv_angstrom[~gone], more]),
+        np.concatenate([spots.intensity[~gone], [0.01, 0.01]]),
+    )
+    whole, spoilt = matched(crystal, spots), matched(crystal, changed)
+    assert whole.missing == whole.extra == 0.0
+    assert spoilt.extra == pytest.approx(2 / len(changed))
+    assert spoilt.explained < 1.0
+    assert spoilt.score < whole.score
+
+
+def test_a_lattice_that_does_not_fit_has_no_match_and_comes_last() -> None:
+    spots = pattern(LAYERS["MoS2"], Lying(rotation_deg=10.0))
+    found = verify([LAYERS["oblique"], LAYERS["MoS2"]], [0.9, 0.1], spots, 80.0)
+    assert found.ranking.tolist() == [1, 0]
+    assert found.matches[0] is None
+    assert found.matches[1] is not None
+
+
+def test_without_intensities_geometry_and_absences_decide() -> None:
+    spots = pattern(LAYERS["black phosphorus"], Lying(rotation_deg=33.0, scale=1.01))
+    bare = Spots(spots.q_inv_angstrom)
+    found = verify(EVERY, [0.5] * len(EVERY), bare, 80.0)
+    best = found.ranking[0]
+    assert EVERY[best] is LAYERS["black phosphorus"]
+    match = found.matches[best]
+    assert match is not None
+    assert match.r_factor is None
+    assert match.tilt_sigma_deg is None
+    assert match.explained == 1.0
+    assert match.scale == pytest.approx(1.01, abs=0.001)
+
+
+def test_a_kinematic_pattern_of_another_model_is_explained_too(crystal: Crystal) -> None:
+    lying = Geometry(tilt_deg=2.0, tilt_azimuth_deg=40.0, rotation_deg=77.0, q_max_inv_angstrom=1.3)
+    spots = kinematic_spots(crystal, lying, ThermalMotion(0.3, 0.3), relative_threshold=1e-3)
+    match = matched(crystal, spots)
+    assert match.r_factor is not None
+    assert match.r_factor < 0.2
+    assert match.extra == 0.0
+
+
+def test_candidates_are_looked_at_in_the_order_of_their_similarity_up_to_the_depth() -> None:
+    spots = pattern(LAYERS["MoS2"], Lying())
+    copies = [replace(LAYERS["MoS2"], id=f"copy {i}") for i in range(40)]
+    found = verify(copies, np.linspace(0.9, 0.5, 40).tolist(), spots, 80.0)
+    refined = [match is not None for match in found.matches]
+    assert refined == [True] * 12 + [False] * 28
+    assert found.ranking.tolist() == list(range(40))
+
+
+def test_nothing_to_verify_is_nothing() -> None:
+    assert verify([], [], pattern(LAYERS["MoS2"], Lying()), 80.0).matches == ()
+
+
+def test_what_cannot_be_verified_is_refused() -> None:
+    spots = pattern(LAYERS["MoS2"], Lying())
+    with pytest.raises(OptionError, match="2 similarities for 1 crystals"):
+        verify([LAYERS["MoS2"]], [0.1, 0.2], spots, 80.0)
+    far = Spots(spots.q_inv_angstrom * 10)
+    with pytest.raises(NoSpotsError, match="check the scale"):
+        verify([LAYERS["MoS2"]], [0.1], far, 80.0)
