@@ -19,7 +19,7 @@ from index.publishing import version_folder
 from index.vectors import Vectors
 from model.errors import LibraryError, OptionError
 from model.matching.match import Match
-from model.matching.verification import DEPTHS, verify
+from model.matching.verification import depth_of, verify
 from model.pattern.spots import Spots
 
 Effort = Literal["search", "verify", "full"]
@@ -148,7 +148,7 @@ class Retriever:
         begun = perf_counter()
         (vector,) = self.embed([spots], [voltage_kv])
         embedded = perf_counter()
-        pool = top_k if effort == "search" else max(top_k, DEPTHS[effort].layers)
+        pool = top_k if effort == "search" else max(top_k, depth_of(effort, spots).layers)
         result = self.rank(vector, elements=elements, top_k=pool)
         timing = {"embed": _milliseconds(begun, embedded), **result.timing_ms}
         if effort == "search":

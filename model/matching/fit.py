@@ -5,6 +5,7 @@ Gauss-Newton steps with a robust weight (Student's t) find the optimum. Axes: A 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,9 @@ from scipy.special import ndtr
 
 from model.crystal.crystal import Crystal
 from model.matching.observation import Observation
+from model.physics.kinematic import Geometry, structure_factors
 from model.physics.multislice import Sheets
+from model.physics.reciprocal import reflections
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -59,23 +62,33 @@ class Layer:
     """
 
     def __init__(self, crystal: Crystal, observed: Observation) -> None:
-        longest = float(np.sqrt(observed.squared.max()))
-        face_up = Sheets.of(crystal, observed.voltage_kv, longest * REACH)
-        face_down = face_up.reversed()
-        up, down = (np.sort(face.intensities(np.zeros((1, 2)))[0]) for face in (face_up, face_down))
-        same = np.abs(up - down).max(initial=0.0) <= SAME_FACES * up.max(initial=0.0)
-        self._faces = (face_up,) if same else (face_up, face_down)
-        self.hk = face_up.hk
+        self._crystal, self._voltage_kv = crystal, observed.voltage_kv
+        self._q_max = float(np.sqrt(observed.squared.max())) * REACH
+        self.hk = reflections(crystal.lattice, self._q_max)
         self._middle = np.abs(self.hk).max(axis=0, initial=0)
         self._place = np.full(2 * self._middle + 1, -1)
         self._place[self.hk[:, 0] + self._middle[0], self.hk[:, 1] + self._middle[1]] = np.arange(
             len(self.hk)
         )
 
+    @cached_property
+    def _faces(self) -> tuple[Sheets, ...]:
+        face_up = Sheets.of(self._crystal, self._voltage_kv, self._q_max)
+        face_down = face_up.reversed()
+        up, down = (np.sort(face.intensities(np.zeros((1, 2)))[0]) for face in (face_up, face_down))
+        same = np.abs(up - down).max(initial=0.0) <= SAME_FACES * up.max(initial=0.0)
+        return (face_up,) if same else (face_up, face_down)
+
     @property
     def faces(self) -> int:
         """How many faces there are to be tried."""
         return len(self._faces)
+
+    def kinematic(self) -> FloatArray:
+        """(M,) kinematic intensities of the untilted layer, relative to the strongest; fast, and roughly right."""
+        geometry = Geometry(voltage_kv=self._voltage_kv, q_max_inv_angstrom=self._q_max)
+        intensity = structure_factors(self._crystal, geometry).intensity
+        return intensity / max(float(intensity.max(initial=0.0)), 1e-300)
 
     def under(self, tilt: FloatArray, face: int = 0) -> FloatArray:
         """(T, M) intensities for T tilts (T, 2), relative to the strongest of the first.

@@ -56,7 +56,14 @@ class Depth:
     starts: int
 
 
-DEPTHS: dict[Effort, Depth] = {"verify": Depth(32, 12, 2), "full": Depth(400, 60, 2)}
+_DEPTHS: dict[Effort, Depth] = {"verify": Depth(32, 12, 2), "full": Depth(400, 60, 2)}
+# Of patterns without intensities the towers are less sure, and nothing is fitted to them, which takes time.
+_DEPTH_WITHOUT_INTENSITIES = Depth(400, 60, 1)
+
+
+def depth_of(effort: Effort, spots: Spots) -> Depth:
+    """How much is computed for a pattern."""
+    return _DEPTHS[effort] if spots.intensity is not None else _DEPTH_WITHOUT_INTENSITIES
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,7 @@ def verify(
     # Each candidate's class (2 refined, 1 its lattice fits, 0 neither) and its value within the class.
     rank, value = np.zeros(len(near), dtype=np.int64), near.copy()
     matches: list[Match | None] = [None] * len(crystals)
-    depth = DEPTHS[effort]
+    depth = depth_of(effort, spots)
     considered = np.argsort(-near, kind="stable")[: depth.layers].tolist()
     if considered:
         observed = Observation.of(spots, voltage_kv)

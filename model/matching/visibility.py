@@ -9,27 +9,31 @@ from model.matching.observation import Observation
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 # The tilt is unknown, so a computed intensity says only roughly whether its beam is seen.
 SEEN_SIGMA = 1.0
 SEEN_BY_CHANCE = 0.02
 LIMITS = 16
+FAINTEST = 1e-7
 
 
-def best_seen(
-    layer: Layer, observed: Observation, hk: IntArray, met: NDArray[np.bool_], bases: FloatArray
-) -> Seed:
+def best_seen(layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, bases: FloatArray) -> Seed:
     """Of settings with indices (A, N, 2) and bases (A, 2, 2), the one whose bright beams are best those seen."""
-    scores = [
-        seen_or_not(layer, observed, own, met, basis).score() for own, basis in zip(hk, bases, strict=True)
-    ]
+    rows = layer.rows_of(hk)
+    used = met & (rows >= 0)
+    seen = np.zeros((len(hk), len(layer.hk)), dtype=bool)
+    setting, spot = np.nonzero(used)
+    seen[setting, rows[setting, spot]] = True
+    length = np.linalg.norm(layer.hk @ bases, axis=2)
+    within = np.stack([_within(own, observed, spots) for own, spots in zip(length, used, strict=True)])
+    likelihood, _ = _likelihood(_brightness(layer), seen, within)
+    scores = likelihood.max(axis=1)
     best = int(np.argmax(scores))
-    return Seed(best, 0, np.zeros(2), scores[best])
+    return Seed(best, 0, np.zeros(2), float(scores[best]))
 
 
-def seen_or_not(
-    layer: Layer, observed: Observation, hk: IntArray, met: NDArray[np.bool_], basis: FloatArray
-) -> Fit:
+def seen_or_not(layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, basis: FloatArray) -> Fit:
     """How well the beams that ought to be seen are those that were, for an untilted layer.
 
     Beams brighter than some limit are seen; the limit is the one that suits the pattern best.
@@ -42,28 +46,44 @@ def seen_or_not(
         basis: (2, 2) a* and b* as the camera sees them.
     """
     rows = layer.rows_of(hk)
-    used = np.flatnonzero(met & (rows >= 0))
-    level = np.log(layer.under(np.zeros((1, 2)))[0] + 1e-7)
-    length = np.linalg.norm(layer.hk @ basis, axis=1)
-    measured = np.sqrt(observed.squared[used]) if len(used) else np.zeros(1)
-    within = (length < measured.max() * 1.001) & (length > measured.min() * 0.999)
-    seen = np.zeros(len(level), dtype=bool)
+    used = met & (rows >= 0)
+    brightness, seen = _brightness(layer), np.zeros(len(layer.hk), dtype=bool)
     seen[rows[used]] = True
-    seen, level = seen[within], level[within]
-    limits = np.linspace(level.min(initial=0.0), level.max(initial=0.0), LIMITS)[:, None]
-    chance = SEEN_BY_CHANCE + (1 - LOST - SEEN_BY_CHANCE) * ndtr((level - limits) / SEEN_SIGMA)
-    likelihood = np.where(seen, np.log(chance), np.log1p(-chance)).sum(axis=1)
-    best = int(np.argmax(likelihood))
-    bright = level > limits[best] + SEEN_SIGMA
+    within = _within(np.linalg.norm(layer.hk @ basis, axis=1), observed, used)
+    likelihood, limits = _likelihood(brightness, seen[None], within[None])
+    best = int(np.argmax(likelihood[0]))
+    bright = within & (brightness > limits[best] + SEEN_SIGMA)
     return Fit(
         tilt=np.zeros(2),
         tilt_sigma=None,
         b=0.0,
-        computed=np.where(met & (rows >= 0), 0.0, np.nan),
+        computed=np.where(used, 0.0, np.nan),
         residual=np.zeros(0),
         variance=np.ones(0),
-        log_missing=float(likelihood[best]),
+        log_missing=float(likelihood[0, best]),
         log_prior=0.0,
         expected=int(bright.sum()),
         unseen=int((bright & ~seen).sum()),
     )
+
+
+def _brightness(layer: Layer) -> FloatArray:
+    """(M,) ln intensity of the untilted layer's beams, floored."""
+    return np.asarray(np.log(layer.kinematic() + FAINTEST))
+
+
+def _within(length: FloatArray, observed: Observation, used: BoolArray) -> BoolArray:
+    """(M,) beams no nearer and no further than the spots (N,) that have a beam."""
+    if not used.any():
+        return np.zeros(len(length), dtype=bool)
+    measured = np.sqrt(observed.squared[used])
+    return np.asarray((length < measured.max() * 1.001) & (length > measured.min() * 0.999))
+
+
+def _likelihood(brightness: FloatArray, seen: BoolArray, within: BoolArray) -> tuple[FloatArray, FloatArray]:
+    """ln likelihood (A, L) of what was seen of the beams within range, (A, M) each, and the L limits of brightness."""
+    limits = np.linspace(brightness.min(initial=0.0), brightness.max(initial=0.0), LIMITS)
+    chance = SEEN_BY_CHANCE + (1 - LOST - SEEN_BY_CHANCE) * ndtr((brightness - limits[:, None]) / SEEN_SIGMA)
+    present, absent = np.log(chance), np.log1p(-chance)
+    likelihood: FloatArray = (within & seen) @ present.T + (within & ~seen) @ absent.T
+    return likelihood, limits
