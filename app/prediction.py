@@ -77,6 +77,7 @@ def predict(
     }
     return Answer(
         request_id=request_id,
+        verdict=result.verdict,
         candidates=candidates,
         query=_query(spots, voltage),
         provenance=provenance,
@@ -126,6 +127,7 @@ def _candidate(rank: int, hit: Hit) -> Candidate:
         layer_group=entry.layer_group,
         lattice=lattice_of(entry.crystal),
         similarity=round(hit.similarity, 6),
+        probability=None if hit.probability is None else round(hit.probability, 6),
         match=None if hit.match is None else _match(hit.match),
         also=list(hit.also),
         cif=entry.cif(),

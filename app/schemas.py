@@ -58,8 +58,12 @@ class Candidate(Schema):
     layer_group: int
     lattice: Lattice
     similarity: float = Field(description="Cosine of the towers' vectors, -1 to 1.")
-    probability: float | None = Field(default=None, description="Null: not computed by this build.")
-    match: Match | None = Field(default=None, description="Null: not computed by this build.")
+    probability: float | None = Field(
+        default=None,
+        description="Of being the crystal; they sum to at most 1, the rest is none of these. Null where the candidate "
+        "was not refined.",
+    )
+    match: Match | None = Field(default=None, description="Null where the candidate was not refined.")
     also: list[str] = Field(default=[], description="Ids of other entries that are the same crystal.")
     cif: str
 
@@ -109,7 +113,9 @@ class Answer(Schema):
 
     request_id: str
     verdict: Literal["match", "ambiguous", "no_match"] | None = Field(
-        default=None, description="Null: not computed by this build."
+        default=None,
+        description="`match`: one candidate has a probability of at least 0.9. `no_match`: likely none is right. "
+        "`ambiguous`: otherwise. Null with `search`, and without intensities.",
     )
     candidates: list[Candidate]
     query: Query

@@ -18,8 +18,10 @@ from index.manifest import Manifest
 from index.publishing import version_folder
 from index.vectors import Vectors
 from model.errors import LibraryError, OptionError
+from model.matching.confidence import Verdict
+from model.matching.depth import depth_of
 from model.matching.match import Match
-from model.matching.verification import depth_of, verify
+from model.matching.verification import verify
 from model.pattern.spots import Spots
 
 Effort = Literal["search", "verify", "full"]
@@ -37,20 +39,29 @@ class Hit:
         similarity: cosine of the towers' vectors, -1 to 1.
         also: ids of the others that are the same crystal.
         match: how its computed pattern lies on the measured one; None where that was not computed.
+        probability: of being the crystal; None where that was not computed.
     """
 
     entry: Entry
     similarity: float
     also: tuple[str, ...] = ()
     match: Match | None = None
+    probability: float | None = None
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Hits, best first, and the time each stage took in milliseconds (`embed`, `search`, `collect`)."""
+    """What a search found.
+
+    Attributes:
+        hits: best first.
+        timing_ms: time of each stage (`embed`, `search`, `collect`, `verify`), milliseconds.
+        verdict: what the verification makes of it; None where there was none.
+    """
 
     hits: tuple[Hit, ...]
     timing_ms: dict[str, float]
+    verdict: Verdict | None = None
 
 
 class Retriever:
@@ -154,8 +165,10 @@ class Retriever:
         if effort == "search":
             return SearchResult(result.hits, timing)
         ranked = perf_counter()
-        hits = _verified(result.hits, spots, voltage_kv, effort)
-        return SearchResult(hits[:top_k], {**timing, "verify": _milliseconds(ranked, perf_counter())})
+        hits, verdict = _verified(result.hits, spots, voltage_kv, effort)
+        return SearchResult(
+            hits[:top_k], {**timing, "verify": _milliseconds(ranked, perf_counter())}, verdict
+        )
 
     def embed(self, spots: Sequence[Spots], voltage_kv: Sequence[float]) -> NDArray[np.float32]:
         """(N, D) a vector a pattern: what a service does for several requests at once, before `rank`."""
@@ -195,10 +208,20 @@ class Retriever:
 
 def _verified(
     hits: Sequence[Hit], spots: Spots, voltage_kv: float, effort: Literal["verify", "full"]
-) -> tuple[Hit, ...]:
+) -> tuple[tuple[Hit, ...], Verdict | None]:
+    """The hits in the order of the verification, each with what it found, and the verdict."""
     crystals = [hit.entry.crystal for hit in hits]
     found = verify(crystals, [hit.similarity for hit in hits], spots, voltage_kv, effort)
-    return tuple(replace(hits[row], match=found.matches[row]) for row in found.ranking.tolist())
+    sure = found.confidence
+    ordered = tuple(
+        replace(
+            hits[row],
+            match=found.matches[row],
+            probability=None if sure is None or found.matches[row] is None else float(sure.probability[row]),
+        )
+        for row in found.ranking.tolist()
+    )
+    return ordered, None if sure is None else sure.verdict
 
 
 def _milliseconds(begun: float, ended: float) -> float:

@@ -8,13 +8,14 @@ atoms (tilt, scale and thermal motion fitted), and of the beams that were not se
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import pi
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
+from model.matching.confidence import CALIBRATIONS, Confidence, confidence
+from model.matching.depth import Depth, Effort, depth_of
 from model.matching.fit import Fit, Layer, Seed, fitted, seeds
 from model.matching.match import Match
 from model.matching.observation import Observation
@@ -26,7 +27,6 @@ from model.physics.reciprocal import reciprocal_lattice
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-Effort = Literal["verify", "full"]
 
 # Camera and computed lattice together, as a logarithm; and the ratio of the axes of the distortion.
 SCALE_SIGMA = 0.018
@@ -42,31 +42,6 @@ NOISE_RANGE = (1.0, 6.0)
 
 
 @dataclass(frozen=True)
-class Depth:
-    """How much is computed.
-
-    Attributes:
-        layers: candidates whose intensities are computed at all, those nearest by the towers first.
-        fits: candidates that are refined.
-        starts: settings and tilts from which each is refined.
-    """
-
-    layers: int
-    fits: int
-    starts: int
-
-
-_DEPTHS: dict[Effort, Depth] = {"verify": Depth(32, 12, 2), "full": Depth(400, 60, 2)}
-# Of patterns without intensities the towers are less sure, and nothing is fitted to them, which takes time.
-_DEPTH_WITHOUT_INTENSITIES = Depth(400, 60, 1)
-
-
-def depth_of(effort: Effort, spots: Spots) -> Depth:
-    """How much is computed for a pattern."""
-    return _DEPTHS[effort] if spots.intensity is not None else _DEPTH_WITHOUT_INTENSITIES
-
-
-@dataclass(frozen=True)
 class Verification:
     """What became of C candidates.
 
@@ -74,10 +49,14 @@ class Verification:
         ranking: (C,) their indices, best first: those refined by score and similarity, then those whose lattice
             fits by how promising they are, then the others by similarity.
         matches: of each candidate how it matches, None where it was not refined.
+        values: (C,) what refined candidates are ranked by, ln likelihood and similarity together; -inf of the others.
+        confidence: how sure that is; None without intensities, for which it was not calibrated.
     """
 
     ranking: IntArray
     matches: tuple[Match | None, ...]
+    values: FloatArray
+    confidence: Confidence | None
 
 
 def verify(
@@ -119,7 +98,11 @@ def verify(
         for row, match in _matched(crystals, placed, leaders, observed).items():
             matches[row], rank[row] = match, 2
             value[row] = match.score + SIMILARITY_WEIGHT * near[row]
-    return Verification(np.lexsort((-value, -rank)), tuple(matches))
+    values = np.where(rank == 2, value, -np.inf)
+    sure = None
+    if spots.intensity is not None:
+        sure = confidence(matches, values, len(spots), CALIBRATIONS[effort])
+    return Verification(np.lexsort((-value, -rank)), tuple(matches), values, sure)
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def _beginning(args: argparse.Namespace, held_out: set[str]) -> tuple[Shape | Tw
     if not args.start:
         return SHAPES[args.form], []
     network, _, training = read_network(args.start)
-    if _split_of(training) != (args.seed, held_out):
+    if split_of(training) != (args.seed, held_out):
         raise OptionError(
             f"the towers in {args.start} were trained by another split, so its test crystals may be known to them; "
             "give the --seed and --hold-out that they were trained with"
@@ -133,7 +133,7 @@ def run_evaluate(args: argparse.Namespace, read: Reader) -> int:
     """Print the rows of a protocol as a table and as JSON."""
     towers = load_towers(args.model)
     crystals = read(args.data)
-    parts = split(crystals, *_split_of(towers.training))
+    parts = split(crystals, *split_of(towers.training))
     bench = Bench(
         crystals, np.asarray(group_duplicates(crystals)), np.array(parts[Part.TEST], dtype=np.int64)
     )
@@ -153,7 +153,7 @@ def run_evaluate(args: argparse.Namespace, read: Reader) -> int:
     return 0
 
 
-def _split_of(training: Mapping[str, Any]) -> tuple[int, set[str]]:
+def split_of(training: Mapping[str, Any]) -> tuple[int, set[str]]:
     """Seed and held-out formulas of the split that the towers were trained by: no other is free of leaks."""
     try:
         return int(training["split_seed"]), set(training["held_out"])

@@ -10,6 +10,7 @@ from index.elements import ElementFilter, atomic_numbers
 from index.manifest import Manifest, ModelIdentity
 from index.retrieve import Effort, Hit, SearchResult
 from model.crystal import Crystal, symmetry_of
+from model.matching.confidence import Verdict
 from model.matching.match import Match
 from model.pattern import Spots
 
@@ -53,6 +54,8 @@ class StandIn:
     searches: list[dict[str, Any]] = field(default_factory=list)
     closed: bool = False
     match: Match | None = None
+    probability: float | None = None
+    verdict: Verdict | None = None
 
     def __post_init__(self) -> None:
         ids = iter(AWKWARD_IDS)
@@ -82,9 +85,9 @@ class StandIn:
         first = float(np.hypot(*spots.q_inv_angstrom.T).min())
         admitted = [each for each in self.entries if elements is None or elements.admits(each.elements)]
         near = {each.id: float(np.exp(-abs(ring(each.crystal) - first))) for each in admitted}
-        hits = [Hit(each, near[each.id], match=self.match) for each in admitted]
+        hits = [Hit(each, near[each.id], match=self.match, probability=self.probability) for each in admitted]
         hits.sort(key=lambda hit: -hit.similarity)
-        return SearchResult(tuple(hits[:top_k]), {"embed": 0.1, "search": 0.1})
+        return SearchResult(tuple(hits[:top_k]), {"embed": 0.1, "search": 0.1}, self.verdict)
 
     def close(self) -> None:
         self.closed = True

@@ -79,8 +79,11 @@ def test_a_match_is_told_in_the_answer(client: TestClient, library: StandIn, poi
         r_factor=0.07891,
         score=3.0,
     )
-    first = post(client, points).json()["candidates"][0]["match"]
-    assert first == {
+    library.probability, library.verdict = 0.123456789, "ambiguous"
+    answer = post(client, points).json()
+    assert answer["verdict"] == "ambiguous"
+    assert answer["candidates"][0]["probability"] == 0.123457
+    assert answer["candidates"][0]["match"] == {
         "rotation_deg": 12.35,
         "mirrored": True,
         "face_down": False,

@@ -44,6 +44,11 @@ def test_candidates_are_held_against_the_pattern(retriever: Retriever, effort: E
     assert first.match.r_factor is not None
     assert first.match.r_factor < 0.15
     assert first.match.tilt_deg == pytest.approx(2.0, abs=0.7)
+    assert result.verdict in {"match", "ambiguous"}
+    stated = [hit.probability for hit in result.hits if hit.probability is not None]
+    assert stated
+    assert stated == sorted(stated, reverse=True)
+    assert sum(stated) <= 1
     assert set(result.timing_ms) == {"embed", "search", "collect", "verify"}
 
 

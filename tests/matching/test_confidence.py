@@ -1,0 +1,67 @@
+"""What an answer says about how sure it is."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.matching.confidence import Calibration, confidence
+from model.matching.match import Match
+from model.matching.verification import verify
+from model.pattern.spots import Spots
+from tests.matching.patterns import LAYERS, Lying, pattern
+
+GOOD = Match(0, False, False, 1, 0, 0, 0, 0.1, explained=1, missing=0, extra=0, r_factor=0.05, score=0)
+BAD = replace(GOOD, explained=0.4, missing=0.8, extra=0.7, r_factor=0.6)
+CALIBRATION = Calibration(2.0, (3.0, -4.0, -4.0, -1.0, 0.0, -2.0), 0.3)
+
+
+@given(st.lists(st.floats(-200, 500), min_size=1, max_size=30))
+def test_probabilities_sum_to_at_most_one_and_follow_the_ranking(values: list[float]) -> None:
+    found = confidence([GOOD] * len(values), np.array(values), 40, CALIBRATION)
+    assert 0 < found.probability.sum() < 1
+    assert found.probability[int(np.argmax(values))] == found.probability.max()
+
+
+def test_a_clear_winner_that_explains_all_is_a_match_and_two_equals_are_ambiguous() -> None:
+    clear = confidence([GOOD, GOOD], np.array([50.0, 20.0]), 40, CALIBRATION)
+    assert clear.verdict == "match"
+    assert clear.probability[0] > 0.9
+    equal = confidence([GOOD, GOOD], np.array([50.0, 50.0]), 40, CALIBRATION)
+    assert equal.verdict == "ambiguous"
+    assert equal.probability[0] == pytest.approx(equal.probability[1])
+
+
+def test_what_explains_little_is_no_match_however_far_ahead() -> None:
+    found = confidence([BAD, BAD], np.array([50.0, 0.0]), 40, CALIBRATION)
+    assert found.verdict == "no_match"
+    assert found.probability.sum() < 0.3
+
+
+def test_candidates_that_were_not_refined_have_no_probability() -> None:
+    found = confidence([None, GOOD], np.array([-np.inf, 1.0]), 40, CALIBRATION)
+    assert np.isnan(found.probability[0])
+    assert found.probability[1] > 0
+    nothing = confidence([None, None], np.array([-np.inf, -np.inf]), 40, CALIBRATION)
+    assert nothing.verdict == "no_match"
+    assert np.isnan(nothing.probability).all()
+
+
+def test_a_clean_pattern_of_a_lone_layer_is_a_match_and_random_spots_are_none() -> None:
+    rng = np.random.default_rng(5)
+    layers = [LAYERS["graphene"], LAYERS["oblique"], LAYERS["black phosphorus"]]
+    spots = pattern(LAYERS["oblique"], Lying(2.0, 80.0, 200.0), rng)
+    sure = verify(layers, [0.5] * 3, spots, 80.0).confidence
+    assert sure is not None
+    assert sure.verdict == "match"
+    scattered = Spots(rng.uniform(-1.2, 1.2, (60, 2)), np.exp(rng.normal(0, 1, 60)))
+    none = verify(layers, [0.5] * 3, scattered, 80.0).confidence
+    assert none is not None
+    assert none.verdict == "no_match"
+
+
+def test_without_intensities_nothing_is_claimed() -> None:
+    spots = pattern(LAYERS["MoS2"], Lying())
+    assert verify([LAYERS["MoS2"]], [0.5], Spots(spots.q_inv_angstrom), 80.0).confidence is None
