@@ -1,6 +1,6 @@
 """Prints, as JSON, how long a point-cloud request takes that ten CIFs answer, over HTTP on this machine.
 
-    python bench/latency.py INDEX [--requests 300]
+    python bench/latency.py INDEX [--requests 300] [--effort search]
 
 Patterns are simulated, of crystals of the index, turned and with 10 % intensity noise; one request at a time.
 """
@@ -25,7 +25,8 @@ from model.physics.kinematic import Geometry, kinematic_spots
 def main() -> None:
     options = _options()
     rng = np.random.default_rng(0)
-    bodies = [_body(crystal, rng) for crystal in _crystals(options.index, options.requests, rng)]
+    crystals = _crystals(options.index, options.requests, rng)
+    bodies = [_body(crystal, rng) | {"effort": options.effort} for crystal in crystals]
     with served(options.index) as url, httpx.Client(timeout=60) as client:
         answers = [_timed(client, url, body) for body in bodies[:10] + bodies][10:]
     seconds = np.array([spent for spent, _ in answers])
@@ -35,6 +36,7 @@ def main() -> None:
     print(
         json.dumps(
             {
+                "effort": options.effort,
                 "requests": len(answers),
                 "crystals": answers[0][1]["provenance"]["crystals"],
                 "cifs": int(np.median([len(answer["candidates"]) for _, answer in answers])),
@@ -61,7 +63,7 @@ def _body(crystal: Crystal, rng: np.random.Generator) -> dict[str, Any]:
     assert spots.intensity is not None
     noisy = spots.intensity * np.exp(rng.normal(0, 0.1, len(spots)))
     points = np.column_stack([spots.q_inv_angstrom, noisy])
-    return {"points": points.tolist(), "voltage_kv": 80, "top_k": 10, "effort": "search"}
+    return {"points": points.tolist(), "voltage_kv": 80, "top_k": 10}
 
 
 def _timed(client: httpx.Client, url: str, body: dict[str, Any]) -> tuple[float, dict[str, Any]]:
@@ -77,6 +79,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("index", type=Path)
     parser.add_argument("--requests", type=int, default=300)
+    parser.add_argument("--effort", choices=["search", "verify", "full"], default="search")
     return parser.parse_args()
 
 

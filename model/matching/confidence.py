@@ -40,7 +40,7 @@ class Calibration:
 
 
 CALIBRATIONS: dict[Effort, Calibration] = {
-    "verify": Calibration(1.88, (0.63, -3.7, -3.7, -1.4, 0.8, -1.8), 0.3),
+    "verify": Calibration(3.15, (1.485, -4.622, -0.562, -11.848, 1.127, -3.969), 0.287),
     "full": Calibration(1.88, (0.63, -3.7, -3.7, -1.4, 0.8, -1.8), 0.3),
 }
 
