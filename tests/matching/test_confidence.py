@@ -49,13 +49,17 @@ def test_candidates_that_were_not_refined_have_no_probability() -> None:
     assert np.isnan(nothing.probability).all()
 
 
-def test_a_clean_pattern_of_a_lone_layer_is_a_match_and_random_spots_are_none() -> None:
+def test_a_lone_layer_is_likely_in_its_pattern_and_nothing_is_in_random_spots() -> None:
     rng = np.random.default_rng(5)
     layers = [LAYERS["graphene"], LAYERS["oblique"], LAYERS["black phosphorus"]]
     spots = pattern(LAYERS["oblique"], Lying(2.0, 80.0, 200.0), rng)
     sure = verify(layers, [0.5] * 3, spots, 80.0).confidence
     assert sure is not None
-    assert sure.verdict == "match"
+    assert sure.verdict != "no_match"
+    assert sure.probability[1] > 0.5
+    clean = verify(layers, [0.5] * 3, pattern(LAYERS["oblique"], Lying(2.0, 80.0, 200.0)), 80.0).confidence
+    assert clean is not None
+    assert clean.verdict == "match"
     scattered = Spots(rng.uniform(-1.2, 1.2, (60, 2)), np.exp(rng.normal(0, 1, 60)))
     none = verify(layers, [0.5] * 3, scattered, 80.0).confidence
     assert none is not None
