@@ -128,6 +128,10 @@ class CrystalRecord:
         return self.ready
 
 
+# Electrons and X-rays do not tell them from hydrogen.
+_ISOTOPES = {"D": 1, "T": 1}
+
+
 def crystal_of(record: Record) -> Crystal | Rejected:
     """The crystal of a record, or why there is none."""
     try:
@@ -145,7 +149,7 @@ def plain_text(value: object) -> str:
 
 def _atomic_number(kind: object) -> int:
     if isinstance(kind, str):
-        number = atomic_numbers().get(kind)
+        number = _ISOTOPES.get(kind) or atomic_numbers().get(kind)
         if number is None:
             raise CrystalError(f"unknown element {kind!r}: name a chemical element from H to Cf")
         return number

@@ -52,6 +52,12 @@ def test_json_lines_plain_and_compressed_under_any_name(tmp_path: Path) -> None:
         assert {found.source for found in crystals} == {"made"}
 
 
+def test_deuterium_in_a_line_is_hydrogen(tmp_path: Path) -> None:
+    crystals, rejected = read(write_lines(tmp_path / "x", [document(1, species=["Pd", "D", "T"])]))
+    assert not rejected
+    assert crystals[0].elements == ("H", "Pd")
+
+
 BAD_LINES: dict[str, tuple[object, str]] = {
     "no json": ("{oops", "not a JSON object"),
     "a list": ("[1, 2]", "not a JSON object"),
