@@ -1,16 +1,17 @@
-"""Untrained towers and the layers that they embed."""
+"""Towers, untrained and shipped, and the layers that they embed."""
 
 import pytest
 
 from model.crystal import Crystal
+from model.towers import load_towers
 from model.towers.encoder import Towers
 from tests.crystal.layers import layers
 from tests.towers.networks import untrained
 
 
-@pytest.fixture(scope="session", params=["physics", "sequence"])
+@pytest.fixture(scope="session", params=["physics", "sequence", "shipped"])
 def towers(request: pytest.FixtureRequest) -> Towers:
-    return untrained(request.param)
+    return load_towers() if request.param == "shipped" else untrained(request.param)
 
 
 @pytest.fixture(scope="session")
