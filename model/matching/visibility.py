@@ -14,7 +14,7 @@ BoolArray = NDArray[np.bool_]
 # The tilt is unknown, so a computed intensity says only roughly whether its beam is seen.
 SEEN_SIGMA = 1.0
 SEEN_BY_CHANCE = 0.02
-LIMITS = 16
+LIMITS = 24
 FAINTEST = 1e-7
 
 
@@ -82,7 +82,9 @@ def _within(length: FloatArray, observed: Observation, used: BoolArray) -> BoolA
 
 def _likelihood(brightness: FloatArray, seen: BoolArray, within: BoolArray) -> tuple[FloatArray, FloatArray]:
     """ln likelihood (A, L) of what was seen of the beams within range, (A, M) each, and the L limits of brightness."""
-    limits = np.linspace(brightness.min(initial=0.0), brightness.max(initial=0.0), LIMITS)
+    # From where even the faintest beam is surely seen.
+    faintest = brightness.min(initial=0.0) - 3 * SEEN_SIGMA
+    limits = np.linspace(faintest, brightness.max(initial=0.0), LIMITS)
     chance = SEEN_BY_CHANCE + (1 - LOST - SEEN_BY_CHANCE) * ndtr((brightness - limits[:, None]) / SEEN_SIGMA)
     present, absent = np.log(chance), np.log1p(-chance)
     likelihood: FloatArray = (within & seen) @ present.T + (within & ~seen) @ absent.T
