@@ -208,7 +208,7 @@ def seeds(layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, cou
     score = (used * _log_density(residual - level, variance)).sum(axis=-1)
     score -= (_GRID**2).sum(axis=1)[:, None] / (2 * TILT_SIGMA**2)
     found: list[Seed] = []
-    for place in np.argsort(-score, axis=None)[: 8 * count].tolist():
+    for place in np.argsort(-score.round(6), axis=None, kind="stable")[: 8 * count].tolist():
         face, tilt, setting = np.unravel_index(place, score.shape)
         seed = Seed(int(setting), int(face), _GRID[tilt], float(score[face, tilt, setting]))
         if not any(seed.is_near(each) for each in found):

@@ -120,6 +120,8 @@ def variants(basis: FloatArray, hk: IntArray, lattice_basis: FloatArray) -> tupl
 _CHANGES: FloatArray = np.array(
     [[[a, b], [c, d]] for a, b, c, d in product((-1.0, 0.0, 1.0), repeat=4) if abs(a * d - b * c) == 1.0]
 )
+# Proper ones first: of settings that explain a pattern alike, an unmirrored one is told.
+_CHANGES = _CHANGES[np.argsort(-np.linalg.det(_CHANGES), kind="stable")]
 _MIRRORS: BoolArray = np.linalg.det(_CHANGES) < 0
 
 

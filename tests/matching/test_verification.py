@@ -87,6 +87,13 @@ def test_the_other_face_is_recognised() -> None:
     assert not matched(crystal, pattern(crystal, lying)).face_down
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_of_equal_descriptions_an_unmirrored_one_is_told(mirrored: bool) -> None:
+    match = matched(LAYERS["graphene"], pattern(LAYERS["graphene"], Lying(0.0, 0.0, 20.0, mirrored)))
+    assert not match.mirrored
+    assert match.rotation_deg % 60 == pytest.approx(20.0, abs=0.1)
+
+
 def test_the_tilt_has_an_error_that_tells_how_sharply_it_is_fixed() -> None:
     lying = Lying(2.0, 30.0)
     flat, thick = (matched(LAYERS[name], pattern(LAYERS[name], lying)) for name in ("graphene", "1T-TaS2"))
