@@ -71,7 +71,7 @@ class Schedule:
     neighbours_from: float = 0.3
     leaf: int = 16
     per_formula: int = 4
-    quiet: float = 0.3
+    quiet: float = 0.2
     perfect: float = 0.5
     evaluate_minutes: float = 10.0
     patience: int = 8
