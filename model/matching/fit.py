@@ -75,7 +75,8 @@ class Layer:
     def _faces(self) -> tuple[Sheets, ...]:
         face_up = Sheets.of(self._crystal, self._voltage_kv, self._q_max)
         face_down = face_up.reversed()
-        up, down = (np.sort(face.intensities(np.zeros((1, 2)))[0]) for face in (face_up, face_down))
+        straight = np.zeros((1, 2))
+        up, down = (np.sort(face.intensities(self.hk, straight)[0]) for face in (face_up, face_down))
         same = np.abs(up - down).max(initial=0.0) <= SAME_FACES * up.max(initial=0.0)
         return (face_up,) if same else (face_up, face_down)
 
@@ -84,6 +85,7 @@ class Layer:
         """How many faces there are to be tried."""
         return len(self._faces)
 
+    @cached_property
     def kinematic(self) -> FloatArray:
         """(M,) kinematic intensities of the untilted layer, relative to the strongest; fast, and roughly right."""
         geometry = Geometry(voltage_kv=self._voltage_kv, q_max_inv_angstrom=self._q_max)
@@ -95,7 +97,7 @@ class Layer:
 
         Face 1 is the layer reflected in its plane, which is the flake face down, seen in a mirror.
         """
-        intensity = self._faces[face].intensities(tilt)
+        intensity = self._faces[face].intensities(self.hk, tilt)
         return intensity / max(float(intensity[0].max(initial=0.0)), 1e-300)
 
     def rows_of(self, hk: IntArray) -> IntArray:
@@ -135,7 +137,6 @@ class Fit:
     Attributes:
         tilt: (2,) tangents of the tilt in the crystal's frame.
         tilt_sigma: their standard error, the larger of the two; None where the tilt was not fitted.
-        b: Debye-Waller B that the intensities ask for, angstrom^2; it takes up the camera's response too.
         computed: (N,) ln intensity of each spot on the measured scale; NaN where no beam belongs to it.
         residual: (K,) measured less computed ln I, of the K spots that have a beam.
         variance: (K,) expected of it.
@@ -147,7 +148,6 @@ class Fit:
 
     tilt: FloatArray
     tilt_sigma: float | None
-    b: float
     computed: FloatArray
     residual: FloatArray
     variance: FloatArray
@@ -200,7 +200,7 @@ def seeds(layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, cou
     # (F, T, A, N): faces, tilts, settings, spots
     intensity = np.stack([layer.under(_GRID, face) for face in range(layer.faces)])[..., np.maximum(rows, 0)]
     residual = observed.log_intensity + B_EXPECTED * observed.squared / 2 - np.log(intensity + FLOOR)
-    variance = 2 * MODEL_SIGMA**2 + SPOT_SIGMA**2 + FAINT / (intensity + 1e-3)
+    variance = _variance(intensity) + MODEL_SIGMA**2  # a coarse grid leaves as much again
     weight = used / variance
     level = _mean(residual, weight)
     for _ in range(2):
@@ -221,7 +221,7 @@ def seeds(layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, cou
 def fitted(
     layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, basis: FloatArray, start: Seed
 ) -> Fit:
-    """Refine tilt, scale of the intensities and B.
+    """Refine tilt, scale of the intensities and B, which takes up the camera's response too.
 
     Args:
         layer: the candidate.
@@ -269,7 +269,6 @@ def fitted(
     return Fit(
         tilt=tilt,
         tilt_sigma=float(np.sqrt(np.linalg.eigvalsh(covariance[2:, 2:])[-1])),
-        b=b,
         computed=computed_all,
         residual=y - modelled,
         variance=variance,

@@ -1,6 +1,7 @@
 """What of a pattern is compared with a crystal."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -55,19 +56,13 @@ class Observation:
     def __len__(self) -> int:
         return len(self.q)
 
-    @property
+    @cached_property
     def squared(self) -> FloatArray:
         """(N,) |q|^2, 1/angstrom^2."""
         squared: FloatArray = np.einsum("nd,nd->n", self.q, self.q)
         return squared
 
-    @property
-    def range_inv_angstrom(self) -> tuple[float, float]:
-        """Smallest and largest |q|: a beam outside of them may have been hidden or off the camera."""
-        length = np.sqrt(self.squared)
-        return float(length.min()), float(length.max())
-
-    @property
+    @cached_property
     def faintest(self) -> float:
         """ln of the intensity under which spots go unseen; a weak false spot does not lower it."""
         return float(np.quantile(self.log_intensity, _WEAKEST))

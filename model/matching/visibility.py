@@ -20,13 +20,7 @@ FAINTEST = 1e-7
 
 def best_seen(layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, bases: FloatArray) -> Seed:
     """Of settings with indices (A, N, 2) and bases (A, 2, 2), the one whose bright beams are best those seen."""
-    rows = layer.rows_of(hk)
-    used = met & (rows >= 0)
-    seen = np.zeros((len(hk), len(layer.hk)), dtype=bool)
-    setting, spot = np.nonzero(used)
-    seen[setting, rows[setting, spot]] = True
-    length = np.linalg.norm(layer.hk @ bases, axis=2)
-    within = np.stack([_within(own, observed, spots) for own, spots in zip(length, used, strict=True)])
+    _, seen, within = _seen(layer, observed, hk, met, bases)
     likelihood, _ = _likelihood(_brightness(layer), seen, within)
     scores = likelihood.max(axis=1)
     best = int(np.argmax(scores))
@@ -45,18 +39,14 @@ def seen_or_not(layer: Layer, observed: Observation, hk: IntArray, met: BoolArra
         met: (N,) spots that lie on the lattice.
         basis: (2, 2) a* and b* as the camera sees them.
     """
-    rows = layer.rows_of(hk)
-    used = met & (rows >= 0)
-    brightness, seen = _brightness(layer), np.zeros(len(layer.hk), dtype=bool)
-    seen[rows[used]] = True
-    within = _within(np.linalg.norm(layer.hk @ basis, axis=1), observed, used)
+    (used,), (seen,), (within,) = _seen(layer, observed, hk[None], met, basis[None])
+    brightness = _brightness(layer)
     likelihood, limits = _likelihood(brightness, seen[None], within[None])
     best = int(np.argmax(likelihood[0]))
     bright = within & (brightness > limits[best] + SEEN_SIGMA)
     return Fit(
         tilt=np.zeros(2),
         tilt_sigma=None,
-        b=0.0,
         computed=np.where(used, 0.0, np.nan),
         residual=np.zeros(0),
         variance=np.ones(0),
@@ -67,9 +57,23 @@ def seen_or_not(layer: Layer, observed: Observation, hk: IntArray, met: BoolArra
     )
 
 
+def _seen(
+    layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, bases: FloatArray
+) -> tuple[BoolArray, BoolArray, BoolArray]:
+    """In A settings: spots that have a beam (A, N), beams that were seen (A, M), beams within range (A, M)."""
+    rows = layer.rows_of(hk)
+    used = met & (rows >= 0)
+    seen = np.zeros((len(hk), len(layer.hk)), dtype=bool)
+    setting, spot = np.nonzero(used)
+    seen[setting, rows[setting, spot]] = True
+    length = np.linalg.norm(layer.hk @ bases, axis=2)
+    within = np.stack([_within(own, observed, spots) for own, spots in zip(length, used, strict=True)])
+    return used, seen, within
+
+
 def _brightness(layer: Layer) -> FloatArray:
     """(M,) ln intensity of the untilted layer's beams, floored."""
-    return np.asarray(np.log(layer.kinematic() + FAINTEST))
+    return np.asarray(np.log(layer.kinematic + FAINTEST))
 
 
 def _within(length: FloatArray, observed: Observation, used: BoolArray) -> BoolArray:

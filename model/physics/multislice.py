@@ -87,9 +87,8 @@ def dynamical_intensities(
         as `reflections` does.
     """
     grid = _Grid.of(crystal.lattice, q_max_inv_angstrom)
-    slices = _slices(crystal.positions[:, 2])
+    slices, heights = _slices(crystal.positions[:, 2])
     wave = np.ones((len(conditions.voltage_kv), len(grid.h), len(grid.k)), dtype=np.complex64)
-    heights = np.array([crystal.positions[atoms, 2].mean() for atoms in slices])
     for index, atoms in enumerate(slices):
         wave *= _transmission(crystal, conditions, grid, atoms, heights[index])
         spectrum = scipy.fft.fft2(wave) * grid.inside
@@ -109,19 +108,13 @@ class Sheets:
 
     That leaves out that an atom above the middle of its slice is projected aside under a tilt, by 0.02 angstrom at
     4 degrees at most; otherwise it is what `dynamical_intensities` computes.
-
-    Attributes:
-        hk: (M, 2) beams, ordered as `reflections` does.
     """
 
-    hk: IntArray
-    _along: FloatArray
-    _h: IntArray
-    _k: IntArray
+    _grid: _Grid
+    _reciprocal: FloatArray
     _free: list[ComplexArray]
     _distances: list[float]
     _transmissions: list[ComplexArray]
-    _inside: NDArray[np.bool_]
 
     @classmethod
     def of(cls, crystal: Crystal, voltage_kv: float, q_max_inv_angstrom: float = 1.6) -> "Sheets":
@@ -130,21 +123,18 @@ class Sheets:
         Args:
             crystal: the layer.
             voltage_kv: accelerating voltage.
-            q_max_inv_angstrom: largest |q| of the beams.
+            q_max_inv_angstrom: largest |q| of the beams that will be asked for.
         """
         grid = _Grid.of(crystal.lattice, q_max_inv_angstrom)
-        slices = _slices(crystal.positions[:, 2])
-        heights = np.array([crystal.positions[atoms, 2].mean() for atoms in slices])
+        slices, heights = _slices(crystal.positions[:, 2])
         distances = np.diff(heights).tolist()
         still = Conditions(
             np.array([voltage_kv]), np.zeros((1, 2)), np.zeros((1, len(crystal.numbers), 3)), np.zeros(1)
         )
         curvature = electron_wavelength_angstrom(voltage_kv) * np.einsum("hkd,hkd->hk", grid.q, grid.q) / 2
         return cls(
-            hk=reflections(crystal.lattice, q_max_inv_angstrom),
-            _along=reciprocal_lattice(crystal.lattice),
-            _h=grid.h,
-            _k=grid.k,
+            _grid=grid,
+            _reciprocal=reciprocal_lattice(crystal.lattice),
             _free=[
                 (np.exp(-2j * np.pi * distance * curvature) * grid.inside).astype(np.complex64)
                 for distance in distances
@@ -154,7 +144,6 @@ class Sheets:
                 _transmission(crystal, still, grid, atoms, height)
                 for atoms, height in zip(slices, heights, strict=True)
             ],
-            _inside=grid.inside,
         )
 
     def reversed(self) -> "Sheets":
@@ -166,11 +155,16 @@ class Sheets:
             _transmissions=self._transmissions[::-1],
         )
 
-    def intensities(self, tilt: FloatArray) -> FloatArray:
-        """(S, M) fractions of the incident beam, for S tilts (S, 2), tangents along x and y of the crystal's frame."""
+    def intensities(self, hk: IntArray, tilt: FloatArray) -> FloatArray:
+        """(S, M) fractions of the incident beam, of M beams under S tilts.
+
+        Args:
+            hk: (M, 2) indices of the beams.
+            tilt: (S, 2) tangents along x and y of the crystal's frame.
+        """
         # q . tau = h (a* . tau) + k (b* . tau), so the tilt's part of a propagator is an outer product.
-        along = -2j * np.pi * (tilt @ self._along.T)
-        along_a, along_b = along[:, :1] * self._h, along[:, 1:] * self._k
+        along = -2j * np.pi * (tilt @ self._reciprocal.T)
+        along_a, along_b = along[:, :1] * self._grid.h, along[:, 1:] * self._grid.k
         wave = self._transmissions[0]
         for free, distance, sheet in zip(self._free, self._distances, self._transmissions[1:], strict=True):
             spectrum = (scipy.fft.fft2(wave) * free) * np.exp(distance * along_a).astype(np.complex64)[
@@ -179,13 +173,13 @@ class Sheets:
             spectrum *= np.exp(distance * along_b).astype(np.complex64)[:, None, :]
             wave = scipy.fft.ifft2(spectrum, overwrite_x=True)
             wave *= sheet
-        spectrum = scipy.fft.fft2(wave)[:, self.hk[:, 0], self.hk[:, 1]]
-        intensity: FloatArray = np.abs(spectrum / self._inside.size).astype(np.float64) ** 2
+        spectrum = scipy.fft.fft2(wave)[:, hk[:, 0], hk[:, 1]]
+        intensity: FloatArray = np.abs(spectrum / self._grid.inside.size).astype(np.float64) ** 2
         return np.broadcast_to(intensity, (len(tilt), intensity.shape[1]))
 
 
-def _slices(heights: FloatArray) -> list[IntArray]:
-    """Atoms of each slice, in the order in which the wave meets them."""
+def _slices(heights: FloatArray) -> tuple[list[IntArray], FloatArray]:
+    """Atoms of each slice, in the order in which the wave meets them, and the slices' mean heights."""
     order = np.argsort(heights)
     starts = heights[order[0]]
     groups: list[list[int]] = [[]]
@@ -194,7 +188,8 @@ def _slices(heights: FloatArray) -> list[IntArray]:
             groups.append([])
             starts = heights[atom]
         groups[-1].append(int(atom))
-    return [np.array(group) for group in groups]
+    slices = [np.array(group) for group in groups]
+    return slices, np.array([heights[atoms].mean() for atoms in slices])
 
 
 def _transmission(

@@ -14,6 +14,7 @@ from model.errors import OptionError
 from model.physics import multislice
 from model.physics.kinematic import Geometry, ThermalMotion, structure_factors
 from model.physics.multislice import Conditions, Sheets, dynamical_intensities
+from model.physics.reciprocal import reflections
 from model.physics.scattering import interaction_constant
 
 Array = NDArray[np.float64]
@@ -183,7 +184,8 @@ def test_sheets_scatter_as_the_whole_layer_does(
     sheets = Sheets.of(crystal, geometry.voltage_kv, geometry.q_max_inv_angstrom)
     if face_down:
         sheets = sheets.reversed()
-    found = sheets.intensities(np.stack([geometry.tilt_vector, np.zeros(2)]))
+    hk = reflections(crystal.lattice, geometry.q_max_inv_angstrom)
+    found = sheets.intensities(hk, np.stack([geometry.tilt_vector, np.zeros(2)]))
     assert found.shape == (2, len(expected))
     assert spread_of_ln(found[0], expected, 1e-3) < 1e-3
     assert found[0].max() == pytest.approx(expected.max(), rel=1e-3)
