@@ -9,6 +9,7 @@ part; with `--fit` those of the validation part, and the constants of `model/mat
 
 import argparse
 import json
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -65,8 +66,10 @@ def _ask(options: argparse.Namespace) -> list[Answer]:
     seed, held_out = split_of(towers.training)
     part = Part.VALIDATION if options.fit else Part.TEST
     with Retriever.open(options.index, towers) as retriever:
-        catalogue = Catalogue.open(version_folder(options.index) / CATALOGUE_NAME)
-        crystals = [entry.crystal for entry in catalogue if part_of(entry.formula, seed, held_out) is part]
+        with closing(Catalogue.open(version_folder(options.index) / CATALOGUE_NAME)) as catalogue:
+            crystals = [
+                entry.crystal for entry in catalogue if part_of(entry.formula, seed, held_out) is part
+            ]
         sources = sorted({crystal.source for crystal in crystals})
         by_source = [[crystal for crystal in crystals if crystal.source == name] for name in sources]
         return [
@@ -108,7 +111,7 @@ def _is(hit: Hit, crystal: Crystal) -> bool:
 
 
 def _fitted(answers: list[Answer]) -> Calibration:
-    """Temperature and weights of the greatest likelihood; the limit is where 2 % of the known are lost."""
+    """Temperature and weights of the greatest likelihood; the limit is where 1.5 % of the known are lost."""
     kept = [each for each in answers if np.isfinite(each.values).any()]
     count = len(evidence(_best(kept[0]), kept[0].spots))
 

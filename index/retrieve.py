@@ -18,8 +18,8 @@ from index.manifest import Manifest
 from index.publishing import version_folder
 from index.vectors import Vectors
 from model.errors import LibraryError, OptionError
+from model.matching import depth
 from model.matching.confidence import Verdict
-from model.matching.depth import depth_of
 from model.matching.match import Match
 from model.matching.verification import verify
 from model.pattern.spots import Spots
@@ -159,7 +159,7 @@ class Retriever:
         begun = perf_counter()
         (vector,) = self.embed([spots], [voltage_kv])
         embedded = perf_counter()
-        pool = top_k if effort == "search" else max(top_k, depth_of(effort, spots).layers)
+        pool = top_k if effort == "search" else max(top_k, depth.depth_of(effort, spots).layers)
         result = self.rank(vector, elements=elements, top_k=pool)
         timing = {"embed": _milliseconds(begun, embedded), **result.timing_ms}
         if effort == "search":
@@ -207,7 +207,7 @@ class Retriever:
 
 
 def _verified(
-    hits: Sequence[Hit], spots: Spots, voltage_kv: float, effort: Literal["verify", "full"]
+    hits: Sequence[Hit], spots: Spots, voltage_kv: float, effort: depth.Effort
 ) -> tuple[tuple[Hit, ...], Verdict | None]:
     """The hits in the order of the verification, each with what it found, and the verdict."""
     crystals = [hit.entry.crystal for hit in hits]

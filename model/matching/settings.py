@@ -56,8 +56,12 @@ class Settings:
     @property
     def met(self) -> BoolArray:
         """(J, N) spots that lie on the lattice, the direct beam's own place left out."""
-        met: BoolArray = (self.distance < LAST_REACH_INV_ANGSTROM) & self.hk.any(axis=2)
-        return met
+        return self.within(LAST_REACH_INV_ANGSTROM)
+
+    def within(self, reach: float) -> BoolArray:
+        """(J, N) spots no further than this from a beam, the direct beam's own place left out."""
+        within: BoolArray = (self.distance < reach) & self.hk.any(axis=2)
+        return within
 
     def take(self, rows: IntArray | BoolArray) -> "Settings":
         """The settings at these rows."""
@@ -93,10 +97,11 @@ def lay_lattices(lattices: FloatArray, observed: Observation) -> Settings:
     first = _anchored(bases, lattices, observed)
     if not len(first):
         return Settings.of(first.candidate, first.basis, q, LAST_REACH_INV_ANGSTROM)
-    found = _best_of_each(first, TRIED)
+    best = _best_of_each(first, TRIED)
+    candidate, basis = best.candidate, best.basis
     for reach, count in REFINEMENTS:
-        found = _refined(found, q[:count], reach)
-    found = Settings.of(found.candidate, found.basis, q[:MORE_SPOTS], LAST_REACH_INV_ANGSTROM)
+        candidate, basis = _refined(candidate, basis, q[:count], reach)
+    found = Settings.of(candidate, basis, q[:MORE_SPOTS], LAST_REACH_INV_ANGSTROM)
     found = _distinct(found.take(_little_distorted(bases[found.candidate], found.basis)))
     return Settings.of(found.candidate, found.basis, q, LAST_REACH_INV_ANGSTROM)
 
@@ -194,23 +199,30 @@ def _best_of_each(settings: Settings, count: int) -> Settings:
     return settings.take(order[place < count])
 
 
-def _refined(settings: Settings, q: FloatArray, reach: float) -> Settings:
-    """With each basis fitted, by least squares, to the spots that it meets."""
-    indexed = Settings.of(settings.candidate, settings.basis, q, reach)
-    weight = ((indexed.distance < reach) & indexed.hk.any(axis=2)).astype(np.float64)
+def _refined(
+    candidate: IntArray, basis: FloatArray, q: FloatArray, reach: float
+) -> tuple[IntArray, FloatArray]:
+    """Candidates (J,) and their bases (J, 2, 2), each fitted by least squares to the spots that it meets."""
+    indexed = Settings.of(candidate, basis, q, reach)
+    weight = indexed.within(reach).astype(np.float64)
     hk = indexed.hk.astype(np.float64)
     weighted = (weight[..., None] * hk).transpose(0, 2, 1)
     normal, moment = weighted @ hk, weighted @ q
     solvable = np.linalg.det(normal) > 0.5
     fitted = np.linalg.solve(np.where(solvable[:, None, None], normal, np.eye(2)), moment)
-    basis = np.where(solvable[:, None, None], fitted, indexed.basis)
+    basis = np.where(solvable[:, None, None], fitted, basis)
     usable = np.abs(np.linalg.det(basis)) > 1e-6
-    return Settings.of(settings.candidate[usable], basis[usable], q, reach)
+    return candidate[usable], basis[usable]
+
+
+def principal_stretches(own: FloatArray, seen: FloatArray) -> FloatArray:
+    """(J, 2) axes, the longer first, of the ellipses that circles become between own and seen bases (J, 2, 2)."""
+    return np.asarray(np.linalg.svd(np.linalg.solve(own, seen), compute_uv=False))
 
 
 def _little_distorted(own: FloatArray, seen: FloatArray) -> BoolArray:
     """(J,) the map from the crystal's basis to the seen one is nearly a rotation of about the right scale."""
-    stretch = np.linalg.svd(np.linalg.solve(own, seen), compute_uv=False)
+    stretch = principal_stretches(own, seen)
     scale = np.sqrt(stretch[:, 0] * stretch[:, 1])
     return np.asarray(
         (np.abs(scale - 1) < SCALE_TOLERANCE + 0.01)

@@ -19,7 +19,7 @@ from model.matching.depth import Depth, Effort, depth_of
 from model.matching.fit import Fit, Layer, Seed, fitted, seeds
 from model.matching.match import Match
 from model.matching.observation import Observation
-from model.matching.settings import Settings, lay_lattices, variants
+from model.matching.settings import Settings, lay_lattices, principal_stretches, variants
 from model.matching.visibility import best_seen, seen_or_not
 from model.pattern.spots import Spots
 from model.physics.reciprocal import reciprocal_lattice
@@ -90,11 +90,12 @@ def verify(
     if considered:
         observed = Observation.of(spots, voltage_kv)
         placed = _placed({row: crystals[row] for row in considered}, observed, depth)
+        promise: dict[int, float] = {}
         for each in placed:
-            promise = each.promise + SIMILARITY_WEIGHT * near[each.candidate]
-            value[each.candidate] = max(promise, value[each.candidate]) if rank[each.candidate] else promise
-            rank[each.candidate] = 1
-        leaders = sorted({each.candidate for each in placed}, key=lambda row: -value[row])[: depth.fits]
+            promise[each.candidate] = max(each.promise, promise.get(each.candidate, -np.inf))
+        for row, best in promise.items():
+            rank[row], value[row] = 1, best + SIMILARITY_WEIGHT * near[row]
+        leaders = sorted(promise, key=lambda row: -value[row])[: depth.fits]
         for row, match in _matched(crystals, placed, leaders, observed).items():
             matches[row], rank[row] = match, 2
             value[row] = match.score + SIMILARITY_WEIGHT * near[row]
@@ -178,7 +179,7 @@ def _position_likelihood(own: FloatArray, settings: Settings) -> FloatArray:
     spread = np.sqrt(np.median(square[met]) / 1.386) if met.any() else SPREAD_RANGE_INV_ANGSTROM[1]
     variance = np.clip(spread, *SPREAD_RANGE_INV_ANGSTROM) ** 2
     density = -square / (2 * variance) - np.log(2 * pi * variance)
-    axes = np.linalg.svd(np.linalg.solve(own, settings.basis), compute_uv=False)
+    axes = principal_stretches(own, settings.basis)
     scale, distortion = np.log(axes).mean(axis=1), np.log(axes[:, 0] / axes[:, 1])
     prior = -((scale / SCALE_SIGMA) ** 2 + (distortion / DISTORTION_SIGMA) ** 2) / 2
     likelihood: FloatArray = np.where(met, density, FALSE_SPOT).sum(axis=1) + prior
