@@ -9,42 +9,35 @@ from model.crystal import Crystal
 from model.pattern.spots import Spots
 from model.physics.kinematic import Geometry, on_camera
 from model.physics.multislice import Conditions, dynamical_intensities
+from tests.physics.layers import (
+    BLACK_PHOSPHORUS,
+    GRAPHENE,
+    JANUS,
+    MOS2,
+    PRISMATIC,
+    hexagonal,
+    layer,
+)
 
 Array = NDArray[np.float64]
 
 
-def hexagonal(a: float) -> Array:
-    return a * np.array([[1, 0], [-1 / 2, np.sqrt(3) / 2]])
-
-
-def made(name: str, lattice: Array, numbers: list[int], xy: list[list[float]], z: list[float]) -> Crystal:
-    positions = np.column_stack([np.array(xy) % 1 @ lattice, z])
-    return Crystal(name, "test", lattice, np.array(numbers), positions)
-
-
 _TRIGONAL: list[list[float]] = [[0, 0], [1 / 3, 2 / 3], [2 / 3, 1 / 3]]
-_PRISMATIC = [[1 / 3, 2 / 3], [2 / 3, 1 / 3], [2 / 3, 1 / 3]]
 LAYERS = {
-    "graphene": made("graphene", hexagonal(2.461), [6, 6], _PRISMATIC[:2], [0, 0]),
-    "MoS2": made("MoS2", hexagonal(3.16), [42, 16, 16], _PRISMATIC, [0, 1.56, -1.56]),
-    "WS2": made("WS2", hexagonal(3.16), [74, 16, 16], _PRISMATIC, [0, 1.57, -1.57]),
-    "1T-TaS2": made("1T-TaS2", hexagonal(3.36), [73, 16, 16], _TRIGONAL, [0, 1.55, -1.55]),
-    "MoSSe": made("MoSSe", hexagonal(3.25), [42, 16, 34], _PRISMATIC, [0.08, 1.61, -1.62]),
-    "black phosphorus": made(
-        "black phosphorus",
-        np.diag([3.3133, 4.374]),
-        [15] * 4,
-        [[0, 0.0806], [0, -0.0806], [0.5, 0.4194], [0.5, 0.5806]],
-        [1.065, -1.065, 1.065, -1.065],
-    ),
-    "oblique": made(
+    "graphene": GRAPHENE,
+    "MoS2": MOS2,
+    "WS2": layer("WS2", hexagonal(3.16), [74, 16, 16], PRISMATIC, [0, 1.57, -1.57]),
+    "1T-TaS2": layer("1T-TaS2", hexagonal(3.36), [73, 16, 16], _TRIGONAL, [0, 1.55, -1.55]),
+    "MoSSe": JANUS,
+    "black phosphorus": BLACK_PHOSPHORUS,
+    "oblique": layer(
         "oblique",
         np.array([[3.6, 0.0], [-0.9, 5.1]]),
         [46, 34, 34, 8],
         [[0, 0], [0.31, 0.42], [0.66, 0.55], [0.2, 0.8]],
         [0.3, 1.1, -1.5, 0.1],
     ),
-    "nearly rectangular": made(
+    "nearly rectangular": layer(
         "nearly rectangular",
         np.array([[4.29, 0.0], [-0.15, 7.53]]),
         [5, 17, 17, 17],
