@@ -46,6 +46,7 @@ class Options(BaseModel):
         description="`search`: ranked by the towers alone. `verify`: their first candidates are held against the "
         "pattern. `full`: hundreds of them are, which takes up to seconds.",
     )
+    spots: bool = Field(False, description="Whether each match lists every spot and every missing beam.")
 
     def pattern(self) -> PatternOptions:
         """What concerns the reading of the pattern."""

@@ -6,16 +6,16 @@ from time import perf_counter
 
 import numpy as np
 
+from app.evidence import lattice_seen, match_of
 from app.library import Library
 from app.options import Options
-from app.schemas import Answer, Candidate, Lattice, Match, Provenance, Quality, Query
+from app.schemas import Answer, Candidate, Lattice, Provenance, Quality, Query
 from app.uploads import FileUpload, Upload
 from index.catalogue import Entry
-from index.retrieve import Hit
+from index.retrieve import Hit, SearchResult
 from model.crystal import Crystal
 from model.crystal.structure_files import VACUUM_ANGSTROM
 from model.errors import DomainError, TooLargeError, UnreadableError
-from model.matching.match import Match as FoundMatch
 from model.pattern import Spots, read_pattern, spots_from_points
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,9 @@ def predict(
         spots, voltage_kv=voltage.kv, elements=options.elements(), top_k=options.top_k, effort=options.effort
     )
     searched = perf_counter()
-    candidates = [_candidate(rank, hit) for rank, hit in enumerate(result.hits, start=1)]
+    candidates = [
+        _candidate(rank, hit, spots, options.spots) for rank, hit in enumerate(result.hits, start=1)
+    ]
     timing = {
         "read": _milliseconds(begun, read),
         **result.timing_ms,
@@ -79,7 +81,7 @@ def predict(
         request_id=request_id,
         verdict=result.verdict,
         candidates=candidates,
-        query=_query(spots, voltage),
+        query=_query(spots, voltage, result),
         provenance=provenance,
         timing_ms=timing,
     )
@@ -116,7 +118,7 @@ def lattice_of(crystal: Crystal) -> Lattice:
     )
 
 
-def _candidate(rank: int, hit: Hit) -> Candidate:
+def _candidate(rank: int, hit: Hit, spots: Spots, listed: bool) -> Candidate:
     entry: Entry = hit.entry
     return Candidate(
         rank=rank,
@@ -128,40 +130,28 @@ def _candidate(rank: int, hit: Hit) -> Candidate:
         lattice=lattice_of(entry.crystal),
         similarity=round(hit.similarity, 6),
         probability=None if hit.probability is None else round(hit.probability, 6),
-        match=None if hit.match is None else _match(hit.match),
+        match=None if hit.match is None else match_of(hit.match, spots, listed),
         also=list(hit.also),
         cif=entry.cif(),
     )
 
 
-def _match(found: FoundMatch) -> Match:
-    return Match(
-        rotation_deg=round(found.rotation_deg, 2),
-        mirrored=found.mirrored,
-        face_down=found.face_down,
-        tilt_deg=round(found.tilt_deg, 2),
-        tilt_azimuth_deg=round(found.tilt_azimuth_deg, 1),
-        tilt_sigma_deg=None if found.tilt_sigma_deg is None else round(found.tilt_sigma_deg, 2),
-        scale=round(found.scale, 4),
-        distortion=round(found.distortion, 4),
-        explained=round(found.explained, 4),
-        missing=round(found.missing, 4),
-        extra=round(found.extra, 4),
-        r_factor=None if found.r_factor is None else round(found.r_factor, 4),
-    )
-
-
-def _query(spots: Spots, voltage: Voltage) -> Query:
+def _query(spots: Spots, voltage: Voltage, result: SearchResult) -> Query:
     length = np.hypot(*spots.q_inv_angstrom.T)
     dynamic_range = None if spots.intensity is None else float(spots.intensity.max() / spots.intensity.min())
     return Query(
         spots=len(spots),
         center=None if spots.center_px is None else list(spots.center_px),
-        pixel_size=spots.pixel_size_inv_angstrom,
+        pixel_size=spots.pixel_size_inv_angstrom if spots.scale_is_known else None,
         calibration=spots.calibration,
         voltage_kv=voltage.kv,
-        quality=Quality(q_min=float(length.min()), q_max=float(length.max()), dynamic_range=dynamic_range),
-        warnings=[*spots.warnings, *voltage.warnings],
+        lattice=None if result.lattice is None else lattice_seen(result.lattice, spots),
+        quality=Quality(
+            q_min=float(length.min()) if spots.scale_is_known else None,
+            q_max=float(length.max()) if spots.scale_is_known else None,
+            dynamic_range=dynamic_range,
+        ),
+        warnings=[*spots.warnings, *voltage.warnings, *result.warnings],
     )
 
 

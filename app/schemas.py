@@ -22,29 +22,72 @@ class Lattice(Schema):
     gamma: float
 
 
+class Line(Schema):
+    """A spot of the pattern, a beam of the crystal, or both where they meet."""
+
+    h: int = Field(description="In the cell of the CIF; of a spot that is extra, those of the nearest beam.")
+    k: int
+    status: Literal["explained", "extra", "missing"] = Field(
+        description="`extra`: a spot without a beam. `missing`: a beam that should have been seen."
+    )
+    d_observed: float | None = Field(
+        description="angstrom, by the pattern's scale; null where there is no spot."
+    )
+    d_calculated: float | None = Field(
+        description="angstrom, by the cell of the CIF; null of a spot that is extra."
+    )
+    position: list[float] | None = Field(
+        description="Of the spot, [x, y]: on the camera in pixels, else in 1/angstrom."
+    )
+    calculated_position: list[float] | None = Field(
+        description="Of the beam by the fit; null of a spot that is extra."
+    )
+    intensity_observed: float | None = Field(
+        description="Of the strongest spot's; null without intensities, and where there is no spot."
+    )
+    intensity_calculated: float | None = Field(description="On the same scale, by the fit.")
+    intensity_sigma: float | None = Field(
+        description="Expected rms of their difference: of the spot, the model and the noise that the pattern shows."
+    )
+
+
 class Match(Schema):
-    """How a candidate's computed pattern lies on the measured one."""
+    """How a candidate's computed pattern lies on the measured one. Null stands for what was not fitted."""
 
     rotation_deg: float = Field(description="Rotation of the pattern on the camera, after the mirror.")
+    rotation_sigma_deg: float = Field(
+        description="Standard error, as of every value with `sigma` in its name."
+    )
     mirrored: bool = Field(description="The camera sees the crystal's pattern mirrored.")
     face_down: bool = Field(
         description="The beam meets the other face than the CIF's upper one; false where both are the same."
     )
     tilt_deg: float = Field(description="Angle between the beam and the layer's normal.")
+    tilt_sigma_deg: float | None
     tilt_azimuth_deg: float = Field(
         description="Direction of the tilt in the crystal's frame, from a towards b."
     )
-    tilt_sigma_deg: float | None = Field(
-        description="Standard error of the tilt; null where it was not fitted."
+    tilt_azimuth_sigma_deg: float | None
+    scale: float | None = Field(
+        description="Measured over computed lengths in reciprocal space; null where the pattern's scale is unknown."
     )
-    scale: float = Field(description="Measured over computed lengths in reciprocal space.")
+    scale_sigma: float | None
+    pixel_size: float | None = Field(
+        description="1/angstrom per pixel at which the pattern is this crystal's; null for positions in q."
+    )
     distortion: float = Field(description="Ratio of the axes of a circle's image, less 1.")
+    distortion_sigma: float
+    b_factor: float | None = Field(
+        description="Debye-Waller B of all atoms, angstrom^2, with the camera's response in it."
+    )
+    b_factor_sigma: float | None
     explained: float = Field(description="Share of the measured intensity that lies on the lattice.")
     missing: float = Field(description="Share of the beams expected to be seen that were not.")
     extra: float = Field(description="Share of the spots that lie on no beam.")
     r_factor: float | None = Field(
         description="Sum of |sqrt I - sqrt I_c| over sum of sqrt I, of the spots with a beam; null without intensities."
     )
+    spots: list[Line] | None = Field(description="Spot by spot, with `spots=true`; else null.")
 
 
 class Candidate(Schema):
@@ -69,18 +112,34 @@ class Candidate(Schema):
 
 
 class PlaneLattice(Schema):
-    """A lattice found in the pattern itself."""
+    """The lattice found in the pattern itself, primitive and reduced: a <= b, gamma 90 to 120 degrees.
 
-    a: float
-    b: float
-    gamma: float
+    Where the scale is unknown, a and b are null and their ratio counts.
+    """
+
+    a: float | None = Field(description="angstrom.")
+    b: float | None = Field(description="angstrom.")
+    gamma: float = Field(description="degrees.")
+    a_sigma: float | None = Field(description="Standard error, the camera's scale taken as exact.")
+    b_sigma: float | None
+    gamma_sigma: float
+    ratio: float = Field(description="b over a.")
+    bravais: Literal["hexagonal", "square", "rectangular", "centred rectangular", "oblique"] = Field(
+        description="The highest symmetry that the lattice may have within its errors and 1.5 % of distortion."
+    )
+    reciprocal: list[list[float]] = Field(
+        description="a* and b* as the camera sees them: [x, y] in pixels for positions in pixels, else 1/angstrom."
+    )
+    explained: float = Field(description="Share of the spots that lie on it.")
 
 
 class Quality(Schema):
     """What the spots are like."""
 
-    q_min: float = Field(description="Smallest |q| of the spots, 1/angstrom.")
-    q_max: float = Field(description="Largest |q| of the spots, 1/angstrom.")
+    q_min: float | None = Field(
+        description="Smallest |q| of the spots, 1/angstrom; null where the scale is unknown."
+    )
+    q_max: float | None = Field(description="Largest |q| of the spots, likewise.")
     dynamic_range: float | None = Field(description="Strongest spot by weakest; null without intensities.")
 
 
@@ -91,10 +150,14 @@ class Query(Schema):
     center: list[float] | None = Field(
         description="The direct beam, [x, y] in pixels; null for positions in q."
     )
-    pixel_size: float | None = Field(description="1/angstrom per pixel; null for positions in q.")
+    pixel_size: float | None = Field(
+        description="1/angstrom per pixel; null for positions in q, and where it is unknown."
+    )
     calibration: Literal["request", "file", "unknown"] = Field(description="Where the scale came from.")
     voltage_kv: float = Field(description="Accelerating voltage that was used.")
-    lattice: PlaneLattice | None = Field(default=None, description="Null: not computed by this build.")
+    lattice: PlaneLattice | None = Field(
+        default=None, description="Null where the spots show none, and with `search` at a known scale."
+    )
     quality: Quality
     warnings: list[str] = Field(description="What was assumed, and what to do about it.")
 

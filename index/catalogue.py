@@ -208,6 +208,11 @@ class Catalogue:
         )
         return tuple(id for (id,) in found)
 
+    def lattices(self) -> NDArray[np.float64]:
+        """(N, 2, 2) rows a and b of every crystal, angstrom."""
+        blobs = self._connection.execute("SELECT lattice FROM crystals ORDER BY row")
+        return np.frombuffer(b"".join(_blob(lattice) for (lattice,) in blobs), dtype="<f8").reshape(-1, 2, 2)
+
     def damage(self) -> str | None:
         """What SQLite's own check of the file finds, or None."""
         try:

@@ -149,6 +149,18 @@ class ElementBits:
             allowed[-1] &= (1 << self.count % 8) - 1
         return allowed
 
+    def rows(self, allowed: Bitmap | None) -> NDArray[np.int64]:
+        """Numbers of the crystals that `select` allows, all of them for None."""
+        if allowed is None:
+            return np.arange(self.count)
+        return np.flatnonzero(np.unpackbits(allowed, count=self.count, bitorder="little"))
+
+    def packed(self, rows: NDArray[np.int64]) -> Bitmap:
+        """A bit for each of these crystals, as `select` gives them."""
+        chosen = np.zeros(self.count, dtype=np.bool_)
+        chosen[rows] = True
+        return np.packbits(chosen, bitorder="little")
+
     def _rows(self, symbols: Iterable[str]) -> Bitmap:
         rows: Bitmap = self.bits[[atomic_numbers()[symbol] - 1 for symbol in symbols]]
         return rows

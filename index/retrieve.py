@@ -12,22 +12,35 @@ from numpy.typing import NDArray
 
 from index.build import CATALOGUE_NAME, ELEMENTS_NAME, VECTORS_NAME
 from index.catalogue import Catalogue, Entry
-from index.elements import ElementBits, ElementFilter
+from index.elements import Bitmap, ElementBits, ElementFilter
 from index.encoder import Encoder
 from index.manifest import Manifest
 from index.publishing import version_folder
+from index.scale_search import at_best_scale, scales_of
 from index.vectors import Vectors
 from model.errors import LibraryError, OptionError
 from model.matching import depth
 from model.matching.confidence import Verdict
+from model.matching.indexing import PlaneLattice, index_pattern
+from model.matching.lattice_table import LatticeTable
 from model.matching.match import Match
-from model.matching.verification import verify
+from model.matching.observation import Observation
+from model.matching.settings import SCALE_TOLERANCE
+from model.matching.verification import KNOWN_SCALE, Scale, verify
 from model.pattern.spots import Spots
 
 Effort = Literal["search", "verify", "full"]
 
 # One search for so many rows a hit usually leaves enough when crystals that are the same come together.
 _OVERFETCH = 3
+# How far a scale may be off that nothing fits, as a logarithm: a third either way.
+DOUBT = 0.29
+# By how much the ln likelihood has to be larger at another scale where intensities do not decide.
+CLEARLY_BETTER = 10.0
+_WRONG_SCALE = (
+    "Nothing fits at the scale given. It was taken to be off by {off:+.1f} %, with which the candidates fit; check "
+    "pixel_size (or the units) with a known crystal."
+)
 
 
 @dataclass(frozen=True)
@@ -55,13 +68,17 @@ class SearchResult:
 
     Attributes:
         hits: best first.
-        timing_ms: time of each stage (`embed`, `search`, `collect`, `verify`), milliseconds.
+        timing_ms: time of each stage (`embed`, `search`, `lattice`, `collect`, `verify`), milliseconds.
         verdict: what the verification makes of it; None where there was none.
+        lattice: the pattern's own; None where it shows none, or was not asked for it.
+        warnings: sentences for the user.
     """
 
     hits: tuple[Hit, ...]
     timing_ms: dict[str, float]
     verdict: Verdict | None = None
+    lattice: PlaneLattice | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class Retriever:
@@ -87,6 +104,7 @@ class Retriever:
         self._vectors = vectors
         self._bits = bits
         self._encoder = encoder
+        self._lattices = LatticeTable.of(catalogue.lattices())
 
     @classmethod
     def open(cls, directory: Path, encoder: Encoder) -> Self:
@@ -146,29 +164,76 @@ class Retriever:
         """The crystals most like a pattern.
 
         Args:
-            spots: the pattern; without intensities it is placed by its geometry alone.
+            spots: the pattern; without intensities it is placed by its geometry alone, without a scale each crystal
+                is met at the scale that the pattern's lattice implies for it.
             voltage_kv: accelerating voltage.
             elements: what the crystals may hold; the search itself is restricted, not its result.
             top_k: how many different crystals are wanted; fewer come back when fewer are admitted.
-            effort: "search" ranks by the towers alone, "verify" and "full" hold their first candidates against
-                the pattern and rank by that.
+            effort: "search" ranks by the towers alone, "verify" and "full" hold their first candidates, and those
+                that the pattern's own lattice fits, against the pattern and rank by that.
 
         Raises:
             OptionError: `top_k` below 1.
         """
-        begun = perf_counter()
-        (vector,) = self.embed([spots], [voltage_kv])
-        embedded = perf_counter()
-        pool = top_k if effort == "search" else max(top_k, depth.depth_of(effort, spots).layers)
-        result = self.rank(vector, elements=elements, top_k=pool)
-        timing = {"embed": _milliseconds(begun, embedded), **result.timing_ms}
-        if effort == "search":
-            return SearchResult(result.hits, timing)
-        ranked = perf_counter()
-        hits, verdict = _verified(result.hits, spots, voltage_kv, effort)
-        return SearchResult(
-            hits[:top_k], {**timing, "verify": _milliseconds(ranked, perf_counter())}, verdict
+        if top_k < 1:
+            raise OptionError(f"top_k must be at least 1, not {top_k}")
+        query = _Query(spots, voltage_kv, self._bits.select(elements) if elements else None, top_k, effort)
+        if not spots.scale_is_known:
+            return self._search_scales(query, np.inf)
+        found = self._search_known_scale(query)
+        if effort == "search" or found.verdict not in {None, "no_match"}:
+            return found
+        doubted = self._search_scales(query, DOUBT)
+        if not _explains_better(doubted, found):
+            return found
+        scale = next(hit.match.scale for hit in doubted.hits if hit.match)
+        return replace(doubted, warnings=(_WRONG_SCALE.format(off=100 * (scale - 1)),))
+
+    def _search_known_scale(self, query: "_Query") -> SearchResult:
+        timing = _Timing()
+        (vector,) = self.embed([query.spots], [query.voltage_kv])
+        timing.stop("embed")
+        found = self._nearest(vector, query.allowed, query.pool)
+        if query.effort == "search":
+            timing.stop("search")
+            hits = self._hits(found)
+            timing.stop("collect")
+            return SearchResult(hits, timing.milliseconds)
+        timing.stop("search")
+        lattice = index_pattern(Observation.of(query.spots, query.voltage_kv))
+        if lattice is not None:
+            fitting = self._bits.packed(self._lattices.fitting(lattice.basis, SCALE_TOLERANCE).crystal)
+            if query.allowed is not None:
+                fitting &= query.allowed
+            found = _together(found, self._nearest(vector, fitting, query.pool))
+        timing.stop("lattice")
+        hits = self._hits(found)
+        timing.stop("collect")
+        return _verified(hits, query, KNOWN_SCALE, lattice, timing)
+
+    def _search_scales(self, query: "_Query", doubt: float) -> SearchResult:
+        """A search among all scales within a doubt (of the logarithm)."""
+        timing = _Timing()
+        spots = query.spots
+        lattice = index_pattern(Observation.of(spots, query.voltage_kv))
+        fitting = None if lattice is None else self._lattices.fitting(lattice.basis, doubt)
+        timing.stop("lattice")
+        scales = scales_of(spots, doubt)
+        vectors = self.embed(
+            [spots.rescaled(1 / scale) for scale in scales], [query.voltage_kv] * len(scales)
         )
+        timing.stop("embed")
+        rows = self._bits.rows(query.allowed)
+        similarity = vectors @ self._vectors.rows(rows).T
+        found = at_best_scale(similarity, scales, rows, fitting)
+        _, first = np.unique(self._catalogue.groups[found.row], return_index=True)
+        best = np.sort(first)[: query.pool]
+        timing.stop("search")
+        hits = self._hits((found.similarity[best], found.row[best]))
+        timing.stop("collect")
+        if query.effort == "search":
+            return SearchResult(hits, timing.milliseconds, lattice=lattice)
+        return _verified(hits, query, Scale(doubt / 2, found.scale[best]), lattice, timing)
 
     def embed(self, spots: Sequence[Spots], voltage_kv: Sequence[float]) -> NDArray[np.float32]:
         """(N, D) a vector a pattern: what a service does for several requests at once, before `rank`."""
@@ -180,38 +245,94 @@ class Retriever:
         """The crystals nearest to a (D,) unit vector, those that are the same once; see `search`."""
         if top_k < 1:
             raise OptionError(f"top_k must be at least 1, not {top_k}")
-        begun = perf_counter()
-        allowed = self._bits.select(elements) if elements else None
-        scores, rows = self._different(vector, allowed, top_k)
-        found = perf_counter()
-        hits = tuple(
-            Hit(self._catalogue.entry_at(row), float(score), self._catalogue.same_as(row))
-            for score, row in zip(scores.tolist(), rows.tolist(), strict=True)
-        )
-        return SearchResult(
-            hits, {"search": _milliseconds(begun, found), "collect": _milliseconds(found, perf_counter())}
-        )
+        timing = _Timing()
+        found = self._nearest(vector, self._bits.select(elements) if elements else None, top_k)
+        timing.stop("search")
+        hits = self._hits(found)
+        timing.stop("collect")
+        return SearchResult(hits, timing.milliseconds)
 
-    def _different(
-        self, vector: NDArray[np.float32], allowed: NDArray[np.uint8] | None, top_k: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Scores and rows of the best of each duplicate group, fetching more until there are enough."""
+    def _nearest(self, vector: NDArray[np.float32], allowed: Bitmap | None, top_k: int) -> "_Found":
+        """The best of each duplicate group, fetching more until there are enough."""
         count = _OVERFETCH * top_k
         while True:
             scores, rows = self._vectors.search(vector, count, allowed)
             _, first = np.unique(self._catalogue.groups[rows], return_index=True)
             best = np.sort(first)[:top_k]
             if len(best) == top_k or len(rows) < count:
-                return scores[best], rows[best]
+                return scores[best].astype(np.float64), rows[best]
             count *= 4
+
+    def _hits(self, found: "_Found") -> tuple[Hit, ...]:
+        return tuple(
+            Hit(self._catalogue.entry_at(row), score, self._catalogue.same_as(row))
+            for score, row in zip(found[0].tolist(), found[1].tolist(), strict=True)
+        )
+
+
+# Similarities and rows, best first.
+_Found = tuple[NDArray[np.float64], NDArray[np.int64]]
+
+
+def _together(first: _Found, second: _Found) -> _Found:
+    """Both, each row once, by similarity."""
+    row, place = np.unique(np.concatenate([first[1], second[1]]), return_index=True)
+    similarity = np.concatenate([first[0], second[0]])[place]
+    order = np.argsort(-similarity, kind="stable")
+    return similarity[order], row[order]
+
+
+@dataclass(frozen=True)
+class _Query:
+    """What is searched for."""
+
+    spots: Spots
+    voltage_kv: float
+    allowed: Bitmap | None
+    top_k: int
+    effort: Effort
+
+    @property
+    def pool(self) -> int:
+        """How many candidates the towers have to give."""
+        if self.effort == "search":
+            return self.top_k
+        return max(self.top_k, depth.depth_of(self.effort, self.spots).layers)
+
+
+def _explains_better(doubted: SearchResult, found: SearchResult) -> bool:
+    """Whether a pattern that no crystal, or no sure one, explains at its scale is explained at another."""
+    if doubted.verdict is not None:
+        return doubted.verdict != "no_match"
+    # Without intensities there is no verdict, only scores.
+    best, before = (
+        max((hit.match.score for hit in each.hits if hit.match), default=-np.inf) for each in (doubted, found)
+    )
+    return bool(best > before + CLEARLY_BETTER)
+
+
+class _Timing:
+    """A stop watch with a name for each lap."""
+
+    def __init__(self) -> None:
+        self.milliseconds: dict[str, float] = {}
+        self._begun = perf_counter()
+
+    def stop(self, name: str) -> None:
+        """End a lap and begin the next."""
+        now = perf_counter()
+        self.milliseconds[name] = round(1000.0 * (now - self._begun), 3)
+        self._begun = now
 
 
 def _verified(
-    hits: Sequence[Hit], spots: Spots, voltage_kv: float, effort: depth.Effort
-) -> tuple[tuple[Hit, ...], Verdict | None]:
+    hits: Sequence[Hit], query: _Query, scale: Scale, lattice: PlaneLattice | None, timing: _Timing
+) -> SearchResult:
     """The hits in the order of the verification, each with what it found, and the verdict."""
+    assert query.effort != "search"
     crystals = [hit.entry.crystal for hit in hits]
-    found = verify(crystals, [hit.similarity for hit in hits], spots, voltage_kv, effort)
+    near = [hit.similarity for hit in hits]
+    found = verify(crystals, near, query.spots, query.voltage_kv, query.effort, scale)
     sure = found.confidence
     ordered = tuple(
         replace(
@@ -221,8 +342,7 @@ def _verified(
         )
         for row in found.ranking.tolist()
     )
-    return ordered, None if sure is None else sure.verdict
-
-
-def _milliseconds(begun: float, ended: float) -> float:
-    return round(1000.0 * (ended - begun), 3)
+    timing.stop("verify")
+    return SearchResult(
+        ordered[: query.top_k], timing.milliseconds, None if sure is None else sure.verdict, lattice
+    )

@@ -6,6 +6,7 @@ Gauss-Newton steps with a robust weight (Student's t) find the optimum. Axes: A 
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,7 @@ class Layer:
 
     def __init__(self, crystal: Crystal, observed: Observation) -> None:
         self._crystal, self._voltage_kv = crystal, observed.voltage_kv
-        self._q_max = float(np.sqrt(observed.squared.max())) * REACH
+        self._q_max = observed.q_max_inv_angstrom * REACH
         self.hk = reflections(crystal.lattice, self._q_max)
         self._middle = np.abs(self.hk).max(axis=0, initial=0)
         self._place = np.full(2 * self._middle + 1, -1)
@@ -131,35 +132,87 @@ class Seed:
 
 
 @dataclass(frozen=True)
+class Absent:
+    """The beams that were not measured.
+
+    Attributes:
+        hk: (K, 2) indices of those that should have been seen.
+        computed: (K,) their ln intensity on the measured scale.
+        log_densities: (K,) ln likelihood of not having seen each.
+        log_likelihood: of not having seen any of the absent beams, expected or not.
+        expected: number of beams computed well above the faintest spot, seen or not.
+    """
+
+    hk: IntArray
+    computed: FloatArray
+    log_densities: FloatArray
+    log_likelihood: float
+    expected: int
+
+    @classmethod
+    def of(cls, hk: IntArray, above: FloatArray, within: BoolArray, seen: IntArray, faintest: float) -> Self:
+        """Of M beams.
+
+        Args:
+            hk: (M, 2) their indices.
+            above: (M,) ln of the intensity over that of the faintest spot.
+            within: (M,) lies within the range of the pattern.
+            seen: rows of the beams that were measured.
+            faintest: ln of the faintest spot's intensity.
+        """
+        absent = within.copy()
+        absent[seen] = False
+        hidden = np.zeros(len(above))
+        hidden[absent] = np.log(LOST + (1 - LOST) * ndtr(-above[absent] / DETECTION_SIGMA))
+        strong = above > CLEARLY_ABOVE
+        missing = absent & strong
+        return cls(
+            hk=hk[missing],
+            computed=above[missing] + faintest,
+            log_densities=hidden[missing],
+            log_likelihood=float(hidden.sum()),
+            expected=int((within & strong).sum()),
+        )
+
+    @property
+    def share(self) -> float:
+        """Of the beams that should have been seen, those that were not."""
+        return len(self.hk) / max(self.expected, 1)
+
+
+@dataclass(frozen=True)
 class Fit:
     """The best explanation of a pattern's intensities by one crystal in one setting.
 
     Attributes:
         tilt: (2,) tangents of the tilt in the crystal's frame.
         tilt_sigma: their standard error, the larger of the two; None where the tilt was not fitted.
+        b: Debye-Waller B with the camera's response in it, angstrom^2; None where it was not fitted.
+        b_sigma: its standard error.
         computed: (N,) ln intensity of each spot on the measured scale; NaN where no beam belongs to it.
         residual: (K,) measured less computed ln I, of the K spots that have a beam.
         variance: (K,) expected of it.
-        log_missing: ln likelihood of the beams that were not measured.
+        absent: the beams within the pattern's range that were not measured.
         log_prior: ln prior of tilt and B.
-        expected: beams computed well above the faintest spot, within the pattern's range.
-        unseen: those of them that were not measured.
     """
 
     tilt: FloatArray
     tilt_sigma: float | None
+    b: float | None
+    b_sigma: float | None
     computed: FloatArray
     residual: FloatArray
     variance: FloatArray
-    log_missing: float
+    absent: Absent
     log_prior: float
-    expected: int
-    unseen: int
 
     def score(self, noise: float = 1.0) -> float:
         """ln of likelihood and prior, with all variances times `noise`."""
-        density = _log_density(self.residual, self.variance * noise).sum()
-        return float(density) + self.log_missing + self.log_prior
+        return float(self.densities(noise).sum()) + self.absent.log_likelihood + self.log_prior
+
+    def densities(self, noise: float = 1.0) -> FloatArray:
+        """(K,) ln likelihood of each of the spots that have a beam."""
+        return _log_density(self.residual, self.variance * noise)
 
     @property
     def noise(self) -> float:
@@ -265,17 +318,17 @@ def fitted(
     q = layer.hk @ basis
     q2_of_beams = np.einsum("md,md->m", q, q)
     above = np.log(beams[0] + 1e-6) + level - b * q2_of_beams / 2 - observed.faintest
-    absent = _Absent.of(above, _within(q2_of_beams, q2[used]), rows)
+    absent = Absent.of(layer.hk, above, _within(q2_of_beams, q2[used]), rows, observed.faintest)
     return Fit(
         tilt=tilt,
         tilt_sigma=float(np.sqrt(np.linalg.eigvalsh(covariance[2:, 2:])[-1])),
+        b=b,
+        b_sigma=float(np.sqrt(covariance[1, 1])),
         computed=computed_all,
         residual=y - modelled,
         variance=variance,
-        log_missing=absent.log_likelihood,
+        absent=absent,
         log_prior=-float(tilt @ tilt) / (2 * TILT_SIGMA**2) - ((b - B_EXPECTED) / B_SIGMA) ** 2 / 2,
-        expected=absent.expected,
-        unseen=absent.unseen,
     )
 
 
@@ -304,30 +357,6 @@ def _step(
         normal = weighted @ design + np.diag(precision)
         moved = moved + np.linalg.solve(normal, weighted @ left - precision * (moved - expected))
     return moved, np.asarray(np.linalg.inv(normal), dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class _Absent:
-    """What the beams that were not measured say."""
-
-    log_likelihood: float
-    expected: int
-    unseen: int
-
-    @classmethod
-    def of(cls, above: FloatArray, within: BoolArray, seen: IntArray) -> "_Absent":
-        """Of M beams.
-
-        Args:
-            above: (M,) ln of the intensity over that of the faintest spot.
-            within: (M,) lies within the range of the pattern.
-            seen: rows of the beams that were measured.
-        """
-        absent = within.copy()
-        absent[seen] = False
-        hidden = np.log(LOST + (1 - LOST) * ndtr(-above[absent] / DETECTION_SIGMA))
-        strong = above > CLEARLY_ABOVE
-        return cls(float(hidden.sum()), int((within & strong).sum()), int((absent & strong).sum()))
 
 
 def _within(q2: FloatArray, measured: FloatArray) -> BoolArray:

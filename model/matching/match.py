@@ -1,13 +1,14 @@
 """How a candidate lies on a pattern, in the terms of a crystallographer."""
 
 from dataclasses import dataclass
-from math import atan2, degrees, hypot
+from math import atan2, degrees, hypot, pi
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
+from model.matching.beams import Beams
 from model.matching.fit import Fit
 from model.matching.observation import Observation
 from model.physics.reciprocal import reciprocal_lattice
@@ -26,40 +27,64 @@ class Match:
         rotation_deg: rotation of the pattern on the camera, after the mirror (`Geometry`).
         mirrored: the camera sees the crystal's pattern mirrored.
         face_down: the beam meets the other face, `Crystal.turned_over`; False where both are the same.
+        rotation_sigma_deg: standard error of the rotation.
         scale: measured over computed lengths in reciprocal space.
+        scale_sigma: its standard error.
         distortion: ratio of the longer to the shorter axis of the circle's image, less 1.
+        distortion_sigma: its standard error.
         tilt_deg: angle between beam and normal.
         tilt_azimuth_deg: its direction in the frame of the flake as it lies, from a (along x) to y.
         tilt_sigma_deg: standard error of the tilt.
+        tilt_azimuth_sigma_deg: standard error of its direction, 180 at most.
+        b_factor: Debye-Waller B, with the camera's response in it, angstrom^2.
+        b_factor_sigma: its standard error.
         explained: share of the measured intensity (of the spots, without intensities) that lies on the lattice.
         missing: share of the beams expected to be seen that were not.
         extra: share of the spots that lie on no beam.
         r_factor: sum |sqrt I - sqrt I_c| / sum sqrt I over the spots with a beam; None without intensities.
         score: ln likelihood, comparable among the candidates of one pattern.
+        beams: every spot, and every beam that should have been seen.
+
+    What was not fitted is None.
     """
 
     rotation_deg: float
+    rotation_sigma_deg: float
     mirrored: bool
     face_down: bool
     scale: float
+    scale_sigma: float
     distortion: float
+    distortion_sigma: float
     tilt_deg: float
-    tilt_azimuth_deg: float
     tilt_sigma_deg: float | None
+    tilt_azimuth_deg: float
+    tilt_azimuth_sigma_deg: float | None
+    b_factor: float | None
+    b_factor_sigma: float | None
     explained: float
     missing: float
     extra: float
     r_factor: float | None
     score: float
+    beams: Beams
 
     @classmethod
     def of(
-        cls, crystal: Crystal, basis: FloatArray, face: int, fit: Fit, score: float, observed: Observation
+        cls,
+        crystal: Crystal,
+        basis: FloatArray,
+        face: int,
+        fit: Fit,
+        score: float,
+        beams: Beams,
+        observed: Observation,
+        scale: float = 1.0,
     ) -> Self:
         """In these terms, the fit of a crystal whose a* and b* are seen as `basis` (2, 2).
 
         Face 1 is the layer reflected in its plane (`Layer.under`), which is the flake turned over about a, seen in a
-        mirror.
+        mirror. The lengths of basis, beams and observation are the pattern's over `scale`.
         """
         seen, tilt = np.linalg.solve(reciprocal_lattice(crystal.lattice), basis), fit.tilt
         if face:
@@ -69,21 +94,43 @@ class Match:
         axes = np.linalg.svd(seen, compute_uv=False)
         has_beam = ~np.isnan(fit.computed)
         weight = np.exp(observed.log_intensity)
+        tangent, error = hypot(*tilt), fit.tilt_sigma
+        strain = _strain_sigma(beams)
         return cls(
             rotation_deg=degrees(atan2(turned[0, 1] - turned[1, 0], turned[0, 0] + turned[1, 1])) % 360.0,
+            rotation_sigma_deg=degrees(strain),
             mirrored=mirrored,
             face_down=bool(face),
-            scale=float(np.sqrt(axes[0] * axes[1])),
+            scale=scale * float(np.sqrt(axes[0] * axes[1])),
+            scale_sigma=scale * strain,
             distortion=float(axes[0] / axes[1] - 1),
-            tilt_deg=degrees(atan2(hypot(*tilt), 1.0)),
+            distortion_sigma=2 * strain,
+            tilt_deg=degrees(atan2(tangent, 1.0)),
+            tilt_sigma_deg=None if error is None else degrees(error),
             tilt_azimuth_deg=degrees(atan2(tilt[1], tilt[0])) % 360.0,
-            tilt_sigma_deg=None if fit.tilt_sigma is None else degrees(fit.tilt_sigma),
+            tilt_azimuth_sigma_deg=None if error is None else degrees(min(error / max(tangent, 1e-9), pi)),
+            b_factor=fit.b,
+            b_factor_sigma=fit.b_sigma,
             explained=float(weight[has_beam].sum() / weight.sum()),
-            missing=fit.unseen / max(fit.expected, 1),
+            missing=fit.absent.share,
             extra=float(1 - has_beam.mean()),
             r_factor=_r_factor(observed.log_intensity, fit.computed) if observed.has_intensity else None,
             score=score,
+            beams=beams,
         )
+
+
+def _strain_sigma(beams: Beams) -> float:
+    """Standard error of rotation (radians) and of each component of the strain, which least squares gives alike.
+
+    A strain e moves a spot at q by e |q|, so N spots with an error s along each axis give s / sqrt(sum |q|^2).
+    """
+    off = (beams.measured - beams.computed)[: beams.spots]
+    off = off[~np.isnan(off[:, 0])]
+    lengths = np.nansum(beams.computed[: beams.spots] ** 2)
+    # Two coordinates a spot, four parameters of the lattice.
+    freedom = max(2 * len(off) - 4, 1)
+    return float(np.sqrt((off**2).sum() / freedom / max(lengths, 1e-12)))
 
 
 def _r_factor(measured: FloatArray, computed: FloatArray) -> float:

@@ -1,6 +1,6 @@
 """What of a pattern is compared with a crystal."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
@@ -55,6 +55,15 @@ class Observation:
 
     def __len__(self) -> int:
         return len(self.q)
+
+    def rescaled(self, factor: float) -> Self:
+        """The same with all lengths times a factor."""
+        return self if factor == 1.0 else replace(self, q=self.q * factor)
+
+    @property
+    def q_max_inv_angstrom(self) -> float:
+        """How far out it can be compared: to its farthest spot, or as far as the models reach."""
+        return min(float(np.sqrt(self.squared.max())), Q_MAX_INV_ANGSTROM)
 
     @cached_property
     def squared(self) -> FloatArray:

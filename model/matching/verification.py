@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
+from model.matching.beams import Beams
 from model.matching.confidence import CALIBRATIONS, Confidence, confidence
 from model.matching.depth import Depth, Effort, depth_of
 from model.matching.fit import Fit, Layer, Seed, fitted, seeds
@@ -42,6 +43,35 @@ NOISE_RANGE = (1.0, 6.0)
 
 
 @dataclass(frozen=True)
+class Scale:
+    """What is known of a pattern's scale before it is compared.
+
+    Attributes:
+        sigma: rms error of its logarithm, that of computed lattices included; infinite where nothing is known.
+        implied: (C,) measured over computed lengths that each candidate's lattice implies, in reciprocal space; None
+            where the pattern's own scale is roughly right.
+    """
+
+    sigma: float
+    implied: FloatArray | None = None
+
+    def of(self, count: int) -> FloatArray:
+        """(C,) the scale of each of so many candidates.
+
+        Raises:
+            OptionError: another number of them is implied.
+        """
+        if self.implied is None:
+            return np.ones(count)
+        if len(self.implied) != count:
+            raise OptionError(f"{len(self.implied)} scales for {count} crystals; give one each")
+        return self.implied
+
+
+KNOWN_SCALE = Scale(SCALE_SIGMA)
+
+
+@dataclass(frozen=True)
 class Verification:
     """What became of C candidates.
 
@@ -65,6 +95,7 @@ def verify(
     spots: Spots,
     voltage_kv: float,
     effort: Effort = "verify",
+    scale: Scale = KNOWN_SCALE,
 ) -> Verification:
     """Hold candidates against a pattern.
 
@@ -74,29 +105,30 @@ def verify(
         spots: the pattern.
         voltage_kv: accelerating voltage.
         effort: how many are computed and refined.
+        scale: what is known of the pattern's.
 
     Raises:
-        OptionError: another number of similarities than of crystals.
+        OptionError: another number of similarities, or of scales, than of crystals.
         NoSpotsError: no spots within the models' range.
     """
     if len(similarity) != len(crystals):
         raise OptionError(f"{len(similarity)} similarities for {len(crystals)} crystals; give one each")
+    scales = scale.of(len(crystals))
     near = np.asarray(similarity, dtype=np.float64)
     # Each candidate's class (2 refined, 1 its lattice fits, 0 neither) and its value within the class.
     rank, value = np.zeros(len(near), dtype=np.int64), near.copy()
     matches: list[Match | None] = [None] * len(crystals)
     depth = depth_of(effort, spots)
-    considered = np.argsort(-near, kind="stable")[: depth.layers].tolist()
-    if considered:
+    if len(near):
         observed = Observation.of(spots, voltage_kv)
-        placed = _placed({row: crystals[row] for row in considered}, observed, depth)
+        placed = _placed(crystals, near, scales, scale.sigma, observed, depth)
         promise: dict[int, float] = {}
         for each in placed:
             promise[each.candidate] = max(each.promise, promise.get(each.candidate, -np.inf))
         for row, best in promise.items():
             rank[row], value[row] = 1, best + SIMILARITY_WEIGHT * near[row]
         leaders = sorted(promise, key=lambda row: -value[row])[: depth.fits]
-        for row, match in _matched(crystals, placed, leaders, observed).items():
+        for row, match in _matched(crystals, placed, leaders).items():
             matches[row], rank[row] = match, 2
             value[row] = match.score + SIMILARITY_WEIGHT * near[row]
     values = np.where(rank == 2, value, -np.inf)
@@ -113,20 +145,31 @@ class _Placed:
     Attributes:
         candidate: its index.
         layer: its beams.
-        bases: (A, 2, 2) of the settings.
+        observed: the pattern in the candidate's scale.
+        scale: by which its lengths were divided for that.
+        bases: (A, 2, 2) of the settings, in that scale.
         hk: (A, N, 2) indices of the spots in each.
         met: (N,) spots that lie on the lattice.
-        geometry: ln likelihood of the spots' positions.
+        positions: (N,) ln likelihood of the spots' positions.
+        log_prior: ln prior of scale and distortion.
         starts: where its fits begin, best first.
     """
 
     candidate: int
     layer: Layer
+    observed: Observation
+    scale: float
     bases: FloatArray
     hk: IntArray
     met: BoolArray
-    geometry: float
+    positions: FloatArray
+    log_prior: float
     starts: list[Seed]
+
+    @property
+    def geometry(self) -> float:
+        """ln of likelihood and prior of the lattice's setting."""
+        return float(self.positions.sum()) + self.log_prior
 
     @property
     def promise(self) -> float:
@@ -146,72 +189,99 @@ class _Refined:
         """ln likelihood of positions and intensities."""
         return self.placed.geometry + self.fit.score(noise)
 
+    def match(self, crystal: Crystal, noise: float) -> Match:
+        """In a crystallographer's terms."""
+        placed, setting = self.placed, self.start.setting
+        basis, observed = placed.bases[setting], placed.observed
+        beams = Beams.of(crystal, self.fit, noise, placed.hk[setting], basis, placed.positions, observed)
+        face, score = self.start.face, self.score(noise)
+        return Match.of(crystal, basis, face, self.fit, score, beams, observed, placed.scale)
 
-def _placed(crystals: dict[int, Crystal], observed: Observation, depth: Depth) -> list[_Placed]:
-    """The settings of all lattices that meet nearly as many spots as the best."""
-    candidates = np.array(list(crystals))
-    own = np.stack([reciprocal_lattice(crystal.lattice) for crystal in crystals.values()])
-    settings = lay_lattices(np.stack([crystal.lattice for crystal in crystals.values()]), observed)
+
+def _placed(
+    crystals: Sequence[Crystal],
+    similarity: FloatArray,
+    scales: FloatArray,
+    scale_sigma: float,
+    observed: Observation,
+    depth: Depth,
+) -> list[_Placed]:
+    """The settings of the lattices that meet nearly as many spots as the best, of as many candidates as computed."""
+    own = np.stack([reciprocal_lattice(crystal.lattice) for crystal in crystals])
+    # Lattices as the camera would see them: what follows is in the pattern's own units.
+    cells = np.stack([crystal.lattice for crystal in crystals]) / scales[:, None, None]
+    settings = lay_lattices(cells, observed)
     if not len(settings):
         return []
     settings = settings.take(settings.score > settings.score.max() - max(4.0, LATTICE_MARGIN * len(observed)))
-    geometry = _position_likelihood(own[settings.candidate], settings)
+    fitting = np.unique(settings.candidate)
+    nearest = fitting[np.argsort(-similarity[fitting], kind="stable")][: depth.layers]
+    settings = settings.take(np.isin(settings.candidate, nearest))
+    positions = _position_likelihood(settings)
+    prior = _stretch_prior(own[settings.candidate], settings.basis, scale_sigma)
     met = settings.met
     layers: dict[int, Layer] = {}
     placed: list[_Placed] = []
-    for row, place in enumerate(settings.candidate.tolist()):
-        candidate = int(candidates[place])
+    for row, candidate in enumerate(settings.candidate.tolist()):
+        scale = float(scales[candidate])
+        rescaled = observed.rescaled(1 / scale)
         if candidate not in layers:
-            layers[candidate] = Layer(crystals[candidate], observed)
-        bases, hk = variants(settings.basis[row], settings.hk[row], own[place])
-        begin = layers[candidate], observed, hk, met[row]
+            layers[candidate] = Layer(crystals[candidate], rescaled)
+        bases, hk = variants(settings.basis[row] / scale, settings.hk[row], own[candidate])
+        begin = layers[candidate], rescaled, hk, met[row]
         starts = seeds(*begin, depth.starts) if observed.has_intensity else [best_seen(*begin, bases)]
         placed.append(
-            _Placed(candidate, layers[candidate], bases, hk, met[row], float(geometry[row]), starts)
+            _Placed(
+                candidate,
+                layers[candidate],
+                rescaled,
+                scale,
+                bases,
+                hk,
+                met[row],
+                positions[row],
+                float(prior[row]),
+                starts,
+            )
         )
     return placed
 
 
-def _position_likelihood(own: FloatArray, settings: Settings) -> FloatArray:
-    """(J,) ln likelihood of the spots' positions and of the distortion of the lattice's own bases (J, 2, 2)."""
+def _position_likelihood(settings: Settings) -> FloatArray:
+    """(J, N) ln likelihood of each spot's position."""
     met, square = settings.met, settings.distance**2
     # The median of the square of a distance in the plane is 1.386 times the variance along each axis.
     spread = np.sqrt(np.median(square[met]) / 1.386) if met.any() else SPREAD_RANGE_INV_ANGSTROM[1]
     variance = np.clip(spread, *SPREAD_RANGE_INV_ANGSTROM) ** 2
     density = -square / (2 * variance) - np.log(2 * pi * variance)
-    axes = principal_stretches(own, settings.basis)
+    return np.where(met, density, FALSE_SPOT)
+
+
+def _stretch_prior(own: FloatArray, seen: FloatArray, scale_sigma: float) -> FloatArray:
+    """(J,) ln prior of scale and distortion between own and seen bases (J, 2, 2)."""
+    axes = principal_stretches(own, seen)
     scale, distortion = np.log(axes).mean(axis=1), np.log(axes[:, 0] / axes[:, 1])
-    prior = -((scale / SCALE_SIGMA) ** 2 + (distortion / DISTORTION_SIGMA) ** 2) / 2
-    likelihood: FloatArray = np.where(met, density, FALSE_SPOT).sum(axis=1) + prior
-    return likelihood
+    prior: FloatArray = -((scale / scale_sigma) ** 2 + (distortion / DISTORTION_SIGMA) ** 2) / 2
+    return prior
 
 
 def _matched(
-    crystals: Sequence[Crystal], placed: Sequence[_Placed], leaders: Sequence[int], observed: Observation
+    crystals: Sequence[Crystal], placed: Sequence[_Placed], leaders: Sequence[int]
 ) -> dict[int, Match]:
     """The leaders refined, each in its best setting."""
-    fits = [fit for each in placed if each.candidate in leaders for fit in _fits(each, observed)]
+    fits = [fit for each in placed if each.candidate in leaders for fit in _fits(each)]
     noise = _noise(fits)
     best: dict[int, tuple[float, _Refined]] = {}
     for each in fits:
         candidate, score = each.placed.candidate, each.score(noise)
         if candidate not in best or score > best[candidate][0]:
             best[candidate] = score, each
-    return {
-        candidate: Match.of(
-            crystals[candidate],
-            each.placed.bases[each.start.setting],
-            each.start.face,
-            each.fit,
-            score,
-            observed,
-        )
-        for candidate, (score, each) in best.items()
-    }
+    return {candidate: each.match(crystals[candidate], noise) for candidate, (_, each) in best.items()}
 
 
-def _fits(placed: _Placed, observed: Observation) -> list[_Refined]:
+def _fits(placed: _Placed) -> list[_Refined]:
     """One fit from each start that is nearly as good as the best."""
+    observed = placed.observed
     found: list[_Refined] = []
     for start in placed.starts:
         if start.score < placed.starts[0].score - START_MARGIN:

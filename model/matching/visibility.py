@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from model.matching.fit import LOST, Fit, Layer, Seed
+from model.matching.fit import LOST, Absent, Fit, Layer, Seed
 from model.matching.observation import Observation
 
 FloatArray = NDArray[np.float64]
@@ -44,16 +44,23 @@ def seen_or_not(layer: Layer, observed: Observation, hk: IntArray, met: BoolArra
     likelihood, limits = _likelihood(brightness, seen[None], within[None])
     best = int(np.argmax(likelihood[0]))
     bright = within & (brightness > limits[best] + SEEN_SIGMA)
+    missed = bright & ~seen
     return Fit(
         tilt=np.zeros(2),
         tilt_sigma=None,
+        b=None,
+        b_sigma=None,
         computed=np.where(used, 0.0, np.nan),
         residual=np.zeros(0),
         variance=np.ones(0),
-        log_missing=float(likelihood[0, best]),
+        absent=Absent(
+            hk=layer.hk[missed],
+            computed=brightness[missed],
+            log_densities=np.log1p(-_chance(brightness[missed], limits[best])),
+            log_likelihood=float(likelihood[0, best]),
+            expected=int(bright.sum()),
+        ),
         log_prior=0.0,
-        expected=int(bright.sum()),
-        unseen=int((bright & ~seen).sum()),
     )
 
 
@@ -89,7 +96,12 @@ def _likelihood(brightness: FloatArray, seen: BoolArray, within: BoolArray) -> t
     # From where even the faintest beam is surely seen.
     faintest = brightness.min(initial=0.0) - 3 * SEEN_SIGMA
     limits = np.linspace(faintest, brightness.max(initial=0.0), LIMITS)
-    chance = SEEN_BY_CHANCE + (1 - LOST - SEEN_BY_CHANCE) * ndtr((brightness - limits[:, None]) / SEEN_SIGMA)
+    chance = _chance(brightness, limits[:, None])
     present, absent = np.log(chance), np.log1p(-chance)
-    likelihood: FloatArray = (within & seen) @ present.T + (within & ~seen) @ absent.T
-    return likelihood, limits
+    likelihood = (within & seen) @ present.T + (within & ~seen) @ absent.T
+    return np.asarray(likelihood, dtype=np.float64), limits
+
+
+def _chance(brightness: FloatArray, limit: FloatArray | float) -> FloatArray:
+    """That beams of a brightness are seen."""
+    return np.asarray(SEEN_BY_CHANCE + (1 - LOST - SEEN_BY_CHANCE) * ndtr((brightness - limit) / SEEN_SIGMA))

@@ -13,7 +13,7 @@ from model.pattern.plausibility import intensities_fall_off
 from model.pattern.point_json import read_point_json
 from model.pattern.point_table import PointTable, table_from_rows
 from model.pattern.point_text import read_point_text
-from model.pattern.scale import DIRECT_BEAM_INV_ANGSTROM, require_plausible_scale
+from model.pattern.scale import DIRECT_BEAM_INV_ANGSTROM, nominal_pixel_size, require_plausible_scale
 from model.pattern.spots import Calibration, Spots
 
 FloatArray = NDArray[np.float64]
@@ -37,7 +37,7 @@ def spots_from_points(points: Any, options: PatternOptions) -> Spots:
 
     Raises:
         NoSpotsError: fewer than three points besides the direct beam.
-        OptionError: options that contradict the points, a scale that is unknown or cannot be right, no centre.
+        OptionError: options that contradict the points, a scale that cannot be right, no centre.
         TooLargeError: more than 100,000 points.
         UnreadableError: rows that are no points, values that are not finite, negative intensities.
     """
@@ -99,11 +99,6 @@ def _from_pixels(table: PointTable, options: PatternOptions, warnings: list[str]
         calibration = "unknown" if table.pixel_size_assumed else "file"
         if table.pixel_size_assumed:
             warnings = [*warnings, f"{size} {_ASSUMED}"]
-    if size is None:
-        raise OptionError(
-            "the scale is unknown: positions are in pixels; give pixel_size (1/angstrom per pixel), or "
-            "positions in 1/angstrom"
-        )
     farthest = float(np.abs(table.positions).max())
     if farthest > LARGEST_PIXEL:
         raise OptionError(
@@ -113,16 +108,19 @@ def _from_pixels(table: PointTable, options: PatternOptions, warnings: list[str]
     if center is None:
         center, doubt = _find_center(table)
         warnings += doubt
-    q = (table.positions - center) * size
-    require_plausible_scale(q, "pixel", size)
+    offsets = table.positions - center
+    if size is not None:
+        require_plausible_scale(offsets * size, "pixel", size)
+    known, size = size is not None, size or nominal_pixel_size(offsets)
     return _assemble(
-        q,
+        offsets * size,
         table,
         warnings,
         pixels=table.positions,
         center_px=center,
         pixel_size_inv_angstrom=size,
-        calibration=calibration,
+        calibration=calibration if known else "unknown",
+        scale_is_known=known,
     )
 
 
@@ -170,6 +168,7 @@ def _assemble(
     pixels: FloatArray | None = None,
     center_px: tuple[float, float] | None = None,
     pixel_size_inv_angstrom: float | None = None,
+    scale_is_known: bool = True,
 ) -> Spots:
     away = np.linalg.norm(q, axis=1) > DIRECT_BEAM_INV_ANGSTROM
     q = q[away]
@@ -186,6 +185,7 @@ def _assemble(
         center_px=center_px,
         pixel_size_inv_angstrom=pixel_size_inv_angstrom,
         calibration=calibration,
+        scale_is_known=scale_is_known,
         voltage_kv=table.voltage_kv,
         warnings=tuple(warnings),
     )

@@ -39,7 +39,7 @@ def read_pattern(data: bytes, filename: str, options: PatternOptions) -> Spots:
         UnknownFormatError: content that is no known image and no text.
         UnreadableError: damaged content.
         TooLargeError: more points or pixels than are read.
-        OptionError: the scale is unknown, or options contradict the content.
+        OptionError: the scale cannot be right, or options contradict the content.
         NoSpotsError: nothing that can be identified.
     """
     if is_frame(data):

@@ -1,9 +1,9 @@
-"""Whether the scale of a pattern can be right: crystals diffract electrons within a known range of |q|."""
+"""The scale of a pattern: whether it can be right, and what stands for it where nobody knows it."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.errors import OptionError
+from model.errors import NoSpotsError, OptionError
 from model.pattern.options import Units
 from model.pattern.spots import MINIMUM_SPOTS
 
@@ -12,6 +12,24 @@ DIRECT_BEAM_INV_ANGSTROM = 0.03
 FARTHEST_COMPARED_INV_ANGSTROM = 1.6
 """The towers see no spot beyond it."""
 LARGEST_Q_INV_ANGSTROM = 10.0
+NOMINAL_RADIUS_INV_ANGSTROM = 1.2
+"""Radius within which 95 % of the spots lie in the units of a pattern of unknown scale."""
+_NOMINAL_SHARE = 0.95
+
+
+def nominal_pixel_size(offsets_px: NDArray[np.float64]) -> float:
+    """A size of a pixel to compute in where nobody knows the true one, 1/angstrom: spots get usual lengths by it.
+
+    Args:
+        offsets_px: (N, 2) from the direct beam, which may be among them.
+
+    Raises:
+        NoSpotsError: they all lie on the direct beam.
+    """
+    radius = float(np.quantile(np.hypot(*offsets_px.T), _NOMINAL_SHARE)) if len(offsets_px) else 0.0
+    if radius == 0:
+        raise NoSpotsError("all spots lie on the direct beam; check the centre")
+    return NOMINAL_RADIUS_INV_ANGSTROM / radius
 
 
 def require_plausible_scale(

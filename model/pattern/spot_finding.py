@@ -14,8 +14,8 @@ from model.pattern.frame import Frame
 from model.pattern.options import PatternOptions
 from model.pattern.peaks import Peaks
 from model.pattern.rough_centre import rough_centre
-from model.pattern.scale import require_plausible_scale
-from model.pattern.spots import MINIMUM_SPOTS, Spots
+from model.pattern.scale import nominal_pixel_size, require_plausible_scale
+from model.pattern.spots import MINIMUM_SPOTS, Calibration, Spots
 
 DETECTION_SIDE = 512
 _WELL_PAIRED = 0.8
@@ -47,11 +47,11 @@ class FoundSpots:
 
 
 def find_spots(frame: Frame, options: PatternOptions) -> Spots:
-    """The spots of a frame in 1/angstrom, with background-free integrated intensities.
+    """The spots of a frame with background-free integrated intensities, in 1/angstrom if the scale is known.
 
     Raises:
         NoSpotsError: a blank frame, an image of real space, fewer than three spots.
-        OptionError: the scale is unknown or cannot be right, units of points, or the centre given lies outside the
+        OptionError: the scale cannot be right, units of points, or the centre given lies outside the
             frame.
     """
     if options.units not in {None, "pixel"}:
@@ -60,26 +60,31 @@ def find_spots(frame: Frame, options: PatternOptions) -> Spots:
             "give pixel_size in 1/angstrom per pixel"
         )
     found = locate_spots(frame, options.center_px)
-    size = options.pixel_size_inv_angstrom or frame.pixel_size_inv_angstrom
-    if size is None:
-        raise OptionError(
-            "the scale is unknown: the file does not state it; give pixel_size (1/angstrom per pixel)"
-        )
+    stated = options.pixel_size_inv_angstrom or frame.pixel_size_inv_angstrom
     center = (found.center.x, found.center.y)
-    q = (found.peaks.pixels - center) * size
-    require_plausible_scale(q, "pixel", size)
+    offsets = found.peaks.pixels - center
+    size = stated or nominal_pixel_size(offsets)
+    if stated is not None:
+        require_plausible_scale(offsets * size, "pixel", size)
     clipped = int(found.peaks.clipped.sum())
     saturated = f"{clipped} spots are saturated; their intensities were told from their flanks."
     return Spots(
-        q_inv_angstrom=q,
+        q_inv_angstrom=offsets * size,
         intensity=found.intensity,
         pixels=found.peaks.pixels,
         center_px=center,
         pixel_size_inv_angstrom=size,
-        calibration="file" if options.pixel_size_inv_angstrom is None else "request",
+        calibration=_calibration(options, frame),
+        scale_is_known=stated is not None,
         voltage_kv=frame.voltage_kv,
         warnings=(*frame.warnings, saturated) if clipped else frame.warnings,
     )
+
+
+def _calibration(options: PatternOptions, frame: Frame) -> Calibration:
+    if options.pixel_size_inv_angstrom is not None:
+        return "request"
+    return "unknown" if frame.pixel_size_inv_angstrom is None else "file"
 
 
 def locate_spots(frame: Frame, center_px: tuple[float, float] | None = None) -> FoundSpots:

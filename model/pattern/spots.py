@@ -1,7 +1,7 @@
 """What was measured: the spots of one diffraction pattern."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ class Spots:
         center_px: x, y of the direct beam on the camera, or None.
         pixel_size_inv_angstrom: size of a pixel, or None for a pattern without a camera.
         calibration: where the scale came from.
+        scale_is_known: False where the size of a pixel is only a unit to compute in, and nobody knows the true one.
         voltage_kv: accelerating voltage stated by the file, or None.
         warnings: sentences for the user, each saying what was assumed and what to do about it.
 
@@ -39,6 +40,7 @@ class Spots:
     center_px: tuple[float, float] | None = None
     pixel_size_inv_angstrom: float | None = None
     calibration: Calibration = "request"
+    scale_is_known: bool = True
     voltage_kv: float | None = None
     warnings: tuple[str, ...] = ()
 
@@ -65,3 +67,12 @@ class Spots:
 
     def __len__(self) -> int:
         return len(self.q_inv_angstrom)
+
+    def rescaled(self, factor: float) -> Self:
+        """The same pattern with all lengths in reciprocal space times a factor."""
+        size = self.pixel_size_inv_angstrom
+        return replace(
+            self,
+            q_inv_angstrom=self.q_inv_angstrom * factor,
+            pixel_size_inv_angstrom=None if size is None else size * factor,
+        )

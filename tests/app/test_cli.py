@@ -152,7 +152,7 @@ def test_simulated_x_rays_are_not_taken_for_electrons(client: TestClient, tmp_pa
         (["--elements-only", "Xx"], "Xx"),
         (["--effort", "most"], "effort"),
         (["--pixel-size", "0.1"], "pixel"),
-        (["--units", "pixel"], "pixel_size"),
+        (["--units", "furlong"], "furlong"),
     ],
 )
 def test_predict_tells_errors_in_one_line(

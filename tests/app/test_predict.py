@@ -12,10 +12,10 @@ from starlette.testclient import TestClient
 
 from app.rendering import png_frame
 from app.schemas import Answer
-from model.matching.match import Match
 from model.physics.kinematic import kinematic_spots
 from tests.app.answers import cell_of, problem_of
 from tests.app.stand_in import MODEL, StandIn, made
+from tests.matches import match_of
 
 Points = list[list[float]]
 
@@ -71,13 +71,16 @@ def test_candidates_are_verified_unless_asked_otherwise(
 
 
 def test_a_match_is_told_in_the_answer(client: TestClient, library: StandIn, points: Points) -> None:
-    library.match = Match(
-        *(12.3456, True, False, 1.00456, 0.002, 2.34567, 45.678, None),
-        explained=0.98,
-        missing=0.05,
-        extra=0.1,
+    library.match = match_of(
+        rotation_deg=12.3456,
+        mirrored=True,
+        scale=1.00456,
+        distortion=0.002,
+        tilt_deg=2.34567,
+        tilt_azimuth_deg=45.678,
+        tilt_azimuth_sigma_deg=None,
         r_factor=0.07891,
-        score=3.0,
+        missing=0.05,
     )
     library.probability, library.verdict = 0.123456789, "ambiguous"
     answer = post(client, points).json()
@@ -85,17 +88,25 @@ def test_a_match_is_told_in_the_answer(client: TestClient, library: StandIn, poi
     assert answer["candidates"][0]["probability"] == 0.123457
     assert answer["candidates"][0]["match"] == {
         "rotation_deg": 12.35,
+        "rotation_sigma_deg": 0.04,
         "mirrored": True,
         "face_down": False,
         "scale": 1.0046,
+        "scale_sigma": 0.0007,
+        "pixel_size": None,
         "distortion": 0.002,
+        "distortion_sigma": 0.0014,
         "tilt_deg": 2.35,
+        "tilt_sigma_deg": 0.1,
         "tilt_azimuth_deg": 45.7,
-        "tilt_sigma_deg": None,
-        "explained": 0.98,
+        "tilt_azimuth_sigma_deg": None,
+        "b_factor": 0.4,
+        "b_factor_sigma": 0.1,
+        "explained": 1.0,
         "missing": 0.05,
-        "extra": 0.1,
+        "extra": 0.0,
         "r_factor": 0.0789,
+        "spots": None,
     }
 
 
@@ -149,11 +160,52 @@ def test_pixels_take_size_and_centre(client: TestClient, library: StandIn, point
     np.testing.assert_allclose(library.searches[1]["spots"].q_inv_angstrom, first)
 
 
-def test_pixels_without_a_scale_are_refused(client: TestClient, points: Points) -> None:
+def test_pixels_without_a_scale_say_so_and_are_searched_at_any(
+    client: TestClient, library: StandIn, points: Points
+) -> None:
     pixels = [[x / 0.004 + 500, y / 0.004 + 480, i] for x, y, i in points]
-    told = problem_of(post(client, pixels, units="pixel", center=[500, 480]), 422)
-    assert "scale is unknown" in told
-    assert "pixel_size" in told
+    library.match = match_of(scale=1.25)
+    answer = post(client, pixels, units="pixel", center=[500, 480]).json()
+    spots = library.searches[-1]["spots"]
+    assert not spots.scale_is_known
+    query = answer["query"]
+    assert (query["calibration"], query["pixel_size"]) == ("unknown", None)
+    assert (query["quality"]["q_min"], query["quality"]["q_max"]) == (None, None)
+    match = answer["candidates"][0]["match"]
+    assert (match["scale"], match["scale_sigma"]) == (None, None)
+    assert match["pixel_size"] == pytest.approx(spots.pixel_size_inv_angstrom / 1.25, rel=1e-4)
+
+
+def test_every_spot_is_listed_on_request(client: TestClient, library: StandIn, points: Points) -> None:
+    library.match = match_of()
+    assert post(client, points).json()["candidates"][0]["match"]["spots"] is None
+    explained, extra, missing = post(client, points, spots=True).json()["candidates"][0]["match"]["spots"]
+    assert explained == {
+        "h": 1,
+        "k": 0,
+        "status": "explained",
+        "d_observed": 2.5,
+        "d_calculated": 2.5,
+        "position": [0.4, 0.0],
+        "calculated_position": [0.401, 0.0],
+        "intensity_observed": 1.0,
+        "intensity_calculated": 1.105,
+        "intensity_sigma": 0.28,
+    }
+    assert extra["status"] == "extra"
+    assert [extra[key] for key in ("d_calculated", "calculated_position", "intensity_calculated")] == [
+        None
+    ] * 3
+    assert missing["status"] == "missing"
+    assert [missing[key] for key in ("d_observed", "position", "intensity_observed")] == [None] * 3
+    assert missing["intensity_calculated"] == pytest.approx(np.exp(-1), abs=1e-3)
+
+
+def test_on_a_camera_listed_spots_are_in_pixels(client: TestClient, library: StandIn, points: Points) -> None:
+    pixels = [[x / 0.004 + 500, y / 0.004 + 480, i] for x, y, i in points]
+    library.match = match_of()
+    answer = post(client, pixels, units="pixel", pixel_size=0.004, center=[500, 480], spots=True).json()
+    assert answer["candidates"][0]["match"]["spots"][0]["position"] == [600, 480]
 
 
 @pytest.mark.parametrize("voltage", [60, 200.5, 300])

@@ -85,6 +85,29 @@ def test_recorded_graphene_is_graphene(client: TestClient, name: str) -> None:
     assert "C" in formulas(blind)
 
 
+@beside
+@pytest.mark.parametrize("name", PIXEL_SIZES)
+def test_recorded_graphene_tells_the_scale_of_its_camera(client: TestClient, name: str) -> None:
+    file = {"file": (name, (GRAPHENE / name).read_bytes())}
+    answer = client.post("/predict", files=file, data={"units": "pixel", "elements_only": "C"}).json()
+    assert answer["query"]["lattice"]["bravais"] == "hexagonal"
+    first = next(
+        each for each in answer["candidates"] if each["lattice"]["a"] == pytest.approx(2.46, rel=0.02)
+    )
+    assert first["rank"] <= 2
+    assert first["match"]["pixel_size"] == pytest.approx(PIXEL_SIZES[name], rel=0.03)
+
+
+@beside
+def test_a_scale_that_is_a_tenth_off_is_told(client: TestClient) -> None:
+    name, size = next(iter(PIXEL_SIZES.items()))
+    file = {"file": (name, (GRAPHENE / name).read_bytes())}
+    form = {"units": "pixel", "pixel_size": str(1.1 * size), "elements_only": "C"}
+    answer = client.post("/predict", files=file, data=form).json()
+    assert answer["candidates"][0]["match"]["scale"] == pytest.approx(1.1, rel=0.03)
+    assert any("off by +" in warning for warning in answer["query"]["warnings"])
+
+
 def test_the_readmes_graphene_is_graphene(client: TestClient) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     body = text[text.index("-d '") + 4 :]

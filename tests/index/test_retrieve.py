@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,40 @@ def test_candidates_are_held_against_the_pattern(retriever: Retriever, effort: E
     assert stated
     assert stated == sorted(stated, reverse=True)
     assert sum(stated) <= 1
-    assert set(result.timing_ms) == {"embed", "search", "collect", "verify"}
+    assert set(result.timing_ms) == {"embed", "search", "lattice", "collect", "verify"}
+    assert result.lattice is not None
+    assert result.lattice.met.mean() > 0.95
+    assert result.warnings == ()
+
+
+@pytest.mark.parametrize("effort", ["search", "verify"])
+@pytest.mark.parametrize("factor", [0.6, 1.0, 1.5])
+def test_without_a_scale_each_crystal_is_met_at_its_own(
+    retriever: Retriever, effort: Effort, factor: float
+) -> None:
+    spots = replace(pattern(crystal(7), Lying(rotation_deg=40.0)).rescaled(factor), scale_is_known=False)
+    result = retriever.search(spots, effort=effort, top_k=40)
+    assert result.lattice is not None
+    if effort == "search":
+        assert len(result.hits) > 10
+        assert all(hit.match is None for hit in result.hits)
+    else:
+        # Crystals that differ by their size alone cannot be told apart, others can.
+        assert result.hits[0].entry.formula == crystal(7).formula
+        mine = next(hit for hit in result.hits if hit.entry.id == crystal(7).id)
+        assert mine.match is not None
+        assert mine.match.scale == pytest.approx(factor, rel=0.005)
+        assert mine.match.r_factor is not None
+        assert mine.match.r_factor < 0.1
+
+
+def test_a_scale_that_is_wrong_is_told_and_mended(retriever: Retriever) -> None:
+    spots = pattern(crystal(7), Lying(tilt_deg=1.0, rotation_deg=40.0, scale=1.12))
+    result = retriever.search(spots, effort="verify")
+    assert result.hits[0].match is not None
+    assert result.hits[0].match.scale == pytest.approx(1.12, rel=0.03)
+    (warning,) = result.warnings
+    assert "off by +1" in warning
 
 
 def test_elements_restrict_what_is_verified(retriever: Retriever) -> None:

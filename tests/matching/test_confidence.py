@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.matching.confidence import Calibration, confidence
-from model.matching.match import Match
 from model.matching.verification import verify
 from model.pattern.spots import Spots
+from tests.matches import match_of
 from tests.matching.patterns import LAYERS, Lying, pattern
 
-GOOD = Match(0, False, False, 1, 0, 0, 0, 0.1, explained=1, missing=0, extra=0, r_factor=0.05, score=0)
+GOOD = match_of()
 BAD = replace(GOOD, explained=0.4, missing=0.8, extra=0.7, r_factor=0.6)
 CALIBRATION = Calibration(2.0, (3.0, -4.0, -4.0, -1.0, 0.0, -2.0), 0.3)
 

@@ -151,8 +151,8 @@ def test_where_every_beam_was_seen_none_was_too_faint() -> None:
     observed = Observation.of(Spots(spots.q_inv_angstrom[inner]), 80.0)
     laid = lay_lattices(graphene.lattice[None], observed)
     fit = seen_or_not(Layer(graphene, observed), observed, laid.hk[0], laid.met[0], laid.basis[0])
-    assert (len(observed), fit.expected, fit.unseen) == (18, 18, 0)
-    assert fit.log_missing > -0.1 * len(observed)
+    assert (len(observed), fit.absent.expected, len(fit.absent.hk)) == (18, 18, 0)
+    assert fit.absent.log_likelihood > -0.1 * len(observed)
 
 
 def test_a_kinematic_pattern_of_another_model_is_explained_too(crystal: Crystal) -> None:

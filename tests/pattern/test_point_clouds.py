@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from model.errors import NoSpotsError, OptionError, TooLargeError, UnknownFormatError, UnreadableError
 from model.pattern import PatternOptions, Spots, read_pattern, spots_from_points
 from model.pattern.friedel import friedel_pairs
-from model.pattern.scale import FARTHEST_COMPARED_INV_ANGSTROM
+from model.pattern.scale import FARTHEST_COMPARED_INV_ANGSTROM, nominal_pixel_size
 from model.towers.tokens import Q_MAX_INV_ANGSTROM
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "patterns"
@@ -117,7 +117,6 @@ def test_the_header_tells_the_order_of_the_columns(order: list[str], separator: 
         ("x,y,I\n5,1,2,3\n7,1,2,4", UnreadableError, "names 3 columns .* line 2 has 4"),
         ("x,y,I\n1,2,3\n1,2", UnreadableError, "names 3 columns .* line 3 has 2"),
         ("300 200 3\n-300 -200 3\n1 1 1", OptionError, "units=pixel"),
-        ("x_px,y_px\n300,200\n100,200\n200,300\n200,100", OptionError, "scale is unknown"),
         ('{"points": [[1, 2, 3]], "units": "furlong"}', UnreadableError, "furlong"),
         ('{"points": [[1, 2, 3]], "pixel_size": {}}', UnreadableError, "pixel_size"),
     ],
@@ -125,6 +124,19 @@ def test_the_header_tells_the_order_of_the_columns(order: list[str], separator: 
 def test_what_cannot_be_used_is_refused_with_a_reason(text: str, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         read(text)
+
+
+def test_pixels_without_a_size_have_a_shape_and_no_scale() -> None:
+    spots = read("x_px,y_px\n300,200\n100,200\n200,300\n200,100")
+    assert not spots.scale_is_known
+    assert spots.calibration == "unknown"
+    assert spots.center_px == pytest.approx((200, 200), abs=1e-6)
+    np.testing.assert_allclose(np.hypot(*spots.q_inv_angstrom.T), 1.2)
+
+
+def test_spots_on_the_direct_beam_alone_have_no_scale() -> None:
+    with pytest.raises(NoSpotsError, match="direct beam"):
+        nominal_pixel_size(np.zeros((3, 2)))
 
 
 def test_binary_content_is_of_unknown_format() -> None:

@@ -111,13 +111,18 @@ def test_spots_are_in_reciprocal_units(render: Render) -> None:
     assert spots.center_px == pytest.approx(tuple(truth.center), abs=0.2)
 
 
-def test_the_scale_of_the_file_is_used_and_its_lack_told(render: Render) -> None:
+def test_the_scale_of_the_file_is_used_and_without_it_only_ratios_count(render: Render) -> None:
     truth = render(11, size=512)
     spots = find_spots(frame_of(truth.counts, pixel_size_inv_angstrom=0.004), PatternOptions())
     assert spots.calibration == "file"
     assert spots.pixel_size_inv_angstrom == 0.004
-    with pytest.raises(OptionError, match="pixel_size"):
-        find_spots(frame_of(truth.counts), PatternOptions())
+    assert spots.scale_is_known
+    lacking = find_spots(frame_of(truth.counts), PatternOptions())
+    assert (lacking.calibration, lacking.scale_is_known) == ("unknown", False)
+    assert lacking.pixel_size_inv_angstrom is not None
+    ratio = lacking.pixel_size_inv_angstrom / 0.004
+    np.testing.assert_allclose(lacking.q_inv_angstrom, spots.q_inv_angstrom * ratio)
+    assert np.quantile(np.hypot(*lacking.q_inv_angstrom.T), 0.95) == pytest.approx(1.2)
 
 
 def test_units_of_points_are_refused_for_a_frame(render: Render) -> None:

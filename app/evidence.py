@@ -1,0 +1,110 @@
+"""What was found of pattern and candidates, in the words of the answer."""
+
+from collections.abc import Sequence
+from math import isnan
+
+import numpy as np
+
+from app.schemas import Line, Match, PlaneLattice
+from model.matching.beams import Beams, Status
+from model.matching.indexing import PlaneLattice as FoundLattice
+from model.matching.match import Match as FoundMatch
+from model.pattern import Spots
+
+
+def match_of(found: FoundMatch, spots: Spots, listed: bool) -> Match:
+    """How a candidate matches.
+
+    Args:
+        found: the match.
+        spots: the pattern.
+        listed: whether every spot is wanted.
+    """
+    size, known = spots.pixel_size_inv_angstrom, spots.scale_is_known
+    return Match(
+        rotation_deg=round(found.rotation_deg, 2),
+        rotation_sigma_deg=_significant(found.rotation_sigma_deg),
+        mirrored=found.mirrored,
+        face_down=found.face_down,
+        tilt_deg=round(found.tilt_deg, 2),
+        tilt_sigma_deg=None if found.tilt_sigma_deg is None else round(found.tilt_sigma_deg, 2),
+        tilt_azimuth_deg=round(found.tilt_azimuth_deg, 1),
+        tilt_azimuth_sigma_deg=(
+            None if found.tilt_azimuth_sigma_deg is None else round(found.tilt_azimuth_sigma_deg, 1)
+        ),
+        scale=round(found.scale, 4) if known else None,
+        scale_sigma=_significant(found.scale_sigma) if known else None,
+        pixel_size=None if size is None else _significant(size / found.scale, 5),
+        distortion=round(found.distortion, 4),
+        distortion_sigma=_significant(found.distortion_sigma),
+        b_factor=None if found.b_factor is None else round(found.b_factor, 3),
+        b_factor_sigma=None if found.b_factor_sigma is None else round(found.b_factor_sigma, 3),
+        explained=round(found.explained, 4),
+        missing=round(found.missing, 4),
+        extra=round(found.extra, 4),
+        r_factor=None if found.r_factor is None else round(found.r_factor, 4),
+        spots=lines_of(found, spots) if listed else None,
+    )
+
+
+def lines_of(found: FoundMatch, spots: Spots) -> list[Line]:
+    """Every spot that was compared, strongest first, then every beam that should have been seen."""
+    beams = found.beams
+    return [_line(beams, row, status, found.scale, spots) for row, status in enumerate(beams.status)]
+
+
+def _line(beams: Beams, row: int, status: Status, scale: float, spots: Spots) -> Line:
+    # The beams are in the crystal's scale where the pattern's own is unknown.
+    unit = 1.0 if spots.scale_is_known else scale
+    measured, computed = beams.measured[row], beams.computed[row]
+    observed, calculated = _exp(beams.log_measured[row]), _exp(beams.log_computed[row])
+    sigma = float(beams.log_sigma[row])
+    h, k = beams.hk[row].tolist()
+    return Line(
+        h=h,
+        k=k,
+        status=status,
+        d_observed=None if isnan(measured[0]) else round(1 / float(np.hypot(*measured)), 4),
+        d_calculated=None if isnan(computed[0]) else round(float(beams.d_angstrom[row]), 4),
+        position=None if isnan(measured[0]) else position_of(measured * unit, spots),
+        calculated_position=None if isnan(computed[0]) else position_of(computed * unit, spots),
+        intensity_observed=observed,
+        intensity_calculated=calculated,
+        intensity_sigma=None if calculated is None or isnan(sigma) else _significant(calculated * sigma),
+    )
+
+
+def position_of(q_inv_angstrom: Sequence[float], spots: Spots) -> list[float]:
+    """On the camera in pixels where there is one, else q."""
+    x, y = (float(each) for each in q_inv_angstrom)
+    if spots.center_px is None or spots.pixel_size_inv_angstrom is None:
+        return [round(x, 5), round(y, 5)]
+    size = spots.pixel_size_inv_angstrom
+    return [round(spots.center_px[0] + x / size, 2), round(spots.center_px[1] + y / size, 2)]
+
+
+def lattice_seen(found: FoundLattice, spots: Spots) -> PlaneLattice:
+    """The pattern's own lattice."""
+    (a, b, gamma), (sigma_a, sigma_b, sigma_gamma) = found.parameters, found.sigmas
+    known = spots.scale_is_known
+    unit = spots.pixel_size_inv_angstrom or 1.0
+    return PlaneLattice(
+        a=round(a, 4) if known else None,
+        b=round(b, 4) if known else None,
+        gamma=round(gamma, 2),
+        a_sigma=_significant(sigma_a) if known else None,
+        b_sigma=_significant(sigma_b) if known else None,
+        gamma_sigma=_significant(sigma_gamma),
+        ratio=round(b / a, 5),
+        bravais=found.bravais,
+        reciprocal=[[_significant(x / unit, 6) for x in row] for row in found.basis.tolist()],
+        explained=round(float(found.met.mean()), 4),
+    )
+
+
+def _exp(logarithm: float) -> float | None:
+    return None if isnan(logarithm) else _significant(float(np.exp(logarithm)), 4)
+
+
+def _significant(value: float, digits: int = 2) -> float:
+    return float(f"{value:.{digits}g}")

@@ -1,0 +1,102 @@
+"""Which crystals of a library can have the lattice of a pattern, whatever the towers think of them.
+
+Lattices are compared by the cotangents of the angles of their obtuse superbase, -(v_i . v_j) / area (Selling's
+parameters over the area): three numbers that change little when the lattice does, whatever basis describes it; a
+reduced cell jumps between descriptions where two are equally short. Axes: C crystals, R sublattices.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.matching.settings import DISTORTION_TOLERANCE
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+# Extinctions and faint superlattices leave every fourth point of a crystal's lattice, or more.
+LARGEST_INDEX = 4
+
+
+def _sublattices() -> FloatArray:
+    """(R, 2, 2) Hermite normal forms: each sublattice of an index up to the largest once."""
+    return np.array(
+        [
+            [[d, shift], [0, index // d]]
+            for index in range(1, LARGEST_INDEX + 1)
+            for d in range(1, index + 1)
+            if index % d == 0
+            for shift in range(index // d)
+        ],
+        dtype=np.float64,
+    )
+
+
+_SUBLATTICES = _sublattices()
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """Crystals that a lattice fits, one row for each of their sublattices that does.
+
+    Attributes:
+        crystal: (K,) their rows.
+        scale: (K,) measured over computed lengths in reciprocal space.
+    """
+
+    crystal: IntArray
+    scale: FloatArray
+
+
+@dataclass(frozen=True)
+class LatticeTable:
+    """The reciprocal lattices of C crystals with their sublattices.
+
+    Attributes:
+        area: (C, R) of the cells, 1/angstrom^2.
+        cotangents: (C, R, 3) of the superbase, ascending.
+    """
+
+    area: FloatArray
+    cotangents: FloatArray
+
+    @classmethod
+    def of(cls, lattices: FloatArray) -> Self:
+        """Of (C, 2, 2) cells, rows a and b, angstrom."""
+        bases = np.asarray(np.linalg.inv(lattices)).transpose(0, 2, 1)
+        return cls(*_invariants(_SUBLATTICES @ bases[:, None]))
+
+    def fitting(self, basis: FloatArray, scale_tolerance: float = np.inf) -> Fitting:
+        """The crystals of which a reciprocal lattice, (2, 2) rows, may be the one that is seen.
+
+        Args:
+            basis: of the pattern.
+            scale_tolerance: how far the scale may be from 1, as a logarithm; infinite where it is unknown.
+        """
+        area, cotangents = _invariants(basis[None])
+        log_scale = np.log(area[0] / self.area) / 2
+        crystal, sublattice = np.nonzero(np.abs(log_scale) < scale_tolerance)
+        off = np.abs(self.cotangents[crystal, sublattice] - cotangents[0]).max(axis=1)
+        # The two largest add up to the square of the longest vector of the superbase over the area.
+        alike = off < 2 * DISTORTION_TOLERANCE * cotangents[0, 1:].sum()
+        crystal, sublattice = crystal[alike], sublattice[alike]
+        return Fitting(crystal, np.exp(log_scale[crystal, sublattice]))
+
+
+def _invariants(bases: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Areas (...) and cotangents (..., 3), ascending, of lattices (..., 2, 2)."""
+    first, second = bases[..., 0, :], bases[..., 1, :]
+    third = -first - second
+    parameters = -np.stack(
+        [(x * y).sum(axis=-1) for x, y in ((first, second), (second, third), (third, first))], axis=-1
+    )
+    parameters.sort(axis=-1)
+    # Selling: while one is negative, change its sign and add it twice to the others.
+    while (parameters[..., 0] < -1e-12).any():
+        negative = np.minimum(parameters[..., :1], 0)
+        parameters = parameters + negative * np.array([-2.0, 2.0, 2.0])
+        parameters.sort(axis=-1)
+    area = np.abs(np.linalg.det(bases))
+    return area, parameters / area[..., None]
