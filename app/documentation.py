@@ -4,8 +4,9 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.options import LISTS, Options
-from app.schemas import Answer, Problem, Structure
+from app.options import LISTS, Options, ReadingOptions
+from app.schemas import Answer, Comparison, Problem, Structure
+from model.matching.comparison import FEWEST, MOST
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -35,8 +36,8 @@ _RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "i
 _TEXT = {"schema": {"type": "string"}}
 
 
-def _option_schemas() -> dict[str, Any]:
-    properties: dict[str, Any] = Options.model_json_schema()["properties"]
+def _option_schemas(kind: type[ReadingOptions]) -> dict[str, Any]:
+    properties: dict[str, Any] = kind.model_json_schema()["properties"]
     for schema in properties.values():
         schema.pop("title", None)
     return properties
@@ -52,34 +53,58 @@ def _point_schema() -> dict[str, Any]:
     }
 
 
-PREDICT_BODY: dict[str, Any] = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["file"],
-                "additionalProperties": False,
-                "properties": {
-                    "file": {
-                        "type": "string",
-                        "contentMediaType": "application/octet-stream",
-                        "description": "A frame (PNG, TIFF) or a point cloud (JSON, CSV, text).",
-                    },
-                    **_option_schemas(),
+def _body(kind: type[ReadingOptions], in_form: dict[str, Any], in_json: dict[str, Any]) -> dict[str, Any]:
+    """A request's body: the pattern, the options, and what else it needs in either form."""
+    options = _option_schemas(kind)
+    file = {
+        "type": "string",
+        "contentMediaType": "application/octet-stream",
+        "description": "A frame (PNG, TIFF) or a point cloud (JSON, CSV, text).",
+    }
+    return {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file", *in_form],
+                    "additionalProperties": False,
+                    "properties": {"file": file, **in_form, **options},
+                },
+                "encoding": {
+                    name: {"style": "form", "explode": False} for name in sorted(LISTS) if name in options
                 },
             },
-            "encoding": {name: {"style": "form", "explode": False} for name in sorted(LISTS)},
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["points", *in_json],
+                    "additionalProperties": False,
+                    "properties": {"points": _point_schema(), **in_json, **options},
+                }
+            },
         },
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "required": ["points"],
-                "additionalProperties": False,
-                "properties": {"points": _point_schema(), **_option_schemas()},
-            }
-        },
+    }
+
+
+PREDICT_BODY = _body(Options, {}, {})
+
+_STRUCTURES: dict[str, Any] = {
+    "type": "array",
+    "minItems": FEWEST,
+    "maxItems": MOST,
+    "items": {"type": "string"},
+    "description": "CIF or POSCAR, each one structure.",
+}
+COMPARE_BODY = _body(ReadingOptions, {"structures": _STRUCTURES}, {"structures": _STRUCTURES})
+
+COMPARE_RESPONSES: Responses = {
+    200: {
+        "description": "The structures, the likeliest first.",
+        "model": Comparison,
+        "content": {"image/svg+xml": _TEXT},
     },
+    **_problems(400, 406, 413, 415, 422, 429, 503),
 }
 
 PREDICT_RESPONSES: Responses = {

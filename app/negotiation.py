@@ -11,6 +11,7 @@ from app.schemas import Answer
 JSON = "application/json"
 CIF = "chemical/x-cif"
 ZIP = "application/zip"
+SVG = "image/svg+xml"
 
 
 def preferred(accept: str | None, offered: Sequence[str]) -> str:

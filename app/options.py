@@ -1,7 +1,7 @@
 """The options of a request, the same for JSON, form and command line."""
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -17,8 +17,8 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 _MOST_TOLD = 5
 
 
-class Options(BaseModel):
-    """How to read a pattern and what to search for."""
+class ReadingOptions(BaseModel):
+    """How to read a pattern."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -36,6 +36,26 @@ class Options(BaseModel):
         None, ge=60, le=300, description="Accelerating voltage; the file's if absent, else 80 with a warning."
     )
     radiation: Literal["electron", "xray"] = Field("electron", description="Only electrons in this build.")
+
+    def pattern(self) -> PatternOptions:
+        """What concerns the reading of the pattern."""
+        center = None if self.center is None else (self.center[0], self.center[1])
+        return PatternOptions(self.units, self.pixel_size, center)
+
+    def check(self) -> None:
+        """Refuse what no single value tells.
+
+        Raises:
+            OptionError: what this build cannot do, or options that contradict each other.
+        """
+        if self.radiation == "xray":
+            raise OptionError("radiation: no index for X-rays is loaded; only electron can be searched")
+        self.pattern()
+
+
+class Options(ReadingOptions):
+    """How to read a pattern and what to search for."""
+
     elements_all: Symbols = Field([], description="Each of these elements is present.")
     elements_only: Symbols = Field([], description="No other element than these is present.")
     elements_any: Symbols = Field([], description="At least one of these elements is present.")
@@ -47,11 +67,6 @@ class Options(BaseModel):
         "pattern. `full`: hundreds of them are, which takes up to seconds.",
     )
     spots: bool = Field(False, description="Whether each match lists every spot and every missing beam.")
-
-    def pattern(self) -> PatternOptions:
-        """What concerns the reading of the pattern."""
-        center = None if self.center is None else (self.center[0], self.center[1])
-        return PatternOptions(self.units, self.pixel_size, center)
 
     def elements(self) -> ElementFilter:
         """What concerns the elements.
@@ -66,21 +81,33 @@ class Options(BaseModel):
             none=tuple(self.elements_none),
         )
 
+    def check(self) -> None:
+        """Refuse what no single value tells.
+
+        Raises:
+            OptionError: what this build cannot do, or options that contradict each other.
+        """
+        super().check()
+        self.elements()
+
 
 NAMES = tuple(Options.model_fields)
 LISTS = frozenset(name for name in NAMES if name.startswith("elements_")) | {"center"}
 
 
-def options_from_json(values: Mapping[str, Any]) -> Options:
+Kind = TypeVar("Kind", bound=ReadingOptions)
+
+
+def options_from_json(kind: type[Kind], values: Mapping[str, Any]) -> Kind:
     """From the keys of a JSON request; null stands for an absent option.
 
     Raises:
         OptionError: unknown keys, wrong types and impossible values, all of them named.
     """
-    return _checked({name: value for name, value in values.items() if value is not None}, strict=True)
+    return _checked(kind, {name: value for name, value in values.items() if value is not None}, strict=True)
 
 
-def options_from_text(fields: Iterable[tuple[str, str]]) -> Options:
+def options_from_text(kind: type[Kind], fields: Iterable[tuple[str, str]]) -> Kind:
     """From form fields or command-line words; lists are separated by commas, an empty text gives nothing.
 
     Raises:
@@ -96,7 +123,7 @@ def options_from_text(fields: Iterable[tuple[str, str]]) -> Options:
             raise OptionError(f"{name} is given more than once; give it once")
         else:
             values[name] = text.strip()
-    return _checked(values, strict=False)
+    return _checked(kind, values, strict=False)
 
 
 def refuse_query(parameters: Mapping[str, str]) -> None:
@@ -110,24 +137,20 @@ def refuse_query(parameters: Mapping[str, str]) -> None:
         raise OptionError(f"{names} stand in the address; give options as form fields or JSON keys")
 
 
-def _checked(values: dict[str, Any], *, strict: bool) -> Options:
+def _checked(kind: type[Kind], values: dict[str, Any], *, strict: bool) -> Kind:
     try:
-        options = Options.model_validate(values, strict=strict)
+        options = kind.model_validate(values, strict=strict)
     except ValidationError as error:
-        raise OptionError(_told(error.errors(include_url=False))) from None
-    if options.radiation == "xray":
-        raise OptionError("radiation: no index for X-rays is loaded; only electron can be searched")
-    options.pattern()
-    options.elements()
+        raise OptionError(_told(error.errors(include_url=False), tuple(kind.model_fields))) from None
+    options.check()
     return options
 
 
-def _told(errors: list[ErrorDetails]) -> str:
+def _told(errors: list[ErrorDetails], names: tuple[str, ...]) -> str:
     unknown = [repr(str(each["loc"][0])[:60]) for each in errors if each["type"] == "extra_forbidden"]
     told = [_wrong_value(each) for each in errors if each["type"] != "extra_forbidden"][:_MOST_TOLD]
     if unknown:
-        names = ", ".join(unknown[:_MOST_TOLD])
-        told.append(f"unknown option {names}; the options are {', '.join(NAMES)}")
+        told.append(f"unknown option {', '.join(unknown[:_MOST_TOLD])}; the options are {', '.join(names)}")
     return "; ".join(told)
 
 

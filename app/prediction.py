@@ -8,14 +8,15 @@ import numpy as np
 
 from app.evidence import lattice_seen, match_of
 from app.library import Library
-from app.options import Options
+from app.options import Options, ReadingOptions
 from app.schemas import Answer, Candidate, Lattice, Provenance, Quality, Query
 from app.uploads import FileUpload, Upload
 from index.catalogue import Entry
-from index.retrieve import Hit, SearchResult
+from index.retrieve import Hit
 from model.crystal import Crystal
 from model.crystal.structure_files import VACUUM_ANGSTROM
 from model.errors import DomainError, TooLargeError, UnreadableError
+from model.matching.indexing import PlaneLattice
 from model.pattern import Spots, read_pattern, spots_from_points
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class Voltage:
     warnings: tuple[str, ...] = ()
 
 
-def read_spots(upload: Upload, options: Options) -> Spots:
+def read_spots(upload: Upload, options: ReadingOptions) -> Spots:
     """The spots of an upload.
 
     Raises:
@@ -81,7 +82,7 @@ def predict(
         request_id=request_id,
         verdict=result.verdict,
         candidates=candidates,
-        query=_query(spots, voltage, result),
+        query=query_of(spots, voltage, result.lattice, result.warnings),
         provenance=provenance,
         timing_ms=timing,
     )
@@ -136,7 +137,17 @@ def _candidate(rank: int, hit: Hit, spots: Spots, listed: bool) -> Candidate:
     )
 
 
-def _query(spots: Spots, voltage: Voltage, result: SearchResult) -> Query:
+def query_of(
+    spots: Spots, voltage: Voltage, lattice: PlaneLattice | None, warnings: tuple[str, ...] = ()
+) -> Query:
+    """The pattern as it was understood.
+
+    Args:
+        spots: the pattern.
+        voltage: that was used.
+        lattice: its own.
+        warnings: of the search.
+    """
     length = np.hypot(*spots.q_inv_angstrom.T)
     dynamic_range = None if spots.intensity is None else float(spots.intensity.max() / spots.intensity.min())
     return Query(
@@ -145,13 +156,13 @@ def _query(spots: Spots, voltage: Voltage, result: SearchResult) -> Query:
         pixel_size=spots.pixel_size_inv_angstrom if spots.scale_is_known else None,
         calibration=spots.calibration,
         voltage_kv=voltage.kv,
-        lattice=None if result.lattice is None else lattice_seen(result.lattice, spots),
+        lattice=None if lattice is None else lattice_seen(lattice, spots),
         quality=Quality(
             q_min=float(length.min()) if spots.scale_is_known else None,
             q_max=float(length.max()) if spots.scale_is_known else None,
             dynamic_range=dynamic_range,
         ),
-        warnings=[*spots.warnings, *voltage.warnings, *result.warnings],
+        warnings=[*spots.warnings, *voltage.warnings, *warnings],
     )
 
 

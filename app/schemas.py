@@ -186,6 +186,55 @@ class Answer(Schema):
     timing_ms: dict[str, float]
 
 
+class Deciding(Schema):
+    """A spot, or a beam that should have been seen, which tells two structures apart."""
+
+    position: list[float] = Field(description="[x, y]: on the camera in pixels, else in 1/angstrom.")
+    intensity_observed: float | None = Field(
+        description="Of the strongest spot's; null where there is no spot."
+    )
+    of_first: Line | None = Field(description="What it is to the likeliest structure; null: nothing.")
+    of_this: Line | None = Field(description="What it is to this structure; null: nothing.")
+    log_ratio: float = Field(
+        description="ln of its likelihood by the likeliest structure over that by this one; negative speaks for this."
+    )
+
+
+class Hypothesis(Schema):
+    """One of the structures that were compared."""
+
+    rank: int
+    name: str = Field(description="Of its file, or `structure 1` and so on for those of a JSON request.")
+    formula: str
+    elements: list[str]
+    lattice: Lattice
+    log_likelihood: float | None = Field(
+        description="ln likelihood less that of the first; null where the lattice does not fit."
+    )
+    probability: float | None = Field(
+        description="Calibrated, if all were as likely before; they sum to at most 1, the rest is none of these. "
+        "Null without intensities."
+    )
+    match: Match | None = Field(description="Null where the lattice does not fit.")
+    deciding: list[Deciding] = Field(
+        description="What tells it from the first, the most telling first; empty for the first."
+    )
+
+
+class Comparison(Schema):
+    """Structures held against one pattern, the likeliest first."""
+
+    request_id: str
+    verdict: Literal["match", "ambiguous", "no_match"] | None = Field(
+        description="`match`: one has a probability of at least 0.9. `no_match`: likely none is right. Null without "
+        "intensities."
+    )
+    hypotheses: list[Hypothesis]
+    query: Query
+    version: str
+    timing_ms: dict[str, float]
+
+
 class Structure(Schema):
     """One crystal of the index."""
 

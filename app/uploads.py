@@ -5,14 +5,14 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Generic
 
 from pydantic_core import from_json
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from app.options import Options, options_from_json, options_from_text
+from app.options import Kind, options_from_json, options_from_text
 from app.settings import Settings
 from model.errors import OptionError, TooLargeError, UnknownFormatError, UnreadableError
 
@@ -40,17 +40,36 @@ Upload = FileUpload | PointUpload
 
 
 @dataclass(frozen=True)
+class Parsed(Generic[Kind]):
+    """What a request asks.
+
+    Attributes:
+        pattern: not yet looked at.
+        options: checked.
+        structures: files of structures, where the route takes them.
+    """
+
+    pattern: Upload
+    options: Kind
+    structures: tuple[FileUpload, ...] = ()
+
+
+@dataclass(frozen=True)
 class JsonBody:
     """A JSON request."""
 
     data: bytes
 
-    def parsed(self) -> tuple[Upload, Options]:
+    def parsed(self, kind: type[Kind], *, with_structures: bool = False) -> Parsed[Kind]:
         """Points and options.
+
+        Args:
+            kind: of the options.
+            with_structures: whether structures are to be compared.
 
         Raises:
             UnreadableError: no JSON.
-            OptionError: no points, or an option that cannot be used.
+            OptionError: no points, no structures, or an option that cannot be used.
         """
         try:
             content = from_json(self.data.removeprefix(BOM_UTF8))
@@ -59,31 +78,44 @@ class JsonBody:
         if not isinstance(content, dict):
             raise OptionError('send a JSON object: {"points": [[x, y, intensity], ...]}')
         points = content.pop("points", None)
-        options = options_from_json(content)
+        structures = _structures(content.pop("structures", None)) if with_structures else ()
+        options = options_from_json(kind, content)
         if not isinstance(points, list):
             wrong = "missing" if points is None else f"not a list but {type(points).__name__}"
             raise OptionError(f"points: {wrong}; send [[x, y, intensity], ...]")
-        return PointUpload(points), options
+        return Parsed(PointUpload(points), options, structures)
+
+
+def _structures(listed: object) -> tuple[FileUpload, ...]:
+    if not isinstance(listed, list) or not all(isinstance(text, str) for text in listed):
+        raise OptionError("structures: send a list of texts, each a CIF or a POSCAR")
+    return tuple(
+        FileUpload(text.encode("utf-8", "replace"), f"structure {row}")
+        for row, text in enumerate(listed, start=1)
+    )
 
 
 @dataclass(frozen=True)
 class FormBody:
-    """A form with its one file."""
+    """A form with its one file, and the structures that came with it."""
 
     file: FileUpload
     fields: tuple[tuple[str, str], ...]
+    structures: tuple[FileUpload, ...] = ()
 
-    def parsed(self) -> tuple[Upload, Options]:
-        """File and options.
+    def parsed(self, kind: type[Kind], *, with_structures: bool = False) -> Parsed[Kind]:
+        """File and options; see `JsonBody.parsed`.
 
         Raises:
-            OptionError: an option that cannot be used.
+            OptionError: an option that cannot be used, or structures where none are taken.
             UnreadableError: an empty file.
         """
-        options = options_from_text(self.fields)
+        if self.structures and not with_structures:
+            raise OptionError("structures are compared by /compare; send one file, the pattern")
+        options = options_from_text(kind, self.fields)
         if not self.file.data:
             raise UnreadableError(f"{self.file.filename} is empty; send the frame or the table of points")
-        return self.file, options
+        return Parsed(self.file, options, self.structures)
 
 
 class _InMemoryParser(MultiPartParser):
@@ -92,8 +124,13 @@ class _InMemoryParser(MultiPartParser):
     spool_max_size = 2**40
 
 
-async def read_body(request: Request, settings: Settings) -> JsonBody | FormBody:
+async def read_body(request: Request, settings: Settings, most_structures: int = 0) -> JsonBody | FormBody:
     """Take in a request's body.
+
+    Args:
+        request: whose body has not been read.
+        settings: with the limits.
+        most_structures: how many files of structures may come beside the pattern.
 
     Raises:
         UnknownFormatError: neither JSON nor a form.
@@ -106,7 +143,7 @@ async def read_body(request: Request, settings: Settings) -> JsonBody | FormBody
         stream = _limited(request, settings.max_json_bytes, "DD2D_MAX_JSON_BYTES")
         return JsonBody(b"".join([chunk async for chunk in stream]))
     if kind == "multipart/form-data":
-        return await _read_form(request, settings)
+        return await _read_form(request, settings, 1 + most_structures)
     raise UnknownFormatError(
         f"the request is {kind or 'of no stated type'}; send a file as multipart/form-data in the field `file`, "
         "or points as application/json"
@@ -133,10 +170,14 @@ async def _limited(request: Request, limit: int, setting: str) -> AsyncGenerator
         yield chunk
 
 
-async def _read_form(request: Request, settings: Settings) -> FormBody:
+async def _read_form(request: Request, settings: Settings, most_files: int) -> FormBody:
     stream = _limited(request, settings.max_upload_bytes, "DD2D_MAX_UPLOAD_BYTES")
     parser = _InMemoryParser(
-        request.headers, stream, max_files=1, max_fields=MAXIMUM_FIELDS, max_part_size=MAXIMUM_FIELD_BYTES
+        request.headers,
+        stream,
+        max_files=most_files,
+        max_fields=MAXIMUM_FIELDS,
+        max_part_size=MAXIMUM_FIELD_BYTES,
     )
     try:
         form = await parser.parse()
@@ -156,6 +197,11 @@ async def _form_body(form: FormData) -> FormBody:
         named = [name for name, value in form.multi_items() if isinstance(value, UploadFile)]
         found = f"a file came in the field {named[0]!r:.60}" if named else "no file came"
         raise OptionError(f"{found}; send the pattern as a file in the field `file`")
-    name = PurePath(file.filename or "the upload").name[:LONGEST_NAME] or "the upload"
+    structures = [each for each in form.getlist("structures") if isinstance(each, UploadFile)]
     fields = tuple((key, value) for key, value in form.multi_items() if isinstance(value, str))
-    return FormBody(FileUpload(await file.read(), name), fields)
+    return FormBody(await _taken(file), fields, tuple([await _taken(each) for each in structures]))
+
+
+async def _taken(file: UploadFile) -> FileUpload:
+    name = PurePath(file.filename or "the upload").name[:LONGEST_NAME] or "the upload"
+    return FileUpload(await file.read(), name)

@@ -53,12 +53,12 @@ def run(args: argparse.Namespace) -> int:
     """Print the answer."""
     from app.library import open_library, provenance_of
     from app.negotiation import CIF, written
-    from app.options import options_from_text
+    from app.options import Options, options_from_text
     from app.prediction import predict
     from app.settings import read_settings
     from app.uploads import FileUpload
 
-    options = options_from_text((name, getattr(args, name)) for name in _OPTIONS)
+    options = options_from_text(Options, ((name, getattr(args, name)) for name in _OPTIONS))
     upload = FileUpload(args.file.read_bytes(), args.file.name)
     library = open_library(read_settings(index=args.index, model=args.model))
     try:

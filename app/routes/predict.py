@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from app.documentation import PREDICT_BODY, PREDICT_RESPONSES
 from app.negotiation import CIF, JSON, ZIP, preferred, written
-from app.options import refuse_query
+from app.options import Options, refuse_query
 from app.prediction import predict
 from app.service import Service, request_id_of, service_of
 from app.uploads import FormBody, JsonBody, read_body
@@ -39,7 +39,7 @@ async def post_predict(request: Request) -> Response:
 
 
 def _computed(service: Service, body: JsonBody | FormBody, media_type: str, request_id: str) -> bytes:
-    upload, options = body.parsed()
-    answer = predict(service.library, service.provenance, upload, options, request_id)
+    asked = body.parsed(Options)
+    answer = predict(service.library, service.provenance, asked.pattern, asked.options, request_id)
     service.metrics.predicted(answer.timing_ms)
     return written(answer, media_type)
