@@ -11,7 +11,7 @@ from app.settings import Settings
 from index.catalogue import Entry
 from index.elements import ElementFilter
 from index.manifest import Manifest
-from index.retrieve import Effort, SearchResult
+from index.retrieve import COVERAGE, Effort, SearchResult
 from model.pattern import Spots
 
 # Graphene's two inner rings: lattice constant 2.46 angstrom.
@@ -33,7 +33,14 @@ class Library(Protocol):
         ...
 
     def search(
-        self, spots: Spots, *, voltage_kv: float, elements: ElementFilter | None, top_k: int, effort: Effort
+        self,
+        spots: Spots,
+        *,
+        voltage_kv: float,
+        elements: ElementFilter | None,
+        top_k: int,
+        effort: Effort,
+        coverage: float,
     ) -> SearchResult:
         """The crystals most like a pattern, best first."""
         ...
@@ -87,6 +94,8 @@ def ask_canary(library: Library) -> None:
         for radius, turn in zip(_CANARY_RADII, np.radians(_CANARY_TURNS_DEG), strict=True)
     ]
     spots = Spots(np.concatenate(rings), np.repeat([1.0, 0.9], 6))
-    hits = library.search(spots, voltage_kv=_CANARY_VOLTAGE_KV, elements=None, top_k=1, effort="search").hits
+    hits = library.search(
+        spots, voltage_kv=_CANARY_VOLTAGE_KV, elements=None, top_k=1, coverage=COVERAGE, effort="search"
+    ).hits
     if not hits or not np.isfinite(hits[0].similarity):
         raise NotReadyError("model and index do not answer a pattern of graphene; see the service's log")

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from index.elements import ElementFilter
-from index.retrieve import Effort
+from index.retrieve import COVERAGE, Effort
 from model.errors import OptionError
 from model.pattern import PatternOptions, Units
 
@@ -65,6 +65,12 @@ class Options(ReadingOptions):
         "verify",
         description="`search`: ranked by the towers alone. `verify`: their first candidates are held against the "
         "pattern. `full`: hundreds of them are, which takes up to seconds.",
+    )
+    coverage: Finite = Field(
+        COVERAGE,
+        ge=0.5,
+        le=0.99,
+        description="In which share of cases the set of candidates has to hold the crystal.",
     )
     spots: bool = Field(False, description="Whether each match lists every spot and every missing beam.")
 

@@ -9,7 +9,16 @@ import numpy as np
 from app.evidence import lattice_seen, match_of
 from app.library import Library
 from app.options import Options, ReadingOptions
-from app.schemas import Answer, Candidate, Lattice, Provenance, Quality, Query
+from app.schemas import (
+    Answer,
+    Candidate,
+    CandidateSet,
+    Lattice,
+    Measurement,
+    Provenance,
+    Quality,
+    Query,
+)
 from app.uploads import FileUpload, Upload
 from index.catalogue import Entry
 from index.retrieve import Hit
@@ -17,6 +26,7 @@ from model.crystal import Crystal
 from model.crystal.structure_files import VACUUM_ANGSTROM
 from model.errors import DomainError, TooLargeError, UnreadableError
 from model.matching.indexing import PlaneLattice
+from model.matching.measurement import Measurement as FoundMeasurement
 from model.pattern import Spots, read_pattern, spots_from_points
 
 logger = logging.getLogger(__name__)
@@ -66,7 +76,12 @@ def predict(
     voltage = choose_voltage(options.voltage_kv, spots.voltage_kv)
     read = perf_counter()
     result = library.search(
-        spots, voltage_kv=voltage.kv, elements=options.elements(), top_k=options.top_k, effort=options.effort
+        spots,
+        voltage_kv=voltage.kv,
+        elements=options.elements(),
+        top_k=options.top_k,
+        effort=options.effort,
+        coverage=options.coverage,
     )
     searched = perf_counter()
     candidates = [
@@ -82,6 +97,10 @@ def predict(
         request_id=request_id,
         verdict=result.verdict,
         candidates=candidates,
+        set=None
+        if result.set_size is None
+        else CandidateSet(coverage=options.coverage, size=result.set_size),
+        measurement=None if result.measurement is None else _measurement(result.measurement),
         query=query_of(spots, voltage, result.lattice, result.warnings),
         provenance=provenance,
         timing_ms=timing,
@@ -131,9 +150,21 @@ def _candidate(rank: int, hit: Hit, spots: Spots, listed: bool) -> Candidate:
         lattice=lattice_of(entry.crystal),
         similarity=round(hit.similarity, 6),
         probability=None if hit.probability is None else round(hit.probability, 6),
+        group=hit.group,
+        in_set=hit.in_set,
         match=None if hit.match is None else match_of(hit.match, spots, listed),
         also=list(hit.also),
         cif=entry.cif(),
+    )
+
+
+def _measurement(found: FoundMeasurement) -> Measurement:
+    return Measurement(
+        by=found.by,
+        text=found.text,
+        element=found.element,
+        tilt_deg=found.tilt_deg,
+        log_ratio=None if found.log_ratio is None else round(found.log_ratio, 1),
     )
 
 

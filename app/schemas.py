@@ -106,9 +106,36 @@ class Candidate(Schema):
         description="Of being the crystal; they sum to at most 1, the rest is none of these. Null where the candidate "
         "was not refined.",
     )
+    group: int | None = Field(
+        default=None,
+        description="Candidates of the same number are hardly told apart by the pattern; the likeliest have 1. Null "
+        "where the candidate was not refined.",
+    )
+    in_set: bool | None = Field(
+        default=None, description="Whether it is in the answer's `set`. Null without probabilities."
+    )
     match: Match | None = Field(default=None, description="Null where the candidate was not refined.")
     also: list[str] = Field(default=[], description="Ids of other entries that are the same crystal.")
     cif: str
+
+
+class CandidateSet(Schema):
+    """The first candidates, so many that they hold the crystal in a given share of cases, if it is in the index."""
+
+    coverage: float = Field(description="The share, as asked for.")
+    size: int = Field(description="How many; perhaps more than are listed.")
+
+
+class Measurement(Schema):
+    """What would part the candidates of the first group."""
+
+    by: Literal["element", "tilt", "resolution", "nothing"]
+    text: str = Field(description="What to do, as a sentence.")
+    element: str | None = Field(description="To look for.")
+    tilt_deg: float | None
+    log_ratio: float | None = Field(
+        description="ln of the likelihood ratio of the first two that it promises; null for an element."
+    )
 
 
 class PlaneLattice(Schema):
@@ -181,6 +208,10 @@ class Answer(Schema):
         "`ambiguous`: otherwise. Null with `search`, and without intensities.",
     )
     candidates: list[Candidate]
+    set: CandidateSet | None = Field(default=None, description="Null without probabilities.")
+    measurement: Measurement | None = Field(
+        default=None, description="Null where the first candidate stands alone, or nothing was verified."
+    )
     query: Query
     provenance: Provenance
     timing_ms: dict[str, float]

@@ -1,23 +1,26 @@
-"""Prints, as JSON, how true the service's probabilities and verdicts are; with `--fit`, refits what they rest on.
+"""Prints, as JSON, how true the service's probabilities, verdicts and sets are; with `--fit`, refits what they rest on.
 
-    python bench/confidence.py INDEX [--queries 1000] [--effort verify] [--seed 0] [--fit]
+    python bench/confidence.py INDEX [--queries 1000] [--effort verify] [--seed 0] [--fit] [--figure FILE]
 
-Queries are simulated (`bench/queries.py`): of crystals that are in the index (62 %), of crystals that are taken out of
-it for their query (20 %), of random spots and of broken rings (9 % each). The crystals are those of the split's test
-part; with `--fit` those of the validation part, and the constants of `model/matching/confidence.py` are printed.
+Queries are simulated (`bench/queries.py`): of crystals that are in the index (60 %), of crystals that are taken out
+of it for their query (19 %), of random spots, broken rings and zones of bulk crystals that fit no cell of the index
+(7 % each). The crystals are those of the split's test part; with `--fit` those of the validation part, and the
+constants of `model/matching/confidence.py` are printed. Verdicts on what is no layer are those of the whole search,
+which tries other scales before it gives up. `--figure` draws the reliability diagram as SVG.
 """
 
 import argparse
 import json
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.optimize
 import torch
 from numpy.typing import NDArray
-from queries import VOLTAGE_KV, Instrument, broken_rings, pattern_of, random_spots  # type: ignore[import-not-found]
+from queries import VOLTAGE_KV, Instrument, broken_rings, bulk_zone, pattern_of, random_spots  # type: ignore[import-not-found]
 from tqdm import tqdm
 
 from index.build import CATALOGUE_NAME
@@ -25,43 +28,66 @@ from index.catalogue import Catalogue
 from index.publishing import version_folder
 from index.retrieve import Hit, Retriever
 from model.crystal import Crystal
-from model.matching.confidence import CALIBRATIONS, Calibration, confidence, evidence
-from model.matching.depth import Effort, depth_of
+from model.matching.confidence import (
+    CALIBRATIONS,
+    COVERAGES,
+    Calibration,
+    Confidence,
+    confidence,
+    evidence,
+)
+from model.matching.depth import Effort
+from model.matching.lattice_table import LatticeTable
 from model.matching.match import Match
+from model.matching.settings import SCALE_TOLERANCE
 from model.matching.verification import verify
+from model.pattern import Spots
 from model.towers import load_towers
 from model.training.cli import split_of
 from model.training.split import Part, part_of
 
 Array = NDArray[np.float64]
-KINDS = {"known": 0.62, "removed": 0.20, "random spots": 0.09, "broken rings": 0.09}
+KINDS = {"known": 0.60, "removed": 0.19, "random spots": 0.07, "broken rings": 0.07, "bulk zones": 0.07}
 BINS = 10
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one query: its kind, spots, matches, the values they are ranked by, and the true one's place."""
+    """What came of one query.
+
+    Attributes:
+        kind: one of `KINDS`.
+        spots: number of them.
+        matches: of the candidates.
+        values: what they are ranked by.
+        truth: the true one among the candidates, or None.
+        place: of the true one in the ranking, from 0; None if it is not in the index.
+        verdict: of the whole search on what is no layer, else None.
+    """
 
     kind: str
     spots: int
     matches: list[Match | None]
     values: Array
     truth: int | None
+    place: int | None
+    verdict: str | None
 
 
 def main() -> None:
     options = _options()
     torch.set_num_threads(1)
-    answers = _ask(options)
+    answers, total = _ask(options)
+    calibration = _fitted(answers, total) if options.fit else CALIBRATIONS[options.effort]
     if options.fit:
-        calibration = _fitted(answers)
         print(json.dumps(asdict(calibration)))
-    else:
-        calibration = CALIBRATIONS[options.effort]
-    print(json.dumps(_report(answers, calibration) | {"effort": options.effort, "seed": options.seed}))
+    report = _report(answers, calibration, total) | {"effort": options.effort, "seed": options.seed}
+    print(json.dumps(report))
+    if options.figure:
+        options.figure.write_text(_figure(report), encoding="utf-8")
 
 
-def _ask(options: argparse.Namespace) -> list[Answer]:
+def _ask(options: argparse.Namespace) -> tuple[list[Answer], int]:
     towers, rng = load_towers(), np.random.default_rng(options.seed)
     seed, held_out = split_of(towers.training)
     part = Part.VALIDATION if options.fit else Part.TEST
@@ -70,16 +96,37 @@ def _ask(options: argparse.Namespace) -> list[Answer]:
             crystals = [
                 entry.crystal for entry in catalogue if part_of(entry.formula, seed, held_out) is part
             ]
+            cells = _cells(catalogue.lattices())
         sources = sorted({crystal.source for crystal in crystals})
         by_source = [[crystal for crystal in crystals if crystal.source == name] for name in sources]
-        return [
-            _asked(retriever, by_source, options.effort, rng)
+        asked = [
+            _asked(retriever, cells, by_source, options.effort, rng)
             for _ in tqdm(range(options.queries), unit="query")
         ]
+        return asked, len(retriever)
+
+
+def _cells(lattices: Array) -> LatticeTable:
+    """The lattices themselves, without their sublattices."""
+    table = LatticeTable.of(lattices)
+    return LatticeTable(table.area[:, :1], table.cotangents[:, :1])
+
+
+def _zone(cells: LatticeTable, rng: np.random.Generator) -> Spots:
+    """A bulk zone that fits none of the cells."""
+    while True:
+        spots: Spots
+        spots, basis = bulk_zone(rng)
+        if not len(cells.fitting(basis, SCALE_TOLERANCE).crystal):
+            return spots
 
 
 def _asked(
-    retriever: Retriever, by_source: list[list[Crystal]], effort: Effort, rng: np.random.Generator
+    retriever: Retriever,
+    cells: LatticeTable,
+    by_source: list[list[Crystal]],
+    effort: Effort,
+    rng: np.random.Generator,
 ) -> Answer:
     kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
     own = by_source[int(rng.integers(len(by_source)))]
@@ -88,29 +135,42 @@ def _asked(
         spots = random_spots(rng)
     elif kind == "broken rings":
         spots = broken_rings(rng)
+    elif kind == "bulk zones":
+        spots = _zone(cells, rng)
     else:
         spots = pattern_of(crystal, Instrument(), rng)
-    (vector,) = retriever.embed([spots], [VOLTAGE_KV])
-    hits = list(retriever.rank(vector, top_k=depth_of(effort, spots).layers + 1).hits)
+    hits = retriever.candidates(spots, voltage_kv=VOLTAGE_KV, effort=effort)
     if kind == "removed":
         hits = [hit for hit in hits if not _is(hit, crystal)]
     similarity = [hit.similarity for hit in hits]
     found = verify([hit.entry.crystal for hit in hits], similarity, spots, VOLTAGE_KV, effort)
     true = [row for row, hit in enumerate(hits) if kind == "known" and _is(hit, crystal)]
+    no_layer = kind not in {"known", "removed"}
     return Answer(
-        kind,
-        len(spots),
-        list(found.matches),
-        found.values,
-        true[0] if true else None,
+        kind=kind,
+        spots=len(spots),
+        matches=list(found.matches),
+        values=found.values,
+        truth=true[0] if true else None,
+        place=_place(retriever, spots, crystal, true, found.ranking.tolist()) if kind == "known" else None,
+        verdict=retriever.search(spots, voltage_kv=VOLTAGE_KV, effort=effort).verdict if no_layer else None,
     )
+
+
+def _place(retriever: Retriever, spots: Spots, crystal: Crystal, true: list[int], ranking: list[int]) -> int:
+    """Of the true crystal: as verified, else by the towers, which order those that were not looked at."""
+    if true:
+        return ranking.index(true[0])
+    (vector,) = retriever.embed([spots], [VOLTAGE_KV])
+    hits = retriever.rank(vector, top_k=len(retriever)).hits
+    return next(place for place, hit in enumerate(hits) if _is(hit, crystal))
 
 
 def _is(hit: Hit, crystal: Crystal) -> bool:
     return crystal.id in (hit.entry.id, *hit.also)
 
 
-def _fitted(answers: list[Answer]) -> Calibration:
+def _fitted(answers: list[Answer], total: int) -> Calibration:
     """Temperature and weights of the greatest likelihood; the limit is where 1.5 % of the known are lost."""
     kept = [each for each in answers if np.isfinite(each.values).any()]
     count = len(evidence(_best(kept[0]), kept[0].spots))
@@ -130,9 +190,17 @@ def _fitted(answers: list[Answer]) -> Calibration:
 
     begin = np.concatenate([[0.7, 2.0], np.full(count - 1, -1.0)])
     found = scipy.optimize.minimize(loss, begin, method="BFGS").x
-    calibration = Calibration(float(np.exp(found[0])), tuple(found[1:].tolist()), 0.0)
-    known = [_known(each, calibration) for each in answers if each.kind == "known"]
-    return Calibration(calibration.temperature, calibration.known, float(np.quantile(known, 0.015)))
+    calibration = Calibration(
+        float(np.exp(found[0])), tuple(found[1:].tolist()), 0.0, tuple(1.0 for _ in COVERAGES)
+    )
+    own = [each for each in answers if each.kind == "known"]
+    known = [_judged(each, calibration).known for each in own]
+    masses = [_judged(each, calibration).mass_until(each.place or 0, total) for each in own]
+    return replace(
+        calibration,
+        unknown_below=float(np.quantile(known, 0.015)),
+        masses=tuple(float(np.quantile(masses, share, method="higher")) for share in COVERAGES),
+    )
 
 
 def _best(answer: Answer) -> Match:
@@ -141,18 +209,16 @@ def _best(answer: Answer) -> Match:
     return best
 
 
-def _known(answer: Answer, calibration: Calibration) -> float:
-    """Probability that the crystal is among the candidates."""
-    found = confidence(answer.matches, answer.values, answer.spots, calibration)
-    return float(np.nansum(found.probability))
+def _judged(answer: Answer, calibration: Calibration) -> Confidence:
+    return confidence(answer.matches, answer.values, answer.spots, calibration)
 
 
-def _report(answers: list[Answer], calibration: Calibration) -> dict[str, object]:
+def _report(answers: list[Answer], calibration: Calibration, total: int) -> dict[str, object]:
     stated, right = np.zeros(len(answers)), np.zeros(len(answers))
     verdicts: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for row, each in enumerate(answers):
-        found = confidence(each.matches, each.values, each.spots, calibration)
-        verdicts[each.kind].append(found.verdict)
+        found = _judged(each, calibration)
+        verdicts[each.kind].append(each.verdict or found.verdict)
         if np.isfinite(each.values).any():
             stated[row] = np.nanmax(found.probability)
             right[row] = each.truth == int(np.argmax(each.values))
@@ -175,8 +241,55 @@ def _report(answers: list[Answer], calibration: Calibration) -> dict[str, object
             kind: round(own.count("no_match") / max(len(own), 1), 4) for kind, own in verdicts.items()
         },
         "match": {kind: round(own.count("match") / max(len(own), 1), 4) for kind, own in verdicts.items()},
+        "sets": _sets([each for each in answers if each.kind == "known"], calibration, total),
         "reliability": [{key: round(value, 4) for key, value in row.items()} for row in rows],
     }
+
+
+def _sets(answers: list[Answer], calibration: Calibration, total: int) -> dict[str, dict[str, float]]:
+    """How often sets of a stated coverage hold the true crystal, and how large they are."""
+    told = {}
+    for coverage in COVERAGES:
+        sizes = np.array(
+            [_judged(each, calibration).set_size(coverage, total, calibration) for each in answers]
+        )
+        places = np.array([each.place for each in answers])
+        told[f"{coverage:g}"] = {
+            "holds": round(float((places < sizes).mean()), 4),
+            "median_size": float(np.median(sizes)),
+        }
+    return told
+
+
+def _figure(report: dict[str, Any]) -> str:
+    """The reliability diagram as SVG: stated against found, the area of a point as the number of queries."""
+    side, margin = 360, 48
+    span = side - 2 * margin
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return margin + x * span, side - margin - y * span
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side} {side}" width="{side}" height="{side}">',
+        "<style>svg { background: #fff; font: 12px system-ui, sans-serif } .axis { stroke: #999; fill: none } "
+        ".point { fill: #1a5fb4; fill-opacity: 0.7 }</style>",
+        "<title>Reliability of the first candidate's probability</title>",
+        f'<rect class="axis" x="{margin}" y="{margin}" width="{span}" height="{span}"/>',
+        f'<path class="axis" d="M{margin} {side - margin}L{side - margin} {margin}"/>',
+    ]
+    for row in report["reliability"]:
+        x, y = place(row["stated"], row["right"])
+        radius = 2 + 18 * np.sqrt(row["queries"] / report["queries"])
+        parts.append(f'<circle class="point" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>')
+    for value in (0.0, 0.5, 1.0):
+        x, y = place(value, value)
+        parts.append(f'<text x="{x:.0f}" y="{side - margin + 16}" text-anchor="middle">{value:g}</text>')
+        parts.append(f'<text x="{margin - 8}" y="{y + 4:.0f}" text-anchor="end">{value:g}</text>')
+    parts.append(f'<text x="{side / 2}" y="{side - 10}" text-anchor="middle">stated probability</text>')
+    parts.append(
+        f'<text transform="translate(14 {side / 2}) rotate(-90)" text-anchor="middle">share that is right</text></svg>'
+    )
+    return "\n".join(parts) + "\n"
 
 
 def _options() -> argparse.Namespace:
@@ -185,6 +298,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--effort", choices=["verify", "full"], default="verify")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--figure", type=Path, help="where the reliability diagram goes")
     parser.add_argument("--fit", action="store_true", help="on validation crystals; prints the constants")
     return parser.parse_args()
 

@@ -1,4 +1,7 @@
-"""Patterns for benchmarks: of crystals by multislice through an instrument, and of what is no layer at all."""
+"""Patterns for benchmarks: of crystals by multislice through an instrument, and of what is no layer at all.
+
+What is no layer: spots without order, rings of a powder broken into spots, zones of bulk crystals.
+"""
 
 from dataclasses import dataclass
 from math import pi
@@ -10,6 +13,7 @@ from model.crystal import Crystal
 from model.pattern import Spots
 from model.physics.kinematic import Geometry, on_camera
 from model.physics.multislice import Conditions, dynamical_intensities
+from model.physics.scattering import electron_form_factor, electron_wavelength_angstrom
 
 Array = NDArray[np.float64]
 
@@ -91,6 +95,96 @@ def broken_rings(rng: np.random.Generator) -> Spots:
         level.append(np.exp(rng.normal(-2 * radius, 0.6, count)))
     q = np.concatenate(spots)
     return Spots(q + rng.normal(0, 0.003, q.shape), np.concatenate(level))
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """A prototype of a three-dimensional crystal: sites in fractions of its cell, and which element each has."""
+
+    sites: tuple[tuple[float, float, float], ...]
+    kinds: tuple[int, ...]
+
+
+_FACES = ((0.0, 0.0, 0.0), (0.0, 0.5, 0.5), (0.5, 0.0, 0.5), (0.5, 0.5, 0.0))
+
+
+def _shifted(x: float, y: float, z: float) -> tuple[tuple[float, float, float], ...]:
+    return tuple((a + x, b + y, c + z) for a, b, c in _FACES)
+
+
+PROTOTYPES = (
+    Bulk((*_FACES, *_shifted(0.25, 0.25, 0.25)), (0,) * 4 + (1,) * 4),  # zincblende
+    Bulk((*_FACES, *_shifted(0.25, 0.25, 0.25)), (0,) * 8),  # diamond
+    Bulk((*_FACES, *_shifted(0.5, 0.5, 0.5)), (0,) * 4 + (1,) * 4),  # rock salt
+    Bulk(
+        (*_FACES, *_shifted(0.25, 0.25, 0.25), *_shifted(0.75, 0.75, 0.75)), (0,) * 4 + (1,) * 8
+    ),  # fluorite
+    Bulk(_FACES, (0,) * 4),
+    Bulk(((0.0, 0.0, 0.0), (0.5, 0.5, 0.5)), (0, 0)),
+    Bulk(((0.0, 0.0, 0.0), (0.5, 0.5, 0.5)), (0, 1)),  # caesium chloride
+    Bulk(
+        ((0.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, 0.5, 0.0), (0.5, 0.0, 0.5), (0.0, 0.5, 0.5)), (0, 1, 2, 2, 2)
+    ),  # perovskite
+    Bulk(
+        ((0, 0, 0), (0.5, 0.5, 0.5), (0.3, 0.3, 0), (0.7, 0.7, 0), (0.2, 0.8, 0.5), (0.8, 0.2, 0.5)),
+        (0, 0, 1, 1, 1, 1),
+    ),  # rutile
+)
+
+
+def bulk_zone(rng: np.random.Generator) -> tuple[Spots, Array]:
+    """A zone of a bulk crystal, kinematic with the thickness's own width of the reflections, and its lattice.
+
+    Returns:
+        The spots, and (2, 2) the reciprocal basis of the zone, 1/angstrom.
+    """
+    while True:
+        bulk = PROTOTYPES[int(rng.integers(len(PROTOTYPES)))]
+        cell = rng.uniform(3.0, 7.0) * np.exp(rng.choice([0.0, 0.2]) * rng.normal(0, 1, 3))
+        axis = rng.integers(-3, 4, 3)
+        if not axis.any() or np.gcd.reduce(axis) != 1:
+            continue
+        hkl = np.stack(np.meshgrid(*[np.arange(-14, 15)] * 3), axis=-1).reshape(-1, 3)
+        hkl = hkl[(hkl @ axis == 0) & hkl.any(axis=1)]
+        g = hkl / cell
+        hkl, g = hkl[np.linalg.norm(g, axis=1) < Q_MAX], g[np.linalg.norm(g, axis=1) < Q_MAX]
+        length = np.linalg.norm(g, axis=1)
+        numbers = rng.choice([5, 8, 9, 13, 14, 17, 22, 26, 29, 31, 33, 47, 52, 56, 74, 79, 82], 3)
+        factors = electron_form_factor(numbers, length)[:, list(bulk.kinds)]
+        waves = (factors * np.exp(2j * pi * hkl @ np.array(bulk.sites).T)).sum(axis=1)
+        thickness, wavelength = rng.uniform(30.0, 300.0), electron_wavelength_angstrom(VOLTAGE_KV)
+        normal = axis * cell / np.linalg.norm(axis * cell)
+        first = np.cross(normal, [0.36, 0.48, 0.8])
+        plane = np.stack([first / np.linalg.norm(first), np.cross(normal, first) / np.linalg.norm(first)])
+        q = g @ plane.T
+        error = wavelength * length**2 / 2 + q @ (np.radians(rng.uniform(0, 1.0)) * _direction(rng))
+        # Multiple scattering evens intensities out.
+        level = (
+            np.abs(waves) ** 2 * np.sinc(thickness * error) ** 2 * np.exp(-0.4 * length**2)
+        ) ** rng.uniform(0.5, 1.0)
+        allowed = level > 1e-4 * level.max(initial=0.0)
+        if allowed.sum() < 10 or np.linalg.matrix_rank(q[allowed], 0.05) < 2:
+            continue
+        spots = _observed(q[allowed] @ _turned(rng), level[allowed], Instrument(), rng)
+        return spots, _basis(q[allowed])
+
+
+def _basis(q: Array) -> Array:
+    """(2, 2) two shortest vectors that are not parallel."""
+    order = q[np.argsort(np.hypot(*q.T), kind="stable")]
+    crossed = np.abs(order[0, 0] * order[:, 1] - order[0, 1] * order[:, 0])
+    second = np.flatnonzero(crossed > 0.05 * np.hypot(*order[0]) * np.hypot(*order.T))[0]
+    return np.stack([order[0], order[second]])
+
+
+def _direction(rng: np.random.Generator) -> Array:
+    angle = rng.uniform(0, 2 * pi)
+    return np.array([np.cos(angle), np.sin(angle)])
+
+
+def _turned(rng: np.random.Generator) -> Array:
+    x, y = _direction(rng)
+    return np.array([[x, y], [-y, x]])
 
 
 def _in_disc(count: int, radius: float, rng: np.random.Generator, inner: float = 0.05) -> Array:

@@ -20,19 +20,24 @@ from index.scale_search import at_best_scale, scales_of
 from index.vectors import Vectors
 from model.errors import LibraryError, OptionError
 from model.matching import depth
-from model.matching.confidence import Verdict
+from model.matching.confidence import CALIBRATIONS, Verdict
 from model.matching.indexing import PlaneLattice, index_pattern
 from model.matching.lattice_table import LatticeTable
 from model.matching.match import Match
-from model.matching.observation import Observation
+from model.matching.measurement import Measurement, distinguishing
+from model.matching.observation import Q_MAX_INV_ANGSTROM, Observation
 from model.matching.settings import SCALE_TOLERANCE
-from model.matching.verification import KNOWN_SCALE, Scale, verify
+from model.matching.verification import KNOWN_SCALE, Scale, Verification, verify
 from model.pattern.spots import Spots
 
 Effort = Literal["search", "verify", "full"]
 
 # One search for so many rows a hit usually leaves enough when crystals that are the same come together.
 _OVERFETCH = 3
+# In which share of cases the set of candidates holds the crystal, unless asked otherwise.
+COVERAGE = 0.95
+# Of candidates that a pattern hardly tells apart, so many are parted.
+MOST_PARTED = 6
 # How far a scale may be off that nothing fits, as a logarithm: a third either way.
 DOUBT = 0.29
 # By how much the ln likelihood has to be larger at another scale where intensities do not decide.
@@ -53,6 +58,8 @@ class Hit:
         also: ids of the others that are the same crystal.
         match: how its computed pattern lies on the measured one; None where that was not computed.
         probability: of being the crystal; None where that was not computed.
+        group: number of the group of hits that the pattern hardly tells apart, from 1; None likewise.
+        in_set: whether it is in the set that holds the crystal with the coverage asked for; None likewise.
     """
 
     entry: Entry
@@ -60,6 +67,8 @@ class Hit:
     also: tuple[str, ...] = ()
     match: Match | None = None
     probability: float | None = None
+    group: int | None = None
+    in_set: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,9 @@ class SearchResult:
         timing_ms: time of each stage (`embed`, `search`, `lattice`, `collect`, `verify`), milliseconds.
         verdict: what the verification makes of it; None where there was none.
         lattice: the pattern's own; None where it shows none, or was not asked for it.
+        set_size: number of candidates that hold the crystal with the coverage asked for, more than `hits` perhaps;
+            None without probabilities.
+        measurement: what would part the hits of the first group, where it has several.
         warnings: sentences for the user.
     """
 
@@ -78,6 +90,8 @@ class SearchResult:
     timing_ms: dict[str, float]
     verdict: Verdict | None = None
     lattice: PlaneLattice | None = None
+    set_size: int | None = None
+    measurement: Measurement | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -160,6 +174,7 @@ class Retriever:
         elements: ElementFilter | None = None,
         top_k: int = 10,
         effort: Effort = "search",
+        coverage: float = COVERAGE,
     ) -> SearchResult:
         """The crystals most like a pattern.
 
@@ -171,13 +186,15 @@ class Retriever:
             top_k: how many different crystals are wanted; fewer come back when fewer are admitted.
             effort: "search" ranks by the towers alone, "verify" and "full" hold their first candidates, and those
                 that the pattern's own lattice fits, against the pattern and rank by that.
+            coverage: in which share of cases the set of candidates has to hold the crystal.
 
         Raises:
             OptionError: `top_k` below 1.
         """
         if top_k < 1:
             raise OptionError(f"top_k must be at least 1, not {top_k}")
-        query = _Query(spots, voltage_kv, self._bits.select(elements) if elements else None, top_k, effort)
+        allowed = self._bits.select(elements) if elements else None
+        query = _Query(spots, voltage_kv, allowed, top_k, effort, coverage)
         if not spots.scale_is_known:
             return self._search_scales(query, np.inf)
         found = self._search_known_scale(query)
@@ -189,27 +206,36 @@ class Retriever:
         scale = next(hit.match.scale for hit in doubted.hits if hit.match)
         return replace(doubted, warnings=(_WRONG_SCALE.format(off=100 * (scale - 1)),))
 
+    def candidates(self, spots: Spots, *, voltage_kv: float, effort: depth.Effort) -> list[Hit]:
+        """What a search at a known scale would verify: the nearest by the towers, and those of the lattice."""
+        hits, _ = self._candidates(_Query(spots, voltage_kv, None, 1, effort), _Timing())
+        return list(hits)
+
     def _search_known_scale(self, query: "_Query") -> SearchResult:
         timing = _Timing()
+        hits, lattice = self._candidates(query, timing)
+        if query.effort == "search":
+            return SearchResult(hits, timing.milliseconds)
+        return _verified(hits, query, KNOWN_SCALE, lattice, self._admitted(query), timing)
+
+    def _candidates(self, query: "_Query", timing: "_Timing") -> tuple[tuple[Hit, ...], PlaneLattice | None]:
+        """Candidates and, where they will be verified, the pattern's lattice."""
         (vector,) = self.embed([query.spots], [query.voltage_kv])
         timing.stop("embed")
         found = self._nearest(vector, query.allowed, query.pool)
-        if query.effort == "search":
-            timing.stop("search")
-            hits = self._hits(found)
-            timing.stop("collect")
-            return SearchResult(hits, timing.milliseconds)
         timing.stop("search")
-        lattice = index_pattern(Observation.of(query.spots, query.voltage_kv))
-        if lattice is not None:
-            fitting = self._bits.packed(self._lattices.fitting(lattice.basis, SCALE_TOLERANCE).crystal)
-            if query.allowed is not None:
-                fitting &= query.allowed
-            found = _together(found, self._nearest(vector, fitting, query.pool))
-        timing.stop("lattice")
+        lattice = None
+        if query.effort != "search":
+            lattice = index_pattern(Observation.of(query.spots, query.voltage_kv))
+            if lattice is not None:
+                fitting = self._bits.packed(self._lattices.fitting(lattice.basis, SCALE_TOLERANCE).crystal)
+                if query.allowed is not None:
+                    fitting &= query.allowed
+                found = _together(found, self._nearest(vector, fitting, query.pool))
+            timing.stop("lattice")
         hits = self._hits(found)
         timing.stop("collect")
-        return _verified(hits, query, KNOWN_SCALE, lattice, timing)
+        return hits, lattice
 
     def _search_scales(self, query: "_Query", doubt: float) -> SearchResult:
         """A search among all scales within a doubt (of the logarithm)."""
@@ -233,7 +259,13 @@ class Retriever:
         timing.stop("collect")
         if query.effort == "search":
             return SearchResult(hits, timing.milliseconds, lattice=lattice)
-        return _verified(hits, query, Scale(doubt / 2, found.scale[best]), lattice, timing)
+        return _verified(
+            hits, query, Scale(doubt / 2, found.scale[best]), lattice, self._admitted(query), timing
+        )
+
+    def _admitted(self, query: "_Query") -> int:
+        """How many crystals the condition on the elements leaves."""
+        return len(self) if query.allowed is None else int(np.unpackbits(query.allowed).sum())
 
     def embed(self, spots: Sequence[Spots], voltage_kv: Sequence[float]) -> NDArray[np.float32]:
         """(N, D) a vector a pattern: what a service does for several requests at once, before `rank`."""
@@ -291,6 +323,7 @@ class _Query:
     allowed: Bitmap | None
     top_k: int
     effort: Effort
+    coverage: float = COVERAGE
 
     @property
     def pool(self) -> int:
@@ -326,23 +359,52 @@ class _Timing:
 
 
 def _verified(
-    hits: Sequence[Hit], query: _Query, scale: Scale, lattice: PlaneLattice | None, timing: _Timing
+    hits: Sequence[Hit],
+    query: _Query,
+    scale: Scale,
+    lattice: PlaneLattice | None,
+    admitted: int,
+    timing: _Timing,
 ) -> SearchResult:
-    """The hits in the order of the verification, each with what it found, and the verdict."""
+    """The hits in the order of the verification, each with what it found, and what follows from all of them."""
     assert query.effort != "search"
     crystals = [hit.entry.crystal for hit in hits]
     near = [hit.similarity for hit in hits]
     found = verify(crystals, near, query.spots, query.voltage_kv, query.effort, scale)
     sure = found.confidence
+    size = None if sure is None else sure.set_size(query.coverage, admitted, CALIBRATIONS[query.effort])
     ordered = tuple(
-        replace(
-            hits[row],
-            match=found.matches[row],
-            probability=None if sure is None or found.matches[row] is None else float(sure.probability[row]),
-        )
-        for row in found.ranking.tolist()
+        _judged(hits[row], row, place, found, size) for place, row in enumerate(found.ranking.tolist())
     )
+    alike = [hit for hit in ordered if hit.group == 1 and hit.match][:MOST_PARTED]
+    measurement = None
+    if len(alike) > 1:
+        reach = min(float(np.hypot(*query.spots.q_inv_angstrom.T).max()), Q_MAX_INV_ANGSTROM)
+        measurement = distinguishing(
+            [hit.entry.crystal for hit in alike],
+            [hit.match for hit in alike if hit.match],
+            query.voltage_kv,
+            reach,
+        )
     timing.stop("verify")
     return SearchResult(
-        ordered[: query.top_k], timing.milliseconds, None if sure is None else sure.verdict, lattice
+        hits=ordered[: query.top_k],
+        timing_ms=timing.milliseconds,
+        verdict=None if sure is None else sure.verdict,
+        lattice=lattice,
+        set_size=size,
+        measurement=measurement,
+    )
+
+
+def _judged(hit: Hit, row: int, place: int, found: Verification, size: int | None) -> Hit:
+    """A hit with what its verification found."""
+    match, sure = found.matches[row], found.confidence
+    told = sure is not None and match is not None
+    return replace(
+        hit,
+        match=match,
+        probability=float(sure.probability[row]) if sure is not None and told else None,
+        group=int(sure.groups[row]) if sure is not None and told else None,
+        in_set=None if size is None else place < size,
     )

@@ -8,7 +8,7 @@ likelihood, to simulated patterns of validation crystals in and out of the index
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, log
+from math import ceil, exp, log
 from typing import Literal
 
 import numpy as np
@@ -18,10 +18,12 @@ from model.matching.depth import Effort
 from model.matching.match import Match
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 Verdict = Literal["match", "ambiguous", "no_match"]
 
 SURE = 0.9
 TYPICAL_SPOTS = 40
+ALIKE = 3.0
 
 
 @dataclass(frozen=True)
@@ -32,17 +34,31 @@ class Calibration:
         temperature: by which differences of scores are divided.
         known: weights of `evidence` in the log odds that the crystal is among the candidates.
         unknown_below: probability that it is among them, under which the verdict is "no_match".
+        masses: probability that the candidates up to the true one have together, in so many of the cases as
+            COVERAGES says.
     """
 
     temperature: float
     known: tuple[float, ...]
     unknown_below: float
+    masses: tuple[float, ...]
 
 
+COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 # Printed by --fit: of 900 queries with seed 1, and of 250 with seed 2 and --effort full.
 CALIBRATIONS: dict[Effort, Calibration] = {
-    "verify": Calibration(3.15, (1.485, -4.622, -0.562, -11.848, 1.127, -3.969), 0.287),
-    "full": Calibration(3.67, (2.099, -3.737, -6.119, -7.949, 0.689, -3.298), 0.597),
+    "verify": Calibration(
+        3.15,
+        (1.485, -4.622, -0.562, -11.848, 1.127, -3.969),
+        0.287,
+        (0.15, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.995),
+    ),
+    "full": Calibration(
+        3.67,
+        (2.099, -3.737, -6.119, -7.949, 0.689, -3.298),
+        0.597,
+        (0.15, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.995),
+    ),
 }
 
 
@@ -54,10 +70,48 @@ class Confidence:
         probability: (C,) of each candidate; NaN where it was not refined. They sum to at most 1, the rest is "none of
             these".
         verdict: "match" where one candidate has at least 0.9, "no_match" where likely none is right, else "ambiguous".
+        groups: (C,) number of the group of candidates that the data hardly tell apart, from 1; 0 where not refined.
     """
 
     probability: FloatArray
     verdict: Verdict
+    groups: IntArray
+
+    @property
+    def known(self) -> float:
+        """Probability that the crystal is among the candidates."""
+        return float(np.nansum(self.probability))
+
+    def set_size(self, coverage: float, total: int, calibration: Calibration) -> int:
+        """How many candidates, in the order of the ranking, hold the crystal in a share `coverage` of all cases.
+
+        A conformal set: of the patterns of crystals that are in the index, in this share the crystal is in it. The
+        probability that the candidates have together is compared with that in which the true one was found when
+        this was calibrated. Where those that were refined have not enough, the others follow, each one less likely
+        than that before.
+
+        Args:
+            coverage: wanted share, 0.5 to 0.99.
+            total: number of crystals that could have been candidates.
+            calibration: what was fitted.
+        """
+        mass = float(np.interp(coverage, COVERAGES, calibration.masses))
+        stated = np.sort(self.probability[~np.isnan(self.probability)])[::-1]
+        together = np.cumsum(stated)
+        if len(stated) and mass <= together[-1]:
+            return int(np.searchsorted(together, mass)) + 1
+        refined = max(len(stated), 1)
+        share = (mass - self.known) / max(1 - self.known, 1e-9)
+        return int(min(ceil(refined * (max(total, refined) / refined) ** share), max(total, refined)))
+
+    def mass_until(self, place: int, total: int) -> float:
+        """Probability that the first candidates, up to a place in the ranking (from 0), have together."""
+        stated = np.sort(self.probability[~np.isnan(self.probability)])[::-1]
+        if place < len(stated):
+            return float(stated[: place + 1].sum())
+        refined = max(len(stated), 1)
+        share = log((place + 1) / refined) / max(log(max(total, refined) / refined), 1e-9)
+        return self.known + (1 - self.known) * min(share, 1.0)
 
 
 def evidence(best: Match, spots: int) -> FloatArray:
@@ -79,13 +133,26 @@ def confidence(
     """
     probability = np.full(len(matches), np.nan)
     refined = np.array([row for row, match in enumerate(matches) if match is not None], dtype=np.int64)
+    groups = np.zeros(len(matches), dtype=np.int64)
     if not len(refined):
-        return Confidence(probability, "no_match")
+        return Confidence(probability, "no_match", groups)
     tempered = (values[refined] - values[refined].max()) / calibration.temperature
     best = matches[refined[tempered.argmax()]]
     assert best is not None
     known = 1 / (1 + exp(-float(evidence(best, spots) @ np.array(calibration.known))))
     probability[refined] = known * np.exp(tempered) / np.exp(tempered).sum()
+    groups[refined] = _groups(tempered)
     if known < calibration.unknown_below:
-        return Confidence(probability, "no_match")
-    return Confidence(probability, "match" if np.nanmax(probability) >= SURE else "ambiguous")
+        return Confidence(probability, "no_match", groups)
+    return Confidence(probability, "match" if np.nanmax(probability) >= SURE else "ambiguous", groups)
+
+
+def _groups(tempered: FloatArray) -> IntArray:
+    """Numbers from 1: who is less than `ALIKE` times as unlikely as the first of a group belongs to it."""
+    groups = np.zeros(len(tempered), dtype=np.int64)
+    number, first = 0, np.inf
+    for row in np.argsort(-tempered, kind="stable"):
+        if number == 0 or first - tempered[row] > log(ALIKE):
+            number, first = number + 1, tempered[row]
+        groups[row] = number
+    return groups

@@ -79,8 +79,10 @@ class StandIn:
         elements: ElementFilter | None,
         top_k: int,
         effort: Effort,
+        coverage: float,
     ) -> SearchResult:
         asked = {"spots": spots, "voltage_kv": voltage_kv, "elements": elements, "top_k": top_k}
+        asked["coverage"] = coverage
         self.searches.append({**asked, "effort": effort})
         first = float(np.hypot(*spots.q_inv_angstrom.T).min())
         admitted = [each for each in self.entries if elements is None or elements.admits(each.elements)]

@@ -176,6 +176,15 @@ def test_pixels_without_a_scale_say_so_and_are_searched_at_any(
     assert match["pixel_size"] == pytest.approx(spots.pixel_size_inv_angstrom / 1.25, rel=1e-4)
 
 
+def test_coverage_is_passed_on_within_its_range(client: TestClient, library: StandIn, points: Points) -> None:
+    post(client, points)
+    assert library.searches[-1]["coverage"] == 0.95
+    assert post(client, points, coverage=0.8).status_code == 200
+    assert library.searches[-1]["coverage"] == 0.8
+    for wrong in (0.2, 1.0, "most"):
+        assert "coverage" in problem_of(post(client, points, coverage=wrong), 422)
+
+
 def test_every_spot_is_listed_on_request(client: TestClient, library: StandIn, points: Points) -> None:
     library.match = match_of()
     assert post(client, points).json()["candidates"][0]["match"]["spots"] is None

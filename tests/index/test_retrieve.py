@@ -51,6 +51,12 @@ def test_candidates_are_held_against_the_pattern(retriever: Retriever, effort: E
     assert stated == sorted(stated, reverse=True)
     assert sum(stated) <= 1
     assert set(result.timing_ms) == {"embed", "search", "lattice", "collect", "verify"}
+    assert next(hit.group for hit in result.hits if hit.match) == 1
+    assert all((hit.group is None) == (hit.match is None) for hit in result.hits)
+    assert result.set_size is not None
+    assert [hit.in_set for hit in result.hits] == [place < result.set_size for place in range(5)]
+    alike = sum(hit.group == 1 for hit in result.hits)
+    assert (result.measurement is not None) >= (alike > 1)
     assert result.lattice is not None
     assert result.lattice.met.mean() > 0.95
     assert result.warnings == ()

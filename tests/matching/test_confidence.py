@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.matching.confidence import Calibration, confidence
+from model.matching.confidence import COVERAGES, Calibration, confidence
 from model.matching.verification import verify
 from model.pattern.spots import Spots
 from tests.matches import match_of
@@ -15,7 +15,9 @@ from tests.matching.patterns import LAYERS, Lying, pattern
 
 GOOD = match_of()
 BAD = replace(GOOD, explained=0.4, missing=0.8, extra=0.7, r_factor=0.6)
-CALIBRATION = Calibration(2.0, (3.0, -4.0, -4.0, -1.0, 0.0, -2.0), 0.3)
+CALIBRATION = Calibration(
+    2.0, (3.0, -4.0, -4.0, -1.0, 0.0, -2.0), 0.3, (0.2, 0.3, 0.45, 0.6, 0.8, 0.9, 0.96, 0.985)
+)
 
 
 @given(st.lists(st.floats(-200, 500), min_size=1, max_size=30))
@@ -69,3 +71,39 @@ def test_a_lone_layer_is_likely_in_its_pattern_and_nothing_is_in_random_spots() 
 def test_without_intensities_nothing_is_claimed() -> None:
     spots = pattern(LAYERS["MoS2"], Lying())
     assert verify([LAYERS["MoS2"]], [0.5], Spots(spots.q_inv_angstrom), 80.0).confidence is None
+
+
+@given(
+    st.lists(st.floats(-60, 60), min_size=1, max_size=20),
+    st.floats(0.5, 0.99),
+    st.integers(0, 400),
+)
+def test_a_set_ends_where_its_candidates_have_enough_probability(
+    values: list[float], coverage: float, place: int
+) -> None:
+    total = 500
+    found = confidence([GOOD] * len(values), np.array(values), 40, CALIBRATION)
+    size = found.set_size(coverage, total, CALIBRATION)
+    assert 1 <= size <= total
+    mass = np.interp(coverage, COVERAGES, CALIBRATION.masses)
+    if place < size - 1:
+        assert found.mass_until(place, total) <= mass + 1e-6
+    elif place >= size:
+        assert found.mass_until(place, total) >= mass - 1e-6
+
+
+def test_a_wider_coverage_needs_no_fewer_and_doubt_needs_more() -> None:
+    sure = confidence([GOOD] * 3, np.array([60.0, 20.0, 10.0]), 40, CALIBRATION)
+    unsure = confidence([GOOD] * 3, np.array([20.0, 20.0, 20.0]), 40, CALIBRATION)
+    sizes = [sure.set_size(coverage, 1000, CALIBRATION) for coverage in COVERAGES]
+    assert sizes == sorted(sizes)
+    assert sizes[0] == 1
+    assert sizes[-1] > 3
+    assert unsure.set_size(0.8, 1000, CALIBRATION) > sure.set_size(0.8, 1000, CALIBRATION)
+
+
+def test_candidates_that_are_nearly_as_likely_share_a_group() -> None:
+    found = confidence(
+        [GOOD, GOOD, None, GOOD, GOOD], np.array([10.0, 30.0, -np.inf, 29.0, 9.0]), 40, CALIBRATION
+    )
+    assert found.groups.tolist() == [2, 1, 0, 1, 2]
