@@ -9,6 +9,7 @@ from app.errors import NotReadyError
 from app.schemas import Provenance
 from app.settings import Settings
 from index.catalogue import Entry
+from index.composition import Composition
 from index.elements import ElementFilter
 from index.manifest import Manifest
 from index.retrieve import COVERAGE, Effort, SearchResult
@@ -41,6 +42,7 @@ class Library(Protocol):
         top_k: int,
         effort: Effort,
         coverage: float,
+        composition: Composition | None,
     ) -> SearchResult:
         """The crystals most like a pattern, best first."""
         ...
@@ -95,7 +97,13 @@ def ask_canary(library: Library) -> None:
     ]
     spots = Spots(np.concatenate(rings), np.repeat([1.0, 0.9], 6))
     hits = library.search(
-        spots, voltage_kv=_CANARY_VOLTAGE_KV, elements=None, top_k=1, coverage=COVERAGE, effort="search"
+        spots,
+        voltage_kv=_CANARY_VOLTAGE_KV,
+        elements=None,
+        top_k=1,
+        coverage=COVERAGE,
+        composition=None,
+        effort="search",
     ).hits
     if not hits or not np.isfinite(hits[0].similarity):
         raise NotReadyError("model and index do not answer a pattern of graphene; see the service's log")

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from index.composition import SIGMA, Composition
 from index.elements import ElementFilter
 from index.retrieve import COVERAGE, Effort
 from model.errors import OptionError
@@ -60,6 +61,14 @@ class Options(ReadingOptions):
     elements_only: Symbols = Field([], description="No other element than these is present.")
     elements_any: Symbols = Field([], description="At least one of these elements is present.")
     elements_none: Symbols = Field([], description="None of these elements is present.")
+    composition: dict[str, Finite] | None = Field(
+        None,
+        description="Measured atomic fractions, of EDS for instance, or amounts in the same ratio. Elements lighter "
+        "than boron count only where they are given.",
+    )
+    composition_sigma: Finite = Field(
+        SIGMA, ge=0.001, le=0.5, description="rms error of a fraction of `composition`."
+    )
     top_k: int = Field(10, ge=1, le=100, description="How many candidates are wanted.")
     effort: Effort = Field(
         "verify",
@@ -87,6 +96,14 @@ class Options(ReadingOptions):
             none=tuple(self.elements_none),
         )
 
+    def measured_composition(self) -> Composition | None:
+        """What concerns the amounts of the elements.
+
+        Raises:
+            OptionError: unknown symbols, or amounts that are none.
+        """
+        return None if self.composition is None else Composition(self.composition, self.composition_sigma)
+
     def check(self) -> None:
         """Refuse what no single value tells.
 
@@ -95,6 +112,9 @@ class Options(ReadingOptions):
         """
         super().check()
         self.elements()
+        self.measured_composition()
+        if self.composition is None and "composition_sigma" in self.model_fields_set:
+            raise OptionError("composition_sigma is the error of a composition; give composition too")
 
 
 NAMES = tuple(Options.model_fields)
@@ -123,13 +143,28 @@ def options_from_text(kind: type[Kind], fields: Iterable[tuple[str, str]]) -> Ki
     for name, text in fields:
         if not text.strip():
             continue
-        if name in LISTS:
+        if name == "composition":
+            values[name] = _amounts(text)
+        elif name in LISTS:
             values.setdefault(name, []).extend(part.strip() for part in text.split(",") if part.strip())
         elif name in values:
             raise OptionError(f"{name} is given more than once; give it once")
         else:
             values[name] = text.strip()
     return _checked(kind, values, strict=False)
+
+
+def _amounts(text: str) -> dict[str, str]:
+    """From "Mo:0.33,S:0.67"."""
+    amounts: dict[str, str] = {}
+    for part in text.split(","):
+        symbol, colon, amount = (piece.strip() for piece in part.partition(":"))
+        if not colon or symbol in amounts:
+            raise OptionError(
+                f"composition: {part.strip()[:40]!r} cannot be used; write Mo:0.33,S:0.67, each once"
+            )
+        amounts[symbol] = amount
+    return amounts
 
 
 def refuse_query(parameters: Mapping[str, str]) -> None:

@@ -82,6 +82,7 @@ def predict(
         top_k=options.top_k,
         effort=options.effort,
         coverage=options.coverage,
+        composition=options.measured_composition(),
     )
     searched = perf_counter()
     candidates = [

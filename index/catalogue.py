@@ -213,6 +213,11 @@ class Catalogue:
         blobs = self._connection.execute("SELECT lattice FROM crystals ORDER BY row")
         return np.frombuffer(b"".join(_blob(lattice) for (lattice,) in blobs), dtype="<f8").reshape(-1, 2, 2)
 
+    def numbers(self) -> list[NDArray[np.uint8]]:
+        """Atomic numbers of every crystal's atoms."""
+        blobs = self._connection.execute("SELECT numbers FROM crystals ORDER BY row")
+        return [np.frombuffer(_blob(numbers), dtype=np.uint8) for (numbers,) in blobs]
+
     def damage(self) -> str | None:
         """What SQLite's own check of the file finds, or None."""
         try:

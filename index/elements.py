@@ -47,7 +47,7 @@ class ElementFilter:
             if isinstance(given, str):
                 raise OptionError(f"elements_{field.name} must be a list of symbols, not the text {given!r}")
             for symbol in given:
-                _check_symbol(symbol, field.name)
+                check_symbol(symbol, f"elements_{field.name}")
             object.__setattr__(self, field.name, tuple(dict.fromkeys(given)))
         self._check_contradictions()
 
@@ -81,12 +81,17 @@ class ElementFilter:
         )
 
 
-def _check_symbol(symbol: object, option: str) -> None:
+def check_symbol(symbol: object, option: str) -> None:
+    """Refuse what is no element.
+
+    Raises:
+        OptionError: it is none; the option is named.
+    """
     if isinstance(symbol, str) and symbol in atomic_numbers():
         return
     proper = symbol.strip().capitalize() if isinstance(symbol, str) else ""
     hint = f"; write {proper}" if proper in atomic_numbers() else ""
-    raise OptionError(f"elements_{option}: {symbol!r} is no element from H to Cf{hint}")
+    raise OptionError(f"{option}: {symbol!r} is no element from H to Cf{hint}")
 
 
 class ElementBits:

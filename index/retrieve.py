@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from index.build import CATALOGUE_NAME, ELEMENTS_NAME, VECTORS_NAME
 from index.catalogue import Catalogue, Entry
+from index.composition import Composition, CompositionTable
 from index.elements import Bitmap, ElementBits, ElementFilter
 from index.encoder import Encoder
 from index.manifest import Manifest
@@ -27,7 +28,7 @@ from model.matching.match import Match
 from model.matching.measurement import Measurement, distinguishing
 from model.matching.observation import Q_MAX_INV_ANGSTROM, Observation
 from model.matching.settings import SCALE_TOLERANCE
-from model.matching.verification import KNOWN_SCALE, Scale, Verification, verify
+from model.matching.verification import KNOWN_SCALE, SIMILARITY_WEIGHT, Scale, Verification, verify
 from model.pattern.spots import Spots
 
 Effort = Literal["search", "verify", "full"]
@@ -60,6 +61,7 @@ class Hit:
         probability: of being the crystal; None where that was not computed.
         group: number of the group of hits that the pattern hardly tells apart, from 1; None likewise.
         in_set: whether it is in the set that holds the crystal with the coverage asked for; None likewise.
+        bonus: what a measured composition adds to the similarity where hits are ranked, 0 at most.
     """
 
     entry: Entry
@@ -69,6 +71,7 @@ class Hit:
     probability: float | None = None
     group: int | None = None
     in_set: bool | None = None
+    bonus: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ class Retriever:
         self._bits = bits
         self._encoder = encoder
         self._lattices = LatticeTable.of(catalogue.lattices())
+        self._compositions = CompositionTable(catalogue.numbers())
 
     @classmethod
     def open(cls, directory: Path, encoder: Encoder) -> Self:
@@ -175,6 +179,7 @@ class Retriever:
         top_k: int = 10,
         effort: Effort = "search",
         coverage: float = COVERAGE,
+        composition: Composition | None = None,
     ) -> SearchResult:
         """The crystals most like a pattern.
 
@@ -187,14 +192,18 @@ class Retriever:
             effort: "search" ranks by the towers alone, "verify" and "full" hold their first candidates, and those
                 that the pattern's own lattice fits, against the pattern and rank by that.
             coverage: in which share of cases the set of candidates has to hold the crystal.
+            composition: measured atomic fractions; crystals far from them are no candidates, others are the likelier
+                the nearer they are.
 
         Raises:
             OptionError: `top_k` below 1.
         """
         if top_k < 1:
             raise OptionError(f"top_k must be at least 1, not {top_k}")
-        allowed = self._bits.select(elements) if elements else None
-        query = _Query(spots, voltage_kv, allowed, top_k, effort, coverage)
+        allowed, bonus = self._known(elements, composition)
+        query = _Query(spots, voltage_kv, allowed, top_k, effort, coverage, bonus)
+        if allowed is not None and not allowed.any():
+            return SearchResult((), {}, "no_match")
         if not spots.scale_is_known:
             return self._search_scales(query, np.inf)
         found = self._search_known_scale(query)
@@ -205,6 +214,18 @@ class Retriever:
             return found
         scale = next(hit.match.scale for hit in doubted.hits if hit.match)
         return replace(doubted, warnings=(_WRONG_SCALE.format(off=100 * (scale - 1)),))
+
+    def _known(
+        self, elements: ElementFilter | None, composition: Composition | None
+    ) -> tuple[Bitmap | None, NDArray[np.float64] | None]:
+        """Which crystals what is known of the chemistry admits, and what it adds to the similarity of each."""
+        allowed = self._bits.select(elements) if elements else None
+        if composition is None:
+            return allowed, None
+        likelihood = self._compositions.log_likelihood(composition)
+        admitted = self._bits.packed(self._compositions.admitted(likelihood))
+        weight = CALIBRATIONS["verify"].temperature / SIMILARITY_WEIGHT
+        return admitted if allowed is None else admitted & allowed, weight * likelihood
 
     def candidates(self, spots: Spots, *, voltage_kv: float, effort: depth.Effort) -> list[Hit]:
         """What a search at a known scale would verify: the nearest by the towers, and those of the lattice."""
@@ -222,7 +243,7 @@ class Retriever:
         """Candidates and, where they will be verified, the pattern's lattice."""
         (vector,) = self.embed([query.spots], [query.voltage_kv])
         timing.stop("embed")
-        found = self._nearest(vector, query.allowed, query.pool)
+        found = self._nearest(vector, query.allowed, query.pool, query.bonus)
         timing.stop("search")
         lattice = None
         if query.effort != "search":
@@ -231,9 +252,9 @@ class Retriever:
                 fitting = self._bits.packed(self._lattices.fitting(lattice.basis, SCALE_TOLERANCE).crystal)
                 if query.allowed is not None:
                     fitting &= query.allowed
-                found = _together(found, self._nearest(vector, fitting, query.pool))
+                found = self._together(found, self._nearest(vector, fitting, query.pool, query.bonus))
             timing.stop("lattice")
-        hits = self._hits(found)
+        hits = self._hits(found, query.bonus)
         timing.stop("collect")
         return hits, lattice
 
@@ -251,11 +272,13 @@ class Retriever:
         timing.stop("embed")
         rows = self._bits.rows(query.allowed)
         similarity = vectors @ self._vectors.rows(rows).T
+        if query.bonus is not None:
+            similarity += query.bonus[rows].astype(np.float32)
         found = at_best_scale(similarity, scales, rows, fitting)
         _, first = np.unique(self._catalogue.groups[found.row], return_index=True)
         best = np.sort(first)[: query.pool]
         timing.stop("search")
-        hits = self._hits((found.similarity[best], found.row[best]))
+        hits = self._hits((found.similarity[best], found.row[best]), query.bonus)
         timing.stop("collect")
         if query.effort == "search":
             return SearchResult(hits, timing.milliseconds, lattice=lattice)
@@ -284,34 +307,47 @@ class Retriever:
         timing.stop("collect")
         return SearchResult(hits, timing.milliseconds)
 
-    def _nearest(self, vector: NDArray[np.float32], allowed: Bitmap | None, top_k: int) -> "_Found":
+    def _nearest(
+        self,
+        vector: NDArray[np.float32],
+        allowed: Bitmap | None,
+        top_k: int,
+        bonus: NDArray[np.float64] | None = None,
+    ) -> "_Found":
         """The best of each duplicate group, fetching more until there are enough."""
-        count = _OVERFETCH * top_k
+        # What a bonus moves up may lie far down, so all that are allowed are fetched then.
+        count = _OVERFETCH * top_k if bonus is None else len(self)
         while True:
             scores, rows = self._vectors.search(vector, count, allowed)
+            if bonus is not None:
+                scores = scores + bonus[rows].astype(np.float32)
+                order = np.argsort(-scores, kind="stable")
+                scores, rows = scores[order], rows[order]
             _, first = np.unique(self._catalogue.groups[rows], return_index=True)
             best = np.sort(first)[:top_k]
             if len(best) == top_k or len(rows) < count:
                 return scores[best].astype(np.float64), rows[best]
             count *= 4
 
-    def _hits(self, found: "_Found") -> tuple[Hit, ...]:
+    def _together(self, first: "_Found", second: "_Found") -> "_Found":
+        """Both by similarity, the best of each duplicate group."""
+        similarity, row = (np.concatenate(each) for each in zip(first, second, strict=True))
+        order = np.argsort(-similarity, kind="stable")
+        _, place = np.unique(self._catalogue.groups[row[order]], return_index=True)
+        kept = order[np.sort(place)]
+        return similarity[kept], row[kept]
+
+    def _hits(self, found: "_Found", bonus: NDArray[np.float64] | None = None) -> tuple[Hit, ...]:
+        """From scores, in which the bonus is, and rows."""
+        added = np.zeros(len(found[1])) if bonus is None else bonus[found[1]]
         return tuple(
-            Hit(self._catalogue.entry_at(row), score, self._catalogue.same_as(row))
-            for score, row in zip(found[0].tolist(), found[1].tolist(), strict=True)
+            Hit(self._catalogue.entry_at(row), score - extra, self._catalogue.same_as(row), bonus=extra)
+            for score, row, extra in zip(found[0].tolist(), found[1].tolist(), added.tolist(), strict=True)
         )
 
 
-# Similarities and rows, best first.
+# Scores and rows, best first.
 _Found = tuple[NDArray[np.float64], NDArray[np.int64]]
-
-
-def _together(first: _Found, second: _Found) -> _Found:
-    """Both, each row once, by similarity."""
-    row, place = np.unique(np.concatenate([first[1], second[1]]), return_index=True)
-    similarity = np.concatenate([first[0], second[0]])[place]
-    order = np.argsort(-similarity, kind="stable")
-    return similarity[order], row[order]
 
 
 @dataclass(frozen=True)
@@ -324,6 +360,7 @@ class _Query:
     top_k: int
     effort: Effort
     coverage: float = COVERAGE
+    bonus: NDArray[np.float64] | None = None
 
     @property
     def pool(self) -> int:
@@ -369,7 +406,7 @@ def _verified(
     """The hits in the order of the verification, each with what it found, and what follows from all of them."""
     assert query.effort != "search"
     crystals = [hit.entry.crystal for hit in hits]
-    near = [hit.similarity for hit in hits]
+    near = [hit.similarity + hit.bonus for hit in hits]
     found = verify(crystals, near, query.spots, query.voltage_kv, query.effort, scale)
     sure = found.confidence
     size = None if sure is None else sure.set_size(query.coverage, admitted, CALIBRATIONS[query.effort])

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from index.catalogue import Entry
+from index.composition import Composition
 from index.elements import ElementFilter, atomic_numbers
 from index.manifest import Manifest, ModelIdentity
 from index.retrieve import Effort, Hit, SearchResult
@@ -80,9 +81,10 @@ class StandIn:
         top_k: int,
         effort: Effort,
         coverage: float,
+        composition: Composition | None,
     ) -> SearchResult:
         asked = {"spots": spots, "voltage_kv": voltage_kv, "elements": elements, "top_k": top_k}
-        asked["coverage"] = coverage
+        asked |= {"coverage": coverage, "composition": composition}
         self.searches.append({**asked, "effort": effort})
         first = float(np.hypot(*spots.q_inv_angstrom.T).min())
         admitted = [each for each in self.entries if elements is None or elements.admits(each.elements)]

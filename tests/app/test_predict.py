@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 from app.rendering import png_frame
 from app.schemas import Answer
+from index.composition import Composition
 from model.physics.kinematic import kinematic_spots
 from tests.app.answers import cell_of, problem_of
 from tests.app.stand_in import MODEL, StandIn, made
@@ -183,6 +184,21 @@ def test_coverage_is_passed_on_within_its_range(client: TestClient, library: Sta
     assert library.searches[-1]["coverage"] == 0.8
     for wrong in (0.2, 1.0, "most"):
         assert "coverage" in problem_of(post(client, points, coverage=wrong), 422)
+
+
+def test_a_composition_is_passed_on_in_either_form(
+    client: TestClient, library: StandIn, points: Points
+) -> None:
+    assert post(client, points).status_code == 200
+    assert library.searches[-1]["composition"] is None
+    assert post(client, points, composition={"Mo": 0.33, "S": 0.67}, composition_sigma=0.1).status_code == 200
+    assert library.searches[-1]["composition"] == Composition({"Mo": 0.33, "S": 0.67}, 0.1)
+    sent = send(client, json.dumps(points).encode(), composition="Mo: 0.33, S:0.67")
+    assert sent.status_code == 200
+    assert library.searches[-1]["composition"] == Composition({"Mo": 0.33, "S": 0.67}, 0.05)
+    for wrong in ("Mo", "Mo:x", "Mo:1,Mo:2", "Xx:1", "Mo:-1"):
+        assert "omposition" in problem_of(send(client, json.dumps(points).encode(), composition=wrong), 422)
+    assert "give composition" in problem_of(post(client, points, composition_sigma=0.1), 422)
 
 
 def test_every_spot_is_listed_on_request(client: TestClient, library: StandIn, points: Points) -> None:

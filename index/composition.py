@@ -1,0 +1,76 @@
+"""How well crystals agree with a measured composition, answered for a whole index at once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.elements import atomic_numbers, check_symbol
+from model.crystal.elements import LAST_ATOMIC_NUMBER
+from model.errors import OptionError
+
+FloatArray = NDArray[np.float64]
+
+# Of an EDS measurement without standards.
+SIGMA = 0.05
+# Lighter than boron, an element's X-rays do not reach the detector; it counts only where it is given.
+LIGHTEST_SEEN = 5
+# A crystal further off than so many sigma is no candidate.
+FARTHEST_SIGMAS = 5.0
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Atomic fractions as measured, by EDS for instance.
+
+    Attributes:
+        fractions: of each element that was found; any positive numbers, their ratios count.
+        sigma: rms error of a fraction.
+
+    Raises:
+        OptionError: no element, an unknown one, or a number that is no amount.
+    """
+
+    fractions: Mapping[str, float]
+    sigma: float = SIGMA
+
+    def __post_init__(self) -> None:
+        if not self.fractions:
+            raise OptionError("composition is empty; give amounts, such as Mo:0.33,S:0.67")
+        for symbol, amount in self.fractions.items():
+            check_symbol(symbol, "composition")
+            if not (isfinite(amount) and amount > 0):
+                raise OptionError(f"composition: {symbol} has the amount {amount}; give a positive number")
+        if not 0.001 <= self.sigma <= 0.5:
+            raise OptionError(f"composition_sigma is {self.sigma}; give an error of 0.001 to 0.5")
+
+
+class CompositionTable:
+    """The atomic fractions of N crystals.
+
+    Args:
+        numbers: atomic numbers of each crystal's atoms.
+    """
+
+    def __init__(self, numbers: Sequence[NDArray[np.integer]]) -> None:
+        counts = [np.bincount(each, minlength=LAST_ATOMIC_NUMBER + 1) for each in numbers]
+        self._counts = np.array(counts, dtype=np.float32).reshape(-1, LAST_ATOMIC_NUMBER + 1)
+
+    def log_likelihood(self, measured: Composition) -> FloatArray:
+        """(N,) ln likelihood of the measurement, up to a constant: -chi^2 / 2 over the fractions."""
+        given = np.zeros(LAST_ATOMIC_NUMBER + 1)
+        for symbol, amount in measured.fractions.items():
+            given[atomic_numbers()[symbol]] = amount
+        seen = (given > 0) | (np.arange(len(given)) >= LIGHTEST_SEEN)
+        counts = self._counts[:, seen].astype(np.float64)
+        # A crystal of nothing but elements that are not seen has no fractions, and is as far off as can be.
+        fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        square = ((fractions - given[seen] / given.sum()) ** 2).sum(axis=1)
+        likelihood: FloatArray = -square / (2 * measured.sigma**2)
+        return likelihood
+
+    def admitted(self, likelihood: FloatArray) -> NDArray[np.int64]:
+        """Rows that are not impossible by a likelihood of these crystals."""
+        return np.flatnonzero(likelihood > -(FARTHEST_SIGMAS**2) / 2)

@@ -1,0 +1,76 @@
+"""Crystals and a measured composition."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index.composition import Composition, CompositionTable
+from index.elements import ElementFilter
+from index.retrieve import Effort, Retriever
+from model.errors import OptionError
+from tests.index.layers import crystal
+from tests.index.stand_in import RadialEncoder, pattern_of
+
+# MoS2, MoS, a hydrogenated MoS2, WS2 and solid hydrogen.
+TABLE = CompositionTable(
+    [np.array(each) for each in ([42, 16, 16], [42, 16], [42, 16, 16, 1], [74, 16, 16], [1, 1])]
+)
+
+
+def test_the_likelihood_is_that_of_normal_errors_of_the_fractions() -> None:
+    told = TABLE.log_likelihood(Composition({"Mo": 0.30, "S": 0.70}, sigma=0.05))
+    off = 1 / 3 - 0.30
+    assert told[0] == pytest.approx(-(off**2) / 0.05**2)
+    assert told[1] == pytest.approx(-(0.2**2) / 0.05**2)
+    assert told[2] == pytest.approx(told[0])
+    assert told[3] == pytest.approx(-(0.3**2 + (1 / 3) ** 2 + off**2) / (2 * 0.05**2))
+    assert TABLE.admitted(told).tolist() == [0, 2]
+
+
+def test_amounts_in_any_unit_and_hydrogen_where_it_is_given() -> None:
+    percent = TABLE.log_likelihood(Composition({"Mo": 33, "S": 66}))
+    assert percent[0] == pytest.approx(0, abs=1e-9)
+    with_hydrogen = TABLE.log_likelihood(Composition({"Mo": 1, "S": 2, "H": 1}))
+    assert with_hydrogen[2] == pytest.approx(0, abs=1e-9)
+    assert with_hydrogen[0] < -5
+
+
+@pytest.mark.parametrize(
+    ("fractions", "sigma", "says"),
+    [
+        ({}, 0.05, "empty"),
+        ({"Xx": 0.5}, 0.05, "composition: 'Xx' is no element"),
+        ({"mo": 0.5}, 0.05, "write Mo"),
+        ({"Mo": -1.0}, 0.05, "positive"),
+        ({"Mo": float("nan")}, 0.05, "positive"),
+        ({"Mo": 1.0}, 0.0, "composition_sigma"),
+    ],
+)
+def test_what_is_no_composition_is_refused(fractions: dict[str, float], sigma: float, says: str) -> None:
+    with pytest.raises(OptionError, match=says):
+        Composition(fractions, sigma)
+
+
+@pytest.mark.parametrize("effort", ["search", "verify"])
+def test_a_search_prefers_and_admits_what_agrees(built: Path, encoder: RadialEncoder, effort: Effort) -> None:
+    right = crystal(7)
+    fractions = {symbol: float(sum(right.numbers == number)) for symbol, number in (("V", 23), ("S", 16))}
+    assert all(fractions.values())
+    with Retriever.open(built, encoder) as retriever:
+        found = retriever.search(
+            pattern_of(right), effort=effort, composition=Composition(fractions, 0.02), top_k=40
+        )
+        free = retriever.search(pattern_of(right), effort="search", top_k=40)
+        none = retriever.search(pattern_of(right), effort=effort, composition=Composition({"Cf": 1.0}))
+        both = retriever.search(
+            pattern_of(right), composition=Composition(fractions, 0.02), elements=ElementFilter(all=("Mo",))
+        )
+    assert found.hits
+    assert {hit.entry.formula for hit in found.hits} == {"VS2"}
+    assert len(free.hits) > len(found.hits)
+    similarity = {hit.entry.id: hit.similarity for hit in free.hits}
+    for hit in found.hits:
+        assert hit.similarity == pytest.approx(similarity[hit.entry.id], abs=1e-5)
+    assert (none.hits, none.verdict) == ((), "no_match")
+    assert (both.hits, both.verdict) == ((), "no_match")
