@@ -5,10 +5,12 @@ from math import isnan
 
 import numpy as np
 
-from app.schemas import Line, Match, PlaneLattice
+from app.schemas import Line, Match, PlaneLattice, Twist
 from model.matching.beams import Beams, Status
 from model.matching.indexing import PlaneLattice as FoundLattice
 from model.matching.match import Match as FoundMatch
+from model.matching.overlap import Overlap
+from model.matching.overlap import Twist as FoundTwist
 from model.pattern import Spots
 
 
@@ -99,6 +101,15 @@ def lattice_seen(found: FoundLattice, spots: Spots) -> PlaneLattice:
         bravais=found.bravais,
         reciprocal=[[_significant(x / unit, 6) for x in row] for row in found.basis.tolist()],
         explained=round(float(found.met.mean()), 4),
+    )
+
+
+def twist_of(found: Overlap, twist: FoundTwist | None, spots: Spots) -> Twist:
+    """The two lattices of a pattern, and how they lie to each other."""
+    return Twist(
+        twist_deg=None if twist is None else round(twist.angle_deg, 3),
+        twist_sigma_deg=None if twist is None else _significant(twist.sigma_deg),
+        lattices=[lattice_seen(each, spots) for each in found.lattices],
     )
 
 

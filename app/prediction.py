@@ -6,7 +6,7 @@ from time import perf_counter
 
 import numpy as np
 
-from app.evidence import lattice_seen, match_of
+from app.evidence import lattice_seen, match_of, twist_of
 from app.library import Library
 from app.options import Options, ReadingOptions
 from app.schemas import (
@@ -18,6 +18,7 @@ from app.schemas import (
     Provenance,
     Quality,
     Query,
+    Twist,
 )
 from app.uploads import FileUpload, Upload
 from index.catalogue import Entry
@@ -102,7 +103,13 @@ def predict(
         if result.set_size is None
         else CandidateSet(coverage=options.coverage, size=result.set_size),
         measurement=None if result.measurement is None else _measurement(result.measurement),
-        query=query_of(spots, voltage, result.lattice, result.warnings),
+        query=query_of(
+            spots,
+            voltage,
+            result.lattice,
+            result.warnings,
+            None if result.overlap is None else twist_of(result.overlap, result.twist, spots),
+        ),
         provenance=provenance,
         timing_ms=timing,
     )
@@ -153,6 +160,7 @@ def _candidate(rank: int, hit: Hit, spots: Spots, listed: bool) -> Candidate:
         probability=None if hit.probability is None else round(hit.probability, 6),
         group=hit.group,
         in_set=hit.in_set,
+        layer=hit.layer,
         match=None if hit.match is None else match_of(hit.match, spots, listed),
         also=list(hit.also),
         cif=entry.cif(),
@@ -170,7 +178,11 @@ def _measurement(found: FoundMeasurement) -> Measurement:
 
 
 def query_of(
-    spots: Spots, voltage: Voltage, lattice: PlaneLattice | None, warnings: tuple[str, ...] = ()
+    spots: Spots,
+    voltage: Voltage,
+    lattice: PlaneLattice | None,
+    warnings: tuple[str, ...] = (),
+    twist: Twist | None = None,
 ) -> Query:
     """The pattern as it was understood.
 
@@ -179,6 +191,7 @@ def query_of(
         voltage: that was used.
         lattice: its own.
         warnings: of the search.
+        twist: of two lattices.
     """
     length = np.hypot(*spots.q_inv_angstrom.T)
     dynamic_range = None if spots.intensity is None else float(spots.intensity.max() / spots.intensity.min())
@@ -189,6 +202,7 @@ def query_of(
         calibration=spots.calibration,
         voltage_kv=voltage.kv,
         lattice=None if lattice is None else lattice_seen(lattice, spots),
+        twist=twist,
         quality=Quality(
             q_min=float(length.min()) if spots.scale_is_known else None,
             q_max=float(length.max()) if spots.scale_is_known else None,

@@ -114,6 +114,9 @@ class Candidate(Schema):
     in_set: bool | None = Field(
         default=None, description="Whether it is in the answer's `set`. Null without probabilities."
     )
+    layer: Literal[1, 2] | None = Field(
+        default=None, description="Of a pattern of two lattices, which of them it explains; else null."
+    )
     match: Match | None = Field(default=None, description="Null where the candidate was not refined.")
     also: list[str] = Field(default=[], description="Ids of other entries that are the same crystal.")
     cif: str
@@ -160,6 +163,17 @@ class PlaneLattice(Schema):
     explained: float = Field(description="Share of the spots that lie on it.")
 
 
+class Twist(Schema):
+    """Two lattices in one pattern: a twisted pair of layers, or two flakes in the beam."""
+
+    twist_deg: float | None = Field(
+        description="Angle between the a axes of the first candidates of both layers, as small as the symmetry of "
+        "their lattices makes it (30 at most for hexagonal ones); null where one could not be laid on the spots."
+    )
+    twist_sigma_deg: float | None
+    lattices: list[PlaneLattice] = Field(description="Seen of layer 1 and of layer 2.")
+
+
 class Quality(Schema):
     """What the spots are like."""
 
@@ -185,6 +199,7 @@ class Query(Schema):
     lattice: PlaneLattice | None = Field(
         default=None, description="Null where the spots show none, and with `search` at a known scale."
     )
+    twist: Twist | None = Field(default=None, description="Null where the spots are those of one lattice.")
     quality: Quality
     warnings: list[str] = Field(description="What was assumed, and what to do about it.")
 

@@ -3,7 +3,7 @@
 What is no layer: spots without order, rings of a powder broken into spots, zones of bulk crystals.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import pi
 
 import numpy as np
@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 
 VOLTAGE_KV = 80.0
 Q_MAX = 1.65
+SPOT_WIDTH = 0.012
 
 
 @dataclass(frozen=True)
@@ -38,19 +39,55 @@ class Instrument:
 
 def pattern_of(crystal: Crystal, instrument: Instrument, rng: np.random.Generator) -> Spots:
     """A flake of the crystal as a spot finder would report it: either face, turned, mirrored, tilted and noisy."""
-    lying = Geometry(
+    q, intensity = _diffracted(crystal, _lying(instrument, rng), rng)
+    return _observed(q, intensity, instrument, rng)
+
+
+def twisted_pair(
+    first: Crystal, second: Crystal, instrument: Instrument, rng: np.random.Generator
+) -> tuple[Spots, Array]:
+    """Two flakes one upon the other, equally tilted, each diffracting the direct beam; and both a axes on the camera.
+
+    Returns:
+        The spots, those nearer to each other than a spot's width as one, and (2, 2) the axes.
+    """
+    lying = _lying(instrument, rng)
+    beams, axes = [], []
+    for crystal in (first, second):
+        turned = replace(lying, rotation_deg=float(rng.uniform(0, 360)))
+        beams.append(_diffracted(crystal, turned, rng))
+        # The tilt of the holder is one on the camera; its small effect on directions is left to both alike.
+        axes.append(on_camera(crystal.lattice[:1], replace(turned, tilt_deg=0.0))[0])
+    q, intensity = (np.concatenate(each) for each in zip(*beams, strict=True))
+    order = np.argsort(-intensity)
+    kept: list[int] = []
+    for row in order.tolist():
+        near = [other for other in kept if np.hypot(*(q[row] - q[other])) < SPOT_WIDTH]
+        if near:
+            intensity[near[0]] += intensity[row]
+        else:
+            kept.append(row)
+    return _observed(q[kept], intensity[kept], instrument, rng), np.array(axes)
+
+
+def _lying(instrument: Instrument, rng: np.random.Generator) -> Geometry:
+    return Geometry(
         tilt_deg=instrument.tilt_deg * float(np.sqrt(rng.random())),
         tilt_azimuth_deg=float(rng.uniform(0, 360)),
         rotation_deg=float(rng.uniform(0, 360)),
         mirrored=bool(rng.random() < 0.5),
     )
+
+
+def _diffracted(crystal: Crystal, lying: Geometry, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Positions on the camera and intensities, as fractions of the incident beam."""
     flake = crystal.turned_over() if rng.random() < 0.5 else crystal
     # The library's atoms are not quite those of the sample; the rest of the motion damps.
     shifts = rng.normal(0, 0.02, (1, len(flake.numbers), 3))
     b_iso = 8 * pi**2 * rng.uniform(0.04, 0.08, 1) ** 2
     conditions = Conditions(np.array([VOLTAGE_KV]), lying.tilt_vector[None], shifts, b_iso)
     _, q, intensity = dynamical_intensities(flake, conditions, Q_MAX)
-    return _observed(on_camera(q, lying), intensity[0], instrument, rng)
+    return on_camera(q, lying), intensity[0]
 
 
 def _observed(q: Array, intensity: Array, instrument: Instrument, rng: np.random.Generator) -> Spots:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -27,6 +28,7 @@ from model.matching.lattice_table import LatticeTable
 from model.matching.match import Match
 from model.matching.measurement import Measurement, distinguishing
 from model.matching.observation import Q_MAX_INV_ANGSTROM, Observation
+from model.matching.overlap import FALSE_SHARE, Overlap, Twist
 from model.matching.settings import SCALE_TOLERANCE
 from model.matching.verification import KNOWN_SCALE, SIMILARITY_WEIGHT, Scale, Verification, verify
 from model.pattern.spots import Spots
@@ -39,8 +41,14 @@ _OVERFETCH = 3
 COVERAGE = 0.95
 # Of candidates that a pattern hardly tells apart, so many are parted.
 MOST_PARTED = 6
+# Of each of two layers, so many hits are tried as partners.
+MOST_PAIRED = 20
 # How far a scale may be off that nothing fits, as a logarithm: a third either way.
 DOUBT = 0.29
+_TWO_LATTICES = (
+    "The spots are those of two lattices: two layers, or two flakes in the beam. The candidates of both come in turn; "
+    "`layer` says of which they are, and `query.twist` how they lie to each other."
+)
 # By how much the ln likelihood has to be larger at another scale where intensities do not decide.
 CLEARLY_BETTER = 10.0
 _WRONG_SCALE = (
@@ -62,6 +70,7 @@ class Hit:
         group: number of the group of hits that the pattern hardly tells apart, from 1; None likewise.
         in_set: whether it is in the set that holds the crystal with the coverage asked for; None likewise.
         bonus: what a measured composition adds to the similarity where hits are ranked, 0 at most.
+        layer: 1 or 2, of a pattern of two lattices; None of a single one.
     """
 
     entry: Entry
@@ -72,6 +81,7 @@ class Hit:
     group: int | None = None
     in_set: bool | None = None
     bonus: float = 0.0
+    layer: Literal[1, 2] | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,8 @@ class SearchResult:
             None without probabilities.
         measurement: what would part the hits of the first group, where it has several.
         warnings: sentences for the user.
+        overlap: the pattern taken apart, where it is of two lattices; hits are of both in turn then.
+        twist: of the first hits of both; None of a single lattice, and where one of them was not matched.
     """
 
     hits: tuple[Hit, ...]
@@ -96,6 +108,8 @@ class SearchResult:
     set_size: int | None = None
     measurement: Measurement | None = None
     warnings: tuple[str, ...] = ()
+    overlap: Overlap | None = None
+    twist: Twist | None = None
 
 
 class Retriever:
@@ -202,12 +216,21 @@ class Retriever:
             raise OptionError(f"top_k must be at least 1, not {top_k}")
         allowed, bonus = self._known(elements, composition)
         query = _Query(spots, voltage_kv, allowed, top_k, effort, coverage, bonus)
-        if allowed is not None and not allowed.any():
+        nothing_left = allowed is not None and not allowed.any()
+        # Of two layers either may be admitted, though no crystal holds what both hold.
+        if nothing_left and (effort == "search" or not spots.scale_is_known):
             return SearchResult((), {}, "no_match")
         if not spots.scale_is_known:
             return self._search_scales(query, np.inf)
         found = self._search_known_scale(query)
-        if effort == "search" or found.verdict not in {None, "no_match"}:
+        if effort == "search":
+            return found
+        both = self._search_both(query, found, elements)
+        if both is not None:
+            return both
+        if nothing_left:
+            return replace(found, verdict="no_match")
+        if found.verdict not in {None, "no_match"}:
             return found
         doubted = self._search_scales(query, DOUBT)
         if not _explains_better(doubted, found):
@@ -257,6 +280,29 @@ class Retriever:
         hits = self._hits(found, query.bonus)
         timing.stop("collect")
         return hits, lattice
+
+    def _search_both(
+        self, query: "_Query", found: SearchResult, elements: ElementFilter | None
+    ) -> SearchResult | None:
+        """A search for each of two lattices, where no single crystal explains the spots of both."""
+        best = next((hit.match for hit in found.hits if hit.match), None)
+        if found.lattice is None or (best is not None and best.extra < FALSE_SHARE):
+            return None
+        overlap = Overlap.of(query.spots, found.lattice, query.voltage_kv)
+        if overlap is None:
+            return None
+        # What both layers hold together, either need not.
+        each = None if elements is None else ElementFilter(only=elements.only, none=elements.none)
+        allowed = self._bits.select(each) if each else None
+        wide = max(query.top_k, MOST_PAIRED)
+        layers = [
+            self._search_known_scale(replace(query, spots=spots, allowed=allowed, top_k=wide, bonus=None))
+            for spots in overlap.spots
+        ]
+        if all(layer.verdict == "no_match" for layer in layers):
+            return None
+        wanted = frozenset() if elements is None else frozenset(elements.all)
+        return _interleaved(layers, overlap, wanted, query.top_k)
 
     def _search_scales(self, query: "_Query", doubt: float) -> SearchResult:
         """A search among all scales within a doubt (of the logarithm)."""
@@ -368,6 +414,54 @@ class _Query:
         if self.effort == "search":
             return self.top_k
         return max(self.top_k, depth.depth_of(self.effort, self.spots).layers)
+
+
+def _interleaved(
+    layers: Sequence[SearchResult], overlap: Overlap, wanted: frozenset[str], top_k: int
+) -> SearchResult:
+    """The hits of two layers in turn, the likeliest pair that holds all wanted elements first."""
+    first, second = layers
+    told = [replace(hit, layer=1) for hit in first.hits], [replace(hit, layer=2) for hit in second.hits]
+    pairs = [
+        (place, partner)
+        for place, hit in enumerate(told[0][:MOST_PAIRED])
+        for partner, other in enumerate(told[1][:MOST_PAIRED])
+        if wanted <= {*hit.entry.elements, *other.entry.elements}
+    ]
+    if pairs:
+        best = max(pairs, key=lambda pair: _pair_value(told[0], pair[0]) + _pair_value(told[1], pair[1]))
+        for hits, place in zip(told, best, strict=True):
+            hits.insert(0, hits.pop(place))
+    twist = _twist_of(told[0][:1], told[1][:1])
+    merged = [hit for pair in zip_longest(*told) for hit in pair if hit is not None]
+    verdicts = [layer.verdict for layer in layers]
+    sizes = [layer.set_size for layer in layers]
+    return SearchResult(
+        hits=tuple(merged[:top_k]),
+        timing_ms={
+            name: sum(layer.timing_ms.get(name, 0.0) for layer in layers) for name in layers[0].timing_ms
+        },
+        verdict=None if None in verdicts else "match" if set(verdicts) == {"match"} else "ambiguous",
+        lattice=overlap.lattices[0],
+        set_size=None if None in sizes else 2 * max(size or 0 for size in sizes),
+        warnings=(_TWO_LATTICES,),
+        overlap=overlap,
+        twist=twist,
+    )
+
+
+def _twist_of(first: Sequence[Hit], second: Sequence[Hit]) -> Twist | None:
+    """Of the leading hits."""
+    for hit, other in zip(first, second, strict=False):
+        if hit.match and other.match:
+            return Twist.of((hit.entry.crystal, other.entry.crystal), (hit.match, other.match))
+    return None
+
+
+def _pair_value(hits: Sequence[Hit], place: int) -> float:
+    """ln of how likely a hit is; where that is not known, by its place."""
+    probability = hits[place].probability
+    return -20.0 - place if not probability else max(float(np.log(probability)), -20.0)
 
 
 def _explains_better(doubted: SearchResult, found: SearchResult) -> bool:

@@ -10,6 +10,7 @@ from index.elements import ElementFilter
 from index.retrieve import Effort, Retriever
 from index.vectors import Vectors, write_vectors
 from model.errors import LibraryError, OptionError
+from model.pattern.spots import Spots
 from tests.index.layers import crystal, document, write_lines
 from tests.index.stand_in import RadialEncoder, pattern_of
 from tests.matching.patterns import Lying, pattern
@@ -81,6 +82,23 @@ def test_without_a_scale_each_crystal_is_met_at_its_own(
         assert mine.match.scale == pytest.approx(factor, rel=0.005)
         assert mine.match.r_factor is not None
         assert mine.match.r_factor < 0.1
+
+
+def test_two_layers_are_both_found_with_what_they_hold_together(retriever: Retriever) -> None:
+    first, second = crystal(0), crystal(38)
+    assert first.elements != second.elements
+    parts = [pattern(each, Lying(1.0, 0.0, angle)) for each, angle in ((first, 12.0), (second, 29.5))]
+    q = np.concatenate([each.q_inv_angstrom for each in parts])
+    level = np.concatenate([each.intensity for each in parts if each.intensity is not None])
+    both = tuple({*first.elements, *second.elements})
+    result = retriever.search(Spots(q, level), effort="verify", elements=ElementFilter(all=both, only=both))
+    assert result.overlap is not None
+    assert result.twist is not None
+    assert result.twist.angle_deg == pytest.approx(17.5, abs=0.3)
+    assert [hit.layer for hit in result.hits[:4]] == [1, 2, 1, 2]
+    leaders = {symbol for hit in result.hits[:2] for symbol in hit.entry.elements}
+    assert leaders == set(both)
+    assert "two lattices" in result.warnings[0]
 
 
 def test_a_scale_that_is_wrong_is_told_and_mended(retriever: Retriever) -> None:
