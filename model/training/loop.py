@@ -65,13 +65,13 @@ class Schedule:
     rate: float = 2e-3
     warm_up: int = 50
     decay: float = 0.6
-    short: float = 0.5
+    short: float = 0.3
     short_pairs: int = 32
     atoms_hidden: float = 0.5
     neighbours_from: float = 0.3
     leaf: int = 16
     per_formula: int = 4
-    quiet: float = 0.2
+    quiet: float = 0.35
     perfect: float = 0.5
     evaluate_minutes: float = 10.0
     patience: int = 8
