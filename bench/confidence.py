@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from queries import VOLTAGE_KV, Instrument, broken_rings, bulk_zone, pattern_of, random_spots  # type: ignore[import-not-found]
 from tqdm import tqdm
 
-from index.build import CATALOGUE_NAME
+from index.build import CATALOGUE_NAME, VECTORS_NAME
 from index.catalogue import Catalogue
 from index.publishing import version_folder
 from index.retrieve import Hit, Retriever
+from index.vectors import Vectors
 from model.crystal import Crystal
 from model.matching.confidence import (
     CALIBRATIONS,
@@ -74,11 +75,28 @@ class Answer:
     verdict: str | None
 
 
+class Gallery:
+    """Every crystal of the index in the order that the towers give it, without reading any."""
+
+    def __init__(self, folder: Path, catalogue: Catalogue) -> None:
+        vectors = Vectors.open(folder / VECTORS_NAME)
+        self._vectors = vectors.rows(np.arange(len(vectors)))
+        self._groups = catalogue.groups
+        self._row = {entry.id: row for row, entry in enumerate(catalogue)}
+
+    def place(self, vector: NDArray[np.float32], crystal: Crystal) -> int:
+        """Of a crystal, from 0: how many different ones are nearer."""
+        similarity = self._vectors @ vector
+        best = np.full(int(self._groups.max()) + 1, -2.0)
+        np.maximum.at(best, self._groups, similarity)
+        return int((best > best[self._groups[self._row[crystal.id]]]).sum())
+
+
 def main() -> None:
     options = _options()
     torch.set_num_threads(1)
     answers, total = _ask(options)
-    calibration = _fitted(answers, total) if options.fit else CALIBRATIONS[options.effort]
+    calibration = _fitted(answers) if options.fit else CALIBRATIONS[options.effort]
     if options.fit:
         print(json.dumps(asdict(calibration)))
     report = _report(answers, calibration, total) | {"effort": options.effort, "seed": options.seed}
@@ -97,10 +115,11 @@ def _ask(options: argparse.Namespace) -> tuple[list[Answer], int]:
                 entry.crystal for entry in catalogue if part_of(entry.formula, seed, held_out) is part
             ]
             cells = _cells(catalogue.lattices())
+            gallery = Gallery(version_folder(options.index), catalogue)
         sources = sorted({crystal.source for crystal in crystals})
         by_source = [[crystal for crystal in crystals if crystal.source == name] for name in sources]
         asked = [
-            _asked(retriever, cells, by_source, options.effort, rng)
+            _asked(retriever, gallery, cells, by_source, options.effort, rng, whole_search=not options.fit)
             for _ in tqdm(range(options.queries), unit="query")
         ]
         return asked, len(retriever)
@@ -123,10 +142,13 @@ def _zone(cells: LatticeTable, rng: np.random.Generator) -> Spots:
 
 def _asked(
     retriever: Retriever,
+    gallery: Gallery,
     cells: LatticeTable,
     by_source: list[list[Crystal]],
     effort: Effort,
     rng: np.random.Generator,
+    *,
+    whole_search: bool,
 ) -> Answer:
     kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
     own = by_source[int(rng.integers(len(by_source)))]
@@ -145,32 +167,29 @@ def _asked(
     similarity = [hit.similarity for hit in hits]
     found = verify([hit.entry.crystal for hit in hits], similarity, spots, VOLTAGE_KV, effort)
     true = [row for row, hit in enumerate(hits) if kind == "known" and _is(hit, crystal)]
-    no_layer = kind not in {"known", "removed"}
+    place = verdict = None
+    if true:
+        place = found.ranking.tolist().index(true[0])
+    elif kind == "known":
+        place = gallery.place(retriever.embed([spots], [VOLTAGE_KV])[0], crystal)
+    elif kind != "removed" and whole_search:
+        verdict = retriever.search(spots, voltage_kv=VOLTAGE_KV, effort=effort).verdict
     return Answer(
         kind=kind,
         spots=len(spots),
         matches=list(found.matches),
         values=found.values,
         truth=true[0] if true else None,
-        place=_place(retriever, spots, crystal, true, found.ranking.tolist()) if kind == "known" else None,
-        verdict=retriever.search(spots, voltage_kv=VOLTAGE_KV, effort=effort).verdict if no_layer else None,
+        place=place,
+        verdict=verdict,
     )
-
-
-def _place(retriever: Retriever, spots: Spots, crystal: Crystal, true: list[int], ranking: list[int]) -> int:
-    """Of the true crystal: as verified, else by the towers, which order those that were not looked at."""
-    if true:
-        return ranking.index(true[0])
-    (vector,) = retriever.embed([spots], [VOLTAGE_KV])
-    hits = retriever.rank(vector, top_k=len(retriever)).hits
-    return next(place for place, hit in enumerate(hits) if _is(hit, crystal))
 
 
 def _is(hit: Hit, crystal: Crystal) -> bool:
     return crystal.id in (hit.entry.id, *hit.also)
 
 
-def _fitted(answers: list[Answer], total: int) -> Calibration:
+def _fitted(answers: list[Answer]) -> Calibration:
     """Temperature and weights of the greatest likelihood; the limit is where 1.5 % of the known are lost."""
     kept = [each for each in answers if np.isfinite(each.values).any()]
     count = len(evidence(_best(kept[0]), kept[0].spots))
@@ -195,7 +214,7 @@ def _fitted(answers: list[Answer], total: int) -> Calibration:
     )
     own = [each for each in answers if each.kind == "known"]
     known = [_judged(each, calibration).known for each in own]
-    masses = [_judged(each, calibration).mass_until(each.place or 0, total) for each in own]
+    masses = [_judged(each, calibration).mass_until(each.place or 0) for each in own]
     return replace(
         calibration,
         unknown_below=float(np.quantile(known, 0.015)),

@@ -1,9 +1,10 @@
 """Prints how often the service finds the crystals of an independent multislice, as a table and as JSON lines.
 
-    python bench/multislice.py INDEX [--shared ../shared] [--seeds 3] [--effort search]
+    python bench/multislice.py INDEX [--shared ../shared] [--seeds 3] [--effort search] [--rows points]
 
 Starts a service of INDEX, which must hold `../shared/data/structures`, and asks it with the shared scorer
-(`../shared/bench/score_service.py`), whose judgement of what is the same crystal is used as it is.
+(`../shared/bench/score_service.py`), whose judgement of what is the same crystal is used as it is. `--rows` keeps those
+ways of asking that begin so. Beside the shares the JSON lines hold the median error of the tilt.
 """
 
 import argparse
@@ -19,6 +20,7 @@ FILES = {"straight": "multislice_dev.json.gz", "tilted": "multislice_dev_tilted.
 ROWS: dict[str, list[str]] = {
     "points": ["--mode", "points", "--top-k", "100"],
     "points, elements known": ["--mode", "points", "--elements", "only"],
+    "points, elements known, scale unknown": ["--mode", "points", "--elements", "only", "--scale", "unknown"],
     "frames": ["--mode", "frames", "--top-k", "100"],
     "frames, elements known": ["--mode", "frames", "--elements", "only"],
 }
@@ -34,6 +36,8 @@ def main() -> None:
     with served(options.index) as url:
         for kind, file in FILES.items():
             for name, words in ROWS.items():
+                if not name.startswith(options.rows):
+                    continue
                 command = [sys.executable, str(bench / "score_service.py"), str(bench / file), "--url", url]
                 command += [*words, "--effort", options.effort, "--seeds", str(options.seeds)]
                 printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -57,6 +61,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--seeds", type=int, default=3, help="instrument draws for each query")
     parser.add_argument("--effort", default="search")
+    parser.add_argument("--rows", default="", help="only ways of asking that begin so, such as points")
     return parser.parse_args()
 
 

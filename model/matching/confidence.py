@@ -8,7 +8,7 @@ likelihood, to simulated patterns of validation crystals in and out of the index
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, exp, log
+from math import exp, floor, log
 from typing import Literal
 
 import numpy as np
@@ -98,20 +98,19 @@ class Confidence:
         mass = float(np.interp(coverage, COVERAGES, calibration.masses))
         stated = np.sort(self.probability[~np.isnan(self.probability)])[::-1]
         together = np.cumsum(stated)
-        if len(stated) and mass <= together[-1]:
-            return int(np.searchsorted(together, mass)) + 1
-        refined = max(len(stated), 1)
-        share = (mass - self.known) / max(1 - self.known, 1e-9)
-        return int(min(ceil(refined * (max(total, refined) / refined) ** share), max(total, refined)))
+        if len(stated) and mass < together[-1]:
+            return max(int(np.searchsorted(together, mass, side="right")), 1)
+        left = (1 - mass) / max(1 - self.known, 1e-9)
+        place = floor(max(len(stated), 1) / max(left, 1e-9))
+        return max(min(place, total), min(len(stated), total), 1)
 
-    def mass_until(self, place: int, total: int) -> float:
+    def mass_until(self, place: int) -> float:
         """Probability that the first candidates, up to a place in the ranking (from 0), have together."""
         stated = np.sort(self.probability[~np.isnan(self.probability)])[::-1]
         if place < len(stated):
             return float(stated[: place + 1].sum())
-        refined = max(len(stated), 1)
-        share = log((place + 1) / refined) / max(log(max(total, refined) / refined), 1e-9)
-        return self.known + (1 - self.known) * min(share, 1.0)
+        # Beyond them the chance not to have met the crystal yet falls as one over the place.
+        return 1 - (1 - self.known) * max(len(stated), 1) / (place + 1)
 
 
 def evidence(best: Match, spots: int) -> FloatArray:

@@ -4,9 +4,10 @@ The model is a multislice of the unit cell. A grid of tilts finds the neighbourh
 Gauss-Newton steps with a robust weight (Student's t) find the optimum. Axes: A settings, T tilts, N spots, M beams.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,13 @@ from model.physics.reciprocal import reflections
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+Floats = NDArray[np.floating[Any]]
 
 TILT_RINGS_DEG = ((2.0, 6), (4.0, 12))
 MAX_TILT_TANGENT = 0.12
 STEP_TANGENT = 0.006
 LONGEST_STEP_TANGENT = 0.025
-ROUNDS = 3
+ROUNDS = 2
 _NEIGHBOUR_TANGENT = 0.04
 
 # What is expected before the pattern is seen: rms of each component of the tilt (radians), and of B (angstrom^2).
@@ -73,18 +75,18 @@ class Layer:
         )
 
     @cached_property
-    def _faces(self) -> tuple[Sheets, ...]:
+    def _faces(self) -> tuple[Sheets, Sheets]:
+        """The layer and the same reflected in its plane."""
         face_up = Sheets.of(self._crystal, self._voltage_kv, self._q_max)
-        face_down = face_up.reversed()
-        straight = np.zeros((1, 2))
-        up, down = (np.sort(face.intensities(self.hk, straight)[0]) for face in (face_up, face_down))
-        same = np.abs(up - down).max(initial=0.0) <= SAME_FACES * up.max(initial=0.0)
-        return (face_up,) if same else (face_up, face_down)
+        return face_up, face_up.reversed()
 
-    @property
-    def faces(self) -> int:
-        """How many faces there are to be tried."""
-        return len(self._faces)
+    def of_both_faces(self, tilt: FloatArray) -> FloatArray:
+        """(F, T, M) as `under`, for the faces that differ: two, or one; the first tilt has to be none."""
+        up = self.under(tilt)
+        straight = self.under(tilt[:1], 1)
+        if np.abs(np.sort(up[0]) - np.sort(straight[0])).max(initial=0.0) <= SAME_FACES:
+            return up[None]
+        return np.stack([up, self.under(tilt, 1)])
 
     @cached_property
     def kinematic(self) -> FloatArray:
@@ -251,14 +253,16 @@ def seeds(layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, cou
     rows = layer.rows_of(hk)
     used = met & (rows >= 0)
     # (F, T, A, N): faces, tilts, settings, spots
-    intensity = np.stack([layer.under(_GRID, face) for face in range(layer.faces)])[..., np.maximum(rows, 0)]
-    residual = observed.log_intensity + B_EXPECTED * observed.squared / 2 - np.log(intensity + FLOOR)
+    # A grid this coarse needs no more than single precision.
+    intensity = layer.of_both_faces(_GRID).astype(np.float32)[..., np.maximum(rows, 0)]
+    measured = (observed.log_intensity + B_EXPECTED * observed.squared / 2).astype(np.float32)
+    residual = measured - np.log(intensity + np.float32(FLOOR))
     variance = _variance(intensity) + MODEL_SIGMA**2  # a coarse grid leaves as much again
     weight = used / variance
     level = _mean(residual, weight)
     for _ in range(2):
         level = _mean(residual, weight / (1 + (residual - level) ** 2 / (FREEDOM * variance)))
-    score = (used * _log_density(residual - level, variance)).sum(axis=-1)
+    score = (used * _log_density(residual - level, variance)).sum(axis=-1, dtype=np.float64)
     score -= (_GRID**2).sum(axis=1)[:, None] / (2 * TILT_SIGMA**2)
     found: list[Seed] = []
     for place in np.argsort(-score.round(6), axis=None, kind="stable")[: 8 * count].tolist():
@@ -271,65 +275,114 @@ def seeds(layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, cou
     return found
 
 
-def fitted(
-    layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, basis: FloatArray, start: Seed
-) -> Fit:
-    """Refine tilt, scale of the intensities and B, which takes up the camera's response too.
+@dataclass(frozen=True)
+class Start:
+    """A fit that is to be made.
+
+    Attributes:
+        hk: (N, 2) indices of the spots in the setting.
+        basis: (2, 2) the setting's basis, which places the beams that were not seen.
+        seed: face, and the tilt to begin with.
+    """
+
+    hk: IntArray
+    basis: FloatArray
+    seed: Seed
+
+
+def fitted(layer: Layer, observed: Observation, met: BoolArray, starts: Sequence[Start]) -> list[Fit]:
+    """Refine tilt, scale of the intensities and B, which takes up the camera's response too, from each start.
 
     Args:
         layer: the candidate.
         observed: the pattern.
-        hk: (N, 2) indices of the spots in the setting.
         met: (N,) spots that lie on the lattice.
-        basis: (2, 2) the setting's basis, which places the beams that were not seen.
-        start: face, and the tilt to begin with.
+        starts: where the fits begin; they run side by side, as many tilts at once are hardly dearer than one.
     """
-    q2, rows = observed.squared, layer.rows_of(hk)
-    used = np.flatnonzero(met & (rows >= 0))
-    rows, damping, y = rows[used], -q2[used] / 2, observed.log_intensity[used]
-    tilt, b = start.tilt, B_EXPECTED
-    level: float | None = None
+    running = [_Refinement(layer, observed, met, start) for start in starts]
     for _ in range(ROUNDS):
-        beams = layer.under(tilt + _OFFSETS, start.face)
-        computed = np.log(beams[:, rows] + FLOOR)
-        if level is None:
-            level = _median(y - computed[0] - b * damping)
+        wanted = [each.tilt + _OFFSETS for each in running]
+        for each, beams in zip(running, _computed(layer, running, wanted), strict=True):
+            each.improve(beams)
+    ends = _computed(layer, running, [each.tilt[None] for each in running])
+    return [each.finished(beams[0]) for each, beams in zip(running, ends, strict=True)]
+
+
+def _computed(
+    layer: Layer, running: Sequence["_Refinement"], tilts: Sequence[FloatArray]
+) -> list[FloatArray]:
+    """Of each fit the intensities (T, M) under its tilts (T, 2), relative to the strongest of its first."""
+    found: dict[int, FloatArray] = {}
+    for face in {each.face for each in running}:
+        own = [row for row, each in enumerate(running) if each.face == face]
+        together = layer.under(np.concatenate([tilts[row] for row in own]), face)
+        parts = np.split(together, np.cumsum([len(tilts[row]) for row in own])[:-1])
+        found |= {row: part / max(float(part[0].max()), 1e-300) for row, part in zip(own, parts, strict=True)}
+    return [found[row] for row in range(len(running))]
+
+
+class _Refinement:
+    """One fit on its way: tilt, level of ln I, and B."""
+
+    def __init__(self, layer: Layer, observed: Observation, met: BoolArray, start: Start) -> None:
+        rows = layer.rows_of(start.hk)
+        self._layer, self._observed, self._basis = layer, observed, start.basis
+        self._used = np.flatnonzero(met & (rows >= 0))
+        self._rows, self._y = rows[self._used], observed.log_intensity[self._used]
+        self._damping = -observed.squared[self._used] / 2
+        self._level: float | None = None
+        self._b = B_EXPECTED
+        self._covariance = np.eye(4)
+        self.face, self.tilt = start.seed.face, start.seed.tilt
+
+    def improve(self, beams: FloatArray) -> None:
+        """A Gauss-Newton step, given the intensities (3, M) at the tilt and beside it."""
+        computed = np.log(beams[:, self._rows] + FLOOR)
+        if self._level is None:
+            self._level = _median(self._y - computed[0] - self._b * self._damping)
         slopes = (computed[1:] - computed[0]) / STEP_TANGENT
-        design = np.stack([np.ones_like(y), damping, *slopes], axis=1)
-        known = np.array([level, b, *tilt])
-        moved, covariance = _step(
-            design, y - computed[0] - level - b * damping, _variance(beams[0, rows]), known
+        design = np.stack([np.ones_like(self._y), self._damping, *slopes], axis=1)
+        moved, self._covariance = _step(
+            design,
+            self._y - computed[0] - self._level - self._b * self._damping,
+            _variance(beams[0, self._rows]),
+            np.array([self._level, self._b, *self.tilt]),
+        )
+        self._level, self._b = float(moved[0]), float(np.clip(moved[1], *B_RANGE))
+        shift = _shortened(moved[2:] - self.tilt, LONGEST_STEP_TANGENT)
+        self.tilt = _shortened(self.tilt + shift, MAX_TILT_TANGENT)
+
+    def finished(self, beams: FloatArray) -> Fit:
+        """Level and B once more at the final tilt, given its intensities (M,), and what all of it explains."""
+        observed, y, rows, damping = self._observed, self._y, self._rows, self._damping
+        variance, shape = _variance(beams[rows]), np.log(beams[rows] + FLOOR)
+        level, b = self._level or 0.0, self._b
+        moved, _ = _step(
+            np.stack([np.ones_like(y), damping], axis=1),
+            y - shape - level - b * damping,
+            variance,
+            np.array([level, b]),
         )
         level, b = float(moved[0]), float(np.clip(moved[1], *B_RANGE))
-        tilt = _shortened(tilt + _shortened(moved[2:] - tilt, LONGEST_STEP_TANGENT), MAX_TILT_TANGENT)
-    beams = layer.under(tilt[None], start.face)
-    variance = _variance(beams[0, rows])
-    shape = np.log(beams[0, rows] + FLOOR)
-    moved, _ = _step(
-        np.stack([np.ones_like(y), damping], axis=1),
-        y - shape - level - b * damping,
-        variance,
-        np.array([level, b]),
-    )
-    level, b = float(moved[0]), float(np.clip(moved[1], *B_RANGE))
-    modelled = shape + level + b * damping
-    computed_all = np.full(len(observed), np.nan)
-    computed_all[used] = modelled
-    q = layer.hk @ basis
-    q2_of_beams = np.einsum("md,md->m", q, q)
-    above = np.log(beams[0] + 1e-6) + level - b * q2_of_beams / 2 - observed.faintest
-    absent = Absent.of(layer.hk, above, _within(q2_of_beams, q2[used]), rows, observed.faintest)
-    return Fit(
-        tilt=tilt,
-        tilt_sigma=float(np.sqrt(np.linalg.eigvalsh(covariance[2:, 2:])[-1])),
-        b=b,
-        b_sigma=float(np.sqrt(covariance[1, 1])),
-        computed=computed_all,
-        residual=y - modelled,
-        variance=variance,
-        absent=absent,
-        log_prior=-float(tilt @ tilt) / (2 * TILT_SIGMA**2) - ((b - B_EXPECTED) / B_SIGMA) ** 2 / 2,
-    )
+        modelled = shape + level + b * damping
+        computed = np.full(len(observed), np.nan)
+        computed[self._used] = modelled
+        q = self._layer.hk @ self._basis
+        q2 = np.einsum("md,md->m", q, q)
+        above = np.log(beams + 1e-6) + level - b * q2 / 2 - observed.faintest
+        within = _within(q2, observed.squared[self._used])
+        prior = float(self.tilt @ self.tilt) / TILT_SIGMA**2 + ((b - B_EXPECTED) / B_SIGMA) ** 2
+        return Fit(
+            tilt=self.tilt,
+            tilt_sigma=float(np.sqrt(np.linalg.eigvalsh(self._covariance[2:, 2:])[-1])),
+            b=b,
+            b_sigma=float(np.sqrt(self._covariance[1, 1])),
+            computed=computed,
+            residual=y - modelled,
+            variance=variance,
+            absent=Absent.of(self._layer.hk, above, within, rows, observed.faintest),
+            log_prior=-prior / 2,
+        )
 
 
 _OFFSETS = STEP_TANGENT * np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
@@ -367,23 +420,20 @@ def _within(q2: FloatArray, measured: FloatArray) -> BoolArray:
     return np.asarray((q2 < measured.max()) & (q2 > nearest**2))
 
 
-def _variance(intensity: FloatArray) -> FloatArray:
+def _variance(intensity: Floats) -> FloatArray:
     """Expected variance of ln I of beams with these relative intensities."""
-    variance: FloatArray = MODEL_SIGMA**2 + SPOT_SIGMA**2 + FAINT / (intensity + 1e-3)
-    return variance
+    return np.asarray(MODEL_SIGMA**2 + SPOT_SIGMA**2 + FAINT / (intensity + 1e-3))
 
 
-def _log_density(residual: FloatArray, variance: FloatArray) -> FloatArray:
+def _log_density(residual: Floats, variance: Floats) -> FloatArray:
     """ln of Student's t, up to a constant."""
     tails = np.log1p(residual**2 / (FREEDOM * variance))
-    density: FloatArray = -(FREEDOM + 1) / 2 * tails - np.log(variance) / 2
-    return density
+    return np.asarray(-(FREEDOM + 1) / 2 * tails - np.log(variance) / 2)
 
 
-def _mean(values: FloatArray, weight: FloatArray) -> FloatArray:
+def _mean(values: Floats, weight: Floats) -> FloatArray:
     total = np.maximum(weight.sum(axis=-1, keepdims=True), 1e-9)
-    mean: FloatArray = (weight * values).sum(axis=-1, keepdims=True) / total
-    return mean
+    return np.asarray((weight * values).sum(axis=-1, keepdims=True) / total)
 
 
 def _median(values: FloatArray) -> float:

@@ -198,14 +198,18 @@ def _vectors(q: FloatArray) -> FloatArray:
     all_ = all_[(length > SHORTEST_INV_ANGSTROM) & (length < LONGEST_INV_ANGSTROM)]
     if not len(all_):
         return np.empty((0, 2))
-    near = (np.abs(all_[:, None] - all_[None]) < SAME_VECTOR_INV_ANGSTROM).all(axis=2)
+    x, y = all_.T
+    near = np.abs(x[:, None] - x) < SAME_VECTOR_INV_ANGSTROM
+    near &= np.abs(y[:, None] - y) < SAME_VECTOR_INV_ANGSTROM
     count = near.sum(axis=1)
-    means = (near @ all_) / count[:, None]
-    chosen: list[int] = []
+    means = (near.astype(np.float32) @ all_.astype(np.float32)).astype(np.float64) / count[:, None]
     # Every lattice vector recurs; the short ones recur most, as more spots have a neighbour there.
+    chosen: list[int] = []
+    free = np.full(len(means), True)
     for place in np.argsort(-count, kind="stable").tolist():
-        if all((np.abs(means[place] - means[other]) > SAME_VECTOR_INV_ANGSTROM).any() for other in chosen):
+        if free[place]:
             chosen.append(place)
+            free &= (np.abs(means - means[place]) > SAME_VECTOR_INV_ANGSTROM).any(axis=1)
         if len(chosen) == VECTORS:
             break
     return np.asarray(means[chosen])

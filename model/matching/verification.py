@@ -17,7 +17,7 @@ from model.errors import OptionError
 from model.matching.beams import Beams
 from model.matching.confidence import CALIBRATIONS, Confidence, confidence
 from model.matching.depth import Depth, Effort, depth_of
-from model.matching.fit import Fit, Layer, Seed, fitted, seeds
+from model.matching.fit import Fit, Layer, Seed, Start, fitted, seeds
 from model.matching.match import Match
 from model.matching.observation import Observation
 from model.matching.settings import Settings, lay_lattices, principal_stretches, variants
@@ -281,16 +281,14 @@ def _matched(
 
 def _fits(placed: _Placed) -> list[_Refined]:
     """One fit from each start that is nearly as good as the best."""
-    observed = placed.observed
-    found: list[_Refined] = []
-    for start in placed.starts:
-        if start.score < placed.starts[0].score - START_MARGIN:
-            continue
-        setting = start.setting
-        where = placed.layer, observed, placed.hk[setting], placed.met, placed.bases[setting]
-        fit = fitted(*where, start) if observed.has_intensity else seen_or_not(*where)
-        found.append(_Refined(placed, start, fit))
-    return found
+    likely = [seed for seed in placed.starts if seed.score >= placed.starts[0].score - START_MARGIN]
+    starts = [Start(placed.hk[seed.setting], placed.bases[seed.setting], seed) for seed in likely]
+    layer, observed, met = placed.layer, placed.observed, placed.met
+    if observed.has_intensity:
+        fits = fitted(layer, observed, met, starts)
+    else:
+        fits = [seen_or_not(layer, observed, start.hk, met, start.basis) for start in starts]
+    return [_Refined(placed, seed, fit) for seed, fit in zip(likely, fits, strict=True)]
 
 
 def _noise(fits: Sequence[_Refined]) -> float:

@@ -113,8 +113,8 @@ class Sheets:
     _grid: _Grid
     _reciprocal: FloatArray
     _free: list[ComplexArray]
-    _distances: list[float]
-    _transmissions: list[ComplexArray]
+    _distances: NDArray[np.float32]
+    _transmissions: ComplexArray
 
     @classmethod
     def of(cls, crystal: Crystal, voltage_kv: float, q_max_inv_angstrom: float = 1.6) -> "Sheets":
@@ -127,10 +127,7 @@ class Sheets:
         """
         grid = _Grid.of(crystal.lattice, q_max_inv_angstrom)
         slices, heights = _slices(crystal.positions[:, 2])
-        distances = np.diff(heights).tolist()
-        still = Conditions(
-            np.array([voltage_kv]), np.zeros((1, 2)), np.zeros((1, len(crystal.numbers), 3)), np.zeros(1)
-        )
+        distances = np.diff(heights).astype(np.float32)
         curvature = electron_wavelength_angstrom(voltage_kv) * np.einsum("hkd,hkd->hk", grid.q, grid.q) / 2
         return cls(
             _grid=grid,
@@ -140,10 +137,7 @@ class Sheets:
                 for distance in distances
             ],
             _distances=distances,
-            _transmissions=[
-                _transmission(crystal, still, grid, atoms, height)
-                for atoms, height in zip(slices, heights, strict=True)
-            ],
+            _transmissions=_still_transmissions(crystal, voltage_kv, grid, slices),
         )
 
     def reversed(self) -> "Sheets":
@@ -163,16 +157,16 @@ class Sheets:
             tilt: (S, 2) tangents along x and y of the crystal's frame.
         """
         # q . tau = h (a* . tau) + k (b* . tau), so the tilt's part of a propagator is an outer product.
-        along = -2j * np.pi * (tilt @ self._reciprocal.T)
-        along_a, along_b = along[:, :1] * self._grid.h, along[:, 1:] * self._grid.k
-        wave = self._transmissions[0]
-        for free, distance, sheet in zip(self._free, self._distances, self._transmissions[1:], strict=True):
-            spectrum = (scipy.fft.fft2(wave) * free) * np.exp(distance * along_a).astype(np.complex64)[
-                :, :, None
-            ]
-            spectrum *= np.exp(distance * along_b).astype(np.complex64)[:, None, :]
+        along = (-2j * np.pi * (tilt @ self._reciprocal.T)).astype(np.complex64)
+        # (L, S, H, 1) and (L, S, 1, K) for the L distances between slices.
+        along_a = np.exp(self._distances[:, None, None] * (along[:, :1] * self._grid.h))[..., None]
+        along_b = np.exp(self._distances[:, None, None] * (along[:, 1:] * self._grid.k))[..., None, :]
+        wave = self._transmissions[:1]
+        for step, free in enumerate(self._free):
+            spectrum = (scipy.fft.fft2(wave) * free) * along_a[step]
+            spectrum *= along_b[step]
             wave = scipy.fft.ifft2(spectrum, overwrite_x=True)
-            wave *= sheet
+            wave *= self._transmissions[step + 1]
         spectrum = scipy.fft.fft2(wave)[:, hk[:, 0], hk[:, 1]]
         intensity: FloatArray = np.abs(spectrum / self._grid.inside.size).astype(np.float64) ** 2
         return np.broadcast_to(intensity, (len(tilt), intensity.shape[1]))
@@ -215,6 +209,28 @@ def _transmission(
     projected = scipy.fft.ifft2(potential).real * potential[0].size
     transmission: ComplexArray = np.exp(1j * sigma[:, None, None] * projected).astype(np.complex64)
     return transmission
+
+
+def _still_transmissions(
+    crystal: Crystal, voltage_kv: float, grid: _Grid, slices: list[IntArray]
+) -> ComplexArray:
+    """exp(i sigma V_z) of every slice of a still layer seen straight on, (L, H, K): what `_transmission` is then."""
+    fractional = crystal.positions[:, :2] @ np.linalg.inv(crystal.lattice)
+    along_a = np.exp(-2j * np.pi * fractional[:, :1] * grid.h).astype(np.complex64)
+    along_b = np.exp(-2j * np.pi * fractional[:, 1:] * grid.k).astype(np.complex64)
+    length = np.sqrt(np.einsum("hkd,hkd->hk", grid.q, grid.q))
+    kinds, kind_of = np.unique(crystal.numbers, return_inverse=True)
+    factors = electron_form_factor(kinds, length.ravel()).T.reshape(-1, *length.shape) * grid.inside
+    factors = factors.astype(np.float32)
+    potential = np.zeros((len(slices), *length.shape), dtype=np.complex64)
+    for each, atoms in zip(potential, slices, strict=True):
+        for kind in np.unique(kind_of[atoms]):
+            own = atoms[kind_of[atoms] == kind]
+            each += factors[kind] * (along_a[own].T @ along_b[own])
+    projected = scipy.fft.ifft2(potential, overwrite_x=True).real * length.size
+    sigma = np.float32(interaction_constant(voltage_kv) / grid.area)
+    transmissions: ComplexArray = np.exp(np.complex64(1j) * (sigma * projected))
+    return transmissions
 
 
 def _propagator(conditions: Conditions, grid: _Grid, distance: float) -> ComplexArray:
