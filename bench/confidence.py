@@ -190,31 +190,39 @@ def _is(hit: Hit, crystal: Crystal) -> bool:
 
 
 def _fitted(answers: list[Answer]) -> Calibration:
-    """Temperature and weights of the greatest likelihood; the limit is where 1.5 % of the known are lost."""
+    """What makes the answers likeliest; the limit is where 1.5 % of the known are lost."""
     kept = [each for each in answers if np.isfinite(each.values).any()]
-    count = len(evidence(_best(kept[0]), kept[0].spots))
+    seen = np.array([evidence(_best(each), each.spots) for each in kept])
+    count = seen.shape[1]
+
+    def of(parameters: Array) -> Calibration:
+        temperature, growth, astray = parameters[:3]
+        return Calibration(
+            temperature=float(np.exp(temperature)),
+            growth=float(growth),
+            astray=float(1 / (1 + np.exp(-astray))),
+            known=tuple(parameters[3:].tolist()),
+            unknown_below=0.0,
+            masses=tuple(1.0 for _ in COVERAGES),
+        )
 
     def loss(parameters: Array) -> float:
-        total = 0.01 * float(parameters[2:] @ parameters[2:])
-        for each in kept:
-            refined = each.values[np.isfinite(each.values)]
-            tempered = (each.values - refined.max()) / np.exp(parameters[0])
-            odds = float(evidence(_best(each), each.spots) @ parameters[1:])
-            if each.truth is not None and np.isfinite(each.values[each.truth]):
-                share = tempered[each.truth] - np.log(np.exp(tempered[np.isfinite(tempered)]).sum())
-                total += np.logaddexp(0, -odds) - share
+        calibration, odds = of(parameters), seen @ parameters[3:]
+        total = 0.01 * float(parameters[4:] @ parameters[4:])
+        for each, own in zip(kept, odds, strict=True):
+            refined = np.flatnonzero(np.isfinite(each.values))
+            if each.truth is not None and each.truth in refined:
+                share = calibration.shares(calibration.tempered(each.values[refined], each.spots))
+                total += np.logaddexp(0, -own) - np.log(share[np.searchsorted(refined, each.truth)])
             else:
-                total += np.logaddexp(0, odds)
+                total += np.logaddexp(0, own)
         return float(total)
 
-    begin = np.concatenate([[0.7, 2.0], np.full(count - 1, -1.0)])
-    found = scipy.optimize.minimize(loss, begin, method="BFGS").x
-    calibration = Calibration(
-        float(np.exp(found[0])), tuple(found[1:].tolist()), 0.0, tuple(1.0 for _ in COVERAGES)
-    )
+    begin = np.concatenate([[0.7, 0.5, -3.0, 2.0], np.full(count - 1, -1.0)])
+    calibration = of(scipy.optimize.minimize(loss, begin, method="L-BFGS-B").x)
     own = [each for each in answers if each.kind == "known"]
     known = [_judged(each, calibration).known for each in own]
-    masses = [_judged(each, calibration).mass_until(each.place or 0) for each in own]
+    masses = [_judged(each, calibration).mass_before(each.place or 0) for each in own]
     return replace(
         calibration,
         unknown_below=float(np.quantile(known, 0.015)),

@@ -1,9 +1,10 @@
 """How sure an answer may be: the probability of each candidate, and of none of them.
 
-Scores are logarithms of a likelihood whose noise is only roughly known, so they are tempered; whether the crystal is
-among the candidates at all is judged by how well the best of them explains the pattern. Both were fitted, by maximum
-likelihood, to simulated patterns of validation crystals in and out of the index, of random spots and of broken rings
-(`bench/confidence.py --fit`), and are measured on patterns of test crystals (the same without `--fit`).
+Scores are logarithms of a likelihood whose noise is only roughly known, so they are tempered, and sometimes say
+nothing; whether the crystal is among the candidates at all is judged by how well the best of them explains the
+pattern. All of it was fitted, by maximum likelihood, to simulated patterns of validation crystals in and out of the
+index, of random spots, broken rings and bulk zones (`bench/confidence.py --fit`), and is measured on patterns of test
+crystals (the same without `--fit`).
 """
 
 from collections.abc import Sequence
@@ -31,33 +32,52 @@ class Calibration:
     """What was fitted.
 
     Attributes:
-        temperature: by which differences of scores are divided.
+        temperature: by which differences of scores are divided, for a pattern of TYPICAL_SPOTS.
+        growth: power of the number of spots with which the temperature grows: their errors are not independent.
+        astray: probability that the scores say nothing, the crystal being among the candidates.
         known: weights of `evidence` in the log odds that the crystal is among the candidates.
         unknown_below: probability that it is among them, under which the verdict is "no_match".
-        masses: probability that the candidates up to the true one have together, in so many of the cases as
+        masses: probability that the candidates before the true one have together, at most, in so many of the cases as
             COVERAGES says.
     """
 
     temperature: float
+    growth: float
+    astray: float
     known: tuple[float, ...]
     unknown_below: float
     masses: tuple[float, ...]
 
+    def tempered(self, values: FloatArray, spots: int) -> FloatArray:
+        """(C,) values less the largest, over the temperature for so many spots."""
+        return np.asarray(
+            (values - values.max()) / (self.temperature * (spots / TYPICAL_SPOTS) ** self.growth)
+        )
+
+    def shares(self, tempered: FloatArray) -> FloatArray:
+        """(C,) probability of each candidate, one of them being the crystal."""
+        share = np.exp(tempered) / np.exp(tempered).sum()
+        return np.asarray((1 - self.astray) * share + self.astray / len(tempered))
+
 
 COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-# Printed by --fit: of 900 queries with seed 1, and of 250 with seed 2 and --effort full.
+# Printed by --fit: of 2,500 queries with seed 1, and of 800 with seed 2 and --effort full.
 CALIBRATIONS: dict[Effort, Calibration] = {
     "verify": Calibration(
-        3.15,
-        (1.485, -4.622, -0.562, -11.848, 1.127, -3.969),
-        0.287,
-        (0.15, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.995),
+        temperature=1.651,
+        growth=0.798,
+        astray=0.0206,
+        known=(1.648, -3.866, -0.814, -12.203, 1.005, -4.629),
+        unknown_below=0.349,
+        masses=(0.0, 0.0, 0.322, 0.4994, 0.7608, 0.9143, 0.9661, 0.9798),
     ),
     "full": Calibration(
-        3.67,
-        (2.099, -3.737, -6.119, -7.949, 0.689, -3.298),
-        0.597,
-        (0.15, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.995),
+        temperature=3.0,
+        growth=0.8,
+        astray=0.02,
+        known=(1.65, -3.89, -0.848, -12.2, 1.0, -4.59),
+        unknown_below=0.349,
+        masses=(0.15, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.995),
     ),
 }
 
@@ -85,10 +105,10 @@ class Confidence:
     def set_size(self, coverage: float, total: int, calibration: Calibration) -> int:
         """How many candidates, in the order of the ranking, hold the crystal in a share `coverage` of all cases.
 
-        A conformal set: of the patterns of crystals that are in the index, in this share the crystal is in it. The
-        probability that the candidates have together is compared with that in which the true one was found when
-        this was calibrated. Where those that were refined have not enough, the others follow, each one less likely
-        than that before.
+        A conformal set: of the patterns of crystals that are in the index, in this share the crystal is in it. It ends
+        where the candidates before have together the probability that those before the true one had in this share of
+        the cases by which it was calibrated. Where those that were refined have not enough, the others follow, each
+        less likely than the one before.
 
         Args:
             coverage: wanted share, 0.5 to 0.99.
@@ -96,21 +116,24 @@ class Confidence:
             calibration: what was fitted.
         """
         mass = float(np.interp(coverage, COVERAGES, calibration.masses))
-        stated = np.sort(self.probability[~np.isnan(self.probability)])[::-1]
-        together = np.cumsum(stated)
-        if len(stated) and mass < together[-1]:
-            return max(int(np.searchsorted(together, mass, side="right")), 1)
+        before = self._before()
+        if mass < self.known:
+            return max(int(np.searchsorted(before, mass, side="right")), 1)
         left = (1 - mass) / max(1 - self.known, 1e-9)
-        place = floor(max(len(stated), 1) / max(left, 1e-9))
-        return max(min(place, total), min(len(stated), total), 1)
+        return max(min(floor(max(len(before), 1) / max(left, 1e-9)) + 1, total), 1)
 
-    def mass_until(self, place: int) -> float:
-        """Probability that the first candidates, up to a place in the ranking (from 0), have together."""
+    def mass_before(self, place: int) -> float:
+        """Probability that the candidates before a place in the ranking (from 0) have together."""
+        before = self._before()
+        if place < len(before):
+            return float(before[place])
+        # Beyond those refined the chance not to have met the crystal yet falls as one over the place.
+        return 1 - (1 - self.known) * max(len(before), 1) / max(place, 1)
+
+    def _before(self) -> FloatArray:
+        """(R,) of the refined, the likeliest first: what those before have together."""
         stated = np.sort(self.probability[~np.isnan(self.probability)])[::-1]
-        if place < len(stated):
-            return float(stated[: place + 1].sum())
-        # Beyond them the chance not to have met the crystal yet falls as one over the place.
-        return 1 - (1 - self.known) * max(len(stated), 1) / (place + 1)
+        return np.concatenate([[0.0], np.cumsum(stated)[:-1]])[: len(stated)]
 
 
 def evidence(best: Match, spots: int) -> FloatArray:
@@ -135,11 +158,11 @@ def confidence(
     groups = np.zeros(len(matches), dtype=np.int64)
     if not len(refined):
         return Confidence(probability, "no_match", groups)
-    tempered = (values[refined] - values[refined].max()) / calibration.temperature
+    tempered = calibration.tempered(values[refined], spots)
     best = matches[refined[tempered.argmax()]]
     assert best is not None
     known = 1 / (1 + exp(-float(evidence(best, spots) @ np.array(calibration.known))))
-    probability[refined] = known * np.exp(tempered) / np.exp(tempered).sum()
+    probability[refined] = known * calibration.shares(tempered)
     groups[refined] = _groups(tempered)
     if known < calibration.unknown_below:
         return Confidence(probability, "no_match", groups)

@@ -108,6 +108,19 @@ def test_a_scale_that_is_a_tenth_off_is_told(client: TestClient) -> None:
     assert any("off by +" in warning for warning in answer["query"]["warnings"])
 
 
+@beside
+def test_a_zone_of_gallium_arsenide_is_no_layer(client: TestClient) -> None:
+    name = "GaAs_110_nm-1_512.tif"
+    frame = GRAPHENE.parent / "gaas" / name
+    form = {"pixel_size": "0.00180074", "voltage_kv": "200"}
+    answer = client.post("/predict", files={"file": (name, frame.read_bytes())}, data=form).json()
+    assert answer["verdict"] == "no_match"
+    # d of {111} is 3.26 angstrom and of {002} 2.83: the zone's primitive cell is a rhombus.
+    lattice = answer["query"]["lattice"]
+    assert lattice["bravais"] == "centred rectangular"
+    assert lattice["a"] == pytest.approx(3.46, rel=0.03)
+
+
 def test_the_readmes_graphene_is_graphene(client: TestClient) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     body = text[text.index("-d '") + 4 :]
