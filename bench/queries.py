@@ -37,10 +37,57 @@ class Instrument:
     false_spots: int = 3
 
 
+@dataclass(frozen=True)
+class Camera:
+    """What an instrument did to one pattern, which only an oracle knows.
+
+    Attributes:
+        stretch: (2,) factors by which lengths along x and y were multiplied.
+        noise: rms of ln I.
+        faintest: intensity, over the strongest beam's, under which nothing was seen.
+        q_max: radius beyond which nothing was seen, 1/angstrom.
+    """
+
+    stretch: Array
+    noise: float
+    faintest: float
+    q_max: float
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A pattern with all that it came from.
+
+    Attributes:
+        spots: as a spot finder would report it.
+        flake: the crystal as it lay (`Crystal.turned_over` if face down), its atoms shifted.
+        face_down: whether it was turned over.
+        tilt: (2,) tangents in the camera's frame.
+        b_iso: Debye-Waller B, angstrom^2.
+        camera: what the instrument did.
+    """
+
+    spots: Spots
+    flake: Crystal
+    face_down: bool
+    tilt: Array
+    b_iso: float
+    camera: Camera
+
+
 def pattern_of(crystal: Crystal, instrument: Instrument, rng: np.random.Generator) -> Spots:
     """A flake of the crystal as a spot finder would report it: either face, turned, mirrored, tilted and noisy."""
-    q, intensity = _diffracted(crystal, _lying(instrument, rng), rng)
-    return _observed(q, intensity, instrument, rng)
+    return drawn(crystal, instrument, rng).spots
+
+
+def drawn(crystal: Crystal, instrument: Instrument, rng: np.random.Generator) -> Drawn:
+    """As `pattern_of`, with what only an oracle knows."""
+    lying = _lying(instrument, rng)
+    face_down = bool(rng.random() < 0.5)
+    q, intensity, flake, b_iso = _diffracted(crystal.turned_over() if face_down else crystal, lying, rng)
+    spots, camera = _observed(q, intensity, instrument, rng)
+    tilt = np.linalg.solve(_turn(lying), lying.tilt_vector)
+    return Drawn(spots, flake, face_down, np.asarray(tilt), b_iso, camera)
 
 
 def twisted_pair(
@@ -52,11 +99,14 @@ def twisted_pair(
         The spots, those nearer to each other than a spot's width as one, and (2, 2) the axes.
     """
     lying = _lying(instrument, rng)
+    tilt = np.linalg.solve(_turn(lying), lying.tilt_vector)
     beams, axes = [], []
     for crystal in (first, second):
         turned = replace(lying, rotation_deg=float(rng.uniform(0, 360)))
-        beams.append(_diffracted(crystal, turned, rng))
-        # The tilt of the holder is one on the camera; its small effect on directions is left to both alike.
+        x, y = _turn(turned) @ tilt
+        turned = replace(turned, tilt_azimuth_deg=float(np.degrees(np.arctan2(y, x))))
+        flake = crystal.turned_over() if rng.random() < 0.5 else crystal
+        beams.append(_diffracted(flake, turned, rng)[:2])
         axes.append(on_camera(crystal.lattice[:1], replace(turned, tilt_deg=0.0))[0])
     q, intensity = (np.concatenate(each) for each in zip(*beams, strict=True))
     order = np.argsort(-intensity)
@@ -67,7 +117,7 @@ def twisted_pair(
             intensity[near[0]] += intensity[row]
         else:
             kept.append(row)
-    return _observed(q[kept], intensity[kept], instrument, rng), np.array(axes)
+    return _observed(q[kept], intensity[kept], instrument, rng)[0], np.array(axes)
 
 
 def _lying(instrument: Instrument, rng: np.random.Generator) -> Geometry:
@@ -79,22 +129,31 @@ def _lying(instrument: Instrument, rng: np.random.Generator) -> Geometry:
     )
 
 
-def _diffracted(crystal: Crystal, lying: Geometry, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Positions on the camera and intensities, as fractions of the incident beam."""
-    flake = crystal.turned_over() if rng.random() < 0.5 else crystal
+def _turn(lying: Geometry) -> Array:
+    """(2, 2) by which rows in the crystal's frame become rows on the camera; q . tilt is the same in both."""
+    return np.asarray(on_camera(np.eye(2), replace(lying, tilt_deg=0.0)))
+
+
+def _diffracted(
+    flake: Crystal, lying: Geometry, rng: np.random.Generator
+) -> tuple[Array, Array, Crystal, float]:
+    """Positions on the camera, intensities as fractions of the incident beam, the flake with shifted atoms, and B."""
     # The library's atoms are not quite those of the sample; the rest of the motion damps.
     shifts = rng.normal(0, 0.02, (1, len(flake.numbers), 3))
     b_iso = 8 * pi**2 * rng.uniform(0.04, 0.08, 1) ** 2
     conditions = Conditions(np.array([VOLTAGE_KV]), lying.tilt_vector[None], shifts, b_iso)
     _, q, intensity = dynamical_intensities(flake, conditions, Q_MAX)
-    return on_camera(q, lying), intensity[0]
+    shifted = replace(flake, positions=flake.positions + shifts[0])
+    return on_camera(q, lying), intensity[0], shifted, float(b_iso[0])
 
 
-def _observed(q: Array, intensity: Array, instrument: Instrument, rng: np.random.Generator) -> Spots:
+def _observed(
+    q: Array, intensity: Array, instrument: Instrument, rng: np.random.Generator
+) -> tuple[Spots, Camera]:
     ellipticity = rng.normal(0, instrument.ellipticity_sigma)
-    q = q * np.array([1 + ellipticity, 1 - ellipticity]) * (1 + rng.normal(0, instrument.scale_sigma))
-    q = q + rng.normal(0, instrument.position_noise, q.shape)
-    noise = rng.uniform(*instrument.intensity_noise)
+    stretch = np.array([1 + ellipticity, 1 - ellipticity]) * (1 + rng.normal(0, instrument.scale_sigma))
+    q = q * stretch + rng.normal(0, instrument.position_noise, q.shape)
+    noise = float(rng.uniform(*instrument.intensity_noise))
     level = intensity / intensity.max() * np.exp(rng.normal(0, noise, len(q)))
     faintest, q_max = 10 ** -rng.uniform(*instrument.range_decades), rng.uniform(*instrument.q_max)
     length = np.hypot(*q.T)
@@ -104,7 +163,8 @@ def _observed(q: Array, intensity: Array, instrument: Instrument, rng: np.random
     count = int(rng.integers(0, instrument.false_spots + 1))
     false = _in_disc(count, q_max, rng)
     strength = faintest * 10 ** rng.uniform(0, 1, count)
-    return Spots(np.concatenate([q[kept], false]), np.concatenate([level[kept], strength]))
+    spots = Spots(np.concatenate([q[kept], false]), np.concatenate([level[kept], strength]))
+    return spots, Camera(stretch, noise, float(faintest), float(q_max))
 
 
 def random_spots(rng: np.random.Generator) -> Spots:
@@ -202,7 +262,7 @@ def bulk_zone(rng: np.random.Generator) -> tuple[Spots, Array]:
         allowed = level > 1e-4 * level.max(initial=0.0)
         if allowed.sum() < 10 or np.linalg.matrix_rank(q[allowed], 0.05) < 2:
             continue
-        spots = _observed(q[allowed] @ _turned(rng), level[allowed], Instrument(), rng)
+        spots, _ = _observed(q[allowed] @ _turned(rng), level[allowed], Instrument(), rng)
         return spots, _basis(q[allowed])
 
 
