@@ -114,6 +114,7 @@ PREDICT_RESPONSES: Responses = {
         "content": {
             "chemical/x-cif": _TEXT,
             "application/zip": {"schema": {"type": "string", "contentMediaType": "application/zip"}},
+            "image/svg+xml": _TEXT,
         },
     },
     **_problems(400, 406, 413, 415, 422, 429, 503),

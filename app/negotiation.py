@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Sequence
 
 from app.errors import NotAcceptableError
+from app.prediction import Prediction
 from app.schemas import Answer
 
 JSON = "application/json"
@@ -48,12 +49,15 @@ def _quality(kind: str, ranges: list[tuple[str, float]]) -> float:
     return 0.0
 
 
-def written(answer: Answer, media_type: str) -> bytes:
+def written(prediction: Prediction, media_type: str) -> bytes:
     """The answer in one of its forms.
 
     Raises:
         NotAcceptableError: a CIF is wanted and there is no candidate.
     """
+    answer = prediction.answer
+    if media_type == SVG:
+        return prediction.drawn().encode()
     if media_type == CIF:
         if not answer.candidates:
             raise NotAcceptableError(

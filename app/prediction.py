@@ -6,6 +6,7 @@ from time import perf_counter
 
 import numpy as np
 
+from app import drawing
 from app.evidence import lattice_seen, match_of, twist_of
 from app.library import Library
 from app.options import Options, ReadingOptions
@@ -22,7 +23,7 @@ from app.schemas import (
 )
 from app.uploads import FileUpload, Upload
 from index.catalogue import Entry
-from index.retrieve import Hit
+from index.retrieve import Hit, SearchResult
 from model.crystal import Crystal
 from model.crystal.structure_files import VACUUM_ANGSTROM
 from model.errors import DomainError, TooLargeError, UnreadableError
@@ -33,6 +34,8 @@ from model.pattern import Spots, read_pattern, spots_from_points
 logger = logging.getLogger(__name__)
 
 ASSUMED_VOLTAGE_KV = 80.0
+# Candidates in a picture.
+DRAWN = 6
 LOWEST_VOLTAGE_KV, HIGHEST_VOLTAGE_KV = 60.0, 300.0
 
 
@@ -64,9 +67,43 @@ def read_spots(upload: Upload, options: ReadingOptions) -> Spots:
         raise UnreadableError("the upload is damaged or of an unusual kind, and cannot be read") from error
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """What came of an upload.
+
+    Attributes:
+        answer: for JSON.
+        spots: the pattern.
+        result: what the search found.
+    """
+
+    answer: Answer
+    spots: Spots
+    result: SearchResult
+
+    def drawn(self) -> str:
+        """As SVG: the pattern with its lattice, and a panel for each of the first candidates."""
+        panels = [
+            drawing.Panel(f"{each.rank}. {each.formula} ({each.id})", _told(each), hit.match)
+            for each, hit in zip(self.answer.candidates[:DRAWN], self.result.hits, strict=False)
+        ]
+        spots_alone = drawing.Panel("The pattern", f"{len(self.spots)} spots", None)
+        return drawing.drawn(self.spots, self.result.lattice, panels or [spots_alone])
+
+
+def _told(candidate: Candidate) -> str:
+    parts = [f"similarity {candidate.similarity:.3f}"]
+    if candidate.probability is not None:
+        parts.append(f"probability {candidate.probability:.3f}")
+    if candidate.match is not None:
+        parts += [f"R {candidate.match.r_factor:.3f}"] if candidate.match.r_factor is not None else []
+        parts.append(f"tilt {candidate.match.tilt_deg:.1f}°")
+    return ", ".join(parts)
+
+
 def predict(
     library: Library, provenance: Provenance, upload: Upload, options: Options, request_id: str
-) -> Answer:
+) -> Prediction:
     """The candidates for an upload.
 
     Raises:
@@ -95,7 +132,7 @@ def predict(
         "write": _milliseconds(searched, perf_counter()),
         "total": _milliseconds(begun, perf_counter()),
     }
-    return Answer(
+    answer = Answer(
         request_id=request_id,
         verdict=result.verdict,
         candidates=candidates,
@@ -113,6 +150,7 @@ def predict(
         provenance=provenance,
         timing_ms=timing,
     )
+    return Prediction(answer, spots, result)
 
 
 def choose_voltage(asked: float | None, stated: float | None) -> Voltage:

@@ -20,8 +20,12 @@ _OPTIONS = {
     "elements_only": "nothing else is present: Mo,S",
     "elements_any": "at least one of these is present: S,Se",
     "elements_none": "none of these is present: O,H",
+    "composition": "measured atomic fractions: Mo:0.33,S:0.67",
+    "composition_sigma": "rms error of a fraction (0.05)",
     "top_k": "candidates wanted, 1 to 100 (10)",
     "effort": "search (the towers alone), verify or full: how much is held against the pattern (verify)",
+    "coverage": "in which share of cases the set of candidates holds the crystal (0.95)",
+    "spots": "true: list every spot of every match (false)",
 }
 _ROW = "{:>4}  {:<16} {:>10} {:>6} {:>6} {:>6}  {:<14} {}"
 
@@ -45,14 +49,16 @@ def add_to(commands: "Commands") -> None:
     )
     for name, told in _OPTIONS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", default="", metavar=name.upper(), help=told)
-    parser.add_argument("--format", choices=["json", "cif", "table"], default="table", help="default: table")
+    parser.add_argument(
+        "--format", choices=["json", "cif", "svg", "table"], default="table", help="default: table"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the answer."""
     from app.library import open_library, provenance_of
-    from app.negotiation import CIF, written
+    from app.negotiation import CIF, SVG, written
     from app.options import Options, options_from_text
     from app.prediction import predict
     from app.settings import read_settings
@@ -62,15 +68,15 @@ def run(args: argparse.Namespace) -> int:
     upload = FileUpload(args.file.read_bytes(), args.file.name)
     library = open_library(read_settings(index=args.index, model=args.model))
     try:
-        answer = predict(library, provenance_of(library), upload, options, "cli")
+        found = predict(library, provenance_of(library), upload, options, "cli")
     finally:
         library.close()
     if args.format == "table":
-        _print_table(answer)
-    elif args.format == "cif":
-        print(written(answer, CIF).decode(), end="")
+        _print_table(found.answer)
+    elif args.format in {"cif", "svg"}:
+        print(written(found, CIF if args.format == "cif" else SVG).decode(), end="")
     else:
-        print(answer.model_dump_json(indent=1))
+        print(found.answer.model_dump_json(indent=1))
     return 0
 
 

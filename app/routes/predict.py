@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.documentation import PREDICT_BODY, PREDICT_RESPONSES
-from app.negotiation import CIF, JSON, ZIP, preferred, written
+from app.negotiation import CIF, JSON, SVG, ZIP, preferred, written
 from app.options import Options, refuse_query
 from app.prediction import predict
 from app.service import Service, request_id_of, service_of
@@ -27,7 +27,7 @@ async def post_predict(request: Request) -> Response:
     """Send a camera frame or a point cloud as the form field `file`, or points as JSON."""
     service = service_of(request)
     refuse_query(request.query_params)
-    media_type = preferred(request.headers.get("accept"), (JSON, CIF, ZIP))
+    media_type = preferred(request.headers.get("accept"), (JSON, CIF, ZIP, SVG))
     body = await read_body(request, service.settings)
     content = await service.execution.run(
         partial(_computed, service, body, media_type, request_id_of(request))
@@ -40,6 +40,6 @@ async def post_predict(request: Request) -> Response:
 
 def _computed(service: Service, body: JsonBody | FormBody, media_type: str, request_id: str) -> bytes:
     asked = body.parsed(Options)
-    answer = predict(service.library, service.provenance, asked.pattern, asked.options, request_id)
-    service.metrics.predicted(answer.timing_ms)
-    return written(answer, media_type)
+    found = predict(service.library, service.provenance, asked.pattern, asked.options, request_id)
+    service.metrics.predicted(found.answer.timing_ms)
+    return written(found, media_type)

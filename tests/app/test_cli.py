@@ -122,6 +122,16 @@ def test_predict_passes_every_option_on(
     assert library.closed
 
 
+def test_predict_prints_a_picture_and_takes_a_composition(
+    simulated: Path, capsys: pytest.CaptureFixture[str], library: StandIn
+) -> None:
+    words = "--composition Mo:1,S:2 --composition-sigma 0.1 --coverage 0.9 --format svg"
+    assert printed(capsys, "predict", str(simulated), *words.split()).startswith("<svg")
+    (asked,) = library.searches
+    assert asked["composition"].fractions == {"Mo": 1.0, "S": 2.0}
+    assert (asked["composition"].sigma, asked["coverage"]) == (0.1, 0.9)
+
+
 def test_predict_says_what_it_assumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(tmp_path / "mos2.csv")
     main(["simulate", str(MOS2), "--out", path])

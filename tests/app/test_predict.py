@@ -5,6 +5,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -199,6 +200,26 @@ def test_a_composition_is_passed_on_in_either_form(
     for wrong in ("Mo", "Mo:x", "Mo:1,Mo:2", "Xx:1", "Mo:-1"):
         assert "omposition" in problem_of(send(client, json.dumps(points).encode(), composition=wrong), 422)
     assert "give composition" in problem_of(post(client, points, composition_sigma=0.1), 422)
+
+
+def test_it_is_drawn_with_a_panel_for_each_of_the_first(
+    client: TestClient, library: StandIn, points: Points
+) -> None:
+    library.match, library.probability = match_of(), 0.5
+    body, headers = {"points": points, "top_k": 3}, {"Accept": "image/svg+xml"}
+    response = client.post("/predict", json=body, headers=headers)
+    assert response.headers["content-type"].startswith("image/svg+xml")
+    root = ElementTree.fromstring(response.text)
+    panels = root.findall("{http://www.w3.org/2000/svg}g")
+    assert len(panels) == 3
+    for panel in panels:
+        kinds = [element.get("class") for element in panel.iter()]
+        assert kinds.count("spot") == len(points)
+        assert kinds.count("missing") == kinds.count("extra") == 1
+    assert "probability 0.500" in response.text
+    library.match = None
+    nothing = client.post("/predict", json={**body, "elements_only": ["Cf"]}, headers=headers)
+    assert "The pattern" in nothing.text
 
 
 def test_every_spot_is_listed_on_request(client: TestClient, library: StandIn, points: Points) -> None:
