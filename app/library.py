@@ -11,8 +11,9 @@ from app.settings import Settings
 from index.catalogue import Entry
 from index.composition import Composition
 from index.elements import ElementFilter
+from index.hits import SearchResult
+from index.judgement import COVERAGE, Effort
 from index.manifest import Manifest
-from index.retrieve import COVERAGE, Effort, SearchResult
 from model.pattern import Spots
 
 # Graphene's two inner rings: lattice constant 2.46 angstrom.

@@ -23,7 +23,7 @@ from app.schemas import (
 )
 from app.uploads import FileUpload, Upload
 from index.catalogue import Entry
-from index.retrieve import Hit, SearchResult
+from index.hits import Hit, SearchResult
 from model.crystal import Crystal
 from model.crystal.structure_files import VACUUM_ANGSTROM
 from model.errors import DomainError, TooLargeError, UnreadableError

@@ -27,8 +27,9 @@ from tqdm import tqdm
 from index.build import CATALOGUE_NAME
 from index.catalogue import Catalogue, Entry
 from index.elements import ElementFilter
+from index.judgement import Effort
 from index.publishing import version_folder
-from index.retrieve import Effort, Retriever
+from index.retrieve import Retriever
 from model.matching.indexing import index_pattern
 from model.matching.lattice_table import LatticeTable
 from model.matching.observation import Observation

@@ -25,8 +25,9 @@ from tqdm import tqdm
 
 from index.build import CATALOGUE_NAME, VECTORS_NAME
 from index.catalogue import Catalogue
+from index.hits import Hit
 from index.publishing import version_folder
-from index.retrieve import Hit, Retriever
+from index.retrieve import Retriever
 from index.vectors import Vectors
 from model.crystal import Crystal
 from model.matching.confidence import (

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import cos, radians, sin, tan
+from math import pi, radians, tan
 from typing import Literal
 
 import numpy as np
@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
 from model.crystal.elements import element_symbol
-from model.matching.fit import FAINT, FLOOR, MODEL_SIGMA, SPOT_SIGMA
+from model.matching.fit import FAINT, FLOOR, FREEDOM, MODEL_SIGMA, SPOT_SIGMA
 from model.matching.match import Match
 from model.physics.kinematic import Geometry, on_camera
 from model.physics.multislice import Sheets
 from model.physics.reciprocal import reciprocal_lattice, reflections
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 By = Literal["element", "tilt", "resolution", "nothing"]
 
@@ -69,14 +70,12 @@ def distinguishing(
             f"Look for {element} (EDS, EELS): {holds} of the first {len(crystals)} candidates hold it.",
             element=element,
         )
-    pair = [
-        _Lying.of(crystal, match, voltage_kv) for crystal, match in zip(crystals[:2], matches, strict=False)
-    ]
+    leaders = list(zip(crystals[:2], matches[:2], strict=True))
+    pair = [_Lying.of(*each, voltage_kv, q_max_inv_angstrom) for each in leaders]
     for tilt_deg in TILTS_DEG:
-        ratio = max(
-            _expected_ratio(pair, tilt_deg, 360.0 * step / AZIMUTHS, q_max_inv_angstrom)
-            for step in range(AZIMUTHS)
-        )
+        angle = 2 * pi * np.arange(AZIMUTHS) / AZIMUTHS
+        tilts = tan(radians(tilt_deg)) * np.column_stack([np.cos(angle), np.sin(angle)])
+        ratio = float(_expected_ratio(pair, tilts).max())
         if ratio > DECISIVE:
             return Measurement(
                 "tilt",
@@ -84,7 +83,8 @@ def distinguishing(
                 tilt_deg=tilt_deg,
                 log_ratio=ratio,
             )
-    farther = _expected_ratio(pair, 0.0, 0.0, FARTHER_INV_ANGSTROM)
+    wider = [_Lying.of(*each, voltage_kv, FARTHER_INV_ANGSTROM) for each in leaders]
+    farther = float(_expected_ratio(wider, np.zeros((1, 2)))[0])
     if farther > DECISIVE:
         return Measurement(
             "resolution",
@@ -114,41 +114,52 @@ def _parting_element(crystals: Sequence[Crystal]) -> str | None:
 
 @dataclass(frozen=True)
 class _Lying:
-    """A crystal as it lies on the camera."""
+    """A crystal as it lies on the camera.
 
-    crystal: Crystal
-    voltage_kv: float
-    geometry: Geometry
+    Attributes:
+        hk: (M, 2) indices of its beams.
+        q: (M, 2) where they are on the camera, 1/angstrom.
+        turn: (2, 2) from rows in its frame to rows on the camera.
+        sheets: its multislice.
+    """
+
+    hk: IntArray
+    q: FloatArray
+    turn: FloatArray
+    sheets: Sheets
 
     @classmethod
-    def of(cls, crystal: Crystal, match: Match, voltage_kv: float) -> "_Lying":
+    def of(cls, crystal: Crystal, match: Match, voltage_kv: float, q_max_inv_angstrom: float) -> "_Lying":
         geometry = Geometry(rotation_deg=match.rotation_deg, mirrored=match.mirrored)
-        return cls(crystal.turned_over() if match.face_down else crystal, voltage_kv, geometry)
+        flake = crystal.turned_over() if match.face_down else crystal
+        hk = reflections(flake.lattice, q_max_inv_angstrom)
+        return cls(
+            hk=hk,
+            q=on_camera(hk @ reciprocal_lattice(flake.lattice), geometry),
+            turn=on_camera(np.eye(2), geometry),
+            sheets=Sheets.of(flake, voltage_kv, q_max_inv_angstrom),
+        )
 
-    def seen(self, tilt: FloatArray, q_max_inv_angstrom: float) -> tuple[FloatArray, FloatArray]:
-        """(M, 2) beams and (M,) their intensities over the strongest, under a tilt (2,) in the camera's frame."""
-        hk = reflections(self.crystal.lattice, q_max_inv_angstrom)
-        q = hk @ reciprocal_lattice(self.crystal.lattice)
-        map_ = on_camera(np.eye(2), self.geometry)
-        own = np.asarray(np.linalg.solve(map_.T, tilt), dtype=np.float64)
-        intensity = Sheets.of(self.crystal, self.voltage_kv, q_max_inv_angstrom).intensities(hk, own[None])[0]
-        return on_camera(q, self.geometry), intensity / intensity.max()
+    def intensities(self, tilts: FloatArray) -> FloatArray:
+        """(T, M) over the strongest, under tilts (T, 2) in the camera's frame."""
+        # q . tau is the same in both frames.
+        intensity = self.sheets.intensities(self.hk, tilts @ self.turn.T)
+        return np.asarray(intensity / intensity.max(axis=1, keepdims=True))
 
 
-def _expected_ratio(
-    pair: Sequence[_Lying], tilt_deg: float, azimuth_deg: float, q_max_inv_angstrom: float
-) -> float:
-    """ln of the likelihood ratio that a pattern of the first would give it over the second."""
-    tangent = tan(radians(tilt_deg))
-    tilt = tangent * np.array([cos(radians(azimuth_deg)), sin(radians(azimuth_deg))])
-    (q, intensity), (other_q, other) = (each.seen(tilt, q_max_inv_angstrom) for each in pair)
-    distance = np.linalg.norm(q[:, None] - other_q[None], axis=2)
+def _expected_ratio(pair: Sequence[_Lying], tilts: FloatArray) -> FloatArray:
+    """(T,) ln of the likelihood ratio that a pattern of the first, under each tilt, would give it over the second."""
+    first, second = pair
+    distance = np.linalg.norm(first.q[:, None] - second.q[None], axis=2)
     nearest = distance.argmin(axis=1)
-    meets = distance[np.arange(len(q)), nearest] < SAME_BEAM_INV_ANGSTROM
-    bright = intensity > FAINT
-    against = np.where(meets, other[nearest], 0.0)
+    meets = distance[np.arange(len(first.q)), nearest] < SAME_BEAM_INV_ANGSTROM
+    intensity = first.intensities(tilts)
+    against = np.where(meets, second.intensities(tilts)[:, nearest], 0.0)
     difference = np.log(intensity + FLOOR) - np.log(against + FLOOR)
-    weight = bright / (MODEL_SIGMA**2 + SPOT_SIGMA**2 + FAINT / (intensity + 1e-3))
-    difference = difference - (weight * difference).sum() / max(float(weight.sum()), 1e-9)
+    variance = MODEL_SIGMA**2 + SPOT_SIGMA**2 + FAINT / (intensity + 1e-3)
+    weight = (intensity > FAINT) / variance
+    total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-9)
+    level = (weight * difference).sum(axis=1, keepdims=True) / total
     # Tails as those of the fit: a single beam never decides alone.
-    return float((np.log1p(weight * difference**2 / 4) * 2.5).sum())
+    tails = np.log1p(weight * (difference - level) ** 2 / FREEDOM)
+    return np.asarray((FREEDOM + 1) / 2 * tails.sum(axis=1))

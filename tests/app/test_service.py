@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from app.errors import KINDS, kind_of
 from app.main import create_app
 from app.settings import Settings
-from index.retrieve import SearchResult
+from index.hits import SearchResult
 from model import errors
 from model.errors import DomainError, LibraryError
 from tests.app.answers import problem_of

@@ -7,7 +7,8 @@ import pytest
 
 from index.composition import Composition, CompositionTable
 from index.elements import ElementFilter
-from index.retrieve import Effort, Retriever
+from index.judgement import Effort
+from index.retrieve import Retriever
 from model.errors import OptionError
 from tests.index.layers import crystal
 from tests.index.stand_in import RadialEncoder, pattern_of

@@ -7,7 +7,8 @@ import pytest
 
 from index.build import build_index
 from index.elements import ElementFilter
-from index.retrieve import Effort, Retriever
+from index.judgement import Effort
+from index.retrieve import Retriever
 from index.vectors import Vectors, write_vectors
 from model.errors import LibraryError, OptionError
 from model.pattern.spots import Spots

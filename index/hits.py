@@ -1,0 +1,66 @@
+"""What a search finds."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from index.catalogue import Entry
+from model.matching.confidence import Verdict
+from model.matching.indexing import PlaneLattice
+from model.matching.match import Match
+from model.matching.measurement import Measurement
+from model.matching.overlap import Overlap, Twist
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A crystal that may have made the pattern.
+
+    Attributes:
+        entry: the crystal; of several that are the same, the one nearest to the pattern.
+        similarity: cosine of the towers' vectors, -1 to 1.
+        also: ids of the others that are the same crystal.
+        match: how its computed pattern lies on the measured one; None where that was not computed.
+        probability: of being the crystal; None where that was not computed.
+        group: number of the group of hits that the pattern hardly tells apart, from 1; None likewise.
+        in_set: whether it is in the set that holds the crystal with the coverage asked for; None likewise.
+        bonus: what a measured composition adds to the similarity where hits are ranked, 0 at most.
+        layer: 1 or 2, of a pattern of two lattices; None of a single one.
+    """
+
+    entry: Entry
+    similarity: float
+    also: tuple[str, ...] = ()
+    match: Match | None = None
+    probability: float | None = None
+    group: int | None = None
+    in_set: bool | None = None
+    bonus: float = 0.0
+    layer: Literal[1, 2] | None = None
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        hits: best first.
+        timing_ms: time of each stage (`embed`, `search`, `lattice`, `collect`, `verify`), milliseconds.
+        verdict: what the verification makes of it; None where there was none.
+        lattice: the pattern's own; None where it shows none, or was not asked for it.
+        set_size: number of candidates that hold the crystal with the coverage asked for, more than `hits` perhaps;
+            None without probabilities.
+        measurement: what would part the hits of the first group, where it has several.
+        warnings: sentences for the user.
+        overlap: the pattern taken apart, where it is of two lattices; hits are of both in turn then.
+        twist: of the first hits of both; None of a single lattice, and where one of them was not matched.
+    """
+
+    hits: tuple[Hit, ...]
+    timing_ms: dict[str, float]
+    verdict: Verdict | None = None
+    lattice: PlaneLattice | None = None
+    set_size: int | None = None
+    measurement: Measurement | None = None
+    warnings: tuple[str, ...] = ()
+    overlap: Overlap | None = None
+    twist: Twist | None = None

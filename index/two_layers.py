@@ -1,0 +1,65 @@
+"""Two searches, for each of two lattices in one pattern, made one answer."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import zip_longest
+
+import numpy as np
+
+from index.hits import Hit, SearchResult
+from model.matching.overlap import Overlap, Twist
+
+# Of each of two layers, so many hits are tried as partners.
+MOST_PAIRED = 20
+_TWO_LATTICES = (
+    "The spots are those of two lattices: two layers, or two flakes in the beam. The candidates of both come in turn; "
+    "`layer` says of which they are, and `query.twist` how they lie to each other."
+)
+
+
+def interleaved(
+    layers: Sequence[SearchResult], overlap: Overlap, wanted: frozenset[str], top_k: int
+) -> SearchResult:
+    """The hits of two layers in turn, the likeliest pair that holds all wanted elements first."""
+    first, second = layers
+    told = [replace(hit, layer=1) for hit in first.hits], [replace(hit, layer=2) for hit in second.hits]
+    pairs = [
+        (place, partner)
+        for place, hit in enumerate(told[0][:MOST_PAIRED])
+        for partner, other in enumerate(told[1][:MOST_PAIRED])
+        if wanted <= {*hit.entry.elements, *other.entry.elements}
+    ]
+    if pairs:
+        best = max(pairs, key=lambda pair: _pair_value(told[0], pair[0]) + _pair_value(told[1], pair[1]))
+        for hits, place in zip(told, best, strict=True):
+            hits.insert(0, hits.pop(place))
+    twist = _twist_of(told[0][:1], told[1][:1])
+    merged = [hit for pair in zip_longest(*told) for hit in pair if hit is not None]
+    verdicts = [layer.verdict for layer in layers]
+    sizes = [layer.set_size for layer in layers]
+    return SearchResult(
+        hits=tuple(merged[:top_k]),
+        timing_ms={
+            name: sum(layer.timing_ms.get(name, 0.0) for layer in layers) for name in layers[0].timing_ms
+        },
+        verdict=None if None in verdicts else "match" if set(verdicts) == {"match"} else "ambiguous",
+        lattice=overlap.lattices[0],
+        set_size=None if None in sizes else 2 * max(size or 0 for size in sizes),
+        warnings=(_TWO_LATTICES,),
+        overlap=overlap,
+        twist=twist,
+    )
+
+
+def _twist_of(first: Sequence[Hit], second: Sequence[Hit]) -> Twist | None:
+    """Of the leading hits."""
+    for hit, other in zip(first, second, strict=False):
+        if hit.match and other.match:
+            return Twist.of((hit.entry.crystal, other.entry.crystal), (hit.match, other.match))
+    return None
+
+
+def _pair_value(hits: Sequence[Hit], place: int) -> float:
+    """ln of how likely a hit is; where that is not known, by its place."""
+    probability = hits[place].probability
+    return -20.0 - place if not probability else max(float(np.log(probability)), -20.0)
