@@ -220,7 +220,8 @@ class Answer(Schema):
     verdict: Literal["match", "ambiguous", "no_match"] | None = Field(
         default=None,
         description="`match`: one candidate has a probability of at least 0.9. `no_match`: likely none is right. "
-        "`ambiguous`: otherwise. Null with `search`, and without intensities.",
+        "`ambiguous`: otherwise. A layer that fits does not exclude a bulk crystal with the same zone. Null with "
+        "`search`, unless no crystal is left to be searched, and without intensities.",
     )
     candidates: list[Candidate]
     set: CandidateSet | None = Field(default=None, description="Null without probabilities.")

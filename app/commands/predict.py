@@ -83,6 +83,13 @@ def run(args: argparse.Namespace) -> int:
 def _print_table(answer: "Answer") -> None:
     for warning in answer.query.warnings:
         print(f"note: {warning}", file=sys.stderr)
+    if answer.verdict is not None:
+        print(f"verdict: {answer.verdict}", file=sys.stderr)
+    if answer.set is not None:
+        share = f"{100 * answer.set.coverage:g} %"
+        print(f"set: the first {answer.set.size} hold the crystal in {share} of cases", file=sys.stderr)
+    if answer.measurement is not None:
+        print(f"next: {answer.measurement.text}", file=sys.stderr)
     print(_ROW.format("rank", "formula", "similarity", "R", "tilt", "layer", "source", "id").rstrip())
     for each in answer.candidates:
         also = (

@@ -14,6 +14,7 @@ from index.manifest import Manifest, ModelIdentity
 from model.crystal import Crystal, symmetry_of
 from model.matching.confidence import Verdict
 from model.matching.match import Match
+from model.matching.measurement import Measurement
 from model.pattern import Spots
 
 MODEL = "sha256:" + "cd" * 32
@@ -58,6 +59,8 @@ class StandIn:
     match: Match | None = None
     probability: float | None = None
     verdict: Verdict | None = None
+    set_size: int | None = None
+    measurement: Measurement | None = None
 
     def __post_init__(self) -> None:
         ids = iter(AWKWARD_IDS)
@@ -92,7 +95,13 @@ class StandIn:
         near = {each.id: float(np.exp(-abs(ring(each.crystal) - first))) for each in admitted}
         hits = [Hit(each, near[each.id], match=self.match, probability=self.probability) for each in admitted]
         hits.sort(key=lambda hit: -hit.similarity)
-        return SearchResult(tuple(hits[:top_k]), {"embed": 0.1, "search": 0.1}, self.verdict)
+        return SearchResult(
+            hits=tuple(hits[:top_k]),
+            timing_ms={"embed": 0.1, "search": 0.1},
+            verdict=self.verdict,
+            set_size=self.set_size,
+            measurement=self.measurement,
+        )
 
     def close(self) -> None:
         self.closed = True

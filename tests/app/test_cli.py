@@ -12,6 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.cli import main
+from model.matching.measurement import Measurement
 from tests.app.answers import problem_of
 from tests.app.stand_in import StandIn
 
@@ -120,6 +121,18 @@ def test_predict_passes_every_option_on(
         ("C",),
     )
     assert library.closed
+
+
+def test_predict_says_how_sure_it_is(
+    simulated: Path, capsys: pytest.CaptureFixture[str], library: StandIn
+) -> None:
+    library.verdict = "ambiguous"
+    library.set_size, library.measurement = 3, Measurement("tilt", "Tilt the flake.", tilt_deg=4.0)
+    assert main(["predict", str(simulated)]) == 0
+    told = capsys.readouterr().err
+    assert "verdict: ambiguous" in told
+    assert "the first 3 hold the crystal in 95 % of cases" in told
+    assert "next: Tilt the flake." in told
 
 
 def test_predict_prints_a_picture_and_takes_a_composition(

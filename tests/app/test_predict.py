@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from app.rendering import png_frame
 from app.schemas import Answer
 from index.composition import Composition
+from model.matching.measurement import Measurement
 from model.physics.kinematic import kinematic_spots
 from tests.app.answers import cell_of, problem_of
 from tests.app.stand_in import MODEL, StandIn, made
@@ -176,6 +177,18 @@ def test_pixels_without_a_scale_say_so_and_are_searched_at_any(
     match = answer["candidates"][0]["match"]
     assert (match["scale"], match["scale_sigma"]) == (None, None)
     assert match["pixel_size"] == pytest.approx(spots.pixel_size_inv_angstrom / 1.25, rel=1e-4)
+
+
+def test_the_set_and_what_would_part_the_first_are_told(
+    client: TestClient, library: StandIn, points: Points
+) -> None:
+    answer = post(client, points).json()
+    assert (answer["set"], answer["measurement"]) == (None, None)
+    library.set_size, library.measurement = 12, Measurement("element", "Look for W.", element="W")
+    answer = post(client, points, coverage=0.9).json()
+    assert answer["set"] == {"coverage": 0.9, "size": 12}
+    told = {"by": "element", "text": "Look for W.", "element": "W", "tilt_deg": None, "log_ratio": None}
+    assert answer["measurement"] == told
 
 
 def test_coverage_is_passed_on_within_its_range(client: TestClient, library: StandIn, points: Points) -> None:
