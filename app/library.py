@@ -12,8 +12,8 @@ from index.catalogue import Entry
 from index.composition import Composition
 from index.elements import ElementFilter
 from index.hits import SearchResult
-from index.judgement import COVERAGE, Effort
 from index.manifest import Manifest
+from index.query import COVERAGE, Effort
 from model.pattern import Spots
 
 # Graphene's two inner rings: lattice constant 2.46 angstrom.

@@ -8,7 +8,7 @@ from pydantic_core import ErrorDetails
 
 from index.composition import SIGMA, Composition
 from index.elements import ElementFilter
-from index.judgement import COVERAGE, Effort
+from index.query import COVERAGE, Effort
 from model.errors import OptionError
 from model.pattern import PatternOptions, Units
 

@@ -1,12 +1,12 @@
 """Prints, as a table and as JSON, how often the crystal of a pattern is found at three levels of noise, and by what.
 
-    python bench/accuracy.py INDEX [--queries 200] [--seed 0] [--full] [--figure FILE]
+    python bench/accuracy.py INDEX [--queries 200] [--seed 0] [--full] [--limit FILE] [--figure FILE]
 
 Queries are multislice patterns (`bench/queries.py`) of held-out crystals of 2DMatPedia under tilts up to 4 degrees,
 each seen through the same instrument with intensities off by 15, 30 and 50 %, asked blind and with the elements known,
 against the whole index. What each part is worth: the pattern's lattice alone (crystals in the order of how well their
 lattice fits), the towers alone, and the search with verification; with `--full` also that of hundreds of candidates.
-`bench/limit.py` prints what an oracle can do with the same queries.
+`bench/limit.py` prints what an oracle can do with the same queries; `--limit` takes its output in, for the picture.
 """
 
 import argparse
@@ -27,8 +27,8 @@ from tqdm import tqdm
 from index.build import CATALOGUE_NAME
 from index.catalogue import Catalogue, Entry
 from index.elements import ElementFilter
-from index.judgement import Effort
 from index.publishing import version_folder
+from index.query import Effort
 from index.retrieve import Retriever
 from model.matching.indexing import index_pattern
 from model.matching.lattice_table import LatticeTable
@@ -131,7 +131,8 @@ def main() -> None:
     times = {by: round(1000 * float(np.median(own)), 1) for by, own in seconds.items()}
     print(json.dumps({"rows": rows, "milliseconds": times, "seed": options.seed}))
     if options.figure:
-        options.figure.write_text(_figure(rows), encoding="utf-8")
+        limit = json.loads(options.limit.read_text().splitlines()[-1])["rows"] if options.limit else []
+        options.figure.write_text(_figure([*limit, *rows]), encoding="utf-8")
 
 
 def print_rows(rows: list[dict[str, object]]) -> None:
@@ -177,6 +178,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--full", action="store_true", help="effort=full too, which takes a second a query")
+    parser.add_argument("--limit", type=Path, help="what bench/limit.py printed")
     parser.add_argument("--figure", type=Path, help="where the picture goes")
     return parser.parse_args()
 

@@ -1,75 +1,23 @@
 """Hits held against their pattern, and what follows from all of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from time import perf_counter
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from index.elements import Bitmap
 from index.hits import Hit, SearchResult
-from model.matching import depth
+from index.query import Query
+from index.timing import Timing
 from model.matching.confidence import CALIBRATIONS
 from model.matching.indexing import PlaneLattice
 from model.matching.measurement import distinguishing
 from model.matching.observation import Q_MAX_INV_ANGSTROM
 from model.matching.verification import Scale, Verification, verify
-from model.pattern.spots import Spots
 
-Effort = Literal["search", "verify", "full"]
-
-# In which share of cases the set of candidates holds the crystal, unless asked otherwise.
-COVERAGE = 0.95
 # Of candidates that a pattern hardly tells apart, so many are parted.
 MOST_PARTED = 6
 # By how much the ln likelihood has to be larger at another scale where intensities do not decide.
 CLEARLY_BETTER = 10.0
-
-
-@dataclass(frozen=True)
-class Query:
-    """What is searched for.
-
-    Attributes:
-        spots: the pattern.
-        voltage_kv: accelerating voltage.
-        allowed: a bit for each crystal that may be found; None allows all.
-        top_k: hits wanted.
-        effort: as `Retriever.search` takes it.
-        coverage: of the set of candidates.
-        bonus: (N,) what is added to each crystal's similarity; None for nothing.
-    """
-
-    spots: Spots
-    voltage_kv: float
-    allowed: Bitmap | None
-    top_k: int
-    effort: Effort
-    coverage: float = COVERAGE
-    bonus: NDArray[np.float64] | None = None
-
-    @property
-    def pool(self) -> int:
-        """How many candidates the towers have to give."""
-        if self.effort == "search":
-            return self.top_k
-        return max(self.top_k, depth.depth_of(self.effort, self.spots).layers)
-
-
-class Timing:
-    """A stop watch with a name for each lap."""
-
-    def __init__(self) -> None:
-        self.milliseconds: dict[str, float] = {}
-        self._begun = perf_counter()
-
-    def stop(self, name: str) -> None:
-        """End a lap and begin the next."""
-        now = perf_counter()
-        self.milliseconds[name] = round(1000.0 * (now - self._begun), 3)
-        self._begun = now
 
 
 def verified(

@@ -15,10 +15,12 @@ from index.composition import Composition, CompositionTable
 from index.elements import Bitmap, ElementBits, ElementFilter
 from index.encoder import Encoder
 from index.hits import Hit, SearchResult
-from index.judgement import COVERAGE, Effort, Query, Timing, explains_better, verified
+from index.judgement import explains_better, verified
 from index.manifest import Manifest
 from index.publishing import version_folder
+from index.query import COVERAGE, Effort, Query
 from index.scale_search import at_best_scale, scales_of
+from index.timing import Timing
 from index.two_layers import MOST_PAIRED, interleaved
 from index.vectors import Vectors
 from model.errors import LibraryError, OptionError

@@ -9,8 +9,8 @@ from index.catalogue import Entry
 from index.composition import Composition
 from index.elements import ElementFilter, atomic_numbers
 from index.hits import Hit, SearchResult
-from index.judgement import Effort
 from index.manifest import Manifest, ModelIdentity
+from index.query import Effort
 from model.crystal import Crystal, symmetry_of
 from model.matching.confidence import Verdict
 from model.matching.match import Match

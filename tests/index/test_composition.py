@@ -7,7 +7,7 @@ import pytest
 
 from index.composition import Composition, CompositionTable
 from index.elements import ElementFilter
-from index.judgement import Effort
+from index.query import Effort
 from index.retrieve import Retriever
 from model.errors import OptionError
 from tests.index.layers import crystal

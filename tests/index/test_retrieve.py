@@ -7,7 +7,7 @@ import pytest
 
 from index.build import build_index
 from index.elements import ElementFilter
-from index.judgement import Effort
+from index.query import Effort
 from index.retrieve import Retriever
 from index.vectors import Vectors, write_vectors
 from model.errors import LibraryError, OptionError
