@@ -1,10 +1,10 @@
 """Prints how often the service finds the crystals of an independent multislice, as a table and as JSON lines.
 
-    python bench/multislice.py INDEX [--shared ../shared] [--seeds 3] [--effort search] [--rows points]
+    python bench/multislice.py INDEX [--shared ../shared] [--seeds 3] [--effort search] [--rows NAME ...]
 
 Starts a service of INDEX, which must hold `../shared/data/structures`, and asks it with the shared scorer
-(`../shared/bench/score_service.py`), whose judgement of what is the same crystal is used as it is. `--rows` keeps those
-ways of asking that begin so. Beside the shares the JSON lines hold the median error of the tilt.
+(`../shared/bench/score_service.py`), whose judgement of what is the same crystal is used as it is. `--rows` keeps some
+ways of asking. Beside the shares the JSON lines hold the median error of the tilt.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def main() -> None:
     with served(options.index) as url:
         for kind, file in FILES.items():
             for name, words in ROWS.items():
-                if not name.startswith(options.rows):
+                if name not in options.rows:
                     continue
                 command = [sys.executable, str(bench / "score_service.py"), str(bench / file), "--url", url]
                 command += [*words, "--effort", options.effort, "--seeds", str(options.seeds)]
@@ -61,7 +61,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--seeds", type=int, default=3, help="instrument draws for each query")
     parser.add_argument("--effort", default="search")
-    parser.add_argument("--rows", default="", help="only ways of asking that begin so, such as points")
+    parser.add_argument(
+        "--rows", nargs="+", choices=list(ROWS), default=list(ROWS), help="only these ways of asking"
+    )
     return parser.parse_args()
 
 

@@ -72,12 +72,12 @@ CALIBRATIONS: dict[Effort, Calibration] = {
         masses=(0.0, 0.0, 0.322, 0.4994, 0.7608, 0.9143, 0.9661, 0.9798),
     ),
     "full": Calibration(
-        temperature=3.0,
-        growth=0.8,
-        astray=0.02,
-        known=(1.65, -3.89, -0.848, -12.2, 1.0, -4.59),
-        unknown_below=0.349,
-        masses=(0.15, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.995),
+        temperature=1.652,
+        growth=0.484,
+        astray=0.0315,
+        known=(2.537, -4.346, -3.231, -12.151, 0.33, -2.944),
+        unknown_below=0.509,
+        masses=(0.0, 0.0, 0.2907, 0.4405, 0.6346, 0.7477, 0.8118, 0.8872),
     ),
 }
 
