@@ -51,7 +51,7 @@ class SearchResult:
             None without probabilities.
         measurement: what would part the hits of the first group, where it has several.
         warnings: sentences for the user.
-        overlap: the pattern taken apart, where it is of two lattices; hits are of both in turn then.
+        overlap: the pattern taken apart, where it is of two lattices; hits are of both then.
         twist: of the first hits of both; None of a single lattice, and where one of them was not matched.
     """
 

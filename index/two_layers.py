@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import zip_longest
-
-import numpy as np
+from math import log
 
 from index.hits import Hit, SearchResult
 from model.matching.overlap import Overlap, Twist
@@ -12,7 +10,7 @@ from model.matching.overlap import Overlap, Twist
 # Of each of two layers, so many hits are tried as partners.
 MOST_PAIRED = 20
 _TWO_LATTICES = (
-    "The spots are those of two lattices: two layers, or two flakes in the beam. The candidates of both come in turn; "
+    "The spots are those of two lattices: two layers, or two flakes in the beam. The candidates of both follow; "
     "`layer` says of which they are, and `query.twist` how they lie to each other."
 )
 
@@ -20,7 +18,7 @@ _TWO_LATTICES = (
 def interleaved(
     layers: Sequence[SearchResult], overlap: Overlap, wanted: frozenset[str], top_k: int
 ) -> SearchResult:
-    """The hits of two layers in turn, the likeliest pair that holds all wanted elements first."""
+    """The hits of two layers: the likeliest pair that holds all wanted elements, then what is next likeliest."""
     first, second = layers
     told = [replace(hit, layer=1) for hit in first.hits], [replace(hit, layer=2) for hit in second.hits]
     pairs = [
@@ -30,11 +28,17 @@ def interleaved(
         if wanted <= {*hit.entry.elements, *other.entry.elements}
     ]
     if pairs:
-        best = max(pairs, key=lambda pair: _pair_value(told[0], pair[0]) + _pair_value(told[1], pair[1]))
+        best = max(pairs, key=lambda pair: _log_share(told[0], pair[0]) + _log_share(told[1], pair[1]))
         for hits, place in zip(told, best, strict=True):
             hits.insert(0, hits.pop(place))
     twist = _twist_of(told[0][:1], told[1][:1])
-    merged = [hit for pair in zip_longest(*told) for hit in pair if hit is not None]
+    leaders = [hit for hits in told for hit in hits[:1]]
+    others = [
+        (_log_share(hits, place), place, hit) for hits in told for place, hit in enumerate(hits) if place
+    ]
+    # Each layer's own order holds; between them the likelier goes first.
+    others.sort(key=lambda other: (-other[0], other[1]))
+    merged = [*leaders, *(hit for _, _, hit in others)]
     verdicts = [layer.verdict for layer in layers]
     sizes = [layer.set_size for layer in layers]
     return SearchResult(
@@ -59,7 +63,8 @@ def _twist_of(first: Sequence[Hit], second: Sequence[Hit]) -> Twist | None:
     return None
 
 
-def _pair_value(hits: Sequence[Hit], place: int) -> float:
-    """ln of how likely a hit is; where that is not known, by its place."""
+def _log_share(hits: Sequence[Hit], place: int) -> float:
+    """ln of how likely a hit is among those of its layer; where that is not known, by its place."""
+    total = sum(hit.probability or 0.0 for hit in hits)
     probability = hits[place].probability
-    return -20.0 - place if not probability else max(float(np.log(probability)), -20.0)
+    return -20.0 - place if not probability else max(log(probability / total), -20.0)

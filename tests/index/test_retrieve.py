@@ -96,7 +96,8 @@ def test_two_layers_are_both_found_with_what_they_hold_together(retriever: Retri
     assert result.overlap is not None
     assert result.twist is not None
     assert result.twist.angle_deg == pytest.approx(17.5, abs=0.3)
-    assert [hit.layer for hit in result.hits[:4]] == [1, 2, 1, 2]
+    assert [hit.layer for hit in result.hits[:2]] == [1, 2]
+    assert {hit.layer for hit in result.hits[2:]} <= {1, 2}
     leaders = {symbol for hit in result.hits[:2] for symbol in hit.entry.elements}
     assert leaders == set(both)
     assert "two lattices" in result.warnings[0]
