@@ -153,7 +153,7 @@ def _figure(rows: list[dict[str, object]]) -> str:
     matplotlib.use("svg")
     from matplotlib import pyplot
 
-    matplotlib.rcParams["svg.hashsalt"] = "dd2d"
+    matplotlib.rcParams.update({"svg.hashsalt": "dd2d", "svg.fonttype": "none"})
     figure, axes = pyplot.subplots(1, 2, figsize=(8, 3.4), sharey=True)
     for axis, asked in zip(axes, ("blind", "elements known"), strict=True):
         for by in dict.fromkeys(str(row["by"]) for row in rows):
