@@ -1,5 +1,6 @@
 """Structures of the user's own, held against a pattern."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -12,10 +13,16 @@ from app.options import ReadingOptions
 from app.prediction import choose_voltage, lattice_of, query_of, read_spots
 from app.uploads import FileUpload, Parsed
 from model.crystal import Crystal, read_structure
-from model.errors import DomainError, OptionError
+from model.errors import DomainError, OptionError, TooLargeError, UnreadableError
 from model.matching.comparison import FEWEST, MOST, Comparison, Deciding, compare
 from model.matching.match import Match
 from model.pattern import Spots
+
+logger = logging.getLogger(__name__)
+
+# A cell of so many atoms is computed in a tenth of a second; so many lines of text hold a supercell of some hundred.
+MOST_ATOMS = 150
+MOST_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,7 @@ def read_structures(files: Sequence[FileUpload]) -> list[Crystal]:
 
     Raises:
         OptionError: fewer or more.
+        TooLargeError: one of too many bytes, or with too many atoms.
         DomainError: one that cannot be read or used; the message names it.
     """
     if not FEWEST <= len(files) <= MOST:
@@ -90,11 +98,25 @@ def read_structures(files: Sequence[FileUpload]) -> list[Crystal]:
     crystals = []
     for file in files:
         try:
-            text = file.data.decode("utf-8", "replace")
-            crystals.append(read_structure(text, id=file.filename, source="request"))
+            crystals.append(_read(file))
         except DomainError as error:
             raise type(error)(f"{file.filename}: {error}") from error
+        except Exception as error:  # no upload may end in a 500
+            logger.exception("a reader met a structure that it did not foresee")
+            raise UnreadableError(f"{file.filename}: damaged, or of an unusual kind") from error
     return crystals
+
+
+def _read(file: FileUpload) -> Crystal:
+    if len(file.data) > MOST_BYTES:
+        raise TooLargeError(f"{len(file.data)} bytes; a structure may have {MOST_BYTES}")
+    text = file.data.decode("utf-8", "replace")
+    crystal = read_structure(text, id=file.filename, source="request")
+    if len(crystal.numbers) > MOST_ATOMS:
+        raise TooLargeError(
+            f"{len(crystal.numbers)} atoms in the primitive cell; structures of {MOST_ATOMS} at most are compared"
+        )
+    return crystal
 
 
 def _hypothesis(

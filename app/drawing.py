@@ -1,5 +1,6 @@
 """A pattern as a picture: what was measured, what was computed, and where they part. SVG, without any script."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
@@ -87,18 +88,17 @@ def _panel(panel: Panel, spots: Spots, lattice: PlaneLattice | None, index: int)
     if lattice is not None:
         parts += [view.line("lattice", vector) for vector in lattice.basis]
     if panel.match is not None:
-        unit = 1.0 if spots.scale_is_known else panel.match.scale
-        parts += _beams(panel.match.beams, panel.marked, view, unit)
+        parts += _beams(panel.match.beams, panel.marked, view)
     parts.append("</g>")
-    parts.append(f'<text x="10" y="{SIDE + 14}">{escape(panel.title)}</text>')
-    parts.append(f'<text class="small" x="10" y="{SIDE + 31}">{escape(panel.told)}</text></g>')
+    parts.append(f'<text x="10" y="{SIDE + 14}">{_text(panel.title)}</text>')
+    parts.append(f'<text class="small" x="10" y="{SIDE + 31}">{_text(panel.told)}</text></g>')
     return "\n".join(parts)
 
 
-def _beams(beams: Beams, marked: Sequence[int], view: "_View", unit: float) -> list[str]:
+def _beams(beams: Beams, marked: Sequence[int], view: "_View") -> list[str]:
     parts: list[str] = []
     for row, status in enumerate(beams.status):
-        place = (beams.measured[row] if status == "extra" else beams.computed[row]) * unit
+        place = beams.measured[row] if status == "extra" else beams.computed[row]
         level = beams.log_measured[row] if status == "extra" else beams.log_computed[row]
         radius = _radius(float(level)) + 1.5
         if row in marked:
@@ -134,6 +134,14 @@ class _View:
     def line(self, kind: str, q: FloatArray) -> str:
         x, y = self.point(q)
         return f'<path class="{kind}" d="M{SIDE / 2:.1f} {SIDE / 2:.1f}L{x:.1f} {y:.1f}"/>'
+
+
+def _text(words: str) -> str:
+    """Escaped; characters that XML does not know are replaced."""
+    return escape(_NO_XML.sub("\N{REPLACEMENT CHARACTER}", words))
+
+
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def _radii(spots: Spots) -> list[float]:

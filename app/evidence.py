@@ -52,12 +52,12 @@ def match_of(found: FoundMatch, spots: Spots, listed: bool) -> Match:
 def lines_of(found: FoundMatch, spots: Spots) -> list[Line]:
     """Every spot that was compared, strongest first, then every beam that should have been seen."""
     beams = found.beams
-    return [_line(beams, row, status, found.scale, spots) for row, status in enumerate(beams.status)]
+    return [_line(beams, row, status, spots) for row, status in enumerate(beams.status)]
 
 
-def _line(beams: Beams, row: int, status: Status, scale: float, spots: Spots) -> Line:
-    # The beams are in the crystal's scale where the pattern's own is unknown.
-    unit = 1.0 if spots.scale_is_known else scale
+def _line(beams: Beams, row: int, status: Status, spots: Spots) -> Line:
+    # Where nobody knows the pattern's scale, lengths are told by the one that the crystal implies.
+    unit = 1.0 if spots.scale_is_known else beams.scale
     measured, computed = beams.measured[row], beams.computed[row]
     observed, calculated = _exp(beams.log_measured[row]), _exp(beams.log_computed[row])
     sigma = float(beams.log_sigma[row])
@@ -66,10 +66,10 @@ def _line(beams: Beams, row: int, status: Status, scale: float, spots: Spots) ->
         h=h,
         k=k,
         status=status,
-        d_observed=None if isnan(measured[0]) else round(1 / float(np.hypot(*measured)), 4),
+        d_observed=None if isnan(measured[0]) else round(unit / float(np.hypot(*measured)), 4),
         d_calculated=None if isnan(computed[0]) else round(float(beams.d_angstrom[row]), 4),
-        position=None if isnan(measured[0]) else position_of(measured * unit, spots),
-        calculated_position=None if isnan(computed[0]) else position_of(computed * unit, spots),
+        position=None if isnan(measured[0]) else position_of(measured, spots),
+        calculated_position=None if isnan(computed[0]) else position_of(computed, spots),
         intensity_observed=observed,
         intensity_calculated=calculated,
         intensity_sigma=None if calculated is None or isnan(sigma) else _significant(calculated * sigma),

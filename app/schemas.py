@@ -31,7 +31,8 @@ class Line(Schema):
         description="`extra`: a spot without a beam. `missing`: a beam that should have been seen."
     )
     d_observed: float | None = Field(
-        description="angstrom, by the pattern's scale; null where there is no spot."
+        description="angstrom, by the pattern's scale, or where that is unknown by the one that the crystal implies; "
+        "null where there is no spot."
     )
     d_calculated: float | None = Field(
         description="angstrom, by the cell of the CIF; null of a spot that is extra."
@@ -65,7 +66,7 @@ class Match(Schema):
     tilt_deg: float = Field(description="Angle between the beam and the layer's normal.")
     tilt_sigma_deg: float | None
     tilt_azimuth_deg: float = Field(
-        description="Direction of the tilt in the crystal's frame, from a towards b."
+        description="Direction of the tilt in the frame of the flake as it lies, from a towards b."
     )
     tilt_azimuth_sigma_deg: float | None
     scale: float | None = Field(
@@ -81,7 +82,9 @@ class Match(Schema):
         description="Debye-Waller B of all atoms, angstrom^2, with the camera's response in it."
     )
     b_factor_sigma: float | None
-    explained: float = Field(description="Share of the measured intensity that lies on the lattice.")
+    explained: float = Field(
+        description="Share of the measured intensity (of the spots, without intensities) that lies on the lattice."
+    )
     missing: float = Field(description="Share of the beams expected to be seen that were not.")
     extra: float = Field(description="Share of the spots that lie on no beam.")
     r_factor: float | None = Field(

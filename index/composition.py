@@ -62,7 +62,7 @@ class CompositionTable:
         """(N,) ln likelihood of the measurement, up to a constant: -chi^2 / 2 over the fractions."""
         given = np.zeros(LAST_ATOMIC_NUMBER + 1)
         for symbol, amount in measured.fractions.items():
-            given[atomic_numbers()[symbol]] = amount
+            given[atomic_numbers()[symbol]] = amount / max(measured.fractions.values())
         seen = (given > 0) | (np.arange(len(given)) >= LIGHTEST_SEEN)
         counts = self._counts[:, seen].astype(np.float64)
         # A crystal of nothing but elements that are not seen has no fractions, and is as far off as can be.

@@ -157,7 +157,7 @@ class Retriever:
         found = self._search_known_scale(query)
         if effort == "search":
             return found
-        both = self._search_both(query, found, elements)
+        both = self._search_both(query, found, elements, composition)
         if both is not None:
             return both
         if nothing_left:
@@ -214,7 +214,11 @@ class Retriever:
         return hits, lattice
 
     def _search_both(
-        self, query: Query, found: SearchResult, elements: ElementFilter | None
+        self,
+        query: Query,
+        found: SearchResult,
+        elements: ElementFilter | None,
+        composition: Composition | None,
     ) -> SearchResult | None:
         """A search for each of two lattices, where no single crystal explains the spots of both."""
         best = next((hit.match for hit in found.hits if hit.match), None)
@@ -231,10 +235,9 @@ class Retriever:
             self._search_known_scale(replace(query, spots=spots, allowed=allowed, top_k=wide, bonus=None))
             for spots in overlap.spots
         ]
-        if all(layer.verdict == "no_match" for layer in layers):
+        if all(layer.verdict == "no_match" for layer in layers) or not all(layer.hits for layer in layers):
             return None
-        wanted = frozenset() if elements is None else frozenset(elements.all)
-        return interleaved(layers, overlap, wanted, query.top_k)
+        return interleaved(layers, overlap, elements, composition, query.top_k)
 
     def _search_scales(self, query: Query, doubt: float) -> SearchResult:
         """A search among all scales within a doubt (of the logarithm)."""
@@ -244,6 +247,8 @@ class Retriever:
         fitting = None if lattice is None else self._lattices.fitting(lattice.basis, doubt)
         timing.stop("lattice")
         scales = scales_of(spots, doubt)
+        if not len(scales):
+            return SearchResult((), timing.milliseconds, "no_match", lattice)
         vectors = self.embed(
             [spots.rescaled(1 / scale) for scale in scales], [query.voltage_kv] * len(scales)
         )

@@ -19,13 +19,13 @@ IntArray = NDArray[np.int64]
 # The towers bear 1.5 % of error, so this lattice of scales leaves no crystal further than that from one.
 STEP = 0.025
 # Where the outermost spots of a pattern lie at least and at most, 1/angstrom: nearer, it shows too little to be
-# identified, and farther out no crystal's beams are computed.
-REACH_INV_ANGSTROM = (0.4, 1.65)
+# identified, and farther out the towers see nothing.
+REACH_INV_ANGSTROM = (0.4, 1.55)
 _OUTERMOST = 0.95
 
 
 def scales_of(spots: Spots, doubt: float = np.inf) -> FloatArray:
-    """(G,) lengths in the pattern's units over true ones, ascending by equal steps of their logarithm.
+    """(G,) lengths in the pattern's units over true ones, ascending by equal steps of their logarithm; perhaps none.
 
     Args:
         spots: the pattern.
@@ -34,7 +34,9 @@ def scales_of(spots: Spots, doubt: float = np.inf) -> FloatArray:
     radius = float(np.quantile(np.hypot(*spots.q_inv_angstrom.T), _OUTERMOST))
     nearest, farthest = REACH_INV_ANGSTROM
     lowest, highest = max(log(radius / farthest), -doubt), min(log(radius / nearest), doubt)
-    return np.asarray(np.exp(lowest + STEP * np.arange(ceil(max(highest - lowest, 0.0) / STEP) + 1)))
+    if lowest > highest:
+        return np.empty(0)
+    return np.asarray(np.exp(lowest + STEP * np.arange(ceil((highest - lowest) / STEP) + 1)))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import log
 
+from index.composition import Composition
+from index.elements import ElementFilter
 from index.hits import Hit, SearchResult
 from model.matching.overlap import Overlap, Twist
 
@@ -16,21 +18,41 @@ _TWO_LATTICES = (
 
 
 def interleaved(
-    layers: Sequence[SearchResult], overlap: Overlap, wanted: frozenset[str], top_k: int
-) -> SearchResult:
-    """The hits of two layers: the likeliest pair that holds all wanted elements, then what is next likeliest."""
+    layers: Sequence[SearchResult],
+    overlap: Overlap,
+    elements: ElementFilter | None,
+    composition: Composition | None,
+    top_k: int,
+) -> SearchResult | None:
+    """The hits of two layers: the likeliest pair that meets all that is known, then what is next likeliest.
+
+    Args:
+        layers: what was found of each.
+        overlap: the pattern taken apart.
+        elements: that both together meet.
+        composition: of both together, whatever the share of either.
+        top_k: how many hits are wanted.
+
+    Returns:
+        None where no pair meets the conditions.
+    """
     first, second = layers
-    told = [replace(hit, layer=1) for hit in first.hits], [replace(hit, layer=2) for hit in second.hits]
+    # A set of candidates is one of a single crystal.
+    told = (
+        [replace(hit, layer=1, in_set=None) for hit in first.hits],
+        [replace(hit, layer=2, in_set=None) for hit in second.hits],
+    )
     pairs = [
         (place, partner)
         for place, hit in enumerate(told[0][:MOST_PAIRED])
         for partner, other in enumerate(told[1][:MOST_PAIRED])
-        if wanted <= {*hit.entry.elements, *other.entry.elements}
+        if _meets({*hit.entry.elements, *other.entry.elements}, elements, composition)
     ]
-    if pairs:
-        best = max(pairs, key=lambda pair: _log_share(told[0], pair[0]) + _log_share(told[1], pair[1]))
-        for hits, place in zip(told, best, strict=True):
-            hits.insert(0, hits.pop(place))
+    if not pairs:
+        return None
+    best = max(pairs, key=lambda pair: _log_share(told[0], pair[0]) + _log_share(told[1], pair[1]))
+    for hits, place in zip(told, best, strict=True):
+        hits.insert(0, hits.pop(place))
     twist = _twist_of(told[0][:1], told[1][:1])
     leaders = [hit for hits in told for hit in hits[:1]]
     others = [
@@ -40,7 +62,6 @@ def interleaved(
     others.sort(key=lambda other: (-other[0], other[1]))
     merged = [*leaders, *(hit for _, _, hit in others)]
     verdicts = [layer.verdict for layer in layers]
-    sizes = [layer.set_size for layer in layers]
     return SearchResult(
         hits=tuple(merged[:top_k]),
         timing_ms={
@@ -48,11 +69,17 @@ def interleaved(
         },
         verdict=None if None in verdicts else "match" if set(verdicts) == {"match"} else "ambiguous",
         lattice=overlap.lattices[0],
-        set_size=None if None in sizes else 2 * max(size or 0 for size in sizes),
         warnings=(_TWO_LATTICES,),
         overlap=overlap,
         twist=twist,
     )
+
+
+def _meets(present: set[str], elements: ElementFilter | None, composition: Composition | None) -> bool:
+    """Whether two crystals with these elements together can be what is known; the share of either is not."""
+    if elements is not None and not elements.admits(present):
+        return False
+    return composition is None or present.issuperset(composition.fractions)
 
 
 def _twist_of(first: Sequence[Hit], second: Sequence[Hit]) -> Twist | None:

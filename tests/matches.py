@@ -12,6 +12,7 @@ from model.matching.match import Match
 _NONE = np.nan
 BEAMS = Beams(
     spots=2,
+    scale=1.0,
     hk=np.array([[1, 0], [3, 2], [0, 1]]),
     d_angstrom=np.array([2.5, _NONE, 2.0]),
     measured=np.array([[0.4, 0.0], [0.3, 0.71], [_NONE, _NONE]]),

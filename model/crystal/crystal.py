@@ -24,6 +24,10 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
+# No layer in a box is larger; sums of squares stay finite.
+LONGEST_ANGSTROM = 1e4
+
+
 @dataclass(frozen=True, eq=False)
 class Crystal:
     """A layer, periodic in the plane z = 0, as its primitive cell in canonical orientation and origin.
@@ -87,6 +91,10 @@ class Crystal:
         sites = np.asarray(frac, dtype=np.float64)
         if cell.shape != (3, 3) or not np.isfinite(cell).all():
             raise CrystalError("the cell must be three vectors of finite numbers")
+        if not 0 < np.linalg.norm(cell, axis=1).max() < LONGEST_ANGSTROM:
+            raise CrystalError(
+                f"a cell vector is {np.linalg.norm(cell, axis=1).max():.3g} angstrom long; is the unit right?"
+            )
         check_atoms(kinds, sites)
         primitive = primitive_layer(single_layer(extract_layer(cell, kinds, sites)))
         check_extends(primitive)

@@ -80,6 +80,10 @@ def _looks_like_poscar(text: str) -> bool:
 def _parsed_poscar(text: str) -> "Structure":
     from pymatgen.io.vasp.inputs import Poscar
 
+    lines = text.splitlines()
+    counts = [int(word) for line in lines[5:7] for word in line.split() if word.isdecimal()]
+    if sum(counts) > len(lines):
+        raise UnreadableError(f"the POSCAR announces {sum(counts)} atoms and has {len(lines)} lines")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -22,10 +22,11 @@ Status = Literal["explained", "extra", "missing"]
 class Beams:
     """K lines: the N compared spots in the observation's order, then the beams that should have been seen.
 
-    Positions are in the crystal's scale, 1/angstrom; NaN stands for what there is not.
+    Positions are the pattern's own, 1/angstrom by its scale; NaN stands for what there is not.
 
     Attributes:
         spots: N.
+        scale: lengths of the pattern over those of the crystal, of which it was taken to be before the fit.
         hk: (K, 2) indices in the basis of the crystal's cell; of a spot without a beam those of the nearest point.
         d_angstrom: (K,) spacing of the beam in the crystal's own cell.
         measured: (K, 2) positions.
@@ -37,6 +38,7 @@ class Beams:
     """
 
     spots: int
+    scale: float
     hk: IntArray
     d_angstrom: FloatArray
     measured: FloatArray
@@ -56,6 +58,7 @@ class Beams:
         basis: FloatArray,
         positions: FloatArray,
         observed: Observation,
+        scale: float = 1.0,
     ) -> Self:
         """The lines of a fit.
 
@@ -66,7 +69,8 @@ class Beams:
             hk: (N, 2) indices of the spots.
             basis: (2, 2) a* and b* as the camera sees them.
             positions: (N,) ln likelihood of the spots' positions.
-            observed: the pattern.
+            observed: the pattern, its lengths divided by `scale` as those of `basis` are.
+            scale: by which it was divided.
         """
         has_beam = ~np.isnan(fit.computed)
         likelihood, sigma = positions.copy(), np.full(len(observed), np.nan)
@@ -82,10 +86,12 @@ class Beams:
         lengths = np.linalg.norm(indices @ reciprocal_lattice(crystal.lattice), axis=1)
         return cls(
             spots=len(observed),
+            scale=scale,
             hk=indices,
             d_angstrom=np.where(of_beam, 1 / np.where(of_beam, lengths, 1), np.nan),
-            measured=np.concatenate([observed.q, np.full((len(missing.hk), 2), np.nan)]),
-            computed=np.concatenate(
+            measured=scale * np.concatenate([observed.q, np.full((len(missing.hk), 2), np.nan)]),
+            computed=scale
+            * np.concatenate(
                 [np.where(has_beam[:, None], hk @ basis, np.nan), missing.hk @ basis.astype(np.float64)]
             ),
             log_measured=np.concatenate([observed.log_intensity if known else unknown, nowhere]),

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
-from model.matching.confidence import Verdict
+from model.matching.confidence import CALIBRATIONS, Verdict, confidence
 from model.matching.indexing import PlaneLattice, index_pattern
 from model.matching.lattice_table import LatticeTable
 from model.matching.match import Match
@@ -85,22 +85,19 @@ def compare(crystals: Sequence[Crystal], spots: Spots, voltage_kv: float) -> Com
     best: dict[int, int] = {}
     for attempt in found.ranking.tolist():
         best.setdefault(tried[attempt], attempt)
-    kept = [best.get(row) for row in range(len(crystals))]
-    matches = tuple(None if attempt is None else found.matches[attempt] for attempt in kept)
+    matches = tuple(found.matches[best[row]] if row in best else None for row in range(len(crystals)))
     score = np.array([-np.inf if match is None else match.score for match in matches])
     ranking = np.argsort(-score, kind="stable")
     first = matches[ranking[0]]
-    probability = None
-    if found.confidence is not None:
-        stated = np.nan_to_num(found.confidence.probability)
-        share = np.array([0.0 if attempt is None else stated[attempt] for attempt in kept])
-        probability = share * (stated.sum() / share.sum() if share.any() else 1.0)
+    sure = None
+    if spots.intensity is not None:
+        sure = confidence(matches, score, len(spots), CALIBRATIONS["full"])
     return Comparison(
         ranking=ranking,
         matches=matches,
         log_likelihood=np.full(len(score), -np.inf) if first is None else score - first.score,
-        probability=probability,
-        verdict=None if found.confidence is None else found.confidence.verdict,
+        probability=None if sure is None else np.nan_to_num(sure.probability),
+        verdict=None if sure is None else sure.verdict,
         deciding=tuple(
             () if first is None or match is None or match is first else deciding(first, match)
             for match in matches

@@ -44,7 +44,7 @@ FAINT = 6e-4
 # A beam is lost at random, or because it is fainter than the faintest spot.
 LOST = 0.06
 DETECTION_SIGMA = 0.3
-REACH = 1.04
+REACH = 1.06
 CLEARLY_ABOVE = 1.0
 INNER_MARGIN_INV_ANGSTROM = 0.02
 # Faces whose untilted beams differ by less than this share of the strongest are one.

@@ -189,7 +189,7 @@ def _nearest(basis: FloatArray, q: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _vectors(q: FloatArray) -> FloatArray:
-    """(V, 2) vectors of one half plane that recur most often among the spots and between them, short ones first."""
+    """(V, 2) vectors of one half plane that recur most often among the spots and between them, those first."""
     between = q[:, None] - q[None]
     pairs = between[np.triu_indices(len(q), 1)]
     all_ = np.concatenate([q, pairs])

@@ -29,7 +29,7 @@ class Overlap:
 
     Attributes:
         spots: those of either lattice; spots that lie on both are in both.
-        lattices: the two, the likelier first.
+        lattices: that of the whole pattern, and that of what it leaves.
     """
 
     spots: tuple[Spots, Spots]

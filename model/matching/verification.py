@@ -193,7 +193,9 @@ class _Refined:
         """In a crystallographer's terms."""
         placed, setting = self.placed, self.start.setting
         basis, observed = placed.bases[setting], placed.observed
-        beams = Beams.of(crystal, self.fit, noise, placed.hk[setting], basis, placed.positions, observed)
+        beams = Beams.of(
+            crystal, self.fit, noise, placed.hk[setting], basis, placed.positions, observed, placed.scale
+        )
         face, score = self.start.face, self.score(noise)
         return Match.of(crystal, basis, face, self.fit, score, beams, observed, placed.scale)
 
@@ -227,6 +229,8 @@ def _placed(
         rescaled = observed.rescaled(1 / scale)
         if candidate not in layers:
             layers[candidate] = Layer(crystals[candidate], rescaled)
+        if not len(layers[candidate].hk):  # its lattice is too fine for a pattern of so few spots
+            continue
         bases, hk = variants(settings.basis[row] / scale, settings.hk[row], own[candidate])
         begin = layers[candidate], rescaled, hk, met[row]
         starts = seeds(*begin, depth.starts) if observed.has_intensity else [best_seen(*begin, bases)]

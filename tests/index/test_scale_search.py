@@ -47,3 +47,8 @@ def test_nothing_admitted_gives_nothing() -> None:
     scales = np.array([0.8, 1.0, 1.25])
     for fitting in (None, Fitting(np.array([1]), np.array([1.0]))):
         assert len(at_best_scale(none, scales, np.empty(0, dtype=np.int64), fitting).row) == 0
+
+
+def test_a_pattern_that_no_scale_within_the_doubt_brings_within_reach_has_none() -> None:
+    assert len(scales_of(SPOTS.rescaled(4.0), 0.1)) == 0
+    assert len(scales_of(SPOTS.rescaled(4.0))) > 10

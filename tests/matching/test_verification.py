@@ -13,7 +13,7 @@ from model.matching.fit import Layer
 from model.matching.match import Match
 from model.matching.observation import Observation
 from model.matching.settings import lay_lattices
-from model.matching.verification import verify
+from model.matching.verification import Scale, verify
 from model.matching.visibility import seen_or_not
 from model.pattern.spots import Spots
 from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
@@ -184,3 +184,28 @@ def test_what_cannot_be_verified_is_refused() -> None:
     far = Spots(spots.q_inv_angstrom * 10)
     with pytest.raises(NoSpotsError, match="check the scale"):
         verify([LAYERS["MoS2"]], [0.1], far, 80.0)
+
+
+@pytest.mark.parametrize("radius", np.linspace(0.2, 0.7, 26).tolist())
+@pytest.mark.parametrize("effort", ["verify", "full"])
+def test_a_single_ring_is_borne_at_any_radius(radius: float, effort: str) -> None:
+    """A lattice a little too fine has no beam as far out as the ring."""
+    angle = np.radians(60.0 * np.arange(6))
+    spots = Spots(radius * np.column_stack([np.cos(angle), np.sin(angle)]), np.ones(6))
+    found = verify(EVERY, [0.5] * len(EVERY), spots, 80.0, effort)  # type: ignore[arg-type]
+    assert sorted(found.ranking.tolist()) == list(range(len(EVERY)))
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.0, 1.3])
+def test_lines_are_where_the_spots_are_whatever_the_scale(factor: float) -> None:
+    graphene = LAYERS["graphene"]
+    spots = pattern(graphene, Lying(tilt_deg=1.0, rotation_deg=8.0)).rescaled(factor)
+    (match,) = verify([graphene], [0.5], spots, 80.0, scale=Scale(0.1, np.array([factor]))).matches
+    assert match is not None
+    assert match.scale == pytest.approx(factor, rel=1e-3)
+    beams = match.beams
+    own = {tuple(q) for q in spots.q_inv_angstrom.round(9).tolist()}
+    assert {tuple(q) for q in beams.measured[: beams.spots].round(9).tolist()} == own
+    explained = ~np.isnan(beams.computed[: beams.spots, 0])
+    off = (beams.measured - beams.computed)[: beams.spots][explained]
+    assert np.abs(off).max() < 0.005
