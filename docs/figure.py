@@ -14,7 +14,8 @@ from matplotlib.colors import LogNorm
 from PIL import Image
 
 from app.rendering import png_frame
-from index.retrieve import Hit, Retriever
+from index.hits import Hit
+from index.retrieve import Retriever
 from model.crystal import Crystal, read_structure
 from model.crystal.elements import element_symbol
 from model.pattern import PatternOptions, Spots, read_pattern
