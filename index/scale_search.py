@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.matching.lattice_table import Fitting
-from model.pattern.spots import Spots
+from model.pattern.scale import FARTHEST_COMPARED_INV_ANGSTROM
+from model.pattern.spots import MINIMUM_SPOTS, Spots
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -19,8 +20,8 @@ IntArray = NDArray[np.int64]
 # The towers bear 1.5 % of error, so this lattice of scales leaves no crystal further than that from one.
 STEP = 0.025
 # Where the outermost spots of a pattern lie at least and at most, 1/angstrom: nearer, it shows too little to be
-# identified, and farther out the towers see nothing.
-REACH_INV_ANGSTROM = (0.4, 1.55)
+# identified, and farther out no crystal's beams are computed.
+REACH_INV_ANGSTROM = (0.4, 1.7)
 _OUTERMOST = 0.95
 
 
@@ -31,12 +32,16 @@ def scales_of(spots: Spots, doubt: float = np.inf) -> FloatArray:
         spots: the pattern.
         doubt: how far the scale may be off, as a logarithm; infinite where it is unknown.
     """
-    radius = float(np.quantile(np.hypot(*spots.q_inv_angstrom.T), _OUTERMOST))
+    lengths = np.hypot(*spots.q_inv_angstrom.T)
+    radius = float(np.quantile(lengths, _OUTERMOST))
     nearest, farthest = REACH_INV_ANGSTROM
     lowest, highest = max(log(radius / farthest), -doubt), min(log(radius / nearest), doubt)
     if lowest > highest:
         return np.empty(0)
-    return np.asarray(np.exp(lowest + STEP * np.arange(ceil((highest - lowest) / STEP) + 1)))
+    scales = np.exp(lowest + STEP * np.arange(ceil((highest - lowest) / STEP) + 1))
+    # The towers have to see some of the spots.
+    compared = (lengths[:, None] / scales <= FARTHEST_COMPARED_INV_ANGSTROM).sum(axis=0)
+    return np.asarray(scales[compared >= MINIMUM_SPOTS])
 
 
 @dataclass(frozen=True)
