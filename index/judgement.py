@@ -16,8 +16,9 @@ from model.matching.verification import Scale, Verification, verify
 
 # Of candidates that a pattern hardly tells apart, so many are parted.
 MOST_PARTED = 6
-# By how much the ln likelihood has to be larger at another scale where intensities do not decide.
-CLEARLY_BETTER = 10.0
+# By how much the ln likelihood has to be larger at another scale where intensities do not decide, and for each spot:
+# which beams are seen is modelled roughly, so that the scores of many spots differ by chance.
+CLEARLY_BETTER, CLEARLY_BETTER_OF_A_SPOT = 10.0, 0.25
 
 
 def verified(
@@ -72,12 +73,12 @@ def _judged(hit: Hit, row: int, place: int, found: Verification, size: int | Non
     )
 
 
-def explains_better(doubted: SearchResult, found: SearchResult) -> bool:
-    """Whether a pattern that no crystal, or no sure one, explains at its scale is explained at another."""
+def explains_better(doubted: SearchResult, found: SearchResult, spots: int) -> bool:
+    """Whether a pattern of so many spots, which no crystal or no sure one explains, is explained at another scale."""
     if doubted.verdict is not None:
         return doubted.verdict != "no_match"
     # Without intensities there is no verdict, only scores.
     best, before = (
         max((hit.match.score for hit in each.hits if hit.match), default=-np.inf) for each in (doubted, found)
     )
-    return bool(best > before + CLEARLY_BETTER)
+    return bool(best > before + max(CLEARLY_BETTER, CLEARLY_BETTER_OF_A_SPOT * spots))

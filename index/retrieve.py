@@ -165,7 +165,7 @@ class Retriever:
         if found.verdict not in {None, "no_match"}:
             return found
         doubted = self._search_scales(query, DOUBT)
-        if not explains_better(doubted, found):
+        if not explains_better(doubted, found, len(spots)):
             return found
         scale = next(hit.match.scale for hit in doubted.hits if hit.match)
         return replace(doubted, warnings=(_WRONG_SCALE.format(off=100 * (scale - 1)),))
