@@ -8,10 +8,11 @@ from time import perf_counter
 import numpy as np
 
 from app import drawing, schemas
-from app.evidence import lines_of, match_of
+from app.evidence import fit_told, lines_of, match_of
 from app.options import ReadingOptions
 from app.prediction import choose_voltage, lattice_of, query_of, read_spots
 from app.uploads import FileUpload, Parsed
+from index.timing import milliseconds
 from model.crystal import Crystal, read_structure
 from model.errors import DomainError, OptionError, TooLargeError, UnreadableError
 from model.matching.comparison import FEWEST, MOST, Comparison, Deciding, compare
@@ -75,9 +76,9 @@ def compare_upload(asked: Parsed[ReadingOptions], request_id: str, version: str)
         query=query_of(spots, voltage, found.lattice),
         version=version,
         timing_ms={
-            "read": round(1000 * (read - begun), 3),
-            "compare": round(1000 * (compared - read), 3),
-            "total": round(1000 * (perf_counter() - begun), 3),
+            "read": milliseconds(begun, read),
+            "compare": milliseconds(read, compared),
+            "total": milliseconds(begun, perf_counter()),
         },
     )
     return Compared(answer, spots, names, found)
@@ -164,10 +165,5 @@ def _told_lines(
 def _told(hypothesis: schemas.Hypothesis) -> str:
     if hypothesis.match is None:
         return "its lattice does not fit"
-    parts = [f"ln likelihood {hypothesis.log_likelihood:+.1f}"]
-    if hypothesis.probability is not None:
-        parts.append(f"probability {hypothesis.probability:.3f}")
-    if hypothesis.match.r_factor is not None:
-        parts.append(f"R {hypothesis.match.r_factor:.3f}")
-    parts.append(f"tilt {hypothesis.match.tilt_deg:.1f}°")
-    return ", ".join(parts)
+    likelihood = f"ln likelihood {hypothesis.log_likelihood:+.1f}"
+    return fit_told(likelihood, hypothesis.probability, hypothesis.match)

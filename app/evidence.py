@@ -49,6 +49,17 @@ def match_of(found: FoundMatch, spots: Spots, listed: bool) -> Match:
     )
 
 
+def fit_told(likeness: str, probability: float | None, match: Match | None) -> str:
+    """How well a crystal fits, for the caption of a picture."""
+    parts = [likeness]
+    if probability is not None:
+        parts.append(f"probability {probability:.3f}")
+    if match is not None:
+        parts += [] if match.r_factor is None else [f"R {match.r_factor:.3f}"]
+        parts.append(f"tilt {match.tilt_deg:.1f}°")
+    return ", ".join(parts)
+
+
 def lines_of(found: FoundMatch, spots: Spots) -> list[Line]:
     """Every spot that was compared, strongest first, then every beam that should have been seen."""
     beams = found.beams
@@ -68,15 +79,15 @@ def _line(beams: Beams, row: int, status: Status, spots: Spots) -> Line:
         status=status,
         d_observed=None if isnan(measured[0]) else round(unit / float(np.hypot(*measured)), 4),
         d_calculated=None if isnan(computed[0]) else round(float(beams.d_angstrom[row]), 4),
-        position=None if isnan(measured[0]) else position_of(measured, spots),
-        calculated_position=None if isnan(computed[0]) else position_of(computed, spots),
+        position=None if isnan(measured[0]) else _position_of(measured, spots),
+        calculated_position=None if isnan(computed[0]) else _position_of(computed, spots),
         intensity_observed=observed,
         intensity_calculated=calculated,
         intensity_sigma=None if calculated is None or isnan(sigma) else _significant(calculated * sigma),
     )
 
 
-def position_of(q_inv_angstrom: Sequence[float], spots: Spots) -> list[float]:
+def _position_of(q_inv_angstrom: Sequence[float], spots: Spots) -> list[float]:
     """On the camera in pixels where there is one, else q."""
     x, y = (float(each) for each in q_inv_angstrom)
     if spots.center_px is None or spots.pixel_size_inv_angstrom is None:

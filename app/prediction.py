@@ -7,7 +7,7 @@ from time import perf_counter
 import numpy as np
 
 from app import drawing
-from app.evidence import lattice_seen, match_of, twist_of
+from app.evidence import fit_told, lattice_seen, match_of, twist_of
 from app.library import Library
 from app.options import Options, ReadingOptions
 from app.schemas import (
@@ -24,6 +24,7 @@ from app.schemas import (
 from app.uploads import FileUpload, Upload
 from index.catalogue import Entry
 from index.hits import Hit, SearchResult
+from index.timing import milliseconds
 from model.crystal import Crystal
 from model.crystal.structure_files import VACUUM_ANGSTROM
 from model.errors import DomainError, TooLargeError, UnreadableError
@@ -84,21 +85,15 @@ class Prediction:
     def drawn(self) -> str:
         """As SVG: the pattern with its lattice, and a panel for each of the first candidates."""
         panels = [
-            drawing.Panel(f"{each.rank}. {each.formula} ({each.id})", _told(each), hit.match)
+            drawing.Panel(
+                f"{each.rank}. {each.formula} ({each.id})",
+                fit_told(f"similarity {each.similarity:.3f}", each.probability, each.match),
+                hit.match,
+            )
             for each, hit in zip(self.answer.candidates[:DRAWN], self.result.hits, strict=False)
         ]
         spots_alone = drawing.Panel("The pattern", f"{len(self.spots)} spots", None)
         return drawing.drawn(self.spots, self.result.lattice, panels or [spots_alone])
-
-
-def _told(candidate: Candidate) -> str:
-    parts = [f"similarity {candidate.similarity:.3f}"]
-    if candidate.probability is not None:
-        parts.append(f"probability {candidate.probability:.3f}")
-    if candidate.match is not None:
-        parts += [f"R {candidate.match.r_factor:.3f}"] if candidate.match.r_factor is not None else []
-        parts.append(f"tilt {candidate.match.tilt_deg:.1f}°")
-    return ", ".join(parts)
 
 
 def predict(
@@ -127,10 +122,10 @@ def predict(
         _candidate(rank, hit, spots, options.spots) for rank, hit in enumerate(result.hits, start=1)
     ]
     timing = {
-        "read": _milliseconds(begun, read),
+        "read": milliseconds(begun, read),
         **result.timing_ms,
-        "write": _milliseconds(searched, perf_counter()),
-        "total": _milliseconds(begun, perf_counter()),
+        "write": milliseconds(searched, perf_counter()),
+        "total": milliseconds(begun, perf_counter()),
     }
     answer = Answer(
         request_id=request_id,
@@ -248,7 +243,3 @@ def query_of(
         ),
         warnings=[*spots.warnings, *voltage.warnings, *warnings],
     )
-
-
-def _milliseconds(begun: float, ended: float) -> float:
-    return round(1000.0 * (ended - begun), 3)

@@ -20,7 +20,6 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from queries import VOLTAGE_KV, Instrument, pattern_of  # type: ignore[import-not-found]
 from tqdm import tqdm
 
@@ -39,7 +38,6 @@ from model.towers import load_towers
 from model.training.cli import split_of
 from model.training.split import Part, part_of
 
-Array = NDArray[np.float64]
 NOISE = (0.15, 0.30, 0.50)
 LEVELS = (1, 3, 10, 100)
 SOURCE = "2dmatpedia"

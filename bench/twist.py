@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from queries import VOLTAGE_KV, Instrument, twisted_pair  # type: ignore[import-not-found]
 from tqdm import tqdm
 
@@ -32,7 +31,6 @@ from model.towers import load_towers
 from model.training.cli import split_of
 from model.training.split import Part, part_of
 
-Array = NDArray[np.float64]
 TOP = 3
 
 

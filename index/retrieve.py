@@ -153,7 +153,9 @@ class Retriever:
         if nothing_left and (effort == "search" or not spots.scale_is_known):
             return SearchResult((), {}, "no_match")
         if not spots.scale_is_known:
-            return self._search_scales(query, np.inf)
+            timing = Timing()
+            lattice = index_pattern(Observation.of(spots, voltage_kv))
+            return self._search_scales(query, np.inf, lattice, timing)
         found = self._search_known_scale(query)
         if effort == "search":
             return found
@@ -164,7 +166,7 @@ class Retriever:
             return replace(found, verdict="no_match")
         if found.verdict not in {None, "no_match"}:
             return found
-        doubted = self._search_scales(query, DOUBT)
+        doubted = self._search_scales(query, DOUBT, found.lattice, Timing())
         if not explains_better(doubted, found, len(spots)):
             return found
         scale = next(hit.match.scale for hit in doubted.hits if hit.match)
@@ -239,11 +241,11 @@ class Retriever:
             return None
         return interleaved(layers, overlap, elements, composition, query.top_k)
 
-    def _search_scales(self, query: Query, doubt: float) -> SearchResult:
-        """A search among all scales within a doubt (of the logarithm)."""
-        timing = Timing()
+    def _search_scales(
+        self, query: Query, doubt: float, lattice: PlaneLattice | None, timing: Timing
+    ) -> SearchResult:
+        """A search among all scales within a doubt (of the logarithm), given the pattern's lattice."""
         spots = query.spots
-        lattice = index_pattern(Observation.of(spots, query.voltage_kv))
         fitting = None if lattice is None else self._lattices.fitting(lattice.basis, doubt)
         timing.stop("lattice")
         scales = scales_of(spots, doubt)
@@ -258,8 +260,7 @@ class Retriever:
         if query.bonus is not None:
             similarity += query.bonus[rows].astype(np.float32)
         found = at_best_scale(similarity, scales, rows, fitting)
-        _, first = np.unique(self._catalogue.groups[found.row], return_index=True)
-        best = np.sort(first)[: query.pool]
+        best = self._different(found.row)[: query.pool]
         timing.stop("search")
         hits = self._hits((found.similarity[best], found.row[best]), query.bonus)
         timing.stop("collect")
@@ -271,7 +272,7 @@ class Retriever:
 
     def _admitted(self, query: Query) -> int:
         """How many crystals the condition on the elements leaves."""
-        return len(self) if query.allowed is None else int(np.unpackbits(query.allowed).sum())
+        return len(self._bits.rows(query.allowed))
 
     def embed(self, spots: Sequence[Spots], voltage_kv: Sequence[float]) -> NDArray[np.float32]:
         """(N, D) a vector a pattern: what a service does for several requests at once, before `rank`."""
@@ -306,8 +307,7 @@ class Retriever:
                 scores = scores + bonus[rows].astype(np.float32)
                 order = np.argsort(-scores, kind="stable")
                 scores, rows = scores[order], rows[order]
-            _, first = np.unique(self._catalogue.groups[rows], return_index=True)
-            best = np.sort(first)[:top_k]
+            best = self._different(rows)[:top_k]
             if len(best) == top_k or len(rows) < count:
                 return scores[best].astype(np.float64), rows[best]
             count *= 4
@@ -316,9 +316,13 @@ class Retriever:
         """Both by similarity, the best of each duplicate group."""
         similarity, row = (np.concatenate(each) for each in zip(first, second, strict=True))
         order = np.argsort(-similarity, kind="stable")
-        _, place = np.unique(self._catalogue.groups[row[order]], return_index=True)
-        kept = order[np.sort(place)]
+        kept = order[self._different(row[order])]
         return similarity[kept], row[kept]
+
+    def _different(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Places of the first of each duplicate group among rows, ascending."""
+        _, first = np.unique(self._catalogue.groups[rows], return_index=True)
+        return np.sort(first)
 
     def _hits(self, found: "_Found", bonus: NDArray[np.float64] | None = None) -> tuple[Hit, ...]:
         """From scores, in which the bonus is, and rows."""

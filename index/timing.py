@@ -3,6 +3,11 @@
 from time import perf_counter
 
 
+def milliseconds(begun: float, ended: float) -> float:
+    """Between two readings of `perf_counter`, to the microsecond."""
+    return round(1000.0 * (ended - begun), 3)
+
+
 class Timing:
     """A stop watch with a name for each lap."""
 
@@ -13,5 +18,5 @@ class Timing:
     def stop(self, name: str) -> None:
         """End a lap and begin the next."""
         now = perf_counter()
-        self.milliseconds[name] = round(1000.0 * (now - self._begun), 3)
+        self.milliseconds[name] = milliseconds(self._begun, now)
         self._begun = now

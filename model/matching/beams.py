@@ -13,7 +13,6 @@ from model.physics.reciprocal import reciprocal_lattice
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 Status = Literal["explained", "extra", "missing"]
 

@@ -257,7 +257,7 @@ def seeds(layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, cou
     intensity = layer.of_both_faces(_GRID).astype(np.float32)[..., np.maximum(rows, 0)]
     measured = (observed.log_intensity + B_EXPECTED * observed.squared / 2).astype(np.float32)
     residual = measured - np.log(intensity + np.float32(FLOOR))
-    variance = _variance(intensity) + MODEL_SIGMA**2  # a coarse grid leaves as much again
+    variance = expected_variance(intensity) + MODEL_SIGMA**2  # a coarse grid leaves as much again
     weight = used / variance
     level = _mean(residual, weight)
     for _ in range(2):
@@ -345,7 +345,7 @@ class _Refinement:
         moved, self._covariance = _step(
             design,
             self._y - computed[0] - self._level - self._b * self._damping,
-            _variance(beams[0, self._rows]),
+            expected_variance(beams[0, self._rows]),
             np.array([self._level, self._b, *self.tilt]),
         )
         self._level, self._b = float(moved[0]), float(np.clip(moved[1], *B_RANGE))
@@ -355,7 +355,7 @@ class _Refinement:
     def finished(self, beams: FloatArray) -> Fit:
         """Level and B once more at the final tilt, given its intensities (M,), and what all of it explains."""
         observed, y, rows, damping = self._observed, self._y, self._rows, self._damping
-        variance, shape = _variance(beams[rows]), np.log(beams[rows] + FLOOR)
+        variance, shape = expected_variance(beams[rows]), np.log(beams[rows] + FLOOR)
         level, b = self._level or 0.0, self._b
         moved, _ = _step(
             np.stack([np.ones_like(y), damping], axis=1),
@@ -420,7 +420,7 @@ def _within(q2: FloatArray, measured: FloatArray) -> BoolArray:
     return np.asarray((q2 < measured.max()) & (q2 > nearest**2))
 
 
-def _variance(intensity: Floats) -> FloatArray:
+def expected_variance(intensity: Floats) -> FloatArray:
     """Expected variance of ln I of beams with these relative intensities."""
     return np.asarray(MODEL_SIGMA**2 + SPOT_SIGMA**2 + FAINT / (intensity + 1e-3))
 

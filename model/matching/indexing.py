@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal.reduction import gauss_reduce
+from model.matching.lattice_table import sublattices
 from model.matching.observation import Observation
 
 FloatArray = NDArray[np.float64]
@@ -251,19 +252,9 @@ def _belonging(square: FloatArray, basis: FloatArray, sigma: FloatArray) -> Floa
     return np.asarray(ratio / (ratio + 1 - share))
 
 
-def _related() -> FloatArray:
-    """(R, 2, 2) to the lattices of twice and three times the points, and of half and a third of them."""
-    whole = [
-        np.array([[d, s], [0.0, n // d]])
-        for n in (2, 3)
-        for d in range(1, n + 1)
-        if n % d == 0
-        for s in range(n // d)
-    ]
-    return np.stack([*(np.linalg.inv(each) for each in whole), *whole])
-
-
-_RELATED = _related()
+# To the lattices of twice and three times the points, and of half and a third of them.
+_COARSER = sublattices((2, 3))
+_RELATED = np.concatenate([np.linalg.inv(_COARSER), _COARSER])
 
 
 def _described(best: _Scored, q: FloatArray) -> PlaneLattice:

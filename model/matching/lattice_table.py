@@ -5,6 +5,7 @@ parameters over the area): three numbers that change little when the lattice doe
 reduced cell jumps between descriptions where two are equally short. Axes: C crystals, R sublattices.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -20,12 +21,12 @@ IntArray = NDArray[np.int64]
 LARGEST_INDEX = 4
 
 
-def _sublattices() -> FloatArray:
-    """(R, 2, 2) Hermite normal forms: each sublattice of an index up to the largest once."""
+def sublattices(indices: Iterable[int]) -> FloatArray:
+    """(R, 2, 2) Hermite normal forms: each sublattice of these indices once."""
     return np.array(
         [
             [[d, shift], [0, index // d]]
-            for index in range(1, LARGEST_INDEX + 1)
+            for index in indices
             for d in range(1, index + 1)
             if index % d == 0
             for shift in range(index // d)
@@ -34,7 +35,7 @@ def _sublattices() -> FloatArray:
     )
 
 
-_SUBLATTICES = _sublattices()
+_SUBLATTICES = sublattices(range(1, LARGEST_INDEX + 1))
 
 
 @dataclass(frozen=True)

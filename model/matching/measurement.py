@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
 from model.crystal.elements import element_symbol
-from model.matching.fit import FAINT, FLOOR, FREEDOM, MODEL_SIGMA, SPOT_SIGMA
+from model.matching.fit import FAINT, FLOOR, FREEDOM, expected_variance
 from model.matching.match import Match
 from model.physics.kinematic import Geometry, on_camera
 from model.physics.multislice import Sheets
@@ -156,8 +156,7 @@ def _expected_ratio(pair: Sequence[_Lying], tilts: FloatArray) -> FloatArray:
     intensity = first.intensities(tilts)
     against = np.where(meets, second.intensities(tilts)[:, nearest], 0.0)
     difference = np.log(intensity + FLOOR) - np.log(against + FLOOR)
-    variance = MODEL_SIGMA**2 + SPOT_SIGMA**2 + FAINT / (intensity + 1e-3)
-    weight = (intensity > FAINT) / variance
+    weight = (intensity > FAINT) / expected_variance(intensity)
     total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-9)
     level = (weight * difference).sum(axis=1, keepdims=True) / total
     # Tails as those of the fit: a single beam never decides alone.
