@@ -30,7 +30,7 @@ from index.publishing import version_folder
 from model.crystal import Crystal
 from model.matching.lattice_table import LatticeTable
 from model.matching.observation import Observation
-from model.matching.settings import lay_lattices, variants
+from model.matching.settings import changes_of, lay_lattices, variants
 from model.pattern import Spots
 from model.physics.multislice import Conditions, dynamical_intensities
 from model.physics.reciprocal import reciprocal_lattice
@@ -107,7 +107,8 @@ def _scores(
     for place, candidate in enumerate(settings.candidate.tolist()):
         row = int(rows[candidate])
         lattice = reciprocal_lattice(everything[row].crystal.lattice)
-        bases, _ = variants(settings.basis[place], settings.hk[place], lattice)
+        (changes,) = changes_of(lattice[None])
+        bases, _ = variants(settings.basis[place], settings.hk[place], changes)
         laid += [(row, _laid(lattice, basis, q, instrument)) for basis in bases]
     if not laid:
         return {}

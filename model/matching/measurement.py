@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
 from model.crystal.elements import element_symbol
-from model.matching.fit import FAINT, FLOOR, FREEDOM, expected_variance
 from model.matching.match import Match
+from model.matching.noise import FAINT, FLOOR, FREEDOM, expected_variance
 from model.physics.kinematic import Geometry, on_camera
-from model.physics.multislice import Sheets
 from model.physics.reciprocal import reciprocal_lattice, reflections
+from model.physics.sheets import Sheets
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

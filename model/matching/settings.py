@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.matching.observation import Observation
-from model.physics.reciprocal import reciprocal_lattice, reflections
+from model.physics.reciprocal import reciprocal_lattice
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -106,24 +106,34 @@ def lay_lattices(lattices: FloatArray, observed: Observation) -> Settings:
     return Settings.of(found.candidate, found.basis, q, LAST_REACH_INV_ANGSTROM)
 
 
-def variants(basis: FloatArray, hk: IntArray, lattice_basis: FloatArray) -> tuple[FloatArray, IntArray]:
-    """All settings that a lattice's own symmetry, real or nearly so, makes of one.
+def changes_of(lattice_bases: FloatArray) -> list[IntArray]:
+    """Of each of C lattices (C, 2, 2) the changes of basis (A, 2, 2) that its symmetry, real or nearly so, allows."""
+    return [_CHANGES[same] for same in _symmetries(lattice_bases, DISTORTION_TOLERANCE)]
+
+
+def variants(basis: FloatArray, hk: IntArray, changes: IntArray) -> tuple[FloatArray, IntArray]:
+    """All settings that changes of basis make of one.
 
     Args:
         basis: (2, 2) of the setting.
         hk: (N, 2) indices of the spots in it.
-        lattice_basis: (2, 2) a* and b* of the crystal.
+        changes: (A, 2, 2) by `changes_of` its lattice.
 
     Returns:
-        bases (A, 2, 2) and indices (A, N, 2); the given setting is among them.
+        bases (A, 2, 2) and indices (A, N, 2).
     """
-    changes = _CHANGES[_symmetries(lattice_basis[None], DISTORTION_TOLERANCE)[0]]
-    back = np.rint(np.linalg.inv(changes)).astype(np.int64)
-    return changes @ basis, np.einsum("na,uab->unb", hk, back)
+    return changes @ basis, hk @ inverse_of(changes)
 
 
-_CHANGES: FloatArray = np.array(
-    [[[a, b], [c, d]] for a, b, c, d in product((-1.0, 0.0, 1.0), repeat=4) if abs(a * d - b * c) == 1.0]
+def inverse_of(changes: IntArray) -> IntArray:
+    """(A, 2, 2) inverse changes of basis."""
+    (a, b), (c, d) = changes.transpose(1, 2, 0)
+    adjugate = np.stack([np.stack([d, -b], axis=-1), np.stack([-c, a], axis=-1)], axis=-2)
+    return np.asarray((a * d - b * c)[:, None, None] * adjugate)
+
+
+_CHANGES: IntArray = np.array(
+    [[[a, b], [c, d]] for a, b, c, d in product((-1, 0, 1), repeat=4) if abs(a * d - b * c) == 1]
 )
 # Proper ones first: of settings that explain a pattern alike, an unmirrored one is told.
 _CHANGES = _CHANGES[np.argsort(-np.linalg.det(_CHANGES), kind="stable")]
@@ -147,27 +157,42 @@ def _symmetries(bases: FloatArray, tolerance: float) -> BoolArray:
 
 def _anchored(bases: FloatArray, lattices: FloatArray, observed: Observation) -> Settings:
     """Settings that put a beam of each lattice exactly on one of the anchors."""
-    has_mirror: list[bool] = np.any(_symmetries(bases, EXACT_TOLERANCE) & _MIRRORS, axis=1).tolist()
-    candidates: list[IntArray] = []
-    found: list[FloatArray] = []
     anchors = _anchors(observed)
     lengths = np.linalg.norm(anchors, axis=1)
-    for index, (lattice, basis) in enumerate(zip(lattices, bases, strict=True)):
-        hk = reflections(lattice, float(lengths.max()) * (1 + SCALE_TOLERANCE))
-        beams = hk[: len(hk) // 2] @ basis
-        ratio = lengths[:, None] / np.linalg.norm(beams, axis=1)
-        anchor, beam = np.nonzero(np.abs(ratio - 1) < SCALE_TOLERANCE)
-        for sign in (1.0,) if has_mirror[index] else (1.0, -1.0):
-            mirror = np.array([1.0, sign])
-            turned = _turn(beams[beam] * mirror, anchors[anchor]) * ratio[anchor, beam][:, None, None]
-            found.append((basis * mirror) @ turned)
-            candidates.append(np.full(len(anchor), index))
+    index, beams = _beams_within(bases, lattices, float(lengths.max()) * (1 + SCALE_TOLERANCE))
+    ratio = lengths[:, None] / np.linalg.norm(beams, axis=1)
+    anchor, beam = np.nonzero(np.abs(ratio - 1) < SCALE_TOLERANCE)
+    stretch, has_mirror = ratio[anchor, beam], np.any(_symmetries(bases, EXACT_TOLERANCE) & _MIRRORS, axis=1)
+    candidates: list[IntArray] = []
+    found: list[FloatArray] = []
+    for sign in (1.0, -1.0):
+        tried = np.full(len(beam), True) if sign > 0 else ~has_mirror[index[beam]]
+        mirror, own = np.array([1.0, sign]), index[beam[tried]]
+        turned = _turn(beams[beam[tried]] * mirror, anchors[anchor[tried]]) * stretch[tried][:, None, None]
+        found.append((bases[own] * mirror) @ turned)
+        candidates.append(own)
     return Settings.of(
         np.concatenate(candidates),
         np.concatenate(found),
         observed.q[:FIRST_SPOTS],
         FIRST_REACH_INV_ANGSTROM,
     )
+
+
+def _beams_within(
+    bases: FloatArray, lattices: FloatArray, q_max_inv_angstrom: float
+) -> tuple[IntArray, FloatArray]:
+    """Beams of all lattices up to a |q|, one of a Friedel pair: whose each is, (K,), and where, (K, 2)."""
+    # h = q . a, so |h| cannot exceed q_max |a|.
+    h_max, k_max = np.floor(q_max_inv_angstrom * np.linalg.norm(lattices, axis=2)).astype(np.int64).T
+    h, k = np.meshgrid(np.arange(h_max.max() + 1), np.arange(-k_max.max(), k_max.max() + 1), indexing="ij")
+    half = (h > 0) | (k > 0)
+    hk = np.column_stack([h[half], k[half]])
+    within = (hk[:, 0] <= h_max[:, None]) & (np.abs(hk[:, 1]) <= k_max[:, None])
+    index, row = np.nonzero(within)
+    beams = np.einsum("kd,kde->ke", hk[row], bases[index])
+    kept = np.einsum("kd,kd->k", beams, beams) <= q_max_inv_angstrom**2
+    return index[kept], beams[kept]
 
 
 def _anchors(observed: Observation) -> FloatArray:

@@ -17,10 +17,12 @@ from model.errors import OptionError
 from model.matching.beams import Beams
 from model.matching.confidence import CALIBRATIONS, Confidence, confidence
 from model.matching.depth import Depth, Effort, depth_of
-from model.matching.fit import Fit, Layer, Seed, Start, fitted, seeds
+from model.matching.fit import Fit, Start, fitted
+from model.matching.layer import Layer
 from model.matching.match import Match
 from model.matching.observation import Observation
-from model.matching.settings import Settings, lay_lattices, principal_stretches, variants
+from model.matching.seeds import Seed, seeds
+from model.matching.settings import Settings, changes_of, lay_lattices, principal_stretches, variants
 from model.matching.visibility import best_seen, seen_or_not
 from model.pattern.spots import Spots
 from model.physics.reciprocal import reciprocal_lattice
@@ -222,6 +224,7 @@ def _placed(
     positions = _position_likelihood(settings)
     prior = _stretch_prior(own[settings.candidate], settings.basis, scale_sigma)
     met = settings.met
+    changes = dict(zip(nearest.tolist(), changes_of(own[nearest]), strict=True))
     layers: dict[int, Layer] = {}
     placed: list[_Placed] = []
     for row, candidate in enumerate(settings.candidate.tolist()):
@@ -229,9 +232,11 @@ def _placed(
         rescaled = observed.rescaled(1 / scale)
         if candidate not in layers:
             layers[candidate] = Layer(crystals[candidate], rescaled)
+            if observed.has_intensity:
+                changes[candidate] = layers[candidate].distinct(changes[candidate])
         if not len(layers[candidate].hk):  # its lattice is too fine for a pattern of so few spots
             continue
-        bases, hk = variants(settings.basis[row] / scale, settings.hk[row], own[candidate])
+        bases, hk = variants(settings.basis[row] / scale, settings.hk[row], changes[candidate])
         begin = layers[candidate], rescaled, hk, met[row]
         starts = seeds(*begin, depth.starts) if observed.has_intensity else [best_seen(*begin, bases)]
         placed.append(
@@ -273,7 +278,7 @@ def _matched(
     crystals: Sequence[Crystal], placed: Sequence[_Placed], leaders: Sequence[int]
 ) -> dict[int, Match]:
     """The leaders refined, each in its best setting."""
-    fits = [fit for each in placed if each.candidate in leaders for fit in _fits(each)]
+    fits = _fits([each for each in placed if each.candidate in leaders])
     noise = _noise(fits)
     best: dict[int, tuple[float, _Refined]] = {}
     for each in fits:
@@ -283,16 +288,21 @@ def _matched(
     return {candidate: each.match(crystals[candidate], noise) for candidate, (_, each) in best.items()}
 
 
-def _fits(placed: _Placed) -> list[_Refined]:
-    """One fit from each start that is nearly as good as the best."""
-    likely = [seed for seed in placed.starts if seed.score >= placed.starts[0].score - START_MARGIN]
-    starts = [Start(placed.hk[seed.setting], placed.bases[seed.setting], seed) for seed in likely]
-    layer, observed, met = placed.layer, placed.observed, placed.met
-    if observed.has_intensity:
-        fits = fitted(layer, observed, met, starts)
-    else:
-        fits = [seen_or_not(layer, observed, start.hk, met, start.basis) for start in starts]
-    return [_Refined(placed, seed, fit) for seed, fit in zip(likely, fits, strict=True)]
+def _fits(placed: Sequence[_Placed]) -> list[_Refined]:
+    """One fit from each start that is nearly as good as the best of its candidate's."""
+    begun = [
+        (each, seed)
+        for each in placed
+        for seed in each.starts
+        if seed.score >= each.starts[0].score - START_MARGIN
+    ]
+    starts = [
+        Start(each.layer, each.observed, each.met, each.hk[seed.setting], each.bases[seed.setting], seed)
+        for each, seed in begun
+    ]
+    has_intensity = any(start.observed.has_intensity for start in starts)
+    fits = fitted(starts) if has_intensity else [seen_or_not(start) for start in starts]
+    return [_Refined(each, seed, fit) for (each, seed), fit in zip(begun, fits, strict=True)]
 
 
 def _noise(fits: Sequence[_Refined]) -> float:

@@ -4,8 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from model.matching.fit import LOST, Absent, Fit, Layer, Seed
+from model.matching.absent import LOST, Absent
+from model.matching.fit import Fit, Start
+from model.matching.layer import Layer
 from model.matching.observation import Observation
+from model.matching.seeds import Seed
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -27,19 +30,13 @@ def best_seen(layer: Layer, observed: Observation, hk: IntArray, met: BoolArray,
     return Seed(best, 0, np.zeros(2), float(scores[best]))
 
 
-def seen_or_not(layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, basis: FloatArray) -> Fit:
+def seen_or_not(start: Start) -> Fit:
     """How well the beams that ought to be seen are those that were, for an untilted layer.
 
     Beams brighter than some limit are seen; the limit is the one that suits the pattern best.
-
-    Args:
-        layer: the candidate.
-        observed: the pattern.
-        hk: (N, 2) indices of the spots.
-        met: (N,) spots that lie on the lattice.
-        basis: (2, 2) a* and b* as the camera sees them.
     """
-    (used,), (seen,), (within,) = _seen(layer, observed, hk[None], met, basis[None])
+    layer = start.layer
+    (used,), (seen,), (within,) = _seen(layer, start.observed, start.hk[None], start.met, start.basis[None])
     brightness = _brightness(layer)
     likelihood, limits = _likelihood(brightness, seen[None], within[None])
     best = int(np.argmax(likelihood[0]))

@@ -4,7 +4,7 @@ A layer is a few atoms thick, so its wave is computed on the unit cell's own gri
 propagations (Cowley & Moodie, Acta Cryst. 10, 609, 1957). Many conditions of one crystal run as one batch.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
@@ -47,8 +47,16 @@ class Conditions:
 
 
 @dataclass(frozen=True)
-class _Grid:
-    """Plane waves of a unit cell on an FFT grid: h and k, q of each, which are inside the band limit."""
+class WaveGrid:
+    """Plane waves of a unit cell on an FFT grid.
+
+    Attributes:
+        h: (H,) first indices of the grid's rows.
+        k: (K,) second indices of its columns.
+        q: (H, K, 2) where each is, 1/angstrom.
+        inside: (H, K) those within the band limit.
+        area: of the cell, square angstrom.
+    """
 
     h: IntArray
     k: IntArray
@@ -57,7 +65,8 @@ class _Grid:
     area: float
 
     @classmethod
-    def of(cls, lattice: FloatArray, q_max: float) -> "_Grid":
+    def of(cls, lattice: FloatArray, q_max: float) -> "WaveGrid":
+        """The grid for beams up to a |q|, with a margin for those that scatter into them."""
         # A product of two waves inside the limit must not alias back inside it: 3/2 of the limit each way.
         limit = BAND_LIMIT_MARGIN * q_max
         sizes = [
@@ -86,8 +95,8 @@ def dynamical_intensities(
         hk (M, 2), q (M, 2) in 1/angstrom, and intensities (S, M) as fractions of the incident beam, ordered
         as `reflections` does.
     """
-    grid = _Grid.of(crystal.lattice, q_max_inv_angstrom)
-    slices, heights = _slices(crystal.positions[:, 2])
+    grid = WaveGrid.of(crystal.lattice, q_max_inv_angstrom)
+    slices, heights = slices_of(crystal.positions[:, 2])
     wave = np.ones((len(conditions.voltage_kv), len(grid.h), len(grid.k)), dtype=np.complex64)
     for index, atoms in enumerate(slices):
         wave *= _transmission(crystal, conditions, grid, atoms, heights[index])
@@ -102,77 +111,7 @@ def dynamical_intensities(
     return hk, q, intensity
 
 
-@dataclass(frozen=True)
-class Sheets:
-    """A still layer ready to be seen at one voltage under many tilts: its slices' transmissions, computed once.
-
-    That leaves out that an atom above the middle of its slice is projected aside under a tilt, by 0.02 angstrom at
-    4 degrees at most; otherwise it is what `dynamical_intensities` computes.
-    """
-
-    _grid: _Grid
-    _reciprocal: FloatArray
-    _free: list[ComplexArray]
-    _distances: NDArray[np.float32]
-    _transmissions: ComplexArray
-
-    @classmethod
-    def of(cls, crystal: Crystal, voltage_kv: float, q_max_inv_angstrom: float = 1.6) -> "Sheets":
-        """The sheets of a layer.
-
-        Args:
-            crystal: the layer.
-            voltage_kv: accelerating voltage.
-            q_max_inv_angstrom: largest |q| of the beams that will be asked for.
-        """
-        grid = _Grid.of(crystal.lattice, q_max_inv_angstrom)
-        slices, heights = _slices(crystal.positions[:, 2])
-        distances = np.diff(heights).astype(np.float32)
-        curvature = electron_wavelength_angstrom(voltage_kv) * np.einsum("hkd,hkd->hk", grid.q, grid.q) / 2
-        return cls(
-            _grid=grid,
-            _reciprocal=reciprocal_lattice(crystal.lattice),
-            _free=[
-                (np.exp(-2j * np.pi * distance * curvature) * grid.inside).astype(np.complex64)
-                for distance in distances
-            ],
-            _distances=distances,
-            _transmissions=_still_transmissions(crystal, voltage_kv, grid, slices),
-        )
-
-    def reversed(self) -> "Sheets":
-        """The layer reflected in its plane, z to -z: the other face towards the beam, seen in a mirror."""
-        return replace(
-            self,
-            _free=self._free[::-1],
-            _distances=self._distances[::-1],
-            _transmissions=self._transmissions[::-1],
-        )
-
-    def intensities(self, hk: IntArray, tilt: FloatArray) -> FloatArray:
-        """(S, M) fractions of the incident beam, of M beams under S tilts.
-
-        Args:
-            hk: (M, 2) indices of the beams.
-            tilt: (S, 2) tangents along x and y of the crystal's frame.
-        """
-        # q . tau = h (a* . tau) + k (b* . tau), so the tilt's part of a propagator is an outer product.
-        along = (-2j * np.pi * (tilt @ self._reciprocal.T)).astype(np.complex64)
-        # (L, S, H, 1) and (L, S, 1, K) for the L distances between slices.
-        along_a = np.exp(self._distances[:, None, None] * (along[:, :1] * self._grid.h))[..., None]
-        along_b = np.exp(self._distances[:, None, None] * (along[:, 1:] * self._grid.k))[..., None, :]
-        wave = self._transmissions[:1]
-        for step, free in enumerate(self._free):
-            spectrum = (scipy.fft.fft2(wave) * free) * along_a[step]
-            spectrum *= along_b[step]
-            wave = scipy.fft.ifft2(spectrum, overwrite_x=True)
-            wave *= self._transmissions[step + 1]
-        spectrum = scipy.fft.fft2(wave)[:, hk[:, 0], hk[:, 1]]
-        intensity: FloatArray = np.abs(spectrum / self._grid.inside.size).astype(np.float64) ** 2
-        return np.broadcast_to(intensity, (len(tilt), intensity.shape[1]))
-
-
-def _slices(heights: FloatArray) -> tuple[list[IntArray], FloatArray]:
+def slices_of(heights: FloatArray) -> tuple[list[IntArray], FloatArray]:
     """Atoms of each slice, in the order in which the wave meets them, and the slices' mean heights."""
     order = np.argsort(heights)
     starts = heights[order[0]]
@@ -187,7 +126,7 @@ def _slices(heights: FloatArray) -> tuple[list[IntArray], FloatArray]:
 
 
 def _transmission(
-    crystal: Crystal, conditions: Conditions, grid: _Grid, atoms: IntArray, height: float
+    crystal: Crystal, conditions: Conditions, grid: WaveGrid, atoms: IntArray, height: float
 ) -> ComplexArray:
     """exp(i sigma V_z) of one slice, (S, H, K)."""
     shifted = crystal.positions[atoms] + conditions.displacements[:, atoms]
@@ -211,29 +150,7 @@ def _transmission(
     return transmission
 
 
-def _still_transmissions(
-    crystal: Crystal, voltage_kv: float, grid: _Grid, slices: list[IntArray]
-) -> ComplexArray:
-    """exp(i sigma V_z) of every slice of a still layer seen straight on, (L, H, K): what `_transmission` is then."""
-    fractional = crystal.positions[:, :2] @ np.linalg.inv(crystal.lattice)
-    along_a = np.exp(-2j * np.pi * fractional[:, :1] * grid.h).astype(np.complex64)
-    along_b = np.exp(-2j * np.pi * fractional[:, 1:] * grid.k).astype(np.complex64)
-    length = np.sqrt(np.einsum("hkd,hkd->hk", grid.q, grid.q))
-    kinds, kind_of = np.unique(crystal.numbers, return_inverse=True)
-    factors = electron_form_factor(kinds, length.ravel()).T.reshape(-1, *length.shape) * grid.inside
-    factors = factors.astype(np.float32)
-    potential = np.zeros((len(slices), *length.shape), dtype=np.complex64)
-    for each, atoms in zip(potential, slices, strict=True):
-        for kind in np.unique(kind_of[atoms]):
-            own = atoms[kind_of[atoms] == kind]
-            each += factors[kind] * (along_a[own].T @ along_b[own])
-    projected = scipy.fft.ifft2(potential, overwrite_x=True).real * length.size
-    sigma = np.float32(interaction_constant(voltage_kv) / grid.area)
-    transmissions: ComplexArray = np.exp(np.complex64(1j) * (sigma * projected))
-    return transmissions
-
-
-def _propagator(conditions: Conditions, grid: _Grid, distance: float) -> ComplexArray:
+def _propagator(conditions: Conditions, grid: WaveGrid, distance: float) -> ComplexArray:
     """Fresnel propagation over a distance (angstrom) under a tilted beam, (S, H, K)."""
     q2 = np.einsum("hkd,hkd->hk", grid.q, grid.q)
     wavelength = np.array([electron_wavelength_angstrom(kv) for kv in conditions.voltage_kv])

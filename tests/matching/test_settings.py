@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from model.crystal import Crystal
 from model.matching.observation import MAX_SPOTS, Observation
-from model.matching.settings import lay_lattices, variants
+from model.matching.settings import changes_of, lay_lattices, variants
 from model.pattern.spots import Spots
 from model.physics.reciprocal import reciprocal_lattice
 from tests.matching.patterns import LAYERS, Lying, pattern
@@ -61,7 +61,8 @@ def test_variants_are_those_of_the_lattices_symmetry(name: str, count: int) -> N
     basis = reciprocal_lattice(crystal.lattice)
     spots = pattern(crystal, Lying())
     hk = np.rint(spots.q_inv_angstrom @ np.linalg.inv(basis)).astype(np.int64)
-    bases, indices = variants(basis, hk, basis)
+    (changes,) = changes_of(basis[None])
+    bases, indices = variants(basis, hk, changes)
     assert len(bases) == count
     for own, again in zip(bases, indices, strict=True):
         assert np.allclose(again @ own, hk @ basis)

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from model.crystal import Crystal
-from model.physics.multislice import Sheets
 from model.physics.reciprocal import reciprocal_lattice, reflections
+from model.physics.sheets import Sheets
 from tests.physics.layers import BLACK_PHOSPHORUS, GRAPHENE, JANUS, MOS2
 
 Array = NDArray[np.float64]

@@ -13,8 +13,7 @@ from model.crystal import Crystal
 from model.errors import OptionError
 from model.physics import multislice
 from model.physics.kinematic import Geometry, ThermalMotion, structure_factors
-from model.physics.multislice import Conditions, Sheets, dynamical_intensities
-from model.physics.reciprocal import reflections
+from model.physics.multislice import Conditions, dynamical_intensities
 from model.physics.scattering import interaction_constant
 
 Array = NDArray[np.float64]
@@ -171,21 +170,3 @@ def test_conditions_that_disagree_are_refused(wrong: dict[str, Array]) -> None:
     right = Conditions(np.array([80.0]), np.zeros((1, 2)), np.zeros((1, 3, 3)), np.zeros(1))
     with pytest.raises(OptionError):
         replace(right, **wrong)
-
-
-@pytest.mark.parametrize(("tilt_deg", "azimuth_deg"), [(0.0, 0.0), (3.0, 50.0)])
-@pytest.mark.parametrize("face_down", [False, True])
-def test_sheets_scatter_as_the_whole_layer_does(
-    crystal: Crystal, tilt_deg: float, azimuth_deg: float, face_down: bool
-) -> None:
-    geometry = Geometry(tilt_deg=tilt_deg, tilt_azimuth_deg=azimuth_deg)
-    reflected = replace(crystal, positions=crystal.positions * np.array([1.0, 1.0, -1.0]))
-    expected = under(reflected if face_down else crystal, geometry)
-    sheets = Sheets.of(crystal, geometry.voltage_kv, geometry.q_max_inv_angstrom)
-    if face_down:
-        sheets = sheets.reversed()
-    hk = reflections(crystal.lattice, geometry.q_max_inv_angstrom)
-    found = sheets.intensities(hk, np.stack([geometry.tilt_vector, np.zeros(2)]))
-    assert found.shape == (2, len(expected))
-    assert spread_of_ln(found[0], expected, 1e-3) < 1e-3
-    assert found[0].max() == pytest.approx(expected.max(), rel=1e-3)

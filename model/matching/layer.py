@@ -1,0 +1,89 @@
+"""A candidate ready to be compared with a pattern: its beams, and their intensities under any tilt."""
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.crystal.crystal import Crystal
+from model.matching.observation import Observation
+from model.matching.settings import inverse_of
+from model.physics.kinematic import Geometry, structure_factors
+from model.physics.reciprocal import reciprocal_lattice, reflections
+from model.physics.sheets import Sheets
+from model.physics.tilt_series import TiltSeries
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+REACH = 1.06
+# Beams that differ by less than this share of the strongest are the same.
+SAME_BEAMS = 0.003
+# No symmetry maps them on themselves.
+_GENERIC_TILTS = np.array([[0.051, 0.018], [-0.023, 0.037]])
+
+
+class Layer:
+    """A candidate ready to be compared with a pattern.
+
+    Args:
+        crystal: the candidate.
+        observed: the pattern; beams are computed as far out as it reaches.
+
+    Attributes:
+        hk: (M, 2) indices of the beams.
+    """
+
+    def __init__(self, crystal: Crystal, observed: Observation) -> None:
+        self._crystal, self._voltage_kv = crystal, observed.voltage_kv
+        self._q_max = observed.q_max_inv_angstrom * REACH
+        self.hk = reflections(crystal.lattice, self._q_max)
+        self._middle = np.abs(self.hk).max(axis=0, initial=0)
+        self._place = np.full(2 * self._middle + 1, -1)
+        self._place[self.hk[:, 0] + self._middle[0], self.hk[:, 1] + self._middle[1]] = np.arange(
+            len(self.hk)
+        )
+
+    @cached_property
+    def faces(self) -> tuple[TiltSeries, ...]:
+        """Intensities of the beams, over the strongest of the untilted layer, under any tilt.
+
+        Of the layer and, where no symmetry turns it over, of the same reflected in its plane, which is the flake face
+        down, seen in a mirror.
+        """
+        face_up = Sheets.of(self._crystal, self._voltage_kv, self._q_max)
+        shown = (face_up, face_up.reversed())
+        up, down = (np.sort(sheets.intensities(self.hk, np.zeros((1, 2)))[0]) for sheets in shown)
+        differ = np.abs(up - down).max(initial=0.0) > SAME_BEAMS * up.max(initial=0.0)
+        return tuple(
+            TiltSeries.of(sheets, self.hk, self._q_max).relative()
+            for sheets in (shown if differ else shown[:1])
+        )
+
+    @cached_property
+    def kinematic(self) -> FloatArray:
+        """(M,) kinematic intensities of the untilted layer, relative to the strongest; fast, and roughly right."""
+        geometry = Geometry(voltage_kv=self._voltage_kv, q_max_inv_angstrom=self._q_max)
+        intensity = structure_factors(self._crystal, geometry).intensity
+        return intensity / max(float(intensity.max(initial=0.0)), 1e-300)
+
+    def distinct(self, changes: IntArray) -> IntArray:
+        """Of changes of basis (A, 2, 2) those that the layer's own symmetry does not make of an earlier one."""
+        lattice = reciprocal_lattice(self._crystal.lattice)
+        rows = self.rows_of(self.hk @ inverse_of(changes))
+        everywhere = (rows >= 0).all(axis=0)
+        # q . tilt stays, so in another basis the tilt has other components.
+        tilts = np.linalg.solve(lattice, changes[:, None] @ lattice @ _GENERIC_TILTS[..., None])[..., 0]
+        intensity = self.faces[0].intensities(tilts.reshape(-1, 2)).reshape(len(changes), -1, len(self.hk))
+        seen = np.take_along_axis(intensity, rows[:, None, everywhere], axis=2).reshape(len(changes), -1)
+        kept: list[int] = []
+        for row in range(len(changes)):
+            if all(np.abs(seen[row] - seen[other]).max(initial=0.0) > SAME_BEAMS for other in kept):
+                kept.append(row)
+        return changes[kept]
+
+    def rows_of(self, hk: IntArray) -> IntArray:
+        """Row of each beam (..., 2), -1 where there is none."""
+        inside = (np.abs(hk) <= self._middle).all(axis=-1)
+        kept = np.where(inside[..., None], hk, 0) + self._middle
+        return np.where(inside, self._place[kept[..., 0], kept[..., 1]], -1)

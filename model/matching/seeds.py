@@ -1,0 +1,98 @@
+"""Where the fits of a candidate begin: the best of its settings and faces under a grid of tilts."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.matching.layer import Layer
+from model.matching.noise import FLOOR, FREEDOM, MODEL_SIGMA, expected_variance
+from model.matching.observation import Observation
+from model.matching.priors import B_EXPECTED, TILT_SIGMA
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+Floats = NDArray[np.floating[Any]]
+
+TILT_RINGS_DEG = ((2.0, 6), (4.0, 12))
+_NEIGHBOUR_TANGENT = 0.04
+
+
+@dataclass(frozen=True)
+class Seed:
+    """Where a fit begins.
+
+    Attributes:
+        setting: index among the settings that were given.
+        face: of the layer.
+        tilt: (2,) tangents in the crystal's frame.
+        score: ln of likelihood and prior there.
+    """
+
+    setting: int
+    face: int
+    tilt: FloatArray
+    score: float
+
+    def is_near(self, other: "Seed") -> bool:
+        """Whether both would likely end at the same optimum."""
+        if (self.setting, self.face) != (other.setting, other.face):
+            return False
+        return float(np.hypot(*(self.tilt - other.tilt))) < _NEIGHBOUR_TANGENT
+
+
+def _tilts() -> FloatArray:
+    """(T, 2) the grid of tangents."""
+    rings = [np.zeros((1, 2))]
+    for tilt, count in TILT_RINGS_DEG:
+        angle = 2 * np.pi * np.arange(count) / count
+        rings.append(np.tan(np.radians(tilt)) * np.column_stack([np.cos(angle), np.sin(angle)]))
+    return np.concatenate(rings)
+
+
+_GRID = _tilts()
+
+
+def seeds(layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, count: int) -> list[Seed]:
+    """The best of all settings under a grid of tilts, best first, neighbours on the grid left out.
+
+    Args:
+        layer: the candidate.
+        observed: the pattern.
+        hk: (A, N, 2) indices of the spots in each setting.
+        met: (N,) spots that lie on the lattice.
+        count: how many are wanted.
+    """
+    rows = layer.rows_of(hk)
+    used = met & (rows >= 0)
+    # (F, T, M): faces, tilts, beams
+    intensity = np.stack([face.intensities(_GRID) for face in layer.faces])
+    computed = np.log(intensity + np.float32(FLOOR))
+    variance = expected_variance(intensity) + MODEL_SIGMA**2  # a coarse grid leaves as much again
+    measured = (observed.log_intensity + B_EXPECTED * observed.squared / 2).astype(np.float32)
+    # (F, T, A, N): faces, tilts, settings, spots
+    residual = measured - computed[..., rows]
+    weight = (1 / variance)[..., rows] * used
+    level = _mean(residual, weight)
+    for _ in range(2):
+        level = _mean(residual, weight / (1 + (residual - level) ** 2 * weight / FREEDOM))
+    tails = np.log1p((residual - level) ** 2 * weight / FREEDOM).sum(axis=-1, dtype=np.float64)
+    spread = ((np.log(variance) / 2)[..., rows] * used).sum(axis=-1, dtype=np.float64)
+    score = -(FREEDOM + 1) / 2 * tails - spread
+    score -= (_GRID**2).sum(axis=1)[:, None] / (2 * TILT_SIGMA**2)
+    found: list[Seed] = []
+    for place in np.argsort(-score.round(6), axis=None, kind="stable")[: 8 * count].tolist():
+        face, tilt, setting = np.unravel_index(place, score.shape)
+        seed = Seed(int(setting), int(face), _GRID[tilt], float(score[face, tilt, setting]))
+        if not any(seed.is_near(each) for each in found):
+            found.append(seed)
+        if len(found) == count:
+            break
+    return found
+
+
+def _mean(values: Floats, weight: Floats) -> FloatArray:
+    total = np.maximum(weight.sum(axis=-1, keepdims=True), 1e-9)
+    return np.asarray((weight * values).sum(axis=-1, keepdims=True) / total)

@@ -1,0 +1,136 @@
+"""The amplitudes of a layer as functions of its tilt.
+
+A layer is thin, so that its amplitudes vary slowly with the tilt: a polynomial through some tilts, of the higher a
+degree the thicker the layer, gives them under any other without another multislice.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cache
+from math import factorial, pi
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.physics.sheets import Sheets
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+ComplexArray = NDArray[np.complex64]
+
+MAX_TILT_TANGENT = 0.1
+"""Largest tangent of a tilt that a series is good for."""
+MOST_DEGREES = 7
+# Relative error of an amplitude at the rim under three quarters of the largest tilt.
+TOLERANCE = 0.12
+_TYPICAL = 0.75
+# Rings of tilts for each degree: radius over the largest tilt, and number.
+_RINGS = (
+    ((0.0, 1),),
+    ((0.70, 3),),
+    ((0.0, 1), (0.85, 6)),
+    ((0.45, 4), (0.92, 8)),
+    ((0.0, 1), (0.60, 6), (0.95, 11)),
+    ((0.35, 4), (0.72, 8), (0.97, 13)),
+    ((0.0, 1), (0.50, 6), (0.80, 11), (0.98, 15)),
+    ((0.30, 4), (0.60, 9), (0.85, 13), (0.99, 17)),
+)
+
+
+@dataclass(frozen=True)
+class TiltSeries:
+    """Amplitudes of M beams as polynomials of the tilt.
+
+    Attributes:
+        coefficients: (P, M) of the monomials, by ascending degree.
+    """
+
+    coefficients: ComplexArray
+
+    @classmethod
+    def of(cls, sheets: Sheets, hk: IntArray, q_max_inv_angstrom: float) -> Self:
+        """The series of a layer's beams.
+
+        Args:
+            sheets: the layer.
+            hk: (M, 2) indices of the beams.
+            q_max_inv_angstrom: the largest |q| among them.
+        """
+        degree = degree_for(sheets.thickness_angstrom, q_max_inv_angstrom)
+        tilts, solution = _interpolation(degree)
+        return cls(solution @ sheets.amplitudes(hk, tilts))
+
+    @property
+    def straight(self) -> NDArray[np.float32]:
+        """(M,) intensities without a tilt."""
+        intensity: NDArray[np.float32] = np.abs(self.coefficients[0]) ** 2
+        return intensity
+
+    def relative(self) -> Self:
+        """The same with intensities over that of the strongest beam without a tilt."""
+        strongest = max(float(self.straight.max(initial=0.0)), 1e-30)
+        return replace(self, coefficients=self.coefficients / np.float32(strongest**0.5))
+
+    def intensities(self, tilt: FloatArray) -> NDArray[np.float32]:
+        """(T, M) fractions of the incident beam, under tilts with tangents (T, 2)."""
+        terms = monomials(tilt, len(self.coefficients)).astype(np.complex64)
+        amplitude = terms @ self.coefficients
+        intensity: NDArray[np.float32] = amplitude.real**2 + amplitude.imag**2
+        return intensity
+
+
+def degree_for(thickness_angstrom: float, q_max_inv_angstrom: float) -> int:
+    """Degree at which the series is good to the tolerance, or the largest.
+
+    The phase of a beam scattered at height z above the middle is 2 pi z q . tau; the best polynomial of degree n for
+    exp(i x) on [-x, x] is off by 2 (x / 2)^(n + 1) / (n + 1)!.
+    """
+    half = pi * thickness_angstrom * q_max_inv_angstrom * _TYPICAL * MAX_TILT_TANGENT / 2
+    for degree in range(MOST_DEGREES):
+        if 2 * half ** (degree + 1) / factorial(degree + 1) <= TOLERANCE:
+            return degree
+    return MOST_DEGREES
+
+
+def monomials(tilt: FloatArray, count: int) -> FloatArray:
+    """(..., P) the first `count` monomials of tilts (..., 2) over the largest, by ascending degree."""
+    x, y = _powers(tilt, count)
+    of_x, of_y = _exponents(count)
+    return np.asarray(x[..., of_x] * y[..., of_y])
+
+
+def monomial_slopes(tilt: FloatArray, count: int) -> FloatArray:
+    """(..., 2, P) derivatives of the monomials by both tangents."""
+    x, y = _powers(tilt, count)
+    of_x, of_y = _exponents(count)
+    along_x = of_x * x[..., np.maximum(of_x - 1, 0)] * y[..., of_y]
+    along_y = of_y * x[..., of_x] * y[..., np.maximum(of_y - 1, 0)]
+    return np.asarray(np.stack([along_x, along_y], axis=-2) / MAX_TILT_TANGENT)
+
+
+def _powers(tilt: FloatArray, count: int) -> FloatArray:
+    """(2, ..., D) powers of both tangents over the largest."""
+    degrees = np.arange(_exponents(count)[0].max() + 1)
+    return np.asarray(np.moveaxis(tilt / MAX_TILT_TANGENT, -1, 0)[..., None] ** degrees)
+
+
+@cache
+def _exponents(count: int) -> tuple[IntArray, IntArray]:
+    """Those of both tangents in each monomial."""
+    pairs = [(degree - of_y, of_y) for degree in range(MOST_DEGREES + 1) for of_y in range(degree + 1)][
+        :count
+    ]
+    of_x, of_y = np.array(pairs).T
+    return of_x, of_y
+
+
+@cache
+def _interpolation(degree: int) -> tuple[FloatArray, ComplexArray]:
+    """The tilts (T, 2) of a degree, and (P, T) that makes coefficients of amplitudes under them."""
+    tilts = []
+    for ring, (radius, number) in enumerate(_RINGS[degree]):
+        angle = 2 * np.pi * (np.arange(number) + 0.3 * ring) / number
+        tilts.append(radius * MAX_TILT_TANGENT * np.column_stack([np.cos(angle), np.sin(angle)]))
+    nodes = np.concatenate(tilts)
+    terms = (degree + 1) * (degree + 2) // 2
+    return nodes, np.linalg.pinv(monomials(nodes, terms)).astype(np.complex64)

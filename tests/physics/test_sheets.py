@@ -1,0 +1,91 @@
+"""A layer computed once and seen under many tilts: the same waves as slice by slice, by either way of mixing beams."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model.crystal import Crystal
+from model.physics import sheets as sheets_module
+from model.physics.multislice import Conditions, dynamical_intensities
+from model.physics.reciprocal import reflections
+from model.physics.sheets import Sheets
+from model.physics.tilt_series import (
+    MAX_TILT_TANGENT,
+    MOST_DEGREES,
+    TiltSeries,
+    degree_for,
+    monomial_slopes,
+    monomials,
+)
+
+Array = NDArray[np.float64]
+VOLTAGE_KV, Q_MAX = 80.0, 1.5
+
+
+def spread_of_ln(found: Array, expected: Array, floor: float = 1e-3) -> float:
+    """rms difference of ln I of beams above a share of the strongest."""
+    strong = expected > floor * expected.max()
+    return float(np.sqrt(np.mean(np.log(found[strong] / expected[strong]) ** 2)))
+
+
+def tilts(seed: int, count: int, largest: float = 0.07) -> Array:
+    rng = np.random.default_rng(seed)
+    angle, radius = rng.uniform(0, 2 * np.pi, count), largest * np.sqrt(rng.random(count))
+    return np.column_stack([radius * np.cos(angle), radius * np.sin(angle)])
+
+
+@pytest.mark.parametrize("most_beams_of_a_matrix", [0, 10_000])
+@pytest.mark.parametrize("face_down", [False, True])
+def test_sheets_scatter_as_the_whole_layer_does(
+    crystal: Crystal, face_down: bool, most_beams_of_a_matrix: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sheets_module, "MOST_BEAMS_OF_A_MATRIX", most_beams_of_a_matrix)
+    reflected = replace(crystal, positions=crystal.positions * np.array([1.0, 1.0, -1.0]))
+    tilt = np.concatenate([np.zeros((1, 2)), tilts(1, 3)])
+    conditions = Conditions(np.full(4, VOLTAGE_KV), tilt, np.zeros((4, len(crystal.numbers), 3)), np.zeros(4))
+    hk, _, expected = dynamical_intensities(reflected if face_down else crystal, conditions, Q_MAX)
+    sheets = Sheets.of(crystal, VOLTAGE_KV, Q_MAX)
+    if face_down:
+        sheets = sheets.reversed()
+    found = sheets.intensities(hk, tilt)
+    assert found.shape == expected.shape
+    for own, other in zip(found, expected, strict=True):
+        assert spread_of_ln(own, other) < 1e-3
+        assert own.max() == pytest.approx(other.max(), rel=1e-3)
+
+
+def test_a_layer_is_as_thick_as_its_atoms_lie_apart(mos2: Crystal, graphene: Crystal) -> None:
+    assert Sheets.of(mos2, VOLTAGE_KV, Q_MAX).thickness_angstrom == pytest.approx(3.12, abs=1e-4)
+    assert Sheets.of(graphene, VOLTAGE_KV, Q_MAX).thickness_angstrom == 0.0
+
+
+def test_a_series_follows_the_tilt(crystal: Crystal) -> None:
+    hk = reflections(crystal.lattice, Q_MAX)
+    sheets = Sheets.of(crystal, VOLTAGE_KV, Q_MAX)
+    series = TiltSeries.of(sheets, hk, Q_MAX)
+    for tilt in tilts(2, 8):
+        expected = sheets.intensities(hk, tilt[None])[0]
+        assert spread_of_ln(series.intensities(tilt[None])[0], expected, 3e-3) < 0.1
+    relative = series.relative()
+    assert relative.straight.max() == pytest.approx(1.0, abs=1e-5)
+    assert relative.intensities(np.zeros((1, 2)))[0] == pytest.approx(relative.straight, rel=1e-4, abs=1e-6)
+
+
+def test_the_thicker_a_layer_the_more_terms() -> None:
+    degrees = [degree_for(thickness, Q_MAX) for thickness in (0.0, 1.0, 3.0, 6.0, 9.0, 100.0)]
+    assert degrees == sorted(degrees)
+    assert degrees[0] == 0
+    assert degrees[-1] == MOST_DEGREES
+    assert degree_for(6.0, 0.5) < degree_for(6.0, Q_MAX)
+
+
+@pytest.mark.parametrize("count", [1, 3, 10, 36])
+def test_slopes_of_the_monomials_are_their_derivatives(count: int) -> None:
+    tilt, step = tilts(3, 5), 1e-6
+    for axis, offset in enumerate(step * np.eye(2)):
+        difference = (monomials(tilt + offset, count) - monomials(tilt - offset, count)) / (2 * step)
+        assert monomial_slopes(tilt, count)[:, axis] == pytest.approx(difference, abs=1e-4)
+    assert monomials(np.zeros((1, 2)), count)[0] == pytest.approx(np.eye(count)[0])
+    assert np.abs(monomials(np.array([[MAX_TILT_TANGENT, 0.0]]), count)).max() == pytest.approx(1.0)
