@@ -65,12 +65,11 @@ def open_library(settings: Settings) -> Library:
         CheckpointError: no usable towers.
         LibraryError: no usable index, or one that other weights made.
     """
-    import torch
-
     from index.retrieve import Retriever
     from model.towers import load_towers
+    from model.towers.threads import use_threads
 
-    torch.set_num_threads(settings.torch_threads)
+    use_threads(settings.torch_threads)
     return Retriever.open(settings.index, load_towers(settings.model))
 
 

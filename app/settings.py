@@ -47,7 +47,7 @@ class Settings(BaseSettings):
         default=1,
         ge=1,
         le=256,
-        description="Threads of the network within one request; more help large machines.",
+        description="Threads of the computations within one request; more seldom help.",
     )
     log_level: str = Field(
         default="info",

@@ -19,7 +19,6 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-import torch
 from queries import VOLTAGE_KV, Instrument, pattern_of  # type: ignore[import-not-found]
 from tqdm import tqdm
 
@@ -35,6 +34,7 @@ from model.matching.observation import Observation
 from model.matching.settings import SCALE_TOLERANCE
 from model.pattern import Spots
 from model.towers import load_towers
+from model.towers.threads import use_threads
 from model.training.cli import split_of
 from model.training.split import Part, part_of
 
@@ -82,7 +82,7 @@ def held_out_entries(catalogue: Iterable[Entry]) -> list[Entry]:
 
 def main() -> None:
     options = _options()
-    torch.set_num_threads(1)
+    use_threads(1)
     towers, rng = load_towers(), np.random.default_rng(options.seed)
     with closing(Catalogue.open(version_folder(options.index) / CATALOGUE_NAME)) as catalogue:
         lattices = Lattices(catalogue)

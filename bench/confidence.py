@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import scipy.optimize
-import torch
 from numpy.typing import NDArray
 from queries import VOLTAGE_KV, Instrument, broken_rings, bulk_zone, pattern_of, random_spots  # type: ignore[import-not-found]
 from tqdm import tqdm
@@ -45,6 +44,7 @@ from model.matching.settings import SCALE_TOLERANCE
 from model.matching.verification import verify
 from model.pattern import Spots
 from model.towers import load_towers
+from model.towers.threads import use_threads
 from model.training.cli import split_of
 from model.training.split import Part, part_of
 
@@ -95,7 +95,7 @@ class Gallery:
 
 def main() -> None:
     options = _options()
-    torch.set_num_threads(1)
+    use_threads(1)
     answers, total = _ask(options)
     calibration = _fitted(answers) if options.fit else CALIBRATIONS[options.effort]
     if options.fit:

@@ -16,7 +16,6 @@ from math import gcd
 from pathlib import Path
 
 import numpy as np
-import torch
 from queries import VOLTAGE_KV, Instrument, twisted_pair  # type: ignore[import-not-found]
 from tqdm import tqdm
 
@@ -28,6 +27,7 @@ from index.retrieve import Retriever
 from model.crystal import Crystal
 from model.pattern import Spots
 from model.towers import load_towers
+from model.towers.threads import use_threads
 from model.training.cli import split_of
 from model.training.split import Part, part_of
 
@@ -36,7 +36,7 @@ TOP = 3
 
 def main() -> None:
     options = _options()
-    torch.set_num_threads(1)
+    use_threads(1)
     towers, rng = load_towers(), np.random.default_rng(options.seed)
     seed, held_out = split_of(towers.training)
     with closing(Catalogue.open(version_folder(options.index) / CATALOGUE_NAME)) as catalogue:

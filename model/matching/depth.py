@@ -23,7 +23,7 @@ class Depth:
     starts: int
 
 
-_DEPTHS: dict[Effort, Depth] = {"verify": Depth(32, 12, 2), "full": Depth(400, 60, 2)}
+_DEPTHS: dict[Effort, Depth] = {"verify": Depth(32, 24, 2), "full": Depth(400, 60, 2)}
 # Of patterns without intensities the towers are less sure, and nothing is fitted to them, which takes time.
 _DEPTH_WITHOUT_INTENSITIES = Depth(400, 60, 1)
 

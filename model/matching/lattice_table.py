@@ -53,21 +53,25 @@ class Fitting:
 
 @dataclass(frozen=True)
 class LatticeTable:
-    """The reciprocal lattices of C crystals with their sublattices.
+    """The reciprocal lattices of crystals with their sublattices, K in all, by ascending area.
 
     Attributes:
-        area: (C, R) of the cells, 1/angstrom^2.
-        cotangents: (C, R, 3) of the superbase, ascending.
+        log_area: (K,) ln of the cells' areas, 1/angstrom^2.
+        cotangents: (K, 3) of the superbase, ascending.
+        crystal: (K,) whose each is.
     """
 
-    area: FloatArray
+    log_area: FloatArray
     cotangents: FloatArray
+    crystal: IntArray
 
     @classmethod
     def of(cls, lattices: FloatArray) -> Self:
         """Of (C, 2, 2) cells, rows a and b, angstrom."""
         bases = np.asarray(np.linalg.inv(lattices)).transpose(0, 2, 1)
-        return cls(*_invariants(_SUBLATTICES @ bases[:, None]))
+        area, cotangents = _invariants(_SUBLATTICES @ bases[:, None])
+        order = np.argsort(area, axis=None, kind="stable")
+        return cls(np.log(area).ravel()[order], cotangents.reshape(-1, 3)[order], order // len(_SUBLATTICES))
 
     def fitting(self, basis: FloatArray, scale_tolerance: float = np.inf) -> Fitting:
         """The crystals of which a reciprocal lattice, (2, 2) rows, may be the one that is seen.
@@ -77,13 +81,14 @@ class LatticeTable:
             scale_tolerance: how far the scale may be from 1, as a logarithm; infinite where it is unknown.
         """
         area, cotangents = _invariants(basis[None])
-        log_scale = np.log(area[0] / self.area) / 2
-        crystal, sublattice = np.nonzero(np.abs(log_scale) < scale_tolerance)
-        off = np.abs(self.cotangents[crystal, sublattice] - cotangents[0]).max(axis=1)
+        log_area = float(np.log(area[0]))
+        ends = [log_area - 2 * scale_tolerance, log_area + 2 * scale_tolerance]
+        near = slice(*np.searchsorted(self.log_area, ends).tolist())
+        off = np.abs(self.cotangents[near] - cotangents[0]).max(axis=1)
         # The two largest add up to the square of the longest vector of the superbase over the area.
         alike = off < 2 * DISTORTION_TOLERANCE * cotangents[0, 1:].sum()
-        crystal, sublattice = crystal[alike], sublattice[alike]
-        return Fitting(crystal, np.exp(log_scale[crystal, sublattice]))
+        scale = np.exp((log_area - self.log_area[near][alike]) / 2)
+        return Fitting(self.crystal[near][alike], scale)
 
 
 def _invariants(bases: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -19,8 +19,8 @@ IntArray = NDArray[np.int64]
 REACH = 1.06
 # Beams that differ by less than this share of the strongest are the same.
 SAME_BEAMS = 0.003
-# No symmetry maps them on themselves.
-_GENERIC_TILTS = np.array([[0.051, 0.018], [-0.023, 0.037]])
+# No symmetry maps it on itself.
+_GENERIC_TILT = np.array([0.051, 0.018])
 
 
 class Layer:
@@ -71,14 +71,14 @@ class Layer:
         """Of changes of basis (A, 2, 2) those that the layer's own symmetry does not make of an earlier one."""
         lattice = reciprocal_lattice(self._crystal.lattice)
         rows = self.rows_of(self.hk @ inverse_of(changes))
-        everywhere = (rows >= 0).all(axis=0)
         # q . tilt stays, so in another basis the tilt has other components.
-        tilts = np.linalg.solve(lattice, changes[:, None] @ lattice @ _GENERIC_TILTS[..., None])[..., 0]
-        intensity = self.faces[0].intensities(tilts.reshape(-1, 2)).reshape(len(changes), -1, len(self.hk))
-        seen = np.take_along_axis(intensity, rows[:, None, everywhere], axis=2).reshape(len(changes), -1)
+        tilts = (changes @ (lattice @ _GENERIC_TILT)) @ np.linalg.inv(lattice).T
+        seen = np.take_along_axis(self.faces[0].intensities(tilts), rows, axis=1)
+        seen[:, (rows < 0).any(axis=0)] = 0.0
+        same = np.abs(seen[:, None] - seen).max(axis=2, initial=0.0) <= SAME_BEAMS
         kept: list[int] = []
-        for row in range(len(changes)):
-            if all(np.abs(seen[row] - seen[other]).max(initial=0.0) > SAME_BEAMS for other in kept):
+        for row, alike in enumerate(same):
+            if not alike[kept].any():
                 kept.append(row)
         return changes[kept]
 
