@@ -115,7 +115,7 @@ def _ask(options: argparse.Namespace) -> tuple[list[Answer], int]:
             crystals = [
                 entry.crystal for entry in catalogue if part_of(entry.formula, seed, held_out) is part
             ]
-            cells = _cells(catalogue.lattices())
+            cells = LatticeTable.of(catalogue.lattices(), largest_index=1)
             gallery = Gallery(version_folder(options.index), catalogue)
         sources = sorted({crystal.source for crystal in crystals})
         by_source = [[crystal for crystal in crystals if crystal.source == name] for name in sources]
@@ -124,12 +124,6 @@ def _ask(options: argparse.Namespace) -> tuple[list[Answer], int]:
             for _ in tqdm(range(options.queries), unit="query")
         ]
         return asked, len(retriever)
-
-
-def _cells(lattices: Array) -> LatticeTable:
-    """The lattices themselves, without their sublattices."""
-    table = LatticeTable.of(lattices)
-    return LatticeTable(table.area[:, :1], table.cotangents[:, :1])
 
 
 def _zone(cells: LatticeTable, rng: np.random.Generator) -> Spots:

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal import Crystal
+from model.electrons import electron_wavelength_angstrom
 from model.pattern import Spots
 from model.physics.kinematic import Geometry, on_camera
 from model.physics.multislice import Conditions, dynamical_intensities
-from model.physics.scattering import electron_form_factor, electron_wavelength_angstrom
+from model.physics.scattering import electron_form_factor
 
 Array = NDArray[np.float64]
 

@@ -35,9 +35,6 @@ def sublattices(indices: Iterable[int]) -> FloatArray:
     )
 
 
-_SUBLATTICES = sublattices(range(1, LARGEST_INDEX + 1))
-
-
 @dataclass(frozen=True)
 class Fitting:
     """Crystals that a lattice fits, one row for each of their sublattices that does.
@@ -66,12 +63,13 @@ class LatticeTable:
     crystal: IntArray
 
     @classmethod
-    def of(cls, lattices: FloatArray) -> Self:
-        """Of (C, 2, 2) cells, rows a and b, angstrom."""
+    def of(cls, lattices: FloatArray, largest_index: int = LARGEST_INDEX) -> Self:
+        """Of (C, 2, 2) cells, rows a and b, angstrom, with their sublattices up to an index; 1 has none."""
         bases = np.asarray(np.linalg.inv(lattices)).transpose(0, 2, 1)
-        area, cotangents = _invariants(_SUBLATTICES @ bases[:, None])
+        parts = sublattices(range(1, largest_index + 1))
+        area, cotangents = _invariants(parts @ bases[:, None])
         order = np.argsort(area, axis=None, kind="stable")
-        return cls(np.log(area).ravel()[order], cotangents.reshape(-1, 3)[order], order // len(_SUBLATTICES))
+        return cls(np.log(area).ravel()[order], cotangents.reshape(-1, 3)[order], order // len(parts))
 
     def fitting(self, basis: FloatArray, scale_tolerance: float = np.inf) -> Fitting:
         """The crystals of which a reciprocal lattice, (2, 2) rows, may be the one that is seen.

@@ -17,7 +17,8 @@ import scipy.interpolate
 import scipy.special
 from numpy.typing import NDArray
 
-from model.physics.scattering import checked_gaussians, interaction_constant
+from model.electrons import interaction_constant
+from model.physics.scattering import checked_gaussians
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

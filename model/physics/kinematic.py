@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
+from model.electrons import electron_wavelength_angstrom
 from model.errors import OptionError
 from model.pattern.spots import Spots
 from model.physics.eikonal import eikonal_form_factor
 from model.physics.reciprocal import reciprocal_lattice, reflections
 from model.physics.scattering import (
     electron_form_factor,
-    electron_wavelength_angstrom,
     polarisation_factor,
     xray_form_factor,
 )

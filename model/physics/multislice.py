@@ -11,9 +11,10 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
+from model.electrons import electron_wavelength_angstrom, interaction_constant
 from model.errors import OptionError
 from model.physics.reciprocal import reciprocal_lattice, reflections
-from model.physics.scattering import electron_form_factor, electron_wavelength_angstrom, interaction_constant
+from model.physics.scattering import electron_form_factor
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -9,13 +9,13 @@ f_x(s) = Z - 41.78214 s^2 f_e(s), in electrons.
 import json
 from functools import cache
 from importlib.resources import files
-from math import pi, sqrt
+from math import pi
 
 import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from model.errors import CrystalError, OptionError
+from model.errors import CrystalError
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -23,8 +23,6 @@ IntArray = NDArray[np.int64]
 SYMBOLS = tuple(chemical_symbols[:99])
 """Symbol by atomic number, up to californium; 0 is a placeholder."""
 
-ELECTRON_REST_ENERGY_KEV = 510.99895
-HC_KEV_ANGSTROM = 12.398419843
 MOTT_BETHE_PER_ANGSTROM = 41.78214
 
 
@@ -80,30 +78,6 @@ def xray_form_factor(numbers: IntArray, q_inv_angstrom: FloatArray) -> FloatArra
     """X-ray scattering factor f_x, (M, N) electrons, for (N,) atomic numbers at (M,) |q| in 1/angstrom."""
     s2 = (np.asarray(q_inv_angstrom) / 2) ** 2
     return numbers - MOTT_BETHE_PER_ANGSTROM * s2[:, None] * electron_form_factor(numbers, q_inv_angstrom)
-
-
-def electron_wavelength_angstrom(voltage_kv: float) -> float:
-    """Relativistic de Broglie wavelength: lambda = hc / sqrt(E (E + 2 m c^2)), angstrom.
-
-    Raises:
-        OptionError: a voltage that is not positive.
-    """
-    if not voltage_kv > 0:
-        raise OptionError(
-            f"voltage_kv is {voltage_kv}; give the accelerating voltage in kilovolts, such as 80"
-        )
-    return HC_KEV_ANGSTROM / sqrt(voltage_kv * (voltage_kv + 2 * ELECTRON_REST_ENERGY_KEV))
-
-
-def interaction_constant(voltage_kv: float) -> float:
-    """Phase that one angstrom of f_e gives a wave on one squared angstrom: gamma lambda, in angstrom.
-
-    The transmission function of a layer is exp(i sigma V_z). With V_z(q) = (h^2 / 2 pi m e) sum f_e exp(...)
-    / area and sigma = 2 pi gamma m e lambda / h^2, the product is gamma lambda sum f_e exp(...) / area
-    (Kirkland, "Advanced Computing in Electron Microscopy", chapter 5).
-    """
-    gamma = 1 + voltage_kv / ELECTRON_REST_ENERGY_KEV
-    return gamma * electron_wavelength_angstrom(voltage_kv)
 
 
 def polarisation_factor(q_inv_angstrom: FloatArray, wavelength_angstrom: float) -> FloatArray:

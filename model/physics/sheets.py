@@ -12,8 +12,9 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
+from model.electrons import electron_wavelength_angstrom, interaction_constant
 from model.physics.multislice import WaveGrid, slices_of
-from model.physics.scattering import electron_form_factor, electron_wavelength_angstrom, interaction_constant
+from model.physics.scattering import electron_form_factor
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -14,8 +14,9 @@ from diffsims.utils.sim_utils import (
 from numpy.typing import NDArray
 
 from model.crystal import Crystal
+from model.electrons import electron_wavelength_angstrom
 from model.physics.kinematic import Geometry, Reflections, ThermalMotion, structure_factors
-from model.physics.scattering import SYMBOLS, electron_form_factor, electron_wavelength_angstrom
+from model.physics.scattering import SYMBOLS, electron_form_factor
 
 Array = NDArray[np.float64]
 

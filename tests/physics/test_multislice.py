@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from model.crystal import Crystal
+from model.electrons import interaction_constant
 from model.errors import OptionError
 from model.physics import multislice
 from model.physics.kinematic import Geometry, ThermalMotion, structure_factors
 from model.physics.multislice import Conditions, dynamical_intensities
-from model.physics.scattering import interaction_constant
 
 Array = NDArray[np.float64]
 

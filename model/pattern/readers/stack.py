@@ -1,0 +1,54 @@
+"""Files with several images: which of them is the pattern."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.errors import OptionError
+
+Choice = int | Literal["sum"] | None
+"""Number of the image from 0, the sum of all of them, or None for the first."""
+MOST_SUMMED = 4096
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One image out of several.
+
+    Attributes:
+        counts: (H, W) or (H, W, colours).
+        warnings: that there were others.
+    """
+
+    counts: NDArray[Any]
+    warnings: tuple[str, ...] = ()
+
+
+def chosen(image_at: Callable[[int], NDArray[Any]], count: int, choice: Choice) -> Chosen:
+    """An image of a file.
+
+    Args:
+        image_at: reads the image of a number, from 0.
+        count: how many there are.
+        choice: which is wanted.
+
+    Raises:
+        OptionError: there is no such image.
+    """
+    if choice == "sum":
+        if count > MOST_SUMMED:
+            raise OptionError(
+                f"frame: the file holds {count} images; at most {MOST_SUMMED} are summed, so give frame=0 to "
+                f"{count - 1}"
+            )
+        total = image_at(0).astype(np.float32)
+        for number in range(1, count):
+            total += image_at(number)
+        return Chosen(total)
+    if choice is not None and not 0 <= choice < count:
+        raise OptionError(f"frame: there is no image {choice}; the file holds {count}, counted from 0")
+    told = f"The file holds {count} images; the first was read. Give frame=1, ... or frame=sum for others."
+    return Chosen(image_at(choice or 0), (told,) if count > 1 and choice is None else ())
