@@ -33,6 +33,10 @@ class ReadingOptions(BaseModel):
     center: Annotated[list[Finite], Field(min_length=2, max_length=2)] | None = Field(
         None, description="The direct beam, [x, y] in pixels, x right and y down; found if absent."
     )
+    frame: Literal["sum"] | Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="Which image of a file with several, from 0, or `sum` for all of them; the first if absent.",
+    )
     voltage_kv: Finite | None = Field(
         None, ge=60, le=300, description="Accelerating voltage; the file's if absent, else 80 with a warning."
     )
@@ -41,7 +45,7 @@ class ReadingOptions(BaseModel):
     def pattern(self) -> PatternOptions:
         """What concerns the reading of the pattern."""
         center = None if self.center is None else (self.center[0], self.center[1])
-        return PatternOptions(self.units, self.pixel_size, center)
+        return PatternOptions(self.units, self.pixel_size, center, self.frame)
 
     def check(self) -> None:
         """Refuse what no single value tells.

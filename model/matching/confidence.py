@@ -64,20 +64,20 @@ COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 # Printed by --fit: of 8,000 queries with seed 1, and of 800 with seed 2 and --effort full.
 CALIBRATIONS: dict[Effort, Calibration] = {
     "verify": Calibration(
-        temperature=1.851,
-        growth=0.636,
-        astray=0.0199,
-        known=(1.688, -3.483, -1.789, -12.52, 1.058, -5.385),
-        unknown_below=0.346,
-        masses=(0.0, 0.0, 0.3294, 0.5106, 0.7877, 0.9281, 0.9669, 0.9785),
+        temperature=1.600,
+        growth=0.759,
+        astray=0.0275,
+        known=(1.892, -3.226, -2.626, -11.533, 0.861, -6.352),
+        unknown_below=0.419,
+        masses=(0.0, 0.0, 0.3064, 0.4883, 0.7058, 0.8650, 0.9397, 0.9618),
     ),
     "full": Calibration(
-        temperature=1.652,
-        growth=0.484,
-        astray=0.0315,
-        known=(2.537, -4.346, -3.231, -12.151, 0.33, -2.944),
-        unknown_below=0.509,
-        masses=(0.0, 0.0, 0.2907, 0.4405, 0.6346, 0.7477, 0.8118, 0.8872),
+        temperature=1.294,
+        growth=0.965,
+        astray=0.0363,
+        known=(1.919, -2.915, -1.707, -10.506, 0.695, -5.144),
+        unknown_below=0.506,
+        masses=(0.0, 0.0, 0.2435, 0.4405, 0.6303, 0.7284, 0.7943, 0.8270),
     ),
 }
 

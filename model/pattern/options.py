@@ -7,6 +7,8 @@ from typing import Literal, get_args
 from model.errors import OptionError
 
 Units = Literal["1/angstrom", "1/nm", "pixel"]
+Choice = int | Literal["sum"] | None
+"""Number of the image of a file from 0, the sum of all of them, or None for the first."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class PatternOptions:
         units: of the positions of a point cloud; those of a camera frame are pixels.
         pixel_size_inv_angstrom: 1/angstrom per pixel, overrides what the file says.
         center_px: x, y of the direct beam in pixels: x right, y down, the first pixel's middle at 0, 0.
+        frame: which of a file's images, from 0, or "sum" for all of them.
 
     Raises:
         OptionError: a value that is impossible.
@@ -25,6 +28,7 @@ class PatternOptions:
     units: Units | None = None
     pixel_size_inv_angstrom: float | None = None
     center_px: tuple[float, float] | None = None
+    frame: Choice = None
 
     def __post_init__(self) -> None:
         if self.units is not None and self.units not in get_args(Units):
@@ -35,3 +39,5 @@ class PatternOptions:
         center = self.center_px
         if center is not None and not (len(center) == 2 and all(isfinite(c) for c in center)):
             raise OptionError(f"center must be two finite numbers x, y in pixels, not {center}")
+        if isinstance(self.frame, int) and self.frame < 0:
+            raise OptionError(f"frame counts from 0, not {self.frame}")

@@ -1,29 +1,19 @@
 """One way in for an uploaded pattern: what its content is decides how it is read."""
 
-from model.errors import TooLargeError, UnknownFormatError
-from model.pattern.frame_files import is_frame, read_frame
+from model.errors import OptionError, TooLargeError, UnknownFormatError
 from model.pattern.options import PatternOptions
 from model.pattern.point_clouds import read_point_cloud
+from model.pattern.readers import is_frame, read_frame
 from model.pattern.spot_finding import find_spots
 from model.pattern.spots import Spots
 
 MAXIMUM_TEXT_BYTES = 16 * 2**20
-_EXPORT = "export the frame as 16-bit TIFF"
 # How files begin that people try, and what to do with them.
 _FOREIGN: dict[bytes, tuple[str, str]] = {
-    b"\x00\x00\x00\x03": ("DigitalMicrograph DM3", _EXPORT),
-    b"\x00\x00\x00\x04": ("DigitalMicrograph DM4", _EXPORT),
-    b"\x89HDF\r\n\x1a\n": ("HDF5 (EMD, NeXus)", _EXPORT),
-    b"II\x97\x01": ("TIA SER", _EXPORT),
-    b"JK\x02\x00": ("TIA EMI", _EXPORT),
-    b"IMGBLO": ("Blockfile BLO", _EXPORT),
-    b"MQ1": ("Merlin MIB", _EXPORT),
-    b"\xff\xd8\xff": ("JPEG", f"its compression loses weak spots: {_EXPORT}"),
-    b"GIF8": ("GIF", _EXPORT),
-    b"BM": ("BMP", _EXPORT),
+    b"GIF8": ("GIF", "export the frame as 16-bit TIFF"),
     b"PK\x03\x04": ("zip", "unpack it first"),
     b"\x1f\x8b": ("gzip", "unpack it first"),
-    b"%PDF": ("PDF", _EXPORT),
+    b"%PDF": ("PDF", "export the frame as 16-bit TIFF"),
 }
 
 
@@ -43,14 +33,16 @@ def read_pattern(data: bytes, filename: str, options: PatternOptions) -> Spots:
         NoSpotsError: nothing that can be identified.
     """
     if is_frame(data):
-        return find_spots(read_frame(data), options)
+        return find_spots(read_frame(data, options.frame), options)
+    if options.frame is not None:
+        raise OptionError("frame is for files with several images; a table of points has none")
     return read_point_cloud(_decode(data, filename), options)
 
 
 def _decode(data: bytes, filename: str) -> str:
     if len(data) > MAXIMUM_TEXT_BYTES:
         raise TooLargeError(
-            f"{filename} has {len(data)} bytes; points may have {MAXIMUM_TEXT_BYTES}, frames are PNG or TIFF"
+            f"{filename} has {len(data)} bytes; points may have {MAXIMUM_TEXT_BYTES}, it is no known camera frame"
         )
     marked = data[:2] in (b"\xff\xfe", b"\xfe\xff")
     for encoding in ["utf-16"] if marked else ["utf-8-sig", "cp1252"]:
@@ -64,5 +56,5 @@ def _decode(data: bytes, filename: str) -> str:
         if data.startswith(beginning):
             raise UnknownFormatError(f"{filename} is a {name} file, which cannot be read yet; {advice}")
     raise UnknownFormatError(
-        f"{filename} is neither a known image nor text; give a PNG or TIFF frame, or points as JSON or CSV"
+        f"{filename} is neither a known image nor text; give a camera frame as TIFF, or points as JSON or CSV"
     )

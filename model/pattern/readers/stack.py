@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import OptionError
+from model.pattern.options import Choice
 
-Choice = int | Literal["sum"] | None
-"""Number of the image from 0, the sum of all of them, or None for the first."""
 MOST_SUMMED = 4096
 
 
@@ -50,5 +49,5 @@ def chosen(image_at: Callable[[int], NDArray[Any]], count: int, choice: Choice) 
         return Chosen(total)
     if choice is not None and not 0 <= choice < count:
         raise OptionError(f"frame: there is no image {choice}; the file holds {count}, counted from 0")
-    told = f"The file holds {count} images; the first was read. Give frame=1, ... or frame=sum for others."
+    told = "The file holds several images; the first was read. Give frame=1, ... or frame=sum for others."
     return Chosen(image_at(choice or 0), (told,) if count > 1 and choice is None else ())
