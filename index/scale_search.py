@@ -20,8 +20,8 @@ IntArray = NDArray[np.int64]
 # The towers bear 1.5 % of error, so this lattice of scales leaves no crystal further than that from one.
 STEP = 0.025
 # Where the outermost spots of a pattern lie at least and at most, 1/angstrom: nearer, it shows too little to be
-# identified, and farther out no crystal's beams are computed.
-REACH_INV_ANGSTROM = (0.4, 1.7)
+# identified, and farther out hardly any layer scatters.
+REACH_INV_ANGSTROM = (0.4, 2.6)
 _OUTERMOST = 0.95
 
 

@@ -19,7 +19,6 @@ from PIL import Image
 from model.errors import (
     DomainError,
     NoSpotsError,
-    OptionError,
     TooLargeError,
     UnknownFormatError,
     UnreadableError,
@@ -182,14 +181,7 @@ def test_other_content_is_of_unknown_format(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("beginning", "name"),
-    [
-        (b"\x00\x00\x00\x03", "DM3"),
-        (b"\x00\x00\x00\x04", "DM4"),
-        (b"\x89HDF\r\n\x1a\n", "EMD"),
-        (b"\xff\xd8\xff", "JPEG"),
-        (b"\x1f\x8b", "unpack"),
-    ],
+    ("beginning", "name"), [(b"GIF89a", "GIF"), (b"\x1f\x8b", "unpack"), (b"%PDF", "PDF")]
 )
 def test_known_formats_that_are_not_read_are_named(beginning: bytes, name: str) -> None:
     with pytest.raises(UnknownFormatError, match=name):
@@ -264,20 +256,45 @@ def test_recorded_gallium_arsenide_is_calibrated_by_its_file() -> None:
 @needs_shared
 @pytest.mark.parametrize(
     ("name", "pixel_size", "center"),
-    [("1_SAED", 0.0020271, (504.5, 482.6)), ("Camera_Ceta_1359_410_mm___Raw", 0.0035174, (483.0, 489.9))],
+    [
+        ("1_SAED_panel_with_circles", 0.0020271, (504.5, 482.6)),
+        ("Camera_Ceta_1359_410_mm___Raw_panel_with_circles", 0.0035174, (483.0, 489.9)),
+        ("5_SAED_figure", 0.0020271, (506.1, 480.6)),
+    ],
 )
 def test_recorded_graphene_figures_have_graphenes_rings(
     name: str, pixel_size: float, center: tuple[float, float]
 ) -> None:
-    data = (SHARED / "graphene" / f"{name}_panel_with_circles.png").read_bytes()
+    data = (SHARED / "graphene" / f"{name}.png").read_bytes()
     spots = read_pattern(data, name, PatternOptions(pixel_size_inv_angstrom=pixel_size))
     assert spots.center_px == pytest.approx(center, abs=2)
-    shortest = np.sort(np.linalg.norm(spots.q_inv_angstrom, axis=1))[:6]
-    assert shortest == pytest.approx(2 / np.sqrt(3) / 2.461, rel=0.02)
+    length = np.sort(np.linalg.norm(spots.q_inv_angstrom, axis=1))
+    # At the edge of the beam stop a spot or two may be false.
+    first = length[(length > 0.2) & (length < 0.6)]
+    assert 4 <= len(first) <= 6
+    assert first == pytest.approx(2 / np.sqrt(3) / 2.461, rel=0.02)
 
 
 @needs_shared
-@pytest.mark.parametrize("name", sorted(p.name for p in SHARED.glob("formats/*")) if SHARED.exists() else [])
-def test_files_of_other_formats_are_refused_with_a_reason(name: str) -> None:
-    with pytest.raises((UnknownFormatError, NoSpotsError, OptionError)):
-        read_pattern((SHARED / "formats" / name).read_bytes(), name, PatternOptions())
+def test_the_scale_bar_of_gallium_arsenide_is_read() -> None:
+    spots = read_pattern(
+        (SHARED / "gaas" / "GaAs_110_nm-1_512.png").read_bytes(), "gaas.png", PatternOptions()
+    )
+    assert spots.calibration == "file"
+    assert spots.pixel_size_inv_angstrom == pytest.approx(0.00180074, rel=2e-3)
+    assert len(spots) == 8
+
+
+WITH_SPOTS = {"dd020.dm3": 30, "test1.blo": 10}
+FORMATS = sorted(path.name for path in SHARED.glob("formats/*")) if SHARED.exists() else []
+
+
+@needs_shared
+@pytest.mark.parametrize("name", FORMATS)
+def test_files_of_other_formats_show_spots_or_say_why_not(name: str) -> None:
+    data = (SHARED / "formats" / name).read_bytes()
+    if name in WITH_SPOTS:
+        assert len(read_pattern(data, name, PatternOptions())) == pytest.approx(WITH_SPOTS[name], abs=4)
+        return
+    with pytest.raises(NoSpotsError):
+        read_pattern(data, name, PatternOptions())

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from model.errors import UnreadableError
 from model.pattern.frame import Frame, saturation_of
 from model.pattern.readers.colour import signal_of
+from model.pattern.readers.drawings import filled
+from model.pattern.readers.scale_bar import find_scale_bar
+from model.pattern.readers.stated import REAL_SPACE, stated_scale
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,36 @@ class Recorded:
         if array.ndim == 3:
             array, told = signal_of(array)
             warnings = (*warnings, *told)
+        size = self.pixel_size_inv_angstrom
+        if array.dtype == np.uint8:
+            array, stated, told = _without_scale_bar(array)
+            size, warnings = size or stated, (*warnings, *told)
         with np.errstate(over="ignore"):  # Frame reports what is not finite
             counts = array.astype(np.float32)
         return Frame(
             counts,
             saturation_level=saturation_of(counts),
             bit_depth=depth,
-            pixel_size_inv_angstrom=self.pixel_size_inv_angstrom,
+            pixel_size_inv_angstrom=size,
             voltage_kv=self.voltage_kv,
             source_format=self.source_format,
             warnings=warnings,
         )
+
+
+def _without_scale_bar(array: NDArray[Any]) -> tuple[NDArray[Any], float | None, tuple[str, ...]]:
+    """The picture without its scale bar, the scale that it tells, and what to tell of it."""
+    bar = find_scale_bar(array)
+    if bar is None:
+        return array, None, ()
+    scale = stated_scale(
+        () if bar.inv_angstrom_per_pixel is None else (bar.inv_angstrom_per_pixel,) * 2, "1/angstrom"
+    )
+    read = f"The scale bar of {bar.length_px:g} pixels"
+    if scale.inv_angstrom is not None:
+        told = f"{read} was read as {bar.size:g} {bar.unit}; give pixel_size if that is wrong."
+    elif bar.unit in REAL_SPACE:
+        told = f"{read} was read as {bar.size:g} {bar.unit}, one of real space, and ignored."
+    else:
+        told = f"{read} has no label that could be read; give pixel_size."
+    return filled(array, bar.mask), scale.inv_angstrom, (told,)

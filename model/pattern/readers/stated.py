@@ -10,7 +10,7 @@ from model.pattern.columns import parse_units
 PIXEL_SIZES_INV_ANGSTROM = (1e-5, 0.1)
 VOLTAGES_KV = (10.0, 1500.0)
 _SAME_BOTH_WAYS = 0.1
-_REAL_SPACE = {"m", "mm", "um", "µm", "μm", "nm", "å", "a", "angstrom", "pm"}
+REAL_SPACE = {"m", "mm", "um", "µm", "μm", "nm", "å", "a", "angstrom", "pm"}
 _ANGLES = {"rad": 1.0, "mrad": 1e-3}
 
 
@@ -55,7 +55,7 @@ def stated_scale(sizes: Sequence[float], unit: str, voltage_kv: float | None = N
             _ANGLES[spelled.lower()] * size / electron_wavelength_angstrom(voltage_kv),
             f"{size:g} {unit} per pixel",
         )
-    if spelled.lower() in _REAL_SPACE:
+    if spelled.lower() in REAL_SPACE:
         told = f"The file's scale ({size:g} {unit} per pixel) is one of real space and was ignored."
         return Scale(None, (told,))
     return Scale()
