@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from app.options import LISTS, Options, ReadingOptions
-from app.schemas import Answer, Comparison, Problem, Structure
+from app.schemas import Answer, Comparison, Inspection, Problem, Structure
 from model.matching.comparison import FEWEST, MOST
 
 Responses = dict[int | str, dict[str, Any]]
@@ -59,7 +59,7 @@ def _body(kind: type[ReadingOptions], in_form: dict[str, Any], in_json: dict[str
     file = {
         "type": "string",
         "contentMediaType": "application/octet-stream",
-        "description": "A frame (PNG, TIFF) or a point cloud (JSON, CSV, text).",
+        "description": "A camera frame of any software, or a point cloud (JSON, CSV, text).",
     }
     return {
         "required": True,
@@ -115,6 +115,20 @@ PREDICT_RESPONSES: Responses = {
             "chemical/x-cif": _TEXT,
             "application/zip": {"schema": {"type": "string", "contentMediaType": "application/zip"}},
             "image/svg+xml": _TEXT,
+        },
+    },
+    **_problems(400, 406, 413, 415, 422, 429, 503),
+}
+
+INSPECT_BODY = _body(ReadingOptions, {}, {})
+
+INSPECT_RESPONSES: Responses = {
+    200: {
+        "description": "The pattern as it was understood.",
+        "model": Inspection,
+        "content": {
+            "image/svg+xml": _TEXT,
+            "image/png": {"schema": {"type": "string", "contentMediaType": "image/png"}},
         },
     },
     **_problems(400, 406, 413, 415, 422, 429, 503),

@@ -5,12 +5,13 @@ from math import isnan
 
 import numpy as np
 
-from app.schemas import Line, Match, PlaneLattice, Twist
+from app.schemas import Line, Match, PlaneLattice, Quality, Twist
 from model.matching.beams import Beams, Status
 from model.matching.indexing import PlaneLattice as FoundLattice
 from model.matching.match import Match as FoundMatch
 from model.matching.overlap import Overlap
 from model.matching.overlap import Twist as FoundTwist
+from model.matching.quality import quality_of
 from model.pattern import Spots
 
 
@@ -79,15 +80,15 @@ def _line(beams: Beams, row: int, status: Status, spots: Spots) -> Line:
         status=status,
         d_observed=None if isnan(measured[0]) else round(unit / float(np.hypot(*measured)), 4),
         d_calculated=None if isnan(computed[0]) else round(float(beams.d_angstrom[row]), 4),
-        position=None if isnan(measured[0]) else _position_of(measured, spots),
-        calculated_position=None if isnan(computed[0]) else _position_of(computed, spots),
+        position=None if isnan(measured[0]) else position_of(measured, spots),
+        calculated_position=None if isnan(computed[0]) else position_of(computed, spots),
         intensity_observed=observed,
         intensity_calculated=calculated,
         intensity_sigma=None if calculated is None or isnan(sigma) else _significant(calculated * sigma),
     )
 
 
-def _position_of(q_inv_angstrom: Sequence[float], spots: Spots) -> list[float]:
+def position_of(q_inv_angstrom: Sequence[float], spots: Spots) -> list[float]:
     """On the camera in pixels where there is one, else q."""
     x, y = (float(each) for each in q_inv_angstrom)
     if spots.center_px is None or spots.pixel_size_inv_angstrom is None:
@@ -112,6 +113,30 @@ def lattice_seen(found: FoundLattice, spots: Spots) -> PlaneLattice:
         bravais=found.bravais,
         reciprocal=[[_significant(x / unit, 6) for x in row] for row in found.basis.tolist()],
         explained=round(float(found.met.mean()), 4),
+    )
+
+
+def quality_seen(spots: Spots, lattice: FoundLattice | None) -> Quality:
+    """What the spots are like, and what would make them better."""
+    length, exposure = np.hypot(*spots.q_inv_angstrom.T), spots.exposure
+    judged, known = quality_of(spots, lattice), spots.scale_is_known
+    intensity = spots.intensity
+    return Quality(
+        q_min=float(length.min()) if known else None,
+        q_max=float(length.max()) if known else None,
+        d_min=round(1 / float(length.max()), 4) if known else None,
+        dynamic_range=None if intensity is None else float(intensity.max() / intensity.min()),
+        grade=judged.grade,
+        advice=list(judged.advice),
+        ellipticity=None if judged.ellipticity is None else round(judged.ellipticity, 5),
+        ellipticity_sigma=None
+        if judged.ellipticity_sigma is None
+        else _significant(judged.ellipticity_sigma),
+        saturated=None if exposure is None else int(exposure.saturated.sum()),
+        center_found=None if exposure is None else exposure.center_found,
+        paired=None if exposure is None else round(exposure.paired_fraction, 3),
+        beam_stop=None if exposure is None else exposure.beam_stop,
+        spot_width=None if exposure is None else round(exposure.spot_sigma_px, 2),
     )
 
 

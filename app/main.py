@@ -13,7 +13,7 @@ from app.execution import Execution
 from app.library import Library, open_library, software_version
 from app.metrics import Metrics
 from app.middleware import Envelope
-from app.routes import compare, health, pages, predict, structures
+from app.routes import compare, health, inspect, pages, predict, structures
 from app.service import Service
 from app.settings import Settings
 
@@ -60,7 +60,14 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
     )
     app.add_middleware(Envelope, metrics=metrics)
     add_error_handlers(app)
-    for each in (predict.router, compare.router, structures.router, health.router, pages.router):
+    for each in (
+        predict.router,
+        inspect.router,
+        compare.router,
+        structures.router,
+        health.router,
+        pages.router,
+    ):
         app.include_router(each)
     app.mount("/static", StaticFiles(directory=pages.WEB), name="static")
     return app

@@ -13,6 +13,7 @@ JSON = "application/json"
 CIF = "chemical/x-cif"
 ZIP = "application/zip"
 SVG = "image/svg+xml"
+PNG = "image/png"
 
 
 def preferred(accept: str | None, offered: Sequence[str]) -> str:

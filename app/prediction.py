@@ -7,7 +7,7 @@ from time import perf_counter
 import numpy as np
 
 from app import drawing
-from app.evidence import fit_told, lattice_seen, match_of, twist_of
+from app.evidence import fit_told, lattice_seen, match_of, quality_seen, twist_of
 from app.library import Library
 from app.options import Options, ReadingOptions
 from app.schemas import (
@@ -17,7 +17,6 @@ from app.schemas import (
     Lattice,
     Measurement,
     Provenance,
-    Quality,
     Query,
     Twist,
 )
@@ -226,8 +225,6 @@ def query_of(
         warnings: of the search.
         twist: of two lattices.
     """
-    length = np.hypot(*spots.q_inv_angstrom.T)
-    dynamic_range = None if spots.intensity is None else float(spots.intensity.max() / spots.intensity.min())
     return Query(
         spots=len(spots),
         center=None if spots.center_px is None else list(spots.center_px),
@@ -236,10 +233,6 @@ def query_of(
         voltage_kv=voltage.kv,
         lattice=None if lattice is None else lattice_seen(lattice, spots),
         twist=twist,
-        quality=Quality(
-            q_min=float(length.min()) if spots.scale_is_known else None,
-            q_max=float(length.max()) if spots.scale_is_known else None,
-            dynamic_range=dynamic_range,
-        ),
+        quality=quality_seen(spots, lattice),
         warnings=[*spots.warnings, *voltage.warnings, *warnings],
     )

@@ -185,6 +185,37 @@ class Quality(Schema):
     )
     q_max: float | None = Field(description="Largest |q| of the spots, likewise.")
     dynamic_range: float | None = Field(description="Strongest spot by weakest; null without intensities.")
+    d_min: float | None = Field(
+        default=None, description="Resolution: 1 over `q_max`, angstrom; null where the scale is unknown."
+    )
+    grade: Literal["good", "fair", "poor"] | None = Field(
+        default=None,
+        description="By the worst of number, range and reach of the spots, saturation and centre.",
+    )
+    advice: list[str] = Field(default=[], description="What would make the pattern better.")
+    ellipticity: float | None = Field(
+        default=None,
+        description="Ratio of the axes of a circle's image, less 1; null unless the lattice is hexagonal or square.",
+    )
+    ellipticity_sigma: float | None = None
+    saturated: int | None = Field(
+        default=None,
+        description="Spots with clipped pixels; they are rather stronger than told. Null for points.",
+    )
+    center_found: Literal["symmetry", "request"] | None = Field(
+        default=None, description="How the centre of a frame was found; null for points."
+    )
+    paired: float | None = Field(
+        default=None,
+        description="Share of the spots that have their mate across the centre, strong ones counting more; null for "
+        "points.",
+    )
+    beam_stop: bool | None = Field(
+        default=None, description="Whether a shadow covers a part of the frame; null for points."
+    )
+    spot_width: float | None = Field(
+        default=None, description="Gaussian deviation of the spots in pixels; null for points."
+    )
 
 
 class Query(Schema):
@@ -233,6 +264,37 @@ class Answer(Schema):
     )
     query: Query
     provenance: Provenance
+    timing_ms: dict[str, float]
+
+
+class InspectedSpot(Schema):
+    """A spot as it was measured."""
+
+    position: list[float] = Field(description="[x, y] in pixels, or q in 1/angstrom for positions in q.")
+    position_sigma: float | None = Field(description="Standard error of each, pixels; null for points.")
+    d: float | None = Field(description="angstrom; null where the scale is unknown.")
+    intensity: float | None = Field(description="Integrated, free of background; null where it is not known.")
+    intensity_sigma: float | None = Field(description="Standard error; null for points.")
+    saturated: bool | None = Field(description="Whether the intensity is rather larger; null for points.")
+    hk: list[int] | None = Field(description="Indices in the pattern's own lattice; null off it.")
+
+
+class FrameSeen(Schema):
+    """The camera frame as it was read."""
+
+    width: int
+    height: int
+    format: str
+
+
+class Inspection(Schema):
+    """A pattern as it was understood, without any search."""
+
+    request_id: str
+    frame: FrameSeen | None = Field(description="Null for points.")
+    spots: list[InspectedSpot] = Field(description="The strongest first.")
+    query: Query
+    version: str
     timing_ms: dict[str, float]
 
 

@@ -5,28 +5,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.commands.options import ALL, add_options
+
 if TYPE_CHECKING:
     from app.commands.lazy import Commands
     from app.schemas import Answer
 
-# Command-line name and help of each option of a request; the words go through the form's own parser.
-_OPTIONS = {
-    "units": "of points: 1/angstrom, 1/nm or pixel (the file's, else 1/angstrom)",
-    "pixel_size": "1/angstrom per pixel (the file's)",
-    "center": "the direct beam x,y in pixels (found)",
-    "voltage_kv": "accelerating voltage, 60 to 300 (the file's, else 80)",
-    "radiation": "electron, the only one that can be searched",
-    "elements_all": "each of these is present: Mo,S",
-    "elements_only": "nothing else is present: Mo,S",
-    "elements_any": "at least one of these is present: S,Se",
-    "elements_none": "none of these is present: O,H",
-    "composition": "measured atomic fractions: Mo:0.33,S:0.67",
-    "composition_sigma": "rms error of a fraction (0.05)",
-    "top_k": "candidates wanted, 1 to 100 (10)",
-    "effort": "search (the towers alone), verify or full: how much is held against the pattern (verify)",
-    "coverage": "in which share of cases the set of candidates holds the crystal (0.95)",
-    "spots": "true: list every spot of every match (false)",
-}
 _ROW = "{:>4}  {:<16} {:>10} {:>6} {:>6} {:>6}  {:<14} {}"
 
 
@@ -38,17 +22,14 @@ def add_to(commands: "Commands") -> None:
         description="Identify the crystal of one pattern. What is assumed is told on standard error.",
         epilog="Example: dd2d predict frame.tif --pixel-size 0.005 --elements-only Mo,S",
     )
-    parser.add_argument(
-        "file", type=Path, metavar="FILE", help="frame (PNG, TIFF) or points (JSON, CSV, text)"
-    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="camera frame, or points (JSON, CSV, text)")
     parser.add_argument(
         "--index", type=Path, metavar="DIR", help="index to search (DD2D_INDEX, indexes/starter)"
     )
     parser.add_argument(
         "--model", type=Path, metavar="DIR", help="trained towers (DD2D_MODEL, the shipped ones)"
     )
-    for name, told in _OPTIONS.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", default="", metavar=name.upper(), help=told)
+    add_options(parser, ALL)
     parser.add_argument(
         "--format", choices=["json", "cif", "svg", "table"], default="table", help="default: table"
     )
@@ -64,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from app.settings import read_settings
     from app.uploads import FileUpload
 
-    options = options_from_text(Options, ((name, getattr(args, name)) for name in _OPTIONS))
+    options = options_from_text(Options, ((name, getattr(args, name)) for name in ALL))
     upload = FileUpload(args.file.read_bytes(), args.file.name)
     library = open_library(read_settings(index=args.index, model=args.model))
     try:

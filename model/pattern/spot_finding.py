@@ -15,7 +15,7 @@ from model.pattern.options import PatternOptions
 from model.pattern.peaks import Peaks
 from model.pattern.rough_centre import rough_centre
 from model.pattern.scale import nominal_pixel_size, require_plausible_scale
-from model.pattern.spots import MINIMUM_SPOTS, Calibration, Spots
+from model.pattern.spots import MINIMUM_SPOTS, Calibration, Exposure, Spots
 
 DETECTION_SIDE = 512
 _WELL_PAIRED = 0.8
@@ -40,9 +40,14 @@ class FoundSpots:
     beam_stop: bool
 
     @property
+    def volume(self) -> float:
+        """Of a spot of height 1."""
+        return 2 * np.pi * self.sigma**2
+
+    @property
     def intensity(self) -> NDArray[np.float64]:
         """(N,) integrated counts over the background."""
-        intensity: NDArray[np.float64] = self.peaks.amplitude * 2 * np.pi * self.sigma**2
+        intensity: NDArray[np.float64] = self.peaks.amplitude * self.volume
         return intensity
 
 
@@ -78,6 +83,18 @@ def find_spots(frame: Frame, options: PatternOptions) -> Spots:
         scale_is_known=stated is not None,
         voltage_kv=frame.voltage_kv,
         warnings=(*frame.warnings, saturated) if clipped else frame.warnings,
+        exposure=Exposure(
+            position_sigma_px=found.peaks.position_error(found.sigma),
+            intensity_sigma=found.peaks.amplitude_error * found.volume,
+            saturated=found.peaks.clipped,
+            spot_sigma_px=found.sigma,
+            center_found="symmetry" if options.center_px is None else "request",
+            pairs=found.center.pairs,
+            paired_fraction=found.center.paired_fraction,
+            beam_stop=found.beam_stop,
+            shape=frame.shape,
+            source_format=frame.source_format,
+        ),
     )
 
 

@@ -15,6 +15,36 @@ MINIMUM_SPOTS = 3
 
 
 @dataclass(frozen=True, eq=False)
+class Exposure:
+    """What a camera frame tells of its spots beside where and how strong they are.
+
+    Attributes:
+        position_sigma_px: (N,) standard error of each coordinate of a spot.
+        intensity_sigma: (N,) standard error, in the units of the intensities.
+        saturated: (N,) spots with clipped pixels: their intensities were told from the flanks, and are rather larger.
+        spot_sigma_px: the spots' common Gaussian deviation.
+        center_found: by the inversion symmetry of the spots, or given by the request.
+        pairs: spots with a Friedel mate at the centre, by two.
+        paired_fraction: share of the spots that have one, of those whose mate would lie on the frame, the strong ones
+            counting more.
+        beam_stop: whether a shadow covers a part of the frame.
+        shape: rows and columns of the frame.
+        source_format: of the file.
+    """
+
+    position_sigma_px: FloatArray
+    intensity_sigma: FloatArray
+    saturated: NDArray[np.bool_]
+    spot_sigma_px: float
+    center_found: Literal["symmetry", "request"]
+    pairs: int
+    paired_fraction: float
+    beam_stop: bool
+    shape: tuple[int, int]
+    source_format: str
+
+
+@dataclass(frozen=True, eq=False)
 class Spots:
     """Diffraction spots relative to the direct beam, which is not among them.
 
@@ -28,6 +58,7 @@ class Spots:
         scale_is_known: False where the size of a pixel is only a unit to compute in, and nobody knows the true one.
         voltage_kv: accelerating voltage stated by the file, or None.
         warnings: sentences for the user, each saying what was assumed and what to do about it.
+        exposure: what a camera frame tells of them, or None for points.
 
     Raises:
         NoSpotsError: fewer than three spots.
@@ -43,6 +74,7 @@ class Spots:
     scale_is_known: bool = True
     voltage_kv: float | None = None
     warnings: tuple[str, ...] = ()
+    exposure: Exposure | None = None
 
     def __post_init__(self) -> None:
         q = np.array(self.q_inv_angstrom, dtype=np.float64)

@@ -1,0 +1,116 @@
+"""A pattern looked at without any search: its spots, its lattice, how good it is, and a picture of it."""
+
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from app import drawing, schemas
+from app.errors import NotAcceptableError
+from app.evidence import position_of
+from app.frame_picture import frame_picture
+from app.options import ReadingOptions
+from app.prediction import choose_voltage, query_of, read_spots
+from app.uploads import FileUpload, Parsed, Upload
+from index.timing import milliseconds
+from model.matching.indexing import PlaneLattice, index_pattern
+from model.matching.observation import Observation
+from model.pattern import Frame, Spots, is_frame, read_frame
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What came of an inspection.
+
+    Attributes:
+        answer: for JSON.
+        spots: the pattern.
+        lattice: its own.
+        upload: as it came; a frame is read again where a picture of it is wanted.
+        options: of the reading.
+    """
+
+    answer: schemas.Inspection
+    spots: Spots
+    lattice: PlaneLattice | None
+    upload: Upload
+    options: ReadingOptions
+
+    def svg(self) -> str:
+        """The frame with what was found drawn over it; points alone where there is no frame."""
+        frame = self._frame()
+        if frame is not None:
+            return frame_picture(frame, self.spots, self.lattice).svg()
+        alone = drawing.Panel("The pattern", f"{len(self.spots)} spots", None)
+        return drawing.drawn(self.spots, self.lattice, [alone])
+
+    def png(self) -> bytes:
+        """The same as PNG.
+
+        Raises:
+            NotAcceptableError: there is no frame.
+        """
+        frame = self._frame()
+        if frame is None:
+            raise NotAcceptableError("points have no frame to draw on as PNG; ask for image/svg+xml")
+        return frame_picture(frame, self.spots, self.lattice).png()
+
+    def _frame(self) -> Frame | None:
+        if not isinstance(self.upload, FileUpload) or not is_frame(self.upload.data):
+            return None
+        return read_frame(self.upload.data, self.options.frame)
+
+
+def inspect_upload(asked: Parsed[ReadingOptions], request_id: str, version: str) -> Inspected:
+    """Look at the pattern of a request.
+
+    Raises:
+        DomainError: the upload cannot be read, or holds no pattern.
+    """
+    begun = perf_counter()
+    spots = read_spots(asked.pattern, asked.options)
+    voltage = choose_voltage(asked.options.voltage_kv, spots.voltage_kv)
+    read = perf_counter()
+    observed = Observation.of(spots, voltage.kv)
+    lattice = index_pattern(observed)
+    everywhere = None if lattice is None else lattice.counting(spots.q_inv_angstrom)
+    indexed = perf_counter()
+    answer = schemas.Inspection(
+        request_id=request_id,
+        frame=_frame_seen(spots),
+        spots=_listed(spots, everywhere),
+        query=query_of(spots, voltage, lattice),
+        version=version,
+        timing_ms={
+            "read": milliseconds(begun, read),
+            "lattice": milliseconds(read, indexed),
+            "total": milliseconds(begun, perf_counter()),
+        },
+    )
+    return Inspected(answer, spots, lattice, asked.pattern, asked.options)
+
+
+def _frame_seen(spots: Spots) -> schemas.FrameSeen | None:
+    if spots.exposure is None:
+        return None
+    height, width = spots.exposure.shape
+    return schemas.FrameSeen(width=width, height=height, format=spots.exposure.source_format)
+
+
+def _listed(spots: Spots, lattice: PlaneLattice | None) -> list[schemas.InspectedSpot]:
+    """The spots, strongest first."""
+    intensity, exposure = spots.intensity, spots.exposure
+    order = np.arange(len(spots)) if intensity is None else np.argsort(-intensity, kind="stable")
+    length = np.hypot(*spots.q_inv_angstrom.T)
+    return [
+        schemas.InspectedSpot(
+            position=position_of(spots.q_inv_angstrom[row].tolist(), spots),
+            position_sigma=None if exposure is None else round(float(exposure.position_sigma_px[row]), 4),
+            d=round(1 / float(length[row]), 4) if spots.scale_is_known and length[row] > 0 else None,
+            intensity=None if intensity is None else float(f"{intensity[row]:.6g}"),
+            intensity_sigma=None if exposure is None else float(f"{exposure.intensity_sigma[row]:.3g}"),
+            saturated=None if exposure is None else bool(exposure.saturated[row]),
+            hk=lattice.hk[row].tolist() if lattice is not None and lattice.met[row] else None,
+        )
+        for row in order.tolist()
+    ]
