@@ -78,7 +78,7 @@ def _significant(
 def _measured(frame: Frame, pixels: NDArray[np.float64], sigma: float, usable: BoolImage) -> Peaks:
     """Fit all spots twice, the second time free of their neighbours, and keep the significant ones."""
     peaks = fit_peaks(frame.counts, pixels, sigma, usable=usable, saturation=frame.saturation_level)
-    peaks = _distinct(peaks.take(_is_significant(peaks)), sigma)
+    peaks = _distinct(peaks.take(_is_significant(peaks, frame.faintest)), sigma)
     picture = draw_peaks(frame.shape, peaks, sigma)
     peaks = fit_peaks(
         frame.counts,
@@ -89,11 +89,12 @@ def _measured(frame: Frame, pixels: NDArray[np.float64], sigma: float, usable: B
         drawn=(picture, peaks),
         move=False,
     )
-    return peaks.take(_is_significant(peaks))
+    return peaks.take(_is_significant(peaks, frame.faintest))
 
 
-def _is_significant(peaks: Peaks) -> BoolImage:
-    return (peaks.amplitude > 0) & (peaks.amplitude > SIGNIFICANCE * peaks.amplitude_error)
+def _is_significant(peaks: Peaks, faintest: float) -> BoolImage:
+    significant: BoolImage = peaks.amplitude > np.maximum(SIGNIFICANCE * peaks.amplitude_error, faintest)
+    return significant
 
 
 def _distinct(peaks: Peaks, sigma: float) -> Peaks:

@@ -25,6 +25,7 @@ class Frame:
         voltage_kv: stated by the file, or None.
         source_format: of the file, such as "TIFF".
         warnings: what was assumed in reading.
+        faintest: height over its ground that a spot needs to be one: rounding and compression make lower ones.
 
     Raises:
         OptionError: counts that are not a two-dimensional array.
@@ -39,6 +40,7 @@ class Frame:
     voltage_kv: float | None = None
     source_format: str = "array"
     warnings: tuple[str, ...] = ()
+    faintest: float = 0.0
 
     def __post_init__(self) -> None:
         if self.counts.ndim != 2:

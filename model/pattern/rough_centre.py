@@ -14,6 +14,7 @@ _COARSE_SIDE = 160
 _SIGMA = 1.3
 _VOTERS = 160
 _POORLY_PAIRED, _WELL_PAIRED = 0.25, 0.6
+_NEARLY_AS_GOOD = 0.38
 
 
 def symmetry_centre(image: FloatImage) -> tuple[float, float]:
@@ -60,14 +61,23 @@ def rough_centre(small: FloatImage) -> tuple[float, float]:
         reach = radius * max(small.shape)
         return friedel_centre(positions, strength, guess=start, search_radius=reach, view=view)
 
-    near = paired_about(guess, 0.03)
-    if near and near.pairs >= 3 and near.paired_fraction > _POORLY_PAIRED:
-        return near.x, near.y
+    # Gradients over the frame have a symmetry of their own, which the spots alone do not share; where they do, the
+    # light about the centre is the better guide.
+    guesses = (guess, symmetry_centre(np.maximum(contrast, 0)))
+    near = [found for each in guesses if (found := paired_about(each, 0.03)) and found.pairs >= 3]
+    most = max((_support(found) for found in near), default=0.0)
+    for found in near:
+        if found.paired_fraction > _POORLY_PAIRED and _support(found) > _NEARLY_AS_GOOD * most:
+            return found.x, found.y
     # Without diffuse light about the centre the frame's symmetry may be that of some spots only.
     far = paired_about(_middle(small), 0.15)
     if far and far.pairs >= 5 and far.paired_fraction > _WELL_PAIRED:
         return far.x, far.y
     return guess
+
+
+def _support(centre: Centre) -> float:
+    return centre.pairs * centre.paired_fraction
 
 
 def _middle(image: FloatImage) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from model.pattern.centre import Centre, friedel_centre, friedel_support
 from model.pattern.detection import detect_peaks
 from model.pattern.diffraction_evidence import require_diffraction, without_noise
 from model.pattern.frame import Frame
+from model.pattern.hot_pixels import without_hot_pixels
 from model.pattern.options import PatternOptions
 from model.pattern.peaks import Peaks
 from model.pattern.rough_centre import rough_centre
@@ -116,7 +117,7 @@ def locate_spots(frame: Frame, center_px: tuple[float, float] | None = None) -> 
         raise OptionError(f"center {center_px} lies outside the frame of {width} x {height} pixels")
     if np.ptp(frame.counts) == 0:
         raise NoSpotsError("the frame is blank: all its pixels are alike")
-    frame = _in_range(frame)
+    frame = _in_range(replace(frame, counts=without_hot_pixels(frame.counts)))
     binned = Binned.to_side(frame.counts, DETECTION_SIDE)
     rough = binned.binned_point(center_px) if center_px else rough_centre(binned.counts)
     usable, peaks, sigma = detect_peaks(frame, binned, rough)
@@ -138,7 +139,8 @@ def _in_range(frame: Frame) -> Frame:
     level = frame.saturation_level
     counts = (frame.counts.astype(np.float64) * factor).astype(np.float32)
     # The clipped level is taken from the scaled counts: rounding must not lift it above them.
-    return replace(frame, counts=counts, saturation_level=None if level is None else float(counts.max()))
+    clipped = None if level is None else float(counts.max())
+    return replace(frame, counts=counts, saturation_level=clipped, faintest=frame.faintest * factor)
 
 
 def _refined_centre(frame: Frame, peaks: Peaks, rough: tuple[float, float], *, given: bool) -> Centre:

@@ -15,6 +15,8 @@ from model.pattern.options import Choice
 from model.pattern.readers.recorded import Recorded
 
 _PNG, _JPEG, _BMP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM"
+# Of 255 levels: the blocks of the compression have ripples of up to so many beside a strong spot.
+JPEG_FAINTEST = 1.6
 # What Pillow calls modes whose pixels are no brightness yet.
 _PLAIN = {"P": "RGB", "PA": "RGB", "1": "L", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB"}
 
@@ -49,7 +51,7 @@ def read_jpeg(data: bytes, choice: Choice = None) -> Recorded:
     """The picture; see `decoded` for errors."""
     del choice
     told = "JPEG compression loses weak spots and bends intensities; better upload the raw frame."
-    return Recorded(decoded(data, "JPEG"), "JPEG", warnings=(told,))
+    return Recorded(decoded(data, "JPEG"), "JPEG", warnings=(told,), faintest=JPEG_FAINTEST)
 
 
 def read_bmp(data: bytes, choice: Choice = None) -> Recorded:

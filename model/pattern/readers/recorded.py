@@ -24,6 +24,7 @@ class Recorded:
         pixel_size_inv_angstrom: stated, or None.
         voltage_kv: stated, or None.
         warnings: what was assumed or ignored.
+        faintest: height over its ground that a spot needs, in counts: compression makes lower ones.
     """
 
     counts: NDArray[Any]
@@ -31,6 +32,7 @@ class Recorded:
     pixel_size_inv_angstrom: float | None = None
     voltage_kv: float | None = None
     warnings: tuple[str, ...] = ()
+    faintest: float = 0.0
 
     def frame(self) -> Frame:
         """The frame, colour reduced to its signal.
@@ -61,6 +63,7 @@ class Recorded:
             voltage_kv=self.voltage_kv,
             source_format=self.source_format,
             warnings=warnings,
+            faintest=self.faintest,
         )
 
 
