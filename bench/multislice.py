@@ -23,6 +23,8 @@ ROWS: dict[str, list[str]] = {
     "points, elements known, scale unknown": ["--mode", "points", "--elements", "only", "--scale", "unknown"],
     "frames": ["--mode", "frames", "--top-k", "100"],
     "frames, elements known": ["--mode", "frames", "--elements", "only"],
+    "PNG": ["--mode", "png", "--top-k", "100"],
+    "PNG, elements known": ["--mode", "png", "--elements", "only"],
 }
 LEVELS = (1, 3, 10, 100)
 

@@ -56,7 +56,7 @@ def main(given: Path, answered: Path) -> None:
 
 def _match(images: np.ndarray[Any, Any], library: dict[str, Any], share: float) -> dict[str, Any]:
     found, _ = index_dataset_with_template_rotation(
-        ElectronDiffraction2D(images),
+        ElectronDiffraction2D(images[None]),  # a scan of one row: series fail in pyxem 0.21
         library,
         n_best=BEST,
         frac_keep=share,
