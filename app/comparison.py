@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -52,7 +53,9 @@ class Compared:
         return drawing.drawn(self.spots, self.found.lattice, panels)
 
 
-def compare_upload(asked: Parsed[ReadingOptions], request_id: str, version: str) -> Compared:
+def compare_upload(
+    asked: Parsed[ReadingOptions], request_id: str, version: str, calibrations: Path | None = None
+) -> Compared:
     """Hold the structures of a request against its pattern.
 
     Raises:
@@ -60,7 +63,7 @@ def compare_upload(asked: Parsed[ReadingOptions], request_id: str, version: str)
     """
     begun = perf_counter()
     crystals = read_structures(asked.structures)
-    spots = read_spots(asked.pattern, asked.options)
+    spots = read_spots(asked.pattern, asked.options, calibrations)
     voltage = choose_voltage(asked.options.voltage_kv, spots.voltage_kv)
     read = perf_counter()
     found = compare(crystals, spots, voltage.kv)

@@ -1,6 +1,7 @@
 """A pattern looked at without any search: its spots, its lattice, how good it is, and a picture of it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -61,14 +62,16 @@ class Inspected:
         return read_frame(self.upload.data, self.options.frame)
 
 
-def inspect_upload(asked: Parsed[ReadingOptions], request_id: str, version: str) -> Inspected:
+def inspect_upload(
+    asked: Parsed[ReadingOptions], request_id: str, version: str, calibrations: Path | None = None
+) -> Inspected:
     """Look at the pattern of a request.
 
     Raises:
         DomainError: the upload cannot be read, or holds no pattern.
     """
     begun = perf_counter()
-    spots = read_spots(asked.pattern, asked.options)
+    spots = read_spots(asked.pattern, asked.options, calibrations)
     voltage = choose_voltage(asked.options.voltage_kv, spots.voltage_kv)
     read = perf_counter()
     observed = Observation.of(spots, voltage.kv)

@@ -1,6 +1,7 @@
 """The options of a request, the same for JSON, form and command line."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -11,6 +12,7 @@ from index.elements import ElementFilter
 from index.query import COVERAGE, Effort
 from model.errors import OptionError
 from model.pattern import PatternOptions, Units
+from model.pattern.camera import CameraCalibration
 
 Symbols = Annotated[list[str], Field(max_length=200)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -30,6 +32,12 @@ class ReadingOptions(BaseModel):
     pixel_size: Finite | None = Field(
         None, ge=1e-6, le=1.0, description="1/angstrom per pixel; overrides what the file says."
     )
+    calibration: str | None = Field(
+        None,
+        max_length=64,
+        description="Name of a camera calibration that `dd2d calibrate` made: its size of a pixel, and its distortion "
+        "taken out. For frames; `pixel_size` stands before it.",
+    )
     center: Annotated[list[Finite], Field(min_length=2, max_length=2)] | None = Field(
         None, description="The direct beam, [x, y] in pixels, x right and y down; found if absent."
     )
@@ -42,10 +50,18 @@ class ReadingOptions(BaseModel):
     )
     radiation: Literal["electron", "xray"] = Field("electron", description="Only electrons in this build.")
 
-    def pattern(self) -> PatternOptions:
-        """What concerns the reading of the pattern."""
+    def pattern(self, calibrations: Path | None = None) -> PatternOptions:
+        """What concerns the reading of the pattern.
+
+        Args:
+            calibrations: folder of the cameras' calibrations.
+
+        Raises:
+            OptionError: no calibration of the name asked for.
+        """
         center = None if self.center is None else (self.center[0], self.center[1])
-        return PatternOptions(self.units, self.pixel_size, center, self.frame)
+        camera = None if self.calibration is None else CameraCalibration.named(calibrations, self.calibration)
+        return PatternOptions(self.units, self.pixel_size, center, self.frame, camera)
 
     def check(self) -> None:
         """Refuse what no single value tells.
@@ -55,7 +71,8 @@ class ReadingOptions(BaseModel):
         """
         if self.radiation == "xray":
             raise OptionError("radiation: no index for X-rays is loaded; only electron can be searched")
-        self.pattern()
+        center = None if self.center is None else (self.center[0], self.center[1])
+        PatternOptions(self.units, self.pixel_size, center, self.frame)
 
 
 class Options(ReadingOptions):

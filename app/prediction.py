@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -26,7 +27,7 @@ from index.hits import Hit, SearchResult
 from index.timing import milliseconds
 from model.crystal import Crystal
 from model.crystal.structure_files import VACUUM_ANGSTROM
-from model.errors import DomainError, TooLargeError, UnreadableError
+from model.errors import DomainError, OptionError, TooLargeError, UnreadableError
 from model.matching.indexing import PlaneLattice
 from model.matching.measurement import Measurement as FoundMeasurement
 from model.pattern import Spots, read_pattern, spots_from_points
@@ -47,8 +48,13 @@ class Voltage:
     warnings: tuple[str, ...] = ()
 
 
-def read_spots(upload: Upload, options: ReadingOptions) -> Spots:
+def read_spots(upload: Upload, options: ReadingOptions, calibrations: Path | None = None) -> Spots:
     """The spots of an upload.
+
+    Args:
+        upload: the pattern.
+        options: how to read it.
+        calibrations: folder of the cameras' calibrations.
 
     Raises:
         DomainError: as `read_pattern` and `spots_from_points`; whatever else a hostile upload makes the
@@ -56,7 +62,11 @@ def read_spots(upload: Upload, options: ReadingOptions) -> Spots:
     """
     try:
         if isinstance(upload, FileUpload):
-            return read_pattern(upload.data, upload.filename, options.pattern())
+            return read_pattern(upload.data, upload.filename, options.pattern(calibrations))
+        if options.calibration is not None:
+            raise OptionError(
+                "calibration is for camera frames; give the scale of points by units and pixel_size"
+            )
         return spots_from_points(upload.points, options.pattern())
     except DomainError:
         raise
@@ -96,15 +106,20 @@ class Prediction:
 
 
 def predict(
-    library: Library, provenance: Provenance, upload: Upload, options: Options, request_id: str
+    library: Library,
+    provenance: Provenance,
+    upload: Upload,
+    options: Options,
+    request_id: str,
+    calibrations: Path | None = None,
 ) -> Prediction:
-    """The candidates for an upload.
+    """The candidates for an upload; see `read_spots` for what concerns the pattern.
 
     Raises:
         DomainError: the upload cannot be read, or holds no pattern.
     """
     begun = perf_counter()
-    spots = read_spots(upload, options)
+    spots = read_spots(upload, options, calibrations)
     voltage = choose_voltage(options.voltage_kv, spots.voltage_kv)
     read = perf_counter()
     result = library.search(

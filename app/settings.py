@@ -21,6 +21,9 @@ class Settings(BaseSettings):
         default=None,
         description="Folder of the trained towers; the shipped ones if not set. The index must be theirs.",
     )
+    calibrations: Path | None = Field(
+        default=None, description="Folder of the cameras' calibrations that `dd2d calibrate` made."
+    )
     host: str = Field(
         default="127.0.0.1",
         description="Address to listen on. The service asks for no password: open it to a trusted network only.",

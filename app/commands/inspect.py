@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from app.inspection import inspect_upload
     from app.library import software_version
     from app.options import ReadingOptions, options_from_text
+    from app.settings import read_settings
     from app.uploads import FileUpload, Parsed
 
     kind = None if args.out is None else args.out.suffix.lower()
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         raise OptionError(f"--out {args.out}: give a name that ends in {', '.join(_KINDS)}")
     options = options_from_text(ReadingOptions, ((name, getattr(args, name)) for name in READING))
     upload = FileUpload(args.file.read_bytes(), args.file.name)
-    found = inspect_upload(Parsed(upload, options), "cli", software_version())
+    found = inspect_upload(Parsed(upload, options), "cli", software_version(), read_settings().calibrations)
     if kind == ".png":
         args.out.write_bytes(found.png())
     elif kind == ".svg":

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 READING = {
     "units": "of points: 1/angstrom, 1/nm or pixel (the file's, else 1/angstrom)",
     "pixel_size": "1/angstrom per pixel (the file's)",
+    "calibration": "name of a camera calibration (dd2d calibrate), of DD2D_CALIBRATIONS",
     "center": "the direct beam x,y in pixels (found)",
     "frame": "which image of a file with several, from 0, or sum (the first)",
     "voltage_kv": "accelerating voltage, 60 to 300 (the file's, else 80)",

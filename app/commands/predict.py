@@ -47,9 +47,10 @@ def run(args: argparse.Namespace) -> int:
 
     options = options_from_text(Options, ((name, getattr(args, name)) for name in ALL))
     upload = FileUpload(args.file.read_bytes(), args.file.name)
-    library = open_library(read_settings(index=args.index, model=args.model))
+    settings = read_settings(index=args.index, model=args.model)
+    library = open_library(settings)
     try:
-        found = predict(library, provenance_of(library), upload, options, "cli")
+        found = predict(library, provenance_of(library), upload, options, "cli", settings.calibrations)
     finally:
         library.close()
     if args.format == "table":

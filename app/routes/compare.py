@@ -38,5 +38,5 @@ async def post_compare(request: Request) -> Response:
 
 def _computed(service: Service, body: JsonBody | FormBody, media_type: str, request_id: str) -> str:
     asked = body.parsed(ReadingOptions, with_structures=True)
-    compared = compare_upload(asked, request_id, service.provenance.version)
+    compared = compare_upload(asked, request_id, service.provenance.version, service.settings.calibrations)
     return compared.drawn() if media_type == SVG else compared.answer.model_dump_json()

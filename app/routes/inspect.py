@@ -36,7 +36,9 @@ async def post_inspect(request: Request) -> Response:
 
 
 def _computed(service: Service, body: JsonBody | FormBody, media_type: str, request_id: str) -> bytes:
-    found = inspect_upload(body.parsed(ReadingOptions), request_id, service.provenance.version)
+    found = inspect_upload(
+        body.parsed(ReadingOptions), request_id, service.provenance.version, service.settings.calibrations
+    )
     if media_type == PNG:
         return found.png()
     return (found.svg() if media_type == SVG else found.answer.model_dump_json()).encode()

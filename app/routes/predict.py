@@ -40,6 +40,13 @@ async def post_predict(request: Request) -> Response:
 
 def _computed(service: Service, body: JsonBody | FormBody, media_type: str, request_id: str) -> bytes:
     asked = body.parsed(Options)
-    found = predict(service.library, service.provenance, asked.pattern, asked.options, request_id)
+    found = predict(
+        service.library,
+        service.provenance,
+        asked.pattern,
+        asked.options,
+        request_id,
+        service.settings.calibrations,
+    )
     service.metrics.predicted(found.answer.timing_ms)
     return written(found, media_type)

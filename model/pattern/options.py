@@ -5,6 +5,7 @@ from math import isfinite
 from typing import Literal, get_args
 
 from model.errors import OptionError
+from model.pattern.camera import CameraCalibration
 
 Units = Literal["1/angstrom", "1/nm", "pixel"]
 Choice = int | Literal["sum"] | None
@@ -20,6 +21,7 @@ class PatternOptions:
         pixel_size_inv_angstrom: 1/angstrom per pixel, overrides what the file says.
         center_px: x, y of the direct beam in pixels: x right, y down, the first pixel's middle at 0, 0.
         frame: which of a file's images, from 0, or "sum" for all of them.
+        camera: by a reference pattern; its scale stands after `pixel_size_inv_angstrom` and before the file's.
 
     Raises:
         OptionError: a value that is impossible.
@@ -29,6 +31,7 @@ class PatternOptions:
     pixel_size_inv_angstrom: float | None = None
     center_px: tuple[float, float] | None = None
     frame: Choice = None
+    camera: CameraCalibration | None = None
 
     def __post_init__(self) -> None:
         if self.units is not None and self.units not in get_args(Units):

@@ -36,6 +36,10 @@ def read_pattern(data: bytes, filename: str, options: PatternOptions) -> Spots:
         return find_spots(read_frame(data, options.frame), options)
     if options.frame is not None:
         raise OptionError("frame is for files with several images; a table of points has none")
+    if options.camera is not None:
+        raise OptionError(
+            "calibration is for camera frames; give the scale of points by units and pixel_size"
+        )
     return read_point_cloud(_decode(data, filename), options)
 
 

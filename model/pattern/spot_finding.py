@@ -66,9 +66,13 @@ def find_spots(frame: Frame, options: PatternOptions) -> Spots:
             "give pixel_size in 1/angstrom per pixel"
         )
     found = locate_spots(frame, options.center_px)
-    stated = options.pixel_size_inv_angstrom or frame.pixel_size_inv_angstrom
+    camera = options.camera
+    calibrated = None if camera is None else camera.pixel_size_inv_angstrom
+    stated = options.pixel_size_inv_angstrom or calibrated or frame.pixel_size_inv_angstrom
     center = (found.center.x, found.center.y)
     offsets = found.peaks.pixels - center
+    if camera is not None:
+        offsets = camera.corrected(offsets)
     size = stated or nominal_pixel_size(offsets)
     if stated is not None:
         require_plausible_scale(offsets * size, "pixel", size)
@@ -100,7 +104,7 @@ def find_spots(frame: Frame, options: PatternOptions) -> Spots:
 
 
 def _calibration(options: PatternOptions, frame: Frame) -> Calibration:
-    if options.pixel_size_inv_angstrom is not None:
+    if options.pixel_size_inv_angstrom is not None or options.camera is not None:
         return "request"
     return "unknown" if frame.pixel_size_inv_angstrom is None else "file"
 

@@ -1,0 +1,241 @@
+"""Calibration of a camera by a pattern of a known material: spots of a layer, or rings of a powder."""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+import scipy.ndimage
+from numpy.typing import NDArray
+
+from model.errors import NoSpotsError, OptionError
+from model.matching.indexing import index_pattern
+from model.matching.observation import Observation
+from model.pattern.camera import CameraCalibration
+from model.pattern.frame import Frame
+from model.pattern.options import PatternOptions
+from model.pattern.rough_centre import symmetry_centre
+from model.pattern.spot_finding import find_spots
+
+FloatArray = NDArray[np.float64]
+
+SECTORS = 24
+FEWEST_RINGS = 3
+_STEP = 1.002
+_SIGMAS = 6.0
+_RADII_PX = (12.0, 0.72)
+
+
+@dataclass(frozen=True)
+class Material:
+    """A reference.
+
+    Attributes:
+        name: for people.
+        a_angstrom: its lattice constant at room temperature.
+        squares: h^2 + k^2 + l^2 of the rings of a cubic powder; empty for a hexagonal layer.
+    """
+
+    name: str
+    a_angstrom: float
+    squares: tuple[int, ...] = ()
+
+    @property
+    def is_layer(self) -> bool:
+        """Whether it shows spots of a layer, not rings."""
+        return not self.squares
+
+    def rings(self) -> FloatArray:
+        """|q| of the rings, 1/angstrom."""
+        return np.sqrt(np.array(self.squares, dtype=np.float64)) / self.a_angstrom
+
+
+_FCC = (3, 4, 8, 11, 12, 16, 19, 20, 24)
+_DIAMOND = (3, 8, 11, 16, 19, 24)
+# Lattice constants: Swanson & Tatge, NBS Circular 539 I (1953), of the metals; Straumanis & Aka, J. Appl. Phys. 23, 330
+# (1952), of silicon; of the layers, those of their bulk crystals (Wyckoff, Crystal Structures; Schutte et al., J. Solid
+# State Chem. 70, 207, 1987; Wildervanck & Jellinek, Z. anorg. allg. Chem. 328, 309, 1964).
+MATERIALS = {
+    "Au": Material("gold", 4.0786, _FCC),
+    "Al": Material("aluminium", 4.0494, _FCC),
+    "Pt": Material("platinum", 3.9231, _FCC),
+    "Ag": Material("silver", 4.0862, _FCC),
+    "Si": Material("silicon", 5.4310, _DIAMOND),
+    "graphene": Material("graphene", 2.461),
+    "BN": Material("boron nitride", 2.504),
+    "MoS2": Material("molybdenum disulfide", 3.161),
+    "WS2": Material("tungsten disulfide", 3.153),
+    "MoSe2": Material("molybdenum diselenide", 3.289),
+    "WSe2": Material("tungsten diselenide", 3.282),
+}
+
+
+def calibrated(
+    frame: Frame, material: str, center_px: tuple[float, float] | None = None
+) -> CameraCalibration:
+    """The calibration that a reference pattern tells.
+
+    Args:
+        frame: of the reference.
+        material: one of MATERIALS.
+        center_px: x, y of the direct beam; found if absent.
+
+    Raises:
+        OptionError: an unknown material.
+        NoSpotsError: the pattern is not that of the material.
+    """
+    known = MATERIALS.get(material)
+    if known is None:
+        raise OptionError(f"material: {material!r:.40} is not known; known are {', '.join(MATERIALS)}")
+    return _by_spots(frame, known, center_px) if known.is_layer else _by_rings(frame, known, center_px)
+
+
+def _by_spots(frame: Frame, material: Material, center_px: tuple[float, float] | None) -> CameraCalibration:
+    spots = find_spots(frame, PatternOptions(pixel_size_inv_angstrom=None, center_px=center_px))
+    lattice = index_pattern(Observation.of(spots, 80.0))
+    size = spots.pixel_size_inv_angstrom
+    if lattice is None or lattice.bravais != "hexagonal" or size is None:
+        raise NoSpotsError(
+            f"the spots lie on no hexagonal lattice, so this is no single layer of {material.name}"
+        )
+    # Rows a*, b* in pixels, made to 60 degrees; the ideal ones are as long as 2 / (sqrt(3) a).
+    seen = lattice.basis / size
+    if seen[0] @ seen[1] < 0:
+        seen = np.array([seen[0], -seen[1]])
+    length = 2 / (sqrt(3) * material.a_angstrom)
+    handed = np.sign(np.linalg.det(seen))
+    ideal = length * np.array([[1.0, 0.0], [0.5, handed * sqrt(3) / 2]])
+    stretched: FloatArray = np.linalg.solve(ideal, seen).astype(np.float64)
+    return _from_map(
+        stretched, material, float(lattice.sigma_inv_angstrom / np.linalg.norm(lattice.basis[0]))
+    )
+
+
+def _from_map(stretched: FloatArray, material: Material, residual: float) -> CameraCalibration:
+    """Of the map (2, 2) from 1/angstrom to pixels, rows to rows."""
+    _, axes, directions = np.linalg.svd(stretched)
+    long, short = axes.tolist()
+    x, y = directions[0].tolist()
+    return CameraCalibration(
+        1 / sqrt(long * short),
+        long / short - 1,
+        float(np.degrees(np.arctan2(y, x)) % 180),
+        material.name,
+        residual,
+    )
+
+
+def _by_rings(frame: Frame, material: Material, center_px: tuple[float, float] | None) -> CameraCalibration:
+    counts = frame.counts.astype(np.float64)
+    centre = np.array(center_px or _ring_centre(counts))
+    rings, scale = material.rings(), 0.0
+    for _ in range(3):  # the centre of the rings is known as well as their radii
+        profile = _profile(counts, centre)
+        scale, strength = _scale(profile, rings)
+        if strength <= 0:
+            raise NoSpotsError(
+                f"there are no rings whose radii are those of {material.name}; is the material right?"
+            )
+        radii, angles = _sector_radii(counts, centre, rings / scale)
+        moved, design = _fitted(radii, angles, rings)
+        centre = centre + moved[3:5]
+        if center_px is not None:
+            centre = np.array(center_px)
+    mean, cosine, sine = moved[:3]
+    ellipticity = 2 * float(np.hypot(cosine, sine)) / float(mean)
+    used = np.isfinite(radii)
+    residual = 1.4826 * float(np.median(np.abs(design - radii)[used]) / np.mean(radii[used]))
+    axis = float(np.degrees(np.arctan2(sine, cosine)) / 2 % 180)
+    return CameraCalibration(1 / float(mean), ellipticity, axis, material.name, residual)
+
+
+def _ring_centre(counts: FloatArray) -> tuple[float, float]:
+    """By the frame's symmetry, whether rings or spots."""
+    image = np.log1p(np.clip(counts - np.quantile(counts, 0.02), 0, None)).astype(np.float32)
+    block = max(1, max(image.shape) // 512)
+    height, width = (size // block * block for size in image.shape)
+    small = image[:height, :width].reshape(height // block, block, width // block, block).mean(axis=(1, 3))
+    x, y = symmetry_centre(np.asarray(small, dtype=np.float32))
+    return (x + 0.5) * block - 0.5, (y + 0.5) * block - 0.5
+
+
+def _profile(counts: FloatArray, centre: FloatArray) -> FloatArray:
+    """Mean of the counts at each whole radius, above its smooth ground, over that ground's root."""
+    y, x = np.indices(counts.shape)
+    radius = np.hypot(x - centre[0], y - centre[1])
+    whole = np.rint(radius).astype(np.int64).ravel()
+    total = np.bincount(whole, counts.ravel()) / np.maximum(np.bincount(whole), 1)
+    usable = total[: int(_RADII_PX[1] * max(counts.shape))]
+    ground = scipy.ndimage.minimum_filter1d(usable, max(len(usable) // 25, 9))
+    ground = scipy.ndimage.uniform_filter1d(ground, max(len(usable) // 25, 9))
+    return np.asarray((usable - ground) / np.sqrt(np.maximum(ground, 1.0)))
+
+
+def _scale(profile: FloatArray, rings: FloatArray) -> tuple[float, float]:
+    """1/angstrom per pixel at which the rings lie on maxima of the profile, and how much higher than beside them."""
+    largest = len(profile) - 1
+    lowest, highest = rings[0] / (0.8 * largest), rings[0] / _RADII_PX[0]
+    best = (0.0, 0.0)
+    for scale in lowest * _STEP ** np.arange(int(np.log(highest / lowest) / np.log(_STEP))):
+        radii = rings / scale
+        radii = radii[radii < largest - 3]
+        if len(radii) < FEWEST_RINGS:
+            continue
+        # Of counts alone, the mean around a ring is off by so much.
+        chance = 1 / np.sqrt(2 * np.pi * radii[:FEWEST_RINGS])
+        places = np.arange(len(profile))
+        on = np.interp(radii, places, profile)
+        between = np.interp((radii[1:] + radii[:-1]) / 2, places, profile)
+        # Every ring has to be there: the least one counts as much as the mean.
+        strength = float(
+            np.mean(np.sqrt(np.clip(on, 0, None)))
+            + np.sqrt(max(on[:FEWEST_RINGS].min(), 0))
+            - np.mean(np.sqrt(np.clip(between, 0, None)))
+        )
+        if strength > best[1] and (on[:FEWEST_RINGS] > _SIGMAS * chance).all():
+            best = float(scale), strength
+    return best
+
+
+def _sector_radii(
+    counts: FloatArray, centre: FloatArray, expected: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """(R, S) radius of each ring in each sector, NaN where it is not seen; (S,) the sectors' directions."""
+    angles = 2 * np.pi * (np.arange(SECTORS) + 0.5) / SECTORS
+    found = np.full((len(expected), SECTORS), np.nan)
+    limit = 0.48 * min(counts.shape)
+    for ring, radius in enumerate(expected):
+        reach = max(0.05 * radius, 4.0)
+        if radius + reach > limit:
+            continue
+        steps = np.arange(radius - reach, radius + reach, 0.25)
+        for sector, angle in enumerate(angles):
+            rays = angle + np.radians(np.linspace(-7.0, 7.0, 15))
+            x = centre[0] + np.outer(np.cos(rays), steps)
+            y = centre[1] + np.outer(np.sin(rays), steps)
+            value = scipy.ndimage.map_coordinates(counts, [y, x], order=1, mode="nearest").mean(axis=0)
+            ends = np.interp(steps, [steps[0], steps[-1]], [value[:8].mean(), value[-8:].mean()])
+            height = np.clip(value - ends, 0, None)
+            peak = int(height.argmax())
+            if 4 < peak < len(steps) - 5 and height[peak] > 3 * np.sqrt(max(ends[peak], 1.0) / 60):
+                near = slice(max(peak - 8, 0), peak + 9)
+                found[ring, sector] = float((steps[near] * height[near]).sum() / height[near].sum())
+    return found, angles
+
+
+def _fitted(radii: FloatArray, angles: FloatArray, rings: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Pixels per 1/angstrom, its ellipse's two components and the shift of the centre; the radii that they make."""
+    ring, sector = np.nonzero(np.isfinite(radii))
+    if len(ring) < SECTORS:
+        raise NoSpotsError("too little of the rings is seen; expose longer, or use a thicker film")
+    direction, q = angles[sector], rings[ring]
+    design = np.column_stack(
+        [q, q * np.cos(2 * direction), q * np.sin(2 * direction), np.cos(direction), np.sin(direction)]
+    )
+    measured, weight = radii[ring, sector], np.ones(len(ring))
+    for _ in range(4):
+        solution = np.linalg.lstsq(design * weight[:, None], measured * weight, rcond=None)[0]
+        off = measured - design @ solution
+        weight = 1 / np.sqrt(1 + (off / max(1.4826 * float(np.median(np.abs(off))), 0.05)) ** 2)
+    whole = np.full(radii.shape, np.nan)
+    whole[ring, sector] = design @ solution
+    return np.asarray(solution), whole
