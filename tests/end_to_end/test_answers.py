@@ -158,3 +158,45 @@ def test_the_published_pattern_of_prse3_is_prse3(tmp_path: Path) -> None:
     assert formulas(by_elements)[0] == "PrSe3"
     assert any("geometry alone" in warning for warning in by_elements["query"]["warnings"])
     assert "PrSe3" in formulas(blind)
+
+
+PATTERNS = GRAPHENE.parent
+
+
+@beside
+@pytest.mark.parametrize(
+    ("name", "options", "formula"),
+    [
+        ("graphene/1_SAED_panel_with_circles.png", {"elements_only": "C"}, "C"),
+        ("graphene/5_SAED_figure.png", {"elements_only": "C"}, "C"),
+        ("graphene/Camera_Ceta_1359_410_mm___Raw_panel_with_circles.png", {"elements_only": "C"}, "C"),
+        ("mos2/ab_initio_monolayer_mos2.tif", {"elements_only": "Mo,S"}, "MoS2"),
+    ],
+)
+def test_pictures_that_people_published_give_their_crystal(
+    client: TestClient, name: str, options: dict[str, str], formula: str
+) -> None:
+    response = client.post("/predict", files={"file": (PATTERNS / name).read_bytes()}, data=options)
+    assert response.status_code == 200, response.text
+    first = response.json()["candidates"][0]
+    assert first["formula"] == formula
+    assert first["id"] in {"starter/graphene", "starter/MoS2-1H"}
+
+
+@beside
+@pytest.mark.parametrize("suffix", ["tif", "png"])
+def test_a_bulk_crystal_is_no_match_and_its_scale_is_read(client: TestClient, suffix: str) -> None:
+    data = (PATTERNS / "gaas" / f"GaAs_110_nm-1_512.{suffix}").read_bytes()
+    answer = client.post("/predict", files={"file": data}).json()
+    assert answer["verdict"] == "no_match"
+    assert answer["query"]["calibration"] == "file"
+    assert answer["query"]["pixel_size"] == pytest.approx(0.00180074, rel=2e-3)
+
+
+@beside
+def test_no_file_of_a_microscope_ends_in_a_server_error(client: TestClient) -> None:
+    for path in sorted((PATTERNS / "formats").iterdir()):
+        response = client.post("/predict", files={"file": (path.name, path.read_bytes())})
+        assert response.status_code in {200, 422}, (path.name, response.text)
+        if response.status_code == 422:
+            assert len(response.json()["detail"]) > 20

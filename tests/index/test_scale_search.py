@@ -7,7 +7,7 @@ from index.scale_search import REACH_INV_ANGSTROM, STEP, at_best_scale, scales_o
 from model.matching.lattice_table import Fitting
 from model.pattern.spots import Spots
 
-SPOTS = Spots(np.array([[0.4, 0.0], [0.0, 0.8], [1.2, 0.0], [-0.4, 0.0]]))
+SPOTS = Spots(np.array([[0.4, 0.0], [0.0, 0.8], [1.2, 0.0], [-0.4, 0.0], [0.0, 0.4], [0.3, 0.3]]))
 
 
 def test_scales_keep_the_pattern_within_reach_and_cover_the_doubt() -> None:
