@@ -144,6 +144,17 @@ CIF_RESPONSES: Responses = {
     **_problems(404, 429, 503),
 }
 
+OVERLAY_RESPONSES: Responses = {
+    200: {
+        "description": "The frame with spots, and the candidate's beams.",
+        "content": {
+            "image/svg+xml": _TEXT,
+            "image/png": {"schema": {"type": "string", "contentMediaType": "image/png"}},
+        },
+    },
+    **_problems(404, 406, 422, 429, 503),
+}
+
 NOT_READY_RESPONSES: Responses = _problems(503)
 
 METRICS_RESPONSES: Responses = {

@@ -15,13 +15,14 @@ from model.matching.quality import quality_of
 from model.pattern import Spots
 
 
-def match_of(found: FoundMatch, spots: Spots, listed: bool) -> Match:
+def match_of(found: FoundMatch, spots: Spots, listed: bool, overlay: str | None = None) -> Match:
     """How a candidate matches.
 
     Args:
         found: the match.
         spots: the pattern.
         listed: whether every spot is wanted.
+        overlay: where a picture of it is fetched.
     """
     size, known = spots.pixel_size_inv_angstrom, spots.scale_is_known
     return Match(
@@ -47,6 +48,7 @@ def match_of(found: FoundMatch, spots: Spots, listed: bool) -> Match:
         extra=round(found.extra, 4),
         r_factor=None if found.r_factor is None else round(found.r_factor, 4),
         spots=lines_of(found, spots) if listed else None,
+        overlay=overlay,
     )
 
 

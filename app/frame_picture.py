@@ -5,18 +5,21 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import hypot
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from model.matching.indexing import PlaneLattice
+from model.matching.match import Match
 from model.pattern import Frame, Spots
 
 LARGEST_SIDE = 1024
 # Of the ground's noise the darkest is cut off, of all pixels the brightest: the direct beam tells nothing.
 _DARKEST, _BRIGHTEST = 0.02, 0.9995
 _SPOT, _SATURATED, _CENTRE, _LATTICE = "#ff8c1a", "#ff3b30", "#34c759", "#34c759"
+_BEAM, _MISSING, _EXTRA = "#4da3ff", "#ff3b30", "#ffd60a"
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class _Shape:
     kind: str
     numbers: tuple[float, ...]
     colour: str
+    dashed: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,31 +82,89 @@ def frame_picture(frame: Frame, spots: Spots, lattice: PlaneLattice | None) -> F
         spots: found in it.
         lattice: theirs, if they have one.
     """
-    assert spots.pixels is not None
-    assert spots.center_px is not None
-    step = -(-max(frame.shape) // LARGEST_SIDE)
-    grey = _grey(frame, step)
-    width = spots.exposure.spot_sigma_px if spots.exposure is not None else 2.0
-    clipped = spots.exposure.saturated if spots.exposure is not None else np.zeros(len(spots), dtype=bool)
-    radius = max(4 * width / step, 5.0)
-    # The middle of the first pixel of the frame lies at half of one of the picture's.
-    points = ((spots.pixels + 0.5) / step - 0.5).tolist()
-    x, y = ((np.array(spots.center_px) + 0.5) / step - 0.5).tolist()
-    shapes = [
-        _Shape("circle", (px, py, radius), _SATURATED if full else _SPOT)
-        for (px, py), full in zip(points, clipped.tolist(), strict=True)
-    ]
-    arm = 2 * radius
-    shapes += [
-        _Shape("line", (x - arm, y, x + arm, y), _CENTRE),
-        _Shape("line", (x, y - arm, x, y + arm), _CENTRE),
-    ]
-    if lattice is not None and spots.pixel_size_inv_angstrom is not None:
-        for qx, qy in (lattice.basis / spots.pixel_size_inv_angstrom / step).tolist():
+    view = _View.of(spots, frame.shape)
+    shapes = _seen(spots, view)
+    if lattice is not None:
+        x, y = view.centre.tolist()
+        for qx, qy in (lattice.basis / view.unit).tolist():
             shapes.append(_Shape("line", (x, y, x + qx, y + qy), _LATTICE))
             shapes += _head(x + qx, y + qy, qx, qy)
     title = f"Camera frame of {frame.shape[1]} by {frame.shape[0]} pixels with {len(spots)} spots"
-    return FramePicture(grey, shapes, title)
+    return FramePicture(_grey(frame, view.step), shapes, title)
+
+
+def beams_over(spots: Spots, match: Match, shape: tuple[int, int]) -> list[_Shape]:
+    """What is drawn over a frame of this shape for a candidate, in place of the lattice.
+
+    Its beams are ringed in blue, those that should have been seen and were not in dashed red; spots without a beam are
+    crossed.
+    """
+    view = _View.of(spots, shape)
+    return _seen(spots, view) + _beams(match, view)
+
+
+@dataclass(frozen=True)
+class _View:
+    """From the frame to its picture.
+
+    Attributes:
+        step: pixels of the frame in one of the picture's.
+        centre: (2,) the direct beam, in pixels of the picture.
+        unit: 1/angstrom per pixel of the picture.
+        radius: of the rings around spots.
+    """
+
+    step: int
+    centre: NDArray[np.float64]
+    unit: float
+    radius: float
+
+    @classmethod
+    def of(cls, spots: Spots, shape: tuple[int, int]) -> Self:
+        assert spots.center_px is not None
+        step = -(-max(shape) // LARGEST_SIDE)
+        width = spots.exposure.spot_sigma_px if spots.exposure is not None else 2.0
+        unit = (spots.pixel_size_inv_angstrom or 1.0) * step
+        # The middle of the first pixel of the frame lies at half of one of the picture's.
+        return cls(step, (np.array(spots.center_px) + 0.5) / step - 0.5, unit, max(4 * width / step, 5.0))
+
+
+def _seen(spots: Spots, view: _View) -> list[_Shape]:
+    """Spots and centre."""
+    (x, y), arm = view.centre.tolist(), 2 * view.radius
+    return [
+        *_rings(spots, view.step, view.radius),
+        _Shape("line", (x - arm, y, x + arm, y), _CENTRE),
+        _Shape("line", (x, y - arm, x, y + arm), _CENTRE),
+    ]
+
+
+def _rings(spots: Spots, step: int, radius: float) -> list[_Shape]:
+    assert spots.pixels is not None
+    clipped = spots.exposure.saturated if spots.exposure is not None else np.zeros(len(spots), dtype=bool)
+    points = ((spots.pixels + 0.5) / step - 0.5).tolist()
+    return [
+        _Shape("circle", (x, y, radius), _SATURATED if full else _SPOT)
+        for (x, y), full in zip(points, clipped.tolist(), strict=True)
+    ]
+
+
+def _beams(match: Match, view: _View) -> list[_Shape]:
+    """A candidate's beams and what does not fit them."""
+    shapes: list[_Shape] = []
+    beams, radius = match.beams, view.radius
+    for row, status in enumerate(beams.status):
+        place = beams.measured[row] if status == "extra" else beams.computed[row]
+        x, y = (view.centre + place / view.unit).tolist()
+        if status == "extra":
+            shapes += [
+                _Shape("line", (x - radius, y - radius, x + radius, y + radius), _EXTRA),
+                _Shape("line", (x - radius, y + radius, x + radius, y - radius), _EXTRA),
+            ]
+        else:
+            colour = _MISSING if status == "missing" else _BEAM
+            shapes.append(_Shape("circle", (x, y, 0.6 * radius), colour, dashed=status == "missing"))
+    return shapes
 
 
 def _head(x: float, y: float, along: float, across: float) -> list[_Shape]:
@@ -130,7 +192,9 @@ def _grey(frame: Frame, step: int) -> NDArray[np.uint8]:
 
 
 def _element(shape: _Shape) -> str:
-    style = f'fill="none" stroke="{shape.colour}" stroke-width="1.5"'
+    style = f'fill="none" stroke="{shape.colour}" stroke-width="1.5"' + (
+        ' stroke-dasharray="4 3"' if shape.dashed else ""
+    )
     numbers = [f"{number:.1f}" for number in shape.numbers]
     if shape.kind == "circle":
         return f'<circle cx="{numbers[0]}" cy="{numbers[1]}" r="{numbers[2]}" {style}/>'

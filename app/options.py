@@ -103,6 +103,10 @@ class Options(ReadingOptions):
         description="In which share of cases the set of candidates has to hold the crystal.",
     )
     spots: bool = Field(False, description="Whether each match lists every spot and every missing beam.")
+    overlay: bool = Field(
+        False,
+        description="Whether the first ten candidates are drawn over a frame, at the path `match.overlay`.",
+    )
 
     def elements(self) -> ElementFilter:
         """What concerns the elements.

@@ -1,7 +1,8 @@
 """One prediction, from an upload to the answer; the same for HTTP and command line."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -9,8 +10,10 @@ import numpy as np
 
 from app import drawing
 from app.evidence import fit_told, lattice_seen, match_of, quality_seen, twist_of
+from app.frame_picture import FramePicture, beams_over, frame_picture
 from app.library import Library
 from app.options import Options, ReadingOptions
+from app.overlays import MOST_CANDIDATES, overlay_link
 from app.schemas import (
     Answer,
     Candidate,
@@ -30,7 +33,7 @@ from model.crystal.structure_files import VACUUM_ANGSTROM
 from model.errors import DomainError, OptionError, TooLargeError, UnreadableError
 from model.matching.indexing import PlaneLattice
 from model.matching.measurement import Measurement as FoundMeasurement
-from model.pattern import Spots, read_pattern, spots_from_points
+from model.pattern import Spots, read_frame, read_pattern, spots_from_points
 
 logger = logging.getLogger(__name__)
 
@@ -85,11 +88,13 @@ class Prediction:
         answer: for JSON.
         spots: the pattern.
         result: what the search found.
+        overlays: the frame with each of the first candidates over it, by rank, where they were asked for.
     """
 
     answer: Answer
     spots: Spots
     result: SearchResult
+    overlays: Mapping[int, FramePicture] = field(default_factory=dict)
 
     def drawn(self) -> str:
         """As SVG: the pattern with its lattice, and a panel for each of the first candidates."""
@@ -132,8 +137,12 @@ def predict(
         composition=options.measured_composition(),
     )
     searched = perf_counter()
+    overlays = _overlays(upload, options, spots, result)
     candidates = [
-        _candidate(rank, hit, spots, options.spots) for rank, hit in enumerate(result.hits, start=1)
+        _candidate(
+            rank, hit, spots, options.spots, overlay_link(request_id, rank) if rank in overlays else None
+        )
+        for rank, hit in enumerate(result.hits, start=1)
     ]
     timing = {
         "read": milliseconds(begun, read),
@@ -159,7 +168,22 @@ def predict(
         provenance=provenance,
         timing_ms=timing,
     )
-    return Prediction(answer, spots, result)
+    return Prediction(answer, spots, result, overlays)
+
+
+def _overlays(
+    upload: Upload, options: Options, spots: Spots, result: SearchResult
+) -> dict[int, FramePicture]:
+    """The frame with each of the first candidates that lie on it; none of points, or where none are asked for."""
+    if not options.overlay or not isinstance(upload, FileUpload) or spots.exposure is None:
+        return {}
+    frame = read_frame(upload.data, options.frame)
+    bare = frame_picture(frame, spots, result.lattice)
+    return {
+        rank: replace(bare, shapes=beams_over(spots, hit.match, frame.shape))
+        for rank, hit in enumerate(result.hits[:MOST_CANDIDATES], start=1)
+        if hit.match is not None
+    }
 
 
 def choose_voltage(asked: float | None, stated: float | None) -> Voltage:
@@ -193,7 +217,7 @@ def lattice_of(crystal: Crystal) -> Lattice:
     )
 
 
-def _candidate(rank: int, hit: Hit, spots: Spots, listed: bool) -> Candidate:
+def _candidate(rank: int, hit: Hit, spots: Spots, listed: bool, overlay: str | None) -> Candidate:
     entry: Entry = hit.entry
     return Candidate(
         rank=rank,
@@ -208,7 +232,7 @@ def _candidate(rank: int, hit: Hit, spots: Spots, listed: bool) -> Candidate:
         group=hit.group,
         in_set=hit.in_set,
         layer=hit.layer,
-        match=None if hit.match is None else match_of(hit.match, spots, listed),
+        match=None if hit.match is None else match_of(hit.match, spots, listed, overlay),
         also=list(hit.also),
         cif=entry.cif(),
     )

@@ -91,6 +91,10 @@ class Match(Schema):
         description="Sum of |sqrt I - sqrt I_c| over sum of sqrt I, of the spots with a beam; null without intensities."
     )
     spots: list[Line] | None = Field(description="Spot by spot, with `spots=true`; else null.")
+    overlay: str | None = Field(
+        default=None,
+        description="Path of a picture of the candidate over the frame, with `overlay=true`; kept for some minutes.",
+    )
 
 
 class Candidate(Schema):

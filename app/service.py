@@ -7,6 +7,7 @@ from starlette.requests import Request
 from app.execution import Execution
 from app.library import Library, provenance_of
 from app.metrics import Metrics
+from app.overlays import Overlays
 from app.schemas import Provenance
 from app.settings import Settings
 
@@ -20,6 +21,7 @@ class Service:
         execution: where requests are computed.
         library: the index with its model.
         metrics: what is measured.
+        overlays: pictures of the last answers.
         provenance: of every answer; worked out once.
     """
 
@@ -27,6 +29,7 @@ class Service:
     execution: Execution
     library: Library
     metrics: Metrics
+    overlays: Overlays = field(default_factory=Overlays)
     provenance: Provenance = field(init=False)
 
     def __post_init__(self) -> None:

@@ -131,7 +131,10 @@ def locate_spots(frame: Frame, center_px: tuple[float, float] | None = None) -> 
         peaks = without_noise(peaks, center, sigma, usable)
     if center_px is None:
         require_diffraction(peaks, center)
-    return FoundSpots(peaks, sigma, center, bool((~usable).any()))
+    # What was taken for noise has no say in how well the spots are paired.
+    view = (0.0, 0.0, width - 1.0, height - 1.0)
+    support = friedel_support(peaks.pixels, peaks.amplitude, (center.x, center.y), view)
+    return FoundSpots(peaks, sigma, support, bool((~usable).any()))
 
 
 def _in_range(frame: Frame) -> Frame:

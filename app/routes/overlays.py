@@ -1,0 +1,28 @@
+"""`GET /overlays/{request_id}/{rank}`: a candidate drawn over its frame."""
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.documentation import OVERLAY_RESPONSES
+from app.negotiation import PNG, SVG, preferred
+from app.service import service_of
+
+router = APIRouter()
+
+
+@router.get(
+    "/overlays/{request_id}/{rank}",
+    summary="A candidate drawn over its frame",
+    response_class=Response,
+    responses=OVERLAY_RESPONSES,
+)
+async def get_overlay(request: Request, request_id: str, rank: int) -> Response:
+    """The link is `match.overlay` of an answer that was asked for with overlay=true."""
+    service = service_of(request)
+    media_type = preferred(request.headers.get("accept"), (SVG, PNG))
+    picture = service.overlays.picture(request_id, rank)
+    content = await service.execution.run(
+        picture.png if media_type == PNG else lambda: picture.svg().encode()
+    )
+    return Response(content, headers={"Vary": "Accept"}, media_type=media_type)
