@@ -61,19 +61,29 @@ def rough_centre(small: FloatImage) -> tuple[float, float]:
         reach = radius * max(small.shape)
         return friedel_centre(positions, strength, guess=start, search_radius=reach, view=view)
 
-    # Gradients over the frame have a symmetry of their own, which the spots alone do not share; where they do, the
-    # light about the centre is the better guide.
-    guesses = (guess, symmetry_centre(np.maximum(contrast, 0)))
+    # Gradients over the frame have a symmetry of their own, which the spots alone do not share; discs without light
+    # between them have several nearly as good. Where the brightest place agrees with the symmetry of the whole frame,
+    # both are the direct beam and spots are not asked for more than to allow it; else the spots decide.
+    brightest = _brightest(root)
+    guesses = (guess, symmetry_centre(np.maximum(contrast, 0)), brightest)
     near = [found for each in guesses if (found := paired_about(each, 0.03)) and found.pairs >= 3]
-    most = max((_support(found) for found in near), default=0.0)
-    for found in near:
-        if found.paired_fraction > _POORLY_PAIRED and _support(found) > _NEARLY_AS_GOOD * most:
-            return found.x, found.y
+    near = [found for found in near if found.paired_fraction > _POORLY_PAIRED]
+    best = max(near, key=_support, default=None)
+    if best is not None:
+        agreed = np.hypot(brightest[0] - guess[0], brightest[1] - guess[1]) < 0.02 * max(small.shape)
+        first = near[0]
+        chosen = first if agreed and _support(first) > _NEARLY_AS_GOOD * _support(best) else best
+        return chosen.x, chosen.y
     # Without diffuse light about the centre the frame's symmetry may be that of some spots only.
     far = paired_about(_middle(small), 0.15)
     if far and far.pairs >= 5 and far.paired_fraction > _WELL_PAIRED:
         return far.x, far.y
     return guess
+
+
+def _brightest(root: FloatImage) -> tuple[float, float]:
+    y, x = np.unravel_index(int(np.argmax(ndi.uniform_filter(root, 5))), root.shape)
+    return float(x), float(y)
 
 
 def _support(centre: Centre) -> float:
