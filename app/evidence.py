@@ -92,11 +92,10 @@ def _line(beams: Beams, row: int, status: Status, spots: Spots) -> Line:
 
 def position_of(q_inv_angstrom: Sequence[float], spots: Spots) -> list[float]:
     """On the camera in pixels where there is one, else q."""
-    x, y = (float(each) for each in q_inv_angstrom)
     if spots.center_px is None or spots.pixel_size_inv_angstrom is None:
-        return [round(x, 5), round(y, 5)]
-    size = spots.pixel_size_inv_angstrom
-    return [round(spots.center_px[0] + x / size, 2), round(spots.center_px[1] + y / size, 2)]
+        return [round(float(each), 5) for each in q_inv_angstrom]
+    x, y = spots.on_camera(np.array(q_inv_angstrom, dtype=np.float64)[None])[0].tolist()
+    return [round(x, 2), round(y, 2)]
 
 
 def lattice_seen(found: FoundLattice, spots: Spots) -> PlaneLattice:

@@ -86,7 +86,7 @@ def frame_picture(frame: Frame, spots: Spots, lattice: PlaneLattice | None) -> F
     shapes = _seen(spots, view)
     if lattice is not None:
         x, y = view.centre.tolist()
-        for qx, qy in (lattice.basis / view.unit).tolist():
+        for qx, qy in (view.places(lattice.basis) - view.centre).tolist():
             shapes.append(_Shape("line", (x, y, x + qx, y + qy), _LATTICE))
             shapes += _head(x + qx, y + qy, qx, qy)
     title = f"Camera frame of {frame.shape[1]} by {frame.shape[0]} pixels with {len(spots)} spots"
@@ -110,13 +110,13 @@ class _View:
     Attributes:
         step: pixels of the frame in one of the picture's.
         centre: (2,) the direct beam, in pixels of the picture.
-        unit: 1/angstrom per pixel of the picture.
+        spots: the pattern.
         radius: of the rings around spots.
     """
 
     step: int
     centre: NDArray[np.float64]
-    unit: float
+    spots: Spots
     radius: float
 
     @classmethod
@@ -124,9 +124,12 @@ class _View:
         assert spots.center_px is not None
         step = -(-max(shape) // LARGEST_SIDE)
         width = spots.exposure.spot_sigma_px if spots.exposure is not None else 2.0
-        unit = (spots.pixel_size_inv_angstrom or 1.0) * step
         # The middle of the first pixel of the frame lies at half of one of the picture's.
-        return cls(step, (np.array(spots.center_px) + 0.5) / step - 0.5, unit, max(4 * width / step, 5.0))
+        return cls(step, (np.array(spots.center_px) + 0.5) / step - 0.5, spots, max(4 * width / step, 5.0))
+
+    def places(self, q_inv_angstrom: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N, 2) pixels of the picture where scattering vectors (N, 2) lie."""
+        return np.asarray((self.spots.on_camera(q_inv_angstrom) + 0.5) / self.step - 0.5)
 
 
 def _seen(spots: Spots, view: _View) -> list[_Shape]:
@@ -155,7 +158,7 @@ def _beams(match: Match, view: _View) -> list[_Shape]:
     beams, radius = match.beams, view.radius
     for row, status in enumerate(beams.status):
         place = beams.measured[row] if status == "extra" else beams.computed[row]
-        x, y = (view.centre + place / view.unit).tolist()
+        x, y = view.places(place[None])[0].tolist()
         if status == "extra":
             shapes += [
                 _Shape("line", (x - radius, y - radius, x + radius, y + radius), _EXTRA),

@@ -3,7 +3,6 @@
 from collections import OrderedDict
 from collections.abc import Mapping
 from threading import Lock
-from urllib.parse import quote
 
 from app.errors import NotFoundError
 from app.frame_picture import FramePicture
@@ -12,9 +11,9 @@ MOST_ANSWERS = 32
 MOST_CANDIDATES = 10
 
 
-def overlay_link(request_id: str, rank: int) -> str:
+def overlay_link(drawing_id: str, rank: int) -> str:
     """Where a candidate's picture is fetched."""
-    return f"/overlays/{quote(request_id, safe='')}/{rank}"
+    return f"/overlays/{drawing_id}/{rank}"
 
 
 class Overlays:
@@ -24,22 +23,22 @@ class Overlays:
         self._lock = Lock()
         self._kept: OrderedDict[str, Mapping[int, FramePicture]] = OrderedDict()
 
-    def keep(self, request_id: str, pictures: Mapping[int, FramePicture]) -> None:
+    def keep(self, drawing_id: str, pictures: Mapping[int, FramePicture]) -> None:
         """Keep an answer's pictures, by rank, and forget the oldest answer's where there are too many."""
         with self._lock:
-            self._kept[request_id] = pictures
-            self._kept.move_to_end(request_id)
+            self._kept[drawing_id] = pictures
+            self._kept.move_to_end(drawing_id)
             while len(self._kept) > MOST_ANSWERS:
                 self._kept.popitem(last=False)
 
-    def picture(self, request_id: str, rank: int) -> FramePicture:
+    def picture(self, drawing_id: str, rank: int) -> FramePicture:
         """One of them.
 
         Raises:
             NotFoundError: never kept, or forgotten.
         """
         with self._lock:
-            pictures = self._kept.get(request_id, {})
+            pictures = self._kept.get(drawing_id, {})
         if rank not in pictures:
             raise NotFoundError(
                 f"there is no such picture; those of the last {MOST_ANSWERS} answers with overlay=true are kept"

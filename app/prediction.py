@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
+from uuid import uuid4
 
 import numpy as np
 
@@ -89,12 +90,14 @@ class Prediction:
         spots: the pattern.
         result: what the search found.
         overlays: the frame with each of the first candidates over it, by rank, where they were asked for.
+        drawing_id: under which they are fetched; no client can choose or guess it.
     """
 
     answer: Answer
     spots: Spots
     result: SearchResult
     overlays: Mapping[int, FramePicture] = field(default_factory=dict)
+    drawing_id: str = ""
 
     def drawn(self) -> str:
         """As SVG: the pattern with its lattice, and a panel for each of the first candidates."""
@@ -137,10 +140,10 @@ def predict(
         composition=options.measured_composition(),
     )
     searched = perf_counter()
-    overlays = _overlays(upload, options, spots, result)
+    overlays, drawing_id = _overlays(upload, options, spots, result), uuid4().hex
     candidates = [
         _candidate(
-            rank, hit, spots, options.spots, overlay_link(request_id, rank) if rank in overlays else None
+            rank, hit, spots, options.spots, overlay_link(drawing_id, rank) if rank in overlays else None
         )
         for rank, hit in enumerate(result.hits, start=1)
     ]
@@ -168,7 +171,7 @@ def predict(
         provenance=provenance,
         timing_ms=timing,
     )
-    return Prediction(answer, spots, result, overlays)
+    return Prediction(answer, spots, result, overlays, drawing_id)
 
 
 def _overlays(

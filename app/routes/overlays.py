@@ -1,4 +1,4 @@
-"""`GET /overlays/{request_id}/{rank}`: a candidate drawn over its frame."""
+"""`GET /overlays/{drawing_id}/{rank}`: a candidate drawn over its frame."""
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -12,16 +12,16 @@ router = APIRouter()
 
 
 @router.get(
-    "/overlays/{request_id}/{rank}",
+    "/overlays/{drawing_id}/{rank}",
     summary="A candidate drawn over its frame",
     response_class=Response,
     responses=OVERLAY_RESPONSES,
 )
-async def get_overlay(request: Request, request_id: str, rank: int) -> Response:
+async def get_overlay(request: Request, drawing_id: str, rank: int) -> Response:
     """The link is `match.overlay` of an answer that was asked for with overlay=true."""
     service = service_of(request)
     media_type = preferred(request.headers.get("accept"), (SVG, PNG))
-    picture = service.overlays.picture(request_id, rank)
+    picture = service.overlays.picture(drawing_id, rank)
     content = await service.execution.run(
         picture.png if media_type == PNG else lambda: picture.svg().encode()
     )

@@ -49,6 +49,6 @@ def _computed(service: Service, body: JsonBody | FormBody, media_type: str, requ
         service.settings.calibrations,
     )
     if found.overlays:
-        service.overlays.keep(request_id, found.overlays)
+        service.overlays.keep(found.drawing_id, found.overlays)
     service.metrics.predicted(found.answer.timing_ms)
     return written(found, media_type)

@@ -1,6 +1,6 @@
 """Calibration of a camera by a pattern of a known material: spots of a layer, or rings of a powder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from model.errors import NoSpotsError, OptionError
 from model.matching.indexing import index_pattern
 from model.matching.observation import Observation
-from model.pattern.camera import CameraCalibration
+from model.pattern.camera import MOST_ELLIPTIC, CameraCalibration
 from model.pattern.frame import Frame
 from model.pattern.options import PatternOptions
 from model.pattern.rough_centre import symmetry_centre
@@ -22,6 +22,8 @@ SECTORS = 24
 FEWEST_RINGS = 3
 _STEP = 1.002
 _SIGMAS = 6.0
+# Neighbouring rings of gold lie 4 % apart, so an ellipse larger than this cannot be followed.
+_LARGEST_RESIDUAL, _MOST_ELLIPTIC_RINGS = 0.005, 0.035
 _RADII_PX = (12.0, 0.72)
 
 
@@ -86,14 +88,16 @@ def calibrated(
     known = MATERIALS.get(material)
     if known is None:
         raise OptionError(f"material: {material!r:.40} is not known; known are {', '.join(MATERIALS)}")
-    return _by_spots(frame, known, center_px) if known.is_layer else _by_rings(frame, known, center_px)
+    found = _by_spots(frame, known, center_px) if known.is_layer else _by_rings(frame, known, center_px)
+    return replace(found, shape=frame.shape)
 
 
 def _by_spots(frame: Frame, material: Material, center_px: tuple[float, float] | None) -> CameraCalibration:
-    spots = find_spots(frame, PatternOptions(pixel_size_inv_angstrom=None, center_px=center_px))
+    # The file's own scale is what is to be found out.
+    spots = find_spots(replace(frame, pixel_size_inv_angstrom=None), PatternOptions(center_px=center_px))
     lattice = index_pattern(Observation.of(spots, 80.0))
     size = spots.pixel_size_inv_angstrom
-    if lattice is None or lattice.bravais != "hexagonal" or size is None:
+    if lattice is None or size is None or not _nearly_hexagonal(*lattice.parameters):
         raise NoSpotsError(
             f"the spots lie on no hexagonal lattice, so this is no single layer of {material.name}"
         )
@@ -108,6 +112,11 @@ def _by_spots(frame: Frame, material: Material, center_px: tuple[float, float] |
     return _from_map(
         stretched, material, float(lattice.sigma_inv_angstrom / np.linalg.norm(lattice.basis[0]))
     )
+
+
+def _nearly_hexagonal(a: float, b: float, gamma_deg: float) -> bool:
+    """Whether a camera may have made it of a hexagonal lattice."""
+    return bool(b / a - 1 < MOST_ELLIPTIC and abs(gamma_deg - 120) < np.degrees(MOST_ELLIPTIC))
 
 
 def _from_map(stretched: FloatArray, material: Material, residual: float) -> CameraCalibration:
@@ -144,6 +153,11 @@ def _by_rings(frame: Frame, material: Material, center_px: tuple[float, float] |
     ellipticity = 2 * float(np.hypot(cosine, sine)) / float(mean)
     used = np.isfinite(radii)
     residual = 1.4826 * float(np.median(np.abs(design - radii)[used]) / np.mean(radii[used]))
+    if residual > _LARGEST_RESIDUAL or ellipticity > _MOST_ELLIPTIC_RINGS:
+        raise NoSpotsError(
+            f"the rings do not agree with each other ({100 * residual:.1f} % left, {100 * ellipticity:.1f} % "
+            "elliptic); calibrate with a single layer, or correct the projector's astigmatism first"
+        )
     axis = float(np.degrees(np.arctan2(sine, cosine)) / 2 % 180)
     return CameraCalibration(1 / float(mean), ellipticity, axis, material.name, residual)
 

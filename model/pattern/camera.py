@@ -28,6 +28,7 @@ class CameraCalibration:
         axis_deg: direction of its long axis, from x (right) towards y (down), 0 to 180.
         material: of the reference.
         residual: robust relative deviation of the reference's spots or rings after the correction.
+        shape: rows and columns of the reference's frame; another size means another binning, or another camera.
 
     Raises:
         OptionError: values that are impossible.
@@ -38,6 +39,7 @@ class CameraCalibration:
     axis_deg: float = 0.0
     material: str = ""
     residual: float = 0.0
+    shape: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         numbers = (self.pixel_size_inv_angstrom, self.ellipticity, self.axis_deg, self.residual)
@@ -47,13 +49,33 @@ class CameraCalibration:
             raise OptionError(
                 "calibration: its values are impossible; calibrate again with a reference pattern"
             )
+        if self.shape is not None:
+            object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
+
+    def check_frame(self, shape: tuple[int, int]) -> None:
+        """Refuse a frame of another size than the reference's.
+
+        Raises:
+            OptionError: it has another size.
+        """
+        if self.shape is not None and self.shape != shape:
+            raise OptionError(
+                f"calibration: it was made with a frame of {self.shape[1]} x {self.shape[0]} pixels and does not "
+                f"hold for {shape[1]} x {shape[0]}; calibrate with this size and binning"
+            )
 
     def corrected(self, offsets_px: FloatArray) -> FloatArray:
         """Offsets (N, 2) from the centre as a camera without distortion would show them."""
+        return self._stretched(offsets_px, 1 / np.sqrt(1 + self.ellipticity))
+
+    def distorted(self, offsets_px: FloatArray) -> FloatArray:
+        """Offsets (N, 2) from the centre as this camera shows them; undoes `corrected`."""
+        return self._stretched(offsets_px, np.sqrt(1 + self.ellipticity))
+
+    def _stretched(self, offsets_px: FloatArray, along: float) -> FloatArray:
         turn = np.radians(self.axis_deg)
         axes = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-        half = np.sqrt(1 + self.ellipticity)
-        return np.asarray(offsets_px @ axes.T * [1 / half, half] @ axes)
+        return np.asarray(offsets_px @ axes.T * [along, 1 / along] @ axes)
 
     def write(self, path: Path) -> None:
         """As JSON."""

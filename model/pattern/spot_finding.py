@@ -73,6 +73,7 @@ def find_spots(frame: Frame, options: PatternOptions) -> Spots:
     center = (found.center.x, found.center.y)
     offsets = found.peaks.pixels - center
     if camera is not None:
+        camera.check_frame(frame.shape)
         offsets = camera.corrected(offsets)
     size = stated or nominal_pixel_size(offsets)
     if stated is not None:
@@ -100,6 +101,7 @@ def find_spots(frame: Frame, options: PatternOptions) -> Spots:
             beam_stop=found.beam_stop,
             shape=frame.shape,
             source_format=frame.source_format,
+            camera=camera,
         ),
     )
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import NoSpotsError, OptionError
+from model.pattern.camera import CameraCalibration
 
 FloatArray = NDArray[np.float64]
 Calibration = Literal["request", "file", "unknown"]
@@ -30,6 +31,7 @@ class Exposure:
         beam_stop: whether a shadow covers a part of the frame.
         shape: rows and columns of the frame.
         source_format: of the file.
+        camera: whose distortion was taken out of the spots' positions.
     """
 
     position_sigma_px: FloatArray
@@ -42,6 +44,7 @@ class Exposure:
     beam_stop: bool
     shape: tuple[int, int]
     source_format: str
+    camera: CameraCalibration | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +102,18 @@ class Spots:
 
     def __len__(self) -> int:
         return len(self.q_inv_angstrom)
+
+    def on_camera(self, q_inv_angstrom: FloatArray) -> FloatArray:
+        """(N, 2) x, y in pixels where the camera shows scattering vectors (N, 2).
+
+        Raises:
+            OptionError: a pattern without a camera.
+        """
+        if self.center_px is None or self.pixel_size_inv_angstrom is None:
+            raise OptionError("the pattern has positions in q and no camera")
+        offsets = q_inv_angstrom / self.pixel_size_inv_angstrom
+        camera = None if self.exposure is None else self.exposure.camera
+        return np.asarray(self.center_px + (offsets if camera is None else camera.distorted(offsets)))
 
     def rescaled(self, factor: float) -> Self:
         """The same pattern with all lengths in reciprocal space times a factor."""

@@ -42,6 +42,15 @@ def test_a_distorted_camera_is_calibrated_and_put_right(
         assert answer["query"]["lattice"]["bravais"] == "hexagonal"
         assert answer["query"]["lattice"]["a"] == pytest.approx(3.16, rel=5e-3)
         assert answer["query"]["quality"]["ellipticity"] < 0.006
+        # Positions are told, and drawn, where the camera shows them.
+        for spot in answer["spots"][:6]:
+            assert spot["position_sigma"] < 0.1
+        plain = client.post("/inspect", files={"file": frame}).json()
+        told = [sorted(each["position"] for each in one["spots"][:6]) for one in (answer, plain)]
+        assert np.array(told[0]) == pytest.approx(np.array(told[1]), abs=0.02)
+        smaller = tiff(layer(3.16 / 1.6, PIXEL_SIZE, 0.03, 30.0).counts[:400, :400])
+        refused = client.post("/inspect", files={"file": smaller}, data={"calibration": "titan"})
+        assert "512 x 512" in refused.json()["detail"]
         unknown = client.post("/inspect", files={"file": frame}, data={"calibration": "../titan"})
         assert unknown.status_code == 422
         assert "there are: titan" in unknown.json()["detail"]

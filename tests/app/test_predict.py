@@ -110,6 +110,7 @@ def test_a_match_is_told_in_the_answer(client: TestClient, library: StandIn, poi
         "extra": 0.0,
         "r_factor": 0.0789,
         "spots": None,
+        "overlay": None,
     }
 
 

@@ -79,6 +79,15 @@ def test_a_correction_undoes_the_distortion() -> None:
     true = np.random.default_rng(2).normal(0, 50, (20, 2))
     camera = CameraCalibration(0.004, 0.03, 40.0)
     assert camera.corrected(true @ stretched(0.03, 40.0)) == pytest.approx(true)
+    assert camera.distorted(camera.corrected(true)) == pytest.approx(true)
+
+
+def test_an_ellipse_too_large_to_follow_is_refused_and_a_layer_still_tells_it() -> None:
+    with pytest.raises(NoSpotsError, match="single layer"):
+        calibrated(gold(0.004, 0.08, 60.0), "Au")
+    found = calibrated(layer(2.461, 0.0065, 0.05, 75.0), "graphene")
+    assert found.ellipticity == pytest.approx(0.05, abs=3e-3)
+    assert found.shape == (SIDE, SIDE)
 
 
 def test_what_is_no_reference_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 import io
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,47 @@ def test_a_library_that_hangs_or_crashes_on_a_damaged_file_takes_nothing_with_it
     hdf5._readers.close()
     monkeypatch.undo()
     assert np.array_equal(read_frame(data).counts, IMAGE)
+
+
+def test_no_axis_and_no_metadata_reads_another_file(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"Zse" * 40)
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file["data"] = IMAGE
+        for name in ("dim1", "dim2"):
+            steps = file.create_dataset(name, (2,), "u1", external=[("/dev/zero", 0, 1), (str(secret), 0, 1)])
+            steps.attrs["units"] = "1/nm"
+    assert read_frame(buffer.getvalue()).warnings == ()
+
+
+def test_archives_and_pictures_that_cost_more_than_they_hold_are_refused() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("pattern.npy", bytes(10**6))
+    with pytest.raises(UnreadableError, match="unusual way"):
+        read_frame(buffer.getvalue())
+    jpeg = picture((IMAGE % 251).astype(np.uint8), "JPEG", progressive=True)
+    last = jpeg[jpeg.rindex(b"\xff\xda") : -2]
+    with pytest.raises(UnreadableError, match="too many scans"):
+        read_frame(jpeg[:-2] + 200 * last + jpeg[-2:])
+    sparse = tiff(np.zeros((64, 64), np.uint16))
+    with pytest.raises(UnreadableError, match="more pixels than it holds"):
+        read_frame(sparse[: len(sparse) // 3])
+    noisy = np.zeros((600, 600), np.uint8)
+    noisy[::2, ::2] = 200
+    noisy[560:570, 200:400] = 255
+    frame = read_frame(picture(noisy, "PNG"))
+    assert "no label that could be read" in frame.warnings[0]
+
+
+@pytest.mark.parametrize("unit", ["$A^{-1}$", "A^{-1}", "1/Å", "Å⁻¹"])
+def test_units_are_understood_as_other_programs_write_them(unit: str) -> None:
+    assert read_frame(hspy(STACK, 0.01, unit)).pixel_size_inv_angstrom == pytest.approx(0.01)
+
+
+def test_an_unknown_unit_is_told() -> None:
+    assert "unknown unit ('furlongs')" in read_frame(hspy(STACK, 0.01, "furlongs")).warnings[1]
 
 
 def test_files_that_would_unpack_without_end_are_refused() -> None:

@@ -127,5 +127,6 @@ def _panel(on_curve: BoolImage) -> tuple[slice, slice]:
         return slice(None), slice(None)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     largest = int(sizes[1:].argmax()) + 1
-    rows, columns = scipy.ndimage.find_objects(labels, max_label=largest)[largest - 1]
-    return rows, columns
+    panel = labels == largest
+    rows, columns = (np.flatnonzero(panel.any(axis=axis)) for axis in (1, 0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)

@@ -20,6 +20,7 @@ from model.pattern.readers.recorded import Recorded
 
 LONGEST_S = 6.0
 MOST_MEMORY_BYTES = 4 * 2**30
+LONGEST_HEAD = 64 * 1024
 _COMMAND = (sys.executable, "-P", "-c", "from model.pattern.readers.hdf5 import main; main()")
 _DAMAGED = (
     "the HDF5 file is damaged so that it cannot be read; copy it again, or export the frame as 16-bit TIFF"
@@ -51,14 +52,16 @@ def read_hdf5(data: bytes, choice: Choice = None) -> Recorded:
             raise UnreadableError(_DAMAGED) from error
         finally:
             process.kill()
-    head, _, pixels = answer.partition(b"\n")
+    head, _, _ = answer[:LONGEST_HEAD].partition(b"\n")
     if process.returncode != 0 or not head:
         raise UnreadableError(_DAMAGED)
     stated = json.loads(head)
     if "error" in stated:
         kind = getattr(errors, stated["error"])
         raise kind(stated["message"])
-    counts = np.load(io.BytesIO(pixels), allow_pickle=False)
+    file = io.BytesIO(answer)
+    file.seek(len(head) + 1)
+    counts = np.load(file, allow_pickle=False)
     return Recorded(
         counts, stated["format"], stated["pixel_size"], stated["voltage_kv"], tuple(stated["warnings"])
     )
@@ -120,7 +123,11 @@ def main() -> None:
         "warnings": found.warnings,
     }
     sys.stdout.buffer.write(json.dumps(stated).encode() + b"\n")
-    np.save(sys.stdout.buffer, found.counts, allow_pickle=False)
+    counts = found.counts
+    # The frame will be in single precision anyway; what passes the pipe should be no larger.
+    if counts.dtype.kind not in "uib" or counts.dtype.itemsize > 4:
+        counts = counts.astype(np.float32)
+    np.save(sys.stdout.buffer, np.ascontiguousarray(counts), allow_pickle=False)
 
 
 def _limit_memory() -> None:

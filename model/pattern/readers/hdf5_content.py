@@ -77,9 +77,12 @@ def _datasets(group: Any, depth: int = 0, seen: list[int] | None = None) -> Iter
 
 
 def _is_image(item: Any) -> bool:
-    if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "uif" or item.ndim < 2:
-        return False
-    return not item.is_virtual and not item.external and min(item.shape) > 0
+    return _is_kept_here(item) and item.dtype.kind in "uif" and item.ndim >= 2 and min(item.shape) > 0
+
+
+def _is_kept_here(item: Any) -> bool:
+    """Whether it is a dataset with its numbers in this very file."""
+    return isinstance(item, h5py.Dataset) and not item.is_virtual and not item.external
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ class _Images:
 
 def _velox(dataset: Any, choice: Choice) -> Recorded:
     found = _Images(dataset, (0, 1)).chosen(choice)
-    stated = _velox_metadata(dataset.parent.get("Metadata"))
+    stated = _velox_metadata(_own(dataset.parent, "Metadata"))
     optics, result = stated.get("Optics", {}), stated.get("BinaryResult", {})
     volts = _number(optics.get("AccelerationVoltage"))
     voltage = stated_voltage(None if volts is None else volts / 1000)
@@ -148,7 +151,7 @@ def _velox(dataset: Any, choice: Choice) -> Recorded:
 
 def _velox_metadata(dataset: Any) -> dict[str, Any]:
     """The JSON text of the first image; empty where there is none."""
-    if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 2 or dataset.dtype != np.uint8:
+    if not _is_kept_here(dataset) or dataset.ndim != 2 or dataset.dtype != np.uint8:
         return {}
     if dataset.shape[0] > LONGEST_METADATA or dataset.shape[1] < 1:
         return {}
@@ -197,7 +200,7 @@ def _axis(group: Any, number: int, dataset: Any) -> _Axis:
             bool(attributes.get("navigate", False)),
         )
     steps = _own(group, f"dim{number + 1}")
-    if isinstance(steps, h5py.Dataset) and steps.ndim == 1 and steps.size >= 2 and steps.dtype.kind in "uif":
+    if _is_kept_here(steps) and steps.ndim == 1 and steps.size >= 2 and steps.dtype.kind in "uif":
         first, second = steps[:2].tolist()
         return _Axis(
             abs(float(second) - float(first)), _text(steps.attrs.get("units")), number < dataset.ndim - 2

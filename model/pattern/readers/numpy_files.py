@@ -16,6 +16,8 @@ from model.pattern.readers.stack import chosen
 _MOST_MEMBERS = 1000
 _MOST_BYTES = 8 * MAXIMUM_PIXELS
 _COLOURS = (3, 4)
+# Begins each entry of an archive's directory.
+_ENTRY = b"PK\x01\x02"
 
 
 def is_npy(data: bytes) -> bool:
@@ -45,10 +47,15 @@ def read_npz(data: bytes, choice: Choice = None) -> Recorded:
     Raises:
         As `read_npy`.
     """
+    if data.count(_ENTRY) > _MOST_MEMBERS:
+        raise TooLargeError("the NPZ file has too many members; save one pattern of it")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = [each for each in archive.infolist()[:_MOST_MEMBERS] if each.filename.endswith(".npy")]
-            for member in members:
+            for member in (each for each in archive.infolist() if each.filename.endswith(".npy")):
+                if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+                    raise UnreadableError(
+                        "the NPZ file is packed in an unusual way; save it again with NumPy"
+                    )
                 with archive.open(member) as file:
                     if len(_header(io.BytesIO(file.read(1024)))[0]) < 2:
                         continue

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.errors import TooLargeError
+from model.errors import TooLargeError, UnreadableError
 from model.pattern.frame import check_pixels
 from model.pattern.options import Choice
 from model.pattern.readers.recorded import Recorded
@@ -17,6 +17,7 @@ from model.pattern.readers.recorded import Recorded
 _PNG, _JPEG, _BMP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM"
 # Of 255 levels: the blocks of the compression have ripples of up to so many beside a strong spot.
 JPEG_FAINTEST = 1.6
+_MOST_SCANS = 100
 # What Pillow calls modes whose pixels are no brightness yet.
 _PLAIN = {"P": "RGB", "PA": "RGB", "1": "L", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB"}
 
@@ -50,6 +51,9 @@ def read_png(data: bytes, choice: Choice = None) -> Recorded:
 def read_jpeg(data: bytes, choice: Choice = None) -> Recorded:
     """The picture; see `decoded` for errors."""
     del choice
+    # Each scan goes over the whole picture; a progressive one has ten or so.
+    if data.count(b"\xff\xda") > _MOST_SCANS:
+        raise UnreadableError("the JPEG has too many scans to be a picture; export the frame as 16-bit TIFF")
     told = "JPEG compression loses weak spots and bends intensities; better upload the raw frame."
     return Recorded(decoded(data, "JPEG"), "JPEG", warnings=(told,), faintest=JPEG_FAINTEST)
 

@@ -63,7 +63,7 @@ def find_scale_bar(counts: NDArray[Any]) -> ScaleBar | None:
         if not 0 < marked.mean() <= _MOST_MARKED:
             continue
         labels, count = scipy.ndimage.label(marked, structure=np.ones((3, 3)))
-        if count > 50 * _MOST_PARTS:
+        if count > 10 * _MOST_PARTS:
             continue
         boxes = scipy.ndimage.find_objects(labels)
         bar = _bar(labels, boxes, counts.shape)
@@ -140,9 +140,13 @@ def _with_label(counts: NDArray[Any], level: float, bar: _Box) -> ScaleBar:
     around = counts[top : bar.bottom + reach_y, left : bar.right + reach_x].astype(np.float64)
     # Edges of glyphs are smoothed: what is nearer to their level than to the ground belongs to them.
     ground = float(np.median(around))
-    labels, _ = scipy.ndimage.label(
+    labels, count = scipy.ndimage.label(
         (around - ground) * np.sign(level - ground) > abs(level - ground) / 2, np.ones((3, 3))
     )
+    if count > _MOST_PARTS:
+        mask = np.zeros(counts.shape, dtype=bool)
+        mask[bar.top : bar.bottom, bar.left : bar.right] = True
+        return ScaleBar(float(bar.width), "", None, "", scipy.ndimage.binary_dilation(mask, iterations=2))
     boxes = _boxes(scipy.ndimage.find_objects(labels))
     own = labels[bar.top - top, bar.left - left + bar.width // 2]
     line = _line([box for box in boxes if own not in box.numbers], bar)

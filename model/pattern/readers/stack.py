@@ -11,6 +11,7 @@ from model.errors import OptionError
 from model.pattern.options import Choice
 
 MOST_SUMMED = 4096
+MOST_SUMMED_PIXELS = 2**29
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ def chosen(image_at: Callable[[int], NDArray[Any]], count: int, choice: Choice) 
                 f"{count - 1}"
             )
         total = image_at(0).astype(np.float32)
+        if count * total.size > MOST_SUMMED_PIXELS:
+            raise OptionError(
+                f"frame: {count} images of this size are too many to sum; give frame=0 to {count - 1}"
+            )
         for number in range(1, count):
             total += image_at(number)
         return Chosen(total)

@@ -1,5 +1,6 @@
 """What files state beside their counts, and which of it can be believed."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -11,6 +12,8 @@ PIXEL_SIZES_INV_ANGSTROM = (1e-5, 0.1)
 VOLTAGES_KV = (10.0, 1500.0)
 _SAME_BOTH_WAYS = 0.1
 REAL_SPACE = {"m", "mm", "um", "µm", "μm", "nm", "å", "a", "angstrom", "pm"}
+# What programs write where there is no unit.
+_NO_UNITS = {"px", "pixel", "pixels", "<undefined>", "undefined", "none", "inch", "in", "cm", "micron"}
 _ANGLES = {"rad": 1.0, "mrad": 1e-3}
 
 
@@ -35,7 +38,7 @@ def stated_scale(sizes: Sequence[float], unit: str, voltage_kv: float | None = N
         unit: as the file spells it; empty where it has none.
         voltage_kv: stated by the file; angles need it.
     """
-    spelled = unit.strip().replace(" ", "")
+    spelled = re.sub(r"[$\s{}]|\\mathrm|\\AA", lambda found: "Å" if "AA" in found[0] else "", unit)
     if not sizes or not all(isfinite(size) and size > 0 for size in sizes) or not spelled:
         return Scale()
     if max(sizes) > (1 + _SAME_BOTH_WAYS) * min(sizes):
@@ -58,7 +61,9 @@ def stated_scale(sizes: Sequence[float], unit: str, voltage_kv: float | None = N
     if spelled.lower() in REAL_SPACE:
         told = f"The file's scale ({size:g} {unit} per pixel) is one of real space and was ignored."
         return Scale(None, (told,))
-    return Scale()
+    if spelled.lower() in _NO_UNITS:
+        return Scale()
+    return Scale(None, (f"The file's scale has an unknown unit ({unit.strip()[:20]!r}); give pixel_size.",))
 
 
 def _believed(size: float, told: str) -> Scale:

@@ -73,6 +73,11 @@ def _page(data: bytes, file: tifffile.TiffFile, number: int) -> NDArray[Any]:
     check_pixels(page.imagelength, page.imagewidth)
     if page.imagedepth * page.samplesperpixel > 4:
         raise UnreadableError("the TIFF's page is no plain image; export one frame as 16-bit TIFF")
+    stated = page.imagelength * page.imagewidth * page.samplesperpixel * max(page.bitspersample, 8) // 8
+    if page.compression == _UNCOMPRESSED and stated > 2 * len(data):
+        raise UnreadableError(
+            "the TIFF states more pixels than it holds; it is truncated or damaged, copy it again"
+        )
     # tifffile's own decompression has no limit: some kilobytes may become gigabytes.
     if page.compression == _UNCOMPRESSED and page.bitspersample in _WHOLE_BYTES:
         array = np.asarray(page.asarray())
