@@ -1,8 +1,10 @@
-"""Grains of a powder, told from the spots of a crystal."""
+"""Grains and rings of a powder, told from the spots of a crystal."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.errors import NoSpotsError
+from model.pattern.background import Rings
 from model.pattern.centre import Centre
 from model.pattern.peaks import Peaks
 
@@ -10,6 +12,11 @@ from model.pattern.peaks import Peaks
 # distances coincide.
 _MOST_AT_ONE_RADIUS = 30.0
 _FEWEST_SPOTS = 90
+# A spot that is a piece of a smooth ring is not much higher than the ring all around.
+_RING_BY_SPOT, _ON_RINGS = 0.5, 0.6
+_BESIDE_SIGMAS = 6.0
+
+FloatImage = NDArray[np.float32]
 
 
 def require_no_powder(peaks: Peaks, centre: Centre, sigma: float) -> None:
@@ -31,4 +38,37 @@ def require_no_powder(peaks: Peaks, centre: Centre, sigma: float) -> None:
         raise NoSpotsError(
             f"{len(peaks)} spots lie on {groups} rings: they are grains of a powder; look for a single crystal, or "
             "calibrate the camera with it (dd2d calibrate)"
+        )
+
+
+def require_no_rings(peaks: Peaks, centre: Centre, sigma: float, counts: FloatImage, factor: int) -> None:
+    """Refuse maxima of the noise on smooth rings.
+
+    Args:
+        peaks: what was found, in pixels of the frame.
+        centre: of the frame.
+        sigma: of a spot, pixels.
+        counts: (H, W) block averages of the frame.
+        factor: pixels of the frame along a block.
+
+    Raises:
+        NoSpotsError: there are rings and hardly any spots beside them.
+    """
+    middle = (np.array([centre.x, centre.y]) + 0.5) / factor - 0.5
+    rings = Rings.about(counts.shape, (float(middle[0]), float(middle[1])))
+    level, _ = rings.level_and_noise(counts)
+    offset = (peaks.pixels + 0.5) / factor - 0.5 - middle
+    distance = np.maximum(np.hypot(*offset.T), 1e-6)
+    beside = max(_BESIDE_SIGMAS * sigma / factor, 4.0)
+
+    def level_at(radius: NDArray[np.float64]) -> NDArray[np.float64]:
+        place = np.rint(middle + offset * (np.maximum(radius, 1.0) / distance)[:, None]).astype(np.intp)
+        columns, rows = np.clip(place, 0, np.array(counts.shape[::-1]) - 1).T
+        return np.asarray(level[rings.number[rows, columns]], dtype=np.float64)
+
+    ring = level_at(distance) - (level_at(distance - beside) + level_at(distance + beside)) / 2
+    if (ring > _RING_BY_SPOT * peaks.amplitude).mean() >= _ON_RINGS:
+        raise NoSpotsError(
+            "the frame shows rings, those of a powder or of a support film, and no spots of a crystal; such a "
+            "frame can calibrate the camera (dd2d calibrate)"
         )

@@ -14,7 +14,7 @@ from model.pattern.frame import Frame
 from model.pattern.hot_pixels import without_hot_pixels
 from model.pattern.options import PatternOptions
 from model.pattern.peaks import Peaks
-from model.pattern.powder import require_no_powder
+from model.pattern.powder import require_no_powder, require_no_rings
 from model.pattern.rough_centre import rough_centre
 from model.pattern.scale import nominal_pixel_size, require_plausible_scale
 from model.pattern.spots import MINIMUM_SPOTS, Calibration, Exposure, Spots
@@ -135,6 +135,7 @@ def locate_spots(frame: Frame, center_px: tuple[float, float] | None = None) -> 
     if center_px is None:
         require_diffraction(peaks, center)
         require_no_powder(peaks, center, sigma)
+        require_no_rings(peaks, center, sigma, binned.counts, binned.factor)
     # What was taken for noise has no say in how well the spots are paired.
     view = (0.0, 0.0, width - 1.0, height - 1.0)
     support = friedel_support(peaks.pixels, peaks.amplitude, (center.x, center.y), view)

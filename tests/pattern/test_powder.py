@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from model.errors import NoSpotsError
 from model.pattern import Frame, PatternOptions, find_spots
+from tests.matching.test_reference import gold
 
 SIDE = 512
 
@@ -25,6 +26,12 @@ def test_grains_on_rings_are_refused() -> None:
     places = SIDE / 2 + radius[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
     with pytest.raises(NoSpotsError, match="grains of a powder"):
         find_spots(frame(places, rng.uniform(60, 900, 240)), PatternOptions())
+
+
+@pytest.mark.parametrize("pixel_size", [0.003, 0.004])
+def test_smooth_rings_are_refused(pixel_size: float) -> None:
+    with pytest.raises(NoSpotsError, match=r"dd2d calibrate|stand out"):
+        find_spots(gold(pixel_size, 0.0, 0.0), PatternOptions())
 
 
 def test_a_hexagonal_crystal_with_many_spots_is_none() -> None:
