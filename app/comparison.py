@@ -11,7 +11,7 @@ import numpy as np
 from app import drawing, schemas
 from app.evidence import fit_told, lines_of, match_of
 from app.options import ReadingOptions
-from app.prediction import choose_voltage, lattice_of, query_of, read_spots
+from app.prediction import choose_voltage, lattice_of, query_of, read_upload
 from app.uploads import FileUpload, Parsed
 from index.timing import milliseconds
 from model.crystal import Crystal, read_structure
@@ -63,7 +63,7 @@ def compare_upload(
     """
     begun = perf_counter()
     crystals = read_structures(asked.structures)
-    spots = read_spots(asked.pattern, asked.options, calibrations)
+    spots, _ = read_upload(asked.pattern, asked.options, calibrations)
     voltage = choose_voltage(asked.options.voltage_kv, spots.voltage_kv)
     read = perf_counter()
     found = compare(crystals, spots, voltage.kv)

@@ -109,13 +109,11 @@ class _View:
 
     Attributes:
         step: pixels of the frame in one of the picture's.
-        centre: (2,) the direct beam, in pixels of the picture.
         spots: the pattern.
         radius: of the rings around spots.
     """
 
     step: int
-    centre: NDArray[np.float64]
     spots: Spots
     radius: float
 
@@ -124,30 +122,39 @@ class _View:
         assert spots.center_px is not None
         step = -(-max(shape) // LARGEST_SIDE)
         width = spots.exposure.spot_sigma_px if spots.exposure is not None else 2.0
+        return cls(step, spots, max(4 * width / step, 5.0))
+
+    @property
+    def centre(self) -> NDArray[np.float64]:
+        """(2,) the direct beam, in pixels of the picture."""
+        return self.pixels(np.array(self.spots.center_px))
+
+    def pixels(self, of_frame: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(..., 2) of the picture, of those of the frame."""
         # The middle of the first pixel of the frame lies at half of one of the picture's.
-        return cls(step, (np.array(spots.center_px) + 0.5) / step - 0.5, spots, max(4 * width / step, 5.0))
+        return np.asarray((of_frame + 0.5) / self.step - 0.5)
 
     def places(self, q_inv_angstrom: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N, 2) pixels of the picture where scattering vectors (N, 2) lie."""
-        return np.asarray((self.spots.on_camera(q_inv_angstrom) + 0.5) / self.step - 0.5)
+        return self.pixels(self.spots.on_camera(q_inv_angstrom))
 
 
 def _seen(spots: Spots, view: _View) -> list[_Shape]:
     """Spots and centre."""
     (x, y), arm = view.centre.tolist(), 2 * view.radius
     return [
-        *_rings(spots, view.step, view.radius),
+        *_rings(spots, view),
         _Shape("line", (x - arm, y, x + arm, y), _CENTRE),
         _Shape("line", (x, y - arm, x, y + arm), _CENTRE),
     ]
 
 
-def _rings(spots: Spots, step: int, radius: float) -> list[_Shape]:
+def _rings(spots: Spots, view: _View) -> list[_Shape]:
     assert spots.pixels is not None
     clipped = spots.exposure.saturated if spots.exposure is not None else np.zeros(len(spots), dtype=bool)
-    points = ((spots.pixels + 0.5) / step - 0.5).tolist()
+    points = view.pixels(spots.pixels).tolist()
     return [
-        _Shape("circle", (x, y, radius), _SATURATED if full else _SPOT)
+        _Shape("circle", (x, y, view.radius), _SATURATED if full else _SPOT)
         for (x, y), full in zip(points, clipped.tolist(), strict=True)
     ]
 

@@ -11,12 +11,12 @@ from app.errors import NotAcceptableError
 from app.evidence import position_of
 from app.frame_picture import frame_picture
 from app.options import ReadingOptions
-from app.prediction import choose_voltage, query_of, read_spots
-from app.uploads import FileUpload, Parsed, Upload
+from app.prediction import choose_voltage, query_of, read_upload
+from app.uploads import Parsed
 from index.timing import milliseconds
 from model.matching.indexing import PlaneLattice, index_pattern
 from model.matching.observation import Observation
-from model.pattern import Frame, Spots, is_frame, read_frame
+from model.pattern import Frame, Spots
 
 
 @dataclass(frozen=True)
@@ -27,21 +27,18 @@ class Inspected:
         answer: for JSON.
         spots: the pattern.
         lattice: its own.
-        upload: as it came; a frame is read again where a picture of it is wanted.
-        options: of the reading.
+        frame: that the spots were found in; None for points.
     """
 
     answer: schemas.Inspection
     spots: Spots
     lattice: PlaneLattice | None
-    upload: Upload
-    options: ReadingOptions
+    frame: Frame | None
 
     def svg(self) -> str:
         """The frame with what was found drawn over it; points alone where there is no frame."""
-        frame = self._frame()
-        if frame is not None:
-            return frame_picture(frame, self.spots, self.lattice).svg()
+        if self.frame is not None:
+            return frame_picture(self.frame, self.spots, self.lattice).svg()
         alone = drawing.Panel("The pattern", f"{len(self.spots)} spots", None)
         return drawing.drawn(self.spots, self.lattice, [alone])
 
@@ -51,15 +48,9 @@ class Inspected:
         Raises:
             NotAcceptableError: there is no frame.
         """
-        frame = self._frame()
-        if frame is None:
+        if self.frame is None:
             raise NotAcceptableError("points have no frame to draw on as PNG; ask for image/svg+xml")
-        return frame_picture(frame, self.spots, self.lattice).png()
-
-    def _frame(self) -> Frame | None:
-        if not isinstance(self.upload, FileUpload) or not is_frame(self.upload.data):
-            return None
-        return read_frame(self.upload.data, self.options.frame)
+        return frame_picture(self.frame, self.spots, self.lattice).png()
 
 
 def inspect_upload(
@@ -71,7 +62,7 @@ def inspect_upload(
         DomainError: the upload cannot be read, or holds no pattern.
     """
     begun = perf_counter()
-    spots = read_spots(asked.pattern, asked.options, calibrations)
+    spots, frame = read_upload(asked.pattern, asked.options, calibrations)
     voltage = choose_voltage(asked.options.voltage_kv, spots.voltage_kv)
     read = perf_counter()
     observed = Observation.of(spots, voltage.kv)
@@ -90,7 +81,7 @@ def inspect_upload(
             "total": milliseconds(begun, perf_counter()),
         },
     )
-    return Inspected(answer, spots, lattice, asked.pattern, asked.options)
+    return Inspected(answer, spots, lattice, frame)
 
 
 def _frame_seen(spots: Spots) -> schemas.FrameSeen | None:

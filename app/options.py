@@ -50,6 +50,11 @@ class ReadingOptions(BaseModel):
     )
     radiation: Literal["electron", "xray"] = Field("electron", description="Only electrons in this build.")
 
+    @property
+    def center_px(self) -> tuple[float, float] | None:
+        """The direct beam that was given."""
+        return None if self.center is None else (self.center[0], self.center[1])
+
     def pattern(self, calibrations: Path | None = None) -> PatternOptions:
         """What concerns the reading of the pattern.
 
@@ -59,9 +64,8 @@ class ReadingOptions(BaseModel):
         Raises:
             OptionError: no calibration of the name asked for.
         """
-        center = None if self.center is None else (self.center[0], self.center[1])
         camera = None if self.calibration is None else CameraCalibration.named(calibrations, self.calibration)
-        return PatternOptions(self.units, self.pixel_size, center, self.frame, camera)
+        return PatternOptions(self.units, self.pixel_size, self.center_px, self.frame, camera)
 
     def check(self) -> None:
         """Refuse what no single value tells.
@@ -71,8 +75,7 @@ class ReadingOptions(BaseModel):
         """
         if self.radiation == "xray":
             raise OptionError("radiation: no index for X-rays is loaded; only electron can be searched")
-        center = None if self.center is None else (self.center[0], self.center[1])
-        PatternOptions(self.units, self.pixel_size, center, self.frame)
+        PatternOptions(self.units, self.pixel_size, self.center_px, self.frame)
 
 
 class Options(ReadingOptions):

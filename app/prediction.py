@@ -31,10 +31,10 @@ from index.hits import Hit, SearchResult
 from index.timing import milliseconds
 from model.crystal import Crystal
 from model.crystal.structure_files import VACUUM_ANGSTROM
-from model.errors import DomainError, OptionError, TooLargeError, UnreadableError
+from model.errors import DomainError, TooLargeError, UnreadableError
 from model.matching.indexing import PlaneLattice
 from model.matching.measurement import Measurement as FoundMeasurement
-from model.pattern import Spots, read_frame, read_pattern, spots_from_points
+from model.pattern import Frame, Spots, read_with_frame, spots_from_points
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +52,10 @@ class Voltage:
     warnings: tuple[str, ...] = ()
 
 
-def read_spots(upload: Upload, options: ReadingOptions, calibrations: Path | None = None) -> Spots:
-    """The spots of an upload.
+def read_upload(
+    upload: Upload, options: ReadingOptions, calibrations: Path | None = None
+) -> tuple[Spots, Frame | None]:
+    """The spots of an upload, and the frame that they were found in; None for points.
 
     Args:
         upload: the pattern.
@@ -65,13 +67,10 @@ def read_spots(upload: Upload, options: ReadingOptions, calibrations: Path | Non
             readers raise comes as UnreadableError.
     """
     try:
+        pattern = options.pattern(calibrations)
         if isinstance(upload, FileUpload):
-            return read_pattern(upload.data, upload.filename, options.pattern(calibrations))
-        if options.calibration is not None:
-            raise OptionError(
-                "calibration is for camera frames; give the scale of points by units and pixel_size"
-            )
-        return spots_from_points(upload.points, options.pattern())
+            return read_with_frame(upload.data, upload.filename, pattern)
+        return spots_from_points(upload.points, pattern), None
     except DomainError:
         raise
     except MemoryError as error:
@@ -121,13 +120,13 @@ def predict(
     request_id: str,
     calibrations: Path | None = None,
 ) -> Prediction:
-    """The candidates for an upload; see `read_spots` for what concerns the pattern.
+    """The candidates for an upload; see `read_upload` for what concerns the pattern.
 
     Raises:
         DomainError: the upload cannot be read, or holds no pattern.
     """
     begun = perf_counter()
-    spots = read_spots(upload, options, calibrations)
+    spots, frame = read_upload(upload, options, calibrations)
     voltage = choose_voltage(options.voltage_kv, spots.voltage_kv)
     read = perf_counter()
     result = library.search(
@@ -140,7 +139,8 @@ def predict(
         composition=options.measured_composition(),
     )
     searched = perf_counter()
-    overlays, drawing_id = _overlays(upload, options, spots, result), uuid4().hex
+    drawing_id = uuid4().hex
+    overlays = _overlays(frame, spots, result) if options.overlay and frame is not None else {}
     candidates = [
         _candidate(
             rank, hit, spots, options.spots, overlay_link(drawing_id, rank) if rank in overlays else None
@@ -174,14 +174,9 @@ def predict(
     return Prediction(answer, spots, result, overlays, drawing_id)
 
 
-def _overlays(
-    upload: Upload, options: Options, spots: Spots, result: SearchResult
-) -> dict[int, FramePicture]:
-    """The frame with each of the first candidates that lie on it; none of points, or where none are asked for."""
-    if not options.overlay or not isinstance(upload, FileUpload) or spots.exposure is None:
-        return {}
-    frame = read_frame(upload.data, options.frame)
-    bare = frame_picture(frame, spots, result.lattice)
+def _overlays(frame: Frame, spots: Spots, result: SearchResult) -> dict[int, FramePicture]:
+    """The frame with each of the first candidates that lie on it."""
+    bare = frame_picture(frame, spots, None)
     return {
         rank: replace(bare, shapes=beams_over(spots, hit.match, frame.shape))
         for rank, hit in enumerate(result.hits[:MOST_CANDIDATES], start=1)

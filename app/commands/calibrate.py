@@ -43,10 +43,8 @@ def run(args: argparse.Namespace) -> int:
         raise OptionError("--name: say where to keep it, by --out or DD2D_CALIBRATIONS")
     if args.name is not None and not NAME.fullmatch(args.name):
         raise OptionError("--name: letters, digits, dots, dashes and underscores, 64 at most")
-    center = options_from_text(ReadingOptions, [("center", args.center)]).center
-    found = calibrated(
-        read_frame(args.file.read_bytes()), args.material, None if center is None else (center[0], center[1])
-    )
+    center = options_from_text(ReadingOptions, [("center", args.center)]).center_px
+    found = calibrated(read_frame(args.file.read_bytes()), args.material, center)
     print(f"pixel size   {found.pixel_size_inv_angstrom:.6g} 1/angstrom")
     print(
         f"ellipticity  {100 * found.ellipticity:.2f} %, long axis at {found.axis_deg:.0f} degrees from x towards y"

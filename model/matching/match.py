@@ -83,7 +83,7 @@ class Match:
     ) -> Self:
         """In these terms, the fit of a crystal whose a* and b* are seen as `basis` (2, 2).
 
-        Face 1 is the layer reflected in its plane (`Layer.under`), which is the flake turned over about a, seen in a
+        Face 1 is the layer reflected in its plane (`Layer.faces`), which is the flake turned over about a, seen in a
         mirror. The lengths of basis and observation are the pattern's over `scale`.
         """
         seen, tilt = np.linalg.solve(reciprocal_lattice(crystal.lattice), basis), fit.tilt

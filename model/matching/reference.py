@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from model.errors import NoSpotsError, OptionError
 from model.matching.indexing import index_pattern
 from model.matching.observation import Observation
+from model.pattern.binning import Binned
 from model.pattern.camera import MOST_ELLIPTIC, CameraCalibration
 from model.pattern.frame import Frame
 from model.pattern.options import PatternOptions
 from model.pattern.rough_centre import symmetry_centre
-from model.pattern.spot_finding import find_spots
+from model.pattern.spot_finding import DETECTION_SIDE, find_spots
 
 FloatArray = NDArray[np.float64]
 
@@ -165,11 +166,8 @@ def _by_rings(frame: Frame, material: Material, center_px: tuple[float, float] |
 def _ring_centre(counts: FloatArray) -> tuple[float, float]:
     """By the frame's symmetry, whether rings or spots."""
     image = np.log1p(np.clip(counts - np.quantile(counts, 0.02), 0, None)).astype(np.float32)
-    block = max(1, max(image.shape) // 512)
-    height, width = (size // block * block for size in image.shape)
-    small = image[:height, :width].reshape(height // block, block, width // block, block).mean(axis=(1, 3))
-    x, y = symmetry_centre(np.asarray(small, dtype=np.float32))
-    return (x + 0.5) * block - 0.5, (y + 0.5) * block - 0.5
+    binned = Binned.to_side(image, DETECTION_SIDE)
+    return binned.full_point(symmetry_centre(binned.counts))
 
 
 def _profile(counts: FloatArray, centre: FloatArray) -> FloatArray:

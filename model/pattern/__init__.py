@@ -2,7 +2,7 @@ from model.pattern.frame import Frame
 from model.pattern.options import PatternOptions, Units
 from model.pattern.point_clouds import spots_from_points
 from model.pattern.readers import is_frame, read_frame
-from model.pattern.reading import read_pattern
+from model.pattern.reading import read_pattern, read_with_frame
 from model.pattern.spot_finding import FoundSpots, find_spots, locate_spots
 from model.pattern.spots import Calibration, Spots
 
@@ -18,5 +18,6 @@ __all__ = [
     "locate_spots",
     "read_frame",
     "read_pattern",
+    "read_with_frame",
     "spots_from_points",
 ]

@@ -65,6 +65,12 @@ def spots_from_table(table: PointTable, options: PatternOptions) -> Spots:
     Raises:
         As `spots_from_points`.
     """
+    if options.frame is not None:
+        raise OptionError("frame is for files with several images; a table of points has none")
+    if options.camera is not None:
+        raise OptionError(
+            "calibration is for camera frames; give the scale of points by units and pixel_size"
+        )
     table, dropped = _distinct(table)
     units, assumed = _units(table, options)
     warnings = [*table.warnings, *dropped, *assumed]

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from model.errors import NoSpotsError
 from model.pattern.background import Rings
+from model.pattern.binning import Binned
 from model.pattern.centre import Centre
 from model.pattern.peaks import Peaks
 
@@ -17,8 +18,6 @@ _RING_BY_SPOT, _ON_RINGS = 0.5, 0.6
 _BESIDE_SIGMAS = 6.0
 # Little of the noise of a ring passes for a spot, so a frame with more of them has spots.
 _MOST_ON_SMOOTH_RINGS = 40
-
-FloatImage = NDArray[np.float32]
 
 
 def require_no_powder(peaks: Peaks, centre: Centre, sigma: float) -> None:
@@ -43,31 +42,30 @@ def require_no_powder(peaks: Peaks, centre: Centre, sigma: float) -> None:
         )
 
 
-def require_no_rings(peaks: Peaks, centre: Centre, sigma: float, counts: FloatImage, factor: int) -> None:
+def require_no_rings(peaks: Peaks, centre: Centre, sigma: float, binned: Binned) -> None:
     """Refuse maxima of the noise on smooth rings.
 
     Args:
         peaks: what was found, in pixels of the frame.
         centre: of the frame.
         sigma: of a spot, pixels.
-        counts: (H, W) block averages of the frame.
-        factor: pixels of the frame along a block.
+        binned: the frame.
 
     Raises:
         NoSpotsError: there are rings and hardly any spots beside them.
     """
     if len(peaks) > _MOST_ON_SMOOTH_RINGS:
         return
-    middle = (np.array([centre.x, centre.y]) + 0.5) / factor - 0.5
-    rings = Rings.about(counts.shape, (float(middle[0]), float(middle[1])))
-    level, _ = rings.level_and_noise(counts)
-    offset = (peaks.pixels + 0.5) / factor - 0.5 - middle
+    middle = binned.binned_point((centre.x, centre.y))
+    rings = Rings.about(binned.counts.shape, middle)
+    level, _ = rings.level_and_noise(binned.counts)
+    offset = (peaks.pixels - (centre.x, centre.y)) / binned.factor
     distance = np.maximum(np.hypot(*offset.T), 1e-6)
-    beside = max(_BESIDE_SIGMAS * sigma / factor, 4.0)
+    beside = max(_BESIDE_SIGMAS * sigma / binned.factor, 4.0)
 
     def level_at(radius: NDArray[np.float64]) -> NDArray[np.float64]:
         place = np.rint(middle + offset * (np.maximum(radius, 1.0) / distance)[:, None]).astype(np.intp)
-        columns, rows = np.clip(place, 0, np.array(counts.shape[::-1]) - 1).T
+        columns, rows = np.clip(place, 0, np.array(binned.counts.shape[::-1]) - 1).T
         return np.asarray(level[rings.number[rows, columns]], dtype=np.float64)
 
     ring = level_at(distance) - (level_at(distance - beside) + level_at(distance + beside)) / 2

@@ -1,6 +1,7 @@
 """One way in for an uploaded pattern: what its content is decides how it is read."""
 
-from model.errors import OptionError, TooLargeError, UnknownFormatError
+from model.errors import TooLargeError, UnknownFormatError
+from model.pattern.frame import Frame
 from model.pattern.options import PatternOptions
 from model.pattern.point_clouds import read_point_cloud
 from model.pattern.readers import is_frame, read_frame
@@ -32,15 +33,15 @@ def read_pattern(data: bytes, filename: str, options: PatternOptions) -> Spots:
         OptionError: the scale cannot be right, or options contradict the content.
         NoSpotsError: nothing that can be identified.
     """
+    return read_with_frame(data, filename, options)[0]
+
+
+def read_with_frame(data: bytes, filename: str, options: PatternOptions) -> tuple[Spots, Frame | None]:
+    """As `read_pattern`, with the frame that the spots were found in; None for a point cloud."""
     if is_frame(data):
-        return find_spots(read_frame(data, options.frame), options)
-    if options.frame is not None:
-        raise OptionError("frame is for files with several images; a table of points has none")
-    if options.camera is not None:
-        raise OptionError(
-            "calibration is for camera frames; give the scale of points by units and pixel_size"
-        )
-    return read_point_cloud(_decode(data, filename), options)
+        frame = read_frame(data, options.frame)
+        return find_spots(frame, options), frame
+    return read_point_cloud(_decode(data, filename), options), None
 
 
 def _decode(data: bytes, filename: str) -> str:

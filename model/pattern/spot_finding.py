@@ -66,14 +66,15 @@ def find_spots(frame: Frame, options: PatternOptions) -> Spots:
             f"units={options.units} is for points; the positions in a camera frame are pixels, so leave units out and "
             "give pixel_size in 1/angstrom per pixel"
         )
-    found = locate_spots(frame, options.center_px)
     camera = options.camera
+    if camera is not None:
+        camera.check_frame(frame.shape)
+    found = locate_spots(frame, options.center_px)
     calibrated = None if camera is None else camera.pixel_size_inv_angstrom
     stated = options.pixel_size_inv_angstrom or calibrated or frame.pixel_size_inv_angstrom
     center = (found.center.x, found.center.y)
     offsets = found.peaks.pixels - center
     if camera is not None:
-        camera.check_frame(frame.shape)
         offsets = camera.corrected(offsets)
     size = stated or nominal_pixel_size(offsets)
     if stated is not None:
@@ -124,7 +125,8 @@ def locate_spots(frame: Frame, center_px: tuple[float, float] | None = None) -> 
         raise OptionError(f"center {center_px} lies outside the frame of {width} x {height} pixels")
     if np.ptp(frame.counts) == 0:
         raise NoSpotsError("the frame is blank: all its pixels are alike")
-    frame = _in_range(replace(frame, counts=without_hot_pixels(frame.counts)))
+    cleaned = without_hot_pixels(frame.counts)
+    frame = _in_range(frame if cleaned is frame.counts else replace(frame, counts=cleaned))
     binned = Binned.to_side(frame.counts, DETECTION_SIDE)
     rough = binned.binned_point(center_px) if center_px else rough_centre(binned.counts)
     usable, peaks, sigma = detect_peaks(frame, binned, rough)
@@ -135,10 +137,9 @@ def locate_spots(frame: Frame, center_px: tuple[float, float] | None = None) -> 
     if center_px is None:
         require_diffraction(peaks, center)
         require_no_powder(peaks, center, sigma)
-        require_no_rings(peaks, center, sigma, binned.counts, binned.factor)
+        require_no_rings(peaks, center, sigma, binned)
     # What was taken for noise has no say in how well the spots are paired.
-    view = (0.0, 0.0, width - 1.0, height - 1.0)
-    support = friedel_support(peaks.pixels, peaks.amplitude, (center.x, center.y), view)
+    support = friedel_support(peaks.pixels, peaks.amplitude, (center.x, center.y), _view(frame))
     return FoundSpots(peaks, sigma, support, bool((~usable).any()))
 
 
@@ -156,13 +157,19 @@ def _in_range(frame: Frame) -> Frame:
 
 
 def _refined_centre(frame: Frame, peaks: Peaks, rough: tuple[float, float], *, given: bool) -> Centre:
-    height, width = frame.shape
-    view = (0.0, 0.0, width - 1.0, height - 1.0)
     found = None
     if not given and len(peaks) >= MINIMUM_SPOTS:
         reach = 0.02 * max(frame.shape)
-        found = friedel_centre(peaks.pixels, peaks.amplitude, guess=rough, search_radius=reach, view=view)
-    return found or friedel_support(peaks.pixels, peaks.amplitude, rough, view)
+        found = friedel_centre(
+            peaks.pixels, peaks.amplitude, guess=rough, search_radius=reach, view=_view(frame)
+        )
+    return found or friedel_support(peaks.pixels, peaks.amplitude, rough, _view(frame))
+
+
+def _view(frame: Frame) -> tuple[float, float, float, float]:
+    """The field recorded: x0, y0, x1, y1."""
+    height, width = frame.shape
+    return 0.0, 0.0, width - 1.0, height - 1.0
 
 
 def _without_direct_beam(peaks: Peaks, center: Centre, sigma: float) -> Peaks:

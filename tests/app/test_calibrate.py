@@ -1,12 +1,9 @@
 """A camera calibrated by the command line, and used by name over HTTP."""
 
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
-from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
 from app.cli import main
@@ -14,14 +11,9 @@ from app.main import create_app
 from app.settings import Settings
 from tests.app.stand_in import StandIn
 from tests.matching.test_reference import gold, layer
+from tests.pattern.camera_files import tiff
 
 PIXEL_SIZE = 0.0065
-
-
-def tiff(counts: NDArray[np.float32]) -> bytes:
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, counts)
-    return buffer.getvalue()
 
 
 def test_a_distorted_camera_is_calibrated_and_put_right(

@@ -24,21 +24,14 @@ from model.errors import (
     UnreadableError,
 )
 from model.pattern import Frame, PatternOptions, read_frame, read_pattern
+from tests.pattern.camera_files import picture, tiff
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "patterns"
 RAMP = np.arange(48 * 40).reshape(48, 40)
 
 
 def png(array: NDArray[Any]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def tiff(array: NDArray[Any], **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, array, **options)
-    return buffer.getvalue()
+    return picture(array, "PNG")
 
 
 @pytest.mark.parametrize(

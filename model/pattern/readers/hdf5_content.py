@@ -17,7 +17,7 @@ from model.pattern.frame import MAXIMUM_PIXELS, check_pixels
 from model.pattern.options import Choice
 from model.pattern.readers.recorded import Recorded
 from model.pattern.readers.stack import chosen
-from model.pattern.readers.stated import Scale, stated_scale, stated_voltage
+from model.pattern.readers.stated import Scale, stated_number, stated_scale, stated_voltage
 
 MOST_OBJECTS = 20_000
 DEEPEST = 32
@@ -132,10 +132,10 @@ def _velox(dataset: Any, choice: Choice) -> Recorded:
     found = _Images(dataset, (0, 1)).chosen(choice)
     stated = _velox_metadata(_own(dataset.parent, "Metadata"))
     optics, result = stated.get("Optics", {}), stated.get("BinaryResult", {})
-    volts = _number(optics.get("AccelerationVoltage"))
+    volts = stated_number(optics.get("AccelerationVoltage"))
     voltage = stated_voltage(None if volts is None else volts / 1000)
     size, unit = result.get("PixelSize", {}), str(result.get("PixelUnitX", ""))
-    sizes = [_number(size.get("width")), _number(size.get("height"))]
+    sizes = [stated_number(size.get("width")), stated_number(size.get("height"))]
     scale = Scale()
     if all(each is not None for each in sizes):
         in_metres = [float(each) for each in sizes if each is not None]
@@ -195,7 +195,7 @@ def _axis(group: Any, number: int, dataset: Any) -> _Axis:
     if isinstance(own, h5py.Group):
         attributes = own.attrs
         return _Axis(
-            _number(attributes.get("scale")),
+            stated_number(attributes.get("scale")),
             _text(attributes.get("units")),
             bool(attributes.get("navigate", False)),
         )
@@ -215,19 +215,12 @@ def _energy(group: Any) -> float | None:
         group = _own(group, name)
         if not isinstance(group, h5py.Group):
             return None
-    return stated_voltage(_number(group.attrs.get("beam_energy")))
+    return stated_voltage(stated_number(group.attrs.get("beam_energy")))
 
 
 def _own(group: Any, name: str) -> Any:
     """A part of a group, kept in this file; None where there is none."""
     return group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
 
 
 def _text(value: Any) -> str:

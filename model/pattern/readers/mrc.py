@@ -14,7 +14,7 @@ from model.pattern.options import Choice
 from model.pattern.readers.bytes_reader import array_at
 from model.pattern.readers.recorded import Recorded
 from model.pattern.readers.stack import chosen
-from model.pattern.readers.stated import camera_length_hint, stated_voltage
+from model.pattern.readers.stated import stated_voltage
 
 _HEADER = 1024
 
@@ -62,17 +62,12 @@ def read_mrc(data: bytes, choice: Choice = None) -> Recorded:
         return array_at(data, first + number * size, kind, (height, width))
 
     found = chosen(image_at, count, choice)
-    voltage, hint = _acquisition(file)
-    return Recorded(found.counts, "MRC", None, voltage, (*found.warnings, *hint))
+    return Recorded(found.counts, "MRC", None, _voltage(file), found.warnings)
 
 
-def _acquisition(file: Any) -> tuple[float | None, tuple[str, ...]]:
-    """Voltage and what the camera length says, of the extended header that FEI's software writes."""
+def _voltage(file: Any) -> float | None:
+    """Of the extended header that FEI's software writes, in volts there."""
     try:
-        first = file.indexed_extended_header[0]
-        volts, length = float(first["HT"]), float(first["Camera length"])
+        return stated_voltage(float(file.indexed_extended_header[0]["HT"]) / 1000)
     except (AttributeError, TypeError, ValueError, IndexError, KeyError):
-        return None, ()
-    # The microscope states volts and metres.
-    voltage = stated_voltage(volts / 1000)
-    return voltage, camera_length_hint(length * 1000, None, voltage)
+        return None

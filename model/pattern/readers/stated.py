@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
 from model.electrons import electron_wavelength_angstrom
 from model.pattern.columns import parse_units
@@ -71,6 +72,14 @@ def _believed(size: float, told: str) -> Scale:
     if smallest < size < largest:
         return Scale(size)
     return Scale(None, (f"The file's scale ({told}) is impossible and was ignored; give pixel_size.",))
+
+
+def stated_number(value: Any) -> float | None:
+    """A number that a file spells in any way; None where it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def stated_voltage(kv: float | None) -> float | None:

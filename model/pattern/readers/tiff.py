@@ -15,7 +15,7 @@ from model.pattern.options import Choice
 from model.pattern.readers.pictures import decoded
 from model.pattern.readers.recorded import Recorded
 from model.pattern.readers.stack import MOST_SUMMED, chosen
-from model.pattern.readers.stated import Scale, stated_scale, stated_voltage
+from model.pattern.readers.stated import Scale, stated_number, stated_scale, stated_voltage
 
 _BEGINNINGS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _UNCOMPRESSED = 1
@@ -97,7 +97,7 @@ def _stated(file: tifffile.TiffFile, page: Any) -> tuple[float | None, Scale]:
     units = [page.tags.get(code) for code in _DM_UNITS]
     sizes = [page.tags.get(code) for code in _DM_SIZES]
     if all(tag is not None for tag in (*units, *sizes)):
-        numbers = [_number(tag.value) for tag in sizes if tag is not None]
+        numbers = [stated_number(tag.value) for tag in sizes if tag is not None]
         known = [number for number in numbers if number is not None]
         return None, stated_scale(known if len(known) == 2 else (), str(units[0].value if units[0] else ""))
     unit = str((file.imagej_metadata or {}).get("unit", ""))
@@ -120,19 +120,12 @@ def _jeol(text: str, page: Any) -> tuple[float | None, Scale]:
         for name in ("AccelerationVoltage", "ModeString", "SelectorValue")
         if (match := re.search(rf"<{name}>\s*([^<]{{1,40}}?)\s*</{name}>", text))
     }
-    volts = _number(found.get("AccelerationVoltage"))
+    volts = stated_number(found.get("AccelerationVoltage"))
     voltage = stated_voltage(None if volts is None else volts / 1000)
-    length, unit = _number(found.get("SelectorValue")), page.tags.get("ResolutionUnit")
+    length, unit = stated_number(found.get("SelectorValue")), page.tags.get("ResolutionUnit")
     across = _pixels_across(page)
     millimetres = _MILLIMETRES.get(int(unit.value)) if unit is not None else None
     if found.get("ModeString") != "DIFF" or not (length and voltage and across and millimetres):
         return voltage, Scale()
     factor = millimetres / (length * electron_wavelength_angstrom(voltage))
     return voltage, stated_scale([size * factor for size in across], "1/angstrom")
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
