@@ -1,6 +1,5 @@
 """The application, made by a function of its settings."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,12 +8,15 @@ from starlette.staticfiles import StaticFiles
 
 from app.documentation import Documented
 from app.errors import add_error_handlers
-from app.execution import Execution
-from app.library import Library, open_library, software_version
+from app.library import Library, software_version
 from app.metrics import Metrics
 from app.middleware import Envelope
 from app.routes import compare, health, inspect, overlays, pages, predict, structures
+from app.schemas import Provenance
 from app.service import Service
+from app.serving.dispatcher import Dispatcher, Worker
+from app.serving.processes import ProcessWorker
+from app.serving.threads import ThreadWorker
 from app.settings import Settings
 
 DESCRIPTION = (
@@ -28,25 +30,22 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
 
     Args:
         settings: see `Settings`.
-        retriever: an index that is open already, and stays so; without one, model and index of the settings
-            are loaded when the service starts, and a start without them fails.
+        retriever: an index that is open already, and stays so: requests are computed in threads of this process.
+            Without one, worker processes open model and index of the settings when the service starts, and a
+            start without them fails.
     """
-
     metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        execution = Execution(settings.workers, settings.queue, settings.deadline_s)
-        library = retriever
-        if library is None:
-            library = await asyncio.to_thread(open_library, settings)
-        app.state.service = Service(settings, execution, library, metrics)
+        workers = _processes(settings) if retriever is None else _threads(settings, retriever)
+        dispatcher = Dispatcher(workers, settings.queue, settings.deadline_s, metrics)
+        serving = await dispatcher.start()
+        app.state.service = Service(settings, dispatcher, metrics, Provenance(**serving))
         try:
             yield
         finally:
-            execution.close()
-            if retriever is None:
-                library.close()
+            await dispatcher.close()
 
     app = Documented(
         title="dd2d-server",
@@ -72,3 +71,15 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
         app.include_router(each)
     app.mount("/static", StaticFiles(directory=pages.WEB), name="static")
     return app
+
+
+def _processes(settings: Settings) -> list[Worker]:
+    # A request that is past its deadline has been answered; who computes on after that has hung.
+    return [ProcessWorker(settings, 2 * settings.deadline_s) for _ in range(settings.workers)]
+
+
+def _threads(settings: Settings, library: Library) -> list[Worker]:
+    from app.desk import Desk
+
+    desk = Desk(library, settings.calibrations)
+    return [ThreadWorker(desk, desk.serving()) for _ in range(settings.workers)]

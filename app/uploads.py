@@ -1,7 +1,7 @@
 """The body of a request, cut off at its limit while it streams in, before anything is decoded."""
 
 from codecs import BOM_UTF8
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import PurePath
@@ -13,6 +13,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from app.options import Kind, options_from_json, options_from_text
+from app.serving.job import Job
 from app.settings import Settings
 from model.errors import OptionError, TooLargeError, UnknownFormatError, UnreadableError
 
@@ -60,6 +61,10 @@ class JsonBody:
 
     data: bytes
 
+    def packed(self) -> tuple[dict[str, Any], tuple[bytes, ...]]:
+        """For a worker: JSON and bytes; `unpacked` is the other way."""
+        return {}, (self.data,)
+
     def parsed(self, kind: type[Kind], *, with_structures: bool = False) -> Parsed[Kind]:
         """Points and options.
 
@@ -103,6 +108,12 @@ class FormBody:
     fields: tuple[tuple[str, str], ...]
     structures: tuple[FileUpload, ...] = ()
 
+    def packed(self) -> tuple[dict[str, Any], tuple[bytes, ...]]:
+        """For a worker: JSON and bytes; `unpacked` is the other way."""
+        files = (self.file, *self.structures)
+        told = {"names": [each.filename for each in files], "fields": self.fields}
+        return told, tuple(each.data for each in files)
+
     def parsed(self, kind: type[Kind], *, with_structures: bool = False) -> Parsed[Kind]:
         """File and options; see `JsonBody.parsed`.
 
@@ -116,6 +127,27 @@ class FormBody:
         if not self.file.data:
             raise UnreadableError(f"{self.file.filename} is empty; send the frame or the table of points")
         return Parsed(self.file, options, self.structures)
+
+
+def unpacked(told: Mapping[str, Any], blobs: Sequence[bytes]) -> JsonBody | FormBody:
+    """A body that was packed for a worker."""
+    if "names" not in told:
+        return JsonBody(blobs[0])
+    file, *structures = (FileUpload(data, name) for data, name in zip(blobs, told["names"], strict=True))
+    return FormBody(file, tuple((name, value) for name, value in told["fields"]), tuple(structures))
+
+
+def upload_job(kind: str, body: JsonBody | FormBody, media_type: str, request_id: str) -> Job:
+    """The job of a request that came with a body.
+
+    Args:
+        kind: which of the desk's works.
+        body: as it was read.
+        media_type: of the answer.
+        request_id: of the answer.
+    """
+    told, blobs = body.packed()
+    return Job(kind, {"body": told, "media_type": media_type, "request_id": request_id}, blobs)
 
 
 class _InMemoryParser(MultiPartParser):

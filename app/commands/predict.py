@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from app.library import open_library, provenance_of
     from app.negotiation import CIF, SVG, written
     from app.options import Options, options_from_text
-    from app.prediction import predict
+    from app.prediction import predict, read_pattern
     from app.settings import read_settings
     from app.uploads import FileUpload
 
@@ -50,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
     settings = read_settings(index=args.index, model=args.model)
     library = open_library(settings)
     try:
-        found = predict(library, provenance_of(library), upload, options, "cli", settings.calibrations)
+        pattern = read_pattern(upload, options, settings.calibrations)
+        found = predict(library, provenance_of(library), pattern, "cli")
     finally:
         library.close()
     if args.format == "table":

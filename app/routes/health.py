@@ -1,7 +1,5 @@
 """Whether the service lives, whether it can answer, and what it is made of."""
 
-import asyncio
-import logging
 from time import perf_counter
 
 from fastapi import APIRouter
@@ -10,13 +8,12 @@ from starlette.responses import Response
 
 from app.documentation import METRICS_RESPONSES, NOT_READY_RESPONSES
 from app.errors import NotReadyError
-from app.library import ask_canary
 from app.metrics import CONTENT_TYPE
 from app.schemas import Alive, Provenance, Ready
-from app.service import service_of
+from app.service import computed, service_of
+from app.serving.job import Job, UnforeseenError
 from model.errors import DomainError
 
-logger = logging.getLogger(__name__)
 router = APIRouter()
 
 
@@ -28,20 +25,18 @@ async def livez() -> Alive:
 
 @router.get("/readyz", summary="Model and index answer", responses=NOT_READY_RESPONSES)
 async def readyz(request: Request) -> Ready:
-    """Searches a pattern of graphene, past the queue: a busy service is a ready one."""
-    library = service_of(request).library
+    """Searches a pattern of graphene, before all that waits: a busy service is a ready one."""
     begun = perf_counter()
     try:
-        await asyncio.to_thread(ask_canary, library)
+        reply = await computed(request, Job("canary"), urgent=True)
     except DomainError:
         raise
-    except Exception as error:  # whatever is broken, the answer to "are you ready?" is no
-        logger.exception("the canary query failed")
+    except UnforeseenError as error:  # whatever is broken, the answer to "are you ready?" is no
         raise NotReadyError(
             "model and index do not answer a pattern of graphene; see the service's log"
         ) from error
     milliseconds = round(1000.0 * (perf_counter() - begun), 3)
-    return Ready(crystals=library.manifest.crystals, canary_ms=milliseconds)
+    return Ready(crystals=reply.told["serving"]["crystals"], canary_ms=milliseconds)
 
 
 @router.get(

@@ -258,8 +258,7 @@ def test_a_library_that_was_given_stays_open(library: StandIn) -> None:
     assert not library.closed
 
 
-def test_a_service_without_an_index_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model.towers.load_towers", lambda _: None)
+def test_a_service_without_an_index_does_not_start(tmp_path: Path) -> None:
     with (
         pytest.raises(LibraryError, match="holds no index"),
         TestClient(create_app(Settings(index=tmp_path))),
