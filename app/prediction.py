@@ -26,7 +26,7 @@ from app.schemas import (
     Query,
     Twist,
 )
-from app.uploads import FileUpload, Upload
+from app.uploads import FileUpload, FrameUpload, Upload
 from index.catalogue import Entry
 from index.hits import Hit, SearchResult
 from index.timing import milliseconds
@@ -35,7 +35,7 @@ from model.crystal.structure_files import VACUUM_ANGSTROM
 from model.errors import DomainError, TooLargeError, UnreadableError
 from model.matching.indexing import PlaneLattice
 from model.matching.measurement import Measurement as FoundMeasurement
-from model.pattern import Frame, Spots, read_with_frame, spots_from_points
+from model.pattern import Frame, Spots, find_spots, read_with_frame, spots_from_points
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +71,8 @@ def read_upload(
         pattern = options.pattern(calibrations)
         if isinstance(upload, FileUpload):
             return read_with_frame(upload.data, upload.filename, pattern)
+        if isinstance(upload, FrameUpload):
+            return find_spots(upload.frame, pattern), upload.frame
         return spots_from_points(upload.points, pattern), None
     except DomainError:
         raise

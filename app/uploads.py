@@ -16,6 +16,7 @@ from app.options import Kind, options_from_json, options_from_text
 from app.serving.job import Job
 from app.settings import Settings
 from model.errors import OptionError, TooLargeError, UnknownFormatError, UnreadableError
+from model.pattern import Frame
 
 MAXIMUM_FIELDS = 64
 MAXIMUM_FIELD_BYTES = 16 * 1024
@@ -31,13 +32,20 @@ class FileUpload:
 
 
 @dataclass(frozen=True)
+class FrameUpload:
+    """A frame that has been read already: one image of a scan."""
+
+    frame: Frame
+
+
+@dataclass(frozen=True)
 class PointUpload:
     """Points of a JSON request, not yet looked at."""
 
     points: list[Any]
 
 
-Upload = FileUpload | PointUpload
+Upload = FileUpload | FrameUpload | PointUpload
 
 
 @dataclass(frozen=True)
