@@ -10,12 +10,13 @@ from app.comparison import compare_upload
 from app.inspection import inspect_upload
 from app.library import Library, ask_canary, open_library, provenance_of
 from app.negotiation import CIF, PNG, SVG, written
-from app.options import Options, ReadingOptions
+from app.options import Options, ReadingOptions, options_from_text
 from app.prediction import Embedded, Pattern, Prediction, embed_patterns, predict, read_pattern
+from app.scan import Scan
 from app.serving.job import Answered, Failure, Job, Reply
 from app.settings import Settings
 from app.structures import structure_of
-from app.uploads import unpacked
+from app.uploads import FileUpload, FormBody, FrameUpload, Parsed, unpacked
 from model.errors import DomainError
 
 logger = logging.getLogger(__name__)
@@ -35,10 +36,12 @@ class Desk:
     def __init__(self, library: Library, calibrations: Path | None = None) -> None:
         self._library = library
         self._calibrations = calibrations
+        self._scan = Scan()
         self._works: Mapping[str, Work] = {
             "inspect": self._inspect,
             "compare": self._compare,
             "structure": self._structure,
+            "images": self._images,
             "canary": self._canary,
         }
 
@@ -94,8 +97,26 @@ class Desk:
             return dict.fromkeys(patterns)
 
     def _read(self, job: Job) -> Pattern:
-        asked = unpacked(job.asked["body"], job.blobs).parsed(Options)
+        asked = (
+            self._of_scan(job)
+            if "scan" in job.asked
+            else unpacked(job.asked["body"], job.blobs).parsed(Options)
+        )
         return read_pattern(asked.pattern, asked.options, self._calibrations)
+
+    def _of_scan(self, job: Job) -> Parsed[Options]:
+        """A file that lies on the disk as long as its batch lasts, or one image of it."""
+        scan = job.asked["scan"]
+        path, image = Path(scan["path"]), scan["image"]
+        if image is None:
+            return FormBody(FileUpload(self._scan.data(path), scan["name"]), job.asked["fields"]).parsed(
+                Options
+            )
+        options = options_from_text(Options, job.asked["fields"])
+        return Parsed(FrameUpload(self._scan.image(path, image)), options)
+
+    def _images(self, job: Job) -> Reply:
+        return Reply({"of": self._scan.count(Path(job.asked["path"]))})
 
     def _predicted(self, job: Job, pattern: Pattern, vector: Embedded | None) -> Reply:
         provenance = provenance_of(self._library)

@@ -27,7 +27,7 @@ class Scan:
             return self._data
 
     def count(self, path: Path) -> int:
-        """How many images a file holds; 1 for points, and for what cannot be read, whose error comes with its answer."""
+        """How many images a file holds; 1 for points, and for what cannot be read: its error comes with its answer."""
         with self._lock:
             self._open(path)
             if not is_frame(self._data):

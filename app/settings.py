@@ -37,6 +37,11 @@ class Settings(BaseSettings):
     max_json_bytes: int = Field(
         default=16 * 2**20, ge=1024, description="Largest JSON request in bytes; a larger one gets a 413."
     )
+    max_batch_bytes: int = Field(
+        default=256 * 2**20,
+        ge=1024,
+        description="Largest request of many patterns in bytes; a larger one gets a 413.",
+    )
     workers: int = Field(
         default=2,
         ge=1,

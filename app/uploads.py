@@ -1,10 +1,14 @@
 """The body of a request, cut off at its limit while it streams in, before anything is decoded."""
 
+import asyncio
+import shutil
 from codecs import BOM_UTF8
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.message import Message
-from pathlib import PurePath
+from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
 from typing import Any, Generic
 
 from pydantic_core import from_json
@@ -19,6 +23,7 @@ from model.errors import OptionError, TooLargeError, UnknownFormatError, Unreada
 from model.pattern import Frame
 
 MAXIMUM_FIELDS = 64
+MAXIMUM_FILES = 1000
 MAXIMUM_FIELD_BYTES = 16 * 1024
 LONGEST_NAME = 100
 
@@ -29,6 +34,22 @@ class FileUpload:
 
     data: bytes
     filename: str
+
+
+@dataclass(frozen=True)
+class SavedFile:
+    """A file of a request, on the disk as long as that lasts; `name` is the client's, for messages only."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class SavedForm:
+    """Files and options."""
+
+    files: tuple[SavedFile, ...]
+    fields: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -158,6 +179,54 @@ def upload_job(kind: str, body: JsonBody | FormBody, media_type: str, request_id
     return Job(kind, {"body": told, "media_type": media_type, "request_id": request_id}, blobs)
 
 
+@asynccontextmanager
+async def saved_files(request: Request, settings: Settings) -> AsyncIterator[SavedForm]:
+    """The files of a form on the disk, for as long as the block lasts.
+
+    Args:
+        request: whose body has not been read; files come in the field `file`, as often as there are files.
+        settings: with the limits.
+
+    Raises:
+        UnknownFormatError: no form.
+        TooLargeError: longer than the settings allow.
+        UnreadableError: a damaged form, or an empty file.
+        OptionError: a form without files.
+    """
+    kind = _media_type(request.headers)
+    if kind != "multipart/form-data":
+        raise UnknownFormatError(
+            f"the request is {kind or 'of no stated type'}; send files as multipart/form-data in the field `file`"
+        )
+    stream = _limited(request, settings.max_batch_bytes, "DD2D_MAX_BATCH_BYTES")
+    parser = MultiPartParser(
+        request.headers,
+        stream,
+        max_files=MAXIMUM_FILES,
+        max_fields=MAXIMUM_FIELDS,
+        max_part_size=MAXIMUM_FIELD_BYTES,
+    )
+    with TemporaryDirectory(prefix="dd2d-batch-") as folder:
+        form = await _parsed_form(parser)
+        try:
+            yield await asyncio.to_thread(_saved, form, Path(folder))
+        finally:
+            await form.close()
+
+
+def _saved(form: FormData, folder: Path) -> SavedForm:
+    files = []
+    for number, each in enumerate(form.getlist("file")):
+        if isinstance(each, UploadFile):
+            path = folder / str(number)
+            with path.open("wb") as target:
+                shutil.copyfileobj(each.file, target)
+            files.append(SavedFile(path, _name_of(each)))
+    if not files:
+        raise OptionError("no file came; send the patterns as files in the field `file`, one part for each")
+    return SavedForm(tuple(files), _fields(form))
+
+
 class _InMemoryParser(MultiPartParser):
     """The body is limited and read as a whole anyway, so nothing is gained by spooling it to a disk."""
 
@@ -219,16 +288,20 @@ async def _read_form(request: Request, settings: Settings, most_files: int) -> F
         max_fields=MAXIMUM_FIELDS,
         max_part_size=MAXIMUM_FIELD_BYTES,
     )
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise UnreadableError(
-            f"the form cannot be read: {error.message}; send one file and the options"
-        ) from None
+    form = await _parsed_form(parser)
     try:
         return await _form_body(form)
     finally:
         await form.close()
+
+
+async def _parsed_form(parser: MultiPartParser) -> FormData:
+    try:
+        return await parser.parse()
+    except MultiPartException as error:
+        raise UnreadableError(
+            f"the form cannot be read: {error.message}; send one file and the options"
+        ) from None
 
 
 async def _form_body(form: FormData) -> FormBody:
@@ -238,10 +311,16 @@ async def _form_body(form: FormData) -> FormBody:
         found = f"a file came in the field {named[0]!r:.60}" if named else "no file came"
         raise OptionError(f"{found}; send the pattern as a file in the field `file`")
     structures = [each for each in form.getlist("structures") if isinstance(each, UploadFile)]
-    fields = tuple((key, value) for key, value in form.multi_items() if isinstance(value, str))
-    return FormBody(await _taken(file), fields, tuple([await _taken(each) for each in structures]))
+    return FormBody(await _taken(file), _fields(form), tuple([await _taken(each) for each in structures]))
+
+
+def _fields(form: FormData) -> tuple[tuple[str, str], ...]:
+    return tuple((key, value) for key, value in form.multi_items() if isinstance(value, str))
 
 
 async def _taken(file: UploadFile) -> FileUpload:
-    name = PurePath(file.filename or "the upload").name[:LONGEST_NAME] or "the upload"
-    return FileUpload(await file.read(), name)
+    return FileUpload(await file.read(), _name_of(file))
+
+
+def _name_of(file: UploadFile) -> str:
+    return PurePath(file.filename or "the upload").name[:LONGEST_NAME] or "the upload"
