@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ class Batch:
     one_image: bool
     request_id: str
 
-    async def lines(self, run: Run, together: int) -> AsyncIterator[bytes]:
+    async def lines(self, run: Run, together: int) -> AsyncGenerator[bytes, None]:
         """A line of JSON for each pattern, see `app.schemas.BatchLine`.
 
         Args:

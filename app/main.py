@@ -38,7 +38,7 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        workers = _processes(settings) if retriever is None else _threads(settings, retriever)
+        workers = processes(settings) if retriever is None else _threads(settings, retriever)
         dispatcher = Dispatcher(workers, settings.queue, settings.deadline_s, metrics)
         serving = await dispatcher.start()
         app.state.service = Service(settings, dispatcher, metrics, Provenance(**serving))
@@ -74,7 +74,8 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
     return app
 
 
-def _processes(settings: Settings) -> list[Worker]:
+def processes(settings: Settings) -> list[Worker]:
+    """Worker processes, as many as the settings say, not yet started."""
     # A request that is past its deadline has been answered; who computes on after that has hung.
     return [ProcessWorker(settings, 2 * settings.deadline_s) for _ in range(settings.workers)]
 

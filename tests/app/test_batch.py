@@ -80,7 +80,11 @@ def test_each_image_of_a_scan_is_a_pattern(client: TestClient, kind: str) -> Non
 
     single = tifffile.imread(io.BytesIO(frame()))
     stack = np.stack([np.roll(single, shift, axis=1) for shift in (0, 2, 4)] + [np.full_like(single, 7)])
-    data = npy(stack.reshape(2, 2, *single.shape)) if kind == "npy" else written_tiff(stack, photometric="minisblack")
+    data = (
+        npy(stack.reshape(2, 2, *single.shape))
+        if kind == "npy"
+        else written_tiff(stack, photometric="minisblack")
+    )
     told = lines(client, parts(("scan", data)), pixel_size=str(PIXEL_SIZE))
     assert [(each["image"], each["status"]) for each in told] == [(0, 200), (1, 200), (2, 200), (3, 422)]
     centres = [each["answer"]["query"]["center"][0] for each in told[:3]]
