@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -11,12 +12,13 @@ from app.inspection import inspect_upload
 from app.library import Library, ask_canary, open_library, provenance_of
 from app.negotiation import CIF, PNG, SVG, written
 from app.options import Options, ReadingOptions, options_from_text
-from app.prediction import Embedded, Pattern, Prediction, embed_patterns, predict, read_pattern
+from app.prediction import Embedded, Pattern, Prediction, Voltage, embed_patterns, predict, read_pattern
+from app.replay import asked_again, replayed
 from app.scan import Scan
 from app.serving.job import Answered, Failure, Job, Reply
 from app.settings import Settings
 from app.structures import structure_of
-from app.uploads import FileUpload, FormBody, FrameUpload, Parsed, unpacked
+from app.uploads import FileUpload, FormBody, FrameUpload, Parsed, PointUpload, unpacked
 from model.errors import DomainError
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class Desk:
             "inspect": self._inspect,
             "compare": self._compare,
             "structure": self._structure,
+            "replay": self._replay,
             "images": self._images,
             "canary": self._canary,
         }
@@ -122,6 +125,14 @@ class Desk:
         provenance = provenance_of(self._library)
         found = predict(self._library, provenance, pattern, job.asked["request_id"], vector)
         return _reply(found, job.asked["media_type"])
+
+    def _replay(self, job: Job) -> Reply:
+        upload, options, then = asked_again(unpacked(job.asked["body"], job.blobs))
+        pattern = read_pattern(upload, options, self._calibrations)
+        if then.pattern is not None and isinstance(upload, PointUpload):
+            pattern = replace(pattern, voltage=Voltage(then.query.voltage_kv))
+        now = predict(self._library, provenance_of(self._library), pattern, job.asked["request_id"]).answer
+        return _text(replayed(then, now).model_dump_json())
 
     def _inspect(self, job: Job) -> Reply:
         asked = unpacked(job.asked["body"], job.blobs).parsed(ReadingOptions)

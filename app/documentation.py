@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from app.negotiation import NDJSON
 from app.options import LISTS, Options, ReadingOptions
-from app.schemas import Answer, BatchLine, Comparison, Inspection, Problem, Structure
+from app.schemas import Answer, BatchLine, Comparison, Inspection, Problem, Replay, Structure
 from app.uploads import MAXIMUM_FILES
 from model.matching.comparison import FEWEST, MOST
 
@@ -148,6 +148,37 @@ PREDICT_RESPONSES: Responses = {
             "image/svg+xml": _TEXT,
         },
     },
+    **_problems(400, 406, 413, 415, 422, 429, 503),
+}
+
+_ANSWER = {"type": "object", "description": "An answer of /predict, as it was given."}
+REPLAY_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file", "answer"],
+                "additionalProperties": False,
+                "properties": {
+                    "file": {"type": "string", "contentMediaType": "application/octet-stream"},
+                    "answer": {"type": "string", "contentMediaType": "application/json"},
+                },
+            }
+        },
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["answer"],
+                "additionalProperties": False,
+                "properties": {"answer": _ANSWER, "points": _point_schema()},
+            }
+        },
+    },
+}
+
+REPLAY_RESPONSES: Responses = {
+    200: {"description": "Whether the answer would change, and how.", "model": Replay},
     **_problems(400, 406, 413, 415, 422, 429, 503),
 }
 

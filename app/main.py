@@ -11,7 +11,7 @@ from app.errors import add_error_handlers
 from app.library import Library, software_version
 from app.metrics import Metrics
 from app.middleware import Envelope
-from app.routes import batch, compare, health, inspect, overlays, pages, predict, structures
+from app.routes import batch, compare, health, inspect, overlays, pages, predict, replay, structures
 from app.schemas import Provenance
 from app.service import Service
 from app.serving.dispatcher import Dispatcher, Worker
@@ -62,6 +62,7 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
     for each in (
         predict.router,
         batch.router,
+        replay.router,
         inspect.router,
         compare.router,
         overlays.router,

@@ -106,6 +106,9 @@ class Options(ReadingOptions):
         description="In which share of cases the set of candidates has to hold the crystal.",
     )
     spots: bool = Field(False, description="Whether each match lists every spot and every missing beam.")
+    record: bool = Field(
+        False, description="Whether the answer carries its spots, so that `/replay` needs nothing else."
+    )
     overlay: bool = Field(
         False,
         description="Whether the first ten candidates are drawn over a frame, at the path `match.overlay`.",

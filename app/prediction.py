@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -26,6 +27,7 @@ from app.schemas import (
     Query,
     Twist,
 )
+from app.schemas import Pattern as RecordedPattern
 from app.uploads import FileUpload, FrameUpload, Upload
 from index.catalogue import Entry
 from index.hits import Hit, SearchResult
@@ -223,11 +225,24 @@ def predict(
             result.lattice,
             result.warnings,
             None if result.overlap is None else twist_of(result.overlap, result.twist, spots),
+            options.model_dump(exclude_unset=True),
         ),
+        pattern=recorded(spots) if options.record else None,
         provenance=provenance,
         timing_ms=timing,
     )
     return Prediction(answer, spots, result, drawing)
+
+
+def recorded(spots: Spots) -> RecordedPattern:
+    """The spots as they would be sent as points: in 1/angstrom, or in pixels where the scale is unknown."""
+    known = spots.scale_is_known
+    places = spots.q_inv_angstrom if known else spots.pixels
+    assert places is not None
+    columns = [places] if spots.intensity is None else [places, spots.intensity[:, None]]
+    points = [[float(f"{value:.7g}") for value in row] for row in np.hstack(columns).tolist()]
+    center = None if known or spots.center_px is None else list(spots.center_px)
+    return RecordedPattern(points=points, units="1/angstrom" if known else "pixel", center=center)
 
 
 def _drawing(frame: Frame | None, spots: Spots, result: SearchResult) -> Drawing | None:
@@ -316,6 +331,7 @@ def query_of(
     lattice: PlaneLattice | None,
     warnings: tuple[str, ...] = (),
     twist: Twist | None = None,
+    options: dict[str, Any] | None = None,
 ) -> Query:
     """The pattern as it was understood.
 
@@ -325,6 +341,7 @@ def query_of(
         lattice: its own.
         warnings: of the search.
         twist: of two lattices.
+        options: that were given.
     """
     return Query(
         spots=len(spots),
@@ -335,5 +352,6 @@ def query_of(
         lattice=None if lattice is None else lattice_seen(lattice, spots),
         twist=twist,
         quality=quality_seen(spots, lattice),
+        options=options,
         warnings=[*spots.warnings, *voltage.warnings, *warnings],
     )

@@ -1,6 +1,6 @@
 """What the service answers, as docs/http-api.md describes it. Keys are only ever added."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -239,7 +239,18 @@ class Query(Schema):
     )
     twist: Twist | None = Field(default=None, description="Null where the spots are those of one lattice.")
     quality: Quality
+    options: dict[str, Any] | None = Field(
+        default=None, description="The options that were given, so that `/replay` can ask again."
+    )
     warnings: list[str] = Field(description="What was assumed, and what to do about it.")
+
+
+class Pattern(Schema):
+    """The spots of a pattern, as they would be sent as points."""
+
+    points: list[list[float]] = Field(description="[x, y, intensity], or [x, y].")
+    units: Literal["1/angstrom", "pixel"]
+    center: list[float] | None = Field(description="The direct beam of points in pixels, [x, y].")
 
 
 class Provenance(Schema):
@@ -267,8 +278,34 @@ class Answer(Schema):
         default=None, description="Null where the first candidate stands alone, or nothing was verified."
     )
     query: Query
+    pattern: Pattern | None = Field(default=None, description="With `record=true`.")
     provenance: Provenance
     timing_ms: dict[str, float]
+
+
+class Moved(Schema):
+    """A candidate that stands elsewhere than it stood."""
+
+    id: str
+    formula: str
+    rank_then: int | None = Field(description="Null where it was none.")
+    rank_now: int | None = Field(description="Null where it is none any more.")
+    probability_then: float | None
+    probability_now: float | None
+
+
+class Replay(Schema):
+    """A stored answer beside that of today."""
+
+    request_id: str
+    changed: bool = Field(description="Whether verdict, ranking or a probability (by 0.005) differs.")
+    verdict_then: str | None
+    verdict_now: str | None
+    moved: list[Moved] = Field(description="Candidates that came, went or moved, in the order of today.")
+    provenance_changed: dict[str, list[Any]] = Field(
+        description="What made the answers: then and now, where they differ."
+    )
+    answer: Answer = Field(description="That of today.")
 
 
 class BatchLine(Schema):

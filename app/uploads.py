@@ -233,13 +233,16 @@ class _InMemoryParser(MultiPartParser):
     spool_max_size = 2**40
 
 
-async def read_body(request: Request, settings: Settings, most_structures: int = 0) -> JsonBody | FormBody:
+async def read_body(
+    request: Request, settings: Settings, attached: str = "structures", most_attached: int = 0
+) -> JsonBody | FormBody:
     """Take in a request's body.
 
     Args:
         request: whose body has not been read.
         settings: with the limits.
-        most_structures: how many files of structures may come beside the pattern.
+        attached: field of the files that may come beside the pattern.
+        most_attached: how many of these.
 
     Raises:
         UnknownFormatError: neither JSON nor a form.
@@ -252,7 +255,7 @@ async def read_body(request: Request, settings: Settings, most_structures: int =
         stream = _limited(request, settings.max_json_bytes, "DD2D_MAX_JSON_BYTES")
         return JsonBody(b"".join([chunk async for chunk in stream]))
     if kind == "multipart/form-data":
-        return await _read_form(request, settings, 1 + most_structures)
+        return await _read_form(request, settings, attached, 1 + most_attached)
     raise UnknownFormatError(
         f"the request is {kind or 'of no stated type'}; send a file as multipart/form-data in the field `file`, "
         "or points as application/json"
@@ -279,7 +282,7 @@ async def _limited(request: Request, limit: int, setting: str) -> AsyncGenerator
         yield chunk
 
 
-async def _read_form(request: Request, settings: Settings, most_files: int) -> FormBody:
+async def _read_form(request: Request, settings: Settings, attached: str, most_files: int) -> FormBody:
     stream = _limited(request, settings.max_upload_bytes, "DD2D_MAX_UPLOAD_BYTES")
     parser = _InMemoryParser(
         request.headers,
@@ -290,7 +293,7 @@ async def _read_form(request: Request, settings: Settings, most_files: int) -> F
     )
     form = await _parsed_form(parser)
     try:
-        return await _form_body(form)
+        return await _form_body(form, attached)
     finally:
         await form.close()
 
@@ -304,13 +307,13 @@ async def _parsed_form(parser: MultiPartParser) -> FormData:
         ) from None
 
 
-async def _form_body(form: FormData) -> FormBody:
+async def _form_body(form: FormData, attached: str) -> FormBody:
     file = form.get("file")
     if not isinstance(file, UploadFile):
         named = [name for name, value in form.multi_items() if isinstance(value, UploadFile)]
         found = f"a file came in the field {named[0]!r:.60}" if named else "no file came"
         raise OptionError(f"{found}; send the pattern as a file in the field `file`")
-    structures = [each for each in form.getlist("structures") if isinstance(each, UploadFile)]
+    structures = [each for each in form.getlist(attached) if isinstance(each, UploadFile)]
     return FormBody(await _taken(file), _fields(form), tuple([await _taken(each) for each in structures]))
 
 

@@ -23,6 +23,7 @@ ALL = READING | {
     "top_k": "candidates wanted, 1 to 100 (10)",
     "effort": "search (the towers alone), verify or full: how much is held against the pattern (verify)",
     "coverage": "in which share of cases the set of candidates holds the crystal (0.95)",
+    "record": "true: the answer carries its spots (false)",
     "spots": "true: list every spot of every match (false)",
 }
 

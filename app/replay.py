@@ -1,0 +1,118 @@
+"""A stored answer, asked again: whether it would be the same under the model and the index of today, and how not."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from app.options import Options, options_from_json
+from app.schemas import Answer, Candidate, Moved, Replay
+from app.uploads import FormBody, JsonBody, PointUpload, Upload
+from model.errors import OptionError, UnreadableError
+
+# Probabilities that differ by less are the same: other processors round otherwise.
+SAME_PROBABILITY = 0.005
+_SEND = "send the answer as /predict gave it, as the JSON key or the file `answer`"
+
+
+def asked_again(body: JsonBody | FormBody) -> tuple[Upload, Options, Answer]:
+    """The pattern and the options of a stored answer, and the answer.
+
+    Args:
+        body: a form with the pattern as `file` and the answer as `answer`, or JSON with `answer`, and `points` unless
+            the answer was recorded (`record=true`) and has them itself.
+
+    Raises:
+        UnreadableError: no JSON.
+        OptionError: no answer, no pattern, or options that this version does not know.
+    """
+    if isinstance(body, FormBody):
+        if body.fields:
+            raise OptionError("the options of the stored answer are taken; send `file` and `answer` alone")
+        if not body.structures:
+            raise OptionError(f"no stored answer came; {_SEND}")
+        answer = _answer(_json(body.structures[0].data))
+        return body.file, _options(answer), answer
+    content = _json(body.data)
+    answer = _answer(content.get("answer"))
+    points = content.get("points")
+    if points is None and answer.pattern is not None:
+        points = answer.pattern.points
+        recorded = {"units": answer.pattern.units, "center": answer.pattern.center}
+        return PointUpload(points), _options(answer, {**recorded, "pixel_size": None}), answer
+    if not isinstance(points, list):
+        raise OptionError(
+            "the answer was not recorded (record=true); send its pattern too, as `points` or a form's `file`"
+        )
+    return PointUpload(points), _options(answer), answer
+
+
+def _json(data: bytes) -> dict[str, Any]:
+    try:
+        content = from_json(data)
+    except ValueError as error:
+        raise UnreadableError(f"the stored answer is no JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise OptionError(_SEND)
+    return content
+
+
+def _answer(content: object) -> Answer:
+    try:
+        return Answer.model_validate(content, strict=False)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "answer"
+        raise OptionError(f"answer: {where}: {first['msg']}; {_SEND}") from None
+
+
+def _options(answer: Answer, instead: Mapping[str, object] | None = None) -> Options:
+    given = dict(answer.query.options or {})
+    return options_from_json(Options, {**given, "overlay": None, **(instead or {})})
+
+
+def replayed(then: Answer, now: Answer) -> Replay:
+    """What differs between a stored answer and that of today."""
+    before = {each.id: each for each in then.candidates}
+    after = {each.id: each for each in now.candidates}
+    ids = [*after, *(id for id in before if id not in after)]
+    moved = [each for each in (_moved(before.get(id), after.get(id)) for id in ids) if each is not None]
+    origins = {
+        name: [getattr(then.provenance, name), getattr(now.provenance, name)]
+        for name in type(now.provenance).model_fields
+        if getattr(then.provenance, name) != getattr(now.provenance, name)
+    }
+    return Replay(
+        request_id=now.request_id,
+        changed=bool(moved) or then.verdict != now.verdict,
+        verdict_then=then.verdict,
+        verdict_now=now.verdict,
+        moved=moved,
+        provenance_changed=origins,
+        answer=now,
+    )
+
+
+def _moved(then: Candidate | None, now: Candidate | None) -> Moved | None:
+    """A candidate that stands elsewhere, or is as likely no more; None for one as it was."""
+    either = now or then
+    assert either is not None
+    ranks = [None if each is None else each.rank for each in (then, now)]
+    probabilities = [None if each is None else each.probability for each in (then, now)]
+    if ranks[0] == ranks[1] and not _differ(*probabilities):
+        return None
+    return Moved(
+        id=either.id,
+        formula=either.formula,
+        rank_then=ranks[0],
+        rank_now=ranks[1],
+        probability_then=probabilities[0],
+        probability_now=probabilities[1],
+    )
+
+
+def _differ(then: float | None, now: float | None) -> bool:
+    if then is None or now is None:
+        return then is not now
+    return abs(then - now) > SAME_PROBABILITY
