@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,26 +44,44 @@ class Connection:
 
     async def post(self, path: str, media_type: str, body: bytes) -> int:
         """The status of the answer, which is read whole; 0 if the connection broke."""
+        return (await self.ask("POST", path, body, {"Content-Type": media_type}))[0]
+
+    async def ask(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        """The status of the answer, and the answer; 0 if the connection broke."""
         try:
             if self._streams is None:
                 self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=2**22)
             reader, writer = self._streams
-            head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {media_type}\r\n"
-            writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            given = {"Host": "127.0.0.1", "Content-Length": str(len(body)), **headers}
+            lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items())]
+            writer.write("\r\n".join([*lines, "", ""]).encode() + body)
             await writer.drain()
             answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-            length = answer.partition("content-length:")[2].partition("\r\n")[0]
-            await reader.readexactly(int(length))
-            return int(answer.split(" ", 2)[1])
+            content = await _content(answer, reader)
+            if "connection: close" in answer:
+                self.close()
+            return int(answer.split(" ", 2)[1]), content
         except (OSError, asyncio.IncompleteReadError, ValueError):
             self.close()
-            return 0
+            return 0, b""
 
     def close(self) -> None:
         """Let go of it; the next request opens another."""
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None
+
+
+async def _content(head: str, reader: asyncio.StreamReader) -> bytes:
+    if "transfer-encoding: chunked" in head:
+        content = b""
+        while size := int((await reader.readline()).strip(), 16):
+            content += await reader.readexactly(size)
+            await reader.readline()
+        await reader.readline()
+        return content
+    length = head.partition("content-length:")[2].partition("\r\n")[0].strip()
+    return await reader.readexactly(int(length or 0))
 
 
 async def closed_loop(

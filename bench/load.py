@@ -3,7 +3,7 @@
     python bench/load.py INDEX [--clients 1 8 32 128] [--seconds 20] [--rows search verify frames floor]
 
 For each row: requests a second, quantiles of their time, statuses, and the resident memory of service and workers
-(PSS: with what they share counted once). `at 80 %` is a Poisson stream at 0.8 of the rate asked of the row. `floor` is an
+(PSS: with what they share counted once). `at 80 %` is a Poisson stream at 0.8 of the rate asked of a row. `floor` is an
 empty FastAPI endpoint that reads the same bodies, in a server process of its own. The load generator shares the cores.
 """
 

@@ -1,10 +1,11 @@
 """A service of its own for a benchmark: `with served(index) as (url, process)`."""
 
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -16,7 +17,9 @@ PORT = 8765
 
 
 @contextmanager
-def served(index: Path, port: int = PORT) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
+def served(
+    index: Path, port: int = PORT, environment: Mapping[str, str] | None = None
+) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
     """The address and the process of a service of this index; it ends with the block.
 
     Raises:
@@ -32,7 +35,12 @@ def served(index: Path, port: int = PORT) -> "Iterator[tuple[str, subprocess.Pop
         str(port),
     ]
     # Its log goes to a file: a pipe that nobody reads would fill up and stop it.
-    with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(
+            command, stdout=log, stderr=log, env={**os.environ, **(environment or {})}
+        ) as process,
+    ):
         try:
             await_answer(f"{url}/readyz", lambda: _end_of(process, log))
             yield url, process

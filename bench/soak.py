@@ -1,0 +1,252 @@
+"""Prints, as JSON lines, how a service holds out: good and bad requests mixed, structures added, indexes published.
+
+    python bench/soak.py INDEX [--minutes 30] [--reloads 20] [--bad 0]
+
+The index is copied, with a second version beside the first. While clients post points, frames, batches and what is to be
+refused, one adds and removes structures, and one goes from version to version. Every good request has to be answered
+with 2xx (429 and 503 are asked again), every bad one with 4xx, nothing with another 5xx. Each line tells counts and the
+memory (PSS) of service and workers; the last tells what failed, and how memory grew from the second fifth of the time
+to the last. With `--bad N` nothing but N bad requests is sent.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from bad_requests import bad_request  # type: ignore[import-not-found]
+from bodies import FORM, frame_bodies, point_bodies  # type: ignore[import-not-found]
+from closed_loop import BACK_OFF_S, Connection  # type: ignore[import-not-found]
+from load import memory  # type: ignore[import-not-found]
+from served import PORT, served  # type: ignore[import-not-found]
+
+from index.publishing import CURRENT, version_folder
+from index.starter import starter_entries
+from model.crystal import write_cif
+
+JSON_TYPE = {"Content-Type": "application/json"}
+LINE_S = 60.0
+
+
+@dataclass
+class Soak:
+    """What has happened so far.
+
+    Attributes:
+        port: of the service.
+        ends: when it is over, by the monotonic clock.
+        statuses: by kind of request.
+        failed: what should not have happened, with the answer's beginning.
+        memory_mb: PSS at each line.
+    """
+
+    port: int
+    ends: float
+    statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
+    failed: list[str] = field(default_factory=list)
+    memory_mb: list[float] = field(default_factory=list)
+
+    async def ask(
+        self, connection: Connection, kind: str, method: str, path: str, body: bytes, headers: dict[str, str]
+    ) -> tuple[int, bytes]:
+        """An answer that is none of "later"."""
+        while True:
+            status, content = await connection.ask(method, path, body, headers)
+            self.statuses[kind, status] += 1
+            if status not in {429, 503}:
+                return status, content
+            await asyncio.sleep(BACK_OFF_S)
+
+    def expect(self, kind: str, right: bool, status: int, content: bytes) -> None:
+        """Note what is not as it should be."""
+        if not right:
+            self.failed.append(f"{kind}: {status} {content[:200]!r}")
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is up."""
+        return time.monotonic() > self.ends
+
+
+def main() -> None:
+    options = _options()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        index = _two_versions(options.index, folder / "index")
+        keys = {role: _key(role, folder / "keys.jsonl") for role in ("read", "write", "admin")}
+        environment = {"DD2D_KEYS": str(folder / "keys.jsonl"), "DD2D_ADDED": str(folder / "added.sqlite")}
+        with served(index, PORT, environment) as (_, process):
+            if options.bad:
+                asyncio.run(_only_bad(options, keys, process.pid))
+            else:
+                asyncio.run(_soaked(options, index, keys, process.pid))
+
+
+async def _only_bad(options: argparse.Namespace, keys: dict[str, str], pid: int) -> None:
+    soak = Soak(PORT, float("inf"))
+    rng = np.random.default_rng(options.seed)
+    left = options.bad
+
+    async def client() -> None:
+        nonlocal left
+        with closing(Connection(PORT)) as connection:
+            while left > 0:
+                left -= 1
+                await _bad(soak, connection, keys, rng)
+
+    # What is taken once and kept is taken by the first requests.
+    left, rest = min(1000, options.bad), max(options.bad - 1000, 0)
+    await asyncio.gather(*(client() for _ in range(options.clients)))
+    before = memory(pid)
+    left = rest
+    await asyncio.gather(*(client() for _ in range(options.clients)))
+    counts: Counter[int] = Counter()
+    for (_, status), count in soak.statuses.items():
+        counts[status] += count
+    told = {"statuses": {str(status): count for status, count in sorted(counts.items())}}
+    failed = {"failures": len(soak.failed), "failed": soak.failed[:20]}
+    print(json.dumps({**told, **failed, "after_1000": before, "at_end": memory(pid)}))
+
+
+async def _soaked(options: argparse.Namespace, index: Path, keys: dict[str, str], pid: int) -> None:
+    soak = Soak(PORT, time.monotonic() + 60 * options.minutes)
+    rng = np.random.default_rng(options.seed)
+    points = [json.dumps(body).encode() for body in point_bodies(index, 64, rng)]
+    quick = [json.dumps(body | {"effort": "search"}).encode() for body in point_bodies(index, 64, rng)]
+    frames = frame_bodies(index, 8, rng)
+    reads = {"Authorization": f"Bearer {keys['read']}"}
+    good: list[tuple[str, str, list[bytes], dict[str, str]]] = [
+        ("verify", "/predict", points, reads | JSON_TYPE),
+        ("search", "/predict", quick, reads | JSON_TYPE),
+        ("frame", "/predict", frames, reads | {"Content-Type": FORM}),
+        ("inspect", "/inspect", frames, reads | {"Content-Type": FORM}),
+        ("batch", "/predict/batch", frames, reads | {"Content-Type": FORM}),
+    ]
+
+    async def client() -> None:
+        with closing(Connection(PORT)) as connection:
+            while not soak.over:
+                if rng.random() < 0.3:
+                    await _bad(soak, connection, keys, rng)
+                    continue
+                kind, path, bodies, headers = good[int(rng.integers(len(good)))]
+                body = bodies[int(rng.integers(len(bodies)))]
+                status, content = await soak.ask(connection, kind, "POST", path, body, headers)
+                whole = kind != "batch" or json.loads(content)["status"] == 200
+                soak.expect(kind, status == 200 and whole, status, content)
+
+    changes = [_changing(soak, keys["write"], rng), _reloading(soak, index, keys["admin"], options.reloads)]
+    clients = [client() for _ in range(options.clients)]
+    await asyncio.gather(_telling(soak, pid), *changes, *clients)
+    fifth = max(len(soak.memory_mb) // 5, 1)
+    first, last = median(soak.memory_mb[fifth : 2 * fifth] or soak.memory_mb), median(soak.memory_mb[-fifth:])
+    told = {
+        "failures": len(soak.failed),
+        "failed": soak.failed[:20],
+        "memory_growth": round(last / first - 1, 4),
+    }
+    print(json.dumps({**_counts(soak), **told}))
+
+
+async def _bad(soak: Soak, connection: Connection, keys: dict[str, str], rng: np.random.Generator) -> None:
+    bad = bad_request(rng)
+    headers = {"Authorization": f"Bearer {keys['read']}", "Content-Type": bad.media_type}
+    status, content = await soak.ask(connection, "bad", "POST", bad.path, bad.body, headers)
+    soak.expect("bad", 400 <= status < 500, status, content)
+
+
+async def _changing(soak: Soak, key: str, rng: np.random.Generator) -> None:
+    """Add structures, find them, remove them."""
+    headers = {"Authorization": f"Bearer {key}"}
+    crystals = [entry.crystal for entry in starter_entries()]
+    with closing(Connection(PORT)) as connection:
+        while not soak.over:
+            text = write_cif(crystals[int(rng.integers(len(crystals)))])
+            body = json.dumps({"structure": text, "id": f"soak-{int(rng.integers(50))}"}).encode()
+            status, content = await soak.ask(
+                connection, "add", "POST", "/structures", body, headers | JSON_TYPE
+            )
+            soak.expect("add", status in {200, 201, 409}, status, content)
+            if status == 201:
+                path = f"/structures/{json.loads(content)['id']}"
+                status, content = await soak.ask(connection, "find", "GET", path, b"", headers)
+                soak.expect("find", status == 200, status, content)
+                if rng.random() < 0.7:
+                    status, content = await soak.ask(connection, "remove", "DELETE", path, b"", headers)
+                    soak.expect("remove", status == 204, status, content)
+            await asyncio.sleep(0.5)
+
+
+async def _reloading(soak: Soak, index: Path, key: str, reloads: int) -> None:
+    """Go from version to version."""
+    headers = {"Authorization": f"Bearer {key}", **JSON_TYPE}
+    names = sorted(path.name for path in index.iterdir() if (path / "manifest.json").is_file())
+    pause = (soak.ends - time.monotonic()) / (reloads + 1)
+    with closing(Connection(PORT)) as connection:
+        for turn in range(reloads):
+            await asyncio.sleep(pause)
+            body = json.dumps({"version": names[turn % len(names)]}).encode()
+            status, content = await soak.ask(connection, "reload", "POST", "/admin/reload", body, headers)
+            soak.expect("reload", status == 200, status, content)
+
+
+async def _telling(soak: Soak, pid: int) -> None:
+    while not soak.over:
+        await asyncio.sleep(min(LINE_S, max(soak.ends - time.monotonic(), 0.1)))
+        soak.memory_mb.append(memory(pid)["pss_mb"])
+        print(json.dumps({**_counts(soak), "failures": len(soak.failed), **memory(pid)}), flush=True)
+
+
+def _counts(soak: Soak) -> dict[str, object]:
+    return {f"{kind} {status}": count for (kind, status), count in sorted(soak.statuses.items())}
+
+
+def _two_versions(source: Path, target: Path) -> Path:
+    """A copy of an index with two versions of the same content."""
+    version = version_folder(source)
+    other = f"{version.name[:-1]}{(int(version.name[-1], 16) + 1) % 16:x}"
+    for name in (version.name, other):
+        shutil.copytree(version, target / name)
+    (target / CURRENT).write_text(version.name + "\n", encoding="ascii")
+    return target
+
+
+def _key(role: str, file: Path) -> str:
+    command = [
+        str(Path(sys.executable).with_name("dd2d")),
+        "key",
+        "create",
+        role,
+        "--role",
+        role,
+        "--keys",
+        str(file),
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ))
+    return next(word for word in run.stdout.split() if word.startswith("dd2d_"))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("index", type=Path)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--reloads", type=int, default=20)
+    parser.add_argument("--clients", type=int, default=6)
+    parser.add_argument("--bad", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
