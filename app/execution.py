@@ -7,6 +7,7 @@ from threading import BoundedSemaphore
 from typing import TypeVar
 
 from app.errors import BusyError, DeadlineError
+from app.logs import carried
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ class Execution:
         """
         if not self._places.acquire(blocking=False):
             raise BusyError("as many requests are waiting as may wait; try again in a moment")
-        future = self._pool.submit(work)
+        future = self._pool.submit(carried(work))
         # Called when the work ends or is cancelled before it began: a place is free only then.
         future.add_done_callback(lambda _: self._places.release())
         try:

@@ -1,7 +1,6 @@
 """`dd2d serve`: the service, until it is stopped."""
 
 import argparse
-import logging
 import math
 import socket
 from pathlib import Path
@@ -18,8 +17,8 @@ def add_to(commands: "Commands") -> None:
     parser = commands.add_parser(
         "serve",
         help="answer over HTTP",
-        description="Answer over HTTP until stopped. There is no password: listen where you trust the network.",
-        epilog="Limits and log are set by further DD2D_* variables, which docs/settings.md describes.",
+        description="Answer over HTTP until stopped, on this machine alone unless told otherwise.",
+        epilog="Keys, limits and log are set by further DD2D_* variables, which docs/settings.md describes.",
     )
     parser.add_argument(
         "--index", type=Path, metavar="DIR", help="index to search (DD2D_INDEX, indexes/starter)"
@@ -34,11 +33,18 @@ def add_to(commands: "Commands") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load model and index, then serve; an index that cannot be served ends the command before it listens."""
+    from app.logs import set_up_log
+    from app.security.hosts import LOCAL, is_loopback
+    from app.security.key_file import read_key_file
     from app.settings import read_settings
 
     settings = read_settings(index=args.index, model=args.model, host=args.host, port=args.port)
     _check_address(settings.host, settings.port)
-    _set_up_log(settings.log_level)
+    set_up_log(settings.log_level, settings.log_format)
+    if settings.keys is not None:
+        read_key_file(settings.keys).sound()
+    if settings.allowed_hosts is None and is_loopback(settings.host):
+        settings = settings.model_copy(update={"allowed_hosts": LOCAL})
 
     import uvicorn
 
@@ -54,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=settings.trusted_proxies is not None,
+            forwarded_allow_ips=list(settings.trusted_proxies or ()),
             timeout_graceful_shutdown=math.ceil(settings.deadline_s),
         )
     finally:
@@ -75,12 +83,3 @@ def _check_address(host: str, port: int) -> None:
     except OSError as error:
         told = f"cannot listen on {host}, port {port}: {error.strerror}; give another --host or --port"
         raise OptionError(told) from None
-
-
-def _set_up_log(level: str) -> None:
-    """One form of line on standard error; libraries tell warnings only."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    for name in ("app", "index", "model", "uvicorn"):
-        logging.getLogger(name).setLevel(level.upper())
-    # It reports each odd tag of each upload as an error; what cannot be read is told to who sent it.
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)

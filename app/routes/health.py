@@ -13,6 +13,7 @@ from app.errors import NotReadyError
 from app.library import ask_canary
 from app.metrics import CONTENT_TYPE
 from app.schemas import Alive, Provenance, Ready
+from app.security.access import needs
 from app.service import service_of
 from model.errors import DomainError
 
@@ -49,6 +50,7 @@ async def readyz(request: Request) -> Ready:
     summary="Measurements for Prometheus",
     response_class=Response,
     responses=METRICS_RESPONSES,
+    dependencies=[needs("read", limited=False)],
 )
 async def metrics(request: Request) -> Response:
     """Requests by route and status, how long they and their stages took, and what is served."""
