@@ -35,8 +35,8 @@ def test_the_committed_document_is_that_of_the_code(document: dict[str, Any]) ->
 
 def changes(committed: str, made: str) -> str:
     """What differs, line by line."""
-    lines = [line.split("\n") for line in (committed, made)]
-    return "\n".join(unified_diff(*lines, "docs/openapi.json", "the code", lineterm="", n=4))
+    before, after = committed.split("\n"), made.split("\n")
+    return "\n".join(unified_diff(before, after, "docs/openapi.json", "the code", lineterm="", n=4))
 
 
 def test_a_change_is_told_with_its_lines(document: dict[str, Any]) -> None:
