@@ -64,24 +64,45 @@ class Access:
             None if per_minute is None else TokenBuckets(per_minute, settings.rate_burst),
         )
 
-    def admit(self, secret: str | None, needed: Role, address: str, *, limited: bool = True) -> str | None:
-        """Let a request pass.
+    def identify(self, secret: str | None, address: str) -> Key | None:
+        """Whose request it is; None where no keys are configured.
 
         Args:
-            secret: the key that came with it.
-            needed: role that it takes.
+            secret: the key that came with the request.
             address: where it came from.
-            limited: whether it counts for the rate.
-
-        Returns:
-            Name of the key; None where none are configured.
 
         Raises:
             UnknownKeyError: no key, or one that is not valid.
-            ForbiddenError: the role does not suffice.
+            TooOftenError: too many of these from one address.
+        """
+        if self.keyring is None:
+            return None
+        if not secret:
+            told = "a key is needed; send it as `Authorization: Bearer KEY` (or `X-API-Key: KEY`)"
+            raise UnknownKeyError(told, {"WWW-Authenticate": _CHALLENGE})
+        key = self.keyring.find(secret)
+        if key and not key.has_expired(datetime.now(UTC)):
+            return key
+        _wait(self.failures.take(network_of(address)), "too many keys that are not valid")
+        told = "the key has expired" if key else "the key is not known, or was revoked"
+        raise UnknownKeyError(
+            f"{told}; ask whoever runs the service for another",
+            {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'},
+        )
+
+    def permit(self, key: Key | None, needed: Role, address: str, *, limited: bool = True) -> None:
+        """Let a request pass.
+
+        Args:
+            key: that was identified.
+            needed: role that the request takes.
+            address: where it came from.
+            limited: whether it counts for the rate.
+
+        Raises:
+            ForbiddenError: the role does not suffice, or without keys: more than reading is asked for.
             TooOftenError: the rate is exceeded.
         """
-        key = None if self.keyring is None else self._checked(self.keyring, secret, network_of(address))
         if key is None and needed != "read":
             how = _HOW.format(role=needed)
             raise ForbiddenError(f"this is shut as long as the service has no keys; to open it: {how}")
@@ -93,21 +114,6 @@ class Access:
         if limited and self.rate is not None:
             who = f"key {key.name}" if key else network_of(address)
             _wait(self.rate.take(who), "more requests than DD2D_RATE_PER_MINUTE allows")
-        return key.name if key else None
-
-    def _checked(self, keyring: Keyring, secret: str | None, network: str) -> Key:
-        if not secret:
-            told = "a key is needed; send it as `Authorization: Bearer KEY` (or `X-API-Key: KEY`)"
-            raise UnknownKeyError(told, {"WWW-Authenticate": _CHALLENGE})
-        key = keyring.find(secret)
-        if key and not key.has_expired(datetime.now(UTC)):
-            return key
-        _wait(self.failures.take(network), "too many keys that are not valid")
-        told = "the key has expired" if key else "the key is not known, or was revoked"
-        raise UnknownKeyError(
-            f"{told}; ask whoever runs the service for another",
-            {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'},
-        )
 
     def announce(self, settings: Settings) -> None:
         """Say in the log who may come in; loudly, where that is anybody."""
@@ -153,6 +159,10 @@ def needs(role: Role, *, limited: bool = True) -> Any:
         access: Access = request.app.state.access
         address = request.client.host if request.client else "unknown"
         secret = bearer.credentials if bearer else header
-        request.state.key_name = access.admit(secret, role, address, limited=limited)
+        key = access.identify(secret, address)
+        request.state.key_name = (
+            key.name if key else None
+        )  # before what may refuse it, so that the log has it
+        access.permit(key, role, address, limited=limited)
 
     return Depends(admitted)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -202,9 +203,13 @@ def test_the_name_of_the_key_is_in_the_log(
 ) -> None:
     with caplog.at_level(logging.INFO, "app"):
         client.get("/for/read", headers=bearer(secrets["admin"]))
-    told = caplog.records[-1].getMessage()
-    assert "key admin" in told
-    assert secrets["admin"] not in caplog.text
+        assert "key admin" in caplog.records[-1].getMessage()
+        client.get("/for/admin", headers=bearer(secrets["read"]))
+        assert " 403 in " in caplog.records[-1].getMessage()
+        assert "key read" in caplog.records[-1].getMessage()
+        client.get("/for/read", headers=bearer("dd2d_" + "a" * 43))
+        assert "key -" in caplog.records[-1].getMessage()
+    assert "dd2d_" not in caplog.text
 
 
 def test_a_key_is_limited_and_another_is_not(keys: Path, secrets: dict[str, str]) -> None:
@@ -239,4 +244,14 @@ def test_guesses_are_limited_and_a_known_key_still_passes(
 def test_access_of_the_default_settings_limits_nothing() -> None:
     access = Access.of(Settings())
     assert access.keyring is None
-    assert all(access.admit(None, "read", "192.0.2.1") is None for _ in range(1000))
+    for _ in range(1000):
+        access.permit(access.identify(None, "192.0.2.1"), "read", "192.0.2.1")
+
+
+def test_a_key_that_has_expired_is_told_so(keys: Path) -> None:
+    key, secret = made_key("old", "admin", datetime(2020, 1, 1, tzinfo=UTC))
+    change_key_file(keys, lambda _: (key,))
+    with TestClient(guarded(Settings(keys=keys))) as client:
+        response = client.get("/for/read", headers=bearer(secret))
+        assert "expired" in problem_of(response, 401)
+        assert 'error="invalid_token"' in response.headers["www-authenticate"]
