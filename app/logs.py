@@ -3,6 +3,8 @@
 import json
 import logging
 import re
+import sys
+import warnings
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
 from datetime import UTC, datetime
@@ -32,12 +34,15 @@ def carried(work: Callable[[], T]) -> Callable[[], T]:
 
 
 def set_up_log(level: str, form: Literal["text", "json"]) -> None:
-    """Log to standard error; libraries tell warnings only, Python's own included."""
+    """Log to standard error, of libraries what is a warning at least; Python's own warnings only with `python -W`."""
     handler = logging.StreamHandler()
     handler.addFilter(add_request_id)
     handler.setFormatter(JsonLines() if form == "json" else TextLines(_TEXT))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.captureWarnings(True)
+    # Libraries warn of odd content in the content's own words, and Python keeps each different text for good.
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
     for name in ("app", "index", "model", "uvicorn"):
         logging.getLogger(name).setLevel(level.upper())
     # It reports each odd tag of each upload as an error; what cannot be read is told to who sent it.

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from app.documentation import METRICS_RESPONSES, NOT_READY_RESPONSES
 from app.errors import NotReadyError
-from app.library import ask_canary
+from app.library import Library, ask_canary
 from app.metrics import CONTENT_TYPE
 from app.schemas import Alive, Provenance, Ready
 from app.security.access import needs
@@ -33,7 +33,7 @@ async def readyz(request: Request) -> Ready:
     library = service_of(request).library
     begun = perf_counter()
     try:
-        await asyncio.to_thread(ask_canary, library)
+        await asked_once(request, library)
     except DomainError:
         raise
     except Exception as error:  # whatever is broken, the answer to "are you ready?" is no
@@ -43,6 +43,15 @@ async def readyz(request: Request) -> Ready:
         ) from error
     milliseconds = round(1000.0 * (perf_counter() - begun), 3)
     return Ready(crystals=library.manifest.crystals, canary_ms=milliseconds)
+
+
+async def asked_once(request: Request, library: Library) -> None:
+    """One canary at a time, shared by all who ask meanwhile: the path needs no key, so it must cost little."""
+    state = request.app.state
+    running: asyncio.Task[None] | None = getattr(state, "canary", None)
+    if running is None or running.done():
+        running = state.canary = asyncio.create_task(asyncio.to_thread(ask_canary, library))
+    await asyncio.shield(running)
 
 
 @router.get(

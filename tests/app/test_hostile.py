@@ -203,6 +203,41 @@ def test_a_hostile_file_is_refused(client: TestClient, name: str, path: str) -> 
     refused(response, statuses)
 
 
+CIF = "data_a\n_cell_length_a 3\n"
+STRUCTURES: dict[str, Any] = {
+    "none": [],
+    "one": [CIF],
+    "no list": "a",
+    "no texts": [1, 2],
+    "too many": [CIF] * 21,
+    "no structures": ["nonsense", "more of it"],
+    "empty": ["", ""],
+    "damaged": [CIF, CIF],
+    "too long": [CIF + "#" * 100_000, CIF],
+    "a path": ["/etc/passwd", "file:///etc/passwd"],
+    "brackets": ["data_a\n" + "(" * 60_000, CIF],
+    "a huge cell": ["a\n1\n1e300 0 0\n0 1e300 0\n0 0 1e300\nC\n1\ndirect\n0 0 0\n"] * 2,
+    "a flat cell": ["a\n1\n0 0 0\n0 0 0\n0 0 0\nC\n1\ndirect\n0 0 0\n"] * 2,
+    "a million atoms": ["a\n1\n1 0 0\n0 1 0\n0 0 1\nC\n1000000\ndirect\n0 0 0\n"] * 2,
+}
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_hostile_structures_are_refused(client: TestClient, name: str) -> None:
+    body = {"points": [[0.47, 0, 1], [-0.47, 0, 1], [0.235, 0.407, 1], [-0.235, -0.407, 1]]}
+    ask = {**body, "structures": STRUCTURES[name]}
+    refused(measured(lambda: client.post("/compare", json=ask)), {400, 413, 415, 422})
+
+
+@pytest.mark.parametrize("count", [65, 20_000])
+@pytest.mark.parametrize("as_files", [True, False])
+def test_a_form_of_many_fields_is_refused(client: TestClient, count: int, as_files: bool) -> None:
+    head = b'--x\r\nContent-Disposition: form-data; name="a"' + (b'; filename="a"' if as_files else b"")
+    body = (head + b"\r\n\r\n1\r\n") * count + b"--x--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    refused(measured(lambda: client.post("/predict", content=body, headers=headers)), {400})
+
+
 @pytest.mark.parametrize("name", BODIES)
 def test_hostile_json_is_refused(client: TestClient, name: str) -> None:
     body, statuses = BODIES[name]

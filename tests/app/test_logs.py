@@ -2,6 +2,7 @@
 
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -124,9 +125,13 @@ def test_a_line_for_people_begins_with_what_is_needed(written: Written) -> None:
     assert line.endswith(" WARNING uvicorn.error [mine]: told")
 
 
-def test_warnings_of_python_are_lines_too(written: Written) -> None:
-    import warnings
+def test_libraries_warn_of_no_upload(written: Written) -> None:
+    set_up_log("info", "text")
+    warnings.warn(f"odd: {HOSTILE}", UserWarning, stacklevel=1)
+    assert written.text() == ""
 
+
+def test_warnings_that_are_asked_for_are_lines_too(written: Written) -> None:
     set_up_log("info", "json")
     with warnings.catch_warnings():
         warnings.simplefilter("always")

@@ -1,5 +1,6 @@
 """Health, errors, headers, and a service that is asked too much."""
 
+import asyncio
 import logging
 import threading
 from collections.abc import Iterator
@@ -9,11 +10,13 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from app.errors import KINDS, kind_of
 from app.logs import add_request_id
 from app.main import create_app
+from app.routes import health
 from app.settings import Settings
 from index.hits import SearchResult
 from model import errors
@@ -252,6 +255,20 @@ def test_what_takes_too_long_is_503_and_keeps_its_place_until_it_ends(held: Held
         assert int(response.headers["retry-after"]) >= 1
         problem_of(client.post("/predict", json={"points": points}), 429)
         held.gate.set()
+
+
+def test_many_who_ask_whether_it_is_ready_cost_one_search(held: Held) -> None:
+    async def ask() -> None:
+        request = Request({"type": "http", "app": create_app(Settings(), held)})
+        asking = [asyncio.create_task(health.asked_once(request, held)) for _ in range(5)]
+        assert await asyncio.to_thread(held.begun.acquire, timeout=20)
+        held.gate.set()
+        await asyncio.gather(*asking)
+        assert len(held.searches) == 1
+        await health.asked_once(request, held)
+        assert len(held.searches) == 2
+
+    asyncio.run(ask())
 
 
 def test_a_library_that_was_given_stays_open(library: StandIn) -> None:
