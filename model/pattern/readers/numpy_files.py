@@ -15,8 +15,8 @@ from model.pattern.readers.stack import chosen
 
 _MOST_MEMBERS = 1000
 _MOST_BYTES = 8 * MAXIMUM_PIXELS
-# Deflate reaches 1000. Counts of single electrons shrink as much honestly: 80 times at one in a hundred pixels (uint16),
-# 420 at one in a thousand.
+# Deflate reaches 1000. Counts of single electrons shrink as much honestly: 80 times at one in a hundred pixels, 420 at
+# one in a thousand (uint16).
 _MOST_EXPANSION, _HARMLESS_BYTES = 200, 64 * 2**20
 _COLOURS = (3, 4)
 # Begins each entry of an archive's directory.
