@@ -4,8 +4,10 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from app.negotiation import NDJSON
 from app.options import LISTS, Options, ReadingOptions
-from app.schemas import Answer, Comparison, Inspection, Problem, Structure
+from app.schemas import Answer, BatchLine, Comparison, Inspection, Problem, Structure
+from app.uploads import MAXIMUM_FILES
 from model.matching.comparison import FEWEST, MOST
 
 Responses = dict[int | str, dict[str, Any]]
@@ -92,6 +94,35 @@ def _body(kind: type[ReadingOptions], in_form: dict[str, Any], in_json: dict[str
 
 
 PREDICT_BODY = _body(Options, {}, {})
+
+_FILES: dict[str, Any] = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": MAXIMUM_FILES,
+    "items": {"type": "string", "contentMediaType": "application/octet-stream"},
+    "description": "Frames and point clouds, zips of them, or files of many images, each of which is a pattern.",
+}
+_BATCH_FORM = PREDICT_BODY["content"]["multipart/form-data"]
+BATCH_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            **_BATCH_FORM,
+            "schema": {
+                **_BATCH_FORM["schema"],
+                "properties": {**_BATCH_FORM["schema"]["properties"], "file": _FILES},
+            },
+        }
+    },
+}
+
+BATCH_RESPONSES: Responses = {
+    200: {
+        "description": "A line of JSON (BatchLine) for each pattern, in order.",
+        "content": {NDJSON: {"schema": {"$ref": "#/components/schemas/BatchLine"}}},
+    },
+    **_problems(400, 406, 413, 415, 422, 429, 503),
+}
 
 _STRUCTURES: dict[str, Any] = {
     "type": "array",
@@ -184,5 +215,9 @@ class Documented(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document; made once."""
         document = super().openapi()
-        document["components"]["schemas"].setdefault("Problem", Problem.model_json_schema())
+        schemas = document["components"]["schemas"]
+        schemas.setdefault("Problem", Problem.model_json_schema())
+        line = BatchLine.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update({name: schemas.get(name, each) for name, each in line.pop("$defs").items()})
+        schemas["BatchLine"] = line
         return document

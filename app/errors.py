@@ -101,6 +101,8 @@ _UNUSABLE = (
     "model or index cannot be used at the moment; whoever runs the service finds the reason in its log"
 )
 
+_UNFORESEEN = "an unexpected error; the service's log tells more under this request_id, please report it"
+
 KINDS: dict[type[DomainError], Kind] = {
     UnreadableError: Kind(400, "unreadable", "The upload cannot be read"),
     UnknownKeyError: Kind(401, "key-needed", "A valid API key is needed"),
@@ -128,6 +130,23 @@ def kind_of(error: DomainError) -> Kind:
     return next(KINDS[each] for each in type(error).__mro__ if each in KINDS)
 
 
+def problem_of(error: Exception, request_id: str) -> Problem:
+    """What is told of an error where an answer to several requests holds it; of an unforeseen one nothing."""
+    kind = kind_of(error) if isinstance(error, DomainError) else None
+    detail = (kind.public or str(error)) if kind else _UNFORESEEN
+    return _problem(kind.status if kind else 500, detail, kind, request_id)
+
+
+def _problem(status: int, detail: str, kind: Kind | None, request_id: str) -> Problem:
+    return Problem(
+        type=f"urn:dd2d:problem:{kind.name}" if kind else "about:blank",
+        title=kind.title if kind else HTTPStatus(status).phrase,
+        status=status,
+        detail=detail if len(detail) <= _LONGEST_DETAIL else f"{detail[: _LONGEST_DETAIL - 3]}...",
+        request_id=request_id,
+    )
+
+
 def problem(
     request: Request,
     status: int,
@@ -137,13 +156,7 @@ def problem(
     headers: dict[str, str] | None = None,
 ) -> Response:
     """A problem+json response."""
-    content = Problem(
-        type=f"urn:dd2d:problem:{kind.name}" if kind else "about:blank",
-        title=kind.title if kind else HTTPStatus(status).phrase,
-        status=status,
-        detail=detail if len(detail) <= _LONGEST_DETAIL else f"{detail[: _LONGEST_DETAIL - 3]}...",
-        request_id=str(getattr(request.state, "request_id", "")),
-    )
+    content = _problem(status, detail, kind, str(getattr(request.state, "request_id", "")))
     return Response(content.model_dump_json(), status, headers, PROBLEM_TYPE)
 
 
@@ -160,11 +173,7 @@ def refusal(request: Request, error: DomainError) -> Response:
 
 def unexpected(request: Request) -> Response:
     """The response to an error nobody foresaw; what it says goes to the log only."""
-    return problem(
-        request,
-        500,
-        "an unexpected error; the service's log tells more under this request_id, please report it",
-    )
+    return problem(request, 500, _UNFORESEEN)
 
 
 def add_error_handlers(app: FastAPI) -> None:

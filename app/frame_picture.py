@@ -23,7 +23,7 @@ _BEAM, _MISSING, _EXTRA = "#4da3ff", "#ff3b30", "#ffd60a"
 
 
 @dataclass(frozen=True)
-class _Shape:
+class Shape:
     """A circle (x, y, radius), or a line (x1, y1, x2, y2), in pixels of the picture."""
 
     kind: str
@@ -37,18 +37,20 @@ class FramePicture:
     """The frame in 8 bits, and what is drawn over it.
 
     Attributes:
-        grey: (H, W) logarithm of the counts.
+        grey: logarithm of the counts, as PNG.
+        size: its width and height.
         shapes: in its pixels.
         title: for screen readers.
     """
 
-    grey: NDArray[np.uint8]
-    shapes: Sequence[_Shape]
+    grey: bytes
+    size: tuple[int, int]
+    shapes: Sequence[Shape]
     title: str
 
     def png(self) -> bytes:
         """As PNG."""
-        image = Image.fromarray(self.grey).convert("RGB")
+        image = Image.open(io.BytesIO(self.grey)).convert("RGB")
         draw = ImageDraw.Draw(image)
         for shape in self.shapes:
             if shape.kind == "circle":
@@ -60,8 +62,8 @@ class FramePicture:
 
     def svg(self) -> str:
         """As SVG with the frame inside, without any script."""
-        height, width = self.grey.shape
-        inside = base64.b64encode(_encoded(Image.fromarray(self.grey))).decode()
+        width, height = self.size
+        inside = base64.b64encode(self.grey).decode()
         return "\n".join(
             [
                 f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
@@ -87,13 +89,14 @@ def frame_picture(frame: Frame, spots: Spots, lattice: PlaneLattice | None) -> F
     if lattice is not None:
         x, y = view.centre.tolist()
         for qx, qy in (view.places(lattice.basis) - view.centre).tolist():
-            shapes.append(_Shape("line", (x, y, x + qx, y + qy), _LATTICE))
+            shapes.append(Shape("line", (x, y, x + qx, y + qy), _LATTICE))
             shapes += _head(x + qx, y + qy, qx, qy)
     title = f"Camera frame of {frame.shape[1]} by {frame.shape[0]} pixels with {len(spots)} spots"
-    return FramePicture(_grey(frame, view.step), shapes, title)
+    grey = Image.fromarray(_grey(frame, view.step))
+    return FramePicture(_encoded(grey), grey.size, shapes, title)
 
 
-def beams_over(spots: Spots, match: Match, shape: tuple[int, int]) -> list[_Shape]:
+def beams_over(spots: Spots, match: Match, shape: tuple[int, int]) -> list[Shape]:
     """What is drawn over a frame of this shape for a candidate, in place of the lattice.
 
     Its beams are ringed in blue, those that should have been seen and were not in dashed red; spots without a beam are
@@ -139,50 +142,50 @@ class _View:
         return self.pixels(self.spots.on_camera(q_inv_angstrom))
 
 
-def _seen(spots: Spots, view: _View) -> list[_Shape]:
+def _seen(spots: Spots, view: _View) -> list[Shape]:
     """Spots and centre."""
     (x, y), arm = view.centre.tolist(), 2 * view.radius
     return [
         *_rings(spots, view),
-        _Shape("line", (x - arm, y, x + arm, y), _CENTRE),
-        _Shape("line", (x, y - arm, x, y + arm), _CENTRE),
+        Shape("line", (x - arm, y, x + arm, y), _CENTRE),
+        Shape("line", (x, y - arm, x, y + arm), _CENTRE),
     ]
 
 
-def _rings(spots: Spots, view: _View) -> list[_Shape]:
+def _rings(spots: Spots, view: _View) -> list[Shape]:
     assert spots.pixels is not None
     clipped = spots.exposure.saturated if spots.exposure is not None else np.zeros(len(spots), dtype=bool)
     points = view.pixels(spots.pixels).tolist()
     return [
-        _Shape("circle", (x, y, view.radius), _SATURATED if full else _SPOT)
+        Shape("circle", (x, y, view.radius), _SATURATED if full else _SPOT)
         for (x, y), full in zip(points, clipped.tolist(), strict=True)
     ]
 
 
-def _beams(match: Match, view: _View) -> list[_Shape]:
+def _beams(match: Match, view: _View) -> list[Shape]:
     """A candidate's beams and what does not fit them."""
-    shapes: list[_Shape] = []
+    shapes: list[Shape] = []
     beams, radius = match.beams, view.radius
     for row, status in enumerate(beams.status):
         place = beams.measured[row] if status == "extra" else beams.computed[row]
         x, y = view.places(place[None])[0].tolist()
         if status == "extra":
             shapes += [
-                _Shape("line", (x - radius, y - radius, x + radius, y + radius), _EXTRA),
-                _Shape("line", (x - radius, y + radius, x + radius, y - radius), _EXTRA),
+                Shape("line", (x - radius, y - radius, x + radius, y + radius), _EXTRA),
+                Shape("line", (x - radius, y + radius, x + radius, y - radius), _EXTRA),
             ]
         else:
             colour = _MISSING if status == "missing" else _BEAM
-            shapes.append(_Shape("circle", (x, y, 0.6 * radius), colour, dashed=status == "missing"))
+            shapes.append(Shape("circle", (x, y, 0.6 * radius), colour, dashed=status == "missing"))
     return shapes
 
 
-def _head(x: float, y: float, along: float, across: float) -> list[_Shape]:
+def _head(x: float, y: float, along: float, across: float) -> list[Shape]:
     """The head of an arrow."""
     length = hypot(along, across) or 1.0
     ux, uy = 9 * along / length, 9 * across / length
     return [
-        _Shape("line", (x, y, x - ux - side * uy / 2, y - uy + side * ux / 2), _LATTICE)
+        Shape("line", (x, y, x - ux - side * uy / 2, y - uy + side * ux / 2), _LATTICE)
         for side in (-1.0, 1.0)
     ]
 
@@ -201,7 +204,7 @@ def _grey(frame: Frame, step: int) -> NDArray[np.uint8]:
     return grey
 
 
-def _element(shape: _Shape) -> str:
+def _element(shape: Shape) -> str:
     style = f'fill="none" stroke="{shape.colour}" stroke-width="1.5"' + (
         ' stroke-dasharray="4 3"' if shape.dashed else ""
     )

@@ -1,9 +1,12 @@
 """What the service needs of an index, and how it is opened."""
 
+from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.errors import NotReadyError
 from app.schemas import Provenance
@@ -34,6 +37,10 @@ class Library(Protocol):
         """The crystal with this id; KeyError if there is none."""
         ...
 
+    def embed(self, spots: Sequence[Spots], voltage_kv: Sequence[float]) -> NDArray[np.float32]:
+        """(N, D) a vector a pattern."""
+        ...
+
     def search(
         self,
         spots: Spots,
@@ -44,8 +51,9 @@ class Library(Protocol):
         effort: Effort,
         coverage: float,
         composition: Composition | None,
+        vector: NDArray[np.float32] | None = None,
     ) -> SearchResult:
-        """The crystals most like a pattern, best first."""
+        """The crystals most like a pattern, best first; `vector` is what `embed` made of it, if it did."""
         ...
 
     def close(self) -> None:
@@ -53,6 +61,7 @@ class Library(Protocol):
         ...
 
 
+@cache
 def software_version() -> str:
     """Version of the installed distribution."""
     return version("dd2d-server")
@@ -84,8 +93,12 @@ def provenance_of(library: Library) -> Provenance:
     )
 
 
-def ask_canary(library: Library) -> None:
+def ask_canary(library: Library, effort: Effort = "search") -> None:
     """Search graphene's pattern through model, vectors and catalogue.
+
+    Args:
+        library: that is asked.
+        effort: `verify` also asks what holds candidates against the pattern.
 
     Raises:
         NotReadyError: no candidate, or one without a similarity.
@@ -103,7 +116,7 @@ def ask_canary(library: Library) -> None:
         top_k=1,
         coverage=COVERAGE,
         composition=None,
-        effort="search",
+        effort=effort,
     ).hits
     if not hits or not np.isfinite(hits[0].similarity):
         raise NotReadyError("model and index do not answer a pattern of graphene; see the service's log")

@@ -5,16 +5,15 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Callable
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from datetime import UTC, datetime
-from functools import partial
-from typing import Literal, TypeVar
-
-T = TypeVar("T")
+from typing import Literal
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="-")
-"""Of the request that is being handled; `-` outside of one."""
+"""Of the request that is being handled; `-` outside of one.
+
+`asyncio.to_thread` and tasks take it along; a bare `Executor.submit` and a process do not, so jobs carry it themselves.
+"""
 
 ACCESS = "access"
 """Name of the `extra` that the line of a request has: its fields for the JSON form."""
@@ -23,14 +22,6 @@ ACCESS = "access"
 # no name of a file can end a line, begin another, or colour a terminal.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _TEXT = "%(asctime)s %(levelname)s %(name)s [%(request_id)s]: %(message)s"
-
-
-def carried(work: Callable[[], T]) -> Callable[[], T]:
-    """`work` in the context of now, for `Executor.submit`, which unlike `asyncio.to_thread` does not take it along.
-
-    Without it what a thread logs has no request id.
-    """
-    return partial(copy_context().run, work)
 
 
 def set_up_log(level: str, form: Literal["text", "json"]) -> None:

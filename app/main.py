@@ -1,6 +1,5 @@
 """The application, made by a function of its settings."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,14 +9,17 @@ from starlette.staticfiles import StaticFiles
 
 from app.documentation import ACCESS_RESPONSES, Documented
 from app.errors import add_error_handlers
-from app.execution import Execution
-from app.library import Library, open_library, software_version
+from app.library import Library, software_version
 from app.metrics import Metrics
 from app.middleware import Envelope, Unforeseen
-from app.routes import compare, health, inspect, overlays, pages, predict, structures
+from app.routes import batch, compare, health, inspect, overlays, pages, predict, structures
+from app.schemas import Provenance
 from app.security.access import Access, needs
 from app.security.hosts import NamedHosts
 from app.service import Service
+from app.serving.dispatcher import Dispatcher, Worker
+from app.serving.processes import ProcessWorker
+from app.serving.threads import ThreadWorker
 from app.settings import Settings
 
 DESCRIPTION = (
@@ -31,29 +33,26 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
 
     Args:
         settings: see `Settings`.
-        retriever: an index that is open already, and stays so; without one, model and index of the settings
-            are loaded when the service starts, and a start without them fails.
+        retriever: an index that is open already, and stays so: requests are computed in threads of this process.
+            Without one, worker processes open model and index of the settings when the service starts, and a
+            start without them fails.
 
     Raises:
         OptionError: the key file cannot be used.
     """
-
     metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        execution = Execution(settings.workers, settings.queue, settings.deadline_s)
-        library = retriever
-        if library is None:
-            library = await asyncio.to_thread(open_library, settings)
+        workers = processes(settings) if retriever is None else _threads(settings, retriever)
+        dispatcher = Dispatcher(workers, settings.queue, settings.deadline_s, metrics)
+        serving = await dispatcher.start()
+        app.state.service = Service(settings, dispatcher, metrics, Provenance(**serving))
         app.state.access.announce(settings)
-        app.state.service = Service(settings, execution, library, metrics)
         try:
             yield
         finally:
-            execution.close()
-            if retriever is None:
-                library.close()
+            await dispatcher.close()
 
     app = Documented(
         title="dd2d-server",
@@ -68,7 +67,15 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
     app.state.access = Access.of(settings)
     _add_middleware(app, settings, metrics)
     add_error_handlers(app)
-    for each in (predict.router, inspect.router, compare.router, overlays.router, structures.router):
+    guarded = (
+        predict.router,
+        batch.router,
+        inspect.router,
+        compare.router,
+        overlays.router,
+        structures.router,
+    )
+    for each in guarded:
         app.include_router(each, dependencies=[needs("read")], responses=ACCESS_RESPONSES)
     for each in (health.router, pages.router):
         app.include_router(each)
@@ -90,3 +97,16 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
             expose_headers=["Retry-After", "WWW-Authenticate", "X-Request-ID"],
         )
     app.add_middleware(Envelope, metrics=metrics)
+
+
+def processes(settings: Settings) -> list[Worker]:
+    """Worker processes, as many as the settings say, not yet started."""
+    # A request that is past its deadline has been answered; who computes on after that has hung.
+    return [ProcessWorker(settings, 2 * settings.deadline_s) for _ in range(settings.workers)]
+
+
+def _threads(settings: Settings, library: Library) -> list[Worker]:
+    from app.desk import Desk
+
+    desk = Desk(library, settings.calibrations)
+    return [ThreadWorker(desk, desk.serving()) for _ in range(settings.workers)]

@@ -1,4 +1,4 @@
-"""What a Prometheus server reads: requests by route and status, how long they took, and what is served."""
+"""What a Prometheus server reads: requests by route and status, their stages, the queue, and what is served."""
 
 from collections.abc import Mapping
 
@@ -44,11 +44,27 @@ class Metrics:
             "dd2d_build_info", "1; the labels are the provenance.", ("version", "model", "index"),
             registry=self._registry,
         )  # fmt: skip
+        self._waiting = Gauge(
+            "dd2d_queue_waiting", "Requests that wait for a worker.", registry=self._registry
+        )
+        self._together = Histogram(
+            "dd2d_batch_size",
+            "Requests that a worker takes together.",
+            buckets=(1, 2, 3, 4),
+            registry=self._registry,
+        )
+        self._lost = Counter(
+            "dd2d_workers_lost", "Workers that ended by themselves or hung.", registry=self._registry
+        )
+        self._verdicts = Counter(
+            "dd2d_verdicts", "Predictions by verdict.", ("verdict",), registry=self._registry
+        )
         ProcessCollector(registry=self._registry)
 
     def serve(self, provenance: Provenance) -> None:
         """State what is being served."""
         self._crystals.set(provenance.crystals)
+        self._build.clear()
         self._build.labels(provenance.version, provenance.model, provenance.index).set(1)
 
     def answered(self, scope: Scope, status: int, seconds: float) -> None:
@@ -58,10 +74,23 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
 
-    def predicted(self, timing_ms: Mapping[str, float]) -> None:
-        """Record the stages of a prediction."""
+    def predicted(self, timing_ms: Mapping[str, float], verdict: str | None) -> None:
+        """Record the stages of a prediction, and what it found."""
+        self._verdicts.labels(verdict or "none").inc()
         for stage, milliseconds in timing_ms.items():
             self._stages.labels(stage).observe(milliseconds / 1000.0)
+
+    def queued(self, waiting: int) -> None:
+        """So many requests wait now."""
+        self._waiting.set(waiting)
+
+    def taken(self, together: int) -> None:
+        """A worker has taken so many requests together."""
+        self._together.observe(together)
+
+    def lost(self) -> None:
+        """A worker ended by itself, or hung."""
+        self._lost.inc()
 
     def text(self) -> bytes:
         """All of it, in Prometheus' text format."""

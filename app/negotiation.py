@@ -14,6 +14,7 @@ CIF = "chemical/x-cif"
 ZIP = "application/zip"
 SVG = "image/svg+xml"
 PNG = "image/png"
+NDJSON = "application/x-ndjson"
 
 
 def preferred(accept: str | None, offered: Sequence[str]) -> str:

@@ -1,20 +1,21 @@
 """One prediction, from an upload to the answer; the same for HTTP and command line."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from uuid import uuid4
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app import drawing
 from app.evidence import fit_told, lattice_seen, match_of, quality_seen, twist_of
-from app.frame_picture import FramePicture, beams_over, frame_picture
+from app.frame_picture import beams_over, frame_picture
 from app.library import Library
 from app.options import Options, ReadingOptions
-from app.overlays import MOST_CANDIDATES, overlay_link
+from app.overlays import MOST_CANDIDATES, Drawing, overlay_link
 from app.schemas import (
     Answer,
     Candidate,
@@ -25,7 +26,7 @@ from app.schemas import (
     Query,
     Twist,
 )
-from app.uploads import FileUpload, Upload
+from app.uploads import FileUpload, FrameUpload, Upload
 from index.catalogue import Entry
 from index.hits import Hit, SearchResult
 from index.timing import milliseconds
@@ -34,7 +35,7 @@ from model.crystal.structure_files import VACUUM_ANGSTROM
 from model.errors import DomainError, TooLargeError, UnreadableError
 from model.matching.indexing import PlaneLattice
 from model.matching.measurement import Measurement as FoundMeasurement
-from model.pattern import Frame, Spots, read_with_frame, spots_from_points
+from model.pattern import Frame, Spots, find_spots, read_with_frame, spots_from_points
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,8 @@ def read_upload(
         pattern = options.pattern(calibrations)
         if isinstance(upload, FileUpload):
             return read_with_frame(upload.data, upload.filename, pattern)
+        if isinstance(upload, FrameUpload):
+            return find_spots(upload.frame, pattern), upload.frame
         return spots_from_points(upload.points, pattern), None
     except DomainError:
         raise
@@ -88,15 +91,13 @@ class Prediction:
         answer: for JSON.
         spots: the pattern.
         result: what the search found.
-        overlays: the frame with each of the first candidates over it, by rank, where they were asked for.
-        drawing_id: under which they are fetched; no client can choose or guess it.
+        drawing: the frame with each of the first candidates over it, where they were asked for.
     """
 
     answer: Answer
     spots: Spots
     result: SearchResult
-    overlays: Mapping[int, FramePicture] = field(default_factory=dict)
-    drawing_id: str = ""
+    drawing: Drawing | None = None
 
     def drawn(self) -> str:
         """As SVG: the pattern with its lattice, and a panel for each of the first candidates."""
@@ -112,15 +113,35 @@ class Prediction:
         return drawing.drawn(self.spots, self.result.lattice, panels or [spots_alone])
 
 
-def predict(
-    library: Library,
-    provenance: Provenance,
-    upload: Upload,
-    options: Options,
-    request_id: str,
-    calibrations: Path | None = None,
-) -> Prediction:
-    """The candidates for an upload; see `read_upload` for what concerns the pattern.
+@dataclass(frozen=True)
+class Embedded:
+    """A pattern by the STE: its vector (D,), and how long that took."""
+
+    vector: NDArray[np.float32]
+    ms: float
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """An upload that was read, before any search.
+
+    Attributes:
+        spots: the pattern.
+        frame: that they were found in; None for points.
+        voltage: to be used.
+        options: of the request.
+        read_ms: how long reading took.
+    """
+
+    spots: Spots
+    frame: Frame | None
+    voltage: Voltage
+    options: Options
+    read_ms: float
+
+
+def read_pattern(upload: Upload, options: Options, calibrations: Path | None = None) -> Pattern:
+    """Read an upload; see `read_upload`.
 
     Raises:
         DomainError: the upload cannot be read, or holds no pattern.
@@ -128,30 +149,65 @@ def predict(
     begun = perf_counter()
     spots, frame = read_upload(upload, options, calibrations)
     voltage = choose_voltage(options.voltage_kv, spots.voltage_kv)
-    read = perf_counter()
+    return Pattern(spots, frame, voltage, options, milliseconds(begun, perf_counter()))
+
+
+def embed_patterns(library: Library, patterns: Sequence[Pattern]) -> list[Embedded | None]:
+    """The vectors of patterns by one pass of the STE, with its time shared out; None where the scale is unknown."""
+    known = [row for row, each in enumerate(patterns) if each.spots.scale_is_known]
+    embedded: list[Embedded | None] = [None] * len(patterns)
+    if known:
+        begun = perf_counter()
+        vectors = library.embed(
+            [patterns[row].spots for row in known], [patterns[row].voltage.kv for row in known]
+        )
+        spent = round(milliseconds(begun, perf_counter()) / len(known), 3)
+        for row, vector in zip(known, vectors, strict=True):
+            embedded[row] = Embedded(vector, spent)
+    return embedded
+
+
+def predict(
+    library: Library,
+    provenance: Provenance,
+    pattern: Pattern,
+    request_id: str,
+    embedded: Embedded | None = None,
+) -> Prediction:
+    """The candidates for a pattern.
+
+    Args:
+        library: that is searched.
+        provenance: of the answer.
+        pattern: that was read.
+        request_id: of the answer.
+        embedded: the pattern by the STE, where that was done beforehand.
+    """
+    begun = perf_counter()
+    spots, options = pattern.spots, pattern.options
     result = library.search(
         spots,
-        voltage_kv=voltage.kv,
+        voltage_kv=pattern.voltage.kv,
         elements=options.elements(),
         top_k=options.top_k,
         effort=options.effort,
         coverage=options.coverage,
         composition=options.measured_composition(),
+        vector=None if embedded is None else embedded.vector,
     )
     searched = perf_counter()
-    drawing_id = uuid4().hex
-    overlays = _overlays(frame, spots, result) if options.overlay and frame is not None else {}
+    drawing = _drawing(pattern.frame, spots, result) if options.overlay else None
     candidates = [
-        _candidate(
-            rank, hit, spots, options.spots, overlay_link(drawing_id, rank) if rank in overlays else None
-        )
+        _candidate(rank, hit, spots, options.spots, _link(drawing, rank))
         for rank, hit in enumerate(result.hits, start=1)
     ]
+    before = {"read": pattern.read_ms} | ({} if embedded is None else {"embed": embedded.ms})
+    write_ms, total_ms = (milliseconds(since, perf_counter()) for since in (searched, begun))
     timing = {
-        "read": milliseconds(begun, read),
+        **before,
         **result.timing_ms,
-        "write": milliseconds(searched, perf_counter()),
-        "total": milliseconds(begun, perf_counter()),
+        "write": write_ms,
+        "total": round(sum(before.values()) + total_ms, 3),
     }
     answer = Answer(
         request_id=request_id,
@@ -163,7 +219,7 @@ def predict(
         measurement=None if result.measurement is None else _measurement(result.measurement),
         query=query_of(
             spots,
-            voltage,
+            pattern.voltage,
             result.lattice,
             result.warnings,
             None if result.overlap is None else twist_of(result.overlap, result.twist, spots),
@@ -171,17 +227,25 @@ def predict(
         provenance=provenance,
         timing_ms=timing,
     )
-    return Prediction(answer, spots, result, overlays, drawing_id)
+    return Prediction(answer, spots, result, drawing)
 
 
-def _overlays(frame: Frame, spots: Spots, result: SearchResult) -> dict[int, FramePicture]:
-    """The frame with each of the first candidates that lie on it."""
-    bare = frame_picture(frame, spots, None)
-    return {
-        rank: replace(bare, shapes=beams_over(spots, hit.match, frame.shape))
+def _drawing(frame: Frame | None, spots: Spots, result: SearchResult) -> Drawing | None:
+    """The frame with each of the first candidates that lie on it; None where there is none."""
+    if frame is None:
+        return None
+    shapes = {
+        rank: beams_over(spots, hit.match, frame.shape)
         for rank, hit in enumerate(result.hits[:MOST_CANDIDATES], start=1)
         if hit.match is not None
     }
+    if not shapes:
+        return None
+    return Drawing(uuid4().hex, replace(frame_picture(frame, spots, None), shapes=()), shapes)
+
+
+def _link(drawing: Drawing | None, rank: int) -> str | None:
+    return overlay_link(drawing.id, rank) if drawing is not None and rank in drawing.shapes else None
 
 
 def choose_voltage(asked: float | None, stated: float | None) -> Voltage:

@@ -271,6 +271,17 @@ class Answer(Schema):
     timing_ms: dict[str, float]
 
 
+class BatchLine(Schema):
+    """A line of the answer to many patterns."""
+
+    index: int = Field(description="From 0, in the order of the request.")
+    name: str = Field(description="Of the file; of one in a zip the zip's, a slash, and its own.")
+    image: int | None = Field(description="Number of the image, from 0, of a file with several.")
+    status: int = Field(description="As if the pattern had come alone.")
+    answer: Answer | None = Field(description="Null where there is a problem.")
+    problem: "Problem | None" = Field(description="Null where there is an answer.")
+
+
 class InspectedSpot(Schema):
     """A spot as it was measured."""
 

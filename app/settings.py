@@ -87,8 +87,16 @@ class Settings(BaseSettings):
     max_json_bytes: int = Field(
         default=16 * 2**20, ge=1024, description="Largest JSON request in bytes; a larger one gets a 413."
     )
+    max_batch_bytes: int = Field(
+        default=256 * 2**20,
+        ge=1024,
+        description="Largest request of many patterns in bytes; a larger one gets a 413.",
+    )
     workers: int = Field(
-        default=2, ge=1, le=64, description="Requests computed at the same time, each in a thread of its own."
+        default=2,
+        ge=1,
+        le=64,
+        description="Processes that compute requests, one at a time each; as many as there are cores.",
     )
     queue: int = Field(
         default=64, ge=0, description="Requests that may wait for a worker; the next one gets a 429."

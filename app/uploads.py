@@ -1,10 +1,14 @@
 """The body of a request, cut off at its limit while it streams in, before anything is decoded."""
 
+import asyncio
+import shutil
 from codecs import BOM_UTF8
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.message import Message
-from pathlib import PurePath
+from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
 from typing import Any, Generic
 
 from pydantic_core import from_json
@@ -13,11 +17,14 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from app.options import Kind, options_from_json, options_from_text
+from app.serving.job import Job
 from app.settings import Settings
 from model.errors import OptionError, TooLargeError, UnknownFormatError, UnreadableError
+from model.pattern import Frame
 from model.pattern.point_table import check_openings
 
 MAXIMUM_FIELDS = 64
+MAXIMUM_FILES = 1000
 MAXIMUM_FIELD_BYTES = 16 * 1024
 LONGEST_NAME = 100
 
@@ -31,13 +38,36 @@ class FileUpload:
 
 
 @dataclass(frozen=True)
+class SavedFile:
+    """A file of a request, on the disk as long as that lasts; `name` is the client's, for messages only."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class SavedForm:
+    """Files and options."""
+
+    files: tuple[SavedFile, ...]
+    fields: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class FrameUpload:
+    """A frame that has been read already: one image of a scan."""
+
+    frame: Frame
+
+
+@dataclass(frozen=True)
 class PointUpload:
     """Points of a JSON request, not yet looked at."""
 
     points: list[Any]
 
 
-Upload = FileUpload | PointUpload
+Upload = FileUpload | FrameUpload | PointUpload
 
 
 @dataclass(frozen=True)
@@ -60,6 +90,10 @@ class JsonBody:
     """A JSON request."""
 
     data: bytes
+
+    def packed(self) -> tuple[dict[str, Any], tuple[bytes, ...]]:
+        """For a worker: JSON and bytes; `unpacked` is the other way."""
+        return {}, (self.data,)
 
     def parsed(self, kind: type[Kind], *, with_structures: bool = False) -> Parsed[Kind]:
         """Points and options.
@@ -109,6 +143,12 @@ class FormBody:
     fields: tuple[tuple[str, str], ...]
     structures: tuple[FileUpload, ...] = ()
 
+    def packed(self) -> tuple[dict[str, Any], tuple[bytes, ...]]:
+        """For a worker: JSON and bytes; `unpacked` is the other way."""
+        files = (self.file, *self.structures)
+        told = {"names": [each.filename for each in files], "fields": self.fields}
+        return told, tuple(each.data for each in files)
+
     def parsed(self, kind: type[Kind], *, with_structures: bool = False) -> Parsed[Kind]:
         """File and options; see `JsonBody.parsed`.
 
@@ -122,6 +162,75 @@ class FormBody:
         if not self.file.data:
             raise UnreadableError(f"{self.file.filename} is empty; send the frame or the table of points")
         return Parsed(self.file, options, self.structures)
+
+
+def unpacked(told: Mapping[str, Any], blobs: Sequence[bytes]) -> JsonBody | FormBody:
+    """A body that was packed for a worker."""
+    if "names" not in told:
+        return JsonBody(blobs[0])
+    file, *structures = (FileUpload(data, name) for data, name in zip(blobs, told["names"], strict=True))
+    return FormBody(file, tuple((name, value) for name, value in told["fields"]), tuple(structures))
+
+
+def upload_job(kind: str, body: JsonBody | FormBody, media_type: str, request_id: str) -> Job:
+    """The job of a request that came with a body.
+
+    Args:
+        kind: which of the desk's works.
+        body: as it was read.
+        media_type: of the answer.
+        request_id: of the answer.
+    """
+    told, blobs = body.packed()
+    return Job(kind, {"body": told, "media_type": media_type, "request_id": request_id}, blobs)
+
+
+@asynccontextmanager
+async def saved_files(request: Request, settings: Settings) -> AsyncIterator[SavedForm]:
+    """The files of a form on the disk, for as long as the block lasts.
+
+    Args:
+        request: whose body has not been read; files come in the field `file`, as often as there are files.
+        settings: with the limits.
+
+    Raises:
+        UnknownFormatError: no form.
+        TooLargeError: longer than the settings allow.
+        UnreadableError: a damaged form, or an empty file.
+        OptionError: a form without files.
+    """
+    kind = _media_type(request.headers)
+    if kind != "multipart/form-data":
+        raise UnknownFormatError(
+            f"the request is {kind or 'of no stated type'}; send files as multipart/form-data in the field `file`"
+        )
+    stream = _limited(request, settings.max_batch_bytes, "DD2D_MAX_BATCH_BYTES")
+    parser = MultiPartParser(
+        request.headers,
+        stream,
+        max_files=MAXIMUM_FILES,
+        max_fields=MAXIMUM_FIELDS,
+        max_part_size=MAXIMUM_FIELD_BYTES,
+    )
+    with TemporaryDirectory(prefix="dd2d-batch-") as folder:
+        form = await _parsed_form(parser)
+        try:
+            yield await asyncio.to_thread(_saved, form, Path(folder))
+        finally:
+            await form.close()
+
+
+def _saved(form: FormData, folder: Path) -> SavedForm:
+    files = []
+    for number, each in enumerate(form.getlist("file")):
+        if isinstance(each, UploadFile):
+            path = folder / str(number)
+            with path.open("wb") as target:
+                shutil.copyfileobj(each.file, target)
+            files.append(SavedFile(path, _name_of(each)))
+    if not files:
+        raise OptionError("no file came; send the patterns as files in the field `file`, one part for each")
+    return SavedForm(tuple(files), _fields(form))
 
 
 class _InMemoryParser(MultiPartParser):
@@ -185,16 +294,20 @@ async def _read_form(request: Request, settings: Settings, most_files: int) -> F
         max_fields=MAXIMUM_FIELDS,
         max_part_size=MAXIMUM_FIELD_BYTES,
     )
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise UnreadableError(
-            f"the form cannot be read: {error.message}; send one file and the options"
-        ) from None
+    form = await _parsed_form(parser)
     try:
         return await _form_body(form)
     finally:
         await form.close()
+
+
+async def _parsed_form(parser: MultiPartParser) -> FormData:
+    try:
+        return await parser.parse()
+    except MultiPartException as error:
+        raise UnreadableError(
+            f"the form cannot be read: {error.message}; send one file and the options"
+        ) from None
 
 
 async def _form_body(form: FormData) -> FormBody:
@@ -204,10 +317,16 @@ async def _form_body(form: FormData) -> FormBody:
         found = f"a file came in the field {named[0]!r:.60}" if named else "no file came"
         raise OptionError(f"{found}; send the pattern as a file in the field `file`")
     structures = [each for each in form.getlist("structures") if isinstance(each, UploadFile)]
-    fields = tuple((key, value) for key, value in form.multi_items() if isinstance(value, str))
-    return FormBody(await _taken(file), fields, tuple([await _taken(each) for each in structures]))
+    return FormBody(await _taken(file), _fields(form), tuple([await _taken(each) for each in structures]))
+
+
+def _fields(form: FormData) -> tuple[tuple[str, str], ...]:
+    return tuple((key, value) for key, value in form.multi_items() if isinstance(value, str))
 
 
 async def _taken(file: UploadFile) -> FileUpload:
-    name = PurePath(file.filename or "the upload").name[:LONGEST_NAME] or "the upload"
-    return FileUpload(await file.read(), name)
+    return FileUpload(await file.read(), _name_of(file))
+
+
+def _name_of(file: UploadFile) -> str:
+    return PurePath(file.filename or "the upload").name[:LONGEST_NAME] or "the upload"

@@ -13,21 +13,17 @@ from typing import Any
 
 import httpx
 import numpy as np
+from bodies import point_bodies  # type: ignore[import-not-found]
 from served import served  # type: ignore[import-not-found]
-
-from index.build import CATALOGUE_NAME
-from index.catalogue import Catalogue
-from index.publishing import version_folder
-from model.crystal import Crystal
-from model.physics.kinematic import Geometry, kinematic_spots
 
 
 def main() -> None:
     options = _options()
     rng = np.random.default_rng(0)
-    crystals = _crystals(options.index, options.requests, rng)
-    bodies = [_body(crystal, rng) | {"effort": options.effort} for crystal in crystals]
-    with served(options.index) as url, httpx.Client(timeout=60) as client:
+    bodies = [
+        body | {"effort": options.effort} for body in point_bodies(options.index, options.requests, rng)
+    ]
+    with served(options.index) as (url, _), httpx.Client(timeout=60) as client:
         answers = [_timed(client, url, body) for body in bodies[:10] + bodies][10:]
     seconds = np.array([spent for spent, _ in answers])
     stages = {
@@ -46,24 +42,6 @@ def main() -> None:
             }
         )
     )
-
-
-def _crystals(index: Path, count: int, rng: np.random.Generator) -> list[Crystal]:
-    catalogue = Catalogue.open(version_folder(index) / CATALOGUE_NAME)
-    try:
-        rows = rng.integers(0, len(catalogue), count)
-        return [catalogue.entry_at(row).crystal for row in rows.tolist()]
-    finally:
-        catalogue.close()
-
-
-def _body(crystal: Crystal, rng: np.random.Generator) -> dict[str, Any]:
-    turned = Geometry(rotation_deg=float(rng.uniform(0, 360)), q_max_inv_angstrom=1.4)
-    spots = kinematic_spots(crystal, turned, relative_threshold=1e-3)
-    assert spots.intensity is not None
-    noisy = spots.intensity * np.exp(rng.normal(0, 0.1, len(spots)))
-    points = np.column_stack([spots.q_inv_angstrom, noisy])
-    return {"points": points.tolist(), "voltage_kv": 80, "top_k": 10}
 
 
 def _timed(client: httpx.Client, url: str, body: dict[str, Any]) -> tuple[float, dict[str, Any]]:

@@ -35,7 +35,7 @@ def main() -> None:
     print("| queries | asked as | crystals | top-1 | top-3 | top-10 | top-100 | errors |")
     print("|---|---|---|---|---|---|---|---|")
     results = []
-    with served(options.index) as url:
+    with served(options.index) as (url, _):
         for kind, file in FILES.items():
             for name, words in ROWS.items():
                 if name not in options.rows:

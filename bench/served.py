@@ -1,10 +1,10 @@
-"""A service of its own for a benchmark: `with served(index) as url`."""
+"""A service of its own for a benchmark: `with served(index) as (url, process)`."""
 
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -12,11 +12,12 @@ from typing import IO
 import httpx
 
 START_SECONDS = 60
+PORT = 8765
 
 
 @contextmanager
-def served(index: Path, port: int = 8765) -> Iterator[str]:
-    """The address of a service of this index; it ends with the block.
+def served(index: Path, port: int = PORT) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
+    """The address and the process of a service of this index; it ends with the block.
 
     Raises:
         RuntimeError: the service ended, or was not ready within a minute.
@@ -33,22 +34,37 @@ def served(index: Path, port: int = 8765) -> Iterator[str]:
     # Its log goes to a file: a pipe that nobody reads would fill up and stop it.
     with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
-            _await_ready(url, process, log)
-            yield url
+            await_answer(f"{url}/readyz", lambda: _end_of(process, log))
+            yield url, process
         finally:
             process.terminate()
 
 
-def _await_ready(url: str, process: "subprocess.Popen[bytes]", log: IO[bytes]) -> None:
+def await_answer(url: str, failed: Callable[[], str | None] = lambda: None) -> None:
+    """Wait until an address answers with 200.
+
+    Args:
+        url: asked again and again.
+        failed: why there will be no answer; None while there may be one.
+
+    Raises:
+        RuntimeError: it failed, or a minute has passed.
+    """
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        if process.poll() is not None:
-            log.seek(0)
-            raise RuntimeError(f"the service ended: {log.read().decode().strip()}")
+        if told := failed():
+            raise RuntimeError(told)
         try:
-            if httpx.get(f"{url}/readyz").status_code == 200:
+            if httpx.get(url).status_code == 200:
                 return
         except httpx.TransportError:
             pass
         time.sleep(0.2)
-    raise RuntimeError(f"the service was not ready within {START_SECONDS} s")
+    raise RuntimeError(f"{url} did not answer within {START_SECONDS} s")
+
+
+def _end_of(process: "subprocess.Popen[bytes]", log: IO[bytes]) -> str | None:
+    if process.poll() is None:
+        return None
+    log.seek(0)
+    return f"the service ended: {log.read().decode().strip()}"

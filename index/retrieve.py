@@ -126,6 +126,7 @@ class Retriever:
         effort: Effort = "search",
         coverage: float = COVERAGE,
         composition: Composition | None = None,
+        vector: NDArray[np.float32] | None = None,
     ) -> SearchResult:
         """The crystals most like a pattern.
 
@@ -140,6 +141,7 @@ class Retriever:
             coverage: in which share of cases the set of candidates has to hold the crystal.
             composition: measured atomic fractions; crystals far from them are no candidates, others are the likelier
                 the nearer they are.
+            vector: (D,) what `embed` made of the pattern, if it was embedded with others.
 
         Raises:
             OptionError: `top_k` below 1.
@@ -156,7 +158,7 @@ class Retriever:
             timing = Timing()
             lattice = index_pattern(Observation.of(spots, voltage_kv))
             return self._search_scales(query, np.inf, lattice, timing)
-        found = self._search_known_scale(query)
+        found = self._search_known_scale(query, vector)
         if effort == "search":
             return found
         both = self._search_both(query, found, elements, composition)
@@ -189,17 +191,20 @@ class Retriever:
         hits, _ = self._candidates(Query(spots, voltage_kv, None, 1, effort), Timing())
         return list(hits)
 
-    def _search_known_scale(self, query: Query) -> SearchResult:
+    def _search_known_scale(self, query: Query, vector: NDArray[np.float32] | None = None) -> SearchResult:
         timing = Timing()
-        hits, lattice = self._candidates(query, timing)
+        hits, lattice = self._candidates(query, timing, vector)
         if query.effort == "search":
             return SearchResult(hits, timing.milliseconds)
         return verified(hits, query, KNOWN_SCALE, lattice, self._admitted(query), timing)
 
-    def _candidates(self, query: Query, timing: Timing) -> tuple[tuple[Hit, ...], PlaneLattice | None]:
+    def _candidates(
+        self, query: Query, timing: Timing, vector: NDArray[np.float32] | None = None
+    ) -> tuple[tuple[Hit, ...], PlaneLattice | None]:
         """Candidates and, where they will be verified, the pattern's lattice."""
-        (vector,) = self.embed([query.spots], [query.voltage_kv])
-        timing.stop("embed")
+        if vector is None:
+            (vector,) = self.embed([query.spots], [query.voltage_kv])
+            timing.stop("embed")
         found = self._nearest(vector, query.allowed, query.pool, query.bonus)
         timing.stop("search")
         lattice = None

@@ -1,7 +1,9 @@
 """`dd2d serve`: the service, until it is stopped."""
 
 import argparse
+import asyncio
 import math
+import signal
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +12,7 @@ from model.errors import OptionError
 
 if TYPE_CHECKING:
     from app.commands.lazy import Commands
+    from app.settings import Settings
 
 
 def add_to(commands: "Commands") -> None:
@@ -32,41 +35,43 @@ def add_to(commands: "Commands") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Load model and index, then serve; an index that cannot be served ends the command before it listens."""
+    """Serve until stopped; an index that cannot be served ends the command before it listens."""
     from app.logs import set_up_log
     from app.security.hosts import LOCAL, is_loopback
-    from app.security.key_file import read_key_file
     from app.settings import read_settings
 
     settings = read_settings(index=args.index, model=args.model, host=args.host, port=args.port)
     _check_address(settings.host, settings.port)
     set_up_log(settings.log_level, settings.log_format)
-    if settings.keys is not None:
-        read_key_file(settings.keys).sound()
     if settings.allowed_hosts is None and is_loopback(settings.host):
         settings = settings.model_copy(update={"allowed_hosts": LOCAL})
+    # uvicorn stops at these signals, and then raises them again for whoever was there before.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: None)
+    asyncio.run(_serve(settings))
+    return 0
 
+
+async def _serve(settings: "Settings") -> None:
     import uvicorn
 
-    from app.library import open_library
     from app.main import create_app
 
-    library = open_library(settings)
-    try:
-        uvicorn.run(
-            create_app(settings, library),
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=settings.trusted_proxies is not None,
-            forwarded_allow_ips=list(settings.trusted_proxies or ()),
-            timeout_graceful_shutdown=math.ceil(settings.deadline_s),
-        )
-    finally:
-        library.close()
-    return 0
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        lifespan="off",  # begun here, so that what keeps it from starting is told in one line
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=settings.trusted_proxies is not None,
+        forwarded_allow_ips=list(settings.trusted_proxies or ()),
+        timeout_graceful_shutdown=math.ceil(settings.deadline_s),
+    )
+    async with app.router.lifespan_context(app):
+        await uvicorn.Server(config).serve()
 
 
 def _check_address(host: str, port: int) -> None:

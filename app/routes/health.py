@@ -1,7 +1,6 @@
 """Whether the service lives, whether it can answer, and what it is made of."""
 
 import asyncio
-import logging
 from time import perf_counter
 
 from fastapi import APIRouter
@@ -10,14 +9,13 @@ from starlette.responses import Response
 
 from app.documentation import METRICS_RESPONSES, NOT_READY_RESPONSES
 from app.errors import NotReadyError
-from app.library import Library, ask_canary
 from app.metrics import CONTENT_TYPE
 from app.schemas import Alive, Provenance, Ready
 from app.security.access import needs
 from app.service import service_of
+from app.serving.job import Job, Reply, UnforeseenError
 from model.errors import DomainError
 
-logger = logging.getLogger(__name__)
 router = APIRouter()
 
 
@@ -29,29 +27,29 @@ async def livez() -> Alive:
 
 @router.get("/readyz", summary="Model and index answer", responses=NOT_READY_RESPONSES)
 async def readyz(request: Request) -> Ready:
-    """Searches a pattern of graphene, past the queue: a busy service is a ready one."""
-    library = service_of(request).library
+    """Searches a pattern of graphene, before all that waits: a busy service is a ready one."""
     begun = perf_counter()
     try:
-        await asked_once(request, library)
+        reply = await asked_once(request)
     except DomainError:
         raise
-    except Exception as error:  # whatever is broken, the answer to "are you ready?" is no
-        logger.exception("the canary query failed")
+    except UnforeseenError as error:  # whatever is broken, the answer to "are you ready?" is no
         raise NotReadyError(
             "model and index do not answer a pattern of graphene; see the service's log"
         ) from error
     milliseconds = round(1000.0 * (perf_counter() - begun), 3)
-    return Ready(crystals=library.manifest.crystals, canary_ms=milliseconds)
+    return Ready(crystals=reply.told["serving"]["crystals"], canary_ms=milliseconds)
 
 
-async def asked_once(request: Request, library: Library) -> None:
+async def asked_once(request: Request) -> Reply:
     """One canary at a time, shared by all who ask meanwhile: the path needs no key, so it must cost little."""
-    state = request.app.state
-    running: asyncio.Task[None] | None = getattr(state, "canary", None)
+    state, service = request.app.state, service_of(request)
+    running: asyncio.Task[Reply] | None = getattr(state, "canary", None)
     if running is None or running.done():
-        running = state.canary = asyncio.create_task(asyncio.to_thread(ask_canary, library))
-    await asyncio.shield(running)
+        running = state.canary = asyncio.create_task(service.dispatcher.run(Job("canary"), urgent=True))
+    reply = await asyncio.shield(running)
+    service.note(reply)
+    return reply
 
 
 @router.get(

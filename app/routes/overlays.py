@@ -1,5 +1,7 @@
 """`GET /overlays/{drawing_id}/{rank}`: a candidate drawn over its frame."""
 
+import asyncio
+
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,7 +24,6 @@ async def get_overlay(request: Request, drawing_id: str, rank: int) -> Response:
     service = service_of(request)
     media_type = preferred(request.headers.get("accept"), (SVG, PNG))
     picture = service.overlays.picture(drawing_id, rank)
-    content = await service.execution.run(
-        picture.png if media_type == PNG else lambda: picture.svg().encode()
-    )
+    drawn = picture.png if media_type == PNG else lambda: picture.svg().encode()
+    content = await asyncio.to_thread(drawn)
     return Response(content, headers={"Vary": "Accept"}, media_type=media_type)

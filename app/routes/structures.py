@@ -7,13 +7,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.documentation import CIF_RESPONSES, ID_PARAMETER, STRUCTURE_RESPONSES
-from app.errors import NotFoundError
-from app.library import Library
 from app.negotiation import CIF, JSON, preferred
-from app.prediction import lattice_of
-from app.schemas import Structure
-from app.service import service_of
-from index.catalogue import Entry
+from app.service import computed
+from app.serving.job import Job
 
 router = APIRouter()
 
@@ -39,10 +35,9 @@ _CIF_SUFFIX = "/cif"
 async def get_structure(request: Request) -> Response:
     """Everything that is known of a crystal; ids may hold any character, percent-encoded."""
     id, as_cif = requested(request)
-    service = service_of(request)
     media_type = CIF if as_cif else preferred(request.headers.get("accept"), (JSON, CIF))
-    content = await service.execution.run(lambda: _written(service.library, id, media_type))
-    return Response(content, headers={"Vary": "Accept"}, media_type=media_type)
+    reply = await computed(request, Job("structure", {"id": id, "media_type": media_type}))
+    return Response(reply.blobs[0], headers={"Vary": "Accept"}, media_type=media_type)
 
 
 def requested(request: Request) -> tuple[str, bool]:
@@ -57,30 +52,3 @@ def requested(request: Request) -> tuple[str, bool]:
     path = path.removeprefix(quote(root)).removeprefix(_PREFIX)
     as_cif = path.endswith(_CIF_SUFFIX)
     return unquote(path.removesuffix(_CIF_SUFFIX) if as_cif else path), as_cif
-
-
-def _written(library: Library, id: str, media_type: str) -> str:
-    try:
-        entry = library.entry(id)
-    except KeyError:
-        raise NotFoundError(
-            f"no crystal {id[:100]!r} in this index; ids are case-sensitive and percent-encoded in paths"
-        ) from None
-    return entry.cif() if media_type == CIF else _structure(entry).model_dump_json()
-
-
-def _structure(entry: Entry) -> Structure:
-    return Structure(
-        id=entry.id,
-        source=entry.source,
-        licence=entry.licence,
-        reference=entry.reference,
-        formula=entry.formula,
-        elements=list(entry.elements),
-        layer_group=entry.layer_group,
-        layer_group_symbol=entry.layer_group_symbol,
-        space_group=entry.space_group,
-        space_group_symbol=entry.space_group_symbol,
-        lattice=lattice_of(entry.crystal),
-        cif=entry.cif(),
-    )

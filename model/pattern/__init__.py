@@ -1,7 +1,7 @@
 from model.pattern.frame import Frame
 from model.pattern.options import PatternOptions, Units
 from model.pattern.point_clouds import spots_from_points
-from model.pattern.readers import is_frame, read_frame
+from model.pattern.readers import Images, is_frame, read_frame, read_images
 from model.pattern.reading import read_pattern, read_with_frame
 from model.pattern.spot_finding import FoundSpots, find_spots, locate_spots
 from model.pattern.spots import Calibration, Spots
@@ -10,6 +10,7 @@ __all__ = [
     "Calibration",
     "FoundSpots",
     "Frame",
+    "Images",
     "PatternOptions",
     "Spots",
     "Units",
@@ -17,6 +18,7 @@ __all__ = [
     "is_frame",
     "locate_spots",
     "read_frame",
+    "read_images",
     "read_pattern",
     "read_with_frame",
     "spots_from_points",

@@ -8,8 +8,8 @@ from model.errors import OptionError
 from model.pattern.camera import CameraCalibration
 
 Units = Literal["1/angstrom", "1/nm", "pixel"]
-Choice = int | Literal["sum"] | None
-"""Number of the image of a file from 0, the sum of all of them, or None for the first."""
+Choice = int | Literal["sum"] | range | None
+"""Number of the image of a file from 0, the sum of all, several of them (readers only), or None for the first."""
 
 
 @dataclass(frozen=True)

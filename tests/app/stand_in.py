@@ -1,9 +1,11 @@
 """A deterministic stand-in for model and index: nearest first ring is best; ids hold what ids may hold."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from index.catalogue import Entry
 from index.composition import Composition
@@ -51,10 +53,11 @@ def ring(crystal: Crystal) -> float:
 
 @dataclass
 class StandIn:
-    """Conforms to `app.library.Library`; `searches` keeps what was asked."""
+    """Conforms to `app.library.Library`; `searches` keeps what was asked, `embedded` how many patterns together."""
 
     entries: list[Entry] = field(default_factory=list)
     searches: list[dict[str, Any]] = field(default_factory=list)
+    embedded: list[int] = field(default_factory=list)
     closed: bool = False
     match: Match | None = None
     probability: float | None = None
@@ -76,6 +79,11 @@ class StandIn:
     def entry(self, id: str) -> Entry:
         return {each.id: each for each in self.entries}[id]
 
+    def embed(self, spots: Sequence[Spots], voltage_kv: Sequence[float]) -> NDArray[np.float32]:
+        assert len(spots) == len(voltage_kv)
+        self.embedded.append(len(spots))
+        return np.array([[len(each)] for each in spots], dtype=np.float32)
+
     def search(
         self,
         spots: Spots,
@@ -86,7 +94,9 @@ class StandIn:
         effort: Effort,
         coverage: float,
         composition: Composition | None,
+        vector: NDArray[np.float32] | None = None,
     ) -> SearchResult:
+        assert vector is None or vector.tolist() == [len(spots)]
         asked = {"spots": spots, "voltage_kv": voltage_kv, "elements": elements, "top_k": top_k}
         asked |= {"coverage": coverage, "composition": composition}
         self.searches.append({**asked, "effort": effort})
@@ -97,7 +107,7 @@ class StandIn:
         hits.sort(key=lambda hit: -hit.similarity)
         return SearchResult(
             hits=tuple(hits[:top_k]),
-            timing_ms={"embed": 0.1, "search": 0.1},
+            timing_ms={"search": 0.1},
             verdict=self.verdict,
             set_size=self.set_size,
             measurement=self.measurement,

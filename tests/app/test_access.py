@@ -20,7 +20,7 @@ from tests.app.answers import problem_of
 from tests.app.stand_in import StandIn
 
 OPEN = ("/livez", "/readyz", "/version", "/", "/docs", "/openapi.json", "/static/style.css")
-ASKED = ("/predict", "/inspect", "/compare")
+ASKED = ("/predict", "/predict/batch", "/inspect", "/compare")
 
 
 @pytest.fixture

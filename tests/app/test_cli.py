@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from starlette.testclient import TestClient
 
 from app.cli import main
+from app.serving.dispatcher import Dispatcher
 from model.matching.measurement import Measurement
 from tests.app.answers import problem_of
 from tests.app.stand_in import StandIn
@@ -244,13 +246,30 @@ def test_a_wrong_call_is_2(arguments: list[str], capsys: pytest.CaptureFixture[s
     assert "usage: dd2d" in capsys.readouterr().err
 
 
-def test_serve_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch, library: StandIn) -> None:
-    served: dict[str, Any] = {}
-    monkeypatch.setattr("uvicorn.run", lambda app, **options: served.update(options, app=app))
+def test_serve_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    served: list[uvicorn.Config] = []
+
+    async def serve(self: uvicorn.Server) -> None:
+        served.append(self.config)
+
+    async def start(_: Dispatcher) -> dict[str, Any]:
+        return {"version": "0", "model": "m", "index": "i", "crystals": 1}
+
+    async def close(_: Dispatcher) -> None:
+        return
+
+    monkeypatch.setattr(uvicorn.Server, "serve", serve)
+    monkeypatch.setattr(Dispatcher, "start", start)
+    monkeypatch.setattr(Dispatcher, "close", close)
     monkeypatch.setenv("DD2D_HOST", "127.0.0.9")
-    assert main(["serve", "--port", "8123"]) == 0
-    assert (served["host"], served["port"]) == ("127.0.0.9", 8123)
-    assert library.closed
+    assert main(["serve", "--port", "8123", "--index", str(tmp_path)]) == 0
+    (config,) = served
+    assert (config.host, config.port) == ("127.0.0.9", 8123)
+
+
+def test_serve_without_an_index_ends_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    told = refused(capsys, "serve", "--port", "0", "--index", str(tmp_path))
+    assert "holds no index: build one with `dd2d index build`" in told
 
 
 def test_serve_tells_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 from starlette.testclient import TestClient
 
-from app.logs import REQUEST_ID, carried, set_up_log
+from app.logs import REQUEST_ID, set_up_log
 from app.main import create_app
 from app.settings import Settings
 from index.hits import SearchResult
@@ -152,11 +152,3 @@ def test_an_upload_leaves_nothing_of_itself_in_the_log(written: Written) -> None
     assert "secret" not in written.text()
     assert "frame.tif" not in written.text()
     assert all(line[:4].isdigit() for line in written.text().splitlines())
-
-
-def test_work_is_carried_with_its_id() -> None:
-    token = REQUEST_ID.set("mine")
-    work = carried(REQUEST_ID.get)
-    REQUEST_ID.reset(token)
-    assert work() == "mine"
-    assert REQUEST_ID.get() == "-"

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app.cli import main
@@ -96,13 +97,17 @@ def served_with(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[Settings,
     """What `dd2d serve` makes of its words and the environment, without serving."""
     seen: dict[str, Any] = {}
 
-    def create(settings: Settings, _: object) -> None:
+    def create(settings: Settings) -> FastAPI:
         seen["settings"] = settings
+        return FastAPI()
 
+    async def serve(server: uvicorn.Server) -> None:
+        seen.update(vars(server.config))
+
+    monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr("app.logs.set_up_log", lambda *_: None)
-    monkeypatch.setattr("app.library.open_library", lambda _: StandIn())
     monkeypatch.setattr("app.main.create_app", create)
-    monkeypatch.setattr(uvicorn, "run", lambda _, **given: seen.update(given))
+    monkeypatch.setattr(uvicorn.Server, "serve", serve)
     assert main(["serve", "--port", "0", *words]) == 0
     return seen.pop("settings"), seen
 

@@ -258,17 +258,21 @@ def test_what_takes_too_long_is_503_and_keeps_its_place_until_it_ends(held: Held
 
 
 def test_many_who_ask_whether_it_is_ready_cost_one_search(held: Held) -> None:
+    app = create_app(Settings(), held)
+
     async def ask() -> None:
-        request = Request({"type": "http", "app": create_app(Settings(), held)})
-        asking = [asyncio.create_task(health.asked_once(request, held)) for _ in range(5)]
+        request = Request({"type": "http", "app": app})
+        asking = [asyncio.create_task(health.asked_once(request)) for _ in range(5)]
         assert await asyncio.to_thread(held.begun.acquire, timeout=20)
         held.gate.set()
         await asyncio.gather(*asking)
         assert len(held.searches) == 1
-        await health.asked_once(request, held)
+        await health.asked_once(request)
         assert len(held.searches) == 2
 
-    asyncio.run(ask())
+    with TestClient(app) as client:
+        assert client.portal is not None
+        client.portal.call(ask)
 
 
 def test_a_library_that_was_given_stays_open(library: StandIn) -> None:
@@ -277,8 +281,7 @@ def test_a_library_that_was_given_stays_open(library: StandIn) -> None:
     assert not library.closed
 
 
-def test_a_service_without_an_index_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model.towers.load_towers", lambda _: None)
+def test_a_service_without_an_index_does_not_start(tmp_path: Path) -> None:
     with (
         pytest.raises(LibraryError, match="holds no index"),
         TestClient(create_app(Settings(index=tmp_path))),

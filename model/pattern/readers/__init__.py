@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from PIL import UnidentifiedImageError
 
@@ -18,6 +19,8 @@ from model.pattern.readers.pictures import is_bmp, is_jpeg, is_png, read_bmp, re
 from model.pattern.readers.recorded import Recorded
 from model.pattern.readers.ser import is_emi, is_ser, read_emi, read_ser
 from model.pattern.readers.tiff import is_tiff, read_tiff
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,33 @@ def is_frame(data: bytes) -> bool:
     return _format_of(data) is not None
 
 
+@dataclass(frozen=True)
+class Images:
+    """Some images of a file.
+
+    Attributes:
+        frames: in their order.
+        of: how many the file holds.
+    """
+
+    frames: tuple[Frame, ...]
+    of: int
+
+
+def read_images(data: bytes, numbers: range) -> Images:
+    """Read some images of a file, as many of these numbers as there are; see `read_frame`.
+
+    Args:
+        data: the file.
+        numbers: from 0; step 1.
+
+    Raises:
+        OptionError: there is none of these numbers; otherwise as `read_frame`.
+    """
+    recorded, frames = _read(data, numbers, lambda recorded: tuple(recorded.frames()))
+    return Images(frames, recorded.images or 1)
+
+
 def read_frame(data: bytes, choice: Choice = None) -> Frame:
     """Read a camera frame, with what its file says of scale and voltage; colour is reduced to its signal.
 
@@ -71,12 +101,18 @@ def read_frame(data: bytes, choice: Choice = None) -> Frame:
         TooLargeError: more than 64 megapixels, told before decoding.
         OptionError: there is no such image.
     """
+    return _read(data, choice, Recorded.frame)[1]
+
+
+def _read(data: bytes, choice: Choice, made: Callable[[Recorded], Made]) -> tuple[Recorded, Made]:
+    """What the file's reader finds, and what is made of it."""
     kind = _format_of(data)
     if kind is None:
         names = ", ".join(each.name for each in _FORMATS)
         raise UnknownFormatError(f"the file is none of {names}; export the frame as 16-bit TIFF")
     try:
-        return kind.read(data, choice).frame()
+        recorded = kind.read(data, choice)
+        return recorded, made(recorded)
     except DomainError:
         raise
     except MemoryError as error:

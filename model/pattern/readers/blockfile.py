@@ -53,4 +53,4 @@ def read_blo(data: bytes, choice: Choice = None) -> Recorded:
     voltage = stated_voltage(volts / 1000)
     millimetres = 1000 / per_centimetre if per_centimetre else None
     hint = camera_length_hint(camera_length / 10, millimetres, voltage)
-    return Recorded(found.counts, "BLO", None, voltage, (*found.warnings, *hint))
+    return Recorded(found.counts, "BLO", None, voltage, (*found.warnings, *hint), images=found.images)

@@ -81,6 +81,7 @@ def read_dm(data: bytes, choice: Choice = None) -> Recorded:
         scale.inv_angstrom,
         voltage,
         (*found.warnings, *scale.warnings, *hint),
+        images=found.images,
     )
 
 

@@ -47,7 +47,7 @@ def read_hdf5(data: bytes, choice: Choice = None) -> Recorded:
     """
     with _readers.taken() as process:
         try:
-            answer, _ = process.communicate(json.dumps(choice).encode() + b"\n" + data, timeout=LONGEST_S)
+            answer, _ = process.communicate(_packed(choice) + b"\n" + data, timeout=LONGEST_S)
         except subprocess.TimeoutExpired as error:
             raise UnreadableError(_DAMAGED) from error
         finally:
@@ -63,8 +63,23 @@ def read_hdf5(data: bytes, choice: Choice = None) -> Recorded:
     file.seek(len(head) + 1)
     counts = np.load(file, allow_pickle=False)
     return Recorded(
-        counts, stated["format"], stated["pixel_size"], stated["voltage_kv"], tuple(stated["warnings"])
+        counts,
+        stated["format"],
+        stated["pixel_size"],
+        stated["voltage_kv"],
+        tuple(stated["warnings"]),
+        images=stated["images"],
     )
+
+
+def _packed(choice: Choice) -> bytes:
+    """As JSON; of several images the first and the one after the last."""
+    return json.dumps([choice.start, choice.stop] if isinstance(choice, range) else choice).encode()
+
+
+def _unpacked(text: bytes) -> Choice:
+    choice = json.loads(text or b"null")
+    return range(*choice) if isinstance(choice, list) else choice
 
 
 class _Readers:
@@ -105,7 +120,7 @@ def main() -> None:
     from model.pattern.readers.hdf5_content import read_content
 
     _limit_memory()
-    choice = json.loads(sys.stdin.buffer.readline() or b"null")
+    choice = _unpacked(sys.stdin.buffer.readline())
     data = sys.stdin.buffer.read()
     if not data:
         return
@@ -121,6 +136,7 @@ def main() -> None:
         "pixel_size": found.pixel_size_inv_angstrom,
         "voltage_kv": found.voltage_kv,
         "warnings": found.warnings,
+        "images": found.images,
     }
     sys.stdout.buffer.write(json.dumps(stated).encode() + b"\n")
     counts = found.counts

@@ -145,7 +145,12 @@ def _velox(dataset: Any, choice: Choice) -> Recorded:
             else stated_scale(in_metres, unit, voltage)
         )
     return Recorded(
-        found.counts, "Velox EMD", scale.inv_angstrom, voltage, (*found.warnings, *scale.warnings)
+        found.counts,
+        "Velox EMD",
+        scale.inv_angstrom,
+        voltage,
+        (*found.warnings, *scale.warnings),
+        images=found.images,
     )
 
 
@@ -179,7 +184,14 @@ def _generic(dataset: Any, choice: Choice) -> Recorded:
     steps = [axes[number].scale for number in frame]
     known = [step for step in steps if step is not None]
     scale = stated_scale(known if len(known) == 2 else (), axes[frame[0]].unit, volts)
-    return Recorded(found.counts, "HDF5", scale.inv_angstrom, volts, (*found.warnings, *scale.warnings))
+    return Recorded(
+        found.counts,
+        "HDF5",
+        scale.inv_angstrom,
+        volts,
+        (*found.warnings, *scale.warnings),
+        images=found.images,
+    )
 
 
 @dataclass(frozen=True)

@@ -56,4 +56,4 @@ def read_mib(data: bytes, choice: Choice = None) -> Recorded:
         return array_at(data, number * step + header, pixels, (height, width))
 
     found = chosen(image_at, count, choice)
-    return Recorded(found.counts, "MIB", warnings=found.warnings)
+    return Recorded(found.counts, "MIB", warnings=found.warnings, images=found.images)

@@ -62,7 +62,7 @@ def read_mrc(data: bytes, choice: Choice = None) -> Recorded:
         return array_at(data, first + number * size, kind, (height, width))
 
     found = chosen(image_at, count, choice)
-    return Recorded(found.counts, "MRC", None, _voltage(file), found.warnings)
+    return Recorded(found.counts, "MRC", None, _voltage(file), found.warnings, images=found.images)
 
 
 def _voltage(file: Any) -> float | None:

@@ -101,7 +101,7 @@ def _recorded(data: bytes, name: str, choice: Choice) -> Recorded:
             return array_at(data, file.tell() + number * size, kind, tuple(frame))
 
         found = chosen(image_at, count, choice)
-    return Recorded(found.counts, name, warnings=found.warnings)
+    return Recorded(found.counts, name, warnings=found.warnings, images=found.images)
 
 
 def _frame(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """What a reader found: an image of counts and what the file says about it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ class Recorded:
         pixel_size_inv_angstrom: stated, or None.
         voltage_kv: stated, or None.
         warnings: what was assumed or ignored.
+        images: that the file holds, if it is of a kind that holds several; of several that were asked for, `counts` has
+            one upon the other along a first axis.
         faintest: height over its ground that a spot needs, in counts: compression makes lower ones.
     """
 
@@ -33,6 +35,16 @@ class Recorded:
     voltage_kv: float | None = None
     warnings: tuple[str, ...] = ()
     faintest: float = 0.0
+    images: int | None = None
+
+    def frames(self) -> list[Frame]:
+        """Those of a file that was asked for several images; its only one where it is of a kind that has one.
+
+        Raises:
+            UnreadableError: pixels that hold no counts.
+        """
+        several = self.counts[None] if self.images is None else self.counts
+        return [replace(self, counts=counts).frame() for counts in several]
 
     def frame(self) -> Frame:
         """The frame, colour reduced to its signal.

@@ -75,7 +75,9 @@ def read_ser(data: bytes, choice: Choice = None) -> Recorded:
         return array_at(data, offset, pixels, shape)[::-1]  # the first row is the lowest
 
     found = chosen(image_at, valid, choice)
-    return Recorded(found.counts, "SER", scale.inv_angstrom, None, (*found.warnings, *scale.warnings))
+    return Recorded(
+        found.counts, "SER", scale.inv_angstrom, None, (*found.warnings, *scale.warnings), images=found.images
+    )
 
 
 def _header(data: bytes, offset: int) -> tuple[Scale, int, np.dtype[Any], tuple[int, int]]:

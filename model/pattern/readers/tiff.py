@@ -50,16 +50,24 @@ def read_tiff(data: bytes, choice: Choice = None) -> Recorded:
         first = file.pages.first
         found = chosen(lambda number: _page(data, file, number), count, choice)
         voltage, scale = _stated(file, first)
-        return Recorded(found.counts, "TIFF", scale.inv_angstrom, voltage, (*found.warnings, *scale.warnings))
+        return Recorded(
+            found.counts,
+            "TIFF",
+            scale.inv_angstrom,
+            voltage,
+            (*found.warnings, *scale.warnings),
+            images=found.images,
+        )
 
 
 def _count(file: tifffile.TiffFile, choice: Choice) -> int:
     """Pages, counted no further than needed: a hostile file may have millions."""
-    needed = 2 if choice is None else MOST_SUMMED + 1 if choice == "sum" else choice + 1
+    several = 2 if choice is None else MOST_SUMMED + 1
+    needed = choice + 1 if isinstance(choice, int) else several
     if needed > MOST_SUMMED + 1:
         raise OptionError(f"frame: pages beyond {MOST_SUMMED} are not read; save the pattern on its own")
     count = 0
-    while count < needed:
+    while count < needed:  # of several images all are counted, so that it is known how many there are
         try:
             file.pages[count]
         except IndexError:

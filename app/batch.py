@@ -1,0 +1,137 @@
+"""Many patterns in one request: files, zips of files, scans of many images; answers in order, each when it is ready."""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.archive import limited_zip
+from app.errors import BusyError, problem_of
+from app.serving.job import Job, Reply, UnforeseenError
+from app.uploads import FileUpload, FormBody, SavedFile
+from model.errors import DomainError
+
+Run = Callable[[Job], Awaitable[Reply]]
+
+_JSON = "application/json"
+_ZIP = b"PK\x03\x04"
+_PAUSE_S = 0.05
+
+
+@dataclass(frozen=True)
+class Item:
+    """One pattern of a batch.
+
+    Attributes:
+        name: of its file.
+        image: number of its image, where the file holds several.
+        asked: the job's own arguments, or why there is no job.
+        blobs: the job's.
+    """
+
+    name: str
+    image: int | None
+    asked: dict[str, Any] | DomainError
+    blobs: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a request asks.
+
+    Attributes:
+        files: patterns, zips of patterns, scans.
+        fields: the options, the same for all.
+        one_image: whether the options choose one image of each file.
+        request_id: of the request; that of a pattern is made of it.
+    """
+
+    files: tuple[SavedFile, ...]
+    fields: tuple[tuple[str, str], ...]
+    one_image: bool
+    request_id: str
+
+    async def lines(self, run: Run, together: int) -> AsyncGenerator[bytes, None]:
+        """A line of JSON for each pattern, see `app.schemas.BatchLine`.
+
+        Args:
+            run: computes a job.
+            together: how many are under way at a time.
+        """
+        waiting: deque[asyncio.Task[bytes]] = deque()
+        index = 0
+        try:
+            async for item in self._items(run):
+                waiting.append(asyncio.create_task(self._line(index, item, run)))
+                index += 1
+                if len(waiting) >= together:
+                    yield await waiting.popleft()
+            while waiting:
+                yield await waiting.popleft()
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    async def _items(self, run: Run) -> AsyncIterator[Item]:
+        for file in self.files:
+            if is_zip(file.path):
+                for item in self._of_zip(file):
+                    yield item
+            else:
+                for number in await self._images(file, run):
+                    asked = {"path": str(file.path), "name": file.name, "image": number}
+                    yield Item(file.name, number, {"scan": asked, "fields": self.fields})
+
+    async def _images(self, file: SavedFile, run: Run) -> Sequence[int | None]:
+        """Numbers of the images of a file; a single None where it holds one, or one is chosen."""
+        if self.one_image:
+            return [None]
+        of = (await _patiently(run, Job("images", {"path": str(file.path)}))).told["of"]
+        return range(of) if of > 1 else [None]
+
+    def _of_zip(self, file: SavedFile) -> Iterator[Item]:
+        try:
+            for member in limited_zip(file.path.read_bytes()):
+                name = f"{file.name}/{member.name}"
+                if isinstance(member.content, DomainError):
+                    yield Item(name, None, member.content)
+                else:
+                    form = FormBody(FileUpload(member.content, member.name), self.fields)
+                    body, blobs = form.packed()
+                    yield Item(name, None, {"body": body}, blobs)
+        except DomainError as error:
+            yield Item(file.name, None, error)
+
+    async def _line(self, index: int, item: Item, run: Run) -> bytes:
+        request_id = f"{self.request_id}-{index}"
+        told = {"index": index, "name": item.name, "image": item.image}
+        try:
+            if isinstance(item.asked, DomainError):
+                raise item.asked
+            job = Job("predict", {**item.asked, "media_type": _JSON, "request_id": request_id}, item.blobs)
+            answer = (await _patiently(run, job)).blobs[0].decode()
+            status, problem = 200, "null"
+        except (DomainError, UnforeseenError) as error:
+            found = problem_of(error, request_id)
+            status, problem, answer = found.status, found.model_dump_json(), "null"
+        head = json.dumps({**told, "status": status})
+        return f'{head[:-1]},"answer":{answer},"problem":{problem}}}\n'.encode()
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file is a zip of files, and not NumPy's."""
+    with path.open("rb") as file:
+        beginning = file.read(512)
+    return beginning.startswith(_ZIP) and b".npy" not in beginning
+
+
+async def _patiently(run: Run, job: Job) -> Reply:
+    """What comes of a job; where the queue is full it waits, so that a batch is not refused for its own length."""
+    while True:
+        try:
+            return await run(job)
+        except BusyError:
+            await asyncio.sleep(_PAUSE_S)

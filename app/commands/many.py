@@ -1,0 +1,133 @@
+"""Many patterns from the command line: a progress bar, and a table at the end."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from model.errors import OptionError
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+_FORMATS = (".csv", ".json")
+Lines = Iterator[dict[str, Any]]
+
+
+def files_of(paths: Sequence[Path]) -> list[Path]:
+    """The files named, and those in the folders named and below them, sorted; hidden ones are left out.
+
+    Raises:
+        OptionError: no such file, or none at all.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = [each for each in path.rglob("*") if each.is_file()]
+            files += sorted(each for each in inside if not _is_hidden(each.relative_to(path)))
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise OptionError(f"{path}: there is no such file or folder")
+    if not files:
+        raise OptionError(f"{', '.join(map(str, paths))}: there are no files in it")
+    return files
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def check_table(out: Path | None, kind: str) -> None:
+    """Refuse before anything is computed what could not be written.
+
+    Raises:
+        OptionError: a name that ends otherwise, a form that holds one pattern only.
+    """
+    if out is not None and out.suffix.lower() not in _FORMATS:
+        raise OptionError(f"--out {out}: give a name that ends in {' or '.join(_FORMATS)}")
+    if kind in {"cif", "svg"}:
+        raise OptionError(f"--format {kind} is of one pattern; several give a table, csv or json")
+
+
+def run_many(args: argparse.Namespace, files: Sequence[Path], fields: Sequence[tuple[str, str]]) -> int:
+    """Answer all files; 1 where some could not be read."""
+    from tqdm import tqdm
+
+    from app.answer_table import as_csv, as_json, row_of
+
+    lines: list[dict[str, Any]] = []
+    with tqdm(total=len(files), unit=" files", disable=None) as bar:
+        for line in _answered(args, files, fields):
+            lines.append(line)
+            bar.update(0 if line["image"] else 1)
+    rows = [row_of(line) for line in lines]
+    kind = args.out.suffix.lower()[1:] if args.out is not None else args.format
+    text = as_json(lines) if kind == "json" else as_csv(rows)
+    if args.out is not None:
+        args.out.write_text(text, encoding="utf-8")
+    else:
+        print(text, end="")
+    failed = sum(row["error"] is not None for row in rows)
+    print(f"{len(rows)} patterns, {failed} could not be answered", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _answered(args: argparse.Namespace, files: Sequence[Path], fields: Sequence[tuple[str, str]]) -> Lines:
+    if args.url is not None:
+        return _by_service(args.url, files, fields)
+    from app.settings import read_settings
+
+    return _by_workers(read_settings(index=args.index, model=args.model), files, fields)
+
+
+def _by_service(url: str, files: Sequence[Path], fields: Sequence[tuple[str, str]]) -> Lines:
+    from app.remote import Remote
+
+    remote = Remote(url)
+    for file in files:
+        for text in remote.predict_batch(file, fields):
+            line = json.loads(text)
+            yield line | {"name": str(file.parent / line["name"])}
+
+
+def _by_workers(settings: "Settings", files: Sequence[Path], fields: Sequence[tuple[str, str]]) -> Lines:
+    """As a service would, with workers of its own."""
+    with asyncio.Runner() as runner:
+        lines = _lines(settings, files, fields)
+        try:
+            while (text := runner.run(_next(lines))) is not None:
+                yield json.loads(text)
+        finally:
+            runner.run(lines.aclose())
+
+
+async def _next(lines: AsyncGenerator[bytes, None]) -> bytes | None:
+    return await anext(lines, None)
+
+
+async def _lines(
+    settings: "Settings", files: Sequence[Path], fields: Sequence[tuple[str, str]]
+) -> AsyncGenerator[bytes, None]:
+    from app.batch import Batch
+    from app.main import processes
+    from app.metrics import Metrics
+    from app.serving.dispatcher import Dispatcher
+    from app.uploads import SavedFile
+
+    given = tuple((name, value) for name, value in fields if value)
+    saved = tuple(SavedFile(file, str(file)) for file in files)
+    batch = Batch(saved, given, "frame" in dict(given), "cli")
+    workers = processes(settings)
+    dispatcher = Dispatcher(workers, len(workers), settings.deadline_s, Metrics())
+    await dispatcher.start()
+    try:
+        async with aclosing(batch.lines(dispatcher.run, len(workers) + 1)) as lines:
+            async for line in lines:
+                yield line
+    finally:
+        await dispatcher.close()

@@ -1,0 +1,178 @@
+"""Where jobs are computed: an opened index, and what is done with it for each kind of request."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from app.comparison import compare_upload
+from app.inspection import inspect_upload
+from app.library import Library, ask_canary, open_library, provenance_of
+from app.logs import REQUEST_ID
+from app.negotiation import CIF, PNG, SVG, written
+from app.options import Options, ReadingOptions, options_from_text
+from app.prediction import Embedded, Pattern, Prediction, embed_patterns, predict, read_pattern
+from app.scan import Scan
+from app.serving.job import Answered, Failure, Job, Reply
+from app.settings import Settings
+from app.structures import structure_of
+from app.uploads import FileUpload, FormBody, FrameUpload, Parsed, unpacked
+from model.errors import DomainError
+
+logger = logging.getLogger(__name__)
+
+Work = Callable[[Job], Reply]
+Made = TypeVar("Made")
+
+
+class Desk:
+    """Computes the jobs of a service; safe to use from several threads at once.
+
+    Args:
+        library: the index with its model.
+        calibrations: folder of the cameras' calibrations.
+    """
+
+    def __init__(self, library: Library, calibrations: Path | None = None) -> None:
+        self._library = library
+        self._calibrations = calibrations
+        self._scan = Scan()
+        self._works: Mapping[str, Work] = {
+            "inspect": self._inspect,
+            "compare": self._compare,
+            "structure": self._structure,
+            "images": self._images,
+            "canary": self._canary,
+        }
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """With the settings' model and index, after the first patterns, which are slow.
+
+        Raises:
+            DomainError: they cannot be used.
+        """
+        desk = cls(open_library(settings), settings.calibrations)
+        ask_canary(desk._library, "verify")
+        return desk
+
+    def serving(self) -> dict[str, Any]:
+        """The provenance of its answers, as JSON."""
+        return provenance_of(self._library).model_dump()
+
+    def refresh(self) -> None:
+        """Called before jobs, and now and then between them."""
+
+    def close(self) -> None:
+        """Let go of the index."""
+        self._library.close()
+
+    def compute(self, jobs: Sequence[Job], answered: Answered) -> None:
+        """Compute jobs that waited together, each answered as soon as it is done.
+
+        Patterns to be searched are read first and pass the STE together.
+        """
+        patterns: dict[int, Pattern] = {}
+        for place, job in enumerate(jobs):
+            if job.kind == "predict":
+                read = _guarded(job, partial(self._read, job))
+                if isinstance(read, Pattern):
+                    patterns[place] = read
+                else:
+                    answered(place, read)
+        vectors = self._embedded(patterns)
+        for place, job in enumerate(jobs):
+            if place in patterns:
+                work = partial(self._predicted, job, patterns.pop(place), vectors[place])
+                answered(place, _guarded(job, work))
+            elif job.kind != "predict":
+                answered(place, _guarded(job, partial(self._works[job.kind], job)))
+
+    def _embedded(self, patterns: Mapping[int, Pattern]) -> dict[int, Embedded | None]:
+        """By one pass of the STE; should that fail, each search makes its own, and the error is that one's."""
+        try:
+            return dict(zip(patterns, embed_patterns(self._library, list(patterns.values())), strict=True))
+        except Exception:
+            logger.exception("patterns could not be embedded together")
+            return dict.fromkeys(patterns)
+
+    def _read(self, job: Job) -> Pattern:
+        asked = (
+            self._of_scan(job)
+            if "scan" in job.asked
+            else unpacked(job.asked["body"], job.blobs).parsed(Options)
+        )
+        return read_pattern(asked.pattern, asked.options, self._calibrations)
+
+    def _of_scan(self, job: Job) -> Parsed[Options]:
+        """A file that lies on the disk as long as its batch lasts, or one image of it."""
+        scan = job.asked["scan"]
+        path, image = Path(scan["path"]), scan["image"]
+        if image is None:
+            return FormBody(FileUpload(self._scan.data(path), scan["name"]), job.asked["fields"]).parsed(
+                Options
+            )
+        options = options_from_text(Options, job.asked["fields"])
+        return Parsed(FrameUpload(self._scan.image(path, image)), options)
+
+    def _images(self, job: Job) -> Reply:
+        return Reply({"of": self._scan.count(Path(job.asked["path"]))})
+
+    def _predicted(self, job: Job, pattern: Pattern, vector: Embedded | None) -> Reply:
+        provenance = provenance_of(self._library)
+        found = predict(self._library, provenance, pattern, job.asked["request_id"], vector)
+        return _reply(found, job.asked["media_type"])
+
+    def _inspect(self, job: Job) -> Reply:
+        asked = unpacked(job.asked["body"], job.blobs).parsed(ReadingOptions)
+        version = provenance_of(self._library).version
+        found = inspect_upload(asked, job.asked["request_id"], version, self._calibrations)
+        media_type = job.asked["media_type"]
+        if media_type == PNG:
+            return Reply(blobs=(found.png(),))
+        return _text(found.svg() if media_type == SVG else found.answer.model_dump_json())
+
+    def _compare(self, job: Job) -> Reply:
+        asked = unpacked(job.asked["body"], job.blobs).parsed(ReadingOptions, with_structures=True)
+        version = provenance_of(self._library).version
+        found = compare_upload(asked, job.asked["request_id"], version, self._calibrations)
+        return _text(found.drawn() if job.asked["media_type"] == SVG else found.answer.model_dump_json())
+
+    def _structure(self, job: Job) -> Reply:
+        found = structure_of(self._library, job.asked["id"])
+        return _text(found.cif if job.asked["media_type"] == CIF else found.model_dump_json())
+
+    def _canary(self, _job: Job) -> Reply:
+        ask_canary(self._library)
+        return Reply({"serving": self.serving()})
+
+
+def _guarded(job: Job, work: Callable[[], Made]) -> Made | Failure:
+    """What a work makes of a job, or why it makes nothing."""
+    token = REQUEST_ID.set(job.request_id)
+    try:
+        return work()
+    except DomainError as error:
+        return Failure.of(error)
+    except Exception:
+        logger.exception("a job of kind %s met an unexpected error", job.kind)
+        return Failure("", "an error that nobody foresaw")
+    finally:
+        REQUEST_ID.reset(token)
+
+
+def _reply(found: Prediction, media_type: str) -> Reply:
+    told: dict[str, Any] = {
+        "timing_ms": found.answer.timing_ms,
+        "verdict": found.answer.verdict,
+        "serving": found.answer.provenance.model_dump(),
+    }
+    content = written(found, media_type)
+    if found.drawing is None:
+        return Reply(told, (content,))
+    return Reply({**told, "drawing": found.drawing.packed()}, (content, found.drawing.frame.grey))
+
+
+def _text(content: str) -> Reply:
+    return Reply(blobs=(content.encode(),))

@@ -1,0 +1,102 @@
+"""A running service, asked over HTTP with the standard library alone: nothing heavy is loaded."""
+
+import http.client
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from model.errors import DomainError, OptionError
+
+KEY_VARIABLE = "DD2D_KEY"
+_LONGEST_S = 600.0
+
+
+class RemoteError(DomainError):
+    """The service refused, or cannot be reached."""
+
+
+class Remote:
+    """A service at an address.
+
+    Args:
+        url: such as "http://microscope:8000".
+        key: that it asks for, if it does; taken from DD2D_KEY if not given.
+
+    Raises:
+        OptionError: an address that is none.
+    """
+
+    def __init__(self, url: str, key: str | None = None) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise OptionError(f"--url {url}: give an address such as http://127.0.0.1:8000")
+        self._url = url
+        self._secure = parts.scheme == "https"
+        self._address = parts.netloc.rpartition("@")[2]
+        self._path = parts.path.rstrip("/")
+        self._key = key or os.environ.get(KEY_VARIABLE)
+
+    def predict(self, file: Path, fields: Iterable[tuple[str, str]], accept: str) -> bytes:
+        """The answer to one pattern, in the form that is accepted.
+
+        Raises:
+            RemoteError: with the service's own words.
+        """
+        with self._posted("/predict", file, fields, accept) as response:
+            return response.read()
+
+    def predict_batch(self, file: Path, fields: Iterable[tuple[str, str]]) -> Iterator[bytes]:
+        """A line of JSON for each pattern of a file, as it comes.
+
+        Raises:
+            RemoteError: with the service's own words; also where the lines end too soon.
+        """
+        with self._posted("/predict/batch", file, fields, "application/x-ndjson") as response:
+            try:
+                yield from response
+            except (OSError, http.client.HTTPException) as error:
+                raise RemoteError(f"{self._url} broke off: {error}") from None
+
+    def _posted(
+        self, path: str, file: Path, fields: Iterable[tuple[str, str]], accept: str
+    ) -> "closing[http.client.HTTPResponse]":
+        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        connection = kind(self._address, timeout=_LONGEST_S)
+        media_type, body = _form(file, fields)
+        headers = {"Content-Type": media_type, "Accept": accept, "Connection": "close"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        try:
+            connection.request("POST", self._path + path, body, headers)
+            response = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise RemoteError(f"{self._url} cannot be reached: {error or type(error).__name__}") from None
+        if response.status != http.client.OK:
+            with closing(response):
+                raise RemoteError(_told(response))
+        return closing(response)
+
+
+def _form(file: Path, fields: Iterable[tuple[str, str]]) -> tuple[str, bytes]:
+    """Media type and content of a form with a file."""
+    boundary = uuid.uuid4().hex
+    name = file.name.replace("\\", "_").replace('"', "_").replace("\r", "_").replace("\n", "_")
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
+    parts = [head.encode(), file.read_bytes(), b"\r\n"]
+    for key, value in fields:
+        if value:
+            field = f'--{boundary}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'
+            parts.append(field.encode())
+    return f"multipart/form-data; boundary={boundary}", b"".join([*parts, f"--{boundary}--\r\n".encode()])
+
+
+def _told(response: http.client.HTTPResponse) -> str:
+    try:
+        return str(json.loads(response.read())["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"the service answered {response.status} {response.reason}; is this a dd2d service?"

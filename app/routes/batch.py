@@ -1,0 +1,51 @@
+"""`POST /predict/batch`: many patterns in, a line of JSON out for each."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from app.batch import Batch
+from app.documentation import BATCH_BODY, BATCH_RESPONSES
+from app.negotiation import NDJSON, preferred
+from app.options import Options, options_from_text, refuse_query
+from app.service import Service, request_id_of, service_of
+from app.serving.job import Job, Reply
+from app.uploads import saved_files
+
+router = APIRouter()
+
+
+@router.post(
+    "/predict/batch",
+    summary="Identify the crystals of many patterns",
+    response_class=Response,
+    responses=BATCH_RESPONSES,
+    openapi_extra={"requestBody": BATCH_BODY},
+)
+async def post_batch(request: Request) -> Response:
+    """Send files, zips of files, or scans; the answer to each pattern is a line, in order, sent when it is ready."""
+    service = service_of(request)
+    refuse_query(request.query_params)
+    preferred(request.headers.get("accept"), (NDJSON,))
+    async with AsyncExitStack() as stack:
+        form = await stack.enter_async_context(saved_files(request, service.settings))
+        options = options_from_text(Options, form.fields)
+        batch = Batch(form.files, form.fields, options.frame is not None, request_id_of(request))
+        # The files are kept until the last line is out.
+        lines = _lines(service, batch, stack.pop_all())
+        return StreamingResponse(lines, media_type=NDJSON, headers={"Vary": "Accept"})
+
+
+async def _lines(service: Service, batch: Batch, files: AsyncExitStack) -> AsyncIterator[bytes]:
+    async def run(job: Job) -> Reply:
+        reply = await service.dispatcher.run(job)
+        service.note(reply)
+        return reply
+
+    async with files:
+        # One more than there are workers, so that none waits for the stream.
+        async for line in batch.lines(run, service.settings.workers + 1):
+            yield line

@@ -1,0 +1,63 @@
+"""Images of a file with many, as of a 4D-STEM scan, read some at a time."""
+
+from pathlib import Path
+from threading import Lock
+
+from model.errors import DomainError
+from model.pattern import Frame, Images, is_frame, read_images
+
+_MOST_TOGETHER = 16
+_MOST_PIXELS_TOGETHER = 2**24
+
+
+class Scan:
+    """The file that is being read: its content is kept, and the images around the last one that was asked for."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._path: Path | None = None
+        self._data = b""
+        self._first = 0
+        self._images: Images | None = None
+
+    def data(self, path: Path) -> bytes:
+        """The whole file."""
+        with self._lock:
+            self._open(path)
+            return self._data
+
+    def count(self, path: Path) -> int:
+        """How many images a file holds; 1 for points, and for what cannot be read: its error comes with its answer."""
+        with self._lock:
+            self._open(path)
+            if not is_frame(self._data):
+                return 1
+            try:
+                return self._around(0).of
+            except DomainError:
+                return 1
+
+    def image(self, path: Path, number: int) -> Frame:
+        """One image, counted from 0.
+
+        Raises:
+            DomainError: see `model.pattern.read_images`.
+        """
+        with self._lock:
+            self._open(path)
+            images = self._around(number)
+            return images.frames[number - self._first]
+
+    def _open(self, path: Path) -> None:
+        if path != self._path:
+            self._path, self._data, self._images = path, path.read_bytes(), None
+
+    def _around(self, number: int) -> Images:
+        if self._images is None or not 0 <= number - self._first < len(self._images.frames):
+            together = 1
+            if self._images is not None:
+                height, width = self._images.frames[0].shape
+                together = min(_MOST_TOGETHER, max(_MOST_PIXELS_TOGETHER // (height * width), 1))
+            self._images = read_images(self._data, range(number, number + together))
+            self._first = number
+        return self._images

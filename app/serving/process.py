@@ -1,0 +1,87 @@
+"""What a worker process does: it opens the index, then computes what the service sends until that closes."""
+
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, BinaryIO
+
+from app.serving import wire
+from app.serving.job import Failure, Job, Outcome, Reply
+from app.settings import Settings
+from model.errors import DomainError
+
+if TYPE_CHECKING:
+    from app.desk import Desk
+
+logger = logging.getLogger(__name__)
+
+_IDLE_S = 1.0
+
+
+def main() -> None:
+    """Run as a process whose standard input is a socket to the service."""
+    # A key pressed in the terminal, or a stop of the whole group, is the service's to deal with: it closes the socket.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    connection = socket.socket(fileno=os.dup(sys.stdin.fileno()))
+    with connection, connection.makefile("rb") as incoming, connection.makefile("wb") as outgoing:
+        first = wire.read(incoming)
+        if first is None:
+            return
+        try:
+            _work(Settings(**first[0]["settings"]), connection, incoming, outgoing)
+        except BrokenPipeError:
+            logger.warning("the service ended while a worker was computing")
+
+
+def _work(settings: Settings, connection: socket.socket, incoming: BinaryIO, outgoing: BinaryIO) -> None:
+    from app.desk import Desk
+    from app.logs import set_up_log
+
+    set_up_log(settings.log_level, settings.log_format)
+    try:
+        desk = Desk.open(settings)
+    except DomainError as error:
+        failure = Failure.of(error)
+        wire.write(outgoing, {"failure": {"kind": failure.kind, "detail": failure.detail}})
+        return
+    try:
+        wire.write(outgoing, {"serving": desk.serving()})
+        _answer_all(desk, connection, incoming, outgoing)
+    finally:
+        desk.close()
+
+
+def _answer_all(desk: "Desk", connection: socket.socket, incoming: BinaryIO, outgoing: BinaryIO) -> None:
+    def answered(place: int, outcome: Outcome) -> None:
+        if isinstance(outcome, Reply):
+            wire.write(outgoing, {"place": place, "told": outcome.told}, outcome.blobs)
+        else:
+            failure = {"kind": outcome.kind, "detail": outcome.detail}
+            wire.write(outgoing, {"place": place, "failure": failure})
+
+    while True:
+        # Nothing of the next batch is in the buffer: the service sends it only when all of this one is answered.
+        while not select.select([connection], [], [], _IDLE_S)[0]:
+            desk.refresh()
+        jobs = _batch(incoming)
+        if not jobs:
+            return
+        desk.compute(jobs, answered)
+
+
+def _batch(incoming: BinaryIO) -> Sequence[Job]:
+    """Jobs that were sent together; none where the service has closed."""
+    jobs: list[Job] = []
+    while True:
+        message = wire.read(incoming)
+        if message is None:
+            return []
+        head, blobs = message
+        jobs.append(Job(head["kind"], head["asked"], blobs, head["request_id"]))
+        if len(jobs) == head["of"]:
+            return jobs

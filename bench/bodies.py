@@ -1,0 +1,54 @@
+"""Bodies of requests for benchmarks of speed, of crystals of the index that is asked."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scenes import KINDS, rendered  # type: ignore[import-not-found]
+
+from index.build import CATALOGUE_NAME
+from index.catalogue import Catalogue, Entry
+from index.publishing import version_folder
+from model.crystal import Crystal
+from model.physics.kinematic import Geometry, kinematic_spots
+
+_BOUNDARY = "dd2d-benchmark"
+FORM = f"multipart/form-data; boundary={_BOUNDARY}"
+
+
+def point_bodies(index: Path, count: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """JSON requests: kinematic patterns, turned and with 10 % intensity noise."""
+    return [_points(entry.crystal, rng) for entry in _entries(index, count, rng)]
+
+
+def frame_bodies(index: Path, count: int, rng: np.random.Generator) -> list[bytes]:
+    """Forms with a TIFF of 1024 by 1024 pixels."""
+    return [
+        _form(rendered(entry, KINDS["plain"], int(rng.integers(2**32))))
+        for entry in _entries(index, count, rng)
+    ]
+
+
+def _entries(index: Path, count: int, rng: np.random.Generator) -> list[Entry]:
+    with closing(Catalogue.open(version_folder(index) / CATALOGUE_NAME)) as catalogue:
+        return [catalogue.entry_at(row) for row in rng.integers(0, len(catalogue), count).tolist()]
+
+
+def _points(crystal: Crystal, rng: np.random.Generator) -> dict[str, Any]:
+    turned = Geometry(rotation_deg=float(rng.uniform(0, 360)), q_max_inv_angstrom=1.4)
+    spots = kinematic_spots(crystal, turned, relative_threshold=1e-3)
+    assert spots.intensity is not None
+    noisy = spots.intensity * np.exp(rng.normal(0, 0.1, len(spots)))
+    points = np.column_stack([spots.q_inv_angstrom, noisy])
+    return {"points": points.tolist(), "voltage_kv": 80, "top_k": 10}
+
+
+def _form(frame: Any) -> bytes:
+    fields = {"pixel_size": f"{frame.pixel_size:.6g}", "voltage_kv": "80"}
+    parts = [
+        f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in fields.items()
+    ]
+    head = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="frame.tif"\r\n\r\n'
+    return b"".join([*parts, head.encode(), frame.data, f"\r\n--{_BOUNDARY}--\r\n".encode()])

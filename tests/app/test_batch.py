@@ -1,0 +1,130 @@
+"""`POST /predict/batch`: a line for each pattern, in order, whatever the others are."""
+
+import io
+import json
+import zipfile
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from app.schemas import BatchLine
+from app.settings import Settings
+from tests.app.answers import problem_of
+from tests.app.stand_in import StandIn
+from tests.app.test_inspect import PIXEL_SIZE, frame
+from tests.pattern.camera_files import npy
+from tests.pattern.camera_files import tiff as written_tiff
+
+Files = list[tuple[str, tuple[str, bytes]]]
+
+
+def parts(*files: tuple[str, bytes]) -> Files:
+    return [("file", file) for file in files]
+
+
+def zipped(**members: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def lines(client: TestClient, files: Files, **options: str) -> list[dict[str, Any]]:
+    response = client.post("/predict/batch", files=files, data=options)
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "application/x-ndjson"
+    told = [json.loads(line) for line in response.text.splitlines()]
+    for each in told:
+        BatchLine.model_validate(each)
+    assert [each["index"] for each in told] == list(range(len(told)))
+    return told
+
+
+def test_each_file_is_a_line_and_a_bad_one_is_one_error(client: TestClient, point_file: bytes) -> None:
+    files = parts(("a.json", point_file), ("bad.tif", b"II*\x00"), ("b.json", point_file))
+    first, bad, second = lines(client, files, top_k="2")
+    for line in (first, second):
+        assert (line["status"], line["problem"]) == (200, None)
+        assert line["answer"]["candidates"][0]["id"] == "graphene"
+        assert len(line["answer"]["candidates"]) == 2
+    assert bad["name"] == "bad.tif"
+    assert bad["status"] == bad["problem"]["status"] == 400
+    assert bad["answer"] is None
+    ids = [first["answer"]["request_id"], bad["problem"]["request_id"], second["answer"]["request_id"]]
+    assert [each.rpartition("-")[2] for each in ids] == ["0", "1", "2"]
+
+
+def test_zips_are_opened_within_limits(client: TestClient, point_file: bytes) -> None:
+    archive = zipped(**{"x/a.json": point_file, "b.txt": b"nothing", "../c.json": point_file})
+    told = lines(client, parts(("lab.zip", archive), ("d.json", point_file)))
+    assert [(each["name"], each["status"]) for each in told] == [
+        ("lab.zip/x/a.json", 200),
+        ("lab.zip/b.txt", 415),
+        ("lab.zip/../c.json", 400),
+        ("d.json", 200),
+    ]
+
+
+def test_a_damaged_zip_is_one_error(client: TestClient, point_file: bytes) -> None:
+    told = lines(client, parts(("lab.zip", zipped(a=point_file)[:-30]), ("d.json", point_file)))
+    assert [(each["name"], each["status"]) for each in told] == [("lab.zip", 400), ("d.json", 200)]
+
+
+@pytest.mark.parametrize("kind", ["npy", "tiff"])
+def test_each_image_of_a_scan_is_a_pattern(client: TestClient, kind: str) -> None:
+    import tifffile
+
+    single = tifffile.imread(io.BytesIO(frame()))
+    stack = np.stack([np.roll(single, shift, axis=1) for shift in (0, 2, 4)] + [np.full_like(single, 7)])
+    data = (
+        npy(stack.reshape(2, 2, *single.shape))
+        if kind == "npy"
+        else written_tiff(stack, photometric="minisblack")
+    )
+    told = lines(client, parts(("scan", data)), pixel_size=str(PIXEL_SIZE))
+    assert [(each["image"], each["status"]) for each in told] == [(0, 200), (1, 200), (2, 200), (3, 422)]
+    centres = [each["answer"]["query"]["center"][0] for each in told[:3]]
+    assert np.diff(centres) == pytest.approx([2, 2], abs=0.1)
+
+
+def test_an_image_may_be_chosen_of_each(client: TestClient) -> None:
+    import tifffile
+
+    single = tifffile.imread(io.BytesIO(frame()))
+    data = npy(np.stack([np.full_like(single, 7), single]))
+    (line,) = lines(client, parts(("scan", data)), pixel_size=str(PIXEL_SIZE), frame="1")
+    assert (line["image"], line["status"]) == (None, 200)
+
+
+def test_many_more_than_may_wait_are_all_answered(library: StandIn, point_file: bytes) -> None:
+    with TestClient(create_app(Settings(workers=1, queue=0), library)) as client:
+        told = lines(client, parts(*[(f"{n}.json", point_file) for n in range(40)]))
+    assert [each["status"] for each in told] == [200] * 40
+
+
+def test_an_unforeseen_error_is_one_line(
+    client: TestClient, library: StandIn, point_file: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "search", None)
+    (line,) = lines(client, parts(("a.json", point_file)))
+    assert line["status"] == 500
+    assert "log" in line["problem"]["detail"]
+
+
+def test_what_concerns_all_is_refused_at_once(client: TestClient, point_file: bytes) -> None:
+    post = client.post
+    problem_of(post("/predict/batch", files=parts(("a", point_file)), data={"top_k": "0"}), 422)
+    problem_of(post("/predict/batch", json={"points": [[1, 2, 3]]}), 415)
+    problem_of(post("/predict/batch", files=[("other", ("a", point_file))]), 422)
+    headers = {"Accept": "image/png"}
+    problem_of(post("/predict/batch", files=parts(("a", point_file)), headers=headers), 406)
+
+
+def test_a_batch_that_is_too_large_is_413(library: StandIn, point_file: bytes) -> None:
+    with TestClient(create_app(Settings(max_batch_bytes=2048), library)) as client:
+        response = client.post("/predict/batch", files=parts(("a", point_file * 3)))
+    assert "DD2D_MAX_BATCH_BYTES" in problem_of(response, 413)

@@ -1,0 +1,99 @@
+"""Worker processes as a service runs them: they answer, end with it, and are replaced when they are lost."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from app.errors import NotReadyError
+from app.metrics import Metrics
+from app.serving.dispatcher import Dispatcher
+from app.serving.job import Job
+from app.serving.processes import ProcessWorker
+from app.settings import Settings
+from model.errors import LibraryError, UnreadableError
+
+CANARY = Job("canary")
+
+
+def with_worker(starter: Path, check: Callable[[Dispatcher, ProcessWorker], Awaitable[None]]) -> None:
+    """Run a check on a dispatcher with one worker process."""
+
+    async def run() -> None:
+        worker = ProcessWorker(Settings(index=starter), silence_s=5.0)
+        dispatcher = Dispatcher([worker], 8, 60.0, Metrics())
+        await dispatcher.start()
+        try:
+            await check(dispatcher, worker)
+        finally:
+            await dispatcher.close()
+
+    asyncio.run(run())
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_worker_answers_and_ends_with_the_service(starter: Path) -> None:
+    pids = []
+
+    async def check(dispatcher: Dispatcher, worker: ProcessWorker) -> None:
+        assert worker.pid is not None
+        pids.append(worker.pid)
+        reply = await dispatcher.run(CANARY)
+        assert reply.told["serving"]["crystals"] > 300
+        bad = Job("inspect", {"body": {}, "media_type": "application/json", "request_id": "1"}, (b"{",))
+        with pytest.raises(UnreadableError, match="no JSON"):
+            await dispatcher.run(bad)
+        assert alive(worker.pid)
+
+    with_worker(starter, check)
+    assert not alive(pids[0])
+
+
+def test_a_killed_worker_is_replaced_and_its_job_done(starter: Path) -> None:
+    async def check(dispatcher: Dispatcher, worker: ProcessWorker) -> None:
+        assert worker.pid is not None
+        first = worker.pid
+        os.kill(first, signal.SIGSTOP)
+        job = asyncio.create_task(dispatcher.run(CANARY))
+        await asyncio.sleep(0)
+        os.kill(first, signal.SIGKILL)
+        assert (await job).told["serving"]["crystals"] > 300
+        assert worker.pid != first
+
+    with_worker(starter, check)
+
+
+def test_a_worker_that_hangs_is_ended(starter: Path) -> None:
+    async def check(dispatcher: Dispatcher, worker: ProcessWorker) -> None:
+        assert worker.pid is not None
+        first = worker.pid
+        worker.silence_s = 0.2
+        os.kill(first, signal.SIGSTOP)
+        job = asyncio.create_task(dispatcher.run(CANARY))
+        while alive(first):
+            await asyncio.sleep(0.01)
+        worker.silence_s = 60.0
+        assert (await job).told["serving"]["crystals"] > 300
+
+    with_worker(starter, check)
+
+
+def test_a_worker_says_why_it_cannot_start(tmp_path: Path) -> None:
+    with pytest.raises(LibraryError, match="holds no index"):
+        asyncio.run(ProcessWorker(Settings(index=tmp_path), 5.0).start())
+
+
+def test_a_worker_that_ends_while_it_starts_is_told(starter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.serving.processes._COMMAND", ("false",))
+    with pytest.raises(NotReadyError, match="ended while it started"):
+        asyncio.run(ProcessWorker(Settings(index=starter), 5.0).start())

@@ -1,0 +1,251 @@
+"""The queue: bounded, greedy, with a deadline, and true to what it has taken in."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from app.errors import BusyError, DeadlineError, NotReadyError
+from app.serving.dispatcher import MOST_TOGETHER, Dispatcher, WorkerLostError
+from app.serving.job import Answered, Failure, Job, Reply
+from model.errors import LibraryError, OptionError, UnreadableError
+
+
+@dataclass
+class Told:
+    """What an observer hears."""
+
+    waiting: list[int] = field(default_factory=list)
+    together: list[int] = field(default_factory=list)
+    losses: int = 0
+
+    def queued(self, waiting: int) -> None:
+        self.waiting.append(waiting)
+
+    def taken(self, together: int) -> None:
+        self.together.append(together)
+
+    def lost(self) -> None:
+        self.losses += 1
+
+
+@dataclass
+class Gated:
+    """A worker that computes when it is let; jobs named `deadly` end it."""
+
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    taken: list[list[str]] = field(default_factory=list)
+    starts: int = 0
+    closed: bool = False
+    broken: bool = False
+
+    async def start(self) -> Mapping[str, Any]:
+        if self.broken:
+            raise LibraryError("no index")
+        self.starts += 1
+        return {"crystals": 3}
+
+    async def compute(self, jobs: Sequence[Job], answered: Answered) -> None:
+        self.taken.append([job.kind for job in jobs])
+        await self.gate.wait()
+        for place, job in enumerate(jobs):
+            if job.kind == "deadly":
+                raise WorkerLostError("gone")
+            bad = Failure.of(OptionError("no")) if job.kind == "bad" else None
+            answered(place, bad or Reply({"kind": job.kind}))
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def dispatcher(*workers: Gated, queue: int = 8, deadline_s: float = 20.0) -> tuple[Dispatcher, Told]:
+    told = Told()
+    return Dispatcher(workers, queue, deadline_s, told), told
+
+
+async def settled() -> None:
+    """Let everything run that can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def test_what_waits_is_taken_together_up_to_a_limit() -> None:
+    async def run() -> None:
+        worker = Gated()
+        queue, told = dispatcher(worker, queue=16)
+        assert await queue.start() == {"crystals": 3}
+        first = asyncio.create_task(queue.run(Job("first")))
+        await settled()
+        rest = [asyncio.create_task(queue.run(Job(f"{n}"))) for n in range(MOST_TOGETHER + 2)]
+        await settled()
+        assert worker.taken == [["first"]]
+        worker.gate.set()
+        replies = await asyncio.gather(first, *rest)
+        assert [each.told["kind"] for each in replies] == ["first", *(f"{n}" for n in range(len(rest)))]
+        assert [len(batch) for batch in worker.taken] == told.together == [1, MOST_TOGETHER, 2]
+        await queue.close()
+
+    asyncio.run(run())
+
+
+def test_a_worker_leaves_the_others_their_share() -> None:
+    async def run() -> None:
+        workers = Gated(), Gated()
+        queue, _ = dispatcher(*workers)
+        await queue.start()
+        tasks = [asyncio.create_task(queue.run(Job(f"{n}"))) for n in range(4)]
+        await settled()
+        assert sorted(len(batch) for worker in workers for batch in worker.taken) == [1, 2]
+        for worker in workers:
+            worker.gate.set()
+        await asyncio.gather(*tasks)
+        await queue.close()
+
+    asyncio.run(run())
+
+
+def test_a_full_queue_refuses_and_urgent_jobs_go_first() -> None:
+    async def run() -> None:
+        worker = Gated()
+        queue, told = dispatcher(worker, queue=1)
+        await queue.start()
+        first = asyncio.create_task(queue.run(Job("first")))
+        await settled()
+        second = asyncio.create_task(queue.run(Job("second")))
+        await settled()
+        with pytest.raises(BusyError):
+            await queue.run(Job("third"))
+        urgent = asyncio.create_task(queue.run(Job("urgent"), urgent=True))
+        await settled()
+        worker.gate.set()
+        await asyncio.gather(first, second, urgent)
+        assert worker.taken == [["first"], ["urgent"], ["second"]]
+        assert max(told.waiting) == 1
+        assert told.waiting[-1] == 0
+        await queue.close()
+
+    asyncio.run(run())
+
+
+def test_whose_client_left_is_dropped() -> None:
+    async def run() -> None:
+        worker = Gated()
+        queue, told = dispatcher(worker)
+        await queue.start()
+        first = asyncio.create_task(queue.run(Job("first")))
+        await settled()
+        left = asyncio.create_task(queue.run(Job("left")))
+        await settled()
+        left.cancel()
+        await settled()
+        assert told.waiting[-1] == 0
+        worker.gate.set()
+        await first
+        await queue.close()
+        assert worker.taken == [["first"]]
+
+    asyncio.run(run())
+
+
+def test_the_deadline_counts_waiting_too() -> None:
+    async def run() -> None:
+        worker = Gated()
+        queue, _ = dispatcher(worker, deadline_s=0.02)
+        await queue.start()
+        first = asyncio.create_task(queue.run(Job("a")))
+        await settled()
+        for late in (first, queue.run(Job("b"))):
+            with pytest.raises(DeadlineError, match=r"0\.02 seconds"):
+                await late
+        worker.gate.set()
+        assert (await queue.run(Job("c"), deadline_s=20)).told == {"kind": "c"}
+        assert worker.taken == [["a"], ["c"]]
+        await queue.close()
+
+    asyncio.run(run())
+
+
+def test_a_failure_is_raised_as_what_it_was() -> None:
+    async def run() -> None:
+        worker = Gated()
+        worker.gate.set()
+        queue, _ = dispatcher(worker)
+        await queue.start()
+        with pytest.raises(OptionError, match="no"):
+            await queue.run(Job("bad"))
+        await queue.close()
+
+    asyncio.run(run())
+
+
+def test_what_ends_workers_is_refused_and_takes_nothing_with_it() -> None:
+    async def run() -> None:
+        worker = Gated()
+        queue, told = dispatcher(worker)
+        await queue.start()
+        first = asyncio.create_task(queue.run(Job("first")))
+        await settled()
+        both = [asyncio.create_task(queue.run(Job(kind))) for kind in ("deadly", "innocent")]
+        await settled()
+        worker.gate.set()
+        with pytest.raises(UnreadableError, match="ended the process"):
+            await both[0]
+        assert (await both[1]).told == {"kind": "innocent"}
+        await first
+        assert told.losses == 2
+        assert worker.starts == 3
+        assert worker.taken == [["first"], ["deadly", "innocent"], ["deadly"], ["innocent"]]
+        await queue.close()
+
+    asyncio.run(run())
+
+
+def test_a_worker_that_cannot_start_again_is_tried_again() -> None:
+    async def run() -> None:
+        worker = Gated()
+        queue, _ = dispatcher(worker)
+        await queue.start()
+        worker.gate.set()
+        worker.broken = True
+        deadly = asyncio.create_task(queue.run(Job("deadly")))
+        await settled()
+        worker.broken = False
+        with pytest.raises(UnreadableError):
+            await deadly
+        assert worker.starts == 3
+        await queue.close()
+
+    asyncio.run(run())
+
+
+def test_closing_finishes_what_was_taken_in_and_takes_no_more() -> None:
+    async def run() -> None:
+        worker = Gated()
+        queue, _ = dispatcher(worker)
+        await queue.start()
+        tasks = [asyncio.create_task(queue.run(Job(f"{n}"))) for n in range(3)]
+        await settled()
+        closing = asyncio.create_task(queue.close())
+        await settled()
+        with pytest.raises(NotReadyError):
+            await queue.run(Job("late"))
+        assert not worker.closed
+        worker.gate.set()
+        assert len(await asyncio.gather(*tasks)) == 3
+        await closing
+        assert worker.closed
+
+    asyncio.run(run())
+
+
+def test_a_start_that_fails_closes_the_others() -> None:
+    async def run() -> None:
+        good, bad = Gated(), Gated(broken=True)
+        queue, _ = dispatcher(good, bad)
+        with pytest.raises(LibraryError):
+            await queue.start()
+        assert good.closed
+
+    asyncio.run(run())
