@@ -1,5 +1,6 @@
 """Lines of the log: one a record whatever is in it, with the request's id wherever they are logged."""
 
+import io
 import json
 import logging
 import warnings
@@ -10,8 +11,11 @@ from typing import Any, Literal
 import pytest
 from starlette.testclient import TestClient
 
+from app.desk import Desk
 from app.logs import REQUEST_ID, set_up_log
 from app.main import create_app
+from app.serving import process, wire
+from app.serving.job import Job
 from app.settings import Settings
 from index.hits import SearchResult
 from tests.app.stand_in import StandIn
@@ -152,3 +156,21 @@ def test_an_upload_leaves_nothing_of_itself_in_the_log(written: Written) -> None
     assert "secret" not in written.text()
     assert "frame.tif" not in written.text()
     assert all(line[:4].isdigit() for line in written.text().splitlines())
+
+
+def test_a_job_takes_the_id_of_its_request_into_a_process() -> None:
+    token = REQUEST_ID.set("mine")
+    job = Job("canary")
+    REQUEST_ID.reset(token)
+    head = {"place": 0, "of": 1, "kind": job.kind, "asked": job.asked, "request_id": job.request_id}
+    (received,) = process._batch(io.BytesIO(b"".join(wire.packed(head, ()))))
+    assert received == job
+    assert received.request_id == "mine"
+
+
+def test_what_breaks_in_a_worker_is_told_with_the_id(written: Written) -> None:
+    set_up_log("info", "json")
+    Desk(StandIn()).compute([Job("structure", {}, (), "mine")], lambda *_: None)
+    (line,) = written.objects()
+    assert (line["level"], line["request_id"]) == ("error", "mine")
+    assert "KeyError" in line["exception"]
