@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from app.commands import calibrate, index, inspect, predict, serve, simulate, training
+from app.commands import calibrate, index, inspect, key, predict, serve, simulate, training
 from app.commands.lazy import LazyParser
 from model.errors import DomainError
 
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", required=True, parser_class=LazyParser
     )
-    for command in (serve, predict, inspect, calibrate, simulate, index, training):
+    for command in (serve, predict, inspect, calibrate, simulate, index, key, training):
         command.add_to(commands)
     return parser
 

@@ -22,6 +22,8 @@ from model.pattern import Spots
 
 logger = logging.getLogger(__name__)
 
+_WANTED = "send each structure as a CIF or POSCAR of one layer"
+
 # A cell of so many atoms is computed in a tenth of a second; so many lines of text hold a supercell of some hundred.
 MOST_ATOMS = 150
 MOST_BYTES = 64 * 1024
@@ -104,10 +106,10 @@ def read_structures(files: Sequence[FileUpload]) -> list[Crystal]:
         try:
             crystals.append(_read(file))
         except DomainError as error:
-            raise type(error)(f"{file.filename}: {error}") from error
+            raise type(error)(f"{file.filename}: {error} ({_WANTED})") from error
         except Exception as error:  # no upload may end in a 500
             logger.exception("a reader met a structure that it did not foresee")
-            raise UnreadableError(f"{file.filename}: damaged, or of an unusual kind") from error
+            raise UnreadableError(f"{file.filename}: damaged, or of an unusual kind ({_WANTED})") from error
     return crystals
 
 

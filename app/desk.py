@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 from app.comparison import compare_upload
 from app.inspection import inspect_upload
 from app.library import Library, ask_canary, open_library, provenance_of
+from app.logs import REQUEST_ID
 from app.negotiation import CIF, PNG, SVG, written
 from app.options import Options, ReadingOptions, options_from_text
 from app.prediction import Embedded, Pattern, Prediction, Voltage, embed_patterns, predict, read_pattern
@@ -160,13 +161,16 @@ class Desk:
 
 def _guarded(job: Job, work: Callable[[], Made]) -> Made | Failure:
     """What a work makes of a job, or why it makes nothing."""
+    token = REQUEST_ID.set(job.request_id)
     try:
         return work()
     except DomainError as error:
         return Failure.of(error)
     except Exception:
-        logger.exception("request %s met an unexpected error", job.asked.get("request_id", "of the service"))
+        logger.exception("a job of kind %s met an unexpected error", job.kind)
         return Failure("", "an error that nobody foresaw")
+    finally:
+        REQUEST_ID.reset(token)
 
 
 def _reply(found: Prediction, media_type: str) -> Reply:

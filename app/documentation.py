@@ -15,12 +15,14 @@ Responses = dict[int | str, dict[str, Any]]
 _PROBLEM_REFERENCE = {"$ref": "#/components/schemas/Problem"}
 _TOLD = {
     400: "The upload is damaged or cannot be read.",
+    401: "No key, or one that is not valid; only of services with keys.",
+    403: "The key's role does not suffice.",
     404: "No crystal with this id.",
     406: "The answer cannot be given in a form that Accept allows.",
     413: "The upload is larger than the service takes.",
     415: "The upload is of no known format.",
     422: "An option cannot be used, or the upload holds no spots.",
-    429: "Too many requests wait; Retry-After says when to try again.",
+    429: "Too many requests wait, or came in a row; Retry-After says when to try again.",
     503: "Model or index cannot answer, or not in time; Retry-After says when to try again.",
 }
 
@@ -30,10 +32,12 @@ def _problems(*statuses: int) -> Responses:
     return {
         status: {"description": _TOLD[status], "content": content}
         | ({"headers": _RETRY_AFTER} if status in {429, 503} else {})
+        | ({"headers": _CHALLENGE} if status == 401 else {})
         for status in statuses
     }
 
 
+_CHALLENGE = {"WWW-Authenticate": {"description": "RFC 6750.", "schema": {"type": "string"}}}
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
 _TEXT = {"schema": {"type": "string"}}
 
@@ -217,10 +221,14 @@ OVERLAY_RESPONSES: Responses = {
     **_problems(404, 406, 422, 429, 503),
 }
 
+ACCESS_RESPONSES: Responses = _problems(401, 403, 429)
+"""Of every route that needs a key."""
+
 NOT_READY_RESPONSES: Responses = _problems(503)
 
 METRICS_RESPONSES: Responses = {
-    200: {"description": "Prometheus' text format.", "content": {"text/plain": _TEXT}}
+    200: {"description": "Prometheus' text format.", "content": {"text/plain": _TEXT}},
+    **_problems(401, 403, 429),
 }
 
 ID_PARAMETER: dict[str, Any] = {

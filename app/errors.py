@@ -1,6 +1,7 @@
 """Which error becomes which answer: one table, and RFC 9457 everywhere."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -51,6 +52,34 @@ class NotAcceptableError(DomainError):
     """None of the forms that the client accepts can be given."""
 
 
+class AccessError(DomainError):
+    """A request is not let in.
+
+    Attributes:
+        headers: that the response needs.
+    """
+
+    def __init__(self, told: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(told)
+        self.headers = dict(headers or {})
+
+
+class UnknownKeyError(AccessError):
+    """No API key, or one that is not valid."""
+
+
+class ForbiddenError(AccessError):
+    """The key's role does not suffice."""
+
+
+class TooOftenError(AccessError):
+    """More requests than the rate allows."""
+
+
+class WrongHostError(AccessError):
+    """A request for a host name that is somebody else's."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """How a class of errors is answered.
@@ -76,14 +105,18 @@ _UNFORESEEN = "an unexpected error; the service's log tells more under this requ
 
 KINDS: dict[type[DomainError], Kind] = {
     UnreadableError: Kind(400, "unreadable", "The upload cannot be read"),
+    UnknownKeyError: Kind(401, "key-needed", "A valid API key is needed"),
+    ForbiddenError: Kind(403, "forbidden", "The key does not allow this"),
     NotFoundError: Kind(404, "not-found", "No such crystal"),
     NotAcceptableError: Kind(406, "not-acceptable", "No acceptable form of the answer"),
     TooLargeError: Kind(413, "too-large", "The upload is too large"),
     UnknownFormatError: Kind(415, "unknown-format", "The format is not known"),
+    WrongHostError: Kind(421, "wrong-host", "Another host is asked for"),
     OptionError: Kind(422, "wrong-option", "An option cannot be used"),
     NoSpotsError: Kind(422, "no-spots", "No diffraction pattern in the upload"),
     CrystalError: Kind(422, "no-crystal", "No two-dimensional crystal"),
     BusyError: Kind(429, "busy", "Too many requests at once"),
+    TooOftenError: Kind(429, "too-often", "Too many requests in a row"),
     DeadlineError: Kind(503, "deadline", "The answer took too long"),
     NotReadyError: Kind(503, "not-ready", "The service is not ready"),
     CheckpointError: Kind(503, "not-ready", "The service is not ready", _UNUSABLE),
@@ -132,7 +165,9 @@ def refusal(request: Request, error: DomainError) -> Response:
     kind = kind_of(error)
     if kind.public:
         logger.error("%s: %s", type(error).__name__, error)
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if kind.status in {429, 503} else None
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if kind.status in {429, 503} else {}
+    if isinstance(error, AccessError):
+        headers |= error.headers
     return problem(request, kind.status, kind.public or str(error), kind=kind, headers=headers)
 
 

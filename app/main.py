@@ -4,15 +4,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
-from app.documentation import Documented
+from app.documentation import ACCESS_RESPONSES, Documented
 from app.errors import add_error_handlers
 from app.library import Library, software_version
 from app.metrics import Metrics
-from app.middleware import Envelope
+from app.middleware import Envelope, Unforeseen
 from app.routes import batch, compare, health, inspect, overlays, pages, predict, replay, structures
 from app.schemas import Provenance
+from app.security.access import Access, needs
+from app.security.hosts import NamedHosts
 from app.service import Service
 from app.serving.dispatcher import Dispatcher, Worker
 from app.serving.processes import ProcessWorker
@@ -33,6 +36,9 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
         retriever: an index that is open already, and stays so: requests are computed in threads of this process.
             Without one, worker processes open model and index of the settings when the service starts, and a
             start without them fails.
+
+    Raises:
+        OptionError: the key file cannot be used.
     """
     metrics = Metrics()
 
@@ -42,6 +48,7 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
         dispatcher = Dispatcher(workers, settings.queue, settings.deadline_s, metrics)
         serving = await dispatcher.start()
         app.state.service = Service(settings, dispatcher, metrics, Provenance(**serving))
+        app.state.access.announce(settings)
         try:
             yield
         finally:
@@ -57,9 +64,10 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(Envelope, metrics=metrics)
+    app.state.access = Access.of(settings)
+    _add_middleware(app, settings, metrics)
     add_error_handlers(app)
-    for each in (
+    guarded = (
         predict.router,
         batch.router,
         replay.router,
@@ -67,12 +75,29 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
         compare.router,
         overlays.router,
         structures.router,
-        health.router,
-        pages.router,
-    ):
+    )
+    for each in guarded:
+        app.include_router(each, dependencies=[needs("read")], responses=ACCESS_RESPONSES)
+    for each in (health.router, pages.router):
         app.include_router(each)
     app.mount("/static", StaticFiles(directory=pages.WEB), name="static")
     return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
+    """From the inside out: unforeseen errors are answers before the headers of the others are put on them."""
+    app.add_middleware(Unforeseen)
+    if settings.allowed_hosts is not None:
+        app.add_middleware(NamedHosts, names=settings.allowed_hosts)
+    if settings.cors_origins is not None:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "X-API-Key", "X-Request-ID", "Content-Type"],
+            expose_headers=["Retry-After", "WWW-Authenticate", "X-Request-ID"],
+        )
+    app.add_middleware(Envelope, metrics=metrics)
 
 
 def processes(settings: Settings) -> list[Worker]:

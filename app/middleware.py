@@ -10,6 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import logs
 from app.errors import unexpected
 from app.metrics import Metrics
 
@@ -27,6 +28,8 @@ _SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "X-Permitted-Cross-Domain-Policies": "none",
 }
 
 
@@ -55,20 +58,67 @@ class Envelope:
                 headers[REQUEST_ID] = request_id
                 for name, value in _SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", _caching(scope["path"]))
             await send(message)
 
+        token = logs.REQUEST_ID.set(request_id)
         try:
             await self._app(scope, receive, send_enveloped)
-        except Exception:
-            logger.exception("request %s ended in an unexpected error", request_id)
-            if status:
-                raise
-            await unexpected(Request(scope))(scope, receive, send_enveloped)
         finally:
             seconds = perf_counter() - begun
             self._metrics.answered(scope, status, seconds)
-            method, path = scope["method"], quote(scope["path"])
-            logger.info("%s %s %d in %.1f ms, request %s", method, path, status, 1000 * seconds, request_id)
+            _log(scope, status, seconds)
+            logs.REQUEST_ID.reset(token)
+
+
+class Unforeseen:
+    """Answers errors that nobody foresaw, inside of whatever adds headers to answers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        begun = False
+
+        async def send_noting(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noting)
+        except Exception:
+            if scope["type"] != "http" or begun:
+                raise
+            logger.exception("the request ended in an unexpected error")
+            await unexpected(Request(scope))(scope, receive, send)
+
+
+def _caching(path: str) -> str:
+    """Pages may be kept and are asked for again; what was computed from somebody's pattern is kept nowhere."""
+    return "no-cache" if path in {"/", "/docs"} or path.startswith("/static/") else "no-store"
+
+
+def _log(scope: Scope, status: int, seconds: float) -> None:
+    """The line of a request; its path is percent-encoded and its query left out."""
+    method, path, ms = scope["method"], quote(scope["path"]), round(1000 * seconds, 1)
+    key = scope["state"].get("key_name")
+    client = (scope.get("client") or ("unknown",))[0]
+    route = getattr(scope.get("route"), "path_format", None)
+    told = {
+        "method": method,
+        "path": path,
+        "route": route,
+        "status": status,
+        "ms": ms,
+        "key": key,
+        "client": client,
+    }
+    logger.info(
+        "%s %s %d in %.1f ms, key %s, from %s",
+        method, path, status, ms, key or "-", client, extra={logs.ACCESS: told},
+    )  # fmt: skip
 
 
 def _request_id(scope: Scope) -> str:

@@ -1,11 +1,33 @@
 """What an operator sets: environment variables `DD2D_*`, each described here and in docs/settings.md."""
 
+import re
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model.errors import OptionError
+
+_ORIGIN = re.compile(r"\*|https?://[^\s/?#@]+")
+
+
+def _separated(given: object) -> object:
+    if not isinstance(given, str):
+        return given
+    return tuple(part.strip() for part in given.split(",") if part.strip()) or None
+
+
+def _origins(given: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """A browser sends scheme, host and port; anything more would silently never match."""
+    wrong = [origin for origin in given or () if not _ORIGIN.fullmatch(origin)]
+    if wrong:
+        raise ValueError(f"{wrong[0]!r} is no origin; give scheme, host and port alone: https://lab.org")
+    return given
+
+
+Names = Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_separated)]
+Origins = Annotated[Names, AfterValidator(_origins)]
 
 
 class Settings(BaseSettings):
@@ -26,9 +48,37 @@ class Settings(BaseSettings):
     )
     host: str = Field(
         default="127.0.0.1",
-        description="Address to listen on. The service asks for no password: open it to a trusted network only.",
+        description="Address to listen on; set `DD2D_KEYS` before it is another than loopback.",
     )
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    keys: Path | None = Field(
+        default=None,
+        description="File of the API keys (`dd2d key create`). Without one everybody may read and nobody write.",
+    )
+    rate_per_minute: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e6,
+        description="Requests a minute of one key, or without keys of one address; more get a 429. No limit if not "
+        "set.",
+    )
+    rate_burst: int = Field(
+        default=10, ge=1, le=100_000, description="Requests at once before `DD2D_RATE_PER_MINUTE` counts."
+    )
+    cors_origins: Origins = Field(
+        default=None,
+        description="Origins whose pages may ask from a browser, with commas (`https://lab.org`); none if not set.",
+    )
+    allowed_hosts: Names = Field(
+        default=None,
+        description="Host names that are answered besides localhost and numbers, with commas (`*.lab.org`, `*`). If "
+        "not set: no others on loopback, any elsewhere.",
+    )
+    trusted_proxies: Names = Field(
+        default=None,
+        description="Addresses or networks of proxies whose X-Forwarded-For is believed, with commas; none if not "
+        "set.",
+    )
     max_upload_bytes: int = Field(
         default=64 * 2**20,
         ge=1024,
@@ -64,6 +114,9 @@ class Settings(BaseSettings):
         default="info",
         pattern="^(critical|error|warning|info|debug)$",
         description="Least severe messages logged: critical, error, warning, info or debug.",
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Lines of the log: `text` for people, `json` for machines."
     )
 
 

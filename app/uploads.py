@@ -21,6 +21,7 @@ from app.serving.job import Job
 from app.settings import Settings
 from model.errors import OptionError, TooLargeError, UnknownFormatError, UnreadableError
 from model.pattern import Frame
+from model.pattern.point_table import check_openings
 
 MAXIMUM_FIELDS = 64
 MAXIMUM_FILES = 1000
@@ -103,14 +104,19 @@ class JsonBody:
 
         Raises:
             UnreadableError: no JSON.
+            TooLargeError: more points than are read.
             OptionError: no points, no structures, or an option that cannot be used.
         """
+        check_openings(self.data.count(b"[") + self.data.count(b"{"))
         try:
             content = from_json(self.data.removeprefix(BOM_UTF8))
         except ValueError as error:
-            raise UnreadableError(f"the request is no JSON: {error}") from None
+            told = f"the request is no JSON: {error}; send an object with points: [[x, y, intensity], ...]"
+            raise UnreadableError(told) from None
         if not isinstance(content, dict):
             raise OptionError('send a JSON object: {"points": [[x, y, intensity], ...]}')
+        if len(content) > MAXIMUM_FIELDS:
+            raise OptionError(f"the request has {len(content)} keys; send points and the options alone")
         points = content.pop("points", None)
         structures = _structures(content.pop("structures", None)) if with_structures else ()
         options = options_from_json(kind, content)

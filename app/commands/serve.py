@@ -20,8 +20,8 @@ def add_to(commands: "Commands") -> None:
     parser = commands.add_parser(
         "serve",
         help="answer over HTTP",
-        description="Answer over HTTP until stopped. There is no password: listen where you trust the network.",
-        epilog="Limits and log are set by further DD2D_* variables, which docs/settings.md describes.",
+        description="Answer over HTTP until stopped, on this machine alone unless told otherwise.",
+        epilog="Keys, limits and log are set by further DD2D_* variables, which docs/settings.md describes.",
     )
     parser.add_argument(
         "--index", type=Path, metavar="DIR", help="index to search (DD2D_INDEX, indexes/starter)"
@@ -37,11 +37,14 @@ def add_to(commands: "Commands") -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until stopped; an index that cannot be served ends the command before it listens."""
     from app.logs import set_up_log
+    from app.security.hosts import LOCAL, is_loopback
     from app.settings import read_settings
 
     settings = read_settings(index=args.index, model=args.model, host=args.host, port=args.port)
     _check_address(settings.host, settings.port)
-    set_up_log(settings.log_level)
+    set_up_log(settings.log_level, settings.log_format)
+    if settings.allowed_hosts is None and is_loopback(settings.host):
+        settings = settings.model_copy(update={"allowed_hosts": LOCAL})
     # uvicorn stops at these signals, and then raises them again for whoever was there before.
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: None)
@@ -63,6 +66,8 @@ async def _serve(settings: "Settings") -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=settings.trusted_proxies is not None,
+        forwarded_allow_ips=list(settings.trusted_proxies or ()),
         timeout_graceful_shutdown=math.ceil(settings.deadline_s),
     )
     async with app.router.lifespan_context(app):

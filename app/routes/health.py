@@ -1,5 +1,6 @@
 """Whether the service lives, whether it can answer, and what it is made of."""
 
+import asyncio
 from time import perf_counter
 
 from fastapi import APIRouter
@@ -10,8 +11,9 @@ from app.documentation import METRICS_RESPONSES, NOT_READY_RESPONSES
 from app.errors import NotReadyError
 from app.metrics import CONTENT_TYPE
 from app.schemas import Alive, Provenance, Ready
-from app.service import computed, service_of
-from app.serving.job import Job, UnforeseenError
+from app.security.access import needs
+from app.service import service_of
+from app.serving.job import Job, Reply, UnforeseenError
 from model.errors import DomainError
 
 router = APIRouter()
@@ -28,7 +30,7 @@ async def readyz(request: Request) -> Ready:
     """Searches a pattern of graphene, before all that waits: a busy service is a ready one."""
     begun = perf_counter()
     try:
-        reply = await computed(request, Job("canary"), urgent=True)
+        reply = await asked_once(request)
     except DomainError:
         raise
     except UnforeseenError as error:  # whatever is broken, the answer to "are you ready?" is no
@@ -39,11 +41,23 @@ async def readyz(request: Request) -> Ready:
     return Ready(crystals=reply.told["serving"]["crystals"], canary_ms=milliseconds)
 
 
+async def asked_once(request: Request) -> Reply:
+    """One canary at a time, shared by all who ask meanwhile: the path needs no key, so it must cost little."""
+    state, service = request.app.state, service_of(request)
+    running: asyncio.Task[Reply] | None = getattr(state, "canary", None)
+    if running is None or running.done():
+        running = state.canary = asyncio.create_task(service.dispatcher.run(Job("canary"), urgent=True))
+    reply = await asyncio.shield(running)
+    service.note(reply)
+    return reply
+
+
 @router.get(
     "/metrics",
     summary="Measurements for Prometheus",
     response_class=Response,
     responses=METRICS_RESPONSES,
+    dependencies=[needs("read", limited=False)],
 )
 async def metrics(request: Request) -> Response:
     """Requests by route and status, how long they and their stages took, and what is served."""

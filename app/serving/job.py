@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from app.errors import KINDS
+from app.logs import REQUEST_ID
 from model.errors import DomainError
 
 Told = Mapping[str, Any]
@@ -18,11 +19,13 @@ class Job:
         kind: which of the desk's works.
         asked: its arguments, as JSON.
         blobs: uploads, and whatever else is bytes.
+        request_id: of the request that it was made for; of what the worker logs.
     """
 
     kind: str
     asked: Told = field(default_factory=dict)
     blobs: tuple[bytes, ...] = ()
+    request_id: str = field(default_factory=REQUEST_ID.get)
 
 
 @dataclass(frozen=True)

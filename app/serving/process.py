@@ -42,7 +42,7 @@ def _work(settings: Settings, connection: socket.socket, incoming: BinaryIO, out
     from app.desk import Desk
     from app.logs import set_up_log
 
-    set_up_log(settings.log_level)
+    set_up_log(settings.log_level, settings.log_format)
     try:
         desk = Desk.open(settings)
     except DomainError as error:
@@ -82,6 +82,6 @@ def _batch(incoming: BinaryIO) -> Sequence[Job]:
         if message is None:
             return []
         head, blobs = message
-        jobs.append(Job(head["kind"], head["asked"], blobs))
+        jobs.append(Job(head["kind"], head["asked"], blobs, head["request_id"]))
         if len(jobs) == head["of"]:
             return jobs

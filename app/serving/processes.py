@@ -78,6 +78,7 @@ class ProcessWorker:
         try:
             for place, job in enumerate(jobs):
                 asked = {"place": place, "of": len(jobs), "kind": job.kind, "asked": job.asked}
+                asked["request_id"] = job.request_id
                 await self._send(asked, job.blobs)
             while left:
                 place, outcome = await asyncio.wait_for(self._outcome(), self.silence_s)

@@ -50,7 +50,7 @@ class Frame:
         finite = np.isfinite(counts)
         if not finite.all():
             if not finite.any():
-                raise UnreadableError("the frame holds no finite number")
+                raise UnreadableError("the frame holds no finite number; export the counts anew")
             counts[~finite] = np.median(counts[finite])
             note = f"{int((~finite).sum())} pixels that hold no finite number were replaced by the median."
             object.__setattr__(self, "warnings", (*self.warnings, note))

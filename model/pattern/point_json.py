@@ -10,7 +10,13 @@ import numpy as np
 from model.errors import UnknownFormatError, UnreadableError
 from model.pattern.columns import Column, choose_columns, parse_units, warn_of_unused
 from model.pattern.options import PatternOptions, Units
-from model.pattern.point_table import PointTable, check_count, intensity_from_logarithm, table_from_rows
+from model.pattern.point_table import (
+    PointTable,
+    check_count,
+    check_openings,
+    intensity_from_logarithm,
+    table_from_rows,
+)
 
 # Published patterns of DD2D (Fu et al., Commun. Phys. 8, 221, 2025): 201 x 201 pixels, positions rounded.
 DD2D_PIXEL_SIZE_INV_ANGSTROM = 0.025
@@ -28,11 +34,13 @@ def read_point_json(text: str, preferred_units: Units | None = None) -> PointTab
     Raises:
         UnreadableError: JSON that is damaged, or points that are no numbers.
         UnknownFormatError: JSON without points.
+        TooLargeError: JSON of more points than are read.
     """
+    check_openings(text.count("[") + text.count("{"))
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"the JSON is damaged: {error}") from error
+        raise UnreadableError(f"the JSON is damaged: {error}; save it again") from error
     if isinstance(content, list):
         return _from_list(content, preferred_units, {})
     if not isinstance(content, dict):

@@ -68,10 +68,24 @@ class PointTable:
 def check_count(count: int) -> None:
     """Refuse an empty cloud (NoSpotsError) and one of more than 100,000 points (TooLargeError)."""
     if count == 0:
-        raise NoSpotsError("the file holds no points")
+        raise NoSpotsError("there are no points; give at least three spots besides the direct beam")
     if count > MAXIMUM_POINTS:
         raise TooLargeError(
             f"{count} points; at most {MAXIMUM_POINTS} are read, give the spots rather than all pixels"
+        )
+
+
+def check_openings(count: int) -> None:
+    """Refuse JSON by its brackets, of which each point takes one, before it is decoded.
+
+    A million points would be 200 MB of lists before `check_count` saw them.
+
+    Raises:
+        TooLargeError: there are more than 100,000 points can have, with some to spare for what stands beside them.
+    """
+    if count > MAXIMUM_POINTS + MAXIMUM_POINTS // 10:
+        raise TooLargeError(
+            f"more than {MAXIMUM_POINTS} points, the most that are read; give the spots rather than all pixels"
         )
 
 
@@ -116,7 +130,7 @@ def table_from_rows(
 def intensity_from_logarithm(logarithm: FloatArray, base: float) -> FloatArray:
     """Intensities relative to the strongest from their logarithms; -inf stands for zero."""
     if np.isnan(logarithm).any() or np.isposinf(logarithm).any():
-        raise UnreadableError("a log intensity is not a finite number")
+        raise UnreadableError("a log intensity is not a finite number; give a number, or leave the point out")
     scaled = logarithm * np.log(base)
     finite = scaled[np.isfinite(scaled)]
     relative: FloatArray = (
@@ -128,4 +142,7 @@ def intensity_from_logarithm(logarithm: FloatArray, base: float) -> FloatArray:
 def _require_finite(values: FloatArray, what: str) -> None:
     bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
     if bad.any():
-        raise UnreadableError(f"point {int(np.argmax(bad)) + 1} has {what} that is not a finite number")
+        raise UnreadableError(
+            f"point {int(np.argmax(bad)) + 1} has {what} that is not a finite number; mend it or leave the "
+            "point out"
+        )

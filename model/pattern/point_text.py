@@ -32,7 +32,9 @@ def read_point_text(text: str, preferred_units: Units | None = None) -> PointTab
     if not rows:
         if header and choose_columns(header, preferred_units):
             raise NoSpotsError("the table has a header but no points")
-        raise UnknownFormatError("the text holds no table of numbers")
+        raise UnknownFormatError(
+            "the text holds no table of numbers; give a row x, y, intensity for each spot"
+        )
     check_count(len(rows))
     if choose_columns(header, preferred_units):
         header = _aligned(header, rows)
@@ -113,7 +115,10 @@ def _split_header(text: str) -> tuple[list[str], list[Row]]:
                 header = names
             preamble += 1
             if preamble > _LONGEST_PREAMBLE:
-                raise UnknownFormatError(f"the text holds no table of numbers in its first {number} lines")
+                raise UnknownFormatError(
+                    f"the text holds no table of numbers in its first {number} lines; give a row x, y, intensity for "
+                    "each spot"
+                )
             continue
         if not comment:
             rows.append((number, cells))

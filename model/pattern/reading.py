@@ -47,7 +47,8 @@ def read_with_frame(data: bytes, filename: str, options: PatternOptions) -> tupl
 def _decode(data: bytes, filename: str) -> str:
     if len(data) > MAXIMUM_TEXT_BYTES:
         raise TooLargeError(
-            f"{filename} has {len(data)} bytes; points may have {MAXIMUM_TEXT_BYTES}, it is no known camera frame"
+            f"{filename} is no known camera frame, and its {len(data)} bytes are too many for points, which may have "
+            f"{MAXIMUM_TEXT_BYTES}; send fewer of them"
         )
     marked = data[:2] in (b"\xff\xfe", b"\xfe\xff")
     for encoding in ["utf-16"] if marked else ["utf-8-sig", "cp1252"]:

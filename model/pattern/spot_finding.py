@@ -124,7 +124,7 @@ def locate_spots(frame: Frame, center_px: tuple[float, float] | None = None) -> 
     if center_px is not None and not (0 <= center_px[0] < width and 0 <= center_px[1] < height):
         raise OptionError(f"center {center_px} lies outside the frame of {width} x {height} pixels")
     if np.ptp(frame.counts) == 0:
-        raise NoSpotsError("the frame is blank: all its pixels are alike")
+        raise NoSpotsError("the frame is blank: all its pixels are alike; send the one that shows spots")
     cleaned = without_hot_pixels(frame.counts)
     frame = _in_range(frame if cleaned is frame.counts else replace(frame, counts=cleaned))
     binned = Binned.to_side(frame.counts, DETECTION_SIDE)

@@ -285,15 +285,19 @@ class Trainer:
             "weights": self.towers.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "bank": self.bank,
-            "progress": asdict(self.progress),
+            "progress": asdict(self.progress) | {"order": torch.from_numpy(self.progress.order)},
             "rng": self.rng.bit_generator.state,
             "torch_rng": torch.get_rng_state(),
         }
         _write(self.out / "last.pt", state)
 
     def _resume(self) -> None:
-        # A training checkpoint is this program's own file, never an upload, so pickled state is no risk.
-        state = torch.load(self.out / "last.pt", weights_only=False)
+        try:
+            state = torch.load(self.out / "last.pt", weights_only=True)
+        except Exception as error:  # zipfile, torch and the restricted unpickler each have their own
+            raise OptionError(
+                f"{self.out} holds a run that cannot be gone on with, damaged or of another version; give another --out"
+            ) from error
         if state["data"] != self.dataset.digest() or state["shape"] != self.towers.shape.as_json():
             raise OptionError(
                 f"{self.out} holds a run of other crystals, another split or other towers; give another --out"
@@ -301,7 +305,8 @@ class Trainer:
         self.towers.load_state_dict(state["weights"])
         for optimiser, own in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(own)
-        self.bank, self.progress = state["bank"], Progress(**state["progress"])
+        progress = state["progress"]
+        self.bank, self.progress = state["bank"], Progress(**progress | {"order": progress["order"].numpy()})
         self.rng.bit_generator.state = state["rng"]
         torch.set_rng_state(state["torch_rng"])
 

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from difflib import unified_diff
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from app.main import create_app
 from app.options import NAMES
 from app.settings import Settings
 
+REWRITE = "DD2D_WRITE_OPENAPI=1 python -m pytest tests/app/test_openapi.py"
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
@@ -25,7 +27,26 @@ def test_the_committed_document_is_that_of_the_code(document: dict[str, Any]) ->
     path = DOCS / "openapi.json"
     if os.environ.get("DD2D_WRITE_OPENAPI"):
         path.write_text(text, encoding="utf-8")
-    assert path.read_text(encoding="utf-8") == text
+    told = changes(path.read_text(encoding="utf-8"), text)
+    assert not told, (
+        f"the interface has changed; if it should, {REWRITE} writes docs/openapi.json anew:\n{told}"
+    )
+
+
+def changes(committed: str, made: str) -> str:
+    """What differs, line by line."""
+    before, after = committed.split("\n"), made.split("\n")
+    return "\n".join(unified_diff(before, after, "docs/openapi.json", "the code", lineterm="", n=4))
+
+
+def test_a_change_is_told_with_its_lines(document: dict[str, Any]) -> None:
+    before = json.dumps(document, indent=1, sort_keys=True)
+    told = changes(before, before.replace('"/livez"', '"/alive"'))
+    assert [line for line in told.split("\n") if line.startswith(("-  ", "+  "))] == [
+        '-  "/livez": {',
+        '+  "/alive": {',
+    ]
+    assert changes(before, before) == ""
 
 
 def references(node: Any) -> Iterator[str]:

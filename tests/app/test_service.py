@@ -1,5 +1,6 @@
 """Health, errors, headers, and a service that is asked too much."""
 
+import asyncio
 import logging
 import threading
 from collections.abc import Iterator
@@ -9,10 +10,13 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from app.errors import KINDS, kind_of
+from app.logs import add_request_id
 from app.main import create_app
+from app.routes import health
 from app.settings import Settings
 from index.hits import SearchResult
 from model import errors
@@ -111,12 +115,11 @@ def test_applications_measure_apart(client: TestClient) -> None:
         assert samples(other, "dd2d_http_requests_total") == {}
 
 
-def test_each_request_leaves_a_line_with_its_id(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_request_leaves_a_line(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "app"):
-        client.get("/structures/a%0Ab", headers={"X-Request-ID": "mine-2"})
+        client.get("/structures/a%0Ab")
     (line,) = [record.getMessage() for record in caplog.records if record.name == "app.middleware"]
     assert line.startswith("GET /structures/a%0Ab 404 in ")
-    assert line.endswith("request mine-2")
 
 
 def test_what_is_not_there_is_a_problem(client: TestClient) -> None:
@@ -143,11 +146,13 @@ def test_an_unforeseen_error_shows_nothing_of_itself(
         raise RuntimeError("/secret/path")
 
     monkeypatch.setattr(library, "search", broken)
+    caplog.handler.addFilter(add_request_id)
     with caplog.at_level(logging.ERROR):
         response = client.post("/predict", json={"points": points}, headers={"X-Request-ID": "mine-1"})
     assert "secret" not in problem_of(response, 500)
     assert response.headers["x-content-type-options"] == "nosniff"
-    assert "mine-1" in caplog.text
+    assert "/secret/path" in caplog.text
+    assert {vars(record)["request_id"] for record in caplog.records} == {"mine-1"}
 
 
 def test_every_domain_error_has_its_own_row() -> None:
@@ -250,6 +255,24 @@ def test_what_takes_too_long_is_503_and_keeps_its_place_until_it_ends(held: Held
         assert int(response.headers["retry-after"]) >= 1
         problem_of(client.post("/predict", json={"points": points}), 429)
         held.gate.set()
+
+
+def test_many_who_ask_whether_it_is_ready_cost_one_search(held: Held) -> None:
+    app = create_app(Settings(), held)
+
+    async def ask() -> None:
+        request = Request({"type": "http", "app": app})
+        asking = [asyncio.create_task(health.asked_once(request)) for _ in range(5)]
+        assert await asyncio.to_thread(held.begun.acquire, timeout=20)
+        held.gate.set()
+        await asyncio.gather(*asking)
+        assert len(held.searches) == 1
+        await health.asked_once(request)
+        assert len(held.searches) == 2
+
+    with TestClient(app) as client:
+        assert client.portal is not None
+        client.portal.call(ask)
 
 
 def test_a_library_that_was_given_stays_open(library: StandIn) -> None:

@@ -34,14 +34,29 @@ def test_the_document_tells_each_setting_as_the_code_does() -> None:
     assert rows() == expected
 
 
+GIVEN: dict[str, tuple[str, object]] = {
+    "log_level": ("debug", "debug"),
+    "log_format": ("json", "json"),
+    "cors_origins": ("https://a.org, http://b.org:81", ("https://a.org", "http://b.org:81")),
+    "allowed_hosts": ("*.a.org,b", ("*.a.org", "b")),
+    "trusted_proxies": ("10.0.0.1,10.1.0.0/16", ("10.0.0.1", "10.1.0.0/16")),
+}
+
+
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_each_is_read_from_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     default = Settings.model_fields[name].default
-    given = {"log_level": "debug"}.get(name, "4000" if isinstance(default, int) else "21")
-    if name in {"workers", "torch_threads"}:
-        given = "3"
+    number = "3" if name in {"workers", "torch_threads"} else "4000" if isinstance(default, int) else "21"
+    given, expected = GIVEN.get(name, (number, None))
     monkeypatch.setenv(f"DD2D_{name.upper()}", given)
-    assert str(getattr(read_settings(), name)).removesuffix(".0") == given
+    found = getattr(read_settings(), name)
+    assert found != default
+    assert str(found).removesuffix(".0") == given if expected is None else found == expected
+
+
+def test_an_empty_list_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DD2D_CORS_ORIGINS", " , ")
+    assert read_settings().cors_origins is None
 
 
 def test_what_is_given_stands_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +66,18 @@ def test_what_is_given_stands_before_the_environment(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("PORT", "many"), ("PORT", "70000"), ("WORKERS", "0"), ("LOG_LEVEL", "loud")]
+    ("name", "value"),
+    [
+        ("PORT", "many"),
+        ("PORT", "70000"),
+        ("WORKERS", "0"),
+        ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
+        ("RATE_PER_MINUTE", "0"),
+        ("CORS_ORIGINS", "lab.org"),
+        ("CORS_ORIGINS", "https://lab.org/"),
+        ("CORS_ORIGINS", "null"),
+    ],
 )
 def test_an_impossible_value_names_its_variable(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str

@@ -15,6 +15,9 @@ from model.pattern.readers.stack import chosen
 
 _MOST_MEMBERS = 1000
 _MOST_BYTES = 8 * MAXIMUM_PIXELS
+# Deflate reaches 1000. Counts of single electrons shrink as much honestly: 80 times at one in a hundred pixels, 420 at
+# one in a thousand (uint16).
+_MOST_EXPANSION, _HARMLESS_BYTES = 200, 64 * 2**20
 _COLOURS = (3, 4)
 # Begins each entry of an archive's directory.
 _ENTRY = b"PK\x01\x02"
@@ -57,11 +60,14 @@ def read_npz(data: bytes, choice: Choice = None) -> Recorded:
                         "the NPZ file is packed in an unusual way; save it again with NumPy"
                     )
                 with archive.open(member) as file:
-                    if len(_header(io.BytesIO(file.read(1024)))[0]) < 2:
-                        continue
-                if member.file_size > _MOST_BYTES:
+                    shape = _header(io.BytesIO(file.read(1024)))[0]
+                if len(shape) < 2:
+                    continue
+                check_pixels(*_frame(shape)[:2])
+                most = min(_MOST_BYTES, max(_HARMLESS_BYTES, _MOST_EXPANSION * member.compress_size))
+                if member.file_size > most:
                     raise TooLargeError(
-                        f"{member.filename} in the archive is too large; save one pattern of it"
+                        "the array in the NPZ file is too large; save one pattern of it as NPY"
                     )
                 with archive.open(member) as file:
                     return _recorded(file.read(_MOST_BYTES), "NPZ", choice)
@@ -81,15 +87,14 @@ def _recorded(data: bytes, name: str, choice: Choice) -> Recorded:
         raise UnreadableError(f"numbers of type {kind} hold no counts; save real ones")
     if len(shape) < 2:
         raise UnreadableError("the NumPy file holds no image; save an array of two dimensions")
-    colour = len(shape) == 3 and shape[2] in _COLOURS and min(shape[:2]) > max(_COLOURS)
-    frame = shape if colour else shape[-2:]
+    frame = _frame(shape)
     check_pixels(*frame[:2])
     if in_columns:
         whole = array_at(data, file.tell(), kind, shape[::-1]).T
         images = whole.reshape(-1, *frame) if len(shape) > len(frame) else whole[None]
         found = chosen(lambda number: images[number], len(images), choice)
     else:
-        count = 1 if colour else int(np.prod(shape[:-2], dtype=object))
+        count = 1 if frame == shape else int(np.prod(shape[:-2], dtype=object))
         size = int(np.prod(frame, dtype=object)) * kind.itemsize
 
         def image_at(number: int) -> np.ndarray[Any, Any]:
@@ -97,6 +102,12 @@ def _recorded(data: bytes, name: str, choice: Choice) -> Recorded:
 
         found = chosen(image_at, count, choice)
     return Recorded(found.counts, name, warnings=found.warnings, images=found.images)
+
+
+def _frame(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Of an array of images the shape of one: (H, W), or (H, W, colours)."""
+    colour = len(shape) == 3 and shape[2] in _COLOURS and min(shape[:2]) > max(_COLOURS)
+    return shape if colour else shape[-2:]
 
 
 def _header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
