@@ -3,8 +3,8 @@
 # it found. Ends with 1 where anything that docs/container.md promises does not hold.
 #
 #   sudo bench/image.sh                     everything in a temporary folder, removed at the end
-#   sudo WORK=/var/tmp/image bench/image.sh the base and the layers stay in that folder and are used the next time,
-#                                           when the time to build means nothing; REBUILD=0 only runs what lies there
+#   sudo WORK=/var/tmp/image bench/image.sh base and image stay in that folder; the base is used the next time, and
+#                                           where REBUILD=0, the image too
 #
 # Needed: Linux, root, 10 GB of disk, and Debian's packages buildah, debootstrap, iproute2, curl and jq. The build reads
 # Debian's archive (MIRROR) and pip's index; pip's own settings on this machine are those of the build, and must find
@@ -71,6 +71,8 @@ open_workplace() {
 clean_up() {
     [[ -z $INIT ]] || kill -KILL "$INIT" 2>/dev/null || true
     builder rm --all >/dev/null 2>&1 || true
+    # What a build that was killed has left mounted.
+    findmnt --raw --noheadings --output TARGET | grep "^$WORK/" | tac | xargs --no-run-if-empty umount --lazy || true
     if [[ -n $KEPT ]]; then
         rm -rf --one-file-system "$WORK/tmp" "$WORK/volume"
     else
@@ -78,7 +80,7 @@ clean_up() {
     fi
 }
 
-# STORAGE_DRIVER=vfs where the kernel lets no overlay be mounted: each layer is then a full copy, 20 GB in all.
+# STORAGE_DRIVER=vfs where the kernel lets no overlay be mounted: each layer is then a full copy.
 builder() {
     nice -n 10 buildah ${STORAGE_DRIVER:+--storage-driver "$STORAGE_DRIVER"} --root "$WORK/storage" --runroot "$WORK/run" "$@"
 }
@@ -150,22 +152,15 @@ take_pip_settings() {
     done < <(sed -n 's/^[^=]* = //p' "$WORK/tmp/pip.conf" | tr ' ' '\n' | sort -u)
 }
 
-# The stage that installs sees pip's settings; the image itself is made without them, as they would leave their
-# mount points in it.
 build_image() {
     local began
     take_pip_settings
     echo "== build: $WORK/build.log" >&2
     began=$(now_ms)
-    build_stage --target build "${PIP_VOLUMES[@]}" >"$WORK/build.log"
-    build_stage --tag dd2d-server >>"$WORK/build.log"
+    builder bud --format docker --pull-never "${PIP_VOLUMES[@]}" --tag dd2d-server \
+        --build-arg REVISION="$(git rev-parse HEAD 2>/dev/null || echo unknown)" . >"$WORK/build.log" 2>&1 ||
+        { tail -n 40 "$WORK/build.log" >&2; exit 1; }
     tell "time to build" "$(seconds $(($(now_ms) - began)))"
-}
-
-build_stage() {
-    builder bud --format docker --pull-never --layers \
-        --build-arg REVISION="$(git rev-parse HEAD 2>/dev/null || echo unknown)" "$@" . 2>"$WORK/tmp/errors" ||
-        { tail -n 40 "$WORK/tmp/errors" >&2; exit 1; }
 }
 
 unpack_image() {
@@ -212,7 +207,8 @@ check_files() {
     check "no pip to import" none_found -type d -path '*/*-packages/pip'
     check "no CUDA libraries" none_found \( -path '*/site-packages/nvidia*' -o -name 'libcud*.so*' -o -name 'libcublas*' \
         -o -name 'libnccl*' -o -name 'libtorch_cuda*' -o -name 'libc10_cuda*' \)
-    check "no leftovers of the build" none_found \( -path '*/etc/pip.conf' -o -path '*/srv/build' -o -path '*/root/.cache' \)
+    # But for empty files: the mount points of pip's settings, which only this way of building leaves.
+    check "no leftovers of the build" none_found ! -empty \( -path '*/etc/pip.conf' -o -path '*/srv/build' -o -path '*/root/.cache' \)
     check "no file that its user may change, but the volume" none_found ! -type l \( -user "$USER_ID" -o -perm -o+w \) \
         ! -path "$ROOT/srv/indexes" ! -path "$ROOT/tmp" ! -path "$ROOT/var/tmp" ! -path "$ROOT/run/lock" ! -path "$ROOT/dev/*"
 }
@@ -232,7 +228,7 @@ enter_container() {
     done
     mkdir "$root/dev/shm"
     mount -t tmpfs -o nosuid,nodev,noexec,mode=1777,size=64m tmpfs "$root/dev/shm"
-    mount -t tmpfs -o nosuid,nodev,noexec,mode=1777,size=512m tmpfs "$root/tmp"
+    mount -t tmpfs -o nosuid,nodev,noexec,mode=1777,size=64m tmpfs "$root/tmp"
     mount --bind "$volume" "$root/srv/indexes"
     ip link set lo up
     exec chroot "$root" setpriv --reuid "$user" --regid "$group" --clear-groups --inh-caps=-all --bounding-set=-all \
