@@ -62,6 +62,7 @@ open_workplace() {
     FAILURES=0 CONTAINER="" INIT="" KEPT=${WORK:-}
     WORK=$(realpath "${WORK:-$(mktemp -d /var/tmp/dd2d-image.XXXXXX)}")
     mkdir -p "$WORK/tmp"
+    readonly ANSWER=$WORK/tmp/answer.json
     export TMPDIR=$WORK/tmp BUILDAH_ISOLATION=chroot
     trap clean_up EXIT
     trap 'exit 130' INT TERM
@@ -82,14 +83,15 @@ clean_up() {
 
 # STORAGE_DRIVER=vfs where the kernel lets no overlay be mounted: each layer is then a full copy.
 builder() {
-    nice -n 10 buildah ${STORAGE_DRIVER:+--storage-driver "$STORAGE_DRIVER"} --root "$WORK/storage" --runroot "$WORK/run" "$@"
+    nice -n 10 buildah ${STORAGE_DRIVER:+--storage-driver "$STORAGE_DRIVER"} \
+        --root "$WORK/storage" --runroot "$WORK/run" "$@"
 }
 
 now_ms() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }
 
 seconds() { printf '%d.%02d s' $(($1 / 1000)) $(($1 % 1000 / 10)); }
 
-tell() { printf '%-46s %s\n' "$1" "${2:-}"; }
+tell() { printf '%-52s %s\n' "$1" "${2:-}"; }
 
 # check WHAT COMMAND...: the command's success decides; its output is told where it fails.
 check() {
@@ -130,8 +132,9 @@ resemble_official() {
     done
     rm "$root/usr/lib/python3.11/EXTERNALLY-MANAGED"
     wheel=$(echo "$root"/usr/share/python-wheels/pip-*.whl)
-    chroot "$root" env --ignore-environment PATH=/usr/bin:/usr/sbin "PYTHONPATH=${wheel#"$root"}" python3 -m pip install --quiet --root-user-action ignore \
-        --no-index --find-links /usr/share/python-wheels pip setuptools
+    chroot "$root" env --ignore-environment PATH=/usr/local/bin:/usr/bin "PYTHONPATH=${wheel#"$root"}" \
+        python3 -m pip install --quiet --root-user-action ignore --no-index \
+        --find-links /usr/share/python-wheels pip setuptools
     rm -rf "$root"/usr/share/{doc,man,locale,info} "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*
     find "$root/usr" -depth -name __pycache__ -exec rm -r {} +
 }
@@ -188,7 +191,8 @@ tell_size() {
     tell "unpacked size" "$size MB"
     tell "  of which Python packages and weights" "$(size_mb "$ROOT/opt/dd2d") MB"
     tell "  of which starter index" "$(du -sk "$ROOT/srv/starter" | cut -f1) kB"
-    tell "layers, base included" "$(builder inspect --type image dd2d-server | jq '.Docker.rootfs.diff_ids | length')"
+    tell "layers: base, ours (one to a stage as built here)" \
+        "$(builder inspect --type image dd2d-server | jq '.Docker.rootfs.diff_ids | length')"
     check "under $LARGEST_MB MB" test "$size" -lt "$LARGEST_MB"
 }
 
@@ -205,12 +209,14 @@ check_files() {
     done
     check "no compiler, no pip" none_found -path '*/bin/*' ! -type d \( "${alternatives[@]}" \)
     check "no pip to import" none_found -type d -path '*/*-packages/pip'
-    check "no CUDA libraries" none_found \( -path '*/site-packages/nvidia*' -o -name 'libcud*.so*' -o -name 'libcublas*' \
-        -o -name 'libnccl*' -o -name 'libtorch_cuda*' -o -name 'libc10_cuda*' \)
+    check "no CUDA libraries" none_found \( -path '*/site-packages/nvidia*' -o -name 'libcud*.so*' \
+        -o -name 'libcublas*' -o -name 'libnccl*' -o -name 'libtorch_cuda*' -o -name 'libc10_cuda*' \)
     # But for empty files: the mount points of pip's settings, which only this way of building leaves.
-    check "no leftovers of the build" none_found ! -empty \( -path '*/etc/pip.conf' -o -path '*/srv/build' -o -path '*/root/.cache' \)
-    check "no file that its user may change, but the volume" none_found ! -type l \( -user "$USER_ID" -o -perm -o+w \) \
-        ! -path "$ROOT/srv/indexes" ! -path "$ROOT/tmp" ! -path "$ROOT/var/tmp" ! -path "$ROOT/run/lock" ! -path "$ROOT/dev/*"
+    check "no leftovers of the build" none_found ! -empty \
+        \( -path '*/etc/pip.conf' -o -path '*/srv/build' -o -path '*/root/.cache' \)
+    check "no file that its user may change, but the volume" none_found ! -type l \
+        \( -user "$USER_ID" -o -perm -o+w \) ! -path "$ROOT/srv/indexes" ! -path "$ROOT/dev/*" \
+        ! -path "$ROOT/tmp" ! -path "$ROOT/var/tmp" ! -path "$ROOT/run/lock"
 }
 
 # In namespaces of its own: the image's root read-only, /tmp and the volume writable, no network but loopback, and the
@@ -261,8 +267,8 @@ ask() { nsenter --target "$SERVICE" --net -- curl --silent --show-error "$@"; }
 # A command in the running container, as its user.
 inside() {
     nsenter --target "$SERVICE" --mount --net --pid --ipc --uts --root -- \
-        setpriv --reuid "$USER_ID" --regid "$GROUP_ID" --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs -- \
-        env --ignore-environment --chdir=/srv/indexes "${ENVIRONMENT[@]}" "$@"
+        setpriv --reuid "$USER_ID" --regid "$GROUP_ID" --clear-groups --inh-caps=-all --bounding-set=-all \
+        --no-new-privs -- env --ignore-environment --chdir=/srv/indexes "${ENVIRONMENT[@]}" "$@"
 }
 
 refused() { ! "$@"; }
@@ -288,14 +294,15 @@ check_graphene() { check "$1" graphene_first; }
 
 # Of the starter's carbons only graphene has this cell.
 graphene_first() {
-    ask --fail "$ADDRESS/predict" --header 'Content-Type: application/json' --data "$GRAPHENE" >"$WORK/tmp/answer.json" &&
-        jq --exit-status '.candidates[0] | .formula == "C" and (.lattice.a - 2.46 | fabs) < 0.03' "$WORK/tmp/answer.json"
+    local first='.candidates[0] | .formula == "C" and (.lattice.a - 2.46 | fabs) < 0.03'
+    ask --fail "$ADDRESS/predict" --header 'Content-Type: application/json' --data "$GRAPHENE" >"$ANSWER" &&
+        jq --exit-status "$first" "$ANSWER"
 }
 
 check_answers() {
     local began
     check_graphene "answers graphene"
-    tell "  first candidate" "$(jq -r '.candidates[0] | "\(.id) \(.formula), similarity \(.similarity)"' "$WORK/tmp/answer.json")"
+    tell "  first candidate" "$(jq -r '.candidates[0] | "\(.id), similarity \(.similarity)"' "$ANSWER")"
     check "health check succeeds" inside "${HEALTHCHECK[@]:?none in the image}"
     check "health check fails where nothing listens" refused inside env DD2D_PORT=1 "${HEALTHCHECK[@]}"
     began=$(now_ms)
@@ -314,6 +321,8 @@ check_commands() {
         # shellcheck disable=SC2086  # words of one command
         check "dd2d $command" inside dd2d $command
     done
+    check "optimisers step, as in dd2d train" inside python -c \
+        "import torch; torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))]).step()"
     check "dd2d simulate" inside dd2d simulate $files/mos2.cif --out $files/mos2.png --pixel-size 0.005
     check "dd2d predict" inside dd2d predict $files/mos2.png --pixel-size 0.005 --elements-only Mo,S --format table
     check "dd2d inspect" inside dd2d inspect $files/mos2.png --pixel-size 0.005
