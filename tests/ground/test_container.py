@@ -1,0 +1,162 @@
+"""What the image and the composition promise, as far as their files tell; bench/image.sh builds and runs them."""
+
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.utils import canonicalize_name
+from ruamel.yaml import YAML
+
+from app.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCKERFILE = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+INSTRUCTIONS = [line.split(maxsplit=1) for line in DOCKERFILE.replace("\\\n", " ").splitlines() if line]
+FINAL_STAGE = INSTRUCTIONS[max(at for at, (word, _) in enumerate(INSTRUCTIONS) if word == "FROM") :]
+# As where packages are absent: nobody finds them, and who asks is told so.
+WITHOUT = """
+import sys
+from importlib import import_module
+from importlib.machinery import PathFinder
+from pkgutil import walk_packages
+
+class Without:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        return None if name.split(".")[0] in sys.argv[1].split(",") else PathFinder.find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without
+try:
+    import plotly
+except ModuleNotFoundError:
+    pass
+else:
+    sys.exit("the packages are there")
+
+import torch
+from app.cli import main
+for package in map(import_module, ("app", "index", "model")):
+    for module in walk_packages(package.__path__, package.__name__ + "."):
+        import_module(module.name)
+for lazy in ("ase.db", "pymatgen.core.structure", "pymatgen.io.cif", "pymatgen.io.vasp.inputs"):
+    import_module(lazy)
+torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))]).step()
+sys.exit(main(["simulate", sys.argv[2], "--out", sys.argv[3]]))
+"""
+
+
+def parsed(name: str) -> Any:
+    return YAML(typ="safe").load(ROOT / name)
+
+
+COMPOSITION = parsed("docker-compose.yml")
+SERVICES: dict[str, Any] = COMPOSITION["services"]
+
+each_service = pytest.mark.parametrize("name", sorted(SERVICES))
+
+
+def final(word: str) -> str:
+    """What the final stage says last with this instruction."""
+    return [rest for instruction, rest in FINAL_STAGE if instruction == word][-1]
+
+
+def test_the_image_runs_as_nobody_privileged_whatever_its_files_are_named() -> None:
+    assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", final("USER"))
+    assert SERVICES["dd2d"]["user"] == final("USER")
+
+
+@pytest.mark.parametrize("word", ["ENTRYPOINT", "CMD", "HEALTHCHECK"])
+def test_commands_of_the_image_need_no_shell(word: str) -> None:
+    assert json.loads(final(word)[final(word).index("[") :])
+
+
+def test_both_stages_stand_on_one_base_with_a_version() -> None:
+    bases = {rest.split()[0] for word, rest in INSTRUCTIONS if word == "FROM"}
+    (base,) = [rest for word, rest in INSTRUCTIONS if word == "ARG" and rest.startswith("BASE=")]
+    assert bases == {"${BASE}"}
+    assert re.search(r":\d+\.\d+-", base)
+
+
+def test_the_build_is_given_what_it_copies_and_no_more() -> None:
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    copies = [rest.split()[:-1] for word, rest in INSTRUCTIONS if word == "COPY" and "--from" not in rest]
+    copied = {source for sources in copies for source in sources}
+    assert "*" in ignored
+    assert copied == {line[1:] for line in ignored if line.startswith("!")}
+    assert [source for source in copied if not (ROOT / source).exists()] == []
+
+
+def test_variables_of_the_image_and_the_composition_are_settings() -> None:
+    named = set(re.findall(r"\bDD2D_[A-Z_]+", DOCKERFILE)) | set(SERVICES["dd2d"]["environment"])
+    assert {"DD2D_HOST", "DD2D_INDEX"} <= named
+    assert named <= {f"DD2D_{field.upper()}" for field in Settings.model_fields}
+
+
+@each_service
+def test_a_service_has_no_privileges(name: str) -> None:
+    service = SERVICES[name]
+    assert service["user"].split(":")[0] not in {"0", "root"}
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert not {"privileged", "cap_add", "network_mode", "pid", "devices"} & set(service)
+
+
+@each_service
+def test_a_service_is_reached_from_this_machine_only(name: str) -> None:
+    assert SERVICES[name]["ports"]
+    assert [port for port in SERVICES[name]["ports"] if not port.startswith("127.0.0.1:")] == []
+
+
+@each_service
+def test_a_service_has_limits(name: str) -> None:
+    assert set(SERVICES[name]["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
+
+
+def test_what_is_added_outlives_the_container() -> None:
+    assert f"indexes:{final('VOLUME')}" in SERVICES["dd2d"]["volumes"]
+    assert "indexes" in COMPOSITION["volumes"]
+
+
+def test_a_request_is_answered_before_the_service_is_stopped() -> None:
+    grace_s = int(SERVICES["dd2d"]["stop_grace_period"].removesuffix("s"))
+    assert grace_s > Settings.model_fields["deadline_s"].default
+
+
+def test_prometheus_is_optional_and_asks_the_service() -> None:
+    prometheus = SERVICES["prometheus"]
+    (mount,) = [each for each in prometheus["volumes"] if each.startswith("./")]
+    (job,) = parsed(mount.split(":")[0])["scrape_configs"]
+    assert prometheus["profiles"] == ["metrics"]
+    assert re.search(r":v\d+\.\d+\.\d+$", prometheus["image"])
+    assert mount.endswith(":ro")
+    assert job["static_configs"] == [{"targets": [f"dd2d:{final('EXPOSE')}"]}]
+
+
+def test_the_commands_do_without_what_the_image_leaves_out(tmp_path: Path) -> None:
+    removed = {
+        canonicalize_name(name)
+        for names in re.findall(r"pip uninstall --yes ([\w. -]+)", DOCKERFILE.replace("\\\n", " "))
+        for name in names.split()
+    }
+    tops = {
+        top
+        for top, owners in packages_distributions().items()
+        if {canonicalize_name(owner) for owner in owners} <= removed
+    }
+    assert {"matplotlib", "fontTools", "pandas"} <= tops
+    structure, out = ROOT / "docs/examples/mos2.cif", tmp_path / "mos2.json"
+    told = subprocess.run(
+        [sys.executable, "-c", WITHOUT, ",".join(sorted(tops)), structure, out],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    assert out.stat().st_size > 0
