@@ -14,6 +14,9 @@ from app.serving.dispatcher import Dispatcher
 from app.serving.job import Job, Reply
 from app.settings import Settings
 
+# They share the workers, so that more at once end no sooner.
+MOST_BATCHES = 2
+
 
 @dataclass
 class Service:
@@ -25,6 +28,7 @@ class Service:
         metrics: what is measured.
         provenance: of the answers; follows what the workers tell.
         overlays: pictures of the last answers.
+        batches: held by each, as its files take space on the disk.
     """
 
     settings: Settings
@@ -32,6 +36,7 @@ class Service:
     metrics: Metrics
     provenance: Provenance
     overlays: Overlays = field(default_factory=Overlays)
+    batches: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_BATCHES))
 
     def __post_init__(self) -> None:
         self.metrics.serve(self.provenance)

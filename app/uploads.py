@@ -227,6 +227,7 @@ def _saved(form: FormData, folder: Path) -> SavedForm:
             path = folder / str(number)
             with path.open("wb") as target:
                 shutil.copyfileobj(each.file, target)
+            each.file.close()  # the parser's own copy
             files.append(SavedFile(path, _name_of(each)))
     if not files:
         raise OptionError("no file came; send the patterns as files in the field `file`, one part for each")

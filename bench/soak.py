@@ -3,7 +3,7 @@
     python bench/soak.py INDEX [--minutes 30] [--reloads 20] [--bad 0]
 
 The index is copied, with a second version beside the first. While clients post points, frames, batches and what is
-to be refused, one adds and removes structures, and one goes from version to version. Every good request must be answered
+to be refused, one adds and removes structures, one goes from version to version. Every good request must be answered
 with 2xx (429 and 503 are asked again), every bad one with 4xx, nothing with another 5xx. Each line tells counts and the
 memory (PSS) of service and workers; the last tells what failed, and how memory grew from the second fifth of the time
 to the last. With `--bad N` nothing but N bad requests is sent.

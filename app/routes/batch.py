@@ -9,9 +9,10 @@ from starlette.responses import Response, StreamingResponse
 
 from app.batch import Batch
 from app.documentation import BATCH_BODY, BATCH_RESPONSES
+from app.errors import BusyError
 from app.negotiation import NDJSON, preferred
 from app.options import Options, options_from_text, refuse_query
-from app.service import Service, request_id_of, service_of
+from app.service import MOST_BATCHES, Service, request_id_of, service_of
 from app.serving.job import Job, Reply
 from app.uploads import saved_files
 
@@ -30,7 +31,12 @@ async def post_batch(request: Request) -> Response:
     service = service_of(request)
     refuse_query(request.query_params)
     preferred(request.headers.get("accept"), (NDJSON,))
+    if service.batches.locked():
+        raise BusyError(
+            f"{MOST_BATCHES} batches are under way, as many as may be; try again when one has ended"
+        )
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(service.batches)
         form = await stack.enter_async_context(saved_files(request, service.settings))
         options = options_from_text(Options, form.fields)
         batch = Batch(form.files, form.fields, options.frame is not None, request_id_of(request))

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from app.main import create_app
 from app.schemas import BatchLine
+from app.service import MOST_BATCHES
 from app.settings import Settings
 from tests.app.answers import problem_of
 from tests.app.stand_in import StandIn
@@ -122,6 +123,19 @@ def test_what_concerns_all_is_refused_at_once(client: TestClient, point_file: by
     problem_of(post("/predict/batch", files=[("other", ("a", point_file))]), 422)
     headers = {"Accept": "image/png"}
     problem_of(post("/predict/batch", files=parts(("a", point_file)), headers=headers), 406)
+
+
+def test_more_batches_than_may_be_are_429(library: StandIn, point_file: bytes) -> None:
+    app = create_app(Settings(), library)
+    with TestClient(app) as client:
+        batches = app.state.service.batches
+        for _ in range(MOST_BATCHES):
+            client.portal.call(batches.acquire)  # type: ignore[union-attr]
+        response = client.post("/predict/batch", files=parts(("a", point_file)))
+        assert "under way" in problem_of(response, 429)
+        client.portal.call(batches.release)  # type: ignore[union-attr]
+        for _ in range(3):
+            assert len(lines(client, parts(("a", point_file)))) == 1
 
 
 def test_a_batch_that_is_too_large_is_413(library: StandIn, point_file: bytes) -> None:
