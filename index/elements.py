@@ -132,6 +132,16 @@ class ElementBits:
             ) from error
         return cls(bits, count)
 
+    def extended(self, numbers: Iterable[NDArray[np.integer]]) -> "ElementBits":
+        """These and more crystals after them, by the atomic numbers of each; a copy of 12 bytes a crystal."""
+        more = ElementBits.of(numbers)
+        tables = [
+            np.unpackbits(each.bits, axis=1, count=each.count, bitorder="little") for each in (self, more)
+        ]
+        return ElementBits(
+            np.packbits(np.concatenate(tables, axis=1), axis=1, bitorder="little"), self.count + more.count
+        )
+
     def write(self, path: Path) -> None:
         """As a .npy file."""
         np.save(path, self.bits, allow_pickle=False)
