@@ -203,6 +203,17 @@ class Catalogue:
             raise KeyError(id)
         return entry_of_values(found)
 
+    def row(self, id: str) -> int:
+        """The row of the entry with this id.
+
+        Raises:
+            KeyError: there is none.
+        """
+        found = self._connection.execute("SELECT row FROM crystals WHERE id = ?", (id,)).fetchone()
+        if found is None:
+            raise KeyError(id)
+        return int(found[0])
+
     def entry_at(self, row: int) -> Entry:
         """The entry whose vector has this row."""
         found = self._connection.execute(f"SELECT {ENTRY_COLUMNS} FROM crystals WHERE row = ?", (int(row),))

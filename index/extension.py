@@ -23,6 +23,10 @@ class Entries(Protocol):
         """The entry with this id; KeyError if there is none."""
         ...
 
+    def row(self, id: str) -> int:
+        """The row of the entry with this id; KeyError if there is none."""
+        ...
+
     def entry_at(self, row: int) -> Entry:
         """The entry whose vector has this row."""
         ...
@@ -56,8 +60,16 @@ class ExtendedCatalogue:
         Raises:
             KeyError: there is none.
         """
+        return self.entry_at(self.row(id))
+
+    def row(self, id: str) -> int:
+        """The row of the entry with this id.
+
+        Raises:
+            KeyError: there is none.
+        """
         row = self._rows.get(id)
-        return self._base.entry(id) if row is None else self.entry_at(row)
+        return self._base.row(id) if row is None else row
 
     def entry_at(self, row: int) -> Entry:
         """The entry whose vector has this row."""

@@ -55,7 +55,7 @@ class Retriever:
                 f"{encoder.dimension}"
             )
         self.manifest = manifest
-        self._parts = parts
+        self.parts = parts
         self._catalogue = parts.catalogue
         self._vectors = parts.vectors
         self._bits = parts.bits
@@ -82,11 +82,11 @@ class Retriever:
 
     def extended(self, extra: Extra) -> "Retriever":
         """This index with more crystals behind its own, as one; its files stay this one's to close."""
-        return Retriever(self.manifest, self._parts.extended(extra), self._encoder)
+        return Retriever(self.manifest, self.parts.extended(extra), self._encoder)
 
     def close(self) -> None:
         """Let go of the files, also for what was extended from this."""
-        self._parts.base.close()
+        self.parts.base.close()
 
     def __enter__(self) -> Self:
         return self
@@ -99,6 +99,11 @@ class Retriever:
     def __len__(self) -> int:
         return len(self._catalogue)
 
+    @property
+    def added(self) -> int:
+        """How many crystals lie behind those of the index."""
+        return len(self) - self.manifest.crystals
+
     def entry(self, id: str) -> Entry:
         """The crystal with this id.
 
@@ -106,6 +111,14 @@ class Retriever:
             KeyError: there is none.
         """
         return self._catalogue.entry(id)
+
+    def same_as(self, id: str) -> tuple[str, ...]:
+        """Ids of the others that are the same crystal as this one.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return self._catalogue.same_as(self._catalogue.row(id))
 
     def search(
         self,
