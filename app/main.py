@@ -13,7 +13,7 @@ from app.execution import Execution
 from app.library import Library, open_library, software_version
 from app.metrics import Metrics
 from app.middleware import Envelope
-from app.routes import compare, health, inspect, overlays, pages, predict, structures
+from app.routes import additions, admin, compare, health, inspect, overlays, pages, predict, structures
 from app.service import Service
 from app.settings import Settings
 
@@ -66,6 +66,8 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
         compare.router,
         overlays.router,
         structures.router,
+        additions.router,
+        admin.router,
         health.router,
         pages.router,
     ):

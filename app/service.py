@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from app.execution import Execution
-from app.library import Library, provenance_of
+from app.library import Library, held, provenance_of
 from app.metrics import Metrics
 from app.overlays import Overlays
 from app.schemas import Provenance
@@ -22,7 +22,6 @@ class Service:
         library: the index with its model.
         metrics: what is measured.
         overlays: pictures of the last answers.
-        provenance: of every answer; worked out once.
     """
 
     settings: Settings
@@ -30,11 +29,12 @@ class Service:
     library: Library
     metrics: Metrics
     overlays: Overlays = field(default_factory=Overlays)
-    provenance: Provenance = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "provenance", provenance_of(self.library))
-        self.metrics.serve(self.provenance)
+    @property
+    def provenance(self) -> Provenance:
+        """Of what is served now."""
+        with held(self.library) as library:
+            return provenance_of(library)
 
 
 def service_of(request: Request) -> Service:

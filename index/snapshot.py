@@ -12,18 +12,7 @@ from index.catalogue import Entry
 from index.grouping import Grouping
 from index.parts import Extra
 from index.retrieve import Retriever
-from model.crystal import Crystal
-
-# Two descriptions whose lengths differ by less are one structure, angstrom: what a CIF of four decimals leaves.
-_IDENTICAL_ANGSTROM = 2e-3
-
-
-def is_identical(one: Crystal, other: Crystal) -> bool:
-    """Whether two descriptions are the very same structure; far narrower than what is called the same crystal."""
-    if not np.array_equal(one.numbers, other.numbers):
-        return False
-    pairs = ((one.lattice, other.lattice), (one.positions, other.positions))
-    return all(np.allclose(mine, its, rtol=0.0, atol=_IDENTICAL_ANGSTROM) for mine, its in pairs)
+from index.submission import is_identical
 
 
 class OpenVersion:

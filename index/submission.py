@@ -7,12 +7,13 @@ import numpy as np
 
 from index.catalogue import Entry
 from index.preparation import settled_symmetry
-from index.snapshot import is_identical
 from model.crystal import Crystal
 from model.errors import ConflictError
 
 # What the entries of added structures name as their source.
 SOURCE = "added"
+# Two descriptions whose lengths differ by less are one structure, angstrom: what a CIF of four decimals leaves.
+_IDENTICAL_ANGSTROM = 2e-3
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,14 @@ class Added:
     entry: Entry
     same_as: tuple[str, ...]
     is_new: bool
+
+
+def is_identical(one: Crystal, other: Crystal) -> bool:
+    """Whether two descriptions are the very same structure; far narrower than what is called the same crystal."""
+    if not np.array_equal(one.numbers, other.numbers):
+        return False
+    pairs = ((one.lattice, other.lattice), (one.positions, other.positions))
+    return all(np.allclose(mine, its, rtol=0.0, atol=_IDENTICAL_ANGSTROM) for mine, its in pairs)
 
 
 def refuse_another(entry: Entry, crystal: Crystal) -> None:

@@ -38,7 +38,7 @@ def add_to(commands: "Commands") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the answer."""
-    from app.library import open_library, provenance_of
+    from app.library import held, open_library, provenance_of
     from app.negotiation import CIF, SVG, written
     from app.options import Options, options_from_text
     from app.prediction import predict
@@ -50,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
     settings = read_settings(index=args.index, model=args.model)
     library = open_library(settings)
     try:
-        found = predict(library, provenance_of(library), upload, options, "cli", settings.calibrations)
+        with held(library) as now:
+            found = predict(now, provenance_of(now), upload, options, "cli", settings.calibrations)
     finally:
         library.close()
     if args.format == "table":

@@ -41,7 +41,7 @@ async def readyz(request: Request) -> Ready:
             "model and index do not answer a pattern of graphene; see the service's log"
         ) from error
     milliseconds = round(1000.0 * (perf_counter() - begun), 3)
-    return Ready(crystals=library.manifest.crystals, canary_ms=milliseconds)
+    return Ready(crystals=library.manifest.crystals + library.added, canary_ms=milliseconds)
 
 
 @router.get(
@@ -52,7 +52,9 @@ async def readyz(request: Request) -> Ready:
 )
 async def metrics(request: Request) -> Response:
     """Requests by route and status, how long they and their stages took, and what is served."""
-    return Response(service_of(request).metrics.text(), media_type=CONTENT_TYPE)
+    service = service_of(request)
+    service.metrics.serve(service.provenance)
+    return Response(service.metrics.text(), media_type=CONTENT_TYPE)
 
 
 @router.get("/version", summary="Software, weights and index")

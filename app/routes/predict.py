@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.documentation import PREDICT_BODY, PREDICT_RESPONSES
+from app.library import held, provenance_of
 from app.negotiation import CIF, JSON, SVG, ZIP, preferred, written
 from app.options import Options, refuse_query
 from app.prediction import predict
@@ -40,14 +41,15 @@ async def post_predict(request: Request) -> Response:
 
 def _computed(service: Service, body: JsonBody | FormBody, media_type: str, request_id: str) -> bytes:
     asked = body.parsed(Options)
-    found = predict(
-        service.library,
-        service.provenance,
-        asked.pattern,
-        asked.options,
-        request_id,
-        service.settings.calibrations,
-    )
+    with held(service.library) as library:
+        found = predict(
+            library,
+            provenance_of(library),
+            asked.pattern,
+            asked.options,
+            request_id,
+            service.settings.calibrations,
+        )
     if found.overlays:
         service.overlays.keep(found.drawing_id, found.overlays)
     service.metrics.predicted(found.answer.timing_ms)

@@ -10,10 +10,8 @@ from app.documentation import CIF_RESPONSES, ID_PARAMETER, STRUCTURE_RESPONSES
 from app.errors import NotFoundError
 from app.library import Library
 from app.negotiation import CIF, JSON, preferred
-from app.prediction import lattice_of
-from app.schemas import Structure
 from app.service import service_of
-from index.catalogue import Entry
+from app.structures import structure_of
 
 router = APIRouter()
 
@@ -45,8 +43,8 @@ async def get_structure(request: Request) -> Response:
     return Response(content, headers={"Vary": "Accept"}, media_type=media_type)
 
 
-def requested(request: Request) -> tuple[str, bool]:
-    """The id in the path, and whether its CIF is wanted.
+def requested(request: Request, *, with_cif: bool = True) -> tuple[str, bool]:
+    """The id in the path, and whether its CIF is wanted, if a route has that.
 
     The server decodes the path before it is matched, where an encoded slash of the id and the one before
     `cif` look alike; so the path is read as it was sent.
@@ -55,7 +53,7 @@ def requested(request: Request) -> tuple[str, bool]:
     root = request.scope.get("root_path", "")
     path = raw.decode("ascii", "replace") if raw else quote(request.scope["path"])
     path = path.removeprefix(quote(root)).removeprefix(_PREFIX)
-    as_cif = path.endswith(_CIF_SUFFIX)
+    as_cif = with_cif and path.endswith(_CIF_SUFFIX)
     return unquote(path.removesuffix(_CIF_SUFFIX) if as_cif else path), as_cif
 
 
@@ -64,23 +62,6 @@ def _written(library: Library, id: str, media_type: str) -> str:
         entry = library.entry(id)
     except KeyError:
         raise NotFoundError(
-            f"no crystal {id[:100]!r} in this index; ids are case-sensitive and percent-encoded in paths"
+            f"no crystal {id[:100]!r} in this library; ids are case-sensitive and percent-encoded in paths"
         ) from None
-    return entry.cif() if media_type == CIF else _structure(entry).model_dump_json()
-
-
-def _structure(entry: Entry) -> Structure:
-    return Structure(
-        id=entry.id,
-        source=entry.source,
-        licence=entry.licence,
-        reference=entry.reference,
-        formula=entry.formula,
-        elements=list(entry.elements),
-        layer_group=entry.layer_group,
-        layer_group_symbol=entry.layer_group_symbol,
-        space_group=entry.space_group,
-        space_group_symbol=entry.space_group_symbol,
-        lattice=lattice_of(entry.crystal),
-        cif=entry.cif(),
-    )
+    return entry.cif() if media_type == CIF else structure_of(entry).model_dump_json()

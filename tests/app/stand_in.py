@@ -56,6 +56,7 @@ class StandIn:
     entries: list[Entry] = field(default_factory=list)
     searches: list[dict[str, Any]] = field(default_factory=list)
     closed: bool = False
+    added: int = 0
     match: Match | None = None
     probability: float | None = None
     verdict: Verdict | None = None
