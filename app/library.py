@@ -20,7 +20,7 @@ from model.errors import ReadOnlyError
 from model.pattern import Spots
 
 if TYPE_CHECKING:
-    from index.living import Served
+    from index.snapshot import Served
 
 # Graphene's two inner rings: lattice constant 2.46 angstrom.
 _CANARY_RADII = (0.4694, 0.8130)

@@ -111,11 +111,13 @@ def _renewed(source: Path, folder: Path) -> Path:
 
 
 def _kill(begun: list[tuple[ForkServerProcess, Connection]], chance: random.Random, counts: Counts) -> None:
-    for _, here in begun:
-        assert here.recv() == "begun"
-    time.sleep(chance.uniform(0.0, LONGEST_S))
-    for process, _ in begun:
-        process.kill()
+    try:
+        for _, here in begun:
+            assert here.recv() == "begun"
+        time.sleep(chance.uniform(0.0, LONGEST_S))
+    finally:
+        for process, _ in begun:
+            process.kill()
     for process, here in begun:
         process.join()
         counts.killed += 1

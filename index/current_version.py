@@ -1,7 +1,9 @@
 """Which version of an index folder is in use, seen from a process that serves one."""
 
+from collections.abc import Callable
 from os import stat
 from pathlib import Path
+from typing import TypeVar
 
 from index.encoder import Encoder
 from index.manifest import MANIFEST_NAME, Manifest
@@ -9,7 +11,9 @@ from index.publishing import CURRENT, history, make_current, version_folder
 from index.retrieve import Retriever
 from index.snapshot import OpenVersion
 from index.versions import check_version, named_version
-from model.errors import OptionError, ReadOnlyError
+from model.errors import LibraryError, OptionError, ReadOnlyError
+
+Opened = TypeVar("Opened", OpenVersion, OpenVersion | None)
 
 
 class CurrentVersion:
@@ -33,8 +37,7 @@ class CurrentVersion:
             LibraryError: missing, damaged, or made by other weights.
         """
         self._mark = self._current_mark()
-        folder = version_folder(self._directory)
-        return OpenVersion(folder.name, Retriever.open(folder, self._encoder))
+        return self._in_use(self._opened_as_it_is)
 
     def other_than(self, name: str, *, again: bool) -> OpenVersion | None:
         """The version in use, opened and compared with its digests, where it is not this one.
@@ -50,8 +53,7 @@ class CurrentVersion:
         if mark == self._mark and not (again and self._was_refused):
             return None
         self._mark, self._was_refused = mark, True
-        folder = version_folder(self._directory)
-        opened = None if folder.name == name else self._opened(folder)
+        opened = self._in_use(lambda folder: None if folder.name == name else self._opened(folder))
         self._was_refused = False
         return opened
 
@@ -83,9 +85,22 @@ class CurrentVersion:
         self._mark, self._was_refused = self._current_mark(), False
         return opened
 
+    def _in_use(self, opened: Callable[[Path], Opened]) -> Opened:
+        """What is made of the version in use; of the next one, where that comes meanwhile and this one is removed."""
+        while True:
+            folder = version_folder(self._directory)
+            try:
+                return opened(folder)
+            except (LibraryError, OSError):
+                if version_folder(self._directory) == folder:
+                    raise
+
+    def _opened_as_it_is(self, folder: Path) -> OpenVersion:
+        return OpenVersion(folder.name, Retriever.open(folder, self._encoder))
+
     def _opened(self, folder: Path) -> OpenVersion:
         check_version(folder, Manifest.read(folder), folder)
-        return OpenVersion(folder.name, Retriever.open(folder, self._encoder))
+        return self._opened_as_it_is(folder)
 
     def _current_mark(self) -> object:
         """Another whenever CURRENT was written: each time that is a new file."""

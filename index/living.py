@@ -7,7 +7,6 @@ within a second. What is searched is a snapshot, swapped as a whole: a search en
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -22,7 +21,7 @@ from index.known_additions import KnownAdditions, vector_of
 from index.manifest import Manifest
 from index.publishing import added_beside
 from index.retrieve import Retriever
-from index.snapshot import OpenVersion, Snapshot
+from index.snapshot import OpenVersion, Served, Snapshot
 from index.submission import Added, Submission, refuse_another
 from model.errors import ConflictError, LibraryError
 from model.pattern.spots import Spots
@@ -30,21 +29,6 @@ from model.pattern.spots import Spots
 logger = logging.getLogger(__name__)
 
 WATCH_S = 1.0
-
-
-@dataclass(frozen=True)
-class Served:
-    """What is searched at the moment.
-
-    Attributes:
-        name: of the version.
-        manifest: of the version.
-        added: structures that are searched with it.
-    """
-
-    name: str
-    manifest: Manifest
-    added: int
 
 
 class LivingLibrary:
@@ -104,8 +88,7 @@ class LivingLibrary:
     def served(self) -> Served:
         """Version, manifest and number of added structures, all of one moment."""
         with self._held() as snapshot:
-            retriever = snapshot.retriever
-            return Served(snapshot.version.name, retriever.manifest, retriever.added)
+            return snapshot.served
 
     @property
     def manifest(self) -> Manifest:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from index.additions import Addition, Generation
 from index.catalogue import Entry
 from index.grouping import Grouping
+from index.manifest import Manifest
 from index.parts import Extra
 from index.retrieve import Retriever
 from index.submission import is_identical
@@ -110,6 +111,21 @@ class OpenVersion:
 
 
 @dataclass(frozen=True)
+class Served:
+    """What is searched at the moment.
+
+    Attributes:
+        name: of the version.
+        manifest: of the version.
+        added: structures that are searched with it.
+    """
+
+    name: str
+    manifest: Manifest
+    added: int
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """A library as it is at one moment.
 
@@ -124,6 +140,11 @@ class Snapshot:
     retriever: Retriever
     numbers: Mapping[str, int]
     generation: Generation
+
+    @property
+    def served(self) -> Served:
+        """What this is."""
+        return Served(self.version.name, self.retriever.manifest, self.retriever.added)
 
 
 def _vector_of(addition: Addition) -> NDArray[np.float32]:

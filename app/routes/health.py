@@ -29,10 +29,10 @@ async def livez() -> Alive:
 @router.get("/readyz", summary="Model and index answer", responses=NOT_READY_RESPONSES)
 async def readyz(request: Request) -> Ready:
     """Searches a pattern of graphene, past the queue: a busy service is a ready one."""
-    library = service_of(request).library
+    service = service_of(request)
     begun = perf_counter()
     try:
-        await asyncio.to_thread(ask_canary, library)
+        await asyncio.to_thread(ask_canary, service.library)
     except DomainError:
         raise
     except Exception as error:  # whatever is broken, the answer to "are you ready?" is no
@@ -41,7 +41,8 @@ async def readyz(request: Request) -> Ready:
             "model and index do not answer a pattern of graphene; see the service's log"
         ) from error
     milliseconds = round(1000.0 * (perf_counter() - begun), 3)
-    return Ready(crystals=library.manifest.crystals + library.added, canary_ms=milliseconds)
+    provenance = await asyncio.to_thread(lambda: service.provenance)
+    return Ready(crystals=provenance.crystals, canary_ms=milliseconds)
 
 
 @router.get(
@@ -53,11 +54,13 @@ async def readyz(request: Request) -> Ready:
 async def metrics(request: Request) -> Response:
     """Requests by route and status, how long they and their stages took, and what is served."""
     service = service_of(request)
-    service.metrics.serve(service.provenance)
+    service.metrics.serve(await asyncio.to_thread(lambda: service.provenance))
     return Response(service.metrics.text(), media_type=CONTENT_TYPE)
 
 
 @router.get("/version", summary="Software, weights and index")
 async def version(request: Request) -> Provenance:
     """What every answer states as its provenance."""
-    return service_of(request).provenance
+    service = service_of(request)
+    # A look at the file of added structures, which another process may be writing to.
+    return await asyncio.to_thread(lambda: service.provenance)

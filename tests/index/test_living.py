@@ -1,6 +1,7 @@
 """A library that changes while it is served: additions are found, versions are swapped under running searches."""
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -242,6 +243,32 @@ def test_a_version_of_other_weights_is_not_gone_to(
     with pytest.raises(ConflictError, match=r"other\.digest|made by the weights"):
         library.reload(name)
     assert version_folder(served).name == library.served.name == small
+
+
+@pytest.mark.parametrize("at_start", [True, False])
+def test_a_version_that_goes_while_it_is_opened_is_not_missed(
+    opened: Opened, served: Path, indexes: dict[int, Path], monkeypatch: pytest.MonkeyPatch, at_start: bool
+) -> None:
+    """Of many that are published in a row, the one that CURRENT named a moment ago may be gone already."""
+    library = None if at_start else opened()
+    publish_copy(indexes[SMALL], served)
+    going = version_folder(served)
+    open_ = Retriever.open.__func__  # type: ignore[attr-defined]
+
+    def late(cls: type[Retriever], folder: Path, encoder: RadialEncoder) -> Retriever:
+        if folder == going and going.is_dir():
+            publish_copy(indexes[LARGE], served)
+            shutil.rmtree(going)
+        return open_(cls, folder, encoder)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(Retriever, "open", classmethod(late))
+    if library is None:
+        library = opened()
+    else:
+        (served / CURRENT).write_text(f"{going.name}\n")
+        library._snapshot.version.name = "another"
+        assert library.refresh()
+    assert library.manifest.crystals == LARGE
 
 
 def test_an_index_that_has_the_addition_takes_its_place(
