@@ -23,6 +23,21 @@ from model.errors import DomainError, OptionError, TooLargeError, UnreadableErro
 logger = logging.getLogger(__name__)
 
 LONGEST_ID, LONGEST_LICENCE, LONGEST_REFERENCE = 200, 200, 2000
+# One atom in a flat square cell.
+_SMALLEST = """data_x
+_cell_length_a 2
+_cell_length_b 2
+_cell_length_c 20
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+loop_
+_atom_site_label
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+C 0 0 0
+"""
 _FORM = 'send {"structure": "the text of a CIF or POSCAR"}'
 
 
@@ -158,6 +173,11 @@ def reload(library: ChangingLibrary, version: str | None) -> ServedIndex:
         crystals=served.manifest.crystals + served.added,
         added=served.added,
     )
+
+
+def warm_up() -> None:
+    """Load what reads structures, half a second to be spent before somebody waits for it."""
+    read_structure(_SMALLEST, id=SOURCE, source=SOURCE)
 
 
 def _object(body: JsonBody, form: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
+from app.additions import warm_up
 from app.documentation import Documented
 from app.errors import add_error_handlers
 from app.execution import Execution
@@ -41,6 +42,7 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
         if library is None:
             library = await asyncio.to_thread(open_library, settings)
         app.state.service = Service(settings, execution, library, metrics)
+        asyncio.get_running_loop().run_in_executor(None, warm_up)
         try:
             yield
         finally:

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
+from app.additions import warm_up
 from app.comparison import MOST_BYTES
 from app.main import create_app
 from app.schemas import AddedStructure, ServedIndex
@@ -292,3 +293,7 @@ def test_no_request_fails_while_versions_are_swapped(
         finally:
             stop.set()
         assert all(each.result() > 0 for each in asking)
+
+
+def test_the_smallest_structure_can_be_read() -> None:
+    warm_up()
