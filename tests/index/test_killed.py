@@ -20,14 +20,15 @@ from tests.index.layers import crystal, document, same_structure, write_lines
 from tests.index.stand_in import RadialEncoder
 
 KILLS = 12
-LONGEST_S = 0.08
+# Lines that are awaited at most before the kill, and how long after them it may come.
+MOST_LINES, LONGEST_S = 12, 0.02
 LAYERS = 40
 
 
 def work(served: Path, built: list[Path], name: str, told: int, *, publishes: bool) -> None:
     """Adds and removes structures, and publishes and goes back; each is acknowledged on a line of its own."""
     library = LivingLibrary.open(served, RadialEncoder(), watch_s=None)
-    os.write(told, b".")
+    os.write(told, b"begun\n")
     for step in range(10_000):
         id = f"{name} {step}"
         library.add(Submission(crystal(step % LAYERS), id))
@@ -50,6 +51,7 @@ class Worker:
 
     child: int
     out: int
+    told: bytes = b""
     there: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
 
@@ -66,17 +68,24 @@ class Worker:
         finally:
             os._exit(1)  # the child must never go on with the tests
 
+    def await_lines(self, count: int) -> None:
+        while self.told.count(b"\n") < count:
+            told = os.read(self.out, 4096)
+            assert told, "the process has ended by itself"
+            self.told += told
+
     def kill(self) -> None:
         os.kill(self.child, signal.SIGKILL)
 
     def bury(self) -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(self.child, 0)[1]) == -signal.SIGKILL
-        with os.fdopen(self.out, encoding="utf-8") as lines:
-            for line in lines:
-                kind, id = line[0], line[1:].rstrip("\n")
-                self.there.discard(id)
-                if kind != "?":
-                    (self.there if kind == "+" else self.gone).add(id)
+        with os.fdopen(self.out, "rb") as rest:
+            lines = (self.told + rest.read()).decode().splitlines()
+        for line in lines[1:]:
+            kind, id = line[0], line[1:]
+            self.there.discard(id)
+            if kind != "?":
+                (self.there if kind == "+" else self.gone).add(id)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -95,7 +104,7 @@ def test_what_was_acknowledged_survives_every_kill(tmp_path: Path) -> None:
             Worker.start(served, built, f"{name} {run}", publishes=name == "one") for name in ("one", "two")
         ]
         for each in workers:
-            assert os.read(each.out, 1) == b"."
+            each.await_lines(1 + chance.randint(0, MOST_LINES))
         time.sleep(chance.uniform(0.0, LONGEST_S))  # the moment is what is random here
         for each in workers:
             each.kill()
