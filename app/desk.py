@@ -7,9 +7,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from app.additions import (
+    add_structure,
+    address_of,
+    asked_of,
+    reload,
+    remove_structure,
+    told,
+    version_of,
+    warm_up,
+)
 from app.comparison import compare_upload
 from app.inspection import inspect_upload
-from app.library import Library, ask_canary, open_library, provenance_of
+from app.library import (
+    Library,
+    ask_canary,
+    changing,
+    held,
+    open_library,
+    provenance_of,
+    software_version,
+)
 from app.logs import REQUEST_ID
 from app.negotiation import CIF, PNG, SVG, written
 from app.options import Options, ReadingOptions, options_from_text
@@ -18,8 +36,8 @@ from app.replay import asked_again, replayed
 from app.scan import Scan
 from app.serving.job import Answered, Failure, Job, Reply
 from app.settings import Settings
-from app.structures import structure_of
-from app.uploads import FileUpload, FormBody, FrameUpload, Parsed, PointUpload, unpacked
+from app.structures import entry_of, structure_of
+from app.uploads import FileUpload, FormBody, FrameUpload, JsonBody, Parsed, PointUpload, unpacked
 from model.errors import DomainError
 
 logger = logging.getLogger(__name__)
@@ -46,6 +64,9 @@ class Desk:
             "structure": self._structure,
             "replay": self._replay,
             "images": self._images,
+            "add": self._add,
+            "remove": self._remove,
+            "reload": self._reload,
             "canary": self._canary,
         }
 
@@ -58,14 +79,13 @@ class Desk:
         """
         desk = cls(open_library(settings), settings.calibrations)
         ask_canary(desk._library, "verify")
+        warm_up()
         return desk
 
     def serving(self) -> dict[str, Any]:
         """The provenance of its answers, as JSON."""
-        return provenance_of(self._library).model_dump()
-
-    def refresh(self) -> None:
-        """Called before jobs, and now and then between them."""
+        with held(self._library) as library:
+            return provenance_of(library).model_dump()
 
     def close(self) -> None:
         """Let go of the index."""
@@ -123,8 +143,8 @@ class Desk:
         return Reply({"of": self._scan.count(Path(job.asked["path"]))})
 
     def _predicted(self, job: Job, pattern: Pattern, vector: Embedded | None) -> Reply:
-        provenance = provenance_of(self._library)
-        found = predict(self._library, provenance, pattern, job.asked["request_id"], vector)
+        with held(self._library) as library:
+            found = predict(library, provenance_of(library), pattern, job.asked["request_id"], vector)
         return _reply(found, job.asked["media_type"])
 
     def _replay(self, job: Job) -> Reply:
@@ -132,13 +152,13 @@ class Desk:
         pattern = read_pattern(upload, options, self._calibrations)
         if then.pattern is not None and isinstance(upload, PointUpload):
             pattern = replace(pattern, voltage=Voltage(then.query.voltage_kv))
-        now = predict(self._library, provenance_of(self._library), pattern, job.asked["request_id"]).answer
+        with held(self._library) as library:
+            now = predict(library, provenance_of(library), pattern, job.asked["request_id"]).answer
         return _text(replayed(then, now).model_dump_json())
 
     def _inspect(self, job: Job) -> Reply:
         asked = unpacked(job.asked["body"], job.blobs).parsed(ReadingOptions)
-        version = provenance_of(self._library).version
-        found = inspect_upload(asked, job.asked["request_id"], version, self._calibrations)
+        found = inspect_upload(asked, job.asked["request_id"], software_version(), self._calibrations)
         media_type = job.asked["media_type"]
         if media_type == PNG:
             return Reply(blobs=(found.png(),))
@@ -146,13 +166,27 @@ class Desk:
 
     def _compare(self, job: Job) -> Reply:
         asked = unpacked(job.asked["body"], job.blobs).parsed(ReadingOptions, with_structures=True)
-        version = provenance_of(self._library).version
-        found = compare_upload(asked, job.asked["request_id"], version, self._calibrations)
+        found = compare_upload(asked, job.asked["request_id"], software_version(), self._calibrations)
         return _text(found.drawn() if job.asked["media_type"] == SVG else found.answer.model_dump_json())
 
     def _structure(self, job: Job) -> Reply:
-        found = structure_of(self._library, job.asked["id"])
+        found = structure_of(entry_of(self._library, job.asked["id"]))
         return _text(found.cif if job.asked["media_type"] == CIF else found.model_dump_json())
+
+    def _add(self, job: Job) -> Reply:
+        asked = asked_of(unpacked(job.asked["body"], job.blobs))
+        added = add_structure(changing(self._library), asked, job.asked["key_name"])
+        said = {"status": 201 if added.is_new else 200, "address": address_of(added.entry.id)}
+        return Reply({**said, "serving": self.serving()}, (told(added).model_dump_json().encode(),))
+
+    def _remove(self, job: Job) -> Reply:
+        remove_structure(changing(self._library), job.asked["id"])
+        return Reply({"serving": self.serving()})
+
+    def _reload(self, job: Job) -> Reply:
+        body = JsonBody(job.blobs[0]) if job.blobs else None
+        served = reload(changing(self._library), version_of(body))
+        return Reply({"serving": self.serving()}, (served.model_dump_json().encode(),))
 
     def _canary(self, _job: Job) -> Reply:
         ask_canary(self._library)

@@ -3,10 +3,22 @@
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 
+from app.additions import AdditionOptions, ReloadOptions
 from app.negotiation import NDJSON
 from app.options import LISTS, Options, ReadingOptions
-from app.schemas import Answer, BatchLine, Comparison, Inspection, Problem, Replay, Structure
+from app.schemas import (
+    AddedStructure,
+    Answer,
+    BatchLine,
+    Comparison,
+    Inspection,
+    Problem,
+    Replay,
+    ServedIndex,
+    Structure,
+)
 from app.uploads import MAXIMUM_FILES
 from model.matching.comparison import FEWEST, MOST
 
@@ -19,9 +31,10 @@ _TOLD = {
     403: "The key's role does not suffice.",
     404: "No crystal with this id.",
     406: "The answer cannot be given in a form that Accept allows.",
+    409: "The id is another structure's, or it cannot be done with what is there; the detail says why.",
     413: "The upload is larger than the service takes.",
     415: "The upload is of no known format.",
-    422: "An option cannot be used, or the upload holds no spots.",
+    422: "An option cannot be used, or the upload holds no spots or no two-dimensional crystal.",
     429: "Too many requests wait, or came in a row; Retry-After says when to try again.",
     503: "Model or index cannot answer, or not in time; Retry-After says when to try again.",
 }
@@ -42,7 +55,7 @@ _RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "i
 _TEXT = {"schema": {"type": "string"}}
 
 
-def _option_schemas(kind: type[ReadingOptions]) -> dict[str, Any]:
+def _option_schemas(kind: type[BaseModel]) -> dict[str, Any]:
     properties: dict[str, Any] = kind.model_json_schema()["properties"]
     for schema in properties.values():
         schema.pop("title", None)
@@ -208,6 +221,50 @@ STRUCTURE_RESPONSES: Responses = {
 CIF_RESPONSES: Responses = {
     200: {"description": "The crystal as CIF.", "content": {"chemical/x-cif": _TEXT}},
     **_problems(404, 429, 503),
+}
+
+_STRUCTURE_FILE: dict[str, Any] = {
+    "type": "string",
+    "description": "CIF or POSCAR, one structure.",
+}
+ADD_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        kind: {
+            "schema": {
+                "type": "object",
+                "required": [name],
+                "additionalProperties": False,
+                "properties": {name: _STRUCTURE_FILE, **_option_schemas(AdditionOptions)},
+            }
+        }
+        for kind, name in (("multipart/form-data", "file"), ("application/json", "structure"))
+    },
+}
+
+_ADDED = {
+    "model": AddedStructure,
+    "headers": {"Location": {"description": "Where it is found.", "schema": {"type": "string"}}},
+}
+ADD_RESPONSES: Responses = {
+    200: {"description": "This very structure was there under its id.", **_ADDED},
+    201: {"description": "The structure, which is on the disk and searched now.", **_ADDED},
+    **_problems(400, 406, 409, 413, 415, 422, 429, 503),
+}
+
+REMOVE_RESPONSES: Responses = {
+    204: {"description": "It is removed, and searched no more."},
+    **_problems(404, 409, 422, 429, 503),
+}
+
+RELOAD_BODY: dict[str, Any] = {
+    "required": False,
+    "content": {"application/json": {"schema": ReloadOptions.model_json_schema()}},
+}
+
+RELOAD_RESPONSES: Responses = {
+    200: {"description": "What is served now.", "model": ServedIndex},
+    **_problems(400, 409, 413, 415, 422, 429, 503),
 }
 
 OVERLAY_RESPONSES: Responses = {

@@ -14,11 +14,13 @@ from starlette.responses import Response
 from app.schemas import Problem
 from model.errors import (
     CheckpointError,
+    ConflictError,
     CrystalError,
     DomainError,
     LibraryError,
     NoSpotsError,
     OptionError,
+    ReadOnlyError,
     TooLargeError,
     UnknownFormatError,
     UnreadableError,
@@ -109,6 +111,8 @@ KINDS: dict[type[DomainError], Kind] = {
     ForbiddenError: Kind(403, "forbidden", "The key does not allow this"),
     NotFoundError: Kind(404, "not-found", "No such crystal"),
     NotAcceptableError: Kind(406, "not-acceptable", "No acceptable form of the answer"),
+    ConflictError: Kind(409, "conflict", "It contradicts what is there"),
+    ReadOnlyError: Kind(409, "read-only", "Nothing can be written"),
     TooLargeError: Kind(413, "too-large", "The upload is too large"),
     UnknownFormatError: Kind(415, "unknown-format", "The format is not known"),
     WrongHostError: Kind(421, "wrong-host", "Another host is asked for"),

@@ -1,9 +1,10 @@
 """What the service needs of an index, and how it is opened."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib.metadata import version
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,12 @@ from index.elements import ElementFilter
 from index.hits import SearchResult
 from index.manifest import Manifest
 from index.query import COVERAGE, Effort
+from index.submission import Added, Submission
+from model.errors import ReadOnlyError
 from model.pattern import Spots
+
+if TYPE_CHECKING:
+    from index.snapshot import Served
 
 # Graphene's two inner rings: lattice constant 2.46 angstrom.
 _CANARY_RADII = (0.4694, 0.8130)
@@ -26,11 +32,16 @@ _CANARY_VOLTAGE_KV = 80.0
 
 
 class Library(Protocol):
-    """An opened index with its model; `index.retrieve.Retriever` is one, the tests have another."""
+    """An opened index with its model; `index.living.LivingLibrary` is one, the tests have another."""
 
     @property
     def manifest(self) -> Manifest:
         """What the index holds and who made it."""
+        ...
+
+    @property
+    def added(self) -> int:
+        """How many crystals were added to those of the manifest."""
         ...
 
     def entry(self, id: str) -> Entry:
@@ -61,6 +72,43 @@ class Library(Protocol):
         ...
 
 
+@runtime_checkable
+class ChangingLibrary(Library, Protocol):
+    """A library that can be added to; `index.living.LivingLibrary` is one."""
+
+    def held(self) -> AbstractContextManager[Library]:
+        """The library as it is now, for a request that wants all that it asks to agree."""
+        ...
+
+    def add(self, submission: Submission) -> Added:
+        """Add a structure."""
+        ...
+
+    def remove(self, id: str) -> None:
+        """Remove a structure that was added; KeyError if there is none."""
+        ...
+
+    def reload(self, version: str | None = None) -> "Served":
+        """Serve the version in use, or make another one that."""
+        ...
+
+
+def changing(library: Library) -> ChangingLibrary:
+    """The library, if it can be added to.
+
+    Raises:
+        ReadOnlyError: it cannot.
+    """
+    if not isinstance(library, ChangingLibrary):
+        raise ReadOnlyError("this service was started with a library that does not change")
+    return library
+
+
+def held(library: Library) -> AbstractContextManager[Library]:
+    """The library as it is now, where it may change."""
+    return library.held() if isinstance(library, ChangingLibrary) else nullcontext(library)
+
+
 @cache
 def software_version() -> str:
     """Version of the installed distribution."""
@@ -68,18 +116,18 @@ def software_version() -> str:
 
 
 def open_library(settings: Settings) -> Library:
-    """Load the towers and open the index that they made.
+    """Load the towers and open the index that they made, with what was added to it.
 
     Raises:
         CheckpointError: no usable towers.
         LibraryError: no usable index, or one that other weights made.
     """
-    from index.retrieve import Retriever
+    from index.living import LivingLibrary
     from model.towers import load_towers
     from model.towers.threads import use_threads
 
     use_threads(settings.torch_threads)
-    return Retriever.open(settings.index, load_towers(settings.model))
+    return LivingLibrary.open(settings.index, load_towers(settings.model), settings.added)
 
 
 def provenance_of(library: Library) -> Provenance:
@@ -89,7 +137,8 @@ def provenance_of(library: Library) -> Provenance:
         version=software_version(),
         model=manifest.model.digest,
         index=manifest.digest,
-        crystals=manifest.crystals,
+        crystals=manifest.crystals + library.added,
+        added=library.added,
     )
 
 

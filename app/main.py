@@ -12,7 +12,19 @@ from app.errors import add_error_handlers
 from app.library import Library, software_version
 from app.metrics import Metrics
 from app.middleware import Envelope, Unforeseen
-from app.routes import batch, compare, health, inspect, overlays, pages, predict, replay, structures
+from app.routes import (
+    additions,
+    admin,
+    batch,
+    compare,
+    health,
+    inspect,
+    overlays,
+    pages,
+    predict,
+    replay,
+    structures,
+)
 from app.schemas import Provenance
 from app.security.access import Access, needs
 from app.security.hosts import NamedHosts
@@ -78,6 +90,8 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
     )
     for each in guarded:
         app.include_router(each, dependencies=[needs("read")], responses=ACCESS_RESPONSES)
+    app.include_router(additions.router, dependencies=[needs("write")], responses=ACCESS_RESPONSES)
+    app.include_router(admin.router, dependencies=[needs("admin")], responses=ACCESS_RESPONSES)
     for each in (health.router, pages.router):
         app.include_router(each)
     app.mount("/static", StaticFiles(directory=pages.WEB), name="static")

@@ -64,7 +64,7 @@ class Metrics:
     def serve(self, provenance: Provenance) -> None:
         """State what is being served."""
         self._crystals.set(provenance.crystals)
-        self._build.clear()
+        self._build.clear()  # of an index that was served before
         self._build.labels(provenance.version, provenance.model, provenance.index).set(1)
 
     def answered(self, scope: Scope, status: int, seconds: float) -> None:

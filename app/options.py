@@ -153,6 +153,7 @@ LISTS = frozenset(name for name in NAMES if name.startswith("elements_")) | {"ce
 
 
 Kind = TypeVar("Kind", bound=ReadingOptions)
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def options_from_json(kind: type[Kind], values: Mapping[str, Any]) -> Kind:
@@ -209,11 +210,20 @@ def refuse_query(parameters: Mapping[str, str]) -> None:
         raise OptionError(f"{names} stand in the address; give options as form fields or JSON keys")
 
 
-def _checked(kind: type[Kind], values: dict[str, Any], *, strict: bool) -> Kind:
+def validated(kind: type[Model], values: Mapping[str, Any], *, strict: bool) -> Model:
+    """Options of any kind, checked by their types.
+
+    Raises:
+        OptionError: unknown options, wrong types and impossible values, all of them named.
+    """
     try:
-        options = kind.model_validate(values, strict=strict)
+        return kind.model_validate(values, strict=strict)
     except ValidationError as error:
         raise OptionError(_told(error.errors(include_url=False), tuple(kind.model_fields))) from None
+
+
+def _checked(kind: type[Kind], values: dict[str, Any], *, strict: bool) -> Kind:
+    options = validated(kind, values, strict=strict)
     options.check()
     return options
 

@@ -259,7 +259,8 @@ class Provenance(Schema):
     version: str
     model: str = Field(description="Digest of the weights, sha256:...")
     index: str = Field(description="Digest of the index, sha256:...")
-    crystals: int
+    crystals: int = Field(description="All that are searched, those that were added to the index too.")
+    added: int = Field(0, description="How many of them were added to the index while it is served.")
 
 
 class Answer(Schema):
@@ -416,6 +417,22 @@ class Structure(Schema):
     space_group_symbol: str
     lattice: Lattice
     cif: str
+
+
+class AddedStructure(Structure):
+    """A structure that was added to the library."""
+
+    same_as: list[str] = Field(description="Ids of the others in the library that are the same crystal.")
+
+
+class ServedIndex(Schema):
+    """The version of the index that is served."""
+
+    name: str = Field(description="Of the version; `POST /admin/reload` goes to a version by it.")
+    created: str = Field(description="UTC, ISO 8601.")
+    index: str = Field(description="Digest of the index, sha256:...")
+    crystals: int = Field(description="All that are searched, those that were added to the index too.")
+    added: int = Field(description="How many of them were added to the index while it is served.")
 
 
 class Alive(Schema):

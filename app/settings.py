@@ -43,6 +43,11 @@ class Settings(BaseSettings):
         default=None,
         description="Folder of the trained towers; the shipped ones if not set. The index must be theirs.",
     )
+    added: Path | None = Field(
+        default=None,
+        description="File of the structures that are added over HTTP, on a local disk; `added.sqlite` in the index "
+        "folder if not set.",
+    )
     calibrations: Path | None = Field(
         default=None, description="Folder of the cameras' calibrations that `dd2d calibrate` made."
     )

@@ -1,23 +1,33 @@
-"""What is told of one crystal of the index."""
+"""A crystal of the library as it is told."""
 
 from app.errors import NotFoundError
 from app.library import Library
 from app.prediction import lattice_of
 from app.schemas import Structure
+from index.catalogue import Entry
 
 
-def structure_of(library: Library, id: str) -> Structure:
+def entry_of(library: Library, id: str) -> Entry:
     """The crystal with this id.
 
     Raises:
         NotFoundError: there is none.
     """
     try:
-        entry = library.entry(id)
+        return library.entry(id)
     except KeyError:
-        raise NotFoundError(
-            f"no crystal {id[:100]!r} in this index; ids are case-sensitive and percent-encoded in paths"
-        ) from None
+        raise not_found(id) from None
+
+
+def not_found(id: str) -> NotFoundError:
+    """What is told of an id that no crystal has."""
+    return NotFoundError(
+        f"no crystal {id[:100]!r} in this library; ids are case-sensitive and percent-encoded in paths"
+    )
+
+
+def structure_of(entry: Entry) -> Structure:
+    """All that is known of a crystal."""
     return Structure(
         id=entry.id,
         source=entry.source,

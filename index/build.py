@@ -19,7 +19,7 @@ from index.elements import ElementBits
 from index.encoder import Encoder
 from index.manifest import MANIFEST_NAME, FileDigest, Manifest, ModelIdentity
 from index.preparation import Prepared, prepare
-from index.publishing import publish, staging
+from index.publishing import publish, staging, version_name
 from index.report import REJECTED_NAME, REPORT_NAME, BuildReport, Stopwatch, reasons, write_rejected
 from index.sources import Record, Rejected, check_source, source_records
 from index.vectors import write_vectors
@@ -106,7 +106,7 @@ def build_index(
             report = _report(folder, manifest, collected, watch)
         stage("publish")
         with watch.stage("publish"):
-            target = publish(folder, _version_name(manifest))
+            target = publish(folder, version_name(manifest.created, manifest.digest))
     stage("done")
     return replace(report, directory=target, seconds=watch.seconds)
 
@@ -222,11 +222,6 @@ def _report(folder: Path, manifest: Manifest, collected: _Collected, watch: Stop
     del content["directory"]  # about to be renamed
     (folder / REPORT_NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return report
-
-
-def _version_name(manifest: Manifest) -> str:
-    created = datetime.fromisoformat(manifest.created)
-    return f"{created:%Y%m%dT%H%M%SZ}-{manifest.digest.removeprefix('sha256:')[:8]}"
 
 
 def _nothing_usable(rejected: list[Rejected]) -> str:

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from model.crystal import Crystal, Symmetry, write_cif
 from model.errors import LibraryError
 
-_SCHEMA = """
-CREATE TABLE crystals (
-    row INTEGER PRIMARY KEY,
+# What an entry is in a table, of this file and of added structures.
+ENTRY_SCHEMA = """
     id TEXT NOT NULL UNIQUE,
     source TEXT NOT NULL,
     licence TEXT,
@@ -25,18 +24,23 @@ CREATE TABLE crystals (
     layer_group_symbol TEXT NOT NULL,
     space_group INTEGER NOT NULL,
     space_group_symbol TEXT NOT NULL,
-    duplicate_group INTEGER NOT NULL,
     lattice BLOB NOT NULL,
     numbers BLOB NOT NULL,
     positions BLOB NOT NULL
-) STRICT;
 """
-_INDEX = "CREATE INDEX crystals_by_group ON crystals (duplicate_group);"
-_INSERT = f"INSERT INTO crystals VALUES ({', '.join('?' * 15)})"
-_COLUMNS = (
+ENTRY_COLUMNS = (
     "id, source, licence, reference, formula, elements, layer_group, layer_group_symbol, space_group, "
     "space_group_symbol, lattice, numbers, positions"
 )
+_SCHEMA = f"""
+CREATE TABLE crystals (
+    row INTEGER PRIMARY KEY,
+    duplicate_group INTEGER NOT NULL,
+    {ENTRY_SCHEMA.strip()}
+) STRICT;
+"""
+_INDEX = "CREATE INDEX crystals_by_group ON crystals (duplicate_group);"
+_INSERT = f"INSERT INTO crystals (row, duplicate_group, {ENTRY_COLUMNS}) VALUES ({', '.join('?' * 15)})"
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,10 @@ def write_catalogue(path: Path, entries: Iterable[Entry], groups: Sequence[int])
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute(_SCHEMA)
-        rows = (_columns(row, e, g) for row, (e, g) in enumerate(zip(entries, groups, strict=True)))
+        rows = (
+            (row, int(group), *entry_values(entry))
+            for row, (entry, group) in enumerate(zip(entries, groups, strict=True))
+        )
         connection.executemany(_INSERT, rows)
         connection.execute(_INDEX)
         connection.commit()
@@ -120,10 +127,10 @@ def write_catalogue(path: Path, entries: Iterable[Entry], groups: Sequence[int])
         connection.close()
 
 
-def _columns(row: int, entry: Entry, group: int) -> tuple[object, ...]:
+def entry_values(entry: Entry) -> tuple[object, ...]:
+    """What an entry is in the columns `ENTRY_COLUMNS`."""
     crystal = entry.crystal
     return (
-        row,
         entry.id,
         entry.source,
         entry.licence,
@@ -134,7 +141,6 @@ def _columns(row: int, entry: Entry, group: int) -> tuple[object, ...]:
         entry.layer_group_symbol,
         entry.space_group,
         entry.space_group_symbol,
-        int(group),
         crystal.lattice.astype("<f8").tobytes(),
         crystal.numbers.astype(np.uint8).tobytes(),
         crystal.positions.astype("<f8").tobytes(),
@@ -181,8 +187,8 @@ class Catalogue:
         return len(self.groups)
 
     def __iter__(self) -> Iterator[Entry]:
-        for row in self._connection.execute(f"SELECT {_COLUMNS} FROM crystals ORDER BY row"):
-            yield _entry(row)
+        for row in self._connection.execute(f"SELECT {ENTRY_COLUMNS} FROM crystals ORDER BY row"):
+            yield entry_of_values(row)
 
     def entry(self, id: str) -> Entry:
         """The entry with this id.
@@ -190,21 +196,41 @@ class Catalogue:
         Raises:
             KeyError: there is none.
         """
-        found = self._connection.execute(f"SELECT {_COLUMNS} FROM crystals WHERE id = ?", (id,)).fetchone()
+        found = self._connection.execute(
+            f"SELECT {ENTRY_COLUMNS} FROM crystals WHERE id = ?", (id,)
+        ).fetchone()
         if found is None:
             raise KeyError(id)
-        return _entry(found)
+        return entry_of_values(found)
+
+    def row(self, id: str) -> int:
+        """The row of the entry with this id.
+
+        Raises:
+            KeyError: there is none.
+        """
+        found = self._connection.execute("SELECT row FROM crystals WHERE id = ?", (id,)).fetchone()
+        if found is None:
+            raise KeyError(id)
+        return int(found[0])
 
     def entry_at(self, row: int) -> Entry:
         """The entry whose vector has this row."""
-        found = self._connection.execute(f"SELECT {_COLUMNS} FROM crystals WHERE row = ?", (int(row),))
-        return _entry(found.fetchone())
+        found = self._connection.execute(f"SELECT {ENTRY_COLUMNS} FROM crystals WHERE row = ?", (int(row),))
+        return entry_of_values(found.fetchone())
 
     def same_as(self, row: int) -> tuple[str, ...]:
         """Ids of the other crystals of the same duplicate group, in order of row."""
         found = self._connection.execute(
             "SELECT id FROM crystals WHERE duplicate_group = ? AND row != ? ORDER BY row",
             (int(self.groups[row]), int(row)),
+        )
+        return tuple(id for (id,) in found)
+
+    def of_group(self, group: int) -> tuple[str, ...]:
+        """Ids of the crystals of a duplicate group, in order of row."""
+        found = self._connection.execute(
+            "SELECT id FROM crystals WHERE duplicate_group = ? ORDER BY row", (int(group),)
         )
         return tuple(id for (id,) in found)
 
@@ -227,7 +253,8 @@ class Catalogue:
         return None if answer == "ok" else str(answer)
 
 
-def _entry(row: tuple[object, ...]) -> Entry:
+def entry_of_values(row: tuple[object, ...]) -> Entry:
+    """The entry in the columns `ENTRY_COLUMNS`."""
     id, source, licence, reference, formula, elements, *groups, lattice, numbers, positions = row
     crystal = Crystal(
         id=str(id),

@@ -52,25 +52,36 @@ class CompositionTable:
 
     Args:
         numbers: atomic numbers of each crystal's atoms.
+        before: atoms of each element in the crystals before these, (N_i, 99) each; shared, never copied.
     """
 
-    def __init__(self, numbers: Sequence[NDArray[np.integer]]) -> None:
+    def __init__(
+        self, numbers: Sequence[NDArray[np.integer]], before: tuple[NDArray[np.float32], ...] = ()
+    ) -> None:
         counts = [np.bincount(each, minlength=LAST_ATOMIC_NUMBER + 1) for each in numbers]
-        self._counts = np.array(counts, dtype=np.float32).reshape(-1, LAST_ATOMIC_NUMBER + 1)
+        self._parts = (*before, np.array(counts, dtype=np.float32).reshape(-1, LAST_ATOMIC_NUMBER + 1))
+
+    def extended(self, numbers: Sequence[NDArray[np.integer]]) -> "CompositionTable":
+        """These and more crystals after them."""
+        return CompositionTable(numbers, self._parts)
 
     def log_likelihood(self, measured: Composition) -> FloatArray:
         """(N,) ln likelihood of the measurement, up to a constant: -chi^2 / 2 over the fractions."""
-        given = np.zeros(LAST_ATOMIC_NUMBER + 1)
-        for symbol, amount in measured.fractions.items():
-            given[atomic_numbers()[symbol]] = amount / max(measured.fractions.values())
-        seen = (given > 0) | (np.arange(len(given)) >= LIGHTEST_SEEN)
-        counts = self._counts[:, seen].astype(np.float64)
-        # A crystal of nothing but elements that are not seen has no fractions, and is as far off as can be.
-        fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        square = ((fractions - given[seen] / given.sum()) ** 2).sum(axis=1)
-        likelihood: FloatArray = -square / (2 * measured.sigma**2)
-        return likelihood
+        return np.concatenate([_log_likelihood(part, measured) for part in self._parts])
 
     def admitted(self, likelihood: FloatArray) -> NDArray[np.int64]:
         """Rows that are not impossible by a likelihood of these crystals."""
         return np.flatnonzero(likelihood > -(FARTHEST_SIGMAS**2) / 2)
+
+
+def _log_likelihood(atoms: NDArray[np.float32], measured: Composition) -> FloatArray:
+    given = np.zeros(LAST_ATOMIC_NUMBER + 1)
+    for symbol, amount in measured.fractions.items():
+        given[atomic_numbers()[symbol]] = amount / max(measured.fractions.values())
+    seen = (given > 0) | (np.arange(len(given)) >= LIGHTEST_SEEN)
+    counts = atoms[:, seen].astype(np.float64)
+    # A crystal of nothing but elements that are not seen has no fractions, and is as far off as can be.
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    square = ((fractions - given[seen] / given.sum()) ** 2).sum(axis=1)
+    likelihood: FloatArray = -square / (2 * measured.sigma**2)
+    return likelihood

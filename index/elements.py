@@ -1,6 +1,6 @@
 """Which elements a crystal may, must or must not have, answered for a whole index at once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -131,6 +131,15 @@ class ElementBits:
                 f"the elements in {path.name} cannot be read; build the index again"
             ) from error
         return cls(bits, count)
+
+    def extended(self, numbers: Sequence[NDArray[np.integer]]) -> "ElementBits":
+        """These and more crystals behind them, by the atomic numbers of each; a copy of 12 bytes a crystal."""
+        count = self.count + len(numbers)
+        bits = np.zeros((LAST_ATOMIC_NUMBER, (count + 7) // 8), dtype=np.uint8)
+        bits[:, : self.bits.shape[1]] = self.bits
+        for row, present in enumerate(numbers, start=self.count):
+            bits[np.unique(present) - 1, row // 8] |= np.uint8(1 << row % 8)
+        return ElementBits(bits, count)
 
     def write(self, path: Path) -> None:
         """As a .npy file."""

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from index.additions import Additions
 from index.build import CATALOGUE_NAME, ELEMENTS_NAME, VECTORS_NAME
 from index.catalogue import Catalogue, Entry
 from index.elements import ElementBits
 from index.encoder import Encoder
-from index.manifest import FileDigest, Manifest
-from index.publishing import version_folder
+from index.manifest import Manifest
+from index.publishing import added_beside, version_folder
 from index.vectors import Vectors
 from model.errors import LibraryError
 
@@ -54,6 +55,8 @@ def index_info(directory: Path) -> Manifest:
 def verify_index(directory: Path, encoder: Encoder | None = None) -> Verification:
     """Read all of an index, check it against its manifest and itself, and embed a sample again.
 
+    The structures that were added to it, if they lie beside it, are checked too.
+
     Args:
         directory: the index, or one version of it.
         encoder: the weights that made it; None leaves the vectors' values unchecked.
@@ -65,7 +68,7 @@ def verify_index(directory: Path, encoder: Encoder | None = None) -> Verificatio
     manifest = Manifest.read(folder)
     if encoder is not None:
         manifest.check_encoder(encoder)
-    damaged = tuple(_digest_problems(folder, manifest))
+    damaged = (*manifest.problems(folder), *_added_problems(directory))
     if damaged:
         return Verification(folder, 0, 0, damaged)
     catalogue = Catalogue.open(folder / CATALOGUE_NAME)
@@ -96,13 +99,12 @@ def _verified(
     return Verification(folder, len(catalogue), len(sample), tuple(problems))
 
 
-def _digest_problems(folder: Path, manifest: Manifest) -> Iterator[str]:
-    for name, expected in manifest.files.items():
-        path = folder / name
-        if not path.is_file():
-            yield f"{name} is missing"
-        elif FileDigest.of(path) != expected:
-            yield f"{name} is not the file that was written: its digest differs from the manifest's"
+def _added_problems(directory: Path) -> Iterator[str]:
+    additions = Additions(added_beside(directory))
+    damage = additions.damage()
+    additions.close()
+    if damage:
+        yield f"the added structures are damaged: {damage}"
 
 
 def _catalogue_problems(manifest: Manifest, catalogue: Catalogue) -> Iterator[str]:

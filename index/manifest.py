@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -68,7 +69,7 @@ class Manifest:
     sources: Mapping[str, int] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Names this very index, "sha256:..."; two builds of the same data differ in `created`."""
         return "sha256:" + hashlib.sha256(self.to_json().encode()).hexdigest()
@@ -119,6 +120,18 @@ class Manifest:
                 f"the index was made by the weights {_described(self.model)}, and {_described(loaded)} are "
                 "loaded: load those weights, or build the index again with `dd2d index build`"
             )
+
+    def problems(self, directory: Path) -> list[str]:
+        """A sentence for each file that is missing or is not the one that was written; reads all of them."""
+        return list(self._problems(directory))
+
+    def _problems(self, directory: Path) -> Iterator[str]:
+        for name, expected in self.files.items():
+            path = directory / name
+            if not path.is_file():
+                yield f"{name} is missing"
+            elif FileDigest.of(path) != expected:
+                yield f"{name} is not the file that was written: its digest differs from the manifest's"
 
     def check_sizes(self, directory: Path) -> None:
         """Refuse an index with a file missing or cut short; `verify` reads them in full.

@@ -61,12 +61,17 @@ def _prepared(record: Record | Rejected) -> Prepared:
     if isinstance(crystal, Rejected):
         return crystal
     try:
-        return Entry.of(crystal, _symmetry(crystal), record.licence, record.reference)
+        return Entry.of(crystal, settled_symmetry(crystal), record.licence, record.reference)
     except CrystalError as error:
         return Rejected(crystal.id, str(error))
 
 
-def _symmetry(crystal: Crystal) -> Symmetry:
+def settled_symmetry(crystal: Crystal) -> Symmetry:
+    """The symmetry at the first tolerance at which there is one.
+
+    Raises:
+        CrystalError: there is none at any.
+    """
     *attempts, last = _SYMPREC_ANGSTROM
     for symprec in attempts:
         try:

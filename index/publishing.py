@@ -2,10 +2,12 @@
 
 An index folder holds a folder for each version and a file `CURRENT` that names one of them:
 
-    DIR/CURRENT                        the name of the version in use
+    DIR/CURRENT                        the name of the version in use; below it those that were before, the last first
     DIR/20260131T120000Z-1f2e3d4c/     a version: manifest, vectors, catalogue, elements, report
     DIR/.building-.../                 a version being written
     DIR/.lock                          held by the one build that may write
+    DIR/.CURRENT.lock                  held for the moment in which CURRENT changes
+    DIR/added.sqlite                   structures added while the index is served (see `index.additions`)
 
 A version is written under another name, flushed to the disk, renamed, and then `CURRENT` is replaced by a
 rename, which is atomic. A build killed at any moment leaves what was there before or the new version. DIR
@@ -17,15 +19,20 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
+from index.added_file import ADDED_NAME
 from index.manifest import MANIFEST_NAME
 from model.errors import LibraryError
 
 CURRENT = "CURRENT"
+# A fault in a new index may be found out weeks later; one of 18,000 crystals takes 20 MB.
+KEPT_VERSIONS = 5
 _LOCK = ".lock"
+_CURRENT_LOCK = ".CURRENT.lock"
 _BUILDING = ".building-"
 _NEXT = ".CURRENT.next"
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}(\.\d+)?")
@@ -43,7 +50,7 @@ def version_folder(directory: Path) -> Path:
     if (directory / MANIFEST_NAME).is_file():
         return directory
     try:
-        name = (directory / CURRENT).read_text(encoding="ascii").strip()
+        name, *_ = (directory / CURRENT).read_text(encoding="ascii").split("\n")
     except OSError:
         raise LibraryError(f"{directory} holds no index: build one with `dd2d index build`") from None
     except UnicodeDecodeError:
@@ -51,6 +58,42 @@ def version_folder(directory: Path) -> Path:
     if not _VERSION.fullmatch(name):
         raise LibraryError(f"{directory / CURRENT} is damaged; build the index again")
     return directory / name
+
+
+def history(directory: Path) -> list[str]:
+    """Names of the version in use and of those that were before, the last first, as far as they are there."""
+    path = directory / CURRENT
+    names = path.read_text(encoding="ascii", errors="replace").split("\n") if path.is_file() else []
+    return [name for name in names if _is_version(directory / name)]
+
+
+def version_names(directory: Path) -> list[str]:
+    """Names of all versions in an index folder, the newest first."""
+    return sorted((path.name for path in directory.iterdir() if _is_version(path)), reverse=True)
+
+
+def _is_version(path: Path) -> bool:
+    return bool(_VERSION.fullmatch(path.name)) and (path / MANIFEST_NAME).is_file()
+
+
+def version_name(created: str, digest: str) -> str:
+    """What a version is called.
+
+    Args:
+        created: as its manifest states it.
+        digest: of its manifest, "sha256:...".
+    """
+    return f"{datetime.fromisoformat(created):%Y%m%dT%H%M%SZ}-{digest.removeprefix('sha256:')[:8]}"
+
+
+def added_beside(directory: Path) -> Path:
+    """Where the structures added to an index lie if nobody says otherwise.
+
+    Args:
+        directory: an index, or one version of it, which may be removed when newer ones come: they never lie in that.
+    """
+    is_inside = (directory / MANIFEST_NAME).is_file() and (directory.parent / CURRENT).is_file()
+    return (directory.parent if is_inside else directory) / ADDED_NAME
 
 
 @contextmanager
@@ -93,16 +136,34 @@ def publish(folder: Path, name: str) -> Path:
         _flush(path)
     _flush(folder)
     target = _free_name(directory / name)
-    before = _current_name(directory)
     folder.rename(target)
     _flush(directory)
-    pointer = directory / _NEXT
-    pointer.write_text(target.name + "\n", encoding="ascii")
-    _flush(pointer)
-    pointer.replace(directory / CURRENT)
-    _flush(directory)
-    _remove_versions(directory, keep={target.name, before})
+    make_current(directory, target.name)
     return target
+
+
+def make_current(directory: Path, name: str, *, goes_back: bool = False) -> None:
+    """Let a version that is there be the one in use; a build that is under way is not waited for.
+
+    What is older than the last `KEPT_VERSIONS` is removed.
+
+    Args:
+        directory: the index.
+        name: of the version, which the caller has checked.
+        goes_back: whether those that came after it are to be forgotten as its past, if it was in use before.
+    """
+    with (directory / _CURRENT_LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = history(directory)
+        past = before[before.index(name) + 1 :] if goes_back and name in before else before
+        told = list(dict.fromkeys([name, *past]))
+        kept = list(dict.fromkeys([*told, *version_names(directory)]))[:KEPT_VERSIONS]
+        pointer = directory / _NEXT
+        pointer.write_text("".join(f"{each}\n" for each in told if each in kept), encoding="ascii")
+        _flush(pointer)
+        pointer.replace(directory / CURRENT)
+        _flush(directory)
+        _remove_versions(directory, kept)
 
 
 def _free_name(target: Path) -> Path:
@@ -120,8 +181,8 @@ def _refuse_foreign(directory: Path) -> None:
 
 
 def _ours(name: str) -> bool:
-    known = name in {CURRENT, _LOCK, _NEXT, "lost+found"}
-    return known or name.startswith(_BUILDING) or bool(_VERSION.fullmatch(name))
+    known = name in {CURRENT, _LOCK, _CURRENT_LOCK, _NEXT, "lost+found"}
+    return known or name.startswith((_BUILDING, ADDED_NAME)) or bool(_VERSION.fullmatch(name))
 
 
 @contextmanager
@@ -134,22 +195,21 @@ def _locked(directory: Path) -> Iterator[None]:
         yield
 
 
-def _current_name(directory: Path) -> str:
-    path = directory / CURRENT
-    return path.read_text(encoding="ascii", errors="replace").strip() if path.is_file() else ""
-
-
 def _remove_leftovers(directory: Path) -> None:
     """What killed builds left half written. Whole versions never made current go at the next publishing."""
     for path in directory.glob(f"{_BUILDING}*"):
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _remove_versions(directory: Path, keep: set[str]) -> None:
-    """Older versions; the one before stays, for those who have yet to open it or want it back."""
+def _remove_versions(directory: Path, kept: Collection[str]) -> None:
+    """All others; whoever has one open goes on reading it."""
     for path in directory.iterdir():
-        if _VERSION.fullmatch(path.name) and path.name not in keep:
-            shutil.rmtree(path, ignore_errors=True)
+        if _VERSION.fullmatch(path.name) and path.name not in kept:
+            # Under a name of leftovers first, so that one of which a part is gone is never taken for a version.
+            leftover = path.with_name(f"{_BUILDING}removed-{path.name}")
+            shutil.rmtree(leftover, ignore_errors=True)
+            path.rename(leftover)
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

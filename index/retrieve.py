@@ -9,25 +9,23 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from index.build import CATALOGUE_NAME, ELEMENTS_NAME, VECTORS_NAME
-from index.catalogue import Catalogue, Entry
-from index.composition import Composition, CompositionTable
-from index.elements import Bitmap, ElementBits, ElementFilter
+from index.catalogue import Entry
+from index.composition import Composition
+from index.elements import Bitmap, ElementFilter
 from index.encoder import Encoder
 from index.hits import Hit, SearchResult
 from index.judgement import explains_better, verified
 from index.manifest import Manifest
+from index.parts import Extra, Parts
 from index.publishing import version_folder
 from index.query import COVERAGE, Effort, Query
 from index.scale_search import at_best_scale, scales_of
 from index.timing import Timing
 from index.two_layers import MOST_PAIRED, interleaved
-from index.vectors import Vectors
 from model.errors import LibraryError, OptionError
 from model.matching import depth
 from model.matching.confidence import CALIBRATIONS
 from model.matching.indexing import PlaneLattice, index_pattern
-from model.matching.lattice_table import LatticeTable
 from model.matching.observation import Observation
 from model.matching.overlap import FALSE_SHARE, Overlap
 from model.matching.settings import SCALE_TOLERANCE
@@ -50,25 +48,20 @@ class Retriever:
     Use `Retriever.open`.
     """
 
-    def __init__(
-        self, manifest: Manifest, catalogue: Catalogue, vectors: Vectors, bits: ElementBits, encoder: Encoder
-    ) -> None:
-        if not len(vectors) == len(catalogue) == bits.count == manifest.crystals:
+    def __init__(self, manifest: Manifest, parts: Parts, encoder: Encoder) -> None:
+        if parts.vectors.dimension != encoder.dimension:
             raise LibraryError(
-                f"the index's parts disagree: {len(vectors)} vectors, {len(catalogue)} catalogue entries, "
-                f"{manifest.crystals} in the manifest; build it again"
-            )
-        if vectors.dimension != encoder.dimension:
-            raise LibraryError(
-                f"the index has vectors of {vectors.dimension} numbers, the model makes {encoder.dimension}"
+                f"the index has vectors of {parts.vectors.dimension} numbers, the model makes "
+                f"{encoder.dimension}"
             )
         self.manifest = manifest
-        self._catalogue = catalogue
-        self._vectors = vectors
-        self._bits = bits
+        self.parts = parts
+        self._catalogue = parts.catalogue
+        self._vectors = parts.vectors
+        self._bits = parts.bits
         self._encoder = encoder
-        self._lattices = LatticeTable.of(catalogue.lattices())
-        self._compositions = CompositionTable(catalogue.numbers())
+        self._lattices = parts.lattices
+        self._compositions = parts.compositions
 
     @classmethod
     def open(cls, directory: Path, encoder: Encoder) -> Self:
@@ -85,17 +78,15 @@ class Retriever:
         manifest = Manifest.read(folder)
         manifest.check_encoder(encoder)
         manifest.check_sizes(folder)
-        return cls(
-            manifest,
-            Catalogue.open(folder / CATALOGUE_NAME),
-            Vectors.open(folder / VECTORS_NAME),
-            ElementBits.open(folder / ELEMENTS_NAME, manifest.crystals),
-            encoder,
-        )
+        return cls(manifest, Parts.open(folder, manifest), encoder)
+
+    def extended(self, extra: Extra) -> "Retriever":
+        """This index with more crystals behind its own, as one; its files stay this one's to close."""
+        return Retriever(self.manifest, self.parts.extended(extra), self._encoder)
 
     def close(self) -> None:
-        """Let go of the files."""
-        self._catalogue.close()
+        """Let go of the files, also for what was extended from this."""
+        self.parts.base.close()
 
     def __enter__(self) -> Self:
         return self
@@ -108,6 +99,11 @@ class Retriever:
     def __len__(self) -> int:
         return len(self._catalogue)
 
+    @property
+    def added(self) -> int:
+        """How many crystals lie behind those of the index."""
+        return len(self) - self.manifest.crystals
+
     def entry(self, id: str) -> Entry:
         """The crystal with this id.
 
@@ -115,6 +111,14 @@ class Retriever:
             KeyError: there is none.
         """
         return self._catalogue.entry(id)
+
+    def same_as(self, id: str) -> tuple[str, ...]:
+        """Ids of the others that are the same crystal as this one.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return self._catalogue.same_as(self._catalogue.row(id))
 
     def search(
         self,

@@ -32,10 +32,12 @@ class Vectors:
 
     Args:
         index: a flat faiss index.
+        more: another one, whose rows follow.
     """
 
-    def __init__(self, index: "faiss.IndexFlat") -> None:
+    def __init__(self, index: "faiss.IndexFlat", more: "faiss.IndexFlat | None" = None) -> None:
         self._index = index
+        self._more = more
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -52,8 +54,14 @@ class Vectors:
             raise LibraryError(f"{path.name} is not a flat inner-product index; build the index again")
         return cls(index)
 
+    def extended(self, vectors: FloatVectors) -> Self:
+        """These and more after them, (M, D); the file stays mapped, and what is open already is not touched."""
+        more = faiss.IndexFlatIP(self.dimension)
+        more.add(np.ascontiguousarray(vectors, dtype=np.float32))
+        return type(self)(self._index, more)
+
     def __len__(self) -> int:
-        return int(self._index.ntotal)
+        return int(self._index.ntotal) + (0 if self._more is None else int(self._more.ntotal))
 
     @property
     def dimension(self) -> int:
@@ -83,19 +91,45 @@ class Vectors:
         # The setting belongs to the calling thread. One query is too small a product to share out, and a
         # service runs several at once.
         faiss.omp_set_num_threads(1)
-        parameters = None
-        if allowed is not None:
-            bitmap = np.ascontiguousarray(allowed, dtype=np.uint8)
-            # faiss's stubs know its C++ constructors and not those that its Python wrapper adds.
-            selector: Any = faiss.IDSelectorBitmap(bitmap)  # type: ignore[call-arg, arg-type]
-            parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
-        scores, rows = self._index.search(
-            np.ascontiguousarray(query[None], dtype=np.float32), min(count, len(self)), params=parameters
-        )
-        found = rows[0] >= 0
-        return scores[0][found], rows[0][found]
+        scores, rows = _nearest(self._index, query, count, allowed)
+        if self._more is None:
+            return scores, rows
+        first = int(self._index.ntotal)
+        behind = None if allowed is None else _bits_from(allowed, first, len(self))
+        other_scores, other_rows = _nearest(self._more, query, count, behind)
+        scores, rows = np.concatenate([scores, other_scores]), np.concatenate([rows, first + other_rows])
+        best = np.argsort(-scores, kind="stable")[:count]
+        return scores[best], rows[best]
 
     def rows(self, wanted: NDArray[np.int64]) -> FloatVectors:
         """(K, D) the vectors in these rows."""
-        vectors: FloatVectors = self._index.reconstruct_batch(wanted)
+        if self._more is None:
+            mapped: FloatVectors = self._index.reconstruct_batch(wanted)
+            return mapped
+        first = int(self._index.ntotal)
+        behind = wanted >= first
+        vectors = np.empty((len(wanted), self.dimension), dtype=np.float32)
+        vectors[~behind] = self._index.reconstruct_batch(wanted[~behind])
+        vectors[behind] = self._more.reconstruct_batch(wanted[behind] - first)
         return vectors
+
+
+def _nearest(
+    index: "faiss.IndexFlat", query: FloatVectors, count: int, allowed: NDArray[np.uint8] | None
+) -> tuple[FloatVectors, NDArray[np.int64]]:
+    parameters = None
+    if allowed is not None:
+        bitmap = np.ascontiguousarray(allowed, dtype=np.uint8)
+        # faiss's stubs know its C++ constructors and not those that its Python wrapper adds.
+        selector: Any = faiss.IDSelectorBitmap(bitmap)  # type: ignore[call-arg, arg-type]
+        parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+    scores, rows = index.search(
+        np.ascontiguousarray(query[None], dtype=np.float32), min(count, int(index.ntotal)), params=parameters
+    )
+    found = rows[0] >= 0
+    return scores[0][found], rows[0][found]
+
+
+def _bits_from(allowed: NDArray[np.uint8], first: int, count: int) -> NDArray[np.uint8]:
+    """The packed bits of the rows from `first` on, of `count` in all."""
+    return np.packbits(np.unpackbits(allowed, count=count, bitorder="little")[first:], bitorder="little")

@@ -29,6 +29,14 @@ class NoSpotsError(DomainError):
     """A pattern was read but holds nothing that can be identified (blank, too few spots, ...)."""
 
 
+class ConflictError(DomainError):
+    """What is asked contradicts what is there."""
+
+
+class ReadOnlyError(ConflictError):
+    """What is to be written lies where nothing may be written."""
+
+
 class CheckpointError(DomainError):
     """Weights are missing, damaged or of another form than asked for."""
 

@@ -1,4 +1,4 @@
-"""`dd2d index build`, `info` and `verify`."""
+"""`dd2d index build`, `info` and `verify`; the commands about versions are in `app.commands.versions`."""
 
 import argparse
 import json
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.commands import versions
 from app.commands.lazy import LazyParser
 
 if TYPE_CHECKING:
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def add_to(commands: "Commands") -> None:
-    """Declare the three commands."""
+    """Declare the commands."""
     parser = commands.add_parser(
-        "index", help="build and inspect indexes", description="Build and inspect indexes."
+        "index", help="build, inspect and publish indexes", description="Build, inspect and publish indexes."
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True, parser_class=LazyParser)
     _add_build(actions)
@@ -32,6 +33,7 @@ def add_to(commands: "Commands") -> None:
         "--model", type=Path, metavar="DIR", help="towers that made it (default: the shipped ones)"
     )
     verify.set_defaults(run=run_verify)
+    versions.add_to(actions)
 
 
 def _add_build(actions: "Commands") -> None:

@@ -94,7 +94,7 @@ def _asked(url: str, file: Path, fields: list[tuple[str, str]], media_type: str)
 
 
 def _computed(args: argparse.Namespace, fields: list[tuple[str, str]], media_type: str) -> bytes:
-    from app.library import open_library, provenance_of
+    from app.library import held, open_library, provenance_of
     from app.negotiation import written
     from app.options import Options, options_from_text
     from app.prediction import predict, read_pattern
@@ -108,7 +108,8 @@ def _computed(args: argparse.Namespace, fields: list[tuple[str, str]], media_typ
     library = open_library(settings)
     try:
         pattern = read_pattern(upload, options, settings.calibrations)
-        return written(predict(library, provenance_of(library), pattern, "cli"), media_type)
+        with held(library) as now:
+            return written(predict(now, provenance_of(now), pattern, "cli"), media_type)
     finally:
         library.close()
 

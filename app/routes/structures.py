@@ -40,8 +40,8 @@ async def get_structure(request: Request) -> Response:
     return Response(reply.blobs[0], headers={"Vary": "Accept"}, media_type=media_type)
 
 
-def requested(request: Request) -> tuple[str, bool]:
-    """The id in the path, and whether its CIF is wanted.
+def requested(request: Request, *, with_cif: bool = True) -> tuple[str, bool]:
+    """The id in the path, and whether its CIF is wanted, if a route has that.
 
     The server decodes the path before it is matched, where an encoded slash of the id and the one before
     `cif` look alike; so the path is read as it was sent.
@@ -50,5 +50,5 @@ def requested(request: Request) -> tuple[str, bool]:
     root = request.scope.get("root_path", "")
     path = raw.decode("ascii", "replace") if raw else quote(request.scope["path"])
     path = path.removeprefix(quote(root)).removeprefix(_PREFIX)
-    as_cif = path.endswith(_CIF_SUFFIX)
+    as_cif = with_cif and path.endswith(_CIF_SUFFIX)
     return unquote(path.removesuffix(_CIF_SUFFIX) if as_cif else path), as_cif

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import select
 import signal
 import socket
 import sys
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_IDLE_S = 1.0
-
 
 def main() -> None:
     """Run as a process whose standard input is a socket to the service."""
@@ -33,12 +30,12 @@ def main() -> None:
         if first is None:
             return
         try:
-            _work(Settings(**first[0]["settings"]), connection, incoming, outgoing)
+            _work(Settings(**first[0]["settings"]), incoming, outgoing)
         except BrokenPipeError:
             logger.warning("the service ended while a worker was computing")
 
 
-def _work(settings: Settings, connection: socket.socket, incoming: BinaryIO, outgoing: BinaryIO) -> None:
+def _work(settings: Settings, incoming: BinaryIO, outgoing: BinaryIO) -> None:
     from app.desk import Desk
     from app.logs import set_up_log
 
@@ -51,12 +48,12 @@ def _work(settings: Settings, connection: socket.socket, incoming: BinaryIO, out
         return
     try:
         wire.write(outgoing, {"serving": desk.serving()})
-        _answer_all(desk, connection, incoming, outgoing)
+        _answer_all(desk, incoming, outgoing)
     finally:
         desk.close()
 
 
-def _answer_all(desk: "Desk", connection: socket.socket, incoming: BinaryIO, outgoing: BinaryIO) -> None:
+def _answer_all(desk: "Desk", incoming: BinaryIO, outgoing: BinaryIO) -> None:
     def answered(place: int, outcome: Outcome) -> None:
         if isinstance(outcome, Reply):
             wire.write(outgoing, {"place": place, "told": outcome.told}, outcome.blobs)
@@ -65,9 +62,6 @@ def _answer_all(desk: "Desk", connection: socket.socket, incoming: BinaryIO, out
             wire.write(outgoing, {"place": place, "failure": failure})
 
     while True:
-        # Nothing of the next batch is in the buffer: the service sends it only when all of this one is answered.
-        while not select.select([connection], [], [], _IDLE_S)[0]:
-            desk.refresh()
         jobs = _batch(incoming)
         if not jobs:
             return

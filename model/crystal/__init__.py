@@ -1,7 +1,7 @@
 """Two-dimensional crystals: canonical form, symmetry, files, duplicates."""
 
 from model.crystal.crystal import Crystal
-from model.crystal.duplicates import RELATED, SAME, group_duplicates, same_crystal
+from model.crystal.duplicates import RELATED, SAME, first_same, group_duplicates, same_crystal
 from model.crystal.elements import LAST_ATOMIC_NUMBER, element_symbol
 from model.crystal.site_matching import Tolerance
 from model.crystal.structure_files import read_structure, write_cif, write_poscar
@@ -15,6 +15,7 @@ __all__ = [
     "Symmetry",
     "Tolerance",
     "element_symbol",
+    "first_same",
     "group_duplicates",
     "read_structure",
     "same_crystal",

@@ -30,6 +30,27 @@ def same_crystal(one: Crystal, other: Crystal, tolerance: Tolerance = SAME) -> b
     return bool(Family([one, other], tolerance).matches(0, np.array([1]))[0])
 
 
+def first_same(crystal: Crystal, founders: Sequence[Crystal], tolerance: Tolerance = SAME) -> int | None:
+    """Which group a crystal comes to when it comes after all the others, as `group_duplicates` decides it.
+
+    Args:
+        crystal: the one that comes.
+        founders: the first crystal of each group, in the order of the groups.
+        tolerance: how far crystals of one group may differ.
+
+    Returns:
+        The place of the first founder that is the same crystal; None where none is.
+    """
+    one = _folded(crystal, tolerance)
+    forms = [_folded(founder, tolerance) for founder in founders]
+    alike = [place for place, form in enumerate(forms) if np.array_equal(form.numbers, one.numbers)]
+    if not alike:
+        return None
+    family = Family([*(forms[place] for place in alike), one], tolerance)
+    same = np.flatnonzero(family.matches(len(alike), np.arange(len(alike))))
+    return alike[int(same[0])] if len(same) else None
+
+
 def _folded(crystal: Crystal, tolerance: Tolerance) -> Crystal:
     if tolerance.translation_angstrom <= TRANSLATION_TOLERANCE_ANGSTROM:
         return crystal

@@ -6,7 +6,7 @@ reduced cell jumps between descriptions where two are equally short. Axes: C cry
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -56,11 +56,13 @@ class LatticeTable:
         log_area: (K,) ln of the cells' areas, 1/angstrom^2.
         cotangents: (K, 3) of the superbase, ascending.
         crystal: (K,) whose each is.
+        more: a table of further crystals, if there are any.
     """
 
     log_area: FloatArray
     cotangents: FloatArray
     crystal: IntArray
+    more: "LatticeTable | None" = None
 
     @classmethod
     def of(cls, lattices: FloatArray, largest_index: int = LARGEST_INDEX) -> Self:
@@ -70,6 +72,11 @@ class LatticeTable:
         area, cotangents = _invariants(parts @ bases[:, None])
         order = np.argsort(area, axis=None, kind="stable")
         return cls(np.log(area).ravel()[order], cotangents.reshape(-1, 3)[order], order // len(parts))
+
+    def extended(self, lattices: FloatArray, first: int) -> "LatticeTable":
+        """This table and more cells, (M, 2, 2), whose crystals are counted from `first`; nothing is copied."""
+        more = LatticeTable.of(lattices)
+        return replace(self, more=replace(more, crystal=more.crystal + first))
 
     def fitting(self, basis: FloatArray, scale_tolerance: float = np.inf) -> Fitting:
         """The crystals of which a reciprocal lattice, (2, 2) rows, may be the one that is seen.
@@ -86,7 +93,13 @@ class LatticeTable:
         # The two largest add up to the square of the longest vector of the superbase over the area.
         alike = off < 2 * DISTORTION_TOLERANCE * cotangents[0, 1:].sum()
         scale = np.exp((log_area - self.log_area[near][alike]) / 2)
-        return Fitting(self.crystal[near][alike], scale)
+        found = Fitting(self.crystal[near][alike], scale)
+        if self.more is None:
+            return found
+        others = self.more.fitting(basis, scale_tolerance)
+        return Fitting(
+            np.concatenate([found.crystal, others.crystal]), np.concatenate([found.scale, others.scale])
+        )
 
 
 def _invariants(bases: FloatArray) -> tuple[FloatArray, FloatArray]:

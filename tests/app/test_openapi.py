@@ -84,4 +84,5 @@ def test_the_guide_tells_every_option_path_and_problem(document: dict[str, Any])
         for each in path.values()
         for status in each["responses"]
     }
-    assert [status for status in sorted(responses) if f"| {status} |" not in guide and status != "200"] == []
+    failures = {status for status in responses if not status.startswith("2")}
+    assert [status for status in sorted(failures) if f"| {status} |" not in guide] == []

@@ -56,7 +56,7 @@ def test_the_answer_holds_the_keys_of_the_contract(client: TestClient, points: P
         *("spots", "center", "pixel_size", "calibration", "lattice", "quality", "warnings")
     }
     assert answer["provenance"]["model"] == MODEL
-    assert answer["provenance"].keys() == {"version", "model", "index", "crystals"}
+    assert answer["provenance"].keys() == {"version", "model", "index", "crystals", "added"}
     assert answer["timing_ms"].keys() >= {"read", "embed", "search", "total"}
 
 

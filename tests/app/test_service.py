@@ -160,7 +160,7 @@ def test_every_domain_error_has_its_own_row() -> None:
         each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, DomainError)
     }
     assert family <= set(KINDS)
-    assert {KINDS[each].status for each in family} == {400, 413, 415, 422, 503}
+    assert {KINDS[each].status for each in family} == {400, 409, 413, 415, 422, 503}
 
 
 def test_an_error_of_a_new_class_takes_the_nearest_row() -> None:

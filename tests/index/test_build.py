@@ -13,7 +13,7 @@ from index.build import build_index
 from index.catalogue import Catalogue, Entry
 from index.inspection import index_info, verify_index
 from index.preparation import prepare
-from index.publishing import CURRENT, version_folder
+from index.publishing import CURRENT, KEPT_VERSIONS, version_folder
 from index.retrieve import Retriever
 from index.sources import Rejected
 from model.crystal import Crystal, read_structure, symmetry_of
@@ -98,19 +98,17 @@ def test_a_build_without_a_usable_entry_leaves_the_old_index(tmp_path: Path, enc
     assert index_info(tmp_path / "out").digest == before
 
 
-def test_a_second_build_replaces_the_first_and_keeps_one_before(
-    tmp_path: Path, encoder: RadialEncoder
-) -> None:
+def test_a_build_replaces_the_one_before_and_keeps_five(tmp_path: Path, encoder: RadialEncoder) -> None:
     out = tmp_path / "deep" / "out"
     folders = []
-    for count in (1, 2, 3):
+    for count in range(1, KEPT_VERSIONS + 3):
         source = write_lines(tmp_path / "source", [document(i) for i in range(count)])
         folders.append(build_index([source], out, encoder).directory)
         assert index_info(out).crystals == count
         assert version_folder(out) == folders[-1]
-    assert [folder.is_dir() for folder in folders] == [False, True, True]
-    with Retriever.open(folders[1], encoder) as retriever:
-        assert len(retriever) == 2
+    assert [folder.is_dir() for folder in folders] == [False] * 2 + [True] * KEPT_VERSIONS
+    with Retriever.open(folders[2], encoder) as retriever:
+        assert len(retriever) == 3
     assert not list(out.glob(".building-*"))
 
 

@@ -1,0 +1,166 @@
+"""Kills processes that add structures and publish indexes, at random moments, and counts what was lost.
+
+    python bench/kill.py indexes/full [--kills 100]
+
+Two processes work on a copy of the index with the shipped towers: both add structures and remove some, one publishes
+and goes back as well. After each kill every structure whose addition was acknowledged has to be there, every one whose
+removal was acknowledged gone, and the index has to verify against its digests. Prints the counts as JSON.
+"""
+
+import argparse
+import json
+import multiprocessing
+import random
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from index.catalogue import Entry
+from index.encoder import Encoder
+from index.inspection import verify_index
+from index.living import LivingLibrary
+from index.manifest import MANIFEST_NAME, Manifest
+from index.publishing import version_folder
+from index.retrieve import Retriever
+from index.starter import starter_entries
+from index.submission import Submission, is_identical
+from index.versions import publish_copy, roll_back
+from model.crystal import Crystal
+from model.errors import OptionError
+from model.towers import load_towers
+from model.towers.threads import use_threads
+
+LONGEST_S = 1.0
+
+
+@dataclass
+class Counts:
+    """What happened, and what should not have."""
+
+    rounds: int = 0
+    killed: int = 0
+    unsound: int = 0
+    there: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
+    came_back: set[str] = field(default_factory=set)
+
+
+def main() -> None:
+    options = _options()
+    use_threads(1)
+    encoder = load_towers()
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["index.living", "model.towers"])
+    chance, counts = random.Random(options.seed), Counts()
+    crystals = [entry.crystal for entry in starter_entries()]
+    with tempfile.TemporaryDirectory() as folder:
+        served = Path(folder) / "served"
+        publish_copy(options.index, served)
+        for run in range(options.kills):
+            begun = []
+            for name in ("one", "two"):
+                here, there = context.Pipe(duplex=False)
+                process = context.Process(
+                    target=_work, args=(served, options.index, f"{name} {run}", there, name == "one")
+                )
+                process.start()
+                there.close()
+                begun.append((process, here))
+            _kill(begun, chance, counts)
+            _check(served, crystals, encoder, counts)
+    told = {name: value if isinstance(value, int) else len(value) for name, value in vars(counts).items()}
+    print(json.dumps(told, indent=1))
+
+
+def _work(served: Path, source: Path, name: str, told: Connection, publishes: bool) -> None:
+    use_threads(1)
+    crystals = [entry.crystal for entry in starter_entries()]
+    library = LivingLibrary.open(served, load_towers())
+    told.send("begun")
+    for step in range(10_000):
+        id = f"{name} {step}"
+        library.add(Submission(crystals[step % len(crystals)], id))
+        told.send(f"+{id}")
+        if step % 3 == 2:
+            told.send(f"?{id}")
+            library.remove(id)
+            told.send(f"-{id}")
+        if publishes and step % 2:
+            version = _renewed(source, served.parent / f"built {name} {step}")
+            publish_copy(version, served)
+        elif publishes and step % 6 == 4:
+            with suppress(OptionError):
+                roll_back(served)
+
+
+def _renewed(source: Path, folder: Path) -> Path:
+    """The same index under another name, as a build of today would be."""
+    folder.mkdir()
+    version = version_folder(source)
+    manifest = Manifest.read(version)
+    for name in manifest.files:
+        (folder / name).symlink_to((version / name).resolve())
+    renewed = replace(manifest, software=f"{manifest.software} {folder.name}")
+    (folder / MANIFEST_NAME).write_text(renewed.to_json(), encoding="utf-8")
+    return folder
+
+
+def _kill(begun: list[tuple[ForkServerProcess, Connection]], chance: random.Random, counts: Counts) -> None:
+    try:
+        for _, here in begun:
+            assert here.recv() == "begun"
+        time.sleep(chance.uniform(0.0, LONGEST_S))
+    finally:
+        for process, _ in begun:
+            process.kill()
+    for process, here in begun:
+        process.join()
+        counts.killed += 1
+        with suppress(EOFError, OSError):
+            while True:
+                _note(here.recv(), counts)
+
+
+def _note(told: str, counts: Counts) -> None:
+    kind, id = told[0], told[1:]
+    counts.there.discard(id)
+    if kind != "?":
+        (counts.there if kind == "+" else counts.gone).add(id)
+
+
+def _check(served: Path, crystals: list[Crystal], encoder: Encoder, counts: Counts) -> None:
+    counts.rounds += 1
+    counts.unsound += not verify_index(served).sound
+    library = LivingLibrary.open(served, encoder, watch_s=None)
+    with library.held() as held:
+        found = {id: _entry(held, id) for id in counts.there | counts.gone}
+    library.close()
+    for id in counts.there:
+        entry, crystal = found[id], crystals[int(id.split()[-1]) % len(crystals)]
+        if entry is None or not is_identical(entry.crystal, crystal):
+            counts.lost.add(id)
+    counts.came_back |= {id for id in counts.gone if found[id] is not None}
+
+
+def _entry(retriever: Retriever, id: str) -> Entry | None:
+    try:
+        return retriever.entry(id)
+    except KeyError:
+        return None
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("index", type=Path)
+    parser.add_argument("--kills", type=int, default=100, help="moments at which both processes are killed")
+    parser.add_argument("--seed", type=int, default=20260131)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

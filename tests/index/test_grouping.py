@@ -1,0 +1,66 @@
+"""Added structures come into the groups that one build of everything would have made."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index.catalogue import Catalogue, Entry, write_catalogue
+from index.grouping import Grouping
+from model.crystal import Crystal, first_same, group_duplicates, symmetry_of
+from tests.index.layers import crystal
+
+
+def larger(index: int, factor: float) -> Crystal:
+    """A crystal whose cell is larger; it is the same up to 5 %."""
+    made = crystal(index)
+    scale = [factor, factor, 1.0]
+    return replace(made, lattice=made.lattice * factor, positions=made.positions * scale)
+
+
+# Chains in which neighbours are the same and ends are not, so that the order decides who founds a group.
+CHAIN = [larger(index, factor) for index in (0, 9) for factor in (1.0, 1.04, 1.08, 1.12, 0.97)]
+CHAIN += [larger(5, 1.0), larger(6, 1.0), larger(6, 1.01)]
+
+
+def catalogue_of(path: Path, crystals: Sequence[Crystal]) -> Catalogue:
+    entries = [
+        Entry.of(named, symmetry_of(named))
+        for n, c in enumerate(crystals)
+        for named in [replace(c, id=f"{n}")]
+    ]
+    write_catalogue(path, entries, group_duplicates(crystals))
+    return Catalogue.open(path)
+
+
+def partition(groups: Sequence[int]) -> list[int]:
+    numbers: dict[int, int] = {}
+    return [numbers.setdefault(group, len(numbers)) for group in groups]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_groups_are_those_of_one_build(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    crystals = [CHAIN[row] for row in rng.permutation(len(CHAIN))]
+    base = int(rng.integers(1, len(crystals)))
+    catalogue = catalogue_of(tmp_path / "catalogue", crystals[:base])
+    grouping = Grouping(catalogue)
+    held: dict[int, Crystal] = {}
+    for number, one in enumerate(crystals[base:], start=1):
+        held[number] = one
+        if rng.random() < 0.3:
+            del held[int(rng.choice(list(held)))]
+        found = grouping.of(held)
+        expected = group_duplicates([*crystals[:base], *held.values()])
+        assert partition([*catalogue.groups.tolist(), *found.tolist()]) == expected
+    catalogue.close()
+
+
+def test_the_first_founder_that_is_the_same_is_told() -> None:
+    founders = [crystal(3), larger(0, 1.08), larger(0, 1.04), crystal(1)]
+    assert first_same(larger(0, 1.05), founders) == 1
+    assert first_same(crystal(0), founders) == 2
+    assert first_same(crystal(2), founders) is None
+    assert first_same(crystal(2), []) is None

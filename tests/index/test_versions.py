@@ -1,0 +1,151 @@
+"""Versions are listed, copied in, and gone back to."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from index.build import build_index
+from index.inspection import index_info, verify_index
+from index.publishing import CURRENT, KEPT_VERSIONS, staging, version_folder
+from index.versions import publish_copy, roll_back, versions
+from model.errors import LibraryError, OptionError
+from tests.index.layers import document, write_lines
+from tests.index.stand_in import RadialEncoder
+
+
+@pytest.fixture
+def sources(tmp_path: Path, encoder: RadialEncoder) -> list[Path]:
+    """Indexes of 1, 2, ... crystals, each in a folder of its own."""
+    return [made(tmp_path, count, encoder) for count in range(1, 5)]
+
+
+def made(folder: Path, count: int, encoder: RadialEncoder) -> Path:
+    source = write_lines(folder / f"source {count}", [document(i) for i in range(count)])
+    build_index([source], folder / f"built {count}", encoder)
+    return folder / f"built {count}"
+
+
+def held(directory: Path) -> list[int]:
+    """Numbers of crystals of the versions as they are listed."""
+    return [each.manifest.crystals for each in versions(directory)]
+
+
+def test_a_copy_is_the_version_itself(tmp_path: Path, sources: list[Path], encoder: RadialEncoder) -> None:
+    served = tmp_path / "served"
+    for count, source in enumerate(sources, start=1):
+        published = publish_copy(source, served)
+        assert index_info(served).digest == index_info(source).digest == published.manifest.digest
+        assert version_folder(served).name == published.name == version_folder(source).name
+        assert held(served) == list(range(count, 0, -1))
+        assert [each.is_current for each in versions(served)] == [True] + [False] * (count - 1)
+    assert verify_index(served, encoder).sound
+    assert verify_index(sources[0], encoder).sound
+    assert (version_folder(served) / "report.json").is_file()
+
+
+def test_what_is_there_already_is_not_copied_again(tmp_path: Path, sources: list[Path]) -> None:
+    served = tmp_path / "served"
+    for source in (sources[0], sources[1], sources[0]):
+        publish_copy(source, served)
+    assert held(served) == [1, 2]
+    (version_folder(served) / "elements.npy").write_bytes(b"damaged")
+    publish_copy(sources[0], served)
+    assert len(versions(served)) == 3
+    assert verify_index(served).sound
+
+
+def test_a_damaged_index_is_not_published(tmp_path: Path, sources: list[Path]) -> None:
+    served = tmp_path / "served"
+    publish_copy(sources[0], served)
+    vectors = version_folder(sources[1]) / "vectors.faiss"
+    content = vectors.read_bytes()
+    for damaged in (content[:-1], content[:-1] + b"x"):
+        vectors.write_bytes(damaged)
+        with pytest.raises(LibraryError, match=r"built 2.*vectors.faiss is not the file"):
+            publish_copy(sources[1], served)
+    vectors.unlink()
+    with pytest.raises(LibraryError, match=r"vectors.faiss is missing"):
+        publish_copy(sources[1], served)
+    assert held(served) == [1]
+    assert not list(served.glob(".building-*"))
+    with pytest.raises(LibraryError, match="holds no index"):
+        publish_copy(tmp_path, served)
+
+
+def test_one_goes_back_step_by_step_and_forth_by_name(tmp_path: Path, sources: list[Path]) -> None:
+    served = tmp_path / "served"
+    names = [publish_copy(source, served).name for source in sources]
+    for count in (3, 2, 1):
+        assert roll_back(served).manifest.crystals == count
+        assert held(served)[0] == count
+        assert sorted(held(served)) == [1, 2, 3, 4]
+    with pytest.raises(OptionError, match=rf"no version was in use before.*{names[3]}"):
+        roll_back(served)
+    roll_back(served, names[3])
+    assert held(served)[:2] == [4, 1]
+    roll_back(served, names[1])
+    assert held(served)[0] == 2
+    assert roll_back(served).name == names[3]
+    with pytest.raises(OptionError, match=r"no version '../x'; there are 2"):
+        roll_back(served, "../x")
+
+
+def test_the_version_before_is_the_one_that_was_in_use_not_the_one_built_before(
+    tmp_path: Path, sources: list[Path]
+) -> None:
+    served = tmp_path / "served"
+    for place in (2, 3, 0):
+        publish_copy(sources[place], served)
+    assert roll_back(served).manifest.crystals == 4
+
+
+def test_a_damaged_version_is_not_gone_back_to(tmp_path: Path, sources: list[Path]) -> None:
+    served = tmp_path / "served"
+    for source in sources[:2]:
+        publish_copy(source, served)
+    catalogue = served / versions(served)[1].name / "catalogue.sqlite"
+    catalogue.write_bytes(catalogue.read_bytes()[:-1])
+    with pytest.raises(LibraryError, match=r"catalogue.sqlite is not the file"):
+        roll_back(served)
+    assert held(served)[0] == 2
+
+
+def test_the_last_five_stay_and_the_one_gone_back_to(tmp_path: Path, encoder: RadialEncoder) -> None:
+    served = tmp_path / "served"
+    built = [made(tmp_path, count, encoder) for count in range(1, 9)]
+    for source in built[:7]:
+        publish_copy(source, served)
+    assert held(served) == [7, 6, 5, 4, 3]
+    oldest = versions(served)[-1].name
+    roll_back(served, oldest)
+    assert sorted(held(served)) == [3, 4, 5, 6, 7]
+    publish_copy(built[7], served)
+    assert held(served)[:2] == [8, 3]
+    assert len(held(served)) == KEPT_VERSIONS
+
+
+def test_going_back_does_not_wait_for_a_build(tmp_path: Path, sources: list[Path]) -> None:
+    served = tmp_path / "served"
+    for source in sources[:2]:
+        publish_copy(source, served)
+    with staging(served):
+        assert roll_back(served).manifest.crystals == 1
+        with pytest.raises(LibraryError, match="another build"):
+            publish_copy(sources[2], served)
+
+
+def test_an_index_of_before_has_no_history_and_is_listed_all_the_same(
+    tmp_path: Path, sources: list[Path]
+) -> None:
+    served = tmp_path / "served"
+    for source in sources[:3]:
+        publish_copy(source, served)
+    current = version_folder(served).name
+    (served / CURRENT).write_text(current + "\n")
+    assert held(served)[0] == 3
+    assert set(held(served)) == {1, 2, 3}
+    shutil.rmtree(served / versions(served)[2].name)
+    with pytest.raises(OptionError, match="name one of"):
+        roll_back(served)
+    assert roll_back(served, versions(served)[1].name).manifest.crystals in {1, 2}
