@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.options import LISTS, Options, ReadingOptions
+from app.options import LISTS, InspectOptions, Options, ReadingOptions
 from app.schemas import Answer, Comparison, Inspection, Problem, Structure
 from model.matching.comparison import FEWEST, MOST
 
@@ -120,7 +120,7 @@ PREDICT_RESPONSES: Responses = {
     **_problems(400, 406, 413, 415, 422, 429, 503),
 }
 
-INSPECT_BODY = _body(ReadingOptions, {}, {})
+INSPECT_BODY = _body(InspectOptions, {}, {})
 
 INSPECT_RESPONSES: Responses = {
     200: {

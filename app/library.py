@@ -4,6 +4,7 @@ from importlib.metadata import version
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.errors import NotReadyError
 from app.schemas import Provenance
@@ -44,6 +45,7 @@ class Library(Protocol):
         effort: Effort,
         coverage: float,
         composition: Composition | None,
+        lattice: NDArray[np.float64] | None = None,
     ) -> SearchResult:
         """The crystals most like a pattern, best first."""
         ...

@@ -137,6 +137,7 @@ def predict(
         effort=options.effort,
         coverage=options.coverage,
         composition=options.measured_composition(),
+        lattice=options.picked_basis(spots),
     )
     searched = perf_counter()
     drawing_id = uuid4().hex

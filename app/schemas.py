@@ -297,6 +297,11 @@ class Inspection(Schema):
     request_id: str
     frame: FrameSeen | None = Field(description="Null for points.")
     spots: list[InspectedSpot] = Field(description="The strongest first.")
+    measured: list[InspectedSpot] = Field(
+        default=[],
+        description="What lies at the places asked for by `measure`, in their order; the intensity is null where "
+        "nothing stands out by two standard errors.",
+    )
     query: Query
     version: str
     timing_ms: dict[str, float]

@@ -13,7 +13,9 @@ READING = {
     "voltage_kv": "accelerating voltage, 60 to 300 (the file's, else 80)",
     "radiation": "electron, the only one that can be searched",
 }
-ALL = READING | {
+LATTICE = {"lattice": "a* and b* picked by hand, from the direct beam: x,y;x,y in pixels (found)"}
+INSPECTING = READING | LATTICE
+ALL = INSPECTING | {
     "elements_all": "each of these is present: Mo,S",
     "elements_only": "nothing else is present: Mo,S",
     "elements_any": "at least one of these is present: S,Se",

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from app.documentation import INSPECT_BODY, INSPECT_RESPONSES
 from app.inspection import inspect_upload
 from app.negotiation import JSON, PNG, SVG, preferred
-from app.options import ReadingOptions, refuse_query
+from app.options import InspectOptions, refuse_query
 from app.service import Service, request_id_of, service_of
 from app.uploads import FormBody, JsonBody, read_body
 
@@ -37,7 +37,7 @@ async def post_inspect(request: Request) -> Response:
 
 def _computed(service: Service, body: JsonBody | FormBody, media_type: str, request_id: str) -> bytes:
     found = inspect_upload(
-        body.parsed(ReadingOptions), request_id, service.provenance.version, service.settings.calibrations
+        body.parsed(InspectOptions), request_id, service.provenance.version, service.settings.calibrations
     )
     if media_type == PNG:
         return found.png()

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from index.catalogue import Entry
 from index.composition import Composition
@@ -86,9 +87,10 @@ class StandIn:
         effort: Effort,
         coverage: float,
         composition: Composition | None,
+        lattice: NDArray[np.float64] | None = None,
     ) -> SearchResult:
         asked = {"spots": spots, "voltage_kv": voltage_kv, "elements": elements, "top_k": top_k}
-        asked |= {"coverage": coverage, "composition": composition}
+        asked |= {"coverage": coverage, "composition": composition, "lattice": lattice}
         self.searches.append({**asked, "effort": effort})
         first = float(np.hypot(*spots.q_inv_angstrom.T).min())
         admitted = [each for each in self.entries if elements is None or elements.admits(each.elements)]
