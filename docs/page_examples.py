@@ -47,7 +47,7 @@ def _layer(a: float, numbers: list[int], height: float) -> Crystal:
     """A hexagonal layer: a honeycomb, or a trigonal prism of which the first is the metal."""
     cell = np.array([[a, 0, 0], [-a / 2, a * np.sqrt(0.75), 0], [0, 0, 20.0]])
     levels = [0.0, height, -height][: len(numbers)]
-    places = [[0, 0], [1 / 3, 2 / 3], [1 / 3, 2 / 3]]
+    places: list[list[float]] = [[0, 0], [1 / 3, 2 / 3], [1 / 3, 2 / 3]]
     sites = [[*place, 0.5 + level / 20] for place, level in zip(places, levels, strict=False)]
     return Crystal.from_cell(cell, numbers, sites, id="layer", source="file")
 
