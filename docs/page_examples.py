@@ -18,7 +18,7 @@ from model.pattern import Spots
 from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
 
 ROOT = Path(__file__).resolve().parents[1]
-PIXEL_SIZE_INV_ANGSTROM, SIDE = 0.0055, 448
+PIXEL_SIZE_INV_ANGSTROM, SIDE = 0.0072, 448
 VOLTAGE_KV = 80.0
 TWIST_DEG = 21.0
 
@@ -28,12 +28,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "app/web/examples")
     out = parser.parse_args().out
     mos2 = read_structure((ROOT / "docs/examples/mos2.cif").read_text(), id="mos2", source="file")
-    tilted = seen(mos2, Geometry(tilt_deg=3.0, tilt_azimuth_deg=40, rotation_deg=17, q_max_inv_angstrom=1.1))
+    tilted = seen(mos2, Geometry(tilt_deg=3.0, tilt_azimuth_deg=40, rotation_deg=17, q_max_inv_angstrom=1.5))
     _write_frame(out / "mos2-tilted.tif", tilted, seed=1)
-    graphene = seen(_layer(2.46, [6, 6], 0.0), Geometry(rotation_deg=8, q_max_inv_angstrom=1.3))
+    graphene = seen(_layer(2.46, [6, 6], 0.0), Geometry(rotation_deg=8, q_max_inv_angstrom=1.5))
     _write_points(out / "graphene.json", graphene)
     pair = [
-        seen(layer, Geometry(rotation_deg=angle, q_max_inv_angstrom=1.1))
+        seen(layer, Geometry(rotation_deg=angle, q_max_inv_angstrom=1.5))
         for layer, angle in ((_layer(3.28, [74, 34, 34], 1.67), 5.0), (mos2, 5.0 + TWIST_DEG))
     ]
     _write_frame(out / "twisted-pair.tif", _together(pair[0], pair[1]), seed=2)

@@ -1,7 +1,7 @@
 // The ranked candidates: one radio button each, so that arrow keys choose.
 
 import { byId, formula, h } from "./dom.js";
-import { fixed, percent } from "./numbers.js";
+import { fixed, percent, withError } from "./numbers.js";
 
 const VERDICTS = {
   match: ["One crystal explains it", "It has a probability of at least 90 %."],
@@ -95,7 +95,7 @@ function after({ set, measurement, query, candidates, provenance, timing_ms: tim
   return [
     measurement && h("p", { class: "next" }, h("strong", {}, "Measure next. "), measurement.text),
     query.twist?.twist_deg !== null && query.twist && h("p", { class: "twist" },
-      h("strong", {}, "Two lattices. "), `Twisted by ${query.twist.twist_deg}° ± ${query.twist.twist_sigma_deg}°.`),
+      h("strong", {}, "Two lattices. "), `Twisted by ${withError(query.twist.twist_deg, query.twist.twist_sigma_deg, "°", 3)}.`),
     set && h("p", {}, `The first ${set.size === 1 ? "one holds" : `${set.size} hold`} the crystal in `
       + `${Math.round(100 * set.coverage)} of 100 cases, if it is in the index.`
       + (sum > 0 && sum < 0.995 ? ` Probability of none of those listed: ${percent(1 - sum)}.` : "")),
