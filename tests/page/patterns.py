@@ -32,6 +32,28 @@ def mos2_frame(kind: Literal["tiff", "dm4"]) -> bytes:
     return tiff(counts, description=told, resolution=(per_unit, per_unit), metadata=None)
 
 
+def stack_without_scale() -> bytes:
+    """Two images of one flake, with other noise, and nothing said of their scale."""
+    spots = kinematic_spots(
+        mos2(), Geometry(rotation_deg=25, q_max_inv_angstrom=1.3), ThermalMotion(0.4, 0.6)
+    )
+    return tiff(
+        np.stack(
+            [
+                counted_frame(spots, pixel_size_inv_angstrom=PIXEL_SIZE, size=SIDE, seed=seed)
+                for seed in (5, 6)
+            ]
+        ),
+        metadata=None,
+    )
+
+
+def large_frame(side: int) -> bytes:
+    """More pixels than the picture of it has."""
+    spots = kinematic_spots(mos2(), Geometry(q_max_inv_angstrom=1.3), ThermalMotion(0.4, 0.6))
+    return tiff(counted_frame(spots, pixel_size_inv_angstrom=2.8 / side, size=side, seed=5), metadata=None)
+
+
 def drop(page: Page, data: bytes, name: str) -> None:
     """Drop a file on the page."""
     transfer = page.evaluate_handle(

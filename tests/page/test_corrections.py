@@ -153,3 +153,12 @@ def test_a_stale_answer_is_never_shown(page: Page, seen: Seen) -> None:
     elements = (seen.asked[-1].post_data or "").split('name="elements_all"')[1].split("\r\n")[2]
     assert elements == "Mo,S,W"
     expect(page.locator("#verdict strong")).not_to_be_empty()
+
+
+def test_a_candidate_that_is_looked_at_stays_in_view(page: Page) -> None:
+    page.locator("#candidate-2").check(force=True)
+    chosen = page.locator("#chosen-id").inner_text()
+    with page.expect_response("**/predict"):
+        page.locator('[data-symbol="S"]').click()
+    settled(page)
+    expect(page.locator("#chosen-id")).to_have_text(chosen)

@@ -3,6 +3,7 @@
 import io
 import re
 import zipfile
+from math import cos, radians, sin
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from model.crystal import read_structure
 from tests.page.conftest import Seen
-from tests.page.patterns import candidates, drop, settled
+from tests.page.patterns import candidates, drop, large_frame, settled, stack_without_scale
 
 
 @pytest.mark.parametrize("kind", ["tiff", "dm4"])
@@ -126,7 +127,50 @@ def test_points_are_pasted_and_drawn_without_a_frame(page: Page) -> None:
     expect(page.locator("#frame .spot .disc")).to_have_count(12)
 
 
-def _hexagon(turn: float) -> list[tuple[float, float]]:
-    from math import cos, radians, sin
+def test_a_stack_without_a_scale_is_read_image_by_image(page: Page, seen: Seen) -> None:
+    drop(page, stack_without_scale(), "stack.tif")
+    settled(page)
+    expect(page.locator("#facts")).to_contain_text("unknown: crystals of every size are tried")
+    expect(page.locator("#after")).to_contain_text("first")
+    expect(page.locator("#chosen-facts")).to_contain_text("implies 0.00")
+    with page.expect_response("**/inspect"):
+        page.get_by_label("Image").fill("1")
+        page.get_by_label("Image").press("Enter")
+    settled(page)
+    assert 'name="frame"\r\n\r\n1\r\n' in (seen.asked[-1].post_data or "")
+    assert "MoS2" in candidates(page)
+    # Edited, the spots go without a scale too.
+    page.locator("#tools [value=centre]").focus()
+    page.keyboard.press("Space")
+    page.locator("#frame").focus()
+    with page.expect_response("**/predict"):
+        page.keyboard.press("ArrowLeft")
+    assert "pixel_size" not in seen.last()
+    settled(page)
 
+
+def test_marks_lie_on_the_spots_of_a_frame_that_is_scaled_down(page: Page) -> None:
+    drop(page, large_frame(2050), "large.tif")
+    settled(page)
+    image = page.locator("#frame image")
+    # Three pixels of the frame are one of the picture, and what is left over is cut off.
+    assert image.evaluate("image => [image.width.baseVal.value, image.x.baseVal.value]") == [2049, -0.5]
+    brightest = page.evaluate(
+        """async () => {
+            const image = new Image();
+            image.src = document.querySelector("#frame image").href.baseVal;
+            await image.decode();
+            const canvas = new OffscreenCanvas(image.width, image.height).getContext("2d");
+            canvas.drawImage(image, 0, 0);
+            const pixel = (x) => Math.floor((x + 0.5) / 3);
+            const level = (x, y) => canvas.getImageData(pixel(x), pixel(y), 1, 1).data[0];
+            const rings = [...document.querySelectorAll("#frame .spot .ring")];
+            return rings.map((ring) => level(ring.cx.baseVal.value, ring.cy.baseVal.value));
+        }"""
+    )
+    assert len(brightest) > 20
+    assert sorted(brightest)[len(brightest) // 4] > 100
+
+
+def _hexagon(turn: float) -> list[tuple[float, float]]:
     return [(cos(radians(60 * k + turn)), sin(radians(60 * k + turn))) for k in range(6)]

@@ -61,9 +61,17 @@ export class Journey {
       const answer = await (await post("/predict", predictBody(this.#store.state), { signal })).json();
       // Positions in q are told from the direct beam, wherever the user has put it.
       const origin = edits.camera ? [0, 0] : edits.center;
-      this.#store.set({ answer: { ...answer, origin, at: Date.now() }, chosen: 0, busy: "" });
+      const chosen = this.#stillChosen(answer);
+      this.#store.set({ answer: { ...answer, origin, at: Date.now() }, chosen, busy: "" });
       this.#kept();
     });
+  }
+
+  // A candidate that the user looks at stays in view; else the first is.
+  #stillChosen({ candidates }) {
+    const { answer, chosen } = this.#store.state;
+    const id = chosen ? answer?.candidates[chosen]?.id : null;
+    return Math.max(candidates.findIndex((each) => each.id === id), 0);
   }
 
   // Soon, once for several changes in a row.
@@ -117,12 +125,14 @@ export class Journey {
     if (file && inspection.frame) {
       const rounded = position.map((each) => Number(each.toFixed(2)));
       const form = inspectForm(file, reading, { measure: [rounded] });
+      this.#store.set({ busy: "Measuring the spot" });
       try {
         [measured] = (await (await post("/inspect", form)).json()).measured;
       } catch (problem) {
-        this.#store.set({ problem });
+        this.#store.set({ problem, busy: "" });
         return;
       }
+      if (this.#store.state.file !== file) return;
     }
     const edits = withSpot(this.#store.state.edits, position, measured);
     this.edit(edits);

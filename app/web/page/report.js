@@ -27,7 +27,7 @@ export async function reportOf(state, elements) {
     h("div", { class: "views" }, h("figure", {}, top, h("figcaption", {}, "From above")),
       h("figure", {}, side, h("figcaption", {}, "From the side, along b"))),
     h("h2", {}, "The pattern as it was understood"), list(settingsOf(state)),
-    answer.query.warnings.length && h("ul", {}, ...answer.query.warnings.map((each) => h("li", {}, each))),
+    answer.query.warnings.length > 0 && h("ul", {}, ...answer.query.warnings.map((each) => h("li", {}, each))),
     candidate.match?.spots && h("h2", {}, "Spot by spot"),
     candidate.match?.spots && spotTable(candidate.match.spots),
     h("h2", {}, "CIF"), h("pre", {}, candidate.cif),

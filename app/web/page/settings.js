@@ -81,7 +81,7 @@ export class Settings {
     byId("redo").disabled = !this.#journey.canRedo;
     byId("restore").hidden = !edits.touched && !edits.lattice;
     byId("unpick").hidden = edits.lattice === null;
-    byId("facts").replaceChildren(...facts(inspection, query, edits));
+    byId("facts").replaceChildren(...facts(inspection, query, edits, settings));
   }
 
   #showSelected(state) {
@@ -95,13 +95,11 @@ export class Settings {
   }
 }
 
-function facts(inspection, query, edits) {
+function facts(inspection, query, edits, settings) {
   const { lattice, quality } = query, count = kept(edits).length, of = edits.spots.length;
   const rows = [
     ["Spots", count === of ? `${count}` : `${count} of ${of}`],
-    ["Scale", query.pixel_size || !edits.camera
-      ? { request: edits.camera ? "as you said" : "1/Å", file: "from the file", unknown: "unknown" }[query.calibration]
-      : "unknown: crystals of every size are tried"],
+    ["Scale", scaleTold(query, inspection, edits, settings)],
     ["Lattice", lattice ? latticeTold(lattice) : "none seen"],
     ["Quality", inspection.query.quality.grade ?? quality.grade ?? "–"],
   ];
@@ -112,4 +110,11 @@ function facts(inspection, query, edits) {
   const { advice } = inspection.query.quality;
   if (advice.length) rows.push(["Advice", h("ul", { class: "advice" }, ...advice.map((each) => h("li", {}, each)))]);
   return rows.flatMap(([name, told]) => [h("dt", {}, name), h("dd", {}, told)]);
+}
+
+// Edited spots are sent with the scale of the file, which an answer then takes for the user's.
+function scaleTold(query, inspection, { camera }, settings) {
+  if (!camera) return "positions in 1/Å";
+  if (!query.pixel_size) return "unknown: crystals of every size are tried";
+  return settings.pixel_size || inspection.query.calibration === "request" ? "as you said" : "from the file";
 }

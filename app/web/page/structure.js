@@ -91,5 +91,5 @@ function view(title, atoms, bonds, elements, outline, projected) {
     viewBox: [left, top, right - left, bottom - top].map((value) => number(value)).join(" "),
   },
   ...depth.flatMap((each) => [disc(seen[each]), ...(over.get(each) ?? [])]),
-  corners.length && s("path", { class: "cell", d: `M${corners.map(([x, y]) => `${number(x)} ${number(y)}`).join("L")}z` }));
+  corners.length > 0 && s("path", { class: "cell", d: `M${corners.map(([x, y]) => `${number(x)} ${number(y)}`).join("L")}z` }));
 }
