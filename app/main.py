@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from starlette.staticfiles import StaticFiles
 
 from app.documentation import Documented
 from app.errors import add_error_handlers
@@ -70,5 +69,5 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
         pages.router,
     ):
         app.include_router(each)
-    app.mount("/static", StaticFiles(directory=pages.WEB), name="static")
+    app.mount("/static", pages.FreshFiles(directory=pages.WEB), name="static")
     return app

@@ -201,6 +201,14 @@ def test_pages_load_nothing_from_elsewhere(client: TestClient, path: str) -> Non
         assert link.startswith("data:") or client.get(link).status_code == 200
 
 
+def test_files_of_two_versions_are_never_mixed(client: TestClient) -> None:
+    for path in ("/", "/docs", "/static/page.js"):
+        first = client.get(path)
+        assert first.headers["cache-control"] == "no-cache"
+    again = client.get("/static/page.js", headers={"If-None-Match": first.headers["etag"]})
+    assert again.status_code == 304
+
+
 def test_the_page_sends_only_options_there_are(client: TestClient) -> None:
     sent = client.get("/static/page/request.js").text
     names = set(re.findall(r"\b[a-z]+_[a-z]+\b", sent))

@@ -24,10 +24,14 @@ def test_the_whole_journey_by_keyboard(page: Page, seen: Seen) -> None:
     page.keyboard.press("Enter")
     settled(page)
     expect(page.locator("#said")).to_contain_text("candidates")
+    expect(page.locator("#name")).to_be_focused()
     reach(page, "#frame")
     page.keyboard.press("ArrowRight")
     expect(page.locator("#frame")).to_have_attribute("aria-activedescendant", re.compile("^spot-"))
     expect(page.locator("#said")).to_contain_text("Spot")
+    expect(page.locator("#frame .spot.selected")).to_have_attribute(
+        "aria-label", re.compile("^Spot .*intensity")
+    )
     with page.expect_response("**/predict"):
         page.keyboard.press("Delete")
     sent = seen.last()

@@ -85,3 +85,19 @@ def test_a_key_is_asked_for_where_one_is_needed(page: Page, seen: Seen) -> None:
     settled(page)
     assert page.evaluate("sessionStorage.getItem('dd2d-key')") == "secret"
     assert page.evaluate("localStorage.length") == 0
+
+
+def test_a_composition_that_is_none_is_told(page: Page, seen: Seen) -> None:
+    page.get_by_role("button", name="Graphene").click()
+    settled(page)
+    asked = len(seen.asked)
+    page.get_by_label("Measured composition").fill("C 0.5, much")
+    page.get_by_label("Measured composition").press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("“much” is no element")
+    assert len(seen.asked) == asked
+    with page.expect_response("**/predict") as response:
+        page.get_by_label("Measured composition").fill("B 0.5, N 0.5")
+        page.get_by_label("Measured composition").press("Enter")
+    assert response.value.status == 200
+    settled(page)
+    assert set(candidates(page)[:2]) <= {"BN"}

@@ -2,6 +2,7 @@
 
 import { byId, s } from "./dom.js";
 import { beamMarks, centreMark, cursorMark, latticeMarks, maskMarks, spotMarks } from "./marks.js";
+import { described } from "./selection.js";
 import { View } from "./view.js";
 
 // Frames come scaled down by whole steps to at most so many pixels.
@@ -69,8 +70,16 @@ export class Frame {
     this.#fill("cursor", this.cursor ? cursorMark(this.cursor, this.corner, shown) : []);
     const active = selected && { spot: `spot-${selected.id}`, centre: "centre-mark", mask: `mask-${selected.id}`,
       vector: `vector-${"ab"[selected.id]}` }[selected.kind];
-    if (active) this.svg.setAttribute("aria-activedescendant", active);
+    if (active) this.#named(active);
     else this.svg.removeAttribute("aria-activedescendant");
+  }
+
+  // What is selected has a name, for who cannot see it.
+  #named(id) {
+    this.svg.setAttribute("aria-activedescendant", id);
+    const mark = byId(id);
+    mark?.setAttribute("role", "img");
+    mark?.setAttribute("aria-label", described(this.store.state));
   }
 
   #fill(layer, marks) {

@@ -49,7 +49,9 @@ async function patternOf({ picture }) {
   for (const name of ["tabindex", "role", "aria-activedescendant", "aria-describedby", "data-tool"]) copy.removeAttribute(name);
   copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
   for (const each of copy.querySelectorAll(".hit, .layer-cursor")) each.remove();
-  for (const each of copy.querySelectorAll("[id]")) each.removeAttribute("id");
+  for (const each of copy.querySelectorAll("[id]")) {
+    for (const name of ["id", "role", "aria-label"]) each.removeAttribute(name);
+  }
   const image = copy.querySelector("image");
   if (image) {
     image.removeAttribute("style");

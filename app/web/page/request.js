@@ -1,5 +1,6 @@
 // What is sent: the file as it came while nothing of the pattern was changed, else the spots as the user has them.
 
+import { Problem } from "./api.js";
 import { kept } from "./pattern.js";
 
 const CANDIDATES = 10;
@@ -42,14 +43,22 @@ function knowledge({ marks, only, composition }) {
     ...(present.length ? { elements_all: present } : {}),
     ...(present.length && only ? { elements_only: present } : {}),
     ...(absent.length ? { elements_none: absent } : {}),
-    ...(composition.trim() ? { composition: amounts(composition) } : {}),
+    ...(composition.trim() ? { composition: amountsOf(composition) } : {}),
   };
 }
 
 // From "Mo 0.33, S 0.67" or "Mo:1,S:2".
-export function amounts(text) {
-  const found = [...text.matchAll(/([A-Z][a-z]?)\s*[:=]?\s*(\d*\.?\d+)/g)];
-  return Object.fromEntries(found.map(([, symbol, amount]) => [symbol, Number(amount)]));
+function amountsOf(text) {
+  const parts = text.split(/[,;]/).map((part) => part.trim()).filter(Boolean);
+  return Object.fromEntries(parts.map((part) => {
+    const [, symbol, amount] = part.match(/^([A-Z][a-z]?)\s*[:=]?\s*(\d*\.?\d+)$/) ?? [];
+    if (!symbol) {
+      throw new Problem({
+        title: "The composition cannot be used", detail: `“${part}” is no element with its amount; write Mo 0.33, S 0.67.`,
+      });
+    }
+    return [symbol, Number(amount)];
+  }));
 }
 
 function formOf(file, fields) {

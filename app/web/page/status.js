@@ -28,6 +28,7 @@ export class Status {
   }
 
   #stage({ inspection, name, answer }) {
+    const leaving = inspection && byId("intake").contains(document.activeElement);
     document.body.dataset.stage = inspection ? "pattern" : "empty";
     byId("name").textContent = name || "A pattern";
     document.title = answer?.candidates.length
@@ -36,6 +37,8 @@ export class Status {
     byId("intake").hidden = Boolean(inspection);
     byId("new").hidden = !inspection;
     byId("waiting").hidden = Boolean(answer);
+    // What had the focus is gone; the way goes on from the pattern.
+    if (leaving) byId("name").focus({ preventScroll: true });
   }
 
   // Beside what caused it: of a file that cannot be read at the file, of a question at the answer.

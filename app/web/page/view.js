@@ -78,6 +78,7 @@ export class View {
     box.x = Math.min(Math.max(box.x, x), x + width - box.width);
     box.y = Math.min(Math.max(box.y, y), y + height - box.height);
     this.#shown = box;
+    this.#svg.classList.toggle("whole", this.zoom < 1.01);
     this.#svg.setAttribute("viewBox", `${box.x} ${box.y} ${box.width} ${box.height}`);
     this.changed();
   }
