@@ -5,12 +5,14 @@ from numpy.typing import NDArray
 
 from model.errors import OptionError
 from model.matching.indexing import PlaneLattice, fitted_lattice
-from model.matching.observation import Observation
+from model.matching.observation import Q_MAX_INV_ANGSTROM, Observation
 
 FloatArray = NDArray[np.float64]
 
-# Sine of the smallest angle between two vectors that tell a lattice, and their shortest length.
-LEAST_SINE, SHORTEST_INV_ANGSTROM = 0.1, 0.02
+# Sine of the smallest angle between two vectors that tell a lattice, and their shortest and longest length: no spots
+# are compared farther out than half of that.
+LEAST_SINE = 0.1
+SHORTEST_INV_ANGSTROM, LONGEST_INV_ANGSTROM = 0.02, 2 * Q_MAX_INV_ANGSTROM
 LEAST_ON_LATTICE = 3
 # A hand is off by hundredths of a vector. So the spots within so many lengths of the longer vector are fitted first,
 # where the points of the lattice are still told apart, and each fit is good enough for the next.
@@ -55,10 +57,11 @@ def _drawn_to(q: FloatArray, basis: FloatArray, reach: float) -> FloatArray:
 
 
 def _require_basis(basis: FloatArray) -> None:
-    first, second = np.linalg.norm(basis, axis=1).tolist()
-    if min(first, second) < SHORTEST_INV_ANGSTROM:
+    first, second = np.hypot(*basis.T).tolist()
+    if not SHORTEST_INV_ANGSTROM <= min(first, second) <= max(first, second) <= LONGEST_INV_ANGSTROM:
         raise OptionError(
-            f"lattice: a vector is shorter than {SHORTEST_INV_ANGSTROM:g} 1/angstrom; is the scale right?"
+            f"lattice: the vectors are {first:.3g} and {second:.3g} 1/angstrom long, and have to lie between "
+            f"{SHORTEST_INV_ANGSTROM:g} and {LONGEST_INV_ANGSTROM:g}; is the scale right?"
         )
     if abs(float(np.linalg.det(basis))) < LEAST_SINE * first * second:
         raise OptionError("lattice: the two vectors are nearly parallel; pick two that span the plane")

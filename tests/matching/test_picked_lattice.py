@@ -54,8 +54,10 @@ def test_of_two_lattices_the_one_that_was_picked_is_taken() -> None:
     ("basis", "told"),
     [
         ([[0.3, 0.0], [0.6, 0.01]], "nearly parallel"),
-        ([[0.3, 0.0], [0.0, 0.001]], "shorter"),
-        ([[0.0, 0.0], [0.0, 0.3]], "shorter"),
+        ([[0.3, 0.0], [0.0, 0.001]], "0.001"),
+        ([[0.0, 0.0], [0.0, 0.3]], "have to lie between"),
+        ([[0.3, 0.0], [0.0, 1e308]], "have to lie between"),
+        ([[1e308, 1e308], [0.235, 1e300]], "have to lie between"),
         ([[1.1, 0.09], [0.13, 1.13]], "spots lie on the lattice"),
     ],
 )
