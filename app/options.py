@@ -184,7 +184,7 @@ class Options(LatticeOptions):
 
 NAMES = tuple(Options.model_fields)
 LISTS = frozenset(name for name in NAMES if name.startswith("elements_")) | {"center"}
-# In a form `x,y;x,y`.
+# In a form `x,y;x,y`, or without semicolons, which curl takes for its own.
 POSITIONS = frozenset({"lattice", "measure"})
 
 
@@ -225,8 +225,12 @@ def options_from_text(kind: type[Kind], fields: Iterable[tuple[str, str]]) -> Ki
 
 
 def _positions(text: str) -> list[list[str]]:
-    """From "x,y;x,y"."""
-    return [[part.strip() for part in pair.split(",")] for pair in text.split(";") if pair.strip()]
+    """From "x,y;x,y", or "x,y,x,y"."""
+    pairs = [[part.strip() for part in pair.split(",")] for pair in text.split(";") if pair.strip()]
+    if len(pairs) == 1 and len(pairs[0]) % 2 == 0:
+        (flat,) = pairs
+        return [flat[place : place + 2] for place in range(0, len(flat), 2)]
+    return pairs
 
 
 def _amounts(text: str) -> dict[str, str]:

@@ -158,7 +158,9 @@ def test_places_are_measured_as_spots_are(client: TestClient) -> None:
     near = [[spot["position"][0] + 1.4, spot["position"][1] - 1.2] for spot in found[:4]]
     places = [*near, [20.0, 230.0]]
     text = ";".join(f"{x},{y}" for x, y in places)
+    flat = client.post("/inspect", files={"file": frame()}, data={"measure": text.replace(";", ",")}).json()
     answer = client.post("/inspect", files={"file": frame()}, data={"measure": text}).json()
+    assert flat["measured"] == answer["measured"]
     *measured, empty = answer["measured"]
     for spot, again in zip(found, measured, strict=False):
         assert again["position"] == pytest.approx(spot["position"], abs=0.1)

@@ -1,5 +1,5 @@
 // What is drawn over a pattern. Each kind has a shape of its own, not a colour alone: rings for spots, discs inside of
-// them for a candidate's beams, dashed diamonds for beams that are missing, crosses for spots without a beam.
+// them for a candidate's beams, diamonds for beams that are missing, crosses for spots without a beam.
 
 import { s } from "./dom.js";
 import { masked } from "./pattern.js";
@@ -35,7 +35,7 @@ export function beamMarks(lines, origin, { place, unit }) {
 
 function shape(status, x, y, unit) {
   if (status === "explained") return s("circle", { cx: x, cy: y, r: 4.5 * unit });
-  const reach = (status === "extra" ? 7 : 8) * unit;
+  const reach = (status === "extra" ? 7 : 9) * unit;
   if (status === "extra") {
     return s("path", { d: `M${x - reach} ${y - reach}l${2 * reach} ${2 * reach}m0 ${-2 * reach}l${-2 * reach} ${2 * reach}` });
   }

@@ -45,8 +45,8 @@ export class Status {
   #problem(problem, inspection) {
     const box = byId("problem");
     byId("problem-text").replaceChildren(...(problem
-      ? [h("strong", {}, `${problem.title ?? "Something went wrong"}. `), problem.message,
-        problem.requestId && h("span", { class: "small" }, ` Request ${problem.requestId}.`)].filter(Boolean) : []));
+      ? [h("strong", {}, `${problem.title ?? "Something went wrong"}: `), problem.message,
+        problem.requestId && h("span", { class: "small" }, ` (request ${problem.requestId})`)].filter(Boolean) : []));
     box.hidden = !problem;
     byId("key-form").hidden = problem?.status !== 401;
     byId(inspection ? "problem-of-answer" : "problem-of-file").append(box);
