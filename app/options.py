@@ -19,8 +19,9 @@ from model.pattern.camera import CameraCalibration
 Symbols = Annotated[list[str], Field(max_length=200)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Position = Annotated[list[Finite], Field(min_length=2, max_length=2)]
+Box = Annotated[list[Finite], Field(min_length=4, max_length=4)]
 
-MOST_MEASURED = 1000
+MOST_MEASURED, MOST_MASKS = 1000, 100
 _MOST_TOLD = 5
 
 
@@ -48,6 +49,11 @@ class ReadingOptions(BaseModel):
     frame: Literal["sum"] | Annotated[int, Field(ge=0)] | None = Field(
         None,
         description="Which image of a file with several, from 0, or `sum` for all of them; the first if absent.",
+    )
+    mask: Annotated[list[Box], Field(max_length=MOST_MASKS)] = Field(
+        [],
+        description="Boxes [x, y, x, y] that do not count, by two corners, in pixels for positions in pixels, else "
+        "1/angstrom: spots there are left out, and no beam is missed there.",
     )
     voltage_kv: Finite | None = Field(
         None, ge=60, le=300, description="Accelerating voltage; the file's if absent, else 80 with a warning."
@@ -184,8 +190,8 @@ class Options(LatticeOptions):
 
 NAMES = tuple(Options.model_fields)
 LISTS = frozenset(name for name in NAMES if name.startswith("elements_")) | {"center"}
-# In a form `x,y;x,y`, or without semicolons, which curl takes for its own.
-POSITIONS = frozenset({"lattice", "measure"})
+# Lists of so many numbers each: in a form `x,y;x,y`, or without semicolons, which curl takes for its own.
+NESTED = {"lattice": 2, "measure": 2, "mask": 4}
 
 
 Kind = TypeVar("Kind", bound=ReadingOptions)
@@ -211,8 +217,8 @@ def options_from_text(kind: type[Kind], fields: Iterable[tuple[str, str]]) -> Ki
     for name, text in fields:
         if not text.strip():
             continue
-        if name in POSITIONS & kind.model_fields.keys():
-            values.setdefault(name, []).extend(_positions(text))
+        if name in NESTED.keys() & kind.model_fields.keys():
+            values.setdefault(name, []).extend(_nested(text, NESTED[name]))
         elif name == "composition":
             values[name] = _amounts(text)
         elif name in LISTS:
@@ -224,13 +230,13 @@ def options_from_text(kind: type[Kind], fields: Iterable[tuple[str, str]]) -> Ki
     return _checked(kind, values, strict=False)
 
 
-def _positions(text: str) -> list[list[str]]:
+def _nested(text: str, each: int) -> list[list[str]]:
     """From "x,y;x,y", or "x,y,x,y"."""
-    pairs = [[part.strip() for part in pair.split(",")] for pair in text.split(";") if pair.strip()]
-    if len(pairs) == 1 and len(pairs[0]) % 2 == 0:
-        (flat,) = pairs
-        return [flat[place : place + 2] for place in range(0, len(flat), 2)]
-    return pairs
+    groups = [[part.strip() for part in group.split(",")] for group in text.split(";") if group.strip()]
+    if len(groups) == 1 and len(groups[0]) % each == 0:
+        (flat,) = groups
+        return [flat[place : place + each] for place in range(0, len(flat), each)]
+    return groups
 
 
 def _amounts(text: str) -> dict[str, str]:

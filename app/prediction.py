@@ -34,7 +34,8 @@ from model.crystal.structure_files import VACUUM_ANGSTROM
 from model.errors import DomainError, TooLargeError, UnreadableError
 from model.matching.indexing import PlaneLattice
 from model.matching.measurement import Measurement as FoundMeasurement
-from model.pattern import Frame, Spots, read_with_frame, spots_from_points
+from model.pattern import Frame, PatternOptions, Spots, read_with_frame, spots_from_points
+from model.pattern.masking import without_masked
 
 logger = logging.getLogger(__name__)
 
@@ -67,10 +68,9 @@ def read_upload(
             readers raise comes as UnreadableError.
     """
     try:
-        pattern = options.pattern(calibrations)
-        if isinstance(upload, FileUpload):
-            return read_with_frame(upload.data, upload.filename, pattern)
-        return spots_from_points(upload.points, pattern), None
+        spots, frame = _read(upload, options.pattern(calibrations))
+        masks = np.array(options.mask, dtype=np.float64)
+        return (without_masked(spots, masks) if len(masks) else spots), frame
     except DomainError:
         raise
     except MemoryError as error:
@@ -78,6 +78,12 @@ def read_upload(
     except Exception as error:  # no upload may end in a 500
         logger.exception("a reader met an upload that it did not foresee")
         raise UnreadableError("the upload is damaged or of an unusual kind, and cannot be read") from error
+
+
+def _read(upload: Upload, pattern: PatternOptions) -> tuple[Spots, Frame | None]:
+    if isinstance(upload, FileUpload):
+        return read_with_frame(upload.data, upload.filename, pattern)
+    return spots_from_points(upload.points, pattern), None
 
 
 @dataclass(frozen=True)

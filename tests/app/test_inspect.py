@@ -216,3 +216,32 @@ def test_the_command_takes_a_lattice(tmp_path: Path, capsys: pytest.CaptureFixtu
     picked = f"--lattice={first:.1f},0;0,{first * np.sqrt(3):.1f}"
     assert main(["inspect", str(path), "--pixel-size", str(PIXEL_SIZE), picked]) == 0
     assert "lattice  rectangular" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["0,0,125,120;0,200,20,256", "0,0,125,120,0,200,20,256"])
+def test_masked_spots_do_not_count(client: TestClient, text: str) -> None:
+    asked = {"pixel_size": str(PIXEL_SIZE)}
+    whole = client.post("/inspect", files={"file": frame()}, data=asked).json()
+    answer = client.post("/inspect", files={"file": frame()}, data=asked | {"mask": text}).json()
+
+    def masked(position: list[float]) -> bool:
+        x, y = position
+        return (x <= 125 and y <= 120) or (x <= 20 and y >= 200)
+
+    left = [spot["position"] for spot in whole["spots"] if not masked(spot["position"])]
+    assert [spot["position"] for spot in answer["spots"]] == left
+    assert len(left) < len(whole["spots"]) - 5
+    assert answer["query"]["center"] == whole["query"]["center"]
+    drawn = client.post(
+        "/inspect", files={"file": frame()}, data=asked | {"mask": text}, headers={"Accept": "image/png"}
+    )
+    assert drawn.status_code == 200
+
+
+def test_a_mask_over_everything_leaves_no_pattern(client: TestClient, point_file: bytes) -> None:
+    response = client.post("/inspect", files={"file": point_file}, data={"mask": "-9,-9,9,9"})
+    assert response.status_code == 422
+    assert response.json()["type"].endswith("no-spots")
+    odd = client.post("/inspect", files={"file": point_file}, data={"mask": "1,2,3"})
+    assert odd.status_code == 422
+    assert "mask" in odd.json()["detail"]

@@ -96,17 +96,22 @@ def test_an_added_spot_is_measured_in_the_frame(page: Page, seen: Seen) -> None:
 def test_a_region_is_masked_and_unmasked(page: Page, seen: Seen) -> None:
     count = page.locator("#frame .spot").count()
     tool(page, "Mask")
-    with page.expect_response("**/predict"):
+    with page.expect_response("**/predict") as response:
         drag(page, on_screen(page, 10, 10), on_screen(page, SIDE / 2 - 20, SIDE / 2 - 20))
     masked = page.locator("#frame .spot.off").count()
     assert masked > 3
-    assert len(seen.last()["points"]) == count - masked
+    assert 'name="mask"' in (seen.asked[-1].post_data or "")
+    answer = response.value.json()
+    assert answer["query"]["spots"] == count - masked
+    # What the mask hides is not missed.
+    assert answer["candidates"][0]["match"]["missing"] < 0.03
     settled(page)
     tool(page, "Select")
     page.mouse.click(*on_screen(page, 12, 12))
     with page.expect_response("**/predict"):
         page.get_by_role("button", name="Remove mask").click()
-    assert len(seen.last()["points"]) == count
+    assert 'name="mask"' not in (seen.asked[-1].post_data or "")
+    expect(page.locator("#frame .spot.off")).to_have_count(0)
 
 
 def test_a_and_b_are_picked(page: Page, seen: Seen) -> None:

@@ -25,12 +25,14 @@ export const withCenter = (pattern, center) => touched(pattern, { center });
 
 export const withLattice = (pattern, lattice) => Object.freeze({ ...pattern, lattice });
 
-export const withMask = (pattern, [x1, y1], [x2, y2]) => touched(pattern, {
+// The service knows of masks, so the file itself is still what is asked about.
+export const withMask = (pattern, [x1, y1], [x2, y2]) => Object.freeze({
+  ...pattern,
   masks: [...pattern.masks, [Math.min(x1, x2), Math.min(y1, y2), Math.max(x1, x2), Math.max(y1, y2)]],
 });
 
 export const withoutMask = (pattern, index) =>
-  touched(pattern, { masks: pattern.masks.filter((_, each) => each !== index) });
+  Object.freeze({ ...pattern, masks: pattern.masks.filter((_, each) => each !== index) });
 
 // A removed spot stays, so that it can be brought back.
 export const withRemoved = (pattern, id, removed = true) => touched(pattern, {

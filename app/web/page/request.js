@@ -13,6 +13,7 @@ export function inspectForm(file, reading, more = {}) {
 export function predictBody({ file, edits, settings, reading, inspection, ...known }) {
   const common = { ...knowledge(known), top_k: CANDIDATES, spots: true };
   if (settings.effort) common.effort = settings.effort;
+  if (edits.masks.length) common.mask = masks(edits);
   if (edits.lattice) common.lattice = edits.lattice;
   if (file && !edits.touched) {
     return formOf(file, { ...reading, pixel_size: settings.pixel_size, voltage_kv: settings.voltage_kv, ...common });
@@ -28,6 +29,10 @@ function points({ camera, center, ...edits }) {
     units: camera ? "pixel" : "1/angstrom",
     ...(camera ? { center } : {}),
   };
+}
+
+function masks({ camera, center: [x, y], masks: boxes }) {
+  return camera ? boxes : boxes.map(([left, top, right, bottom]) => [left - x, top - y, right - x, bottom - y]);
 }
 
 function scale({ camera }, settings, query) {
@@ -72,6 +77,6 @@ function formOf(file, fields) {
 
 function written(name, value) {
   if (name === "composition") return Object.entries(value).map(([symbol, each]) => `${symbol}:${each}`).join(",");
-  if (name === "lattice" || name === "measure") return value.map((pair) => pair.join(",")).join(";");
+  if (["lattice", "measure", "mask"].includes(name)) return value.map((each) => each.join(",")).join(";");
   return String(value);
 }

@@ -79,7 +79,7 @@ export class Settings {
     byId("frame_number").parentElement.hidden = !inspection.frame || !file;
     byId("undo").disabled = !this.#journey.canUndo;
     byId("redo").disabled = !this.#journey.canRedo;
-    byId("restore").hidden = !edits.touched && !edits.lattice;
+    byId("restore").hidden = !edits.touched && !edits.lattice && !edits.masks.length;
     byId("unpick").hidden = edits.lattice === null;
     byId("facts").replaceChildren(...facts(inspection, query, edits, settings));
   }
