@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, expect, sync_playwright
 
 from index.build import build_index
 from model.towers import load_towers
@@ -21,6 +21,8 @@ from tests.page.patterns import mos2_frame
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# On a machine that has other things to do.
+PATIENCE_MS = 60_000
 _LISTENS = "Uvicorn running on "
 
 
@@ -35,6 +37,7 @@ def browser() -> Iterator[Browser]:
         pytest.skip(
             "no Chromium: install one (on Debian `apt-get install chromium`) or name it in DD2D_CHROMIUM"
         )
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         yield browser
@@ -95,7 +98,7 @@ def seen() -> Seen:
 @pytest.fixture
 def context(browser: Browser, server: str, seen: Seen) -> Iterator[BrowserContext]:
     context = browser.new_context(viewport={"width": 1400, "height": 1000}, base_url=server)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE_MS)
 
     def watched(route: Route) -> None:
         if route.request.url.startswith((f"{server}/", "data:", "blob:")):

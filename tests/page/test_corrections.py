@@ -120,10 +120,10 @@ def test_a_and_b_are_picked(page: Page, seen: Seen) -> None:
     a = middle(page.locator("#vector-a .hit"))
     b = middle(page.locator("#vector-b .hit"))
     centre = middle(page.locator("#centre-mark"))
-    # b* to a* + 2 b*: with a* a rectangular half of the lattice.
+    # b* to a* + 2 b*, which with a* counts half of the spots as the lattice's own.
     end = (a[0] + 2 * b[0] - 2 * centre[0], a[1] + 2 * b[1] - 2 * centre[1])
     with page.expect_response("**/predict") as response:
-        drag(page, b, (end[0] + centre[0], end[1] + centre[1]))
+        drag(page, b, end)
     assert 'name="lattice"' in (seen.asked[-1].post_data or "")
     lattice = response.value.json()["query"]["lattice"]
     assert lattice["a"] * lattice["b"] == pytest.approx(3.16**2 * 0.866 / 2, rel=0.02)
