@@ -4,7 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from starlette.testclient import TestClient
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,8 +16,11 @@ LARGEST = 300_000
 
 def test_they_are_made_by_the_script(tmp_path: Path) -> None:
     subprocess.run([sys.executable, ROOT / "docs/page_examples.py", "--out", tmp_path], cwd=ROOT, check=True)
-    made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert made == {path.name: path.read_bytes() for path in SERVED.iterdir()}
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in SERVED.iterdir()}
+    assert (tmp_path / "graphene.json").read_text() == (SERVED / "graphene.json").read_text()
+    # Another zlib may pack the same counts otherwise.
+    for path in tmp_path.glob("*.tif"):
+        np.testing.assert_array_equal(tifffile.imread(path), tifffile.imread(SERVED / path.name))
 
 
 @pytest.mark.parametrize(
