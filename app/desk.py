@@ -30,7 +30,7 @@ from app.library import (
 )
 from app.logs import REQUEST_ID
 from app.negotiation import CIF, PNG, SVG, written
-from app.options import Options, ReadingOptions, options_from_text
+from app.options import InspectOptions, Options, ReadingOptions, options_from_text
 from app.prediction import Embedded, Pattern, Prediction, Voltage, embed_patterns, predict, read_pattern
 from app.replay import asked_again, replayed
 from app.scan import Scan
@@ -157,7 +157,7 @@ class Desk:
         return _text(replayed(then, now).model_dump_json())
 
     def _inspect(self, job: Job) -> Reply:
-        asked = unpacked(job.asked["body"], job.blobs).parsed(ReadingOptions)
+        asked = unpacked(job.asked["body"], job.blobs).parsed(InspectOptions)
         found = inspect_upload(asked, job.asked["request_id"], software_version(), self._calibrations)
         media_type = job.asked["media_type"]
         if media_type == PNG:

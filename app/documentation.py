@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from app.additions import AdditionOptions, ReloadOptions
 from app.negotiation import NDJSON
-from app.options import LISTS, Options, ReadingOptions
+from app.options import LISTS, InspectOptions, Options, ReadingOptions
 from app.schemas import (
     AddedStructure,
     Answer,
@@ -199,7 +199,7 @@ REPLAY_RESPONSES: Responses = {
     **_problems(400, 406, 413, 415, 422, 429, 503),
 }
 
-INSPECT_BODY = _body(ReadingOptions, {}, {})
+INSPECT_BODY = _body(InspectOptions, {}, {})
 
 INSPECT_RESPONSES: Responses = {
     200: {

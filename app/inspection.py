@@ -1,6 +1,7 @@
 """A pattern looked at without any search: its spots, its lattice, how good it is, and a picture of it."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -9,14 +10,20 @@ import numpy as np
 from app import drawing, schemas
 from app.errors import NotAcceptableError
 from app.evidence import position_of
-from app.frame_picture import frame_picture
-from app.options import ReadingOptions
+from app.frame_picture import FramePicture, frame_picture
+from app.options import InspectOptions
 from app.prediction import choose_voltage, query_of, read_upload
 from app.uploads import Parsed
 from index.timing import milliseconds
+from model.errors import OptionError
 from model.matching.indexing import PlaneLattice, index_pattern
 from model.matching.observation import Observation
+from model.matching.picked_lattice import picked_lattice
 from model.pattern import Frame, Spots
+from model.pattern.measuring import measured_at
+
+# A place shows a spot where its height is so many standard errors.
+STANDING_OUT = 2.0
 
 
 @dataclass(frozen=True)
@@ -28,17 +35,19 @@ class Inspected:
         spots: the pattern.
         lattice: its own.
         frame: that the spots were found in; None for points.
+        marks: whether what was found is drawn over it.
     """
 
     answer: schemas.Inspection
     spots: Spots
     lattice: PlaneLattice | None
     frame: Frame | None
+    marks: bool
 
     def svg(self) -> str:
         """The frame with what was found drawn over it; points alone where there is no frame."""
         if self.frame is not None:
-            return frame_picture(self.frame, self.spots, self.lattice).svg()
+            return self._picture(self.frame).svg()
         alone = drawing.Panel("The pattern", f"{len(self.spots)} spots", None)
         return drawing.drawn(self.spots, self.lattice, [alone])
 
@@ -50,11 +59,15 @@ class Inspected:
         """
         if self.frame is None:
             raise NotAcceptableError("points have no frame to draw on as PNG; ask for image/svg+xml")
-        return frame_picture(self.frame, self.spots, self.lattice).png()
+        return self._picture(self.frame).png()
+
+    def _picture(self, frame: Frame) -> FramePicture:
+        drawn = frame_picture(frame, self.spots, self.lattice)
+        return drawn if self.marks else replace(drawn, shapes=())
 
 
 def inspect_upload(
-    asked: Parsed[ReadingOptions], request_id: str, version: str, calibrations: Path | None = None
+    asked: Parsed[InspectOptions], request_id: str, version: str, calibrations: Path | None = None
 ) -> Inspected:
     """Look at the pattern of a request.
 
@@ -66,13 +79,15 @@ def inspect_upload(
     voltage = choose_voltage(asked.options.voltage_kv, spots.voltage_kv)
     read = perf_counter()
     observed = Observation.of(spots, voltage.kv)
-    lattice = index_pattern(observed)
+    basis = asked.options.picked_basis(spots)
+    lattice = index_pattern(observed) if basis is None else picked_lattice(observed, basis)
     everywhere = None if lattice is None else lattice.counting(spots.q_inv_angstrom)
     indexed = perf_counter()
     answer = schemas.Inspection(
         request_id=request_id,
         frame=_frame_seen(spots),
         spots=_listed(spots, everywhere),
+        measured=_measured(asked.options.measure, spots, frame),
         query=query_of(spots, voltage, lattice),
         version=version,
         timing_ms={
@@ -81,7 +96,7 @@ def inspect_upload(
             "total": milliseconds(begun, perf_counter()),
         },
     )
-    return Inspected(answer, spots, lattice, frame)
+    return Inspected(answer, spots, lattice, frame, asked.options.marks)
 
 
 def _frame_seen(spots: Spots) -> schemas.FrameSeen | None:
@@ -107,4 +122,34 @@ def _listed(spots: Spots, lattice: PlaneLattice | None) -> list[schemas.Inspecte
             hk=lattice.hk[row].tolist() if lattice is not None and lattice.met[row] else None,
         )
         for row in order.tolist()
+    ]
+
+
+def _measured(
+    places: Sequence[Sequence[float]], spots: Spots, frame: Frame | None
+) -> list[schemas.InspectedSpot]:
+    """What lies at the places asked for, in their order; where nothing stands out, the place itself."""
+    if not places:
+        return []
+    if frame is None or spots.exposure is None:
+        raise OptionError("measure is for camera frames; points tell their own intensities")
+    asked = np.array(places, dtype=np.float64)
+    peaks = measured_at(frame, spots, asked)
+    volume = 2 * np.pi * spots.exposure.spot_sigma_px**2
+    seen = peaks.amplitude > STANDING_OUT * peaks.amplitude_error
+    pixels, error = (
+        np.where(seen[:, None], peaks.pixels, asked),
+        peaks.position_error(spots.exposure.spot_sigma_px),
+    )
+    return [
+        schemas.InspectedSpot(
+            position=[round(float(each), 2) for each in pixels[row]],
+            position_sigma=round(float(error[row]), 4) if seen[row] else None,
+            d=None,
+            intensity=float(f"{peaks.amplitude[row] * volume:.6g}") if seen[row] else None,
+            intensity_sigma=float(f"{peaks.amplitude_error[row] * volume:.3g}"),
+            saturated=bool(peaks.clipped[row]),
+            hk=None,
+        )
+        for row in range(len(asked))
     ]

@@ -63,6 +63,7 @@ class Library(Protocol):
         coverage: float,
         composition: Composition | None,
         vector: NDArray[np.float32] | None = None,
+        lattice: NDArray[np.float64] | None = None,
     ) -> SearchResult:
         """The crystals most like a pattern, best first; `vector` is what `embed` made of it, if it did."""
         ...

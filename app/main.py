@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.staticfiles import StaticFiles
 
 from app.documentation import ACCESS_RESPONSES, Documented
 from app.errors import add_error_handlers
@@ -94,7 +93,7 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
     app.include_router(admin.router, dependencies=[needs("admin")], responses=ACCESS_RESPONSES)
     for each in (health.router, pages.router):
         app.include_router(each)
-    app.mount("/static", StaticFiles(directory=pages.WEB), name="static")
+    app.mount("/static", pages.FreshFiles(directory=pages.WEB), name="static")
     return app
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -11,12 +13,15 @@ from index.composition import SIGMA, Composition
 from index.elements import ElementFilter
 from index.query import COVERAGE, Effort
 from model.errors import OptionError
-from model.pattern import PatternOptions, Units
+from model.pattern import PatternOptions, Spots, Units
 from model.pattern.camera import CameraCalibration
 
 Symbols = Annotated[list[str], Field(max_length=200)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Position = Annotated[list[Finite], Field(min_length=2, max_length=2)]
+Box = Annotated[list[Finite], Field(min_length=4, max_length=4)]
 
+MOST_MEASURED, MOST_MASKS = 1000, 100
 _MOST_TOLD = 5
 
 
@@ -38,12 +43,17 @@ class ReadingOptions(BaseModel):
         description="Name of a camera calibration that `dd2d calibrate` made: its size of a pixel, and its distortion "
         "taken out. For frames; `pixel_size` stands before it.",
     )
-    center: Annotated[list[Finite], Field(min_length=2, max_length=2)] | None = Field(
+    center: Position | None = Field(
         None, description="The direct beam, [x, y] in pixels, x right and y down; found if absent."
     )
     frame: Literal["sum"] | Annotated[int, Field(ge=0)] | None = Field(
         None,
         description="Which image of a file with several, from 0, or `sum` for all of them; the first if absent.",
+    )
+    mask: Annotated[list[Box], Field(max_length=MOST_MASKS)] = Field(
+        [],
+        description="Boxes [x, y, x, y] that do not count, by two corners, in pixels for positions in pixels, else "
+        "1/angstrom: spots there are left out, and no beam is missed there.",
     )
     voltage_kv: Finite | None = Field(
         None, ge=60, le=300, description="Accelerating voltage; the file's if absent, else 80 with a warning."
@@ -78,7 +88,38 @@ class ReadingOptions(BaseModel):
         PatternOptions(self.units, self.pixel_size, self.center_px, self.frame)
 
 
-class Options(ReadingOptions):
+class LatticeOptions(ReadingOptions):
+    """How to read a pattern, and its lattice where it is not to be found."""
+
+    lattice: Annotated[list[Position], Field(min_length=2, max_length=2)] | None = Field(
+        None,
+        description="a* and b*, picked by hand: [[x, y], [x, y]] from the direct beam, in pixels for positions in "
+        "pixels, else 1/angstrom, as `query.lattice.reciprocal` of an answer. They are made exact by the spots, and "
+        "only crystals that can have this lattice are candidates, if there are any. Found if absent.",
+    )
+
+    def picked_basis(self, spots: Spots) -> NDArray[np.float64] | None:
+        """(2, 2) rows a* and b*, 1/angstrom; None where they were not picked."""
+        if self.lattice is None:
+            return None
+        size = spots.pixel_size_inv_angstrom if spots.center_px is not None else None
+        return np.array(self.lattice, dtype=np.float64) * (1.0 if size is None else size)
+
+
+class InspectOptions(LatticeOptions):
+    """How to look at a pattern."""
+
+    measure: Annotated[list[Position], Field(max_length=MOST_MEASURED)] = Field(
+        [],
+        description="Places [x, y] in pixels of a frame that are measured as spots are, whether or not anything stands "
+        "out there; answered as `measured`.",
+    )
+    marks: bool = Field(
+        True, description="Whether spots, centre and lattice are drawn over the frame, in a picture of it."
+    )
+
+
+class Options(LatticeOptions):
     """How to read a pattern and what to search for."""
 
     elements_all: Symbols = Field([], description="Each of these elements is present.")
@@ -144,12 +185,16 @@ class Options(ReadingOptions):
         super().check()
         self.elements()
         self.measured_composition()
+        if self.lattice is not None and self.effort == "search":
+            raise OptionError("lattice goes unheard with effort=search; leave one of them out")
         if self.composition is None and "composition_sigma" in self.model_fields_set:
             raise OptionError("composition_sigma is the error of a composition; give composition too")
 
 
 NAMES = tuple(Options.model_fields)
 LISTS = frozenset(name for name in NAMES if name.startswith("elements_")) | {"center"}
+# Lists of so many numbers each: in a form `x,y;x,y`, or without semicolons, which curl takes for its own.
+NESTED = {"lattice": 2, "measure": 2, "mask": 4}
 
 
 Kind = TypeVar("Kind", bound=ReadingOptions)
@@ -166,7 +211,8 @@ def options_from_json(kind: type[Kind], values: Mapping[str, Any]) -> Kind:
 
 
 def options_from_text(kind: type[Kind], fields: Iterable[tuple[str, str]]) -> Kind:
-    """From form fields or command-line words; lists are separated by commas, an empty text gives nothing.
+    """From form fields or command-line words; lists are separated by commas, positions by semicolons, an empty text
+    gives nothing.
 
     Raises:
         OptionError: as `options_from_json`, and for an option that is given twice.
@@ -175,7 +221,9 @@ def options_from_text(kind: type[Kind], fields: Iterable[tuple[str, str]]) -> Ki
     for name, text in fields:
         if not text.strip():
             continue
-        if name == "composition":
+        if name in NESTED.keys() & kind.model_fields.keys():
+            values.setdefault(name, []).extend(_nested(text, NESTED[name]))
+        elif name == "composition":
             values[name] = _amounts(text)
         elif name in LISTS:
             values.setdefault(name, []).extend(part.strip() for part in text.split(",") if part.strip())
@@ -184,6 +232,15 @@ def options_from_text(kind: type[Kind], fields: Iterable[tuple[str, str]]) -> Ki
         else:
             values[name] = text.strip()
     return _checked(kind, values, strict=False)
+
+
+def _nested(text: str, each: int) -> list[list[str]]:
+    """From "x,y;x,y", or "x,y,x,y"."""
+    groups = [[part.strip() for part in group.split(",")] for group in text.split(";") if group.strip()]
+    if len(groups) == 1 and len(groups[0]) % each == 0:
+        (flat,) = groups
+        return [flat[place : place + each] for place in range(0, len(flat), each)]
+    return groups
 
 
 def _amounts(text: str) -> dict[str, str]:

@@ -37,7 +37,8 @@ from model.crystal.structure_files import VACUUM_ANGSTROM
 from model.errors import DomainError, TooLargeError, UnreadableError
 from model.matching.indexing import PlaneLattice
 from model.matching.measurement import Measurement as FoundMeasurement
-from model.pattern import Frame, Spots, find_spots, read_with_frame, spots_from_points
+from model.pattern import Frame, PatternOptions, Spots, find_spots, read_with_frame, spots_from_points
+from model.pattern.masking import without_masked
 
 logger = logging.getLogger(__name__)
 
@@ -70,12 +71,9 @@ def read_upload(
             readers raise comes as UnreadableError.
     """
     try:
-        pattern = options.pattern(calibrations)
-        if isinstance(upload, FileUpload):
-            return read_with_frame(upload.data, upload.filename, pattern)
-        if isinstance(upload, FrameUpload):
-            return find_spots(upload.frame, pattern), upload.frame
-        return spots_from_points(upload.points, pattern), None
+        spots, frame = _read(upload, options.pattern(calibrations))
+        masks = np.array(options.mask, dtype=np.float64)
+        return (without_masked(spots, masks) if len(masks) else spots), frame
     except DomainError:
         raise
     except MemoryError as error:
@@ -83,6 +81,14 @@ def read_upload(
     except Exception as error:  # no upload may end in a 500
         logger.exception("a reader met an upload that it did not foresee")
         raise UnreadableError("the upload is damaged or of an unusual kind, and cannot be read") from error
+
+
+def _read(upload: Upload, pattern: PatternOptions) -> tuple[Spots, Frame | None]:
+    if isinstance(upload, FileUpload):
+        return read_with_frame(upload.data, upload.filename, pattern)
+    if isinstance(upload, FrameUpload):
+        return find_spots(upload.frame, pattern), upload.frame
+    return spots_from_points(upload.points, pattern), None
 
 
 @dataclass(frozen=True)
@@ -196,6 +202,7 @@ def predict(
         coverage=options.coverage,
         composition=options.measured_composition(),
         vector=None if embedded is None else embedded.vector,
+        lattice=options.picked_basis(spots),
     )
     searched = perf_counter()
     drawing = _drawing(pattern.frame, spots, result) if options.overlay else None
@@ -227,22 +234,25 @@ def predict(
             None if result.overlap is None else twist_of(result.overlap, result.twist, spots),
             options.model_dump(exclude_unset=True),
         ),
-        pattern=recorded(spots) if options.record else None,
+        pattern=recorded(spots, options) if options.record else None,
         provenance=provenance,
         timing_ms=timing,
     )
     return Prediction(answer, spots, result, drawing)
 
 
-def recorded(spots: Spots) -> RecordedPattern:
-    """The spots as they would be sent as points: in 1/angstrom, or in pixels where the scale is unknown."""
-    known = spots.scale_is_known
-    places = spots.q_inv_angstrom if known else spots.pixels
-    assert places is not None
+def recorded(spots: Spots, options: Options) -> RecordedPattern:
+    """The spots as they would be sent as points: in pixels if they came so and no camera's distortion was taken out."""
+    in_pixels = spots.pixels is not None and spots.center_px is not None and options.calibration is None
+    places = spots.pixels if in_pixels and spots.pixels is not None else spots.q_inv_angstrom
     columns = [places] if spots.intensity is None else [places, spots.intensity[:, None]]
     points = [[float(f"{value:.7g}") for value in row] for row in np.hstack(columns).tolist()]
-    center = None if known or spots.center_px is None else list(spots.center_px)
-    return RecordedPattern(points=points, units="1/angstrom" if known else "pixel", center=center)
+    return RecordedPattern(
+        points=points,
+        units="pixel" if in_pixels else "1/angstrom",
+        center=list(spots.center_px) if in_pixels and spots.center_px is not None else None,
+        pixel_size=spots.pixel_size_inv_angstrom if in_pixels and spots.scale_is_known else None,
+    )
 
 
 def _drawing(frame: Frame | None, spots: Spots, result: SearchResult) -> Drawing | None:

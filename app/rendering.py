@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from model.errors import OptionError
@@ -17,7 +18,17 @@ _REACH = 6
 
 
 def png_frame(spots: Spots, *, pixel_size_inv_angstrom: float, size: int, seed: int = 0) -> bytes:
-    """A 16-bit PNG with the direct beam in its middle, Gaussian spots and shot noise.
+    """A 16-bit PNG of `counted_frame`."""
+    counts = counted_frame(spots, pixel_size_inv_angstrom=pixel_size_inv_angstrom, size=size, seed=seed)
+    buffer = io.BytesIO()
+    Image.fromarray(counts).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def counted_frame(
+    spots: Spots, *, pixel_size_inv_angstrom: float, size: int, seed: int = 0
+) -> NDArray[np.uint16]:
+    """(size, size) counts with the direct beam in its middle, Gaussian spots and shot noise.
 
     Args:
         spots: without an intensity all are equally strong.
@@ -43,9 +54,7 @@ def png_frame(spots: Spots, *, pixel_size_inv_angstrom: float, size: int, seed: 
     ):
         _add_spot(counts, float(x), float(y), SPOT_COUNTS * float(strength))
     noisy = np.random.default_rng(seed).poisson(counts)
-    buffer = io.BytesIO()
-    Image.fromarray(noisy.clip(0, 65535).astype(np.uint16)).save(buffer, "PNG")
-    return buffer.getvalue()
+    return noisy.clip(0, 65535).astype(np.uint16)
 
 
 def _add_spot(

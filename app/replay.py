@@ -38,9 +38,10 @@ def asked_again(body: JsonBody | FormBody) -> tuple[Upload, Options, Answer]:
     answer = _answer(content.get("answer"))
     points = content.get("points")
     if points is None and answer.pattern is not None:
-        points = answer.pattern.points
-        recorded = {"units": answer.pattern.units, "center": answer.pattern.center}
-        return PointUpload(points), _options(answer, {**recorded, "pixel_size": None}), answer
+        recorded = answer.pattern.model_dump()
+        # What concerns a frame alone has been done with it.
+        instead = {**recorded, "calibration": None, "frame": None}
+        return PointUpload(instead.pop("points")), _options(answer, instead), answer
     if not isinstance(points, list):
         raise OptionError(
             "the answer was not recorded (record=true); send its pattern too, as `points` or a form's `file`"

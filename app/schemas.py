@@ -251,6 +251,7 @@ class Pattern(Schema):
     points: list[list[float]] = Field(description="[x, y, intensity], or [x, y].")
     units: Literal["1/angstrom", "pixel"]
     center: list[float] | None = Field(description="The direct beam of points in pixels, [x, y].")
+    pixel_size: float | None = Field(description="1/angstrom per pixel, where it is known.")
 
 
 class Provenance(Schema):
@@ -346,6 +347,11 @@ class Inspection(Schema):
     request_id: str
     frame: FrameSeen | None = Field(description="Null for points.")
     spots: list[InspectedSpot] = Field(description="The strongest first.")
+    measured: list[InspectedSpot] = Field(
+        default=[],
+        description="What lies at the places asked for by `measure`, in their order; the intensity is null where "
+        "nothing stands out by two standard errors.",
+    )
     query: Query
     version: str
     timing_ms: dict[str, float]

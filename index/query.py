@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from index.elements import Bitmap
 from model.matching import depth
+from model.matching.indexing import PlaneLattice, index_pattern
+from model.matching.observation import Observation
 from model.pattern.spots import Spots
 
 Effort = Literal["search", "verify", "full"]
@@ -28,6 +30,7 @@ class Query:
         effort: as `Retriever.search` takes it.
         coverage: of the set of candidates.
         bonus: (N,) what is added to each crystal's similarity; None for nothing.
+        picked: the pattern's lattice as the user has picked it; None where it is to be found.
     """
 
     spots: Spots
@@ -37,6 +40,11 @@ class Query:
     effort: Effort
     coverage: float = COVERAGE
     bonus: NDArray[np.float64] | None = None
+    picked: PlaneLattice | None = None
+
+    def lattice(self) -> PlaneLattice | None:
+        """The pattern's own, as picked or as its spots show it."""
+        return self.picked or index_pattern(Observation.of(self.spots, self.voltage_kv))
 
     @property
     def pool(self) -> int:

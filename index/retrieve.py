@@ -25,9 +25,10 @@ from index.two_layers import MOST_PAIRED, interleaved
 from model.errors import LibraryError, OptionError
 from model.matching import depth
 from model.matching.confidence import CALIBRATIONS
-from model.matching.indexing import PlaneLattice, index_pattern
+from model.matching.indexing import PlaneLattice
 from model.matching.observation import Observation
 from model.matching.overlap import FALSE_SHARE, Overlap
+from model.matching.picked_lattice import picked_lattice
 from model.matching.settings import SCALE_TOLERANCE
 from model.matching.verification import KNOWN_SCALE, SIMILARITY_WEIGHT, Scale
 from model.pattern.spots import Spots
@@ -131,6 +132,7 @@ class Retriever:
         coverage: float = COVERAGE,
         composition: Composition | None = None,
         vector: NDArray[np.float32] | None = None,
+        lattice: NDArray[np.float64] | None = None,
     ) -> SearchResult:
         """The crystals most like a pattern.
 
@@ -146,22 +148,24 @@ class Retriever:
             composition: measured atomic fractions; crystals far from them are no candidates, others are the likelier
                 the nearer they are.
             vector: (D,) what `embed` made of the pattern, if it was embedded with others.
+            lattice: (2, 2) rows a* and b* as the user has picked them, 1/angstrom, in place of those that the spots
+                show. Only crystals that can have this lattice are candidates then, if there are any.
 
         Raises:
-            OptionError: `top_k` below 1.
+            OptionError: `top_k` below 1, or a picked lattice that is none of the spots'.
         """
         if top_k < 1:
             raise OptionError(f"top_k must be at least 1, not {top_k}")
         allowed, bonus = self._known(elements, composition)
-        query = Query(spots, voltage_kv, allowed, top_k, effort, coverage, bonus)
+        picked = None if lattice is None else picked_lattice(Observation.of(spots, voltage_kv), lattice)
+        query = Query(spots, voltage_kv, allowed, top_k, effort, coverage, bonus, picked)
         nothing_left = allowed is not None and not allowed.any()
         # Of two layers either may be admitted, though no crystal holds what both hold.
         if nothing_left and (effort == "search" or not spots.scale_is_known):
             return SearchResult((), {}, "no_match")
         if not spots.scale_is_known:
             timing = Timing()
-            lattice = index_pattern(Observation.of(spots, voltage_kv))
-            return self._search_scales(query, np.inf, lattice, timing)
+            return self._search_scales(query, np.inf, query.lattice(), timing)
         found = self._search_known_scale(query, vector)
         if effort == "search":
             return found
@@ -213,12 +217,14 @@ class Retriever:
         timing.stop("search")
         lattice = None
         if query.effort != "search":
-            lattice = index_pattern(Observation.of(query.spots, query.voltage_kv))
+            lattice = query.lattice()
             if lattice is not None:
                 fitting = self._bits.packed(self._lattices.fitting(lattice.basis, SCALE_TOLERANCE).crystal)
                 if query.allowed is not None:
                     fitting &= query.allowed
-                found = self._together(found, self._nearest(vector, fitting, query.pool, query.bonus))
+                having = self._nearest(vector, fitting, query.pool, query.bonus)
+                sure = query.picked is not None and len(having[1]) > 0
+                found = having if sure else self._together(found, having)
             timing.stop("lattice")
         hits = self._hits(found, query.bonus)
         timing.stop("collect")
@@ -243,7 +249,9 @@ class Retriever:
         allowed = self._bits.select(each) if each else None
         wide = max(query.top_k, MOST_PAIRED)
         layers = [
-            self._search_known_scale(replace(query, spots=spots, allowed=allowed, top_k=wide, bonus=None))
+            self._search_known_scale(
+                replace(query, spots=spots, allowed=allowed, top_k=wide, bonus=None, picked=None)
+            )
             for spots in overlap.spots
         ]
         if all(layer.verdict == "no_match" for layer in layers) or not all(layer.hits for layer in layers):

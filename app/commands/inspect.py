@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.commands.options import READING, add_options
+from app.commands.options import INSPECTING, add_options
 from model.errors import OptionError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def add_to(commands: "Commands") -> None:
         metavar="FILE",
         help="write the drawn frame (.png, .svg) or all that was found (.json)",
     )
-    add_options(parser, READING)
+    add_options(parser, INSPECTING)
     parser.set_defaults(run=run)
 
 
@@ -38,14 +38,14 @@ def run(args: argparse.Namespace) -> int:
     """Print what was found in short, and write it where wanted."""
     from app.inspection import inspect_upload
     from app.library import software_version
-    from app.options import ReadingOptions, options_from_text
+    from app.options import InspectOptions, options_from_text
     from app.settings import read_settings
     from app.uploads import FileUpload, Parsed
 
     kind = None if args.out is None else args.out.suffix.lower()
     if kind is not None and kind not in _KINDS:
         raise OptionError(f"--out {args.out}: give a name that ends in {', '.join(_KINDS)}")
-    options = options_from_text(ReadingOptions, ((name, getattr(args, name)) for name in READING))
+    options = options_from_text(InspectOptions, ((name, getattr(args, name)) for name in INSPECTING))
     upload = FileUpload(args.file.read_bytes(), args.file.name)
     found = inspect_upload(Parsed(upload, options), "cli", software_version(), read_settings().calibrations)
     if kind == ".png":

@@ -9,11 +9,14 @@ READING = {
     "pixel_size": "1/angstrom per pixel (the file's)",
     "calibration": "name of a camera calibration (dd2d calibrate), of DD2D_CALIBRATIONS",
     "center": "the direct beam x,y in pixels (found)",
+    "mask": "boxes that do not count, by two corners: x,y,x,y;... in pixels, else 1/angstrom",
     "frame": "which image of a file with several, from 0, or sum (the first)",
     "voltage_kv": "accelerating voltage, 60 to 300 (the file's, else 80)",
     "radiation": "electron, the only one that can be searched",
 }
-ALL = READING | {
+LATTICE = {"lattice": "a* and b* picked by hand, from the direct beam: x,y;x,y in pixels (found)"}
+INSPECTING = READING | LATTICE
+ALL = INSPECTING | {
     "elements_all": "each of these is present: Mo,S",
     "elements_only": "nothing else is present: Mo,S",
     "elements_any": "at least one of these is present: S,Se",

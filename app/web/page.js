@@ -1,70 +1,51 @@
-const form = document.getElementById("pattern");
-const answer = document.getElementById("answer");
-const problem = document.getElementById("problem");
+// The page at /: a pattern in, crystals out.
 
-form.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const button = form.querySelector("button");
-  button.disabled = true;
-  answer.hidden = problem.hidden = true;
-  try {
-    const response = await fetch("/predict", {
-      method: "POST", body: new FormData(form), headers: { Accept: "application/json" },
-    });
-    const content = await response.json();
-    if (response.ok) show(content);
-    else tell(`${content.title}: ${content.detail}`);
-  } catch (error) {
-    tell(`The service does not answer: ${error.message}`);
-  } finally {
-    button.disabled = false;
-  }
+import { byId, say } from "./page/dom.js";
+import { Candidates } from "./page/candidates.js";
+import { Chosen } from "./page/chosen.js";
+import { Elements, loadElements } from "./page/elements.js";
+import { Frame } from "./page/frame.js";
+import { History } from "./page/history.js";
+import { Intake } from "./page/intake.js";
+import { Journey } from "./page/journey.js";
+import { Recent } from "./page/recent.js";
+import { Settings } from "./page/settings.js";
+import { Status } from "./page/status.js";
+import { EMPTY, Store } from "./page/store.js";
+import { Tools } from "./page/tools.js";
+
+const [elements, history] = await Promise.all([loadElements(), History.open()]);
+const store = new Store(EMPTY);
+// Every answer to one pattern is one entry of the list.
+const journey = new Journey(store, (state) => history.keep(state));
+const frame = new Frame(store);
+const tools = new Tools(frame, journey);
+new Status(store, journey);
+new Intake(store, journey);
+new Elements(store, journey);
+new Settings(store, journey, tools);
+new Candidates(store);
+new Chosen(store, elements);
+new Recent(history, journey);
+
+for (const name of ["spots", "beams", "vectors"]) {
+  byId(`show-${name}`).addEventListener("change", ({ target }) =>
+    frame.svg.classList.toggle(`without-${name}`, !target.checked));
+}
+byId("brightness").addEventListener("input", ({ target }) => {
+  frame.svg.style.setProperty("--brightness", target.value);
 });
 
-function tell(text) {
-  problem.textContent = text;
-  problem.hidden = false;
-}
-
-function show(content) {
-  fill("warnings", content.query.warnings.map((text) => element("li", text)));
-  fill("candidates", content.candidates.map(row));
-  const { version, crystals } = content.provenance;
-  const found = content.candidates.length ? "" : "No crystal of the index meets the condition on the elements. ";
-  document.getElementById("provenance").textContent =
-    `${found}${content.query.spots} spots, searched among ${crystals} crystals in ` +
-    `${content.timing_ms.total.toFixed(0)} ms; version ${version}, request ${content.request_id}.`;
-  answer.hidden = false;
-}
-
-function row(candidate) {
-  const { a, b, gamma } = candidate.lattice;
-  const link = element("a", "download");
-  link.href = URL.createObjectURL(new Blob([candidate.cif], { type: "chemical/x-cif" }));
-  link.download = `${candidate.formula}_${candidate.rank}.cif`;
-  const cells = [
-    number(candidate.rank), element("td", candidate.formula), number(candidate.similarity.toFixed(3)),
-    number(`${a.toFixed(3)}, ${b.toFixed(3)}, ${gamma.toFixed(1)}`), number(candidate.layer_group),
-    element("td", [candidate.source, candidate.id, ...candidate.also].join(", ")), element("td"),
-  ];
-  cells.at(-1).append(link);
-  const tr = element("tr");
-  tr.append(...cells);
-  return tr;
-}
-
-function number(text) {
-  const cell = element("td", text);
-  cell.className = "number";
-  return cell;
-}
-
-function element(name, text = "") {
-  const made = document.createElement(name);
-  made.textContent = text;
-  return made;
-}
-
-function fill(id, children) {
-  document.getElementById(id).replaceChildren(...children);
-}
+document.addEventListener("keydown", (event) => {
+  if (!(event.ctrlKey || event.metaKey) || event.target.closest("input, textarea, select")) return;
+  if (event.key.toLowerCase() !== "z" && event.key.toLowerCase() !== "y") return;
+  event.preventDefault();
+  if (event.key.toLowerCase() === "y" || event.shiftKey) {
+    journey.redo();
+    say("Redone.");
+  } else {
+    journey.undo();
+    say("Undone.");
+  }
+});
+document.body.dataset.ready = "true";

@@ -253,6 +253,7 @@ def _finished(
     q2 = np.einsum("md,md->m", q, q)
     beams = layer.faces[start.seed.face].intensities(tilt[None])[0]
     above = np.log(beams + 1e-6) + level - b * q2 / 2 - observed.faintest
+    within = _within(q2, observed.squared[used]) & observed.shows(q)
     prior = float(tilt @ tilt) / TILT_SIGMA**2 + ((b - B_EXPECTED) / B_SIGMA) ** 2
     return Fit(
         tilt=tilt,
@@ -262,7 +263,7 @@ def _finished(
         computed=computed,
         residual=residual,
         variance=variance,
-        absent=Absent.of(layer.hk, above, _within(q2, observed.squared[used]), rows, observed.faintest),
+        absent=Absent.of(layer.hk, above, within, rows, observed.faintest),
         log_prior=-prior / 2,
     )
 

@@ -136,6 +136,12 @@ def index_pattern(observed: Observation) -> PlaneLattice | None:
     return lattice.counting(observed.q)
 
 
+def fitted_lattice(observed: Observation, basis: FloatArray) -> PlaneLattice:
+    """The lattice of a basis (2, 2) that is nearly right, fitted to a pattern's spots, whatever its evidence."""
+    q = _independent(observed.q)
+    return _described(_refined(basis[None], q), q).counting(observed.q)
+
+
 def _independent(q: FloatArray) -> FloatArray:
     """(M, 2) with each Friedel pair as one spot: the other of it is no evidence for a lattice."""
     partner = np.linalg.norm(q[:, None] + q[None], axis=2)

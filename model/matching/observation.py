@@ -1,6 +1,6 @@
 """What of a pattern is compared with a crystal."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Self
 
@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import NoSpotsError
+from model.pattern.masking import outside
 from model.pattern.scale import DIRECT_BEAM_INV_ANGSTROM
 from model.pattern.spots import Spots
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 
 MAX_SPOTS = 110
 Q_MAX_INV_ANGSTROM = 1.65
@@ -27,12 +29,14 @@ class Observation:
         log_intensity: (N,) ln of the intensity over the strongest; zeros where unknown.
         has_intensity: whether the pattern carries intensities.
         voltage_kv: accelerating voltage.
+        masks: (H, 4) boxes where nothing is known, x and y of the lower corner and of the upper one, 1/angstrom.
     """
 
     q: FloatArray
     log_intensity: FloatArray
     has_intensity: bool
     voltage_kv: float
+    masks: FloatArray = field(default_factory=lambda: np.empty((0, 4)))
 
     @classmethod
     def of(cls, spots: Spots, voltage_kv: float) -> Self:
@@ -51,14 +55,24 @@ class Observation:
         key = length if spots.intensity is None else -spots.intensity
         kept = inside[np.argsort(key[inside], kind="stable")][:MAX_SPOTS]
         level = np.zeros(len(kept)) if spots.intensity is None else np.log(spots.intensity[kept])
-        return cls(spots.q_inv_angstrom[kept], level - level.max(), spots.intensity is not None, voltage_kv)
+        return cls(
+            q=spots.q_inv_angstrom[kept],
+            log_intensity=level - level.max(),
+            has_intensity=spots.intensity is not None,
+            voltage_kv=voltage_kv,
+            masks=spots.masks_inv_angstrom,
+        )
 
     def __len__(self) -> int:
         return len(self.q)
 
     def rescaled(self, factor: float) -> Self:
         """The same with all lengths times a factor."""
-        return self if factor == 1.0 else replace(self, q=self.q * factor)
+        return self if factor == 1.0 else replace(self, q=self.q * factor, masks=self.masks * factor)
+
+    def shows(self, q: FloatArray) -> BoolArray:
+        """(...) whether a beam at q (..., 2) would be seen if it were strong enough: it lies under no mask."""
+        return outside(q, self.masks) if len(self.masks) else np.ones(q.shape[:-1], dtype=bool)
 
     @property
     def q_max_inv_angstrom(self) -> float:

@@ -70,9 +70,10 @@ def _seen(
     seen = np.zeros((len(hk), len(layer.hk)), dtype=bool)
     setting, spot = np.nonzero(used)
     seen[setting, rows[setting, spot]] = True
-    length = np.linalg.norm(layer.hk @ bases, axis=2)
+    q = layer.hk @ bases
+    length = np.linalg.norm(q, axis=2)
     within = np.stack([_within(own, observed, spots) for own, spots in zip(length, used, strict=True)])
-    return used, seen, within
+    return used, seen, within & observed.shows(q)
 
 
 def _brightness(layer: Layer) -> FloatArray:

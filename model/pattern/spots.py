@@ -1,6 +1,6 @@
 """What was measured: the spots of one diffraction pattern."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
 import numpy as np
@@ -62,6 +62,7 @@ class Spots:
         voltage_kv: accelerating voltage stated by the file, or None.
         warnings: sentences for the user, each saying what was assumed and what to do about it.
         exposure: what a camera frame tells of them, or None for points.
+        masks_inv_angstrom: (H, 4) boxes where nothing is known: x and y of the lower corner, and of the upper one.
 
     Raises:
         NoSpotsError: fewer than three spots.
@@ -78,6 +79,7 @@ class Spots:
     voltage_kv: float | None = None
     warnings: tuple[str, ...] = ()
     exposure: Exposure | None = None
+    masks_inv_angstrom: FloatArray = field(default_factory=lambda: np.empty((0, 4)))
 
     def __post_init__(self) -> None:
         q = np.array(self.q_inv_angstrom, dtype=np.float64)
@@ -122,4 +124,5 @@ class Spots:
             self,
             q_inv_angstrom=self.q_inv_angstrom * factor,
             pixel_size_inv_angstrom=None if size is None else size * factor,
+            masks_inv_angstrom=self.masks_inv_angstrom * factor,
         )

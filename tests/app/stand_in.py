@@ -96,10 +96,11 @@ class StandIn:
         coverage: float,
         composition: Composition | None,
         vector: NDArray[np.float32] | None = None,
+        lattice: NDArray[np.float64] | None = None,
     ) -> SearchResult:
         assert vector is None or vector.tolist() == [len(spots)]
         asked = {"spots": spots, "voltage_kv": voltage_kv, "elements": elements, "top_k": top_k}
-        asked |= {"coverage": coverage, "composition": composition}
+        asked |= {"coverage": coverage, "composition": composition, "lattice": lattice}
         self.searches.append({**asked, "effort": effort})
         first = float(np.hypot(*spots.q_inv_angstrom.T).min())
         admitted = [each for each in self.entries if elements is None or elements.admits(each.elements)]

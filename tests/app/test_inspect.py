@@ -133,3 +133,115 @@ def test_the_command_writes_what_it_saw(
     assert out.stat().st_size > 1000
     assert main(["inspect", str(source), "--out", str(tmp_path / "seen.gif")]) == 2
     assert ".png, .svg, .json" in capsys.readouterr().err
+
+
+def test_the_bare_frame_is_drawn_without_marks(client: TestClient) -> None:
+    def picture(marks: str) -> Image.Image:
+        response = client.post(
+            "/inspect", files={"file": frame()}, data={"marks": marks}, headers={"Accept": "image/png"}
+        )
+        assert response.status_code == 200
+        return Image.open(io.BytesIO(response.content)).convert("RGB")
+
+    def coloured(image: Image.Image) -> int:
+        pixels = np.asarray(image, dtype=int)
+        return int((np.ptp(pixels, axis=2) > 0).sum())
+
+    assert coloured(picture("true")) > 500
+    bare = picture("false")
+    assert coloured(bare) == 0
+    assert bare.size == (SIDE, SIDE)
+
+
+def test_places_are_measured_as_spots_are(client: TestClient) -> None:
+    found = client.post("/inspect", files={"file": frame()}).json()["spots"]
+    near = [[spot["position"][0] + 1.4, spot["position"][1] - 1.2] for spot in found[:4]]
+    places = [*near, [20.0, 230.0]]
+    text = ";".join(f"{x},{y}" for x, y in places)
+    flat = client.post("/inspect", files={"file": frame()}, data={"measure": text.replace(";", ",")}).json()
+    answer = client.post("/inspect", files={"file": frame()}, data={"measure": text}).json()
+    assert flat["measured"] == answer["measured"]
+    *measured, empty = answer["measured"]
+    for spot, again in zip(found, measured, strict=False):
+        assert again["position"] == pytest.approx(spot["position"], abs=0.1)
+        assert again["intensity"] == pytest.approx(spot["intensity"], rel=0.05)
+    assert empty["intensity"] is None
+    assert empty["position"] == places[-1]
+    assert empty["intensity_sigma"] > 0
+
+
+def test_places_outside_or_without_a_frame_are_refused(client: TestClient, point_file: bytes) -> None:
+    outside = client.post("/inspect", files={"file": frame()}, data={"measure": "300,5"})
+    assert outside.status_code == 422
+    assert "outside the frame" in outside.json()["detail"]
+    points = client.post("/inspect", files={"file": point_file}, data={"measure": "3,5"})
+    assert points.status_code == 422
+    assert "camera frames" in points.json()["detail"]
+    odd = client.post("/inspect", files={"file": frame()}, data={"measure": "3,5;7"})
+    assert odd.status_code == 422
+    assert "measure.1" in odd.json()["detail"]
+
+
+def test_a_picked_lattice_is_told_in_the_place_of_the_found_one(client: TestClient) -> None:
+    first = 2 / np.sqrt(3) / 3.16 / PIXEL_SIZE
+    # A rectangular half of the hexagonal lattice, picked two pixels off.
+    text = f"{first + 2:.1f},1;-1.5,{first * np.sqrt(3):.1f}"
+    asked = {"pixel_size": str(PIXEL_SIZE), "lattice": text}
+    lattice = client.post("/inspect", files={"file": frame()}, data=asked).json()["query"]["lattice"]
+    assert lattice["bravais"] == "rectangular"
+    assert lattice["a"] == pytest.approx(3.16 / 2, rel=5e-3)
+    assert lattice["b"] == pytest.approx(3.16 * np.sqrt(3) / 2, rel=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("lattice", "told"),
+    [
+        ("5,5;10,10.2", "nearly parallel"),
+        ("30,0", "lattice"),
+        ("30,0;0", "lattice.1"),
+        ("x,0;0,3", "lattice"),
+    ],
+)
+def test_a_lattice_that_is_none_is_refused(client: TestClient, lattice: str, told: str) -> None:
+    asked = {"pixel_size": str(PIXEL_SIZE), "lattice": lattice}
+    response = client.post("/inspect", files={"file": frame()}, data=asked)
+    assert response.status_code == 422
+    assert told in response.json()["detail"]
+
+
+def test_the_command_takes_a_lattice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "frame.tif"
+    path.write_bytes(frame())
+    first = 2 / np.sqrt(3) / 3.16 / PIXEL_SIZE
+    picked = f"--lattice={first:.1f},0;0,{first * np.sqrt(3):.1f}"
+    assert main(["inspect", str(path), "--pixel-size", str(PIXEL_SIZE), picked]) == 0
+    assert "lattice  rectangular" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["0,0,125,120;0,200,20,256", "0,0,125,120,0,200,20,256"])
+def test_masked_spots_do_not_count(client: TestClient, text: str) -> None:
+    asked = {"pixel_size": str(PIXEL_SIZE)}
+    whole = client.post("/inspect", files={"file": frame()}, data=asked).json()
+    answer = client.post("/inspect", files={"file": frame()}, data=asked | {"mask": text}).json()
+
+    def masked(position: list[float]) -> bool:
+        x, y = position
+        return (x <= 125 and y <= 120) or (x <= 20 and y >= 200)
+
+    left = [spot["position"] for spot in whole["spots"] if not masked(spot["position"])]
+    assert [spot["position"] for spot in answer["spots"]] == left
+    assert len(left) < len(whole["spots"]) - 5
+    assert answer["query"]["center"] == whole["query"]["center"]
+    drawn = client.post(
+        "/inspect", files={"file": frame()}, data=asked | {"mask": text}, headers={"Accept": "image/png"}
+    )
+    assert drawn.status_code == 200
+
+
+def test_a_mask_over_everything_leaves_no_pattern(client: TestClient, point_file: bytes) -> None:
+    response = client.post("/inspect", files={"file": point_file}, data={"mask": "-9,-9,9,9"})
+    assert response.status_code == 422
+    assert response.json()["type"].endswith("no-spots")
+    odd = client.post("/inspect", files={"file": point_file}, data={"mask": "1,2,3"})
+    assert odd.status_code == 422
+    assert "mask" in odd.json()["detail"]

@@ -470,3 +470,40 @@ def test_no_candidate_has_no_cif(client: TestClient, points: Points) -> None:
         "/predict", json={"points": points, "elements_all": ["Au"]}, headers={"Accept": "chemical/x-cif"}
     )
     problem_of(response, 406)
+
+
+def test_a_picked_lattice_goes_to_the_search_in_reciprocal_angstrom(
+    client: TestClient, library: StandIn, points: list[list[float]]
+) -> None:
+    picked = [[0.47, 0.0], [0.235, 0.407]]
+    assert client.post("/predict", json={"points": points, "lattice": picked}).status_code == 200
+    assert library.searches[-1]["lattice"].tolist() == picked
+    pixels = [[100 * x + 300, 100 * y + 300, i] for x, y, i in points]
+    asked = {
+        "points": pixels,
+        "center": [300.0, 300.0],
+        "pixel_size": 0.01,
+        "lattice": [[47, 0], [23.5, 40.7]],
+    }
+    assert client.post("/predict", json=asked).status_code == 200
+    np.testing.assert_allclose(library.searches[-1]["lattice"], picked)
+    assert client.post("/predict", json={"points": points}).status_code == 200
+    assert library.searches[-1]["lattice"] is None
+
+
+def test_a_lattice_is_not_left_unheard(client: TestClient, points: list[list[float]]) -> None:
+    asked = {"points": points, "lattice": [[0.47, 0.0], [0.235, 0.407]], "effort": "search"}
+    response = client.post("/predict", json=asked)
+    assert response.status_code == 422
+    assert "effort=search" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "lattice", [[[0.47, 0.0]], [[0.47], [0.2, 0.4]], "0.47,0;0.2,0.4", [[1, 2], [3, None]]]
+)
+def test_a_lattice_of_another_form_is_refused(
+    client: TestClient, points: list[list[float]], lattice: object
+) -> None:
+    response = client.post("/predict", json={"points": points, "lattice": lattice})
+    assert response.status_code == 422
+    assert "lattice" in response.json()["detail"]

@@ -81,13 +81,15 @@ def test_the_pattern_may_come_again(client: TestClient, library: StandIn, points
     assert response.json()["changed"] is False
     assert not again(client, answer=seen)["changed"]
     _, _, of_frame, of_frame_again, of_points = library.searches
-    assert of_points["spots"].q_inv_angstrom == pytest.approx(of_frame["spots"].q_inv_angstrom, rel=1e-5)
+    assert of_points["spots"].q_inv_angstrom == pytest.approx(of_frame["spots"].q_inv_angstrom, abs=1e-6)
     assert of_frame_again["spots"].q_inv_angstrom == pytest.approx(of_frame["spots"].q_inv_angstrom)
 
 
-def test_a_pattern_of_unknown_scale_is_recorded_in_pixels(client: TestClient) -> None:
-    seen = client.post("/predict", files={"file": frame()}, data={"record": "true"}).json()
-    assert seen["pattern"]["units"] == "pixel"
+@pytest.mark.parametrize("pixel_size", [None, PIXEL_SIZE])
+def test_what_came_in_pixels_is_recorded_so(client: TestClient, pixel_size: float | None) -> None:
+    data = {"record": "true", "mask": "0,0,60,60"} | ({"pixel_size": str(pixel_size)} if pixel_size else {})
+    seen = client.post("/predict", files={"file": frame()}, data=data).json()
+    assert (seen["pattern"]["units"], seen["pattern"]["pixel_size"]) == ("pixel", pixel_size)
     assert seen["pattern"]["center"] == seen["query"]["center"]
     assert not again(client, answer=seen)["changed"]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from app.logs import add_request_id
 from app.main import create_app
 from app.routes import health
 from app.settings import Settings
+from index.elements import atomic_numbers
 from index.hits import SearchResult
 from model import errors
 from model.errors import DomainError, LibraryError
@@ -204,12 +206,32 @@ def test_pages_load_nothing_from_elsewhere(client: TestClient, path: str) -> Non
         assert link.startswith("data:") or client.get(link).status_code == 200
 
 
-def test_the_page_offers_only_options_there_are(client: TestClient) -> None:
-    page = client.get("/").text
-    names = {part.split('"')[0] for part in page.split(' name="')[1:]} - {"viewport"}
+def test_files_of_two_versions_are_never_mixed(client: TestClient) -> None:
+    for path in ("/", "/docs", "/static/page.js"):
+        first = client.get(path)
+        assert first.headers["cache-control"] == "no-cache"
+    again = client.get("/static/page.js", headers={"If-None-Match": first.headers["etag"]})
+    assert again.status_code == 304
+
+
+def test_the_page_sends_only_options_there_are(client: TestClient) -> None:
+    sent = client.get("/static/page/request.js").text
+    names = set(re.findall(r"\b[a-z]+_[a-z]+\b", sent))
     body = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]["content"]
-    assert "file" in names
+    assert {"pixel_size", "elements_all", "top_k"} <= names
     assert names <= set(body["multipart/form-data"]["schema"]["properties"])
+
+
+def test_the_page_knows_where_every_element_stands(client: TestClient) -> None:
+    table = {each["symbol"]: each for each in client.get("/elements.json").json()}
+    assert len(table) == len(atomic_numbers())
+    assert len({(each["row"], each["column"]) for each in table.values()}) == len(table)
+    places = {
+        symbol: (table[symbol]["row"], table[symbol]["column"]) for symbol in ("H", "C", "Mo", "W", "Eu")
+    }
+    assert places == {"H": (1, 1), "C": (2, 14), "Mo": (5, 6), "W": (6, 6), "Eu": (9, 9)}
+    assert table["S"]["radius"] == 1.05
+    assert [symbol for symbol in ("C", "S", "Mo", "Bi") if table[symbol]["metal"]] == ["Mo", "Bi"]
 
 
 class Held(StandIn):

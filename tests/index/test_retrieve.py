@@ -11,6 +11,9 @@ from index.query import Effort
 from index.retrieve import Retriever
 from index.vectors import Vectors, write_vectors
 from model.errors import LibraryError, OptionError
+from model.matching.indexing import index_pattern
+from model.matching.observation import Observation
+from model.matching.settings import SCALE_TOLERANCE
 from model.pattern.spots import Spots
 from tests.index.layers import crystal, document, write_lines
 from tests.index.stand_in import RadialEncoder, pattern_of
@@ -224,3 +227,37 @@ def test_a_damaged_vector_file_is_refused(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(LibraryError, match="cannot be read"):
             Vectors.open(path)
+
+
+def test_a_picked_lattice_takes_the_place_of_the_found_one(retriever: Retriever) -> None:
+    first, second = crystal(0), crystal(38)
+    parts = [pattern(each, Lying(1.0, 0.0, angle)) for each, angle in ((first, 12.0), (second, 29.5))]
+    level = np.concatenate([each.intensity for each in parts if each.intensity is not None])
+    both = Spots(np.concatenate([each.q_inv_angstrom for each in parts]), level)
+    for each, part in zip((first, second), parts, strict=True):
+        own = index_pattern(Observation.of(part, 80.0))
+        assert own is not None
+        result = retriever.search(both, effort="verify", lattice=own.basis + 0.004)
+        assert result.lattice is not None
+        assert result.lattice.parameters == pytest.approx(own.parameters, rel=5e-3)
+        assert result.hits[0].entry.formula == each.formula
+
+
+def test_only_crystals_that_can_have_a_picked_lattice_are_candidates(retriever: Retriever) -> None:
+    spots = pattern(crystal(7), Lying())
+    own = index_pattern(Observation.of(spots, 80.0))
+    assert own is not None
+    free = retriever.search(spots, effort="verify", top_k=40)
+    picked = retriever.search(spots, effort="verify", top_k=40, lattice=own.basis)
+    assert 0 < len(picked.hits) < len(free.hits)
+    area = abs(np.linalg.det(own.direct))
+    for hit in picked.hits:
+        ratio = abs(np.linalg.det(hit.entry.crystal.lattice)) / area
+        assert ratio == pytest.approx(max(round(ratio), 1), rel=2 * SCALE_TOLERANCE)
+
+
+def test_a_picked_lattice_that_is_none_is_refused(retriever: Retriever) -> None:
+    with pytest.raises(OptionError, match="parallel"):
+        retriever.search(
+            pattern(crystal(7), Lying()), effort="verify", lattice=np.array([[0.3, 0.0], [0.6, 0.01]])
+        )

@@ -17,6 +17,7 @@ from model.matching.seeds import Seed
 from model.matching.settings import lay_lattices
 from model.matching.verification import Scale, verify
 from model.matching.visibility import seen_or_not
+from model.pattern.masking import without_masked
 from model.pattern.spots import Spots
 from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
 from tests.matching.patterns import LAYERS, Lying, pattern
@@ -212,3 +213,28 @@ def test_lines_are_where_the_spots_are_whatever_the_scale(factor: float) -> None
     explained = ~np.isnan(beams.computed[: beams.spots, 0])
     off = (beams.measured - beams.computed)[: beams.spots][explained]
     assert np.abs(off).max() < 0.005
+
+
+@pytest.mark.parametrize("with_intensity", [True, False])
+@pytest.mark.parametrize("factor", [1.0, 1.3])
+def test_no_beam_is_missed_under_a_mask(with_intensity: bool, factor: float) -> None:
+    """A shadow over a corner of the pattern: told, it costs nothing; untold, its beams are missing."""
+    whole = pattern(LAYERS["MoS2"], Lying(tilt_deg=2.0, rotation_deg=31.0)).rescaled(factor)
+    if not with_intensity:
+        whole = replace(whole, intensity=None)
+    box = factor * np.array([[0.1, 0.1, 1.3, 1.3]])
+    masked = without_masked(whole, box)
+    untold = replace(masked, masks_inv_angstrom=np.empty((0, 4)))
+    assert len(masked) < 0.85 * len(whole)
+    scale = Scale(0.3, np.array([factor]))
+
+    def match(spots: Spots) -> Match:
+        (found,) = verify([LAYERS["MoS2"]], [0.8], spots, 80.0, scale=scale).matches
+        assert found is not None
+        return found
+
+    told, not_told = match(masked), match(untold)
+    assert told.missing < 0.02
+    assert not_told.missing > 0.1
+    assert told.score > not_told.score + 10
+    assert "missing" not in told.beams.status
