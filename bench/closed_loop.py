@@ -47,7 +47,17 @@ class Connection:
         return (await self.ask("POST", path, body, {"Content-Type": media_type}))[0]
 
     async def ask(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        """The status of the answer, and the answer; 0 if the connection broke."""
+        """The status of the answer, and the answer; 0 if the connection broke.
+
+        A kept connection that the service has closed meanwhile is opened again.
+        """
+        kept = self._streams is not None
+        answer = await self._asked(method, path, body, headers)
+        return await self._asked(method, path, body, headers) if kept and not answer[0] else answer
+
+    async def _asked(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> tuple[int, bytes]:
         try:
             if self._streams is None:
                 self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=2**22)
