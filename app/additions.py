@@ -15,7 +15,7 @@ from app.options import validated
 from app.schemas import AddedStructure, ServedIndex
 from app.structures import not_found, structure_of
 from app.uploads import FileUpload, FormBody, JsonBody
-from index.submission import SOURCE, Added, Submission
+from index.living.submission import SOURCE, Added, Submission
 from model.crystal import Crystal, read_structure
 from model.errors import DomainError, OptionError, TooLargeError, UnreadableError
 

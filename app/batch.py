@@ -10,8 +10,9 @@ from typing import Any
 
 from app.archive import limited_zip
 from app.errors import BusyError, problem_of
+from app.saved_files import SavedFile
 from app.serving.job import Job, Reply, UnforeseenError
-from app.uploads import FileUpload, FormBody, SavedFile
+from app.uploads import FileUpload, FormBody
 from model.errors import DomainError
 
 Run = Callable[[Job], Awaitable[Reply]]

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from app.additions import AdditionOptions, ReloadOptions
 from app.negotiation import NDJSON
 from app.options import LISTS, InspectOptions, Options, ReadingOptions
+from app.saved_files import MAXIMUM_FILES
 from app.schemas import (
     AddedStructure,
     Answer,
@@ -19,7 +20,6 @@ from app.schemas import (
     ServedIndex,
     Structure,
 )
-from app.uploads import MAXIMUM_FILES
 from model.matching.comparison import FEWEST, MOST
 
 Responses = dict[int | str, dict[str, Any]]

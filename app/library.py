@@ -16,14 +16,14 @@ from index.catalogue import Entry
 from index.composition import Composition
 from index.elements import ElementFilter
 from index.hits import SearchResult
+from index.living.submission import Added, Submission
 from index.manifest import Manifest
 from index.query import COVERAGE, Effort
-from index.submission import Added, Submission
 from model.errors import ReadOnlyError
 from model.pattern import Spots
 
 if TYPE_CHECKING:
-    from index.snapshot import Served
+    from index.living.snapshot import Served
 
 # Graphene's two inner rings: lattice constant 2.46 angstrom.
 _CANARY_RADII = (0.4694, 0.8130)
@@ -32,7 +32,7 @@ _CANARY_VOLTAGE_KV = 80.0
 
 
 class Library(Protocol):
-    """An opened index with its model; `index.living.LivingLibrary` is one, the tests have another."""
+    """An opened index with its model; `index.living.library.LivingLibrary` is one, the tests have another."""
 
     @property
     def manifest(self) -> Manifest:
@@ -75,7 +75,7 @@ class Library(Protocol):
 
 @runtime_checkable
 class ChangingLibrary(Library, Protocol):
-    """A library that can be added to; `index.living.LivingLibrary` is one."""
+    """A library that can be added to; `index.living.library.LivingLibrary` is one."""
 
     def held(self) -> AbstractContextManager[Library]:
         """The library as it is now, for a request that wants all that it asks to agree."""
@@ -123,7 +123,7 @@ def open_library(settings: Settings) -> Library:
         CheckpointError: no usable towers.
         LibraryError: no usable index, or one that other weights made.
     """
-    from index.living import LivingLibrary
+    from index.living.library import LivingLibrary
     from model.towers import load_towers
     from model.towers.threads import use_threads
 

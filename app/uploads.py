@@ -1,14 +1,10 @@
 """The body of a request, cut off at its limit while it streams in, before anything is decoded."""
 
-import asyncio
-import shutil
 from codecs import BOM_UTF8
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
-from pathlib import Path, PurePath
-from tempfile import TemporaryDirectory
+from pathlib import PurePath
 from typing import Any, Generic
 
 from pydantic_core import from_json
@@ -24,7 +20,6 @@ from model.pattern import Frame
 from model.pattern.point_table import check_openings
 
 MAXIMUM_FIELDS = 64
-MAXIMUM_FILES = 1000
 MAXIMUM_FIELD_BYTES = 16 * 1024
 LONGEST_NAME = 100
 
@@ -35,22 +30,6 @@ class FileUpload:
 
     data: bytes
     filename: str
-
-
-@dataclass(frozen=True)
-class SavedFile:
-    """A file of a request, on the disk as long as that lasts; `name` is the client's, for messages only."""
-
-    path: Path
-    name: str
-
-
-@dataclass(frozen=True)
-class SavedForm:
-    """Files and options."""
-
-    files: tuple[SavedFile, ...]
-    fields: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -185,55 +164,6 @@ def upload_job(kind: str, body: JsonBody | FormBody, media_type: str, request_id
     return Job(kind, {"body": told, "media_type": media_type, "request_id": request_id}, blobs)
 
 
-@asynccontextmanager
-async def saved_files(request: Request, settings: Settings) -> AsyncIterator[SavedForm]:
-    """The files of a form on the disk, for as long as the block lasts.
-
-    Args:
-        request: whose body has not been read; files come in the field `file`, as often as there are files.
-        settings: with the limits.
-
-    Raises:
-        UnknownFormatError: no form.
-        TooLargeError: longer than the settings allow.
-        UnreadableError: a damaged form, or an empty file.
-        OptionError: a form without files.
-    """
-    kind = _media_type(request.headers)
-    if kind != "multipart/form-data":
-        raise UnknownFormatError(
-            f"the request is {kind or 'of no stated type'}; send files as multipart/form-data in the field `file`"
-        )
-    stream = _limited(request, settings.max_batch_bytes, "DD2D_MAX_BATCH_BYTES")
-    parser = MultiPartParser(
-        request.headers,
-        stream,
-        max_files=MAXIMUM_FILES,
-        max_fields=MAXIMUM_FIELDS,
-        max_part_size=MAXIMUM_FIELD_BYTES,
-    )
-    with TemporaryDirectory(prefix="dd2d-batch-") as folder:
-        form = await _parsed_form(parser)
-        try:
-            yield await asyncio.to_thread(_saved, form, Path(folder))
-        finally:
-            await form.close()
-
-
-def _saved(form: FormData, folder: Path) -> SavedForm:
-    files = []
-    for number, each in enumerate(form.getlist("file")):
-        if isinstance(each, UploadFile):
-            path = folder / str(number)
-            with path.open("wb") as target:
-                shutil.copyfileobj(each.file, target)
-            each.file.close()  # the parser's own copy
-            files.append(SavedFile(path, _name_of(each)))
-    if not files:
-        raise OptionError("no file came; send the patterns as files in the field `file`, one part for each")
-    return SavedForm(tuple(files), _fields(form))
-
-
 class _InMemoryParser(MultiPartParser):
     """The body is limited and read as a whole anyway, so nothing is gained by spooling it to a disk."""
 
@@ -257,9 +187,9 @@ async def read_body(
         UnreadableError: a damaged form.
         OptionError: a form without the one file.
     """
-    kind = _media_type(request.headers)
+    kind = media_type_of(request.headers)
     if kind == "application/json" or kind.endswith("+json"):
-        stream = _limited(request, settings.max_json_bytes, "DD2D_MAX_JSON_BYTES")
+        stream = limited(request, settings.max_json_bytes, "DD2D_MAX_JSON_BYTES")
         return JsonBody(b"".join([chunk async for chunk in stream]))
     if kind == "multipart/form-data":
         return await _read_form(request, settings, attached, 1 + most_attached)
@@ -269,13 +199,14 @@ async def read_body(
     )
 
 
-def _media_type(headers: Mapping[str, str]) -> str:
+def media_type_of(headers: Mapping[str, str]) -> str:
+    """Of the body, without parameters; empty where none is stated."""
     message = Message()
     message["Content-Type"] = headers.get("content-type", "")
     return message.get_content_type() if headers.get("content-type") else ""
 
 
-async def _limited(request: Request, limit: int, setting: str) -> AsyncGenerator[bytes, None]:
+async def limited(request: Request, limit: int, setting: str) -> AsyncGenerator[bytes, None]:
     """The body's chunks; TooLargeError as soon as more is announced or has come than allowed."""
     error = TooLargeError(f"the request is larger than {limit} bytes, the limit set by {setting}")
     announced = request.headers.get("content-length", "")
@@ -290,7 +221,7 @@ async def _limited(request: Request, limit: int, setting: str) -> AsyncGenerator
 
 
 async def _read_form(request: Request, settings: Settings, attached: str, most_files: int) -> FormBody:
-    stream = _limited(request, settings.max_upload_bytes, "DD2D_MAX_UPLOAD_BYTES")
+    stream = limited(request, settings.max_upload_bytes, "DD2D_MAX_UPLOAD_BYTES")
     parser = _InMemoryParser(
         request.headers,
         stream,
@@ -298,14 +229,19 @@ async def _read_form(request: Request, settings: Settings, attached: str, most_f
         max_fields=MAXIMUM_FIELDS,
         max_part_size=MAXIMUM_FIELD_BYTES,
     )
-    form = await _parsed_form(parser)
+    form = await parsed_form(parser)
     try:
         return await _form_body(form, attached)
     finally:
         await form.close()
 
 
-async def _parsed_form(parser: MultiPartParser) -> FormData:
+async def parsed_form(parser: MultiPartParser) -> FormData:
+    """The form that a parser is given.
+
+    Raises:
+        UnreadableError: a damaged one.
+    """
     try:
         return await parser.parse()
     except MultiPartException as error:
@@ -321,16 +257,18 @@ async def _form_body(form: FormData, attached: str) -> FormBody:
         found = f"a file came in the field {named[0]!r:.60}" if named else "no file came"
         raise OptionError(f"{found}; send the pattern as a file in the field `file`")
     structures = [each for each in form.getlist(attached) if isinstance(each, UploadFile)]
-    return FormBody(await _taken(file), _fields(form), tuple([await _taken(each) for each in structures]))
+    return FormBody(await _taken(file), fields_of(form), tuple([await _taken(each) for each in structures]))
 
 
-def _fields(form: FormData) -> tuple[tuple[str, str], ...]:
+def fields_of(form: FormData) -> tuple[tuple[str, str], ...]:
+    """Those that are no files, as often as each comes."""
     return tuple((key, value) for key, value in form.multi_items() if isinstance(value, str))
 
 
 async def _taken(file: UploadFile) -> FileUpload:
-    return FileUpload(await file.read(), _name_of(file))
+    return FileUpload(await file.read(), name_of(file))
 
 
-def _name_of(file: UploadFile) -> str:
+def name_of(file: UploadFile) -> str:
+    """What the client calls a file, without folders; for messages only."""
     return PurePath(file.filename or "the upload").name[:LONGEST_NAME] or "the upload"

@@ -22,12 +22,12 @@ from pathlib import Path
 from index.catalogue import Entry
 from index.encoder import Encoder
 from index.inspection import verify_index
-from index.living import LivingLibrary
+from index.living.library import LivingLibrary
+from index.living.submission import Submission, is_identical
 from index.manifest import MANIFEST_NAME, Manifest
 from index.publishing import version_folder
 from index.retrieve import Retriever
 from index.starter import starter_entries
-from index.submission import Submission, is_identical
 from index.versions import publish_copy, roll_back
 from model.crystal import Crystal
 from model.errors import OptionError
@@ -55,7 +55,7 @@ def main() -> None:
     use_threads(1)
     encoder = load_towers()
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["index.living", "model.towers"])
+    context.set_forkserver_preload(["index.living.library", "model.towers"])
     chance, counts = random.Random(options.seed), Counts()
     crystals = [entry.crystal for entry in starter_entries()]
     with tempfile.TemporaryDirectory() as folder:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from index.additions import Additions
 from index.build import CATALOGUE_NAME, ELEMENTS_NAME, VECTORS_NAME
 from index.catalogue import Catalogue, Entry
 from index.elements import ElementBits
 from index.encoder import Encoder
+from index.living.additions import Additions
 from index.manifest import Manifest
 from index.publishing import added_beside, version_folder
 from index.vectors import Vectors

@@ -7,7 +7,7 @@ An index folder holds a folder for each version and a file `CURRENT` that names 
     DIR/.building-.../                 a version being written
     DIR/.lock                          held by the one build that may write
     DIR/.CURRENT.lock                  held for the moment in which CURRENT changes
-    DIR/added.sqlite                   structures added while the index is served (see `index.additions`)
+    DIR/added.sqlite                   structures added while the index is served (see `index.living.additions`)
 
 A version is written under another name, flushed to the disk, renamed, and then `CURRENT` is replaced by a
 rename, which is atomic. A build killed at any moment leaves what was there before or the new version. DIR
@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from index.added_file import ADDED_NAME
+from index.living.added_file import ADDED_NAME
 from index.manifest import MANIFEST_NAME
 from model.errors import LibraryError
 

@@ -116,8 +116,8 @@ async def _lines(
     from app.batch import Batch
     from app.main import processes
     from app.metrics import Metrics
+    from app.saved_files import SavedFile
     from app.serving.dispatcher import Dispatcher
-    from app.uploads import SavedFile
 
     given = tuple((name, value) for name, value in fields if value)
     saved = tuple(SavedFile(file, str(file)) for file in files)

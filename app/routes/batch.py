@@ -12,9 +12,9 @@ from app.documentation import BATCH_BODY, BATCH_RESPONSES
 from app.errors import BusyError
 from app.negotiation import NDJSON, preferred
 from app.options import Options, options_from_text, refuse_query
+from app.saved_files import saved_files
 from app.service import MOST_BATCHES, Service, request_id_of, service_of
 from app.serving.job import Job, Reply
-from app.uploads import saved_files
 
 router = APIRouter()
 

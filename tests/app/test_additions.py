@@ -20,9 +20,9 @@ from app.schemas import AddedStructure, ServedIndex
 from app.security.key_file import change_key_file
 from app.security.keys import made_key
 from app.settings import Settings
-from index.additions import Additions
 from index.build import build_index
-from index.living import LivingLibrary
+from index.living.additions import Additions
+from index.living.library import LivingLibrary
 from index.publishing import version_folder
 from index.versions import publish_copy, roll_back
 from model.crystal import write_cif, write_poscar

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index.added_file import ADDED_NAME
-from index.additions import Additions
 from index.build import build_index
 from index.catalogue import Entry
 from index.inspection import verify_index
+from index.living.added_file import ADDED_NAME
+from index.living.additions import Additions
 from model.crystal import symmetry_of
 from model.errors import LibraryError, ReadOnlyError
 from tests.index.layers import crystal, document, same_structure, write_lines

@@ -10,10 +10,10 @@ from index.build import build_index
 from index.composition import Composition
 from index.elements import ElementBits, ElementFilter
 from index.hits import SearchResult
-from index.living import LivingLibrary
+from index.living.library import LivingLibrary
+from index.living.submission import Submission
 from index.query import Effort
 from index.retrieve import Retriever
-from index.submission import Submission
 from index.vectors import Vectors, write_vectors
 from model.matching.lattice_table import LatticeTable
 from model.pattern.spots import Spots

@@ -12,8 +12,8 @@ import pytest
 
 from index.build import build_index
 from index.inspection import verify_index
-from index.living import LivingLibrary
-from index.submission import Submission
+from index.living.library import LivingLibrary
+from index.living.submission import Submission
 from index.versions import publish_copy, roll_back
 from model.errors import OptionError
 from tests.index.layers import crystal, document, same_structure, write_lines

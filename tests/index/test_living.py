@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from index.added_file import ADDED_NAME
-from index.additions import Additions
 from index.build import build_index
 from index.inspection import verify_index
-from index.living import LivingLibrary
+from index.living.added_file import ADDED_NAME
+from index.living.additions import Additions
+from index.living.library import LivingLibrary
+from index.living.submission import SOURCE, Submission
 from index.publishing import CURRENT, added_beside, version_folder
 from index.retrieve import Retriever
-from index.submission import SOURCE, Submission
 from index.versions import publish_copy, roll_back, versions
 from model.crystal import Crystal, read_structure, write_cif
 from model.errors import ConflictError, CrystalError, LibraryError, OptionError, ReadOnlyError
@@ -329,7 +329,7 @@ def test_where_nothing_can_be_written_all_else_goes_on(
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("index.current_version.make_current", refuse)
+    monkeypatch.setattr("index.living.current_version.make_current", refuse)
     with pytest.raises(ConflictError, match="cannot be written"):
         library.reload(large)
 

@@ -7,13 +7,13 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from index.additions import Addition, Generation
 from index.catalogue import Entry
 from index.grouping import Grouping
+from index.living.additions import Addition, Generation
+from index.living.submission import is_identical
 from index.manifest import Manifest
 from index.parts import Extra
 from index.retrieve import Retriever
-from index.submission import is_identical
 
 
 class OpenVersion:

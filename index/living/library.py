@@ -15,17 +15,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from index.additions import Additions
 from index.catalogue import Entry
-from index.current_version import CurrentVersion
 from index.encoder import Encoder
 from index.hits import SearchResult
-from index.known_additions import KnownAdditions, vector_of
+from index.living.additions import Additions
+from index.living.current_version import CurrentVersion
+from index.living.known_additions import KnownAdditions, vector_of
+from index.living.snapshot import OpenVersion, Served, Snapshot
+from index.living.submission import Added, Submission, refuse_another
 from index.manifest import Manifest
 from index.publishing import added_beside
 from index.retrieve import Retriever
-from index.snapshot import OpenVersion, Served, Snapshot
-from index.submission import Added, Submission, refuse_another
 from model.errors import ConflictError, LibraryError
 from model.pattern.spots import Spots
 

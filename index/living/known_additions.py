@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from index.additions import Addition, Additions, Generation, Vector
 from index.encoder import Encoder
+from index.living.additions import Addition, Additions, Generation, Vector
 from model.crystal import Crystal
 from model.errors import CrystalError, DomainError, LibraryError
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from index.added_file import AddedFile
 from index.catalogue import ENTRY_COLUMNS, Entry, entry_of_values, entry_values
+from index.living.added_file import AddedFile
 from model.errors import LibraryError
 
 Vector = NDArray[np.float32]

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from index.encoder import Encoder
+from index.living.snapshot import OpenVersion
 from index.manifest import MANIFEST_NAME, Manifest
 from index.publishing import CURRENT, history, make_current, version_folder
 from index.retrieve import Retriever
-from index.snapshot import OpenVersion
 from index.versions import check_version, named_version
 from model.errors import LibraryError, OptionError, ReadOnlyError
 
