@@ -104,7 +104,12 @@ class Settings(BaseSettings):
         description="Processes that compute requests, one at a time each; as many as there are cores.",
     )
     queue: int = Field(
-        default=64, ge=0, description="Requests that may wait for a worker; the next one gets a 429."
+        default=256, ge=0, description="Requests that may wait for a worker; the next one gets a 429."
+    )
+    queue_bytes: int = Field(
+        default=256 * 2**20,
+        ge=0,
+        description="Bytes of uploads that may wait together; the next one gets a 429.",
     )
     deadline_s: float = Field(
         default=30.0, gt=0, le=600, description="Seconds until a request that has no answer yet gets a 503."

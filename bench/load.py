@@ -2,9 +2,10 @@
 
     python bench/load.py INDEX [--clients 1 8 32 128] [--seconds 20] [--rows search verify frames floor]
 
-For each row: requests a second, quantiles of their time, statuses, and the resident memory of service and workers
-(PSS: with what they share counted once). `at 80 %` is a Poisson stream at 0.8 of the rate asked of a row. `floor` is an
-empty FastAPI endpoint that reads the same bodies, in a server process of its own. The load generator shares the cores.
+For each row: requests a second, quantiles of their time, statuses, the 99th percentile of /livez asked beside them, and
+the resident memory of service and workers (PSS: with what they share counted once). `at 80 %` is a Poisson stream at
+0.8 of the rate asked of a row. `floor` is an empty FastAPI endpoint that reads the same bodies, in a server process of its
+own. The load generator shares the cores.
 """
 
 import argparse
@@ -13,13 +14,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 from bodies import FORM, frame_bodies, point_bodies  # type: ignore[import-not-found]
-from closed_loop import closed_loop, open_loop  # type: ignore[import-not-found]
+from closed_loop import Connection, closed_loop, open_loop  # type: ignore[import-not-found]
 from served import PORT, await_answer, served  # type: ignore[import-not-found]
 
 FLOOR_PORT = PORT + 1
@@ -62,8 +64,33 @@ def main() -> None:
 
 def _measure(options: argparse.Namespace, name: str, row: Row, port: int, pid: int) -> None:
     for clients in options.clients:
-        load = closed_loop(port, "/predict", row.media_type, row.bodies, clients, options.seconds)
-        _print(f"{name}, {clients} clients", asyncio.run(load).figures() | memory(pid))
+        figures = asyncio.run(_measured(row, port, clients, options.seconds))
+        _print(f"{name}, {clients} clients", figures | memory(pid))
+
+
+async def _measured(row: Row, port: int, clients: int, seconds: float) -> dict[str, object]:
+    """The load's figures, and how long /livez took at most in 99 % of cases while it ran."""
+    probing = asyncio.create_task(_probed(port))
+    load = await closed_loop(port, "/predict", row.media_type, row.bodies, clients, seconds)
+    probing.cancel()
+    lives = await probing
+    return {
+        **load.figures(),
+        "livez_p99_ms": round(1e3 * float(np.quantile(lives, 0.99)), 1) if lives else None,
+    }
+
+
+async def _probed(port: int) -> list[float]:
+    """Times of /livez, asked ten times a second until cancelled; none where there is no such path."""
+    spent: list[float] = []
+    with closing(Connection(port)) as connection, suppress(asyncio.CancelledError):
+        while True:
+            asked = perf_counter()
+            status, _ = await connection.ask("GET", "/livez", b"", {})
+            if status == 200:
+                spent.append(perf_counter() - asked)
+            await asyncio.sleep(0.1)
+    return spent
 
 
 def _print(name: str, figures: dict[str, object]) -> None:

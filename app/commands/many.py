@@ -123,7 +123,7 @@ async def _lines(
     saved = tuple(SavedFile(file, str(file)) for file in files)
     batch = Batch(saved, given, "frame" in dict(given), "cli")
     workers = processes(settings)
-    dispatcher = Dispatcher(workers, len(workers), settings.deadline_s, Metrics())
+    dispatcher = Dispatcher(workers, len(workers), settings.queue_bytes, settings.deadline_s, Metrics())
     await dispatcher.start()
     try:
         async with aclosing(batch.lines(dispatcher.run, len(workers) + 1)) as lines:

@@ -80,12 +80,14 @@ class Dispatcher:
     Args:
         workers: what computes them.
         queue: jobs that may wait when no worker is free.
+        queue_bytes: of uploads that may wait together; a larger one only where nothing else waits.
         deadline_s: waiting and computing together.
         observer: told what happens.
     """
 
     workers: Sequence[Worker]
     queue: int
+    queue_bytes: int
     deadline_s: float
     observer: Observer
     _waiting: deque[_Entry] = field(default_factory=deque, init=False)
@@ -152,12 +154,21 @@ class Dispatcher:
     async def _enter(self, entry: _Entry, urgent: bool) -> None:
         if self._closing:
             raise NotReadyError("the service is being stopped; try again in a moment")
-        if not urgent and len(self._waiting) >= self.queue + self._free:
-            raise BusyError("as many requests are waiting as may wait; try again in a moment")
+        if not urgent:
+            self._refuse_too_much(entry)
         (self._urgent if urgent else self._waiting).append(entry)
         self.observer.queued(len(self._waiting))
         async with self._changed:
             self._changed.notify()
+
+    def _refuse_too_much(self, entry: _Entry) -> None:
+        if len(self._waiting) >= self.queue + self._free:
+            raise BusyError("as many requests are waiting as may wait; try again in a moment")
+        waiting = sum(each.job.size for each in self._waiting)
+        if self._waiting and waiting + entry.job.size > self.queue_bytes:
+            raise BusyError(
+                "the uploads that are waiting fill the memory they may take; try again in a moment"
+            )
 
     def _drop(self, entry: _Entry) -> None:
         """Forget an entry that nobody waits for any more, if no worker has taken it."""

@@ -27,6 +27,11 @@ class Job:
     blobs: tuple[bytes, ...] = ()
     request_id: str = field(default_factory=REQUEST_ID.get)
 
+    @property
+    def size(self) -> int:
+        """Bytes of its uploads."""
+        return sum(len(blob) for blob in self.blobs)
+
 
 @dataclass(frozen=True)
 class Reply:

@@ -24,7 +24,7 @@ def with_worker(starter: Path, check: Callable[[Dispatcher, ProcessWorker], Awai
 
     async def run() -> None:
         worker = ProcessWorker(Settings(index=starter), silence_s=5.0)
-        dispatcher = Dispatcher([worker], 8, 60.0, Metrics())
+        dispatcher = Dispatcher([worker], 8, 2**20, 60.0, Metrics())
         await dispatcher.start()
         try:
             await check(dispatcher, worker)

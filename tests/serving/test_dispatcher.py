@@ -60,9 +60,11 @@ class Gated:
         self.closed = True
 
 
-def dispatcher(*workers: Gated, queue: int = 8, deadline_s: float = 20.0) -> tuple[Dispatcher, Told]:
+def dispatcher(
+    *workers: Gated, queue: int = 8, queue_bytes: int = 1000, deadline_s: float = 20.0
+) -> tuple[Dispatcher, Told]:
     told = Told()
-    return Dispatcher(workers, queue, deadline_s, told), told
+    return Dispatcher(workers, queue, queue_bytes, deadline_s, told), told
 
 
 async def settled() -> None:
@@ -124,6 +126,24 @@ def test_a_full_queue_refuses_and_urgent_jobs_go_first() -> None:
         assert worker.taken == [["first"], ["urgent"], ["second"]]
         assert max(told.waiting) == 1
         assert told.waiting[-1] == 0
+        await queue.close()
+
+    asyncio.run(run())
+
+
+def test_uploads_that_wait_are_limited_together() -> None:
+    async def run() -> None:
+        worker = Gated()
+        queue, _ = dispatcher(worker, queue_bytes=10)
+        await queue.start()
+        tasks = [asyncio.create_task(queue.run(Job("first", blobs=(bytes(50),))))]
+        await settled()
+        tasks.append(asyncio.create_task(queue.run(Job("second", blobs=(bytes(8),)))))
+        await settled()
+        with pytest.raises(BusyError, match="memory"):
+            await queue.run(Job("too much", blobs=(bytes(2), bytes(1))))
+        worker.gate.set()
+        assert len(await asyncio.gather(*tasks)) == 2
         await queue.close()
 
     asyncio.run(run())
