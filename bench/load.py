@@ -4,7 +4,7 @@
 
 For each row: requests a second, quantiles of their time, statuses, the 99th percentile of /livez asked beside them, and
 the resident memory of service and workers (PSS: with what they share counted once). `at 80 %` is a Poisson stream at
-0.8 of the rate asked of a row. `floor` is an empty FastAPI endpoint that reads the same bodies, in a process of its own.
+0.8 of the rate asked of a row. `floor` is an empty FastAPI endpoint that reads the same bodies, in its own process.
 The load generator shares the cores.
 """
 

@@ -97,6 +97,11 @@ class Dispatcher:
     _closing: bool = field(default=False, init=False)
     _loops: "list[asyncio.Task[None]]" = field(default_factory=list, init=False)
 
+    @property
+    def waiting(self) -> int:
+        """Jobs that no worker has taken yet."""
+        return len(self._waiting) + len(self._urgent)
+
     async def start(self) -> Mapping[str, Any]:
         """Start the workers; returns what they serve.
 

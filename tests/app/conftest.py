@@ -1,10 +1,15 @@
 """The service on the stand-in, asked in-process."""
 
 import json
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
+import uvicorn
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp
 
 from app.main import create_app
 from app.settings import Settings
@@ -34,3 +39,29 @@ def points() -> list[list[float]]:
 @pytest.fixture(scope="session")
 def point_file(points: list[list[float]]) -> bytes:
     return json.dumps({"points": points, "units": "1/angstrom"}).encode()
+
+
+@contextmanager
+def listening(app: ASGIApp) -> Iterator[int]:
+    """The port of a server of this application, in a thread of its own."""
+    started = threading.Event()
+
+    class Server(uvicorn.Server):
+        async def startup(self, *args: Any, **kwargs: Any) -> None:
+            await super().startup(*args, **kwargs)
+            started.set()
+
+    server = Server(uvicorn.Config(app, port=0, log_config=None))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    assert started.wait(20)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def address(library: StandIn) -> Iterator[str]:
+    """Of a service on the stand-in."""
+    with listening(create_app(Settings(), library)) as port:
+        yield f"http://127.0.0.1:{port}"

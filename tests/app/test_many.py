@@ -5,19 +5,13 @@ import io
 import json
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import uvicorn
 
 from app.cli import main
 from app.desk import Desk
-from app.main import create_app
 from app.serving.threads import ThreadWorker
-from app.settings import Settings
 from tests.app.stand_in import StandIn
 from tests.app.test_batch import zipped
 
@@ -37,25 +31,6 @@ def folder(tmp_path: Path, point_file: bytes) -> Path:
 def workers(monkeypatch: pytest.MonkeyPatch, library: StandIn) -> None:
     desk = Desk(library)
     monkeypatch.setattr("app.main.processes", lambda _settings: [ThreadWorker(desk, desk.serving())])
-
-
-@pytest.fixture
-def address(library: StandIn) -> Iterator[str]:
-    """Of a service on the stand-in."""
-    started = threading.Event()
-
-    class Server(uvicorn.Server):
-        async def startup(self, *args: Any, **kwargs: Any) -> None:
-            await super().startup(*args, **kwargs)
-            started.set()
-
-    server = Server(uvicorn.Config(create_app(Settings(), library), port=0, log_config=None))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    assert started.wait(20)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
 
 
 @pytest.mark.parametrize("remote", [False, True])

@@ -1,10 +1,13 @@
 """Health, errors, headers, and a service that is asked too much."""
 
 import asyncio
+import http.client
+import json
 import logging
 import re
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from index.hits import SearchResult
 from model import errors
 from model.errors import DomainError, LibraryError
 from tests.app.answers import problem_of
+from tests.app.conftest import listening
 from tests.app.stand_in import StandIn
 
 Points = list[list[float]]
@@ -295,6 +299,42 @@ def test_many_who_ask_whether_it_is_ready_cost_one_search(held: Held) -> None:
     with TestClient(app) as client:
         assert client.portal is not None
         client.portal.call(ask)
+
+
+def test_whose_client_left_is_never_computed(held: Held, points: Points) -> None:
+    body = json.dumps({"points": points, "top_k": 7}).encode()
+    head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    app = create_app(Settings(workers=1), held)
+    with listening(app) as port, ThreadPoolExecutor(1) as threads:
+        first = threads.submit(posted, port, json.dumps({"points": points}))
+        assert held.begun.acquire(timeout=20)
+        dispatcher = app.state.service.dispatcher
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            await_true(lambda: dispatcher.waiting == 1)
+        await_true(lambda: dispatcher.waiting == 0)
+        held.gate.set()
+        assert first.result() == 200
+        assert posted(port, json.dumps({"points": points})) == 200
+    assert [asked["top_k"] for asked in held.searches] == [10, 10]
+
+
+def posted(port: int, body: str) -> int:
+    """The status of a prediction."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def await_true(condition: Callable[[], bool]) -> None:
+    """Until another thread has made it so."""
+    for _ in range(2000):
+        if condition():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("it never came true")
 
 
 def test_a_library_that_was_given_stays_open(library: StandIn) -> None:
