@@ -70,13 +70,13 @@ class Lattices:
         return groups.index(own) if own in groups else None
 
 
-def held_out_entries(catalogue: Iterable[Entry]) -> list[Entry]:
-    """The crystals of the source that are in the split's test part."""
+def held_out_entries(catalogue: Iterable[Entry], part: Part = Part.TEST) -> list[Entry]:
+    """The crystals of the source that are in a part of the split."""
     seed, held_out = split_of(load_towers().training)
     return [
         entry
         for entry in catalogue
-        if entry.source.startswith(SOURCE) and part_of(entry.formula, seed, held_out) is Part.TEST
+        if entry.source.startswith(SOURCE) and part_of(entry.formula, seed, held_out) is part
     ]
 
 
