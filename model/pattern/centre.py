@@ -53,7 +53,7 @@ def friedel_centre(
     """
     if len(positions) < 2:
         return None
-    strength = _strength(len(positions), intensity)
+    strength = spot_weights(len(positions), intensity)
     outside = np.linalg.norm(positions - (np.median(positions, axis=0) if guess is None else guess), axis=1)
     kept = np.lexsort((outside, -strength))[:_JUDGES]
     points, strength = positions[kept], strength[kept]
@@ -62,12 +62,7 @@ def friedel_centre(
     candidates = _voted(points[:_VOTERS], strength[:_VOTERS], tolerance, guess, search_radius)
     if not len(candidates):
         return None
-    scores = [_score(tree, strength, c, tolerance, view)[0] for c in candidates]
-    best = candidates[int(np.argmax(scores))]
-    for _ in range(3):
-        best = _refined(tree, strength, best, tolerance)
-    _, pairs, fraction = _score(tree, strength, best, tolerance, view)
-    return Centre(float(best[0]), float(best[1]), pairs, fraction) if pairs else None
+    return _best_supported(tree, strength, candidates, tolerance, view)
 
 
 def friedel_support(
@@ -80,12 +75,23 @@ def friedel_support(
     if len(positions) < 2:
         return Centre(*center, pairs=0, paired_fraction=0.0)
     tree = cKDTree(positions)
-    strength = _strength(len(positions), intensity)
+    strength = spot_weights(len(positions), intensity)
     _, pairs, fraction = _score(tree, strength, np.array(center), _tolerance(tree), view)
     return Centre(*center, pairs=pairs, paired_fraction=fraction)
 
 
-def _strength(count: int, intensity: FloatArray | None) -> FloatArray:
+def best_supported(
+    positions: FloatArray,
+    intensity: FloatArray | None,
+    candidates: FloatArray,
+    view: tuple[float, float, float, float] | None = None,
+) -> Centre | None:
+    """Of candidates (C, 2) the best supported one, moved to the middle of its pairs; others as of `friedel_centre`."""
+    tree, strength = cKDTree(positions), spot_weights(len(positions), intensity)
+    return _best_supported(tree, strength, candidates, _tolerance(tree), view)
+
+
+def spot_weights(count: int, intensity: FloatArray | None) -> FloatArray:
     """Weights from 0.3 for the weakest to 1.3 for the strongest, linear in ln I."""
     if intensity is None:
         return np.ones(count)
@@ -98,6 +104,21 @@ def _tolerance(tree: cKDTree) -> float:
     """A sixth of the spots' spacing: lattice points cannot be confused, distortion is forgiven."""
     distance = tree.query(tree.data, k=2)[0][:, 1]
     return max(float(np.quantile(distance, 0.25)) / 6, 1e-9)
+
+
+def _best_supported(
+    tree: cKDTree,
+    strength: FloatArray,
+    candidates: FloatArray,
+    tolerance: float,
+    view: tuple[float, float, float, float] | None,
+) -> Centre | None:
+    scores = [_score(tree, strength, each, tolerance, view)[0] for each in candidates]
+    best = candidates[int(np.argmax(scores))]
+    for _ in range(3):
+        best = _refined(tree, strength, best, tolerance)
+    _, pairs, fraction = _score(tree, strength, best, tolerance, view)
+    return Centre(float(best[0]), float(best[1]), pairs, fraction) if pairs else None
 
 
 def _voted(

@@ -12,6 +12,7 @@ from model.pattern.detection import detect_peaks
 from model.pattern.diffraction_evidence import require_diffraction, without_noise
 from model.pattern.frame import Frame
 from model.pattern.hot_pixels import without_hot_pixels
+from model.pattern.lattice_node import on_node
 from model.pattern.options import PatternOptions
 from model.pattern.peaks import Peaks
 from model.pattern.powder import require_no_powder, require_no_rings
@@ -163,7 +164,9 @@ def _refined_centre(frame: Frame, peaks: Peaks, rough: tuple[float, float], *, g
         found = friedel_centre(
             peaks.pixels, peaks.amplitude, guess=rough, search_radius=reach, view=_view(frame)
         )
-    return found or friedel_support(peaks.pixels, peaks.amplitude, rough, _view(frame))
+    if found is None:
+        return friedel_support(peaks.pixels, peaks.amplitude, rough, _view(frame))
+    return on_node(peaks.pixels, peaks.amplitude, found, _view(frame))
 
 
 def _view(frame: Frame) -> tuple[float, float, float, float]:
