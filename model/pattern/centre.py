@@ -113,8 +113,7 @@ def _best_supported(
     tolerance: float,
     view: tuple[float, float, float, float] | None,
 ) -> Centre | None:
-    scores = [_score(tree, strength, each, tolerance, view)[0] for each in candidates]
-    best = candidates[int(np.argmax(scores))]
+    best = candidates[int(np.argmax(_scores(tree, strength, candidates, tolerance, view)[0]))]
     for _ in range(3):
         best = _refined(tree, strength, best, tolerance)
     _, pairs, fraction = _score(tree, strength, best, tolerance, view)
@@ -152,21 +151,33 @@ def _score(
     view: tuple[float, float, float, float] | None,
 ) -> tuple[float, int, float]:
     """Support of a centre, the number of its pairs, and the weighted share of spots that are paired."""
-    mirrored = 2 * center - tree.data
+    totals, pairs, fractions = _scores(tree, strength, center[None], tolerance, view)
+    return float(totals[0]), int(pairs[0]), float(fractions[0])
+
+
+def _scores(
+    tree: cKDTree,
+    strength: FloatArray,
+    centers: FloatArray,
+    tolerance: float,
+    view: tuple[float, float, float, float] | None,
+) -> tuple[FloatArray, NDArray[np.intp], FloatArray]:
+    """(C,) of each of centres (C, 2), as `_score`."""
+    mirrored = 2 * centers[:, None] - tree.data  # (C, N, 2)
     distance, partner = tree.query(mirrored, distance_upper_bound=2 * tolerance)
     paired = np.isfinite(distance)
-    seen = np.ones(len(mirrored), dtype=bool)
+    seen = np.ones(paired.shape, dtype=bool)
     if view is not None:
-        seen = (mirrored >= view[:2]).all(axis=1) & (mirrored <= view[2:]).all(axis=1)
+        seen = (mirrored >= view[:2]).all(axis=2) & (mirrored <= view[2:]).all(axis=2)
     other = strength[np.where(paired, partner, 0)]
     closeness = np.exp(-((np.where(paired, distance, 0) / tolerance) ** 2) / 2)
     gain = closeness * strength * other - (strength - other) ** 2
     alone = seen & ~paired
-    total = float(gain[paired].sum() - 0.5 * (strength[alone] ** 2).sum())
-    weight = float(strength[paired].sum())
-    fraction = weight / max(weight + float(strength[alone].sum()), 1e-12)
-    pairs = int((paired & (partner != np.arange(len(mirrored)))).sum()) // 2
-    return total, pairs, fraction
+    totals = np.where(paired, gain, 0).sum(axis=1) - 0.5 * alone @ strength**2
+    weight = paired @ strength
+    fractions = weight / np.maximum(weight + alone @ strength, 1e-12)
+    pairs = (paired & (partner != np.arange(len(tree.data)))).sum(axis=1) // 2
+    return totals, pairs, fractions
 
 
 def _refined(tree: cKDTree, strength: FloatArray, center: FloatArray, tolerance: float) -> FloatArray:

@@ -3,26 +3,29 @@
 import numpy as np
 import scipy.ndimage as ndi
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from model.errors import NoSpotsError
 from model.pattern.background import Rings, local_level, shadow
 from model.pattern.binning import Binned
 from model.pattern.frame import Frame
 from model.pattern.peaks import Peaks, draw_peaks, fit_peaks, local_maxima, spot_sigma
-from model.pattern.spots import MINIMUM_SPOTS
 
 FloatImage = NDArray[np.float32]
 BoolImage = NDArray[np.bool_]
 
-MAXIMUM_SPOTS = 600
+MAXIMUM_SPOTS = 1500
 DETECTION = 4.5
 SIGNIFICANCE = 5.0
 _FIRST_SIGMA = 1.3
 _WIDTH_FROM = 20
+_BESIDE_DIRECT_BEAM = 12.0
 _SMALLEST_RATIO = 1e-4
 
 
-def detect_peaks(frame: Frame, binned: Binned, center: tuple[float, float]) -> tuple[BoolImage, Peaks, float]:
+def detect_peaks(
+    frame: Frame, binned: Binned, center: tuple[float, float], bright: NDArray[np.float64]
+) -> tuple[BoolImage, Peaks, float]:
     """Find what stands out from the background about a centre that is good to a few pixels.
 
     The threshold follows the noise of each ring about the centre. Peaks are detected in the binned frame by a
@@ -32,6 +35,7 @@ def detect_peaks(frame: Frame, binned: Binned, center: tuple[float, float]) -> t
         frame: as recorded.
         binned: its block averages.
         center: x, y in blocks.
+        bright: (N, 2) places that stand out at first sight, the strongest first, in blocks: the spots' width is theirs.
 
     Returns:
         (H, W) pixels that no beam stop covers, the peaks, and their common Gaussian deviation in pixels.
@@ -44,15 +48,13 @@ def detect_peaks(frame: Frame, binned: Binned, center: tuple[float, float]) -> t
     residual = binned.counts - level[rings.number]
     usable = ~shadow(residual, np.maximum(noise, 1e-30)[rings.number])
     residual -= local_level(residual, usable)
-    columns, rows = _significant(residual, rings, usable, _FIRST_SIGMA, 2 * DETECTION)
-    if len(rows) < MINIMUM_SPOTS:
-        columns, rows = _significant(residual, rings, usable, _FIRST_SIGMA, DETECTION)
-    if not len(rows):
-        raise NoSpotsError("no spots stand out from the background; is the frame blank or underexposed?")
-    first = binned.full_pixels(columns[:_WIDTH_FROM], rows[:_WIDTH_FROM])
+    away = bright[np.hypot(*(bright - center).T) > _BESIDE_DIRECT_BEAM][:_WIDTH_FROM]
+    first = binned.full_pixels(*away.T)
     sigma = spot_sigma(frame.counts, first, _FIRST_SIGMA * binned.factor, frame.saturation_level)
     matched = float(np.clip(sigma / binned.factor, 0.8, 6))
     columns, rows = _significant(residual, rings, usable, matched, DETECTION)
+    if not len(rows):
+        raise NoSpotsError("no spots stand out from the background; is the frame blank or underexposed?")
     pixels = binned.full_pixels(columns[:MAXIMUM_SPOTS], rows[:MAXIMUM_SPOTS])
     whole = binned.full_mask(usable)
     return whole, _measured(frame, pixels, sigma, whole), sigma
@@ -101,5 +103,7 @@ def _distinct(peaks: Peaks, sigma: float) -> Peaks:
     """Of peaks that came to lie within a deviation and a half, the strongest."""
     order = np.argsort(-peaks.amplitude)
     pixels = peaks.pixels[order]
-    near = np.linalg.norm(pixels[:, None] - pixels[None], axis=2) < 1.5 * sigma
-    return peaks.take(np.sort(order[~np.tril(near, -1).any(axis=1)]))
+    pairs = cKDTree(pixels).query_pairs(1.5 * sigma, output_type="ndarray")
+    distinct = np.ones(len(order), dtype=bool)
+    distinct[pairs.max(axis=1, initial=-1)] = False
+    return peaks.take(np.sort(order[distinct]))

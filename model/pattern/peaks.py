@@ -67,7 +67,7 @@ def local_maxima(
 
 
 def windows(
-    image: FloatImage, pixels: FloatArray, half: int
+    image: FloatImage | BoolImage, pixels: FloatArray, half: int
 ) -> tuple[FloatArray, FloatArray, FloatArray, BoolImage]:
     """The pixels around each position.
 
@@ -96,7 +96,7 @@ def spot_sigma(image: FloatImage, pixels: FloatArray, start: float, saturation: 
         values, dx, dy, inside = windows(image, pixels, half)
         r2 = dx**2 + dy**2
         rim = inside & (r2 > (2.4 * sigma) ** 2)
-        ground = np.nanmedian(np.where(rim, values, np.nan), axis=1)
+        ground = _medians(values, rim)
         weight = np.exp(-r2 / (2 * sigma**2)) * inside * (values - ground[:, None])
         moment = (weight * r2).sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-12) / 2
         good = (moment > 0.1) & (moment < 0.95 * sigma**2)  # less is a hot pixel, more no spot
@@ -107,6 +107,14 @@ def spot_sigma(image: FloatImage, pixels: FloatArray, start: float, saturation: 
         own = moment[good] * sigma**2 / (sigma**2 - moment[good])
         sigma = float(np.clip(np.sqrt(np.median(own)), 0.6, 2 * sigma))
     return sigma
+
+
+def _medians(values: FloatArray, which: BoolImage) -> FloatArray:
+    """(N,) lower median of the chosen ones of each row, NaN where there is none."""
+    ordered = np.sort(np.where(which, values, np.inf), axis=1)
+    middle = np.maximum(which.sum(axis=1) - 1, 0) // 2
+    median = ordered[np.arange(len(values)), middle]
+    return np.where(np.isfinite(median), median, np.nan)
 
 
 def fit_peaks(
@@ -139,7 +147,7 @@ def fit_peaks(
         values, dx, dy, inside = windows(image, position, half)
         weight = inside & (dx**2 + dy**2 <= (_WINDOW * sigma + 0.5) ** 2)
         if usable is not None:
-            weight &= windows(usable.astype(np.float32), position, half)[0] > 0.5
+            weight &= windows(usable, position, half)[0] > 0.5
         clipped: BoolImage = np.zeros(len(position), dtype=bool)
         if saturation is not None:
             over = values >= saturation

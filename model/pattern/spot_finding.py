@@ -16,7 +16,7 @@ from model.pattern.lattice_node import on_node
 from model.pattern.options import PatternOptions
 from model.pattern.peaks import Peaks
 from model.pattern.powder import require_no_powder, require_no_rings
-from model.pattern.rough_centre import rough_centre
+from model.pattern.rough_centre import BrightPlaces, rough_centre
 from model.pattern.scale import nominal_pixel_size, require_plausible_scale
 from model.pattern.spots import MINIMUM_SPOTS, Calibration, Exposure, Spots
 
@@ -129,8 +129,9 @@ def locate_spots(frame: Frame, center_px: tuple[float, float] | None = None) -> 
     cleaned = without_hot_pixels(frame.counts)
     frame = _in_range(frame if cleaned is frame.counts else replace(frame, counts=cleaned))
     binned = Binned.to_side(frame.counts, DETECTION_SIDE)
-    rough = binned.binned_point(center_px) if center_px else rough_centre(binned.counts)
-    usable, peaks, sigma = detect_peaks(frame, binned, rough)
+    bright = BrightPlaces.of(binned.counts)
+    rough = binned.binned_point(center_px) if center_px else rough_centre(bright)
+    usable, peaks, sigma = detect_peaks(frame, binned, rough, bright.positions)
     center = _refined_centre(frame, peaks, binned.full_point(rough), given=center_px is not None)
     peaks = _without_direct_beam(peaks, center, sigma)
     if center.pairs >= MINIMUM_SPOTS and center.paired_fraction < _WELL_PAIRED:
