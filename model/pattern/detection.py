@@ -1,5 +1,8 @@
 """The significant peaks of a frame whose centre is roughly known."""
 
+from dataclasses import dataclass, replace
+from typing import Self
+
 import numpy as np
 import scipy.ndimage as ndi
 from numpy.typing import NDArray
@@ -10,6 +13,7 @@ from model.pattern.background import Rings, local_level, shadow
 from model.pattern.binning import Binned
 from model.pattern.frame import Frame
 from model.pattern.peaks import Peaks, draw_peaks, fit_peaks, local_maxima, spot_sigma
+from model.pattern.spots import MINIMUM_SPOTS
 
 FloatImage = NDArray[np.float32]
 BoolImage = NDArray[np.bool_]
@@ -19,13 +23,12 @@ DETECTION = 4.5
 SIGNIFICANCE = 5.0
 _FIRST_SIGMA = 1.3
 _WIDTH_FROM = 20
-_BESIDE_DIRECT_BEAM = 12.0
 _SMALLEST_RATIO = 1e-4
+_CROWDED_SIGMAS, _MANY_CROWDED = 7.0, 0.05
+_APART_SIGMAS = 2.0
 
 
-def detect_peaks(
-    frame: Frame, binned: Binned, center: tuple[float, float], bright: NDArray[np.float64]
-) -> tuple[BoolImage, Peaks, float]:
+def detect_peaks(frame: Frame, binned: Binned, center: tuple[float, float]) -> tuple[BoolImage, Peaks, float]:
     """Find what stands out from the background about a centre that is good to a few pixels.
 
     The threshold follows the noise of each ring about the centre. Peaks are detected in the binned frame by a
@@ -35,7 +38,6 @@ def detect_peaks(
         frame: as recorded.
         binned: its block averages.
         center: x, y in blocks.
-        bright: (N, 2) places that stand out at first sight, the strongest first, in blocks: the spots' width is theirs.
 
     Returns:
         (H, W) pixels that no beam stop covers, the peaks, and their common Gaussian deviation in pixels.
@@ -48,16 +50,24 @@ def detect_peaks(
     residual = binned.counts - level[rings.number]
     usable = ~shadow(residual, np.maximum(noise, 1e-30)[rings.number])
     residual -= local_level(residual, usable)
-    away = bright[np.hypot(*(bright - center).T) > _BESIDE_DIRECT_BEAM][:_WIDTH_FROM]
-    first = binned.full_pixels(*away.T)
+    columns, rows = _significant(residual, rings, usable, _FIRST_SIGMA, 2 * DETECTION)
+    if len(rows) < MINIMUM_SPOTS:
+        columns, rows = _significant(residual, rings, usable, _FIRST_SIGMA, DETECTION)
+    if not len(rows):
+        raise NoSpotsError("no spots stand out from the background; is the frame blank or underexposed?")
+    first = binned.full_pixels(columns[:_WIDTH_FROM], rows[:_WIDTH_FROM])
     sigma = spot_sigma(frame.counts, first, _FIRST_SIGMA * binned.factor, frame.saturation_level)
     matched = float(np.clip(sigma / binned.factor, 0.8, 6))
     columns, rows = _significant(residual, rings, usable, matched, DETECTION)
-    if not len(rows):
-        raise NoSpotsError("no spots stand out from the background; is the frame blank or underexposed?")
     pixels = binned.full_pixels(columns[:MAXIMUM_SPOTS], rows[:MAXIMUM_SPOTS])
     whole = binned.full_mask(usable)
-    return whole, _measured(frame, pixels, sigma, whole), sigma
+    found = _Found.at(frame, pixels, sigma, whole)
+    if found.is_crowded():
+        # A weak spot on the flank of a strong one makes no maximum until that one is taken off.
+        residual -= Binned.to_side(found.drawn(), max(binned.shape) // binned.factor).counts
+        columns, rows = _significant(residual, rings, usable, matched, DETECTION)
+        found = found.joined_by(binned.full_pixels(columns, rows))
+    return whole, found.settled(), sigma
 
 
 def _significant(
@@ -77,21 +87,62 @@ def _significant(
     return columns[order], rows[order]
 
 
-def _measured(frame: Frame, pixels: NDArray[np.float64], sigma: float, usable: BoolImage) -> Peaks:
-    """Fit all spots twice, the second time free of their neighbours, and keep the significant ones."""
-    peaks = fit_peaks(frame.counts, pixels, sigma, usable=usable, saturation=frame.saturation_level)
-    peaks = _distinct(peaks.take(_is_significant(peaks, frame.faintest)), sigma)
-    picture = draw_peaks(frame.shape, peaks, sigma)
-    peaks = fit_peaks(
-        frame.counts,
-        peaks.pixels,
-        sigma,
-        usable=usable,
-        saturation=frame.saturation_level,
-        drawn=(picture, peaks),
-        move=False,
-    )
-    return peaks.take(_is_significant(peaks, frame.faintest))
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Spots of a frame, fitted each by itself.
+
+    Attributes:
+        frame: as recorded.
+        peaks: the significant ones.
+        sigma: their deviation.
+        usable: (H, W) pixels that no beam stop covers.
+    """
+
+    frame: Frame
+    peaks: Peaks
+    sigma: float
+    usable: BoolImage
+
+    @classmethod
+    def at(cls, frame: Frame, pixels: NDArray[np.float64], sigma: float, usable: BoolImage) -> Self:
+        peaks = fit_peaks(frame.counts, pixels, sigma, usable=usable, saturation=frame.saturation_level)
+        return cls(frame, _distinct(peaks.take(_is_significant(peaks, frame.faintest)), sigma), sigma, usable)
+
+    def is_crowded(self) -> bool:
+        """Whether many lie so near to another one that others may be hidden."""
+        if len(self.peaks) < 2 or self.frame.ripple:  # the ripples of JPEG lie on flanks too
+            return False
+        nearest = cKDTree(self.peaks.pixels).query(self.peaks.pixels, k=2)[0][:, 1]
+        return bool((nearest < _CROWDED_SIGMAS * self.sigma).mean() > _MANY_CROWDED)
+
+    def drawn(self) -> FloatImage:
+        return draw_peaks(self.frame.shape, self.peaks, self.sigma)
+
+    def joined_by(self, pixels: NDArray[np.float64]) -> Self:
+        """With those of further places that are significant once these are taken off."""
+        apart = cKDTree(self.peaks.pixels).query(pixels)[0] > _APART_SIGMAS * self.sigma
+        pixels = pixels[apart][: max(MAXIMUM_SPOTS - len(self.peaks), 0)]
+        if not len(pixels):
+            return self
+        more = self._fitted(Peaks.unknown(pixels), self.drawn(), move=True)
+        joined = self.peaks.and_(more.take(_is_significant(more, self.frame.faintest)))
+        return replace(self, peaks=_distinct(joined, self.sigma))
+
+    def settled(self) -> Peaks:
+        """Fitted once more, each free of its neighbours; those that are still significant."""
+        peaks = self._fitted(self.peaks, self.drawn(), move=False)
+        return peaks.take(_is_significant(peaks, self.frame.faintest))
+
+    def _fitted(self, peaks: Peaks, picture: FloatImage, *, move: bool) -> Peaks:
+        return fit_peaks(
+            self.frame.counts,
+            peaks.pixels,
+            self.sigma,
+            usable=self.usable,
+            saturation=self.frame.saturation_level,
+            drawn=(picture, peaks),
+            move=move,
+        )
 
 
 def _is_significant(peaks: Peaks, faintest: float) -> BoolImage:

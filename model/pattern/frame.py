@@ -26,6 +26,7 @@ class Frame:
         source_format: of the file, such as "TIFF".
         warnings: what was assumed in reading.
         faintest: height over its ground that a spot needs to be one: rounding and compression make lower ones.
+        ripple: height up to which compression makes spots beside strong ones: those need a mate, or a lattice.
 
     Raises:
         OptionError: counts that are not a two-dimensional array.
@@ -41,6 +42,7 @@ class Frame:
     source_format: str = "array"
     warnings: tuple[str, ...] = ()
     faintest: float = 0.0
+    ripple: float = 0.0
 
     def __post_init__(self) -> None:
         if self.counts.ndim != 2:
@@ -99,5 +101,7 @@ def saturation_of(counts: NDArray[np.float32]) -> float | None:
     top = counts.max()
     clipped = np.flatnonzero(counts == top)
     after = clipped[1:][np.diff(clipped) == 1]
-    touching = int((after % counts.shape[1] != 0).sum())  # the first of a row lies beside none of the row above
+    touching = int(
+        (after % counts.shape[1] != 0).sum()
+    )  # the first of a row lies beside none of the row above
     return float(top) if touching >= _FEWEST_TOUCHING and top > counts.min() else None

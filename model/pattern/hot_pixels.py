@@ -38,9 +38,7 @@ def without_hot_pixels(counts: FloatImage) -> FloatImage:
     return cleaned
 
 
-def _steep_places(
-    counts: FloatImage, height: np.float32
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _steep_places(counts: FloatImage, height: np.float32) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows and columns, less one, of inner pixels that stand so high above the four beside them."""
     inner = counts[1:-1]
     # One comparison of the whole frame leaves few places to look at.

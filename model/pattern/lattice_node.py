@@ -79,8 +79,13 @@ class SpotLattice:
         return replace(self, origin=origin, basis=basis), met
 
     def place(self, point: FloatArray) -> FloatArray:
-        """(2,) of a point, in basis vectors from the origin."""
+        """(..., 2) of points, in basis vectors from the origin."""
         return np.asarray((point - self.origin) @ np.linalg.inv(self.basis))
+
+    def distance(self, points: FloatArray) -> FloatArray:
+        """(N,) of points (N, 2) from the nearest node, pixels."""
+        at = self.place(points)
+        return np.asarray(np.hypot(*((at - np.rint(at)) @ self.basis).T))
 
     def nodes_about(self, point: FloatArray) -> FloatArray:
         """(M, 2) the nodes up to about a basis vector away along each, in pixels."""

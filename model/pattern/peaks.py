@@ -41,6 +41,21 @@ class Peaks:
         error: FloatArray = np.sqrt(2) * sigma * self.amplitude_error / np.maximum(self.amplitude, 1e-30)
         return error
 
+    @classmethod
+    def unknown(cls, pixels: FloatArray) -> "Peaks":
+        """At places where nothing was measured yet."""
+        nothing = np.zeros(len(pixels))
+        return cls(pixels, nothing, nothing, nothing > 0)
+
+    def and_(self, other: "Peaks") -> "Peaks":
+        """These and others."""
+        return Peaks(
+            np.concatenate([self.pixels, other.pixels]),
+            np.concatenate([self.amplitude, other.amplitude]),
+            np.concatenate([self.amplitude_error, other.amplitude_error]),
+            np.concatenate([self.clipped, other.clipped]),
+        )
+
     def take(self, which: NDArray[np.intp] | BoolImage) -> "Peaks":
         """The peaks of a boolean mask or of indices."""
         return Peaks(

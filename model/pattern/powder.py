@@ -54,7 +54,7 @@ def require_no_rings(peaks: Peaks, centre: Centre, sigma: float, binned: Binned)
     Raises:
         NoSpotsError: there are rings and hardly any spots beside them.
     """
-    if len(peaks) > _MOST_ON_SMOOTH_RINGS:
+    if not 0 < len(peaks) <= _MOST_ON_SMOOTH_RINGS:
         return
     middle = binned.binned_point((centre.x, centre.y))
     rings = Rings.about(binned.counts.shape, middle)

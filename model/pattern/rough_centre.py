@@ -1,13 +1,11 @@
 """A first guess of the centre, from all of a frame at once."""
 
-from dataclasses import dataclass
-from typing import Self
-
 import numpy as np
 import scipy.fft
 import scipy.ndimage as ndi
 from numpy.typing import NDArray
 
+from model.pattern.binning import Binned
 from model.pattern.centre import Centre, friedel_centre
 from model.pattern.peaks import local_maxima
 
@@ -42,47 +40,22 @@ def symmetry_centre(image: FloatImage) -> tuple[float, float]:
     return float(centre[0]), float(centre[1])
 
 
-@dataclass(frozen=True, eq=False)
-class BrightPlaces:
-    """What stands out of a frame at first sight, wherever its centre lies.
-
-    Attributes:
-        root: (H, W) square root of the counts above the darkest, in which noise is even.
-        smooth: (H, W) the same, smoothed.
-        contrast: (H, W) of that, how far it exceeds its surroundings.
-        positions: (N, 2) x, y of the maxima of the contrast, the strongest first.
-        strength: (N,) their contrast, squared.
-    """
-
-    root: FloatImage
-    smooth: FloatImage
-    contrast: FloatImage
-    positions: NDArray[np.float64]
-    strength: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, small: FloatImage) -> Self:
-        """Those of a frame, binned."""
-        sample = small.ravel()[::7]
-        root = np.sqrt(np.maximum(small - np.partition(sample, len(sample) // 50)[len(sample) // 50], 0))
-        smooth = ndi.gaussian_filter(root, _SIGMA, truncate=3)
-        contrast = smooth - ndi.uniform_filter(root, 11)
-        spread = np.median(np.abs(contrast.ravel()[::7])) * 1.4826
-        rows, columns = local_maxima(contrast, 6 * spread)
-        strongest = np.argsort(-contrast[rows, columns])[:_VOTERS]
-        rows, columns = rows[strongest], columns[strongest]
-        positions = np.column_stack([columns, rows]).astype(np.float64)
-        return cls(root, smooth, contrast, positions, contrast[rows, columns].astype(np.float64) ** 2)
-
-
-def rough_centre(bright: BrightPlaces) -> tuple[float, float]:
+def rough_centre(small: FloatImage) -> tuple[float, float]:
     """The x, y of the centre from the frame's own symmetry, sharpened by its strong spots' Friedel pairs.
 
     Good to a few tenths of a pixel where there are pairs, whatever lies at the centre: a direct beam, saturated
     or not, or a beam stop.
     """
-    small, positions, strength, contrast = bright.root, bright.positions, bright.strength, bright.contrast
-    guess = symmetry_centre(np.log1p(small))
+    sample = small.ravel()[::7]
+    root = np.sqrt(np.maximum(small - np.partition(sample, len(sample) // 50)[len(sample) // 50], 0))
+    guess = symmetry_centre(np.log1p(root))
+    contrast = ndi.gaussian_filter(root, _SIGMA, truncate=3) - ndi.uniform_filter(root, 11)
+    spread = np.median(np.abs(contrast.ravel()[::7])) * 1.4826
+    rows, columns = local_maxima(contrast, 6 * spread)
+    strongest = np.argsort(-contrast[rows, columns])[:_VOTERS]
+    rows, columns = rows[strongest], columns[strongest]
+    positions = np.column_stack([columns, rows]).astype(float)
+    strength = contrast[rows, columns].astype(float) ** 2
     view = (0.0, 0.0, small.shape[1] - 1.0, small.shape[0] - 1.0)
 
     def paired_about(start: tuple[float, float], radius: float) -> Centre | None:
@@ -92,7 +65,7 @@ def rough_centre(bright: BrightPlaces) -> tuple[float, float]:
     # Gradients over the frame have a symmetry of their own, which the spots alone do not share; discs without light
     # between them have several nearly as good. Where the brightest place agrees with the symmetry of the whole frame,
     # both are the direct beam and spots are not asked for more than to allow it; else the spots decide.
-    brightest = _brightest(bright.smooth)
+    brightest = _brightest(root)
     guesses = (guess, symmetry_centre(np.maximum(contrast, 0)), brightest)
     near = [found for each in guesses if (found := paired_about(each, 0.03)) and found.pairs >= 3]
     near = [found for found in near if found.paired_fraction > _POORLY_PAIRED]
@@ -109,9 +82,12 @@ def rough_centre(bright: BrightPlaces) -> tuple[float, float]:
     return guess
 
 
-def _brightest(smooth: FloatImage) -> tuple[float, float]:
-    y, x = np.unravel_index(int(np.argmax(smooth)), smooth.shape)
-    return float(x), float(y)
+def _brightest(root: FloatImage) -> tuple[float, float]:
+    """Middle of the brightest six by six pixels."""
+    halved = Binned.to_side(root, max(root.shape) // 2)
+    coarse = ndi.uniform_filter(halved.counts, 3)
+    y, x = np.unravel_index(int(np.argmax(coarse)), coarse.shape)
+    return halved.full_point((float(x), float(y)))
 
 
 def _support(centre: Centre) -> float:

@@ -9,14 +9,19 @@ from model.errors import NoSpotsError, OptionError
 from model.pattern.binning import Binned
 from model.pattern.centre import Centre, friedel_centre, friedel_support
 from model.pattern.detection import detect_peaks
-from model.pattern.diffraction_evidence import require_diffraction, without_noise
+from model.pattern.diffraction_evidence import (
+    has_symmetry,
+    require_diffraction,
+    without_noise,
+    without_ripples,
+)
 from model.pattern.frame import Frame
 from model.pattern.hot_pixels import without_hot_pixels
 from model.pattern.lattice_node import on_node
 from model.pattern.options import PatternOptions
 from model.pattern.peaks import Peaks
 from model.pattern.powder import require_no_powder, require_no_rings
-from model.pattern.rough_centre import BrightPlaces, rough_centre
+from model.pattern.rough_centre import rough_centre
 from model.pattern.scale import nominal_pixel_size, require_plausible_scale
 from model.pattern.spots import MINIMUM_SPOTS, Calibration, Exposure, Spots
 
@@ -129,17 +134,22 @@ def locate_spots(frame: Frame, center_px: tuple[float, float] | None = None) -> 
     cleaned = without_hot_pixels(frame.counts)
     frame = _in_range(frame if cleaned is frame.counts else replace(frame, counts=cleaned))
     binned = Binned.to_side(frame.counts, DETECTION_SIDE)
-    bright = BrightPlaces.of(binned.counts)
-    rough = binned.binned_point(center_px) if center_px else rough_centre(bright)
-    usable, peaks, sigma = detect_peaks(frame, binned, rough, bright.positions)
-    center = _refined_centre(frame, peaks, binned.full_point(rough), given=center_px is not None)
+    rough = binned.binned_point(center_px) if center_px else rough_centre(binned.counts)
+    usable, peaks, sigma = detect_peaks(frame, binned, rough)
+    guess = binned.full_point(rough)
+    center = _refined_centre(frame, peaks, guess, given=center_px is not None)
     peaks = _without_direct_beam(peaks, center, sigma)
+    if frame.ripple:
+        peaks = without_ripples(peaks, center, sigma, frame.ripple)
+        center = friedel_support(peaks.pixels, peaks.amplitude, (center.x, center.y), _view(frame))
     if center.pairs >= MINIMUM_SPOTS and center.paired_fraction < _WELL_PAIRED:
         peaks = without_noise(peaks, center, sigma, usable)
     if center_px is None:
+        # Maxima of the noise on rings have no symmetry, but the rings themselves do.
+        middle = center if has_symmetry(center) else replace(center, x=guess[0], y=guess[1])
+        require_no_rings(peaks, middle, sigma, binned)
         require_diffraction(peaks, center)
         require_no_powder(peaks, center, sigma)
-        require_no_rings(peaks, center, sigma, binned)
     # What was taken for noise has no say in how well the spots are paired.
     support = friedel_support(peaks.pixels, peaks.amplitude, (center.x, center.y), _view(frame))
     return FoundSpots(peaks, sigma, support, bool((~usable).any()))
@@ -155,7 +165,8 @@ def _in_range(frame: Frame) -> Frame:
     counts = (frame.counts.astype(np.float64) * factor).astype(np.float32)
     # The clipped level is taken from the scaled counts: rounding must not lift it above them.
     clipped = None if level is None else float(counts.max())
-    return replace(frame, counts=counts, saturation_level=clipped, faintest=frame.faintest * factor)
+    faintest, ripple = frame.faintest * factor, frame.ripple * factor
+    return replace(frame, counts=counts, saturation_level=clipped, faintest=faintest, ripple=ripple)
 
 
 def _refined_centre(frame: Frame, peaks: Peaks, rough: tuple[float, float], *, given: bool) -> Centre:

@@ -25,6 +25,7 @@ class Recorded:
         voltage_kv: stated, or None.
         warnings: what was assumed or ignored.
         faintest: height over its ground that a spot needs, in counts: compression makes lower ones.
+        ripple: height of the spots that compression makes beside strong ones, in counts.
     """
 
     counts: NDArray[Any]
@@ -33,6 +34,7 @@ class Recorded:
     voltage_kv: float | None = None
     warnings: tuple[str, ...] = ()
     faintest: float = 0.0
+    ripple: float = 0.0
 
     def frame(self) -> Frame:
         """The frame, colour reduced to its signal.
@@ -64,6 +66,7 @@ class Recorded:
             source_format=self.source_format,
             warnings=warnings,
             faintest=self.faintest,
+            ripple=self.ripple,
         )
 
 
