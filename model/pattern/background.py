@@ -52,7 +52,7 @@ class Rings:
         """Robust mean and deviation of each ring, as tables of `count` rows, gaps filled from the neighbours."""
         sample = self.sample if usable is None else self.sample[usable.ravel()[self.sample]]
         ring, value = self.number.ravel()[sample], image.ravel()[sample]
-        value = _sorted_in_rings(ring, value)
+        value = sorted_in_rings(ring, value)
         size = np.bincount(ring, minlength=self.count)
         start = np.cumsum(size) - size
         filled = np.flatnonzero(size >= 6)
@@ -68,7 +68,7 @@ class Rings:
         )
 
 
-def _sorted_in_rings(ring: NDArray[np.int32], value: FloatImage) -> FloatImage:
+def sorted_in_rings(ring: NDArray[np.int32], value: FloatImage) -> FloatImage:
     """The values ring by ring, ascending in each."""
     # Bits of single precision order like integers once those of negative numbers are turned over; with the ring in
     # front one fast sort does for all.

@@ -15,12 +15,14 @@ from model.pattern.diffraction_evidence import (
     without_noise,
     without_ripples,
 )
+from model.pattern.film_rings import FilmRings
 from model.pattern.frame import Frame
 from model.pattern.hot_pixels import without_hot_pixels
+from model.pattern.internal_standard import size_by_rings, told_by_rings
 from model.pattern.lattice_node import on_node
 from model.pattern.options import PatternOptions
 from model.pattern.peaks import Peaks
-from model.pattern.powder import require_no_powder, require_no_rings
+from model.pattern.powder import require_no_bare_rings, require_no_powder, require_no_rings
 from model.pattern.rough_centre import rough_centre
 from model.pattern.scale import nominal_pixel_size, require_plausible_scale
 from model.pattern.spots import MINIMUM_SPOTS, Calibration, Exposure, Spots
@@ -40,12 +42,14 @@ class FoundSpots:
         sigma: their common Gaussian deviation.
         center: of inversion symmetry, with its support, or the one given.
         beam_stop: whether a shadow covers a part of the frame.
+        fcc_unit: pixels of 1 / a of a face-centred cubic metal whose rings are seen too, or None.
     """
 
     peaks: Peaks
     sigma: float
     center: Centre
     beam_stop: bool
+    fcc_unit: float | None = None
 
     @property
     def volume(self) -> float:
@@ -82,6 +86,10 @@ def find_spots(frame: Frame, options: PatternOptions) -> Spots:
     offsets = found.peaks.pixels - center
     if camera is not None:
         offsets = camera.corrected(offsets)
+    rings = () if found.fcc_unit is None else told_by_rings(found.fcc_unit, stated)
+    calibration = _calibration(options, frame)
+    if stated is None and found.fcc_unit is not None:
+        stated, calibration = size_by_rings(found.fcc_unit), "rings"
     size = stated or nominal_pixel_size(offsets)
     if stated is not None:
         require_plausible_scale(offsets * size, "pixel", size)
@@ -93,10 +101,10 @@ def find_spots(frame: Frame, options: PatternOptions) -> Spots:
         pixels=found.peaks.pixels,
         center_px=center,
         pixel_size_inv_angstrom=size,
-        calibration=_calibration(options, frame),
+        calibration=calibration,
         scale_is_known=stated is not None,
         voltage_kv=frame.voltage_kv,
-        warnings=(*frame.warnings, saturated) if clipped else frame.warnings,
+        warnings=(*frame.warnings, *rings, *((saturated,) if clipped else ())),
         exposure=Exposure(
             position_sigma_px=found.peaks.position_error(found.sigma),
             intensity_sigma=found.peaks.amplitude_error * found.volume,
@@ -136,8 +144,7 @@ def locate_spots(frame: Frame, center_px: tuple[float, float] | None = None) -> 
     binned = Binned.to_side(frame.counts, DETECTION_SIDE)
     rough = binned.binned_point(center_px) if center_px else rough_centre(binned.counts)
     usable, peaks, sigma = detect_peaks(frame, binned, rough)
-    guess = binned.full_point(rough)
-    center = _refined_centre(frame, peaks, guess, given=center_px is not None)
+    center = _refined_centre(frame, peaks, binned.full_point(rough), given=center_px is not None)
     peaks = _without_direct_beam(peaks, center, sigma)
     if frame.ripple:
         peaks = without_ripples(peaks, center, sigma, frame.ripple)
@@ -145,14 +152,17 @@ def locate_spots(frame: Frame, center_px: tuple[float, float] | None = None) -> 
     if center.pairs >= MINIMUM_SPOTS and center.paired_fraction < _WELL_PAIRED:
         peaks = without_noise(peaks, center, sigma, usable)
     if center_px is None:
-        # Maxima of the noise on rings have no symmetry, but the rings themselves do.
-        middle = center if has_symmetry(center) else replace(center, x=guess[0], y=guess[1])
-        require_no_rings(peaks, middle, sigma, binned)
+        if not has_symmetry(center):  # maxima of the noise on rings have none, but the rings themselves do
+            require_no_bare_rings(FilmRings.about(binned.counts, rough))
         require_diffraction(peaks, center)
         require_no_powder(peaks, center, sigma)
+        require_no_rings(peaks, center, sigma, binned)
     # What was taken for noise has no say in how well the spots are paired.
     support = friedel_support(peaks.pixels, peaks.amplitude, (center.x, center.y), _view(frame))
-    return FoundSpots(peaks, sigma, support, bool((~usable).any()))
+    unit = FilmRings.about(binned.counts, binned.binned_point((center.x, center.y))).fcc_unit()
+    return FoundSpots(
+        peaks, sigma, support, bool((~usable).any()), None if unit is None else unit * binned.factor
+    )
 
 
 def _in_range(frame: Frame) -> Frame:
