@@ -27,12 +27,14 @@ class Observation:
         log_intensity: (N,) ln of the intensity over the strongest; zeros where unknown.
         has_intensity: whether the pattern carries intensities.
         voltage_kv: accelerating voltage.
+        saturated: (N,) whose intensity is a lower bound, for the camera was full; none of points.
     """
 
     q: FloatArray
     log_intensity: FloatArray
     has_intensity: bool
     voltage_kv: float
+    saturated: NDArray[np.bool_]
 
     @classmethod
     def of(cls, spots: Spots, voltage_kv: float) -> Self:
@@ -51,7 +53,14 @@ class Observation:
         key = length if spots.intensity is None else -spots.intensity
         kept = inside[np.argsort(key[inside], kind="stable")][:MAX_SPOTS]
         level = np.zeros(len(kept)) if spots.intensity is None else np.log(spots.intensity[kept])
-        return cls(spots.q_inv_angstrom[kept], level - level.max(), spots.intensity is not None, voltage_kv)
+        saturated = np.zeros(len(spots), dtype=bool) if spots.exposure is None else spots.exposure.saturated
+        return cls(
+            spots.q_inv_angstrom[kept],
+            level - level.max(),
+            spots.intensity is not None,
+            voltage_kv,
+            saturated[kept],
+        )
 
     def __len__(self) -> int:
         return len(self.q)
