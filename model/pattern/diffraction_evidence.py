@@ -12,10 +12,17 @@ from model.pattern.spots import MINIMUM_SPOTS
 
 BoolImage = NDArray[np.bool_]
 
+_NO_SYMMETRY = (
+    "the bright places of the image have no centre of symmetry, so it does not look like a diffraction pattern; if it "
+    "is one whose centre is far from the middle, give center as x, y"
+)
 _LEAST_PAIRED = 0.15
+_MANY, _MANY_PAIRED = 12, 0.45
 _CHANCE = 0.2
 _EVEN_COUNT = 30
 _EVEN_SPREAD = 0.5
+_REPEATED_COUNT, _NEIGHBOURS, _STEPS_TRIED = 20, 12, 200
+_SAME_STEP, _COMMON_STEP, _ALIKE = 0.12, 0.3, 0.18
 
 
 def require_diffraction(peaks: Peaks, center: Centre) -> None:
@@ -29,21 +36,58 @@ def require_diffraction(peaks: Peaks, center: Centre) -> None:
             f"{len(peaks)} spots stand out from the background; at least {MINIMUM_SPOTS} are needed"
         )
     if not has_symmetry(center):
-        raise NoSpotsError(
-            "the bright places of the image have no centre of symmetry, so it does not look like a diffraction "
-            "pattern; if it is one whose centre is far from the middle, give center as x, y"
-        )
+        raise NoSpotsError(_NO_SYMMETRY)
     spread = np.subtract(*np.quantile(np.log(peaks.amplitude), [0.9, 0.1]))
-    if len(peaks) >= _EVEN_COUNT and spread < _EVEN_SPREAD:
+    if (len(peaks) >= _EVEN_COUNT and spread < _EVEN_SPREAD) or repeats(peaks):
         raise NoSpotsError(
-            "the bright places of the image are all alike, as in an image of real space; upload a diffraction "
-            "pattern"
+            "the bright places of the image are all alike, or alike a lattice vector on, as in an image of real "
+            "space; upload a diffraction pattern"
         )
+
+
+def require_symmetry(center: Centre, count: int) -> None:
+    """Refuse many spots of which, with the noise taken out, fewer are paired than about the best place of any image.
+
+    Of rendered patterns no fewer than three quarters are paired, of images of a lattice that get so far two fifths.
+
+    Args:
+        center: with its final support.
+        count: of the spots.
+
+    Raises:
+        NoSpotsError: so few are paired.
+    """
+    if count >= _MANY and center.paired_fraction < _MANY_PAIRED:
+        raise NoSpotsError(_NO_SYMMETRY)
 
 
 def has_symmetry(center: Centre) -> bool:
     """Whether enough of the bright places have a mate across the centre."""
     return center.pairs >= MINIMUM_SPOTS and center.paired_fraction >= _LEAST_PAIRED
+
+
+def repeats(peaks: Peaks) -> bool:
+    """Whether bright places have the same height a lattice vector on, as columns of atoms have and no spots.
+
+    Neighbouring spots of rendered patterns differ by a factor exp(0.3) or more at the median, places of images of a
+    lattice by less than exp(0.14). Clipped spots tell nothing.
+    """
+    peaks = peaks.take(~peaks.clipped)
+    if len(peaks) < _REPEATED_COUNT:
+        return False
+    tree = cKDTree(peaks.pixels)
+    distance, partner = tree.query(peaks.pixels, k=_NEIGHBOURS + 1)
+    own, other = np.repeat(np.arange(len(peaks)), _NEIGHBOURS), partner[:, 1:].ravel()
+    step = peaks.pixels[other] - peaks.pixels[own]
+    unlike = np.abs(np.log(peaks.amplitude[other] / peaks.amplitude[own]))
+    steps, within = cKDTree(step), _SAME_STEP * float(np.median(distance[:, 1]))
+    votes = steps.query_ball_point(step, within, return_length=True)
+    for row in np.argsort(-votes, kind="stable")[:_STEPS_TRIED]:
+        if votes[row] < _COMMON_STEP * len(peaks):
+            return False
+        if np.median(unlike[steps.query_ball_point(step[row], within)]) < _ALIKE:
+            return True
+    return False
 
 
 def without_noise(peaks: Peaks, center: Centre, sigma: float, usable: BoolImage) -> Peaks:

@@ -61,9 +61,9 @@ class FilmRings:
             return None
         return float((best[1] * np.sqrt(_FCC)).sum() / _FCC.sum())
 
-    def are_there(self) -> bool:
-        """Whether at least one is a ring indeed."""
-        return any(self.goes_round(float(each)) for each in self.radii)
+    def count(self) -> int:
+        """How many are rings indeed."""
+        return sum(self.goes_round(float(each)) for each in self.radii)
 
     def goes_round(self, radius_px: float) -> bool:
         """Whether it is seen in nearly all directions, as a ring is and spots are not."""

@@ -17,6 +17,7 @@ _FEWEST_SPOTS = 90
 # A spot that is a piece of a smooth ring is not much higher than the ring all around.
 _RING_BY_SPOT, _ON_RINGS = 0.5, 0.6
 _BESIDE_SIGMAS = 6.0
+_FEWEST_RINGS = 2
 _ONLY_RINGS = (
     "the frame shows rings, those of a powder or of a support film, and no spots of a crystal; such a frame can "
     "calibrate the camera (dd2d calibrate)"
@@ -79,10 +80,10 @@ def require_no_rings(peaks: Peaks, centre: Centre, sigma: float, binned: Binned)
 
 
 def require_no_bare_rings(rings: FilmRings) -> None:
-    """Refuse rings beside which there is no symmetric pattern of spots.
+    """Refuse rings, two at least, beside which there is no symmetric pattern of spots.
 
     Raises:
         NoSpotsError: there are rings.
     """
-    if rings.are_there():
+    if rings.count() >= _FEWEST_RINGS:
         raise NoSpotsError(_ONLY_RINGS)

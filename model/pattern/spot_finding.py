@@ -12,6 +12,7 @@ from model.pattern.detection import detect_peaks
 from model.pattern.diffraction_evidence import (
     has_symmetry,
     require_diffraction,
+    require_symmetry,
     without_noise,
     without_ripples,
 )
@@ -21,6 +22,7 @@ from model.pattern.hot_pixels import without_hot_pixels
 from model.pattern.internal_standard import size_by_rings, told_by_rings
 from model.pattern.lattice_node import on_node
 from model.pattern.options import PatternOptions
+from model.pattern.overlapping_discs import require_no_overlapping_discs
 from model.pattern.peaks import Peaks
 from model.pattern.powder import require_no_bare_rings, require_no_powder, require_no_rings
 from model.pattern.rough_centre import rough_centre
@@ -28,7 +30,7 @@ from model.pattern.scale import nominal_pixel_size, require_plausible_scale
 from model.pattern.spots import MINIMUM_SPOTS, Calibration, Exposure, Spots
 
 DETECTION_SIDE = 512
-_WELL_PAIRED = 0.8
+_WELL_PAIRED, _POORLY_PAIRED = 0.8, 0.5
 _DIRECT_BEAM_SIGMAS = 4
 _COUNTS = (1.0, 1e9)
 
@@ -154,11 +156,15 @@ def locate_spots(frame: Frame, center_px: tuple[float, float] | None = None) -> 
     if center_px is None:
         if not has_symmetry(center):  # maxima of the noise on rings have none, but the rings themselves do
             require_no_bare_rings(FilmRings.about(binned.counts, rough))
+        if center.paired_fraction < _POORLY_PAIRED:
+            require_no_overlapping_discs(binned, rough)
         require_diffraction(peaks, center)
         require_no_powder(peaks, center, sigma)
         require_no_rings(peaks, center, sigma, binned)
     # What was taken for noise has no say in how well the spots are paired.
     support = friedel_support(peaks.pixels, peaks.amplitude, (center.x, center.y), _view(frame))
+    if center_px is None:
+        require_symmetry(support, len(peaks))
     unit = FilmRings.about(binned.counts, binned.binned_point((center.x, center.y))).fcc_unit()
     return FoundSpots(
         peaks, sigma, support, bool((~usable).any()), None if unit is None else unit * binned.factor

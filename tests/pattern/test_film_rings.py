@@ -60,8 +60,8 @@ def test_many_spots_at_one_radius_are_no_ring() -> None:
         px, py = 200 + 90 * np.cos(turn), 200 + 90 * np.sin(turn)
         counts += 500 * np.exp(-((x - px) ** 2 + (y - py) ** 2) / 18)
     noisy = np.random.default_rng(0).poisson(counts).astype(np.float32)
-    assert not FilmRings.about(noisy, (200.0, 200.0)).are_there()
+    assert FilmRings.about(noisy, (200.0, 200.0)).count() == 0
     ring = counts + 30 * np.exp(-((np.hypot(x - 200, y - 200) - 120) ** 2) / 8)
     found = FilmRings.about(np.random.default_rng(0).poisson(ring).astype(np.float32), (200.0, 200.0))
-    assert found.are_there()
+    assert found.count() == 1
     assert found.radii == pytest.approx([120], abs=1)
