@@ -41,6 +41,8 @@ class FilmRings:
     @classmethod
     def about(cls, counts: FloatImage, center: tuple[float, float]) -> Self:
         """The rings of an image about x, y."""
+        if _reach(counts, center) <= _NEAREST_PX:
+            return cls(counts, center, np.empty(0))
         height = _heights(counts, center)
         level = np.asarray(ndi.maximum_filter1d(height, 5))
         at = np.flatnonzero((height == level) & (height > _LEAST_HEIGHT))
@@ -90,6 +92,11 @@ class FilmRings:
         return typical > _EVEN * uneven and float((higher > 0.3 * typical).mean()) >= _ALL_ROUND
 
 
+def _reach(counts: FloatImage, center: tuple[float, float]) -> int:
+    """Radius of the largest whole circle: corners hold too little of a ring to tell."""
+    return int(min(*center, *(np.array(counts.shape[::-1]) - 1 - center)))
+
+
 def _heights(counts: FloatImage, center: tuple[float, float]) -> FloatArray:
     """How far the low quantile of the counts at each whole radius exceeds that of its surroundings, over their noise.
 
@@ -99,8 +106,7 @@ def _heights(counts: FloatImage, center: tuple[float, float]) -> FloatArray:
     x = np.arange(counts.shape[1], dtype=np.float32) - np.float32(center[0])
     y = rows.astype(np.float32) - np.float32(center[1])
     radius = np.rint(np.sqrt(x * x + (y * y)[:, None])).astype(np.int32).ravel()
-    # Corners hold too little of a ring to tell.
-    whole = int(max(min(*center, *(np.array(counts.shape[::-1]) - center)), 1))
+    whole = _reach(counts, center)
     inside = radius <= whole
     radius = radius[inside]
     value = sorted_in_rings(radius, counts[rows].ravel()[inside])

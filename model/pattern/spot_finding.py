@@ -134,11 +134,14 @@ def locate_spots(frame: Frame, center_px: tuple[float, float] | None = None) -> 
 
     Raises:
         NoSpotsError: nothing that could be a diffraction pattern.
-        OptionError: the centre given lies outside the frame.
+        OptionError: the centre given lies farther outside the frame than it is wide.
     """
     height, width = frame.shape
-    if center_px is not None and not (0 <= center_px[0] < width and 0 <= center_px[1] < height):
-        raise OptionError(f"center {center_px} lies outside the frame of {width} x {height} pixels")
+    # A camera may be put where the direct beam misses it; farther off than a frame's width it sees no spots.
+    if center_px is not None and not (
+        -width <= center_px[0] < 2 * width and -height <= center_px[1] < 2 * height
+    ):
+        raise OptionError(f"center {center_px} lies far outside the frame of {width} x {height} pixels")
     if np.ptp(frame.counts) == 0:
         raise NoSpotsError("the frame is blank: all its pixels are alike")
     cleaned = without_hot_pixels(frame.counts)

@@ -147,7 +147,21 @@ def test_a_centre_that_is_given_is_kept(render: Render) -> None:
     found = locate_spots(frame_of(truth.counts), given)
     assert (found.center.x, found.center.y) == pytest.approx(given, abs=1e-9)
     with pytest.raises(OptionError, match="outside"):
-        locate_spots(frame_of(truth.counts), (600.0, 3.0))
+        locate_spots(frame_of(truth.counts), (1100.0, 3.0))
+
+
+def test_a_direct_beam_off_the_frame_is_given(render: Render) -> None:
+    truth = render(12, size=512)
+    cut = int(truth.center[0]) + 40
+    frame = frame_of(truth.counts[:, cut:])
+    options = PatternOptions(
+        pixel_size_inv_angstrom=truth.pixel_size,
+        center_px=(float(truth.center[0]) - cut, float(truth.center[1])),
+    )
+    spots = find_spots(frame, options)
+    true_q = (truth.pixels - truth.center) * truth.pixel_size
+    assert len(spots) > 20
+    assert (cKDTree(true_q).query(spots.q_inv_angstrom)[0] < 0.01).mean() > 0.9
 
 
 def no_pattern(kind: str) -> NDArray[np.float64]:
