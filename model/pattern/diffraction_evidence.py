@@ -21,7 +21,7 @@ _MANY, _MANY_PAIRED = 12, 0.45
 _CHANCE = 0.2
 _EVEN_COUNT = 30
 _EVEN_SPREAD = 0.5
-_REPEATED_COUNT, _NEIGHBOURS, _STEPS_TRIED = 20, 12, 200
+_REPEATED_COUNT, _JUDGED, _NEIGHBOURS = 20, 120, 12
 _SAME_STEP, _COMMON_STEP, _ALIKE = 0.12, 0.3, 0.18
 
 
@@ -75,18 +75,20 @@ def repeats(peaks: Peaks) -> bool:
     peaks = peaks.take(~peaks.clipped)
     if len(peaks) < _REPEATED_COUNT:
         return False
-    tree = cKDTree(peaks.pixels)
-    distance, partner = tree.query(peaks.pixels, k=_NEIGHBOURS + 1)
-    own, other = np.repeat(np.arange(len(peaks)), _NEIGHBOURS), partner[:, 1:].ravel()
+    middle = np.median(peaks.pixels, axis=0)
+    judged = np.argsort(np.hypot(*(peaks.pixels - middle).T), kind="stable")[:_JUDGED]
+    distance, partner = cKDTree(peaks.pixels).query(peaks.pixels[judged], k=_NEIGHBOURS + 1)
+    own, other = np.repeat(judged, _NEIGHBOURS), partner[:, 1:].ravel()
     step = peaks.pixels[other] - peaks.pixels[own]
     unlike = np.abs(np.log(peaks.amplitude[other] / peaks.amplitude[own]))
     steps, within = cKDTree(step), _SAME_STEP * float(np.median(distance[:, 1]))
     votes = steps.query_ball_point(step, within, return_length=True)
-    for row in np.argsort(-votes, kind="stable")[:_STEPS_TRIED]:
-        if votes[row] < _COMMON_STEP * len(peaks):
-            return False
-        if np.median(unlike[steps.query_ball_point(step[row], within)]) < _ALIKE:
+    fresh = votes >= _COMMON_STEP * len(judged)
+    while fresh.any():
+        same = steps.query_ball_point(step[int(np.argmax(votes * fresh))], within)
+        if np.median(unlike[same]) < _ALIKE:
             return True
+        fresh[same] = False
     return False
 
 

@@ -1,6 +1,7 @@
 """Local maxima of an image, and what a spot at each amounts to."""
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ BoolImage = NDArray[np.bool_]
 
 _WINDOW = 3.0  # half width of a spot's window in deviations of the spot
 _LARGEST_SHIFT = 1.5
+_MOST_AT_ONCE = 300_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +58,8 @@ class Peaks:
             np.concatenate([self.clipped, other.clipped]),
         )
 
-    def take(self, which: NDArray[np.intp] | BoolImage) -> "Peaks":
-        """The peaks of a boolean mask or of indices."""
+    def take(self, which: NDArray[np.intp] | BoolImage | slice) -> "Peaks":
+        """The peaks of a boolean mask, of indices or of a slice."""
         return Peaks(
             self.pixels[which], self.amplitude[which], self.amplitude_error[which], self.clipped[which]
         )
@@ -157,6 +159,22 @@ def fit_peaks(
         move: whether positions are refined.
     """
     half = max(2, round(_WINDOW * sigma))
+    most = max(_MOST_AT_ONCE // (2 * half + 1) ** 2, 1)
+    if len(pixels) > most:  # large cameras have wide spots, whose windows would not fit in memory at once
+        parts = [slice(first, first + most) for first in range(0, len(pixels), most)]
+        each = [
+            fit_peaks(
+                image,
+                pixels[part],
+                sigma,
+                usable=usable,
+                saturation=saturation,
+                drawn=None if drawn is None else (drawn[0], drawn[1].take(part)),
+                move=move,
+            )
+            for part in parts
+        ]
+        return reduce(Peaks.and_, each)
     start, position = pixels, pixels.copy()
     for step in range(3 if move else 1):
         values, dx, dy, inside = windows(image, position, half)
