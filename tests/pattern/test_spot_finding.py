@@ -1,3 +1,4 @@
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -5,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.spatial import cKDTree
 
 from model.errors import NoSpotsError, OptionError
-from model.pattern import FoundSpots, Frame, PatternOptions, find_spots, locate_spots
+from model.pattern import FoundSpots, Frame, PatternOptions, find_spots, locate_spots, read_frame
 from model.pattern.frame import saturation_of
 
 Render = Callable[..., Any]
@@ -193,3 +195,31 @@ def test_odd_shapes_are_refused_or_searched_without_failing(shape: tuple[int, in
     counts = np.random.default_rng(1).poisson(5.0, shape) + np.eye(*shape) * 3
     with pytest.raises(NoSpotsError):
         locate_spots(frame_of(counts))
+
+
+def test_weak_spots_on_the_flanks_of_strong_ones_are_found() -> None:
+    y, x = np.mgrid[:400, :400].astype(float)
+    step = np.array([(h, k) for h in range(-6, 7) for k in range(-6, 7) if h or k])
+    strong = 200 + step * 27.0
+    weak = strong + np.sign(step.sum(axis=1, keepdims=True) + 0.5) * 7.0  # each 3.3 deviations along x and y
+    weak = np.concatenate([weak, 400 - weak])
+    counts = np.full((400, 400), 30.0)
+    for places, height in ((strong, 3000.0), (weak, 250.0)):
+        for px, py in places:
+            own = height * np.exp(-np.hypot(px - 200, py - 200) / 90)
+            counts += own * np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * 2.1**2))
+    found = locate_spots(frame_of(np.random.default_rng(0).poisson(counts)))
+    inner = np.hypot(*(weak - 200).T) < 150
+    assert (cKDTree(found.peaks.pixels).query(weak[inner])[0] < 2.0).mean() > 0.9
+    true = np.concatenate([strong, weak])
+    assert (cKDTree(true).query(found.peaks.pixels)[0] < 2.0).mean() > 0.95
+
+
+def test_of_a_jpeg_ripples_are_no_spots_and_weak_spots_are(render: Render) -> None:
+    truth = render(21, size=512, sigma=2.5, dose=20_000.0)
+    levels = np.clip(truth.counts / np.percentile(truth.counts, 99.8) * 255, 0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(levels).save(buffer, format="JPEG", quality=85)
+    found = locate_spots(read_frame(buffer.getvalue()))
+    assert (cKDTree(truth.pixels).query(found.peaks.pixels)[0] < 4).mean() > 0.95
+    assert found.peaks.amplitude.min() < 2.0
