@@ -18,6 +18,11 @@ from model.pattern import Frame, Spots
 LARGEST_SIDE = 1024
 # Of the ground's noise the darkest is cut off, of all pixels the brightest: the direct beam tells nothing.
 _DARKEST, _BRIGHTEST = 0.02, 0.9995
+# Where the logarithm turns straight, over the whole range: of 256 levels one alone would be a step of an eighth.
+_LEVELS_BITS = 8
+# A frame with few bright pixels keeps a dark ground.
+_DARK_GROUND = 10.0
+_LEAST_OF_COUNTS, _LEAST_OF_LEVELS = 1e-3, 0.03
 _SPOT, _SATURATED, _CENTRE, _LATTICE = "#ff8c1a", "#ff3b30", "#34c759", "#34c759"
 _BEAM, _MISSING, _EXTRA = "#4da3ff", "#ff3b30", "#ffd60a"
 
@@ -197,7 +202,9 @@ def _grey(frame: Frame, step: int) -> NDArray[np.uint8]:
         frame.counts[:height, :width].reshape(height // step, step, width // step, step).mean(axis=(1, 3))
     )
     dark, middle, bright = np.quantile(counts[::2, ::2], [_DARKEST, 0.5, _BRIGHTEST]).tolist()
-    noise = max(middle - dark, 1e-3 * (bright - dark), 1e-30)
+    bright = max(bright, middle + _DARK_GROUND * (middle - dark))
+    least = _LEAST_OF_LEVELS if frame.bit_depth == _LEVELS_BITS else _LEAST_OF_COUNTS
+    noise = max(middle - dark, least * (bright - dark), 1e-30)
     level = np.log1p(np.clip(counts - dark, 0, None) / noise)
     top = max(float(np.log1p((bright - dark) / noise)), 1e-6)
     grey: NDArray[np.uint8] = (np.clip(level / top, 0, 1) * 255).astype(np.uint8)

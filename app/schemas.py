@@ -232,7 +232,9 @@ class Query(Schema):
     pixel_size: float | None = Field(
         description="1/angstrom per pixel; null for positions in q, and where it is unknown."
     )
-    calibration: Literal["request", "file", "unknown"] = Field(description="Where the scale came from.")
+    calibration: Literal["request", "file", "rings", "unknown"] = Field(
+        description="Where the scale came from; `rings` are those of a support film beside the spots."
+    )
     voltage_kv: float = Field(description="Accelerating voltage that was used.")
     lattice: PlaneLattice | None = Field(
         default=None, description="Null where the spots show none, and with `search` at a known scale."

@@ -29,6 +29,7 @@ class Observation:
         log_intensity: (N,) ln of the intensity over the strongest; zeros where unknown.
         has_intensity: whether the pattern carries intensities.
         voltage_kv: accelerating voltage.
+        saturated: (N,) whose intensity is a lower bound, for the camera was full; none of points.
         masks: (H, 4) boxes where nothing is known, x and y of the lower corner and of the upper one, 1/angstrom.
     """
 
@@ -36,6 +37,7 @@ class Observation:
     log_intensity: FloatArray
     has_intensity: bool
     voltage_kv: float
+    saturated: NDArray[np.bool_]
     masks: FloatArray = field(default_factory=lambda: np.empty((0, 4)))
 
     @classmethod
@@ -55,11 +57,13 @@ class Observation:
         key = length if spots.intensity is None else -spots.intensity
         kept = inside[np.argsort(key[inside], kind="stable")][:MAX_SPOTS]
         level = np.zeros(len(kept)) if spots.intensity is None else np.log(spots.intensity[kept])
+        saturated = np.zeros(len(spots), dtype=bool) if spots.exposure is None else spots.exposure.saturated
         return cls(
             q=spots.q_inv_angstrom[kept],
             log_intensity=level - level.max(),
             has_intensity=spots.intensity is not None,
             voltage_kv=voltage_kv,
+            saturated=saturated[kept],
             masks=spots.masks_inv_angstrom,
         )
 

@@ -52,8 +52,7 @@ class Rings:
         """Robust mean and deviation of each ring, as tables of `count` rows, gaps filled from the neighbours."""
         sample = self.sample if usable is None else self.sample[usable.ravel()[self.sample]]
         ring, value = self.number.ravel()[sample], image.ravel()[sample]
-        order = np.lexsort((value, ring))
-        value = value[order]
+        value = sorted_in_rings(ring, value)
         size = np.bincount(ring, minlength=self.count)
         start = np.cumsum(size) - size
         filled = np.flatnonzero(size >= 6)
@@ -67,6 +66,18 @@ class Rings:
             np.interp(every, filled, level).astype(np.float32),
             np.interp(every, filled, noise).astype(np.float32),
         )
+
+
+def sorted_in_rings(ring: NDArray[np.int32], value: FloatImage) -> FloatImage:
+    """The values ring by ring, ascending in each."""
+    # Bits of single precision order like integers once those of negative numbers are turned over; with the ring in
+    # front one fast sort does for all.
+    bits = value.astype(np.float32).view(np.uint32)
+    ordered = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
+    key = np.sort(ring.astype(np.uint64) << np.uint64(32) | ordered)
+    ordered = key.astype(np.uint32)
+    sorted_bits = np.where(ordered >> 31, ordered & np.uint32(0x7FFFFFFF), ~ordered)
+    return np.asarray(sorted_bits.view(np.float32))
 
 
 def shadow(residual: FloatImage, noise: FloatImage) -> BoolImage:

@@ -28,10 +28,14 @@ class Binned:
         """Bin so that the longer side has between `side` and twice as many blocks, if the frame has them."""
         height, width = counts.shape
         factor = max(1, max(height, width) // side)
-        small = np.zeros((height // factor, width // factor), dtype=np.float32)
-        for dy in range(factor):
-            for dx in range(factor):
-                small += counts[dy : small.shape[0] * factor : factor, dx : small.shape[1] * factor : factor]
+        rows, columns = height // factor, width // factor
+        # Whole rows first: they lie in one piece.
+        across = counts[: rows * factor : factor].astype(np.float32)
+        for dy in range(1, factor):
+            across += counts[dy : rows * factor : factor]
+        small = across[:, : columns * factor : factor].copy()
+        for dx in range(1, factor):
+            small += across[:, dx : columns * factor : factor]
         small /= factor**2
         return cls(small, factor, (height, width))
 

@@ -53,7 +53,7 @@ def friedel_centre(
     """
     if len(positions) < 2:
         return None
-    strength = _strength(len(positions), intensity)
+    strength = spot_weights(len(positions), intensity)
     outside = np.linalg.norm(positions - (np.median(positions, axis=0) if guess is None else guess), axis=1)
     kept = np.lexsort((outside, -strength))[:_JUDGES]
     points, strength = positions[kept], strength[kept]
@@ -62,12 +62,7 @@ def friedel_centre(
     candidates = _voted(points[:_VOTERS], strength[:_VOTERS], tolerance, guess, search_radius)
     if not len(candidates):
         return None
-    scores = [_score(tree, strength, c, tolerance, view)[0] for c in candidates]
-    best = candidates[int(np.argmax(scores))]
-    for _ in range(3):
-        best = _refined(tree, strength, best, tolerance)
-    _, pairs, fraction = _score(tree, strength, best, tolerance, view)
-    return Centre(float(best[0]), float(best[1]), pairs, fraction) if pairs else None
+    return _best_supported(tree, strength, candidates, tolerance, view)
 
 
 def friedel_support(
@@ -80,12 +75,23 @@ def friedel_support(
     if len(positions) < 2:
         return Centre(*center, pairs=0, paired_fraction=0.0)
     tree = cKDTree(positions)
-    strength = _strength(len(positions), intensity)
+    strength = spot_weights(len(positions), intensity)
     _, pairs, fraction = _score(tree, strength, np.array(center), _tolerance(tree), view)
     return Centre(*center, pairs=pairs, paired_fraction=fraction)
 
 
-def _strength(count: int, intensity: FloatArray | None) -> FloatArray:
+def best_supported(
+    positions: FloatArray,
+    intensity: FloatArray | None,
+    candidates: FloatArray,
+    view: tuple[float, float, float, float] | None = None,
+) -> Centre | None:
+    """Of candidates (C, 2) the best supported one, moved to the middle of its pairs; others as of `friedel_centre`."""
+    tree, strength = cKDTree(positions), spot_weights(len(positions), intensity)
+    return _best_supported(tree, strength, candidates, _tolerance(tree), view)
+
+
+def spot_weights(count: int, intensity: FloatArray | None) -> FloatArray:
     """Weights from 0.3 for the weakest to 1.3 for the strongest, linear in ln I."""
     if intensity is None:
         return np.ones(count)
@@ -98,6 +104,20 @@ def _tolerance(tree: cKDTree) -> float:
     """A sixth of the spots' spacing: lattice points cannot be confused, distortion is forgiven."""
     distance = tree.query(tree.data, k=2)[0][:, 1]
     return max(float(np.quantile(distance, 0.25)) / 6, 1e-9)
+
+
+def _best_supported(
+    tree: cKDTree,
+    strength: FloatArray,
+    candidates: FloatArray,
+    tolerance: float,
+    view: tuple[float, float, float, float] | None,
+) -> Centre | None:
+    best = candidates[int(np.argmax(_scores(tree, strength, candidates, tolerance, view)[0]))]
+    for _ in range(3):
+        best = _refined(tree, strength, best, tolerance)
+    _, pairs, fraction = _score(tree, strength, best, tolerance, view)
+    return Centre(float(best[0]), float(best[1]), pairs, fraction) if pairs else None
 
 
 def _voted(
@@ -131,21 +151,33 @@ def _score(
     view: tuple[float, float, float, float] | None,
 ) -> tuple[float, int, float]:
     """Support of a centre, the number of its pairs, and the weighted share of spots that are paired."""
-    mirrored = 2 * center - tree.data
+    totals, pairs, fractions = _scores(tree, strength, center[None], tolerance, view)
+    return float(totals[0]), int(pairs[0]), float(fractions[0])
+
+
+def _scores(
+    tree: cKDTree,
+    strength: FloatArray,
+    centers: FloatArray,
+    tolerance: float,
+    view: tuple[float, float, float, float] | None,
+) -> tuple[FloatArray, NDArray[np.intp], FloatArray]:
+    """(C,) of each of centres (C, 2), as `_score`."""
+    mirrored = 2 * centers[:, None] - tree.data  # (C, N, 2)
     distance, partner = tree.query(mirrored, distance_upper_bound=2 * tolerance)
     paired = np.isfinite(distance)
-    seen = np.ones(len(mirrored), dtype=bool)
+    seen = np.ones(paired.shape, dtype=bool)
     if view is not None:
-        seen = (mirrored >= view[:2]).all(axis=1) & (mirrored <= view[2:]).all(axis=1)
+        seen = (mirrored >= view[:2]).all(axis=2) & (mirrored <= view[2:]).all(axis=2)
     other = strength[np.where(paired, partner, 0)]
     closeness = np.exp(-((np.where(paired, distance, 0) / tolerance) ** 2) / 2)
     gain = closeness * strength * other - (strength - other) ** 2
     alone = seen & ~paired
-    total = float(gain[paired].sum() - 0.5 * (strength[alone] ** 2).sum())
-    weight = float(strength[paired].sum())
-    fraction = weight / max(weight + float(strength[alone].sum()), 1e-12)
-    pairs = int((paired & (partner != np.arange(len(mirrored)))).sum()) // 2
-    return total, pairs, fraction
+    totals = np.where(paired, gain, 0).sum(axis=1) - 0.5 * alone @ strength**2
+    weight = paired @ strength
+    fractions = weight / np.maximum(weight + alone @ strength, 1e-12)
+    pairs = (paired & (partner != np.arange(len(tree.data)))).sum(axis=1) // 2
+    return totals, pairs, fractions
 
 
 def _refined(tree: cKDTree, strength: FloatArray, center: FloatArray, tolerance: float) -> FloatArray:

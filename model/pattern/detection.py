@@ -1,8 +1,12 @@
 """The significant peaks of a frame whose centre is roughly known."""
 
+from dataclasses import dataclass, replace
+from typing import Self
+
 import numpy as np
 import scipy.ndimage as ndi
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from model.errors import NoSpotsError
 from model.pattern.background import Rings, local_level, shadow
@@ -14,12 +18,14 @@ from model.pattern.spots import MINIMUM_SPOTS
 FloatImage = NDArray[np.float32]
 BoolImage = NDArray[np.bool_]
 
-MAXIMUM_SPOTS = 600
+MAXIMUM_SPOTS = 1500
 DETECTION = 4.5
 SIGNIFICANCE = 5.0
 _FIRST_SIGMA = 1.3
 _WIDTH_FROM = 20
 _SMALLEST_RATIO = 1e-4
+_CROWDED_SIGMAS, _MANY_CROWDED = 7.0, 0.05
+_APART_SIGMAS = 2.0
 
 
 def detect_peaks(frame: Frame, binned: Binned, center: tuple[float, float]) -> tuple[BoolImage, Peaks, float]:
@@ -55,7 +61,13 @@ def detect_peaks(frame: Frame, binned: Binned, center: tuple[float, float]) -> t
     columns, rows = _significant(residual, rings, usable, matched, DETECTION)
     pixels = binned.full_pixels(columns[:MAXIMUM_SPOTS], rows[:MAXIMUM_SPOTS])
     whole = binned.full_mask(usable)
-    return whole, _measured(frame, pixels, sigma, whole), sigma
+    found = _Found.at(frame, pixels, sigma, whole)
+    if found.is_crowded():
+        # A weak spot on the flank of a strong one makes no maximum until that one is taken off.
+        residual -= Binned.to_side(found.drawn(), max(binned.shape) // binned.factor).counts
+        columns, rows = _significant(residual, rings, usable, matched, DETECTION)
+        found = found.joined_by(binned.full_pixels(columns, rows))
+    return whole, found.settled(), sigma
 
 
 def _significant(
@@ -75,21 +87,62 @@ def _significant(
     return columns[order], rows[order]
 
 
-def _measured(frame: Frame, pixels: NDArray[np.float64], sigma: float, usable: BoolImage) -> Peaks:
-    """Fit all spots twice, the second time free of their neighbours, and keep the significant ones."""
-    peaks = fit_peaks(frame.counts, pixels, sigma, usable=usable, saturation=frame.saturation_level)
-    peaks = _distinct(peaks.take(_is_significant(peaks, frame.faintest)), sigma)
-    picture = draw_peaks(frame.shape, peaks, sigma)
-    peaks = fit_peaks(
-        frame.counts,
-        peaks.pixels,
-        sigma,
-        usable=usable,
-        saturation=frame.saturation_level,
-        drawn=(picture, peaks),
-        move=False,
-    )
-    return peaks.take(_is_significant(peaks, frame.faintest))
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Spots of a frame, fitted each by itself.
+
+    Attributes:
+        frame: as recorded.
+        peaks: the significant ones.
+        sigma: their deviation.
+        usable: (H, W) pixels that no beam stop covers.
+    """
+
+    frame: Frame
+    peaks: Peaks
+    sigma: float
+    usable: BoolImage
+
+    @classmethod
+    def at(cls, frame: Frame, pixels: NDArray[np.float64], sigma: float, usable: BoolImage) -> Self:
+        peaks = fit_peaks(frame.counts, pixels, sigma, usable=usable, saturation=frame.saturation_level)
+        return cls(frame, _distinct(peaks.take(_is_significant(peaks, frame.faintest)), sigma), sigma, usable)
+
+    def is_crowded(self) -> bool:
+        """Whether many lie so near to another one that others may be hidden."""
+        if len(self.peaks) < 2 or self.frame.ripple:  # the ripples of JPEG lie on flanks too
+            return False
+        nearest = cKDTree(self.peaks.pixels).query(self.peaks.pixels, k=2)[0][:, 1]
+        return bool((nearest < _CROWDED_SIGMAS * self.sigma).mean() > _MANY_CROWDED)
+
+    def drawn(self) -> FloatImage:
+        return draw_peaks(self.frame.shape, self.peaks, self.sigma)
+
+    def joined_by(self, pixels: NDArray[np.float64]) -> Self:
+        """With those of further places that are significant once these are taken off."""
+        apart = cKDTree(self.peaks.pixels).query(pixels)[0] > _APART_SIGMAS * self.sigma
+        pixels = pixels[apart][: max(MAXIMUM_SPOTS - len(self.peaks), 0)]
+        if not len(pixels):
+            return self
+        more = self._fitted(Peaks.unknown(pixels), self.drawn(), move=True)
+        joined = self.peaks.and_(more.take(_is_significant(more, self.frame.faintest)))
+        return replace(self, peaks=_distinct(joined, self.sigma))
+
+    def settled(self) -> Peaks:
+        """Fitted once more, each free of its neighbours; those that are still significant."""
+        peaks = self._fitted(self.peaks, self.drawn(), move=False)
+        return peaks.take(_is_significant(peaks, self.frame.faintest))
+
+    def _fitted(self, peaks: Peaks, picture: FloatImage, *, move: bool) -> Peaks:
+        return fit_peaks(
+            self.frame.counts,
+            peaks.pixels,
+            self.sigma,
+            usable=self.usable,
+            saturation=self.frame.saturation_level,
+            drawn=(picture, peaks),
+            move=move,
+        )
 
 
 def _is_significant(peaks: Peaks, faintest: float) -> BoolImage:
@@ -101,5 +154,7 @@ def _distinct(peaks: Peaks, sigma: float) -> Peaks:
     """Of peaks that came to lie within a deviation and a half, the strongest."""
     order = np.argsort(-peaks.amplitude)
     pixels = peaks.pixels[order]
-    near = np.linalg.norm(pixels[:, None] - pixels[None], axis=2) < 1.5 * sigma
-    return peaks.take(np.sort(order[~np.tril(near, -1).any(axis=1)]))
+    pairs = cKDTree(pixels).query_pairs(1.5 * sigma, output_type="ndarray")
+    distinct = np.ones(len(order), dtype=bool)
+    distinct[pairs.max(axis=1, initial=-1)] = False
+    return peaks.take(np.sort(order[distinct]))

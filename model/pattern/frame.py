@@ -18,7 +18,7 @@ class Frame:
     """Counts of one exposure.
 
     Attributes:
-        counts: (H, W) float32, row 0 at the top.
+        counts: (H, W) float32, row 0 at the top; not copied, so its owner leaves it alone.
         saturation_level: counts at which pixels are clipped, or None where none is.
         bit_depth: of the file's integers, or None for floating point.
         pixel_size_inv_angstrom: 1/angstrom per pixel stated by the file, or None.
@@ -26,6 +26,7 @@ class Frame:
         source_format: of the file, such as "TIFF".
         warnings: what was assumed in reading.
         faintest: height over its ground that a spot needs to be one: rounding and compression make lower ones.
+        ripple: height up to which compression makes spots beside strong ones: those need a mate, or a lattice.
 
     Raises:
         OptionError: counts that are not a two-dimensional array.
@@ -41,14 +42,19 @@ class Frame:
     source_format: str = "array"
     warnings: tuple[str, ...] = ()
     faintest: float = 0.0
+    ripple: float = 0.0
 
     def __post_init__(self) -> None:
         if self.counts.ndim != 2:
             raise OptionError(f"a frame is two-dimensional, not of shape {self.counts.shape}")
         check_pixels(*self.counts.shape)
-        counts = np.array(self.counts, dtype=np.float32)
-        finite = np.isfinite(counts)
+        counts = np.asarray(self.counts, dtype=np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = counts.sum()
+        counts = counts.view()  # frozen here, and not for its owner
+        finite = np.True_ if np.isfinite(total) else np.isfinite(counts)
         if not finite.all():
+            counts = counts.copy()
             if not finite.any():
                 raise UnreadableError("the frame holds no finite number; export the counts anew")
             counts[~finite] = np.median(counts[finite])
@@ -93,6 +99,9 @@ def saturation_of(counts: NDArray[np.float32]) -> float | None:
     the data.
     """
     top = counts.max()
-    clipped = counts == top
-    touching = int((clipped[:, 1:] & clipped[:, :-1]).sum())
+    clipped = np.flatnonzero(counts == top)
+    after = clipped[1:][np.diff(clipped) == 1]
+    touching = int(
+        (after % counts.shape[1] != 0).sum()
+    )  # the first of a row lies beside none of the row above
     return float(top) if touching >= _FEWEST_TOUCHING and top > counts.min() else None

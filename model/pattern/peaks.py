@@ -1,6 +1,7 @@
 """Local maxima of an image, and what a spot at each amounts to."""
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ BoolImage = NDArray[np.bool_]
 
 _WINDOW = 3.0  # half width of a spot's window in deviations of the spot
 _LARGEST_SHIFT = 1.5
+_MOST_AT_ONCE = 300_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +43,23 @@ class Peaks:
         error: FloatArray = np.sqrt(2) * sigma * self.amplitude_error / np.maximum(self.amplitude, 1e-30)
         return error
 
-    def take(self, which: NDArray[np.intp] | BoolImage) -> "Peaks":
-        """The peaks of a boolean mask or of indices."""
+    @classmethod
+    def unknown(cls, pixels: FloatArray) -> "Peaks":
+        """At places where nothing was measured yet."""
+        nothing = np.zeros(len(pixels))
+        return cls(pixels, nothing, nothing, nothing > 0)
+
+    def and_(self, other: "Peaks") -> "Peaks":
+        """These and others."""
+        return Peaks(
+            np.concatenate([self.pixels, other.pixels]),
+            np.concatenate([self.amplitude, other.amplitude]),
+            np.concatenate([self.amplitude_error, other.amplitude_error]),
+            np.concatenate([self.clipped, other.clipped]),
+        )
+
+    def take(self, which: NDArray[np.intp] | BoolImage | slice) -> "Peaks":
+        """The peaks of a boolean mask, of indices or of a slice."""
         return Peaks(
             self.pixels[which], self.amplitude[which], self.amplitude_error[which], self.clipped[which]
         )
@@ -67,7 +84,7 @@ def local_maxima(
 
 
 def windows(
-    image: FloatImage, pixels: FloatArray, half: int
+    image: FloatImage | BoolImage, pixels: FloatArray, half: int
 ) -> tuple[FloatArray, FloatArray, FloatArray, BoolImage]:
     """The pixels around each position.
 
@@ -96,7 +113,7 @@ def spot_sigma(image: FloatImage, pixels: FloatArray, start: float, saturation: 
         values, dx, dy, inside = windows(image, pixels, half)
         r2 = dx**2 + dy**2
         rim = inside & (r2 > (2.4 * sigma) ** 2)
-        ground = np.nanmedian(np.where(rim, values, np.nan), axis=1)
+        ground = _medians(values, rim)
         weight = np.exp(-r2 / (2 * sigma**2)) * inside * (values - ground[:, None])
         moment = (weight * r2).sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-12) / 2
         good = (moment > 0.1) & (moment < 0.95 * sigma**2)  # less is a hot pixel, more no spot
@@ -107,6 +124,14 @@ def spot_sigma(image: FloatImage, pixels: FloatArray, start: float, saturation: 
         own = moment[good] * sigma**2 / (sigma**2 - moment[good])
         sigma = float(np.clip(np.sqrt(np.median(own)), 0.6, 2 * sigma))
     return sigma
+
+
+def _medians(values: FloatArray, which: BoolImage) -> FloatArray:
+    """(N,) lower median of the chosen ones of each row, NaN where there is none."""
+    ordered = np.sort(np.where(which, values, np.inf), axis=1)
+    middle = np.maximum(which.sum(axis=1) - 1, 0) // 2
+    median = ordered[np.arange(len(values)), middle]
+    return np.where(np.isfinite(median), median, np.nan)
 
 
 def fit_peaks(
@@ -134,12 +159,28 @@ def fit_peaks(
         move: whether positions are refined.
     """
     half = max(2, round(_WINDOW * sigma))
+    most = max(_MOST_AT_ONCE // (2 * half + 1) ** 2, 1)
+    if len(pixels) > most:  # large cameras have wide spots, whose windows would not fit in memory at once
+        parts = [slice(first, first + most) for first in range(0, len(pixels), most)]
+        each = [
+            fit_peaks(
+                image,
+                pixels[part],
+                sigma,
+                usable=usable,
+                saturation=saturation,
+                drawn=None if drawn is None else (drawn[0], drawn[1].take(part)),
+                move=move,
+            )
+            for part in parts
+        ]
+        return reduce(Peaks.and_, each)
     start, position = pixels, pixels.copy()
     for step in range(3 if move else 1):
         values, dx, dy, inside = windows(image, position, half)
         weight = inside & (dx**2 + dy**2 <= (_WINDOW * sigma + 0.5) ** 2)
         if usable is not None:
-            weight &= windows(usable.astype(np.float32), position, half)[0] > 0.5
+            weight &= windows(usable, position, half)[0] > 0.5
         clipped: BoolImage = np.zeros(len(position), dtype=bool)
         if saturation is not None:
             over = values >= saturation

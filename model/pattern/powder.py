@@ -7,6 +7,7 @@ from model.errors import NoSpotsError
 from model.pattern.background import Rings
 from model.pattern.binning import Binned
 from model.pattern.centre import Centre
+from model.pattern.film_rings import FilmRings
 from model.pattern.peaks import Peaks
 
 # Symmetry puts twelve spots of a crystal at one distance from the centre at most, two flakes twice as many; some
@@ -16,6 +17,11 @@ _FEWEST_SPOTS = 90
 # A spot that is a piece of a smooth ring is not much higher than the ring all around.
 _RING_BY_SPOT, _ON_RINGS = 0.5, 0.6
 _BESIDE_SIGMAS = 6.0
+_FEWEST_RINGS = 2
+_ONLY_RINGS = (
+    "the frame shows rings, those of a powder or of a support film, and no spots of a crystal; such a frame can "
+    "calibrate the camera (dd2d calibrate)"
+)
 # Little of the noise of a ring passes for a spot, so a frame with more of them has spots.
 _MOST_ON_SMOOTH_RINGS = 40
 
@@ -54,7 +60,7 @@ def require_no_rings(peaks: Peaks, centre: Centre, sigma: float, binned: Binned)
     Raises:
         NoSpotsError: there are rings and hardly any spots beside them.
     """
-    if len(peaks) > _MOST_ON_SMOOTH_RINGS:
+    if not 0 < len(peaks) <= _MOST_ON_SMOOTH_RINGS:
         return
     middle = binned.binned_point((centre.x, centre.y))
     rings = Rings.about(binned.counts.shape, middle)
@@ -70,7 +76,14 @@ def require_no_rings(peaks: Peaks, centre: Centre, sigma: float, binned: Binned)
 
     ring = level_at(distance) - (level_at(distance - beside) + level_at(distance + beside)) / 2
     if (ring > _RING_BY_SPOT * peaks.amplitude).mean() >= _ON_RINGS:
-        raise NoSpotsError(
-            "the frame shows rings, those of a powder or of a support film, and no spots of a crystal; such a "
-            "frame can calibrate the camera (dd2d calibrate)"
-        )
+        raise NoSpotsError(_ONLY_RINGS)
+
+
+def require_no_bare_rings(rings: FilmRings) -> None:
+    """Refuse rings, two at least, beside which there is no symmetric pattern of spots.
+
+    Raises:
+        NoSpotsError: there are rings.
+    """
+    if rings.count() >= _FEWEST_RINGS:
+        raise NoSpotsError(_ONLY_RINGS)

@@ -5,6 +5,7 @@ import scipy.fft
 import scipy.ndimage as ndi
 from numpy.typing import NDArray
 
+from model.pattern.binning import Binned
 from model.pattern.centre import Centre, friedel_centre
 from model.pattern.peaks import local_maxima
 
@@ -45,8 +46,8 @@ def rough_centre(small: FloatImage) -> tuple[float, float]:
     Good to a few tenths of a pixel where there are pairs, whatever lies at the centre: a direct beam, saturated
     or not, or a beam stop.
     """
-    floor = np.partition(small.ravel()[::7], small.size // 7 // 50)[small.size // 7 // 50]
-    root = np.sqrt(np.maximum(small - floor, 0))
+    sample = small.ravel()[::7]
+    root = np.sqrt(np.maximum(small - np.partition(sample, len(sample) // 50)[len(sample) // 50], 0))
     guess = symmetry_centre(np.log1p(root))
     contrast = ndi.gaussian_filter(root, _SIGMA, truncate=3) - ndi.uniform_filter(root, 11)
     spread = np.median(np.abs(contrast.ravel()[::7])) * 1.4826
@@ -82,8 +83,11 @@ def rough_centre(small: FloatImage) -> tuple[float, float]:
 
 
 def _brightest(root: FloatImage) -> tuple[float, float]:
-    y, x = np.unravel_index(int(np.argmax(ndi.uniform_filter(root, 5))), root.shape)
-    return float(x), float(y)
+    """Middle of the brightest six by six pixels."""
+    halved = Binned.to_side(root, max(root.shape) // 2)
+    coarse = ndi.uniform_filter(halved.counts, 3)
+    y, x = np.unravel_index(int(np.argmax(coarse)), coarse.shape)
+    return halved.full_point((float(x), float(y)))
 
 
 def _support(centre: Centre) -> float:

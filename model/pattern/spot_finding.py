@@ -9,18 +9,28 @@ from model.errors import NoSpotsError, OptionError
 from model.pattern.binning import Binned
 from model.pattern.centre import Centre, friedel_centre, friedel_support
 from model.pattern.detection import detect_peaks
-from model.pattern.diffraction_evidence import require_diffraction, without_noise
+from model.pattern.diffraction_evidence import (
+    has_symmetry,
+    require_diffraction,
+    require_symmetry,
+    without_noise,
+    without_ripples,
+)
+from model.pattern.film_rings import FilmRings
 from model.pattern.frame import Frame
 from model.pattern.hot_pixels import without_hot_pixels
+from model.pattern.internal_standard import size_by_rings, told_by_rings
+from model.pattern.lattice_node import on_node
 from model.pattern.options import PatternOptions
+from model.pattern.overlapping_discs import require_no_overlapping_discs
 from model.pattern.peaks import Peaks
-from model.pattern.powder import require_no_powder, require_no_rings
+from model.pattern.powder import require_no_bare_rings, require_no_powder, require_no_rings
 from model.pattern.rough_centre import rough_centre
 from model.pattern.scale import nominal_pixel_size, require_plausible_scale
 from model.pattern.spots import MINIMUM_SPOTS, Calibration, Exposure, Spots
 
 DETECTION_SIDE = 512
-_WELL_PAIRED = 0.8
+_WELL_PAIRED, _POORLY_PAIRED = 0.8, 0.5
 _DIRECT_BEAM_SIGMAS = 4
 _COUNTS = (1.0, 1e9)
 
@@ -34,12 +44,14 @@ class FoundSpots:
         sigma: their common Gaussian deviation.
         center: of inversion symmetry, with its support, or the one given.
         beam_stop: whether a shadow covers a part of the frame.
+        fcc_unit: pixels of 1 / a of a face-centred cubic metal whose rings are seen too, or None.
     """
 
     peaks: Peaks
     sigma: float
     center: Centre
     beam_stop: bool
+    fcc_unit: float | None = None
 
     @property
     def volume(self) -> float:
@@ -76,6 +88,10 @@ def find_spots(frame: Frame, options: PatternOptions) -> Spots:
     offsets = found.peaks.pixels - center
     if camera is not None:
         offsets = camera.corrected(offsets)
+    rings = () if found.fcc_unit is None else told_by_rings(found.fcc_unit, stated)
+    calibration = _calibration(options, frame)
+    if stated is None and found.fcc_unit is not None:
+        stated, calibration = size_by_rings(found.fcc_unit), "rings"
     size = stated or nominal_pixel_size(offsets)
     if stated is not None:
         require_plausible_scale(offsets * size, "pixel", size)
@@ -87,10 +103,10 @@ def find_spots(frame: Frame, options: PatternOptions) -> Spots:
         pixels=found.peaks.pixels,
         center_px=center,
         pixel_size_inv_angstrom=size,
-        calibration=_calibration(options, frame),
+        calibration=calibration,
         scale_is_known=stated is not None,
         voltage_kv=frame.voltage_kv,
-        warnings=(*frame.warnings, saturated) if clipped else frame.warnings,
+        warnings=(*frame.warnings, *rings, *((saturated,) if clipped else ())),
         exposure=Exposure(
             position_sigma_px=found.peaks.position_error(found.sigma),
             intensity_sigma=found.peaks.amplitude_error * found.volume,
@@ -118,11 +134,14 @@ def locate_spots(frame: Frame, center_px: tuple[float, float] | None = None) -> 
 
     Raises:
         NoSpotsError: nothing that could be a diffraction pattern.
-        OptionError: the centre given lies outside the frame.
+        OptionError: the centre given lies farther outside the frame than it is wide.
     """
     height, width = frame.shape
-    if center_px is not None and not (0 <= center_px[0] < width and 0 <= center_px[1] < height):
-        raise OptionError(f"center {center_px} lies outside the frame of {width} x {height} pixels")
+    # A camera may be put where the direct beam misses it; farther off than a frame's width it sees no spots.
+    if center_px is not None and not (
+        -width <= center_px[0] < 2 * width and -height <= center_px[1] < 2 * height
+    ):
+        raise OptionError(f"center {center_px} lies far outside the frame of {width} x {height} pixels")
     if np.ptp(frame.counts) == 0:
         raise NoSpotsError("the frame is blank: all its pixels are alike; send the one that shows spots")
     cleaned = without_hot_pixels(frame.counts)
@@ -132,15 +151,27 @@ def locate_spots(frame: Frame, center_px: tuple[float, float] | None = None) -> 
     usable, peaks, sigma = detect_peaks(frame, binned, rough)
     center = _refined_centre(frame, peaks, binned.full_point(rough), given=center_px is not None)
     peaks = _without_direct_beam(peaks, center, sigma)
+    if frame.ripple:
+        peaks = without_ripples(peaks, center, sigma, frame.ripple)
+        center = friedel_support(peaks.pixels, peaks.amplitude, (center.x, center.y), _view(frame))
     if center.pairs >= MINIMUM_SPOTS and center.paired_fraction < _WELL_PAIRED:
         peaks = without_noise(peaks, center, sigma, usable)
     if center_px is None:
+        if not has_symmetry(center):  # maxima of the noise on rings have none, but the rings themselves do
+            require_no_bare_rings(FilmRings.about(binned.counts, rough))
+        if center.paired_fraction < _POORLY_PAIRED:
+            require_no_overlapping_discs(binned, rough)
         require_diffraction(peaks, center)
         require_no_powder(peaks, center, sigma)
         require_no_rings(peaks, center, sigma, binned)
     # What was taken for noise has no say in how well the spots are paired.
     support = friedel_support(peaks.pixels, peaks.amplitude, (center.x, center.y), _view(frame))
-    return FoundSpots(peaks, sigma, support, bool((~usable).any()))
+    if center_px is None:
+        require_symmetry(support, len(peaks))
+    unit = FilmRings.about(binned.counts, binned.binned_point((center.x, center.y))).fcc_unit()
+    return FoundSpots(
+        peaks, sigma, support, bool((~usable).any()), None if unit is None else unit * binned.factor
+    )
 
 
 def _in_range(frame: Frame) -> Frame:
@@ -153,7 +184,8 @@ def _in_range(frame: Frame) -> Frame:
     counts = (frame.counts.astype(np.float64) * factor).astype(np.float32)
     # The clipped level is taken from the scaled counts: rounding must not lift it above them.
     clipped = None if level is None else float(counts.max())
-    return replace(frame, counts=counts, saturation_level=clipped, faintest=frame.faintest * factor)
+    faintest, ripple = frame.faintest * factor, frame.ripple * factor
+    return replace(frame, counts=counts, saturation_level=clipped, faintest=faintest, ripple=ripple)
 
 
 def _refined_centre(frame: Frame, peaks: Peaks, rough: tuple[float, float], *, given: bool) -> Centre:
@@ -163,7 +195,9 @@ def _refined_centre(frame: Frame, peaks: Peaks, rough: tuple[float, float], *, g
         found = friedel_centre(
             peaks.pixels, peaks.amplitude, guess=rough, search_radius=reach, view=_view(frame)
         )
-    return found or friedel_support(peaks.pixels, peaks.amplitude, rough, _view(frame))
+    if found is None:
+        return friedel_support(peaks.pixels, peaks.amplitude, rough, _view(frame))
+    return on_node(peaks.pixels, peaks.amplitude, found, _view(frame))
 
 
 def _view(frame: Frame) -> tuple[float, float, float, float]:

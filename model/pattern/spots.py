@@ -10,7 +10,7 @@ from model.errors import NoSpotsError, OptionError
 from model.pattern.camera import CameraCalibration
 
 FloatArray = NDArray[np.float64]
-Calibration = Literal["request", "file", "unknown"]
+Calibration = Literal["request", "file", "rings", "unknown"]
 
 MINIMUM_SPOTS = 3
 

@@ -5,9 +5,10 @@ import pytest
 from numpy.typing import NDArray
 
 from model.errors import NoSpotsError, OptionError
-from model.matching.reference import MATERIALS, calibrated
+from model.matching.reference import calibrated
 from model.pattern import Frame
 from model.pattern.camera import CameraCalibration
+from model.pattern.materials import MATERIALS
 
 SIDE, CENTRE = 512, np.array([261.0, 249.0])
 Array = NDArray[np.float64]

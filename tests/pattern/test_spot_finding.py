@@ -1,3 +1,4 @@
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -5,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.spatial import cKDTree
 
 from model.errors import NoSpotsError, OptionError
-from model.pattern import FoundSpots, Frame, PatternOptions, find_spots, locate_spots
+from model.pattern import FoundSpots, Frame, PatternOptions, find_spots, locate_spots, read_frame
 from model.pattern.frame import saturation_of
 
 Render = Callable[..., Any]
@@ -147,7 +149,21 @@ def test_a_centre_that_is_given_is_kept(render: Render) -> None:
     found = locate_spots(frame_of(truth.counts), given)
     assert (found.center.x, found.center.y) == pytest.approx(given, abs=1e-9)
     with pytest.raises(OptionError, match="outside"):
-        locate_spots(frame_of(truth.counts), (600.0, 3.0))
+        locate_spots(frame_of(truth.counts), (1100.0, 3.0))
+
+
+def test_a_direct_beam_off_the_frame_is_given(render: Render) -> None:
+    truth = render(12, size=512)
+    cut = int(truth.center[0]) + 40
+    frame = frame_of(truth.counts[:, cut:])
+    options = PatternOptions(
+        pixel_size_inv_angstrom=truth.pixel_size,
+        center_px=(float(truth.center[0]) - cut, float(truth.center[1])),
+    )
+    spots = find_spots(frame, options)
+    true_q = (truth.pixels - truth.center) * truth.pixel_size
+    assert len(spots) > 20
+    assert (cKDTree(true_q).query(spots.q_inv_angstrom)[0] < 0.01).mean() > 0.9
 
 
 def no_pattern(kind: str) -> NDArray[np.float64]:
@@ -179,3 +195,32 @@ def test_odd_shapes_are_refused_or_searched_without_failing(shape: tuple[int, in
     counts = np.random.default_rng(1).poisson(5.0, shape) + np.eye(*shape) * 3
     with pytest.raises(NoSpotsError):
         locate_spots(frame_of(counts))
+
+
+def test_weak_spots_of_a_second_flake_on_the_flanks_of_strong_ones_are_found() -> None:
+    y, x = np.mgrid[:400, :400].astype(float)
+    strong = 27.0 * np.array([(h, k) for h in range(-6, 7) for k in range(-6, 7) if h or k])
+    cosine, sine = np.cos(0.15), np.sin(0.15)
+    weak = strong @ np.array([[cosine, sine], [-sine, cosine]])
+    counts = np.full((400, 400), 30.0)
+    for places, height in ((strong, 3000.0), (weak, 300.0)):
+        for dx, dy in places:
+            away = (x - 200 - dx) ** 2 + (y - 200 - dy) ** 2
+            counts += height * np.exp(-np.hypot(dx, dy) / 90 - away / (2 * 2.1**2))
+    found = locate_spots(frame_of(np.random.default_rng(0).poisson(counts)))
+    apart = np.hypot(*(weak - strong).T)
+    beside = 200 + weak[(apart > 3 * 2.1) & (apart < 5 * 2.1)]
+    assert len(beside) == 12
+    assert (cKDTree(found.peaks.pixels).query(beside)[0] < 2.5).mean() > 0.8
+    true = 200 + np.concatenate([strong, weak])
+    assert (cKDTree(true).query(found.peaks.pixels)[0] < 2.5).mean() > 0.95
+
+
+def test_of_a_jpeg_ripples_are_no_spots_and_weak_spots_are(render: Render) -> None:
+    truth = render(21, size=512, sigma=2.5, dose=20_000.0)
+    levels = np.clip(truth.counts / np.percentile(truth.counts, 99.8) * 255, 0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(levels).save(buffer, format="JPEG", quality=85)
+    found = locate_spots(read_frame(buffer.getvalue()))
+    assert (cKDTree(truth.pixels).query(found.peaks.pixels)[0] < 4).mean() > 0.95
+    assert found.peaks.amplitude.min() < 2.0

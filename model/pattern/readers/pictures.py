@@ -15,8 +15,9 @@ from model.pattern.options import Choice
 from model.pattern.readers.recorded import Recorded
 
 _PNG, _JPEG, _BMP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM"
-# Of 255 levels: the blocks of the compression have ripples of up to so many beside a strong spot.
-JPEG_FAINTEST = 1.6
+# Of 255 levels: spots below are what rounding makes; up to the second the blocks of the compression have ripples beside
+# a strong spot, nine in ten of what is seen there.
+JPEG_FAINTEST, JPEG_RIPPLE = 1.0, 2.0
 _MOST_SCANS = 100
 # What Pillow calls modes whose pixels are no brightness yet.
 _PLAIN = {"P": "RGB", "PA": "RGB", "1": "L", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB"}
@@ -55,7 +56,8 @@ def read_jpeg(data: bytes, choice: Choice = None) -> Recorded:
     if data.count(b"\xff\xda") > _MOST_SCANS:
         raise UnreadableError("the JPEG has too many scans to be a picture; export the frame as 16-bit TIFF")
     told = "JPEG compression loses weak spots and bends intensities; better upload the raw frame."
-    return Recorded(decoded(data, "JPEG"), "JPEG", warnings=(told,), faintest=JPEG_FAINTEST)
+    counts = decoded(data, "JPEG")
+    return Recorded(counts, "JPEG", warnings=(told,), faintest=JPEG_FAINTEST, ripple=JPEG_RIPPLE)
 
 
 def read_bmp(data: bytes, choice: Choice = None) -> Recorded:

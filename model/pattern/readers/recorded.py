@@ -27,6 +27,7 @@ class Recorded:
         images: that the file holds, if it is of a kind that holds several; of several that were asked for, `counts` has
             one upon the other along a first axis.
         faintest: height over its ground that a spot needs, in counts: compression makes lower ones.
+        ripple: height of the spots that compression makes beside strong ones, in counts.
     """
 
     counts: NDArray[Any]
@@ -35,6 +36,7 @@ class Recorded:
     voltage_kv: float | None = None
     warnings: tuple[str, ...] = ()
     faintest: float = 0.0
+    ripple: float = 0.0
     images: int | None = None
 
     def frames(self) -> list[Frame]:
@@ -76,6 +78,7 @@ class Recorded:
             source_format=self.source_format,
             warnings=warnings,
             faintest=self.faintest,
+            ripple=self.ripple,
         )
 
 

@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model.pattern import PatternOptions, read_pattern
+from model.pattern.centre import Centre
+from model.pattern.lattice_node import SpotLattice, is_half_node, on_node
+
+FORMATS = Path(__file__).resolve().parents[3] / "shared" / "data" / "patterns" / "formats"
+VIEW = (-400.0, -400.0, 400.0, 400.0)
+BASIS = np.array([[41.0, 3.0], [-12.0, 33.0]])
+
+
+def pattern(seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Spots about 0, 0, the direct beam not among them, whose Friedel mates differ."""
+    rng = np.random.default_rng(seed)
+    index = np.array([(h, k) for h in range(-6, 7) for k in range(-6, 7) if h or k])
+    pixels = index @ BASIS + rng.normal(0, 0.4, (len(index), 2))
+    radius = np.hypot(*pixels.T)
+    own = {tuple(each): rng.normal(0, 1) for each in index.tolist()}
+    log = np.array([own[min((h, k), (-h, -k))] for h, k in index.tolist()]) - radius / 50
+    kept = (radius < 200) & (rng.random(len(index)) > 0.1)
+    return pixels[kept], np.exp(log + rng.normal(0, 0.3, len(index)))[kept]
+
+
+@pytest.mark.parametrize("half", [(0.5, 0.0), (0.0, -0.5), (0.5, 0.5), (-0.5, 0.5)])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_centre_half_a_lattice_vector_off_goes_to_the_direct_beam(
+    seed: int, half: tuple[float, float]
+) -> None:
+    pixels, strength = pattern(seed)
+    x, y = (np.array(half) @ BASIS).tolist()
+    found = on_node(pixels, strength, Centre(x, y, 10, 0.9), VIEW)
+    assert np.hypot(found.x, found.y) < 0.6
+
+
+def test_a_centre_on_a_node_stays() -> None:
+    pixels, strength = pattern(7)
+    given = Centre(0.3, -0.2, 10, 0.9)
+    assert on_node(pixels, strength, given, VIEW) is given
+
+
+def test_spots_without_a_lattice_move_nothing() -> None:
+    rng = np.random.default_rng(1)
+    pixels = rng.uniform(-200, 200, (60, 2))
+    assert SpotLattice.of(pixels, np.ones(60), np.zeros(2)) is None
+    given = Centre(3.0, 4.0, 10, 0.9)
+    assert on_node(pixels, np.ones(60), given, VIEW) is given
+
+
+def test_the_basis_is_found_and_its_halves_are_told() -> None:
+    pixels, strength = pattern(3)
+    lattice = SpotLattice.of(pixels, strength, np.array([15.0, 20.0]))
+    assert lattice is not None
+    assert abs(np.linalg.det(lattice.basis)) == pytest.approx(abs(np.linalg.det(BASIS)), rel=0.01)
+    assert is_half_node(lattice, BASIS[0] * 1.5)
+    assert not is_half_node(lattice, BASIS[0])
+    assert not is_half_node(lattice, BASIS[0] * 0.25)
+
+
+@pytest.mark.skipif(not FORMATS.is_dir(), reason="the shared patterns are not beside the project")
+def test_the_centre_of_a_recorded_pattern_of_discs_is_a_disc() -> None:
+    spots = read_pattern((FORMATS / "dd020.dm3").read_bytes(), "dd020.dm3", PatternOptions())
+    assert spots.center_px == pytest.approx((135.5, 101.0), abs=2.5)
+    assert spots.exposure is not None
+    assert spots.exposure.paired_fraction > 0.9
