@@ -13,7 +13,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly MIRROR=${MIRROR:-http://deb.debian.org/debian}
+# The archive that this machine's own packages come from.
+readonly MIRROR=${MIRROR:-$(apt-get indextargets --format "\$(REPO_URI)" | head -n 1)}
 readonly REBUILD=${REBUILD:-1}
 readonly ADDRESS=http://127.0.0.1:8000
 readonly LARGEST_MB=1600
