@@ -333,9 +333,19 @@ check_commands() {
     check "dd2d index verify" inside dd2d index verify /srv/indexes/mine
 }
 
+# What a process and all below it have at most held, each counted by itself.
+memory_mb() {
+    local child total
+    total=$(awk '/^VmHWM/ { print int($2 / 1000) }' "/proc/$1/status")
+    while read -r child; do
+        total=$((total + $(memory_mb "$child")))
+    done < <(cat "/proc/$1/task/"*/children | tr -s ' ' '\n')
+    echo "$total"
+}
+
 stop_container() {
     local began status=0
-    tell "  largest memory of the service" "$(awk '/^VmHWM/ { print int($2 / 1000) }' "/proc/$SERVICE/status") MB"
+    tell "  memory of service and workers" "$(memory_mb "$SERVICE") MB"
     began=$(now_ms)
     kill -TERM "$SERVICE"
     timeout "$STOPPED_WITHIN_S" tail --pid="$SERVICE" --sleep-interval=0.05 -f /dev/null || true
