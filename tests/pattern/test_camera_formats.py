@@ -12,7 +12,7 @@ import pytest
 
 from model.electrons import electron_wavelength_angstrom
 from model.errors import NoSpotsError, OptionError, TooLargeError, UnreadableError
-from model.pattern import read_frame
+from model.pattern import read_frame, read_images
 from model.pattern.readers import hdf5
 from tests.pattern.camera_files import (
     DmWriter,
@@ -290,3 +290,35 @@ def test_files_of_microscopes_are_read_as_others_read_them(name: str) -> None:
 def test_files_without_their_data_say_where_it_is(name: str) -> None:
     with pytest.raises(NoSpotsError, match=r"upload the (\.ser )?file"):
         read_frame((FORMATS / name).read_bytes())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        npy(STACK),
+        npy(np.asfortranarray(STACK)),
+        tiff(STACK, photometric="minisblack"),
+        mib(STACK),
+        mrc(STACK.astype(np.int16)),
+        ser(STACK, 1e8),
+        velox(STACK, 1e8),
+        hspy(STACK, 0.05, "1/nm"),
+    ],
+    ids=["npy", "columns", "tiff", "mib", "mrc", "ser", "velox", "hspy"],
+)
+def test_several_images_are_read_as_each_by_itself(data: bytes) -> None:
+    images = read_images(data, range(1, 9))
+    assert images.of == 3
+    assert len(images.frames) == 2
+    for number, frame in enumerate(images.frames, start=1):
+        alone = read_frame(data, number)
+        assert np.array_equal(frame.counts, alone.counts)
+        assert frame.pixel_size_inv_angstrom == alone.pixel_size_inv_angstrom
+    with pytest.raises(OptionError, match="no image 3"):
+        read_images(data, range(3, 4))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP"])
+def test_a_picture_is_one_image(kind: str) -> None:
+    images = read_images(picture(IMAGE.astype(np.uint8), kind), range(5))
+    assert images.of == len(images.frames) == 1
