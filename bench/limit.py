@@ -275,7 +275,7 @@ def _intensities(
     camera, (high, wide) = query.camera, place.shape
     middle = np.array([high // 2, wide // 2])
     assert query.spots.intensity is not None
-    inside: NDArray[np.bool_] = (np.abs(way.hk) <= middle).all(axis=1)
+    inside = np.asarray((np.abs(way.hk) <= middle).all(axis=1))
     at = np.where(inside[:, None], way.hk, 0) + middle
     rows = np.where(inside, place[at[:, 0], at[:, 1]], -1)
     met = way.met & (rows >= 0)
