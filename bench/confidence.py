@@ -5,8 +5,10 @@
 Queries are simulated (`bench/queries.py`): of crystals that are in the index (60 %), of crystals that are taken out
 of it for their query (19 %), of random spots, broken rings and zones of bulk crystals that fit no cell of the index
 (7 % each). The crystals are those of the split's test part; with `--fit` those of the validation part, and the
-constants of `model/matching/confidence.py` are printed. Verdicts on what is no layer are those of the whole search,
-which tries other scales before it gives up. `--figure` draws the reliability diagram as SVG.
+constants of `model/matching/confidence.py` are printed. A formula is drawn, then one of its crystals: the split is by
+formula, so that only formulas drawn alike make both parts alike. Beside the share that a set holds stands its standard
+error, by formulas, as queries of one formula are right or wrong together. Verdicts on what is no layer are those of the
+whole search, which tries other scales before it gives up. `--figure` draws the reliability diagram as SVG.
 """
 
 import argparse
@@ -59,6 +61,7 @@ class Answer:
 
     Attributes:
         kind: one of `KINDS`.
+        formula: of the crystal that was drawn.
         spots: number of them.
         matches: of the candidates.
         values: what they are ranked by.
@@ -68,6 +71,7 @@ class Answer:
     """
 
     kind: str
+    formula: str
     spots: int
     matches: list[Match | None]
     values: Array
@@ -117,10 +121,12 @@ def _ask(options: argparse.Namespace) -> tuple[list[Answer], int]:
             ]
             cells = LatticeTable.of(catalogue.lattices(), largest_index=1)
             gallery = Gallery(version_folder(options.index), catalogue)
-        sources = sorted({crystal.source for crystal in crystals})
-        by_source = [[crystal for crystal in crystals if crystal.source == name] for name in sources]
+        by_formula: dict[str, list[Crystal]] = {}
+        for crystal in crystals:
+            by_formula.setdefault(crystal.formula, []).append(crystal)
+        drawn_from = [by_formula[formula] for formula in sorted(by_formula)]
         asked = [
-            _asked(retriever, gallery, cells, by_source, options.effort, rng, whole_search=not options.fit)
+            _asked(retriever, gallery, cells, drawn_from, options.effort, rng, whole_search=not options.fit)
             for _ in tqdm(range(options.queries), unit="query")
         ]
         return asked, len(retriever)
@@ -139,14 +145,14 @@ def _asked(
     retriever: Retriever,
     gallery: Gallery,
     cells: LatticeTable,
-    by_source: list[list[Crystal]],
+    by_formula: list[list[Crystal]],
     effort: Effort,
     rng: np.random.Generator,
     *,
     whole_search: bool,
 ) -> Answer:
     kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
-    own = by_source[int(rng.integers(len(by_source)))]
+    own = by_formula[int(rng.integers(len(by_formula)))]
     crystal = own[int(rng.integers(len(own)))]
     if kind == "random spots":
         spots = random_spots(rng)
@@ -171,6 +177,7 @@ def _asked(
         verdict = retriever.search(spots, voltage_kv=VOLTAGE_KV, effort=effort).verdict
     return Answer(
         kind=kind,
+        formula=crystal.formula,
         spots=len(spots),
         matches=list(found.matches),
         values=found.values,
@@ -271,16 +278,25 @@ def _report(answers: list[Answer], calibration: Calibration, total: int) -> dict
 def _sets(answers: list[Answer], calibration: Calibration, total: int) -> dict[str, dict[str, float]]:
     """How often sets of a stated coverage hold the true crystal, and how large they are."""
     told = {}
+    formula = np.array([each.formula for each in answers])
     for coverage in COVERAGES:
         sizes = np.array(
             [_judged(each, calibration).set_size(coverage, total, calibration) for each in answers]
         )
-        places = np.array([each.place for each in answers])
+        held = np.array([each.place for each in answers]) < sizes
         told[f"{coverage:g}"] = {
-            "holds": round(float((places < sizes).mean()), 4),
+            "holds": round(float(held.mean()), 4),
+            "error": round(_error_by(formula, held), 4),
             "median_size": float(np.median(sizes)),
         }
     return told
+
+
+def _error_by(cluster: NDArray[np.str_], held: NDArray[np.bool_]) -> float:
+    """Standard error of a share, the cases of one cluster being anything but independent."""
+    _, of = np.unique(cluster, return_inverse=True)
+    off = np.bincount(of, weights=held - held.mean())
+    return float(np.sqrt((off**2).sum()) / len(held))
 
 
 def _figure(report: dict[str, Any]) -> str:
