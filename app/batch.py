@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from app.archive import Member, limited_zip
-from app.errors import BusyError, problem_of
+from app.errors import BusyError, problem_name, problem_of
 from app.saved_files import SavedFile
 from app.scan import unopened
 from app.serving.job import Job, Reply, UnforeseenError
@@ -56,18 +56,21 @@ class Batch:
     one_image: bool
     request_id: str
 
-    async def lines(self, run: Run, together: int) -> AsyncGenerator[bytes, None]:
+    async def lines(
+        self, run: Run, together: int, refused: Callable[[str], None] | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """A line of JSON for each pattern, see `app.schemas.BatchLine`.
 
         Args:
             run: computes a job.
             together: how many are under way at a time.
+            refused: is told the name of each problem.
         """
         waiting: deque[asyncio.Task[bytes]] = deque()
         index = 0
         try:
             async for item in self._items(run):
-                waiting.append(asyncio.create_task(self._line(index, item, run)))
+                waiting.append(asyncio.create_task(self._line(index, item, run, refused)))
                 index += 1
                 if len(waiting) >= together:
                     yield await waiting.popleft()
@@ -108,7 +111,7 @@ class Batch:
         body, blobs = FormBody(FileUpload(member.content, member.name), self.fields).packed()
         return Item(name, None, {"body": body}, blobs)
 
-    async def _line(self, index: int, item: Item, run: Run) -> bytes:
+    async def _line(self, index: int, item: Item, run: Run, refused: Callable[[str], None] | None) -> bytes:
         request_id = f"{self.request_id}-{index}"
         told = {"index": index, "name": item.name, "image": item.image}
         try:
@@ -120,6 +123,8 @@ class Batch:
         except (DomainError, UnforeseenError) as error:
             found = problem_of(error, request_id)
             status, problem, answer = found.status, found.model_dump_json(), "null"
+            if refused is not None:
+                refused(problem_name(found))
         head = json.dumps({**told, "status": status})
         return f'{head[:-1]},"answer":{answer},"problem":{problem}}}\n'.encode()
 

@@ -52,6 +52,7 @@ async def _lines(service: Service, batch: Batch, files: AsyncExitStack) -> Async
         return reply
 
     # One more than there are workers, so that none waits for the stream.
-    async with files, aclosing(batch.lines(run, service.settings.workers + 1)) as lines:
+    together = service.settings.workers + 1
+    async with files, aclosing(batch.lines(run, together, service.metrics.refused)) as lines:
         async for line in lines:
             yield line
