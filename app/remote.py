@@ -38,18 +38,24 @@ class Remote:
         key: that it asks for, if it does; taken from DD2D_KEY if not given.
 
     Raises:
-        OptionError: an address that is none.
+        OptionError: an address or a key that is none.
     """
 
     def __init__(self, url: str, key: str | None = None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            known = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        except ValueError:  # of brackets and ports that are none
+            known = False
+        if not known:
             raise OptionError(f"--url {url}: give an address such as http://127.0.0.1:8000")
         self._url = url
         self._secure = parts.scheme == "https"
         self._address = parts.netloc.rpartition("@")[2]
         self._path = parts.path.rstrip("/")
-        self._key = key or os.environ.get(KEY_VARIABLE)
+        self._key = (key or os.environ.get(KEY_VARIABLE, "")).strip()  # of a file's last line end, say
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise OptionError(f"{KEY_VARIABLE} holds no key; it is what `dd2d key create` printed, dd2d_...")
 
     def predict(self, file: Path, fields: Iterable[tuple[str, str]], accept: str) -> bytes:
         """The answer to one pattern, in the form that is accepted.

@@ -13,6 +13,7 @@ import pytest
 from app.cli import main
 from app.desk import Desk
 from app.main import create_app
+from app.security.keys import made_key
 from app.serving.threads import ThreadWorker
 from app.settings import Settings
 from tests.app.conftest import listening
@@ -169,3 +170,34 @@ def test_a_name_that_is_no_text_can_be_sent(
         assert main(["predict", str(inside), *where]) == 0
         (row,) = rows_of(capsys.readouterr().out)
         assert row["file"].endswith("?.json")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1", "http://microscope:port", "http://microscope:99999", "http://"]
+)
+def test_what_is_no_address_is_told(folder: Path, capsys: pytest.CaptureFixture[str], url: str) -> None:
+    assert "give an address" in refused(capsys, str(folder), "--url", url)
+
+
+def test_a_key_is_taken_from_the_environment(
+    folder: Path,
+    library: StandIn,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keys = tmp_path / "keys.jsonl"
+    key, secret = made_key("lab", "read")
+    keys.write_text(key.model_dump_json() + "\n")
+    keys.chmod(0o600)
+    with listening(create_app(Settings(keys=keys), library)) as port:
+        asked = ["predict", str(folder / "a.json"), "--url", f"http://127.0.0.1:{port}"]
+        assert "a key is needed" in refused(capsys, *asked[1:])
+        monkeypatch.setenv("DD2D_KEY", "dd2d_" + "a" * 43)
+        assert "not known" in refused(capsys, *asked[1:])
+        monkeypatch.setenv("DD2D_KEY", f"{secret}\n")
+        assert main(asked) == 0
+    monkeypatch.setenv("DD2D_KEY", f"{secret}\nInjected: yes")
+    told = refused(capsys, *asked[1:])
+    assert "holds no key" in told
+    assert secret not in told
