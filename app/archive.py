@@ -15,6 +15,8 @@ _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _ENCRYPTED = 0x1
 # Begins each entry of the directory. Those are counted before `zipfile` makes an object of each.
 _ENTRY = b"PK\x01\x02"
+# Of 256 MiB in one piece, no other thread runs for a tenth of a second.
+_PIECE_BYTES = 4 * 2**20
 # What zipfile and zlib raise of damaged archives; NotImplementedError is a RuntimeError.
 _DAMAGED = (
     zipfile.BadZipFile,
@@ -78,7 +80,7 @@ def limited_zip(data: bytes, limits: ZipLimits | None = None) -> Iterator[Member
         TooLargeError: it has too many members.
     """
     limits = limits or ZipLimits()
-    if data.count(_ENTRY) > 2 * limits.members:  # some may stand in the members' own bytes
+    if _entries(data) > 2 * limits.members:  # some may stand in the members' own bytes
         raise _too_many(limits)
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
@@ -87,6 +89,12 @@ def limited_zip(data: bytes, limits: ZipLimits | None = None) -> Iterator[Member
     except _DAMAGED as error:
         raise UnreadableError("the zip is damaged, or none; pack it again") from error
     return _members(archive, limits)
+
+
+def _entries(data: bytes) -> int:
+    """How often an entry may begin."""
+    over = _PIECE_BYTES + len(_ENTRY) - 1
+    return sum(data.count(_ENTRY, at, at + over) for at in range(0, len(data), _PIECE_BYTES))
 
 
 def _too_many(limits: ZipLimits) -> TooLargeError:

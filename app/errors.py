@@ -136,9 +136,22 @@ def kind_of(error: DomainError) -> Kind:
 
 def problem_of(error: Exception, request_id: str) -> Problem:
     """What is told of an error where an answer to several requests holds it; of an unforeseen one nothing."""
-    kind = kind_of(error) if isinstance(error, DomainError) else None
-    detail = (kind.public or str(error)) if kind else _UNFORESEEN
-    return _problem(kind.status if kind else 500, detail, kind, request_id)
+    if not isinstance(error, DomainError):
+        return _problem(500, _UNFORESEEN, None, request_id)
+    kind = kind_of(error)
+    return _problem(kind.status, _said(error, kind), kind, request_id)
+
+
+def _said(error: DomainError, kind: Kind) -> str:
+    """What the client is told; what is the operator's business goes to the log."""
+    if kind.public:
+        logger.error("%s: %s", type(error).__name__, error)
+    return kind.public or str(error)
+
+
+def problem_name(problem: Problem) -> str:
+    """What a measurement calls it: the last part of its type, or the status where it has none."""
+    return problem.type.rpartition(":")[2] if problem.type != "about:blank" else str(problem.status)
 
 
 def _problem(status: int, detail: str, kind: Kind | None, request_id: str) -> Problem:
@@ -161,18 +174,17 @@ def problem(
 ) -> Response:
     """A problem+json response."""
     content = _problem(status, detail, kind, str(getattr(request.state, "request_id", "")))
+    request.state.problem = problem_name(content)
     return Response(content.model_dump_json(), status, headers, PROBLEM_TYPE)
 
 
 def refusal(request: Request, error: DomainError) -> Response:
     """The response to an error that was raised on purpose."""
     kind = kind_of(error)
-    if kind.public:
-        logger.error("%s: %s", type(error).__name__, error)
     headers = {"Retry-After": str(RETRY_AFTER_S)} if kind.status in {429, 503} else {}
     if isinstance(error, AccessError):
         headers |= error.headers
-    return problem(request, kind.status, kind.public or str(error), kind=kind, headers=headers)
+    return problem(request, kind.status, _said(error, kind), kind=kind, headers=headers)
 
 
 def unexpected(request: Request) -> Response:

@@ -32,6 +32,7 @@ from app.serving.dispatcher import Dispatcher, Worker
 from app.serving.processes import ProcessWorker
 from app.serving.threads import ThreadWorker
 from app.settings import Settings
+from app.unread import ReadToTheEnd
 
 DESCRIPTION = (
     "Post the electron diffraction pattern of a two-dimensional crystal; get back the crystals that could have "
@@ -111,6 +112,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
             expose_headers=["Retry-After", "WWW-Authenticate", "X-Request-ID"],
         )
     app.add_middleware(Envelope, metrics=metrics)
+    app.add_middleware(ReadToTheEnd)
 
 
 def processes(settings: Settings) -> list[Worker]:

@@ -59,6 +59,12 @@ class Metrics:
         self._verdicts = Counter(
             "dd2d_verdicts", "Predictions by verdict.", ("verdict",), registry=self._registry
         )
+        self._problems = Counter(
+            "dd2d_problems",
+            "Requests, and patterns of batches, that were refused or failed, by the problem's type.",
+            ("type",),
+            registry=self._registry,
+        )
         ProcessCollector(registry=self._registry)
 
     def serve(self, provenance: Provenance) -> None:
@@ -73,6 +79,10 @@ class Metrics:
         route = getattr(scope.get("route"), "path_format", _OTHER)
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
+
+    def refused(self, problem: str) -> None:
+        """Count a request, or a pattern of a batch, that a problem was the answer to."""
+        self._problems.labels(problem).inc()
 
     def predicted(self, timing_ms: Mapping[str, float], verdict: str | None) -> None:
         """Record the stages of a prediction, and what it found."""

@@ -67,6 +67,8 @@ class Envelope:
         finally:
             seconds = perf_counter() - begun
             self._metrics.answered(scope, status, seconds)
+            if "problem" in scope["state"]:
+                self._metrics.refused(scope["state"]["problem"])
             _log(scope, status, seconds)
             logs.REQUEST_ID.reset(token)
 
@@ -114,6 +116,7 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
         "ms": ms,
         "key": key,
         "client": client,
+        "problem": scope["state"].get("problem"),
     }
     logger.info(
         "%s %s %d in %.1f ms, key %s, from %s",

@@ -264,7 +264,7 @@ def refuse_query(parameters: Mapping[str, str]) -> None:
     """
     if parameters:
         names = ", ".join(repr(name[:60]) for name in list(parameters)[:5])
-        raise OptionError(f"{names} stand in the address; give options as form fields or JSON keys")
+        raise OptionError(f"options stand in the address ({names}); give them as form fields or JSON keys")
 
 
 def validated(kind: type[Model], values: Mapping[str, Any], *, strict: bool) -> Model:

@@ -35,8 +35,12 @@ def asked_again(body: JsonBody | FormBody) -> tuple[Upload, Options, Answer]:
         answer = _answer(_json(body.structures[0].data))
         return body.file, _options(answer), answer
     content = _json(body.data)
-    answer = _answer(content.get("answer"))
-    points = content.get("points")
+    answer, points = _answer(content.pop("answer", None)), content.pop("points", None)
+    if content:
+        raise OptionError(
+            f"unknown key {next(iter(content))!r:.60}; the options of the stored answer are taken, send `answer` and "
+            "`points` alone"
+        )
     if points is None and answer.pattern is not None:
         recorded = answer.pattern.model_dump()
         # What concerns a frame alone has been done with it.
@@ -60,11 +64,14 @@ def _json(data: bytes) -> dict[str, Any]:
 
 
 def _answer(content: object) -> Answer:
+    if not isinstance(content, dict):
+        raise OptionError(f"no stored answer came; {_SEND}")
     try:
-        return Answer.model_validate(content, strict=False)
+        # What another version of the service told besides is of no concern here.
+        return Answer.model_validate(content, strict=False, extra="ignore")
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "answer"
+        where = ".".join(map(str, first["loc"]))
         raise OptionError(f"answer: {where}: {first['msg']}; {_SEND}") from None
 
 

@@ -3,11 +3,16 @@
 from pathlib import Path
 from threading import Lock
 
-from model.errors import DomainError
+from model.errors import DomainError, UnreadableError
 from model.pattern import Frame, Images, is_frame, read_images
 
 _MOST_TOGETHER = 16
 _MOST_PIXELS_TOGETHER = 2**24
+
+
+def unopened(error: OSError) -> UnreadableError:
+    """Why a file on the disk cannot be read, without its path."""
+    return UnreadableError(f"the file cannot be opened: {error.strerror or 'unknown reason'}")
 
 
 class Scan:
@@ -21,13 +26,21 @@ class Scan:
         self._images: Images | None = None
 
     def data(self, path: Path) -> bytes:
-        """The whole file."""
+        """The whole file.
+
+        Raises:
+            UnreadableError: it cannot be opened.
+        """
         with self._lock:
             self._open(path)
             return self._data
 
     def count(self, path: Path) -> int:
-        """How many images a file holds; 1 for points, and for what cannot be read: its error comes with its answer."""
+        """How many images a file holds; 1 for points, and for what cannot be read: its error comes with its answer.
+
+        Raises:
+            UnreadableError: it cannot be opened.
+        """
         with self._lock:
             self._open(path)
             if not is_frame(self._data):
@@ -49,8 +62,13 @@ class Scan:
             return images.frames[number - self._first]
 
     def _open(self, path: Path) -> None:
-        if path != self._path:
-            self._path, self._data, self._images = path, path.read_bytes(), None
+        if path == self._path:
+            return
+        try:
+            data = path.read_bytes()
+        except OSError as error:  # the client has left and its files with it, or they are not ours to read
+            raise unopened(error) from None
+        self._path, self._data, self._images = path, data, None
 
     def _around(self, number: int) -> Images:
         if self._images is None or not 0 <= number - self._first < len(self._images.frames):

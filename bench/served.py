@@ -1,6 +1,7 @@
 """A service of its own for a benchmark: `with served(index) as (url, process)`."""
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,8 +24,9 @@ def served(
     """The address and the process of a service of this index; it ends with the block.
 
     Raises:
-        RuntimeError: the service ended, or was not ready within a minute.
+        RuntimeError: the port is taken, the service ended, or was not ready within a minute.
     """
+    _check_port(port)
     url = f"http://127.0.0.1:{port}"
     command = [
         str(Path(sys.executable).with_name("dd2d")),
@@ -46,6 +48,16 @@ def served(
             yield url, process
         finally:
             process.terminate()
+
+
+def _check_port(port: int) -> None:
+    """Another's service would answer in place of ours, and be what is measured."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise RuntimeError(f"port {port}: {error.strerror}; is another benchmark running?") from None
 
 
 def await_answer(url: str, failed: Callable[[], str | None] = lambda: None) -> None:

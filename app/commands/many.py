@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 _FORMATS = (".csv", ".json")
+# Statuses that the service gives to what is wrong with a file: it is damaged, or too large.
+_OF_ONE_FILE = {400, 413}
 Lines = Iterator[dict[str, Any]]
 
 
@@ -60,21 +63,27 @@ def run_many(args: argparse.Namespace, files: Sequence[Path], fields: Sequence[t
 
     from app.answer_table import as_csv, as_json, row_of
 
-    lines: list[dict[str, Any]] = []
-    with tqdm(total=len(files), unit=" files", disable=None) as bar:
-        for line in _answered(args, files, fields):
-            lines.append(line)
-            bar.update(0 if line["image"] else 1)
-    rows = [row_of(line) for line in lines]
-    kind = args.out.suffix.lower()[1:] if args.out is not None else args.format
-    text = as_json(lines) if kind == "json" else as_csv(rows)
-    if args.out is not None:
-        args.out.write_text(text, encoding="utf-8")
-    else:
-        print(text, end="")
-    failed = sum(row["error"] is not None for row in rows)
-    print(f"{len(rows)} patterns, {failed} could not be answered", file=sys.stderr)
+    whole = (args.out.suffix.lower()[1:] if args.out is not None else args.format) == "json"
+    kept: list[dict[str, Any]] = []  # of a scan's 65,536 whole answers a table has no need
+    failed = 0
+    try:
+        with tqdm(total=len(files), unit=" files", disable=None) as bar:
+            for line in _answered(args, files, fields):
+                kept.append(line if whole else row_of(line))
+                failed += line["problem"] is not None
+                bar.update(0 if line["image"] else 1)
+    finally:  # what was answered before something went wrong took hours, perhaps
+        if kept:
+            _write(args.out, as_json(kept) if whole else as_csv(kept))
+        print(f"{len(kept)} patterns, {failed} could not be answered", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _write(out: Path | None, text: str) -> None:
+    if out is not None:
+        out.write_text(text, encoding="utf-8", errors="replace")
+    else:
+        sys.stdout.buffer.write(text.encode("utf-8", "replace"))
 
 
 def _answered(args: argparse.Namespace, files: Sequence[Path], fields: Sequence[tuple[str, str]]) -> Lines:
@@ -86,13 +95,27 @@ def _answered(args: argparse.Namespace, files: Sequence[Path], fields: Sequence[
 
 
 def _by_service(url: str, files: Sequence[Path], fields: Sequence[tuple[str, str]]) -> Lines:
-    from app.remote import Remote
+    from app.remote import Remote, RemoteError
 
     remote = Remote(url)
+    index = count()
     for file in files:
-        for text in remote.predict_batch(file, fields):
-            line = json.loads(text)
-            yield line | {"name": str(file.parent / line["name"])}
+        try:
+            for text in remote.predict_batch(file, fields):
+                line = json.loads(text)
+                yield line | {"index": next(index), "name": str(file.parent / line["name"])}
+        except RemoteError as error:
+            if error.status not in _OF_ONE_FILE:
+                raise
+            yield _refused(next(index), file, str(error), error.status)
+        except OSError as error:
+            yield _refused(next(index), file, f"the file cannot be opened: {error.strerror}", None)
+
+
+def _refused(index: int, file: Path, detail: str, status: int | None) -> dict[str, Any]:
+    """The line of a file that was refused before it was looked at."""
+    told = {"index": index, "name": str(file), "image": None, "status": status}
+    return told | {"answer": None, "problem": {"detail": detail}}
 
 
 def _by_workers(settings: "Settings", files: Sequence[Path], fields: Sequence[tuple[str, str]]) -> Lines:

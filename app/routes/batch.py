@@ -1,7 +1,7 @@
 """`POST /predict/batch`: many patterns in, a line of JSON out for each."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -51,7 +51,8 @@ async def _lines(service: Service, batch: Batch, files: AsyncExitStack) -> Async
         service.note(reply)
         return reply
 
-    async with files:
-        # One more than there are workers, so that none waits for the stream.
-        async for line in batch.lines(run, service.settings.workers + 1):
+    # One more than there are workers, so that none waits for the stream.
+    together = service.settings.workers + 1
+    async with files, aclosing(batch.lines(run, together, service.metrics.refused)) as lines:
+        async for line in lines:
             yield line

@@ -60,15 +60,11 @@ async def asked_once(request: Request) -> Reply:
     dependencies=[needs("read", limited=False)],
 )
 async def metrics(request: Request) -> Response:
-    """Requests by route and status, how long they and their stages took, and what is served."""
-    service = service_of(request)
-    service.metrics.serve(await asyncio.to_thread(lambda: service.provenance))
-    return Response(service.metrics.text(), media_type=CONTENT_TYPE)
+    """Requests by route and status, problems by type, how long all took, the queue, and what is served."""
+    return Response(service_of(request).metrics.text(), media_type=CONTENT_TYPE)
 
 
 @router.get("/version", summary="Software, weights and index")
 async def version(request: Request) -> Provenance:
     """What every answer states as its provenance."""
-    service = service_of(request)
-    # A look at the file of added structures, which another process may be writing to.
-    return await asyncio.to_thread(lambda: service.provenance)
+    return service_of(request).provenance

@@ -25,14 +25,13 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     connection = socket.socket(fileno=os.dup(sys.stdin.fileno()))
-    with connection, connection.makefile("rb") as incoming, connection.makefile("wb") as outgoing:
-        first = wire.read(incoming)
-        if first is None:
-            return
-        try:
-            _work(Settings(**first[0]["settings"]), incoming, outgoing)
-        except BrokenPipeError:
-            logger.warning("the service ended while a worker was computing")
+    try:
+        with connection, connection.makefile("rb") as incoming, connection.makefile("wb") as outgoing:
+            first = wire.read(incoming)
+            if first is not None:
+                _work(Settings(**first[0]["settings"]), incoming, outgoing)
+    except ConnectionError:  # outside the block, whose end flushes what was not sent
+        logger.warning("the service ended while a worker was computing")
 
 
 def _work(settings: Settings, incoming: BinaryIO, outgoing: BinaryIO) -> None:

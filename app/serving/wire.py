@@ -27,12 +27,23 @@ def write(stream: BinaryIO, head: dict[str, Any], blobs: Sequence[bytes] = ()) -
 
 
 def read(stream: BinaryIO) -> Message | None:
-    """The next message; None where the other side has closed."""
+    """The next message; None where the other side has closed.
+
+    Raises:
+        ConnectionError: it closed within a message.
+    """
     length = stream.read(_LENGTH.size)
     if len(length) < _LENGTH.size:
         return None
-    head = json.loads(stream.read(_LENGTH.unpack(length)[0]))
-    return head, tuple(stream.read(size) for size in head.pop(_SIZES))
+    head = json.loads(_whole(stream, _LENGTH.unpack(length)[0]))
+    return head, tuple(_whole(stream, size) for size in head.pop(_SIZES))
+
+
+def _whole(stream: BinaryIO, size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) < size:
+        raise ConnectionError("the other side closed within a message")
+    return data
 
 
 async def read_async(stream: asyncio.StreamReader) -> Message:

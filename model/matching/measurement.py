@@ -150,6 +150,8 @@ class _Lying:
 def _expected_ratio(pair: Sequence[_Lying], tilts: FloatArray) -> FloatArray:
     """(T,) ln of the likelihood ratio that a pattern of the first, under each tilt, would give it over the second."""
     first, second = pair
+    if not len(first.hk) or not len(second.hk):  # no beam of one as far as the pattern reaches
+        return np.zeros(len(tilts))
     distance = np.linalg.norm(first.q[:, None] - second.q[None], axis=2)
     nearest = distance.argmin(axis=1)
     meets = distance[np.arange(len(first.q)), nearest] < SAME_BEAM_INV_ANGSTROM

@@ -55,9 +55,11 @@ def listening(app: ASGIApp) -> Iterator[int]:
     thread = threading.Thread(target=server.run)
     thread.start()
     assert started.wait(20)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    thread.join()
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:  # a test that fails must not leave it running
+        server.should_exit = True
+        thread.join()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from app import archive
 from app.archive import Member, ZipLimits, limited_zip
 from model.errors import DomainError, TooLargeError, UnreadableError
 
@@ -187,3 +188,12 @@ def test_damage_is_told_or_harmless(method: int) -> None:
         for member in members:
             assert member.name.isprintable()
             assert isinstance(member.content, DomainError) or len(member.content) <= 2**20
+
+
+@pytest.mark.parametrize("piece", [1, 3, 4, 5, 64])
+def test_entries_are_counted_once_wherever_the_pieces_end(
+    monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    data = packed(*((str(n), b"") for n in range(11)))
+    monkeypatch.setattr(archive, "_PIECE_BYTES", piece)
+    assert archive._entries(data) == data.count(b"PK\x01\x02") == 11

@@ -1,18 +1,28 @@
 """`POST /predict/batch`: a line for each pattern, in order, whatever the others are."""
 
+import asyncio
 import io
 import json
+import threading
 import zipfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from app import batch
+from app.archive import Member, limited_zip
+from app.batch import Batch
 from app.main import create_app
+from app.saved_files import SavedFile
 from app.schemas import BatchLine
 from app.service import MOST_BATCHES
+from app.serving.job import Job, Reply
 from app.settings import Settings
+from model.errors import UnreadableError
 from tests.app.answers import problem_of
 from tests.app.stand_in import StandIn
 from tests.app.test_inspect import PIXEL_SIZE, frame
@@ -142,3 +152,43 @@ def test_a_batch_that_is_too_large_is_413(library: StandIn, point_file: bytes) -
     with TestClient(create_app(Settings(max_batch_bytes=2048), library)) as client:
         response = client.post("/predict/batch", files=parts(("a", point_file * 3)))
     assert "DD2D_MAX_BATCH_BYTES" in problem_of(response, 413)
+
+
+def test_a_file_that_cannot_be_opened_or_counted_is_one_line(tmp_path: Path) -> None:
+    names = ["absent", "killer", "good"]
+    for name in names[1:]:
+        (tmp_path / name).write_bytes(b"1 2 3")
+
+    async def run(job: Job) -> Reply:
+        if job.kind == "images" and job.asked["path"].endswith("killer"):
+            raise UnreadableError("the upload ended the process that read it")
+        return Reply({"of": 1}, (b"{}",))
+
+    async def told() -> list[dict[str, Any]]:
+        files = tuple(SavedFile(tmp_path / name, name) for name in names)
+        return [json.loads(line) async for line in Batch(files, (), False, "id").lines(run, 2)]
+
+    found = asyncio.run(told())
+    assert [(each["name"], each["status"]) for each in found] == [
+        ("absent", 400),
+        ("killer", 400),
+        ("good", 200),
+    ]
+    assert found[0]["problem"]["detail"] == "the file cannot be opened: No such file or directory"
+
+
+def test_zips_are_opened_off_the_event_loop(
+    client: TestClient, point_file: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: set[int] = set()
+
+    def noted(data: bytes) -> Iterator[Member]:
+        for member in limited_zip(data):
+            opened.add(threading.get_ident())
+            yield member
+
+    monkeypatch.setattr(batch, "limited_zip", noted)
+    assert len(lines(client, parts(("lab.zip", zipped(a=point_file, b=point_file))))) == 2
+    assert opened
+    assert client.portal is not None
+    assert client.portal.call(threading.get_ident) not in opened

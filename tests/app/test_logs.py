@@ -101,7 +101,7 @@ def test_a_request_is_an_object(written: Written) -> None:
     assert told[0] | {"time": "", "message": "", "ms": 0} == {
         "time": "", "level": "info", "logger": "app.middleware", "message": "", "request_id": "mine",
         "method": "GET", "path": "/structures/graphene/cif", "route": "/structures/{id}", "status": 200,
-        "ms": 0, "key": None, "client": "testclient",
+        "ms": 0, "key": None, "client": "testclient", "problem": None,
     }  # fmt: skip
     at = datetime.fromisoformat(told[0]["time"])
     assert at.tzinfo == UTC

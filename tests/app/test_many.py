@@ -5,13 +5,18 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from app.cli import main
 from app.desk import Desk
+from app.main import create_app
+from app.security.keys import made_key
 from app.serving.threads import ThreadWorker
+from app.settings import Settings
+from tests.app.conftest import listening
 from tests.app.stand_in import StandIn
 from tests.app.test_batch import zipped
 
@@ -99,3 +104,100 @@ def test_asking_a_service_loads_nothing_heavy(folder: Path, address: str) -> Non
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "C " in run.stdout
     assert run.stderr.splitlines()[-1] == ""
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_a_file_that_a_service_refuses_whole_is_one_row(
+    folder: Path, library: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "b" / "large.npy").write_bytes(bytes(300_000))
+    with listening(create_app(Settings(max_batch_bytes=50_000), library)) as port:
+        assert main(["predict", str(folder), "--url", f"http://127.0.0.1:{port}"]) == 1
+    rows = rows_of(capsys.readouterr().out)
+    assert [row["formula"] for row in rows] == ["C", "", "", "C"]
+    assert "DD2D_MAX_BATCH_BYTES" in rows[2]["error"]
+
+
+def test_a_service_that_is_busy_is_asked_again(
+    folder: Path, library: StandIn, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app(Settings(rate_per_minute=1, rate_burst=1), library)
+    waits: list[float] = []
+
+    def waited(seconds: float) -> None:
+        waits.append(seconds)
+        app.state.access.rate._buckets.clear()
+
+    monkeypatch.setattr("app.remote.sleep", waited)
+    with listening(app) as port:
+        assert main(["predict", str(folder), "--url", f"http://127.0.0.1:{port}"]) == 1
+    assert len(rows_of(capsys.readouterr().out)) == 3
+    assert len(waits) == 2
+    assert all(0 < seconds <= 60 for seconds in waits)
+
+
+def test_what_was_answered_is_kept_when_the_service_goes(
+    folder: Path, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from app.remote import Remote, RemoteError
+
+    asked = Remote.predict_batch
+
+    def gone(self: Remote, file: Path, fields: Sequence[tuple[str, str]]) -> Iterator[bytes]:
+        if file.name == "d.zip":
+            raise RemoteError("the service cannot be reached")
+        return asked(self, file, fields)
+
+    monkeypatch.setattr(Remote, "predict_batch", gone)
+    out = tmp_path / "table.csv"
+    assert main(["predict", str(folder), "--url", address, "--out", str(out)]) == 2
+    assert [row["formula"] for row in rows_of(out.read_text())] == ["C", ""]
+    gone_at_once = ["predict", str(folder / "d.zip"), "--url", address, "--out", str(out)]
+    assert main(gone_at_once) == 2
+    assert len(rows_of(out.read_text())) == 2, "an empty table has taken the place of a full one"
+
+
+def test_a_name_that_is_no_text_can_be_sent(
+    tmp_path: Path, address: str, point_file: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inside = tmp_path / "odd"
+    inside.mkdir()
+    (inside / "\udcff.json").write_bytes(point_file)
+    for where in ([], ["--url", address]):
+        assert main(["predict", str(inside), *where]) == 0
+        (row,) = rows_of(capsys.readouterr().out)
+        assert row["file"].endswith("?.json")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1", "http://microscope:port", "http://microscope:99999", "http://"]
+)
+def test_what_is_no_address_is_told(folder: Path, capsys: pytest.CaptureFixture[str], url: str) -> None:
+    assert "give an address" in refused(capsys, str(folder), "--url", url)
+
+
+def test_a_key_is_taken_from_the_environment(
+    folder: Path,
+    library: StandIn,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keys = tmp_path / "keys.jsonl"
+    key, secret = made_key("lab", "read")
+    keys.write_text(key.model_dump_json() + "\n")
+    keys.chmod(0o600)
+    with listening(create_app(Settings(keys=keys), library)) as port:
+        asked = ["predict", str(folder / "a.json"), "--url", f"http://127.0.0.1:{port}"]
+        assert "a key is needed" in refused(capsys, *asked[1:])
+        monkeypatch.setenv("DD2D_KEY", "dd2d_" + "a" * 43)
+        assert "not known" in refused(capsys, *asked[1:])
+        monkeypatch.setenv("DD2D_KEY", f"{secret}\n")
+        assert main(asked) == 0
+    monkeypatch.setenv("DD2D_KEY", f"{secret}\nInjected: yes")
+    told = refused(capsys, *asked[1:])
+    assert "holds no key" in told
+    assert secret not in told

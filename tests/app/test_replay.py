@@ -112,3 +112,20 @@ def test_an_answer_without_its_pattern_is_422(client: TestClient, points: Points
     assert "record=true" in problem_of(client.post("/replay", json={"answer": answer}), 422)
     response = client.post("/replay", files={"file": b"1 2 3"})
     assert "answer" in problem_of(response, 422)
+
+
+def test_an_answer_of_another_version_may_tell_more(client: TestClient, points: Points) -> None:
+    answer = asked(client, points, record=True)
+    answer["mood"] = answer["query"]["mood"] = answer["candidates"][0]["mood"] = "good"
+    assert not again(client, answer=answer)["changed"]
+
+
+def test_options_beside_the_answer_are_refused(client: TestClient, points: Points) -> None:
+    answer = asked(client, points, record=True)
+    told = problem_of(client.post("/replay", json={"answer": answer, "top_k": 3}), 422)
+    assert "'top_k'" in told
+
+
+@pytest.mark.parametrize("content", [{}, {"answer": None}, {"answer": "text"}, {"answer": [1]}])
+def test_what_is_no_answer_is_told(client: TestClient, content: dict[str, Any]) -> None:
+    assert "no stored answer came" in problem_of(client.post("/replay", json=content), 422)

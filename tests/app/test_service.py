@@ -108,6 +108,24 @@ def test_unforeseen_errors_are_counted(
     assert samples(client, "dd2d_http_requests_total") == {("POST", "/predict", "500"): 1}
 
 
+def test_problems_are_counted_by_type_and_those_of_a_batch_too(
+    client: TestClient, library: StandIn, points: Points, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.post("/predict", json={"points": []})
+    client.post("/predict", content=b"{", headers={"Content-Type": "application/json"})
+    client.post("/predict/batch", files=[("file", ("a.json", b"{")), ("file", ("b.txt", b"no table"))])
+    client.get("/nowhere")
+    monkeypatch.setattr(library, "search", None)
+    client.post("/predict", json={"points": points})
+    assert samples(client, "dd2d_problems_total") == {
+        ("no-spots",): 1,
+        ("unreadable",): 2,
+        ("unknown-format",): 1,
+        ("404",): 1,
+        ("500",): 1,
+    }
+
+
 def test_metrics_tell_what_is_served(client: TestClient, library: StandIn) -> None:
     provenance = client.get("/version").json()
     assert samples(client, "dd2d_index_crystals") == {(): len(library.entries)}

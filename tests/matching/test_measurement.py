@@ -50,3 +50,13 @@ def test_nothing_parts_a_crystal_from_itself(face_down: bool) -> None:
     assert told.by == "nothing"
     assert told.log_ratio is not None
     assert told.log_ratio < (5 if face_down else 1e-3)
+
+
+@pytest.mark.parametrize("reach", [0.3, 0.38])
+def test_a_pattern_that_ends_before_the_beams_of_one_is_told_to_reach_farther(reach: float) -> None:
+    inner, outer = (
+        layer(f"C {a}", hexagonal(a), [6, 6], [[1 / 3, 2 / 3], [2 / 3, 1 / 3]], [0, 0]) for a in (3.2, 2.46)
+    )
+    for pair in ([inner, outer], [outer, inner]):
+        told = distinguishing(pair, MATCHES, 80.0, reach)
+        assert told.by == "resolution"
