@@ -5,7 +5,7 @@
 The index is copied, with a second version beside the first. While clients post points, frames, batches and what is
 to be refused, one adds and removes structures, one goes from version to version. Every good request must be answered
 with 2xx (429 and 503 are asked again), every bad one with 4xx, nothing with another 5xx. Each line tells counts and the
-memory (PSS) of service and workers; the last tells what failed, and how memory grew from the second fifth of the time
+memory of service and workers; the last tells what failed, and how memory grew from the second fifth of the time
 to the last. With `--bad N` nothing but N bad requests is sent.
 """
 
@@ -48,7 +48,7 @@ class Soak:
         ends: when it is over, by the monotonic clock.
         statuses: by kind of request.
         failed: what should not have happened, with the answer's beginning.
-        memory_mb: PSS at each line.
+        memory_mb: RSS of service and workers at each line; PSS depends on what else runs on the machine.
     """
 
     port: int
@@ -204,7 +204,7 @@ async def _reloading(soak: Soak, index: Path, key: str, reloads: int) -> None:
 async def _telling(soak: Soak, pid: int) -> None:
     while not soak.over:
         await asyncio.sleep(min(LINE_S, max(soak.ends - time.monotonic(), 0.1)))
-        soak.memory_mb.append(memory(pid)["pss_mb"])
+        soak.memory_mb.append(memory(pid)["rss_mb"])
         print(json.dumps({**_counts(soak), "failures": len(soak.failed), **memory(pid)}), flush=True)
 
 

