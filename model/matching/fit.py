@@ -46,9 +46,6 @@ class Fit:
         variance: (K,) expected of it.
         absent: the beams within the pattern's range that were not measured.
         log_prior: ln prior of tilt and B.
-        log_volume: ln of the share of the prior's volume in which tilt, B and level explain the pattern about as well.
-            A likelihood is integrated over them (Laplace), so that a tilt which had to be just right counts against a
-            crystal beside one that needs none.
     """
 
     tilt: FloatArray
@@ -60,12 +57,10 @@ class Fit:
     variance: FloatArray
     absent: Absent
     log_prior: float
-    log_volume: float
 
     def score(self, noise: float = 1.0) -> float:
-        """ln of the marginal likelihood, with all variances times `noise`."""
-        seen = float(self.densities(noise).sum()) + self.absent.log_likelihood
-        return seen + self.log_prior + self.log_volume
+        """ln of likelihood and prior, with all variances times `noise`."""
+        return float(self.densities(noise).sum()) + self.absent.log_likelihood + self.log_prior
 
     def densities(self, noise: float = 1.0) -> FloatArray:
         """(K,) ln likelihood of each of the spots that have a beam."""
@@ -270,7 +265,6 @@ def _finished(
         variance=variance,
         absent=Absent.of(layer.hk, above, within, rows, observed.faintest),
         log_prior=-prior / 2,
-        log_volume=float(np.linalg.slogdet(covariance)[1] + np.log(_PRECISION[1:]).sum()) / 2,
     )
 
 

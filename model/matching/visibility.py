@@ -58,7 +58,6 @@ def seen_or_not(start: Start) -> Fit:
             expected=int(bright.sum()),
         ),
         log_prior=0.0,
-        log_volume=0.0,
     )
 
 
