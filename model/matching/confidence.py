@@ -61,7 +61,7 @@ class Calibration:
 
 
 COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-# Printed by --fit: of 5,000 queries with seed 1; of 800 with seed 2 and --effort full, drawn by source and not by formula.
+# Printed by --fit: of 5,000 queries with seed 1; of 800 with seed 2 and --effort full, drawn by source, not formula.
 CALIBRATIONS: dict[Effort, Calibration] = {
     "verify": Calibration(
         temperature=1.406,
