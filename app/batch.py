@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,14 @@ class Item:
         image: number of its image, where the file holds several.
         asked: the job's own arguments, or why there is no job.
         blobs: the job's.
+        file: number of its file in the request, from 1.
     """
 
     name: str
     image: int | None
     asked: dict[str, Any] | DomainError | UnforeseenError
     blobs: tuple[bytes, ...] = ()
+    file: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,21 +83,25 @@ class Batch:
                 task.cancel()
 
     async def _items(self, run: Run) -> AsyncIterator[Item]:
-        for file in self.files:
-            try:
-                # Off the event loop: a zip that is packed tight takes half a second a member.
-                if await asyncio.to_thread(is_zip, file.path):
-                    members = await asyncio.to_thread(_opened_zip, file.path)
-                    while (member := await asyncio.to_thread(next, members, None)) is not None:
-                        yield self._of_zip(file, member)
-                else:
-                    for number in await self._images(file, run):
-                        asked = {"path": str(file.path), "name": file.name, "image": number}
-                        yield Item(file.name, number, {"scan": asked, "fields": self.fields})
-            except OSError as error:
-                yield Item(file.name, None, unopened(error))
-            except (DomainError, UnforeseenError) as error:
-                yield Item(file.name, None, error)
+        for number, file in enumerate(self.files, start=1):
+            async for item in self._of_file(file, run):
+                yield replace(item, file=number)
+
+    async def _of_file(self, file: SavedFile, run: Run) -> AsyncIterator[Item]:
+        try:
+            # Off the event loop: a zip that is packed tight takes half a second a member.
+            if await asyncio.to_thread(is_zip, file.path):
+                members = await asyncio.to_thread(_opened_zip, file.path)
+                while (member := await asyncio.to_thread(next, members, None)) is not None:
+                    yield self._of_zip(file, member)
+            else:
+                for number in await self._images(file, run):
+                    asked = {"path": str(file.path), "name": file.name, "image": number}
+                    yield Item(file.name, number, {"scan": asked, "fields": self.fields})
+        except OSError as error:
+            yield Item(file.name, None, unopened(error))
+        except (DomainError, UnforeseenError) as error:
+            yield Item(file.name, None, error)
 
     async def _images(self, file: SavedFile, run: Run) -> Sequence[int | None]:
         """Numbers of the images of a file; a single None where it holds one, or one is chosen."""
@@ -113,7 +119,8 @@ class Batch:
 
     async def _line(self, index: int, item: Item, run: Run, refused: Callable[[str], None] | None) -> bytes:
         request_id = f"{self.request_id}-{index}"
-        told = {"index": index, "name": item.name, "image": item.image}
+        progress = {"file": item.file, "of": len(self.files)}
+        told = {"index": index, "name": item.name, "image": item.image, "progress": progress}
         try:
             if isinstance(item.asked, Exception):
                 raise item.asked

@@ -312,12 +312,20 @@ class Replay(Schema):
     answer: Answer = Field(description="That of today.")
 
 
+class Progress(Schema):
+    """How far a batch is."""
+
+    file: int = Field(description="Number of the pattern's file, from 1.")
+    of: int = Field(description="Files in the request.")
+
+
 class BatchLine(Schema):
     """A line of the answer to many patterns."""
 
     index: int = Field(description="From 0, in the order of the request.")
     name: str = Field(description="Of the file; of one in a zip the zip's, a slash, and its own.")
     image: int | None = Field(description="Number of the image, from 0, of a file with several.")
+    progress: Progress
     status: int = Field(description="As if the pattern had come alone.")
     answer: Answer | None = Field(description="Null where there is a problem.")
     problem: "Problem | None" = Field(description="Null where there is an answer.")

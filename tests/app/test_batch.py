@@ -52,6 +52,9 @@ def lines(client: TestClient, files: Files, **options: str) -> list[dict[str, An
     for each in told:
         BatchLine.model_validate(each)
     assert [each["index"] for each in told] == list(range(len(told)))
+    assert {each["progress"]["of"] for each in told} == {len(files)}
+    assert [each["progress"]["file"] for each in told] == sorted(each["progress"]["file"] for each in told)
+    assert {each["progress"]["file"] for each in told} == set(range(1, len(files) + 1))
     return told
 
 
