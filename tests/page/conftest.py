@@ -31,12 +31,19 @@ def chromium() -> str | None:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    executable = chromium()
-    if executable is None:
+def executable() -> str:
+    found = chromium()
+    if found is None:
         pytest.skip(
             "no Chromium: install one (on Debian `apt-get install chromium`) or name it in DD2D_CHROMIUM"
         )
+    return found
+
+
+# Of a module, not of the session: as long as it lives an event loop runs in this thread, and no other test could
+# start one of its own.
+@pytest.fixture(scope="module")
+def browser(executable: str) -> Iterator[Browser]:
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
@@ -45,9 +52,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a process that serves the starter library."""
-    assert browser.is_connected()
+def server(executable: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a process that serves the starter library to a browser that there is."""
+    assert executable
     folder = tmp_path_factory.mktemp("page")
     build_index([Path("starter")], folder / "index", load_towers(), workers=0)
     command = [sys.executable, "-c", "from app.cli import main; main()", "serve", "--port", "0"]
