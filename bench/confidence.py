@@ -7,12 +7,15 @@ of it for their query (19 %), of random spots, broken rings and zones of bulk cr
 (7 % each). The crystals are those of the split's test part; with `--fit` those of the validation part, and the
 constants of `model/matching/confidence.py` are printed. A formula is drawn, then one of its crystals: the split is by
 formula, so that only formulas drawn alike make both parts alike. Beside the share that a set holds stands its standard
-error, by formulas, as queries of one formula are right or wrong together. Verdicts on what is no layer are those of the
-whole search, which tries other scales before it gives up. `--figure` draws the reliability diagram as SVG.
+error, by formulas, as queries of one formula are right or wrong together; `sets_of_drawn` leaves out the formulas that
+are in the test part by name, not by the draw, as there are none like them in the validation part. Verdicts on what is
+no layer are those of the whole search, which tries other scales before it gives up. `--figure` draws the reliability
+diagram as SVG.
 """
 
 import argparse
 import json
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -104,7 +107,8 @@ def main() -> None:
     calibration = _fitted(answers) if options.fit else CALIBRATIONS[options.effort]
     if options.fit:
         print(json.dumps(asdict(calibration)))
-    report = _report(answers, calibration, total) | {"effort": options.effort, "seed": options.seed}
+    _, by_name = split_of(load_towers().training)
+    report = _report(answers, calibration, total, by_name) | {"effort": options.effort, "seed": options.seed}
     print(json.dumps(report))
     if options.figure:
         options.figure.write_text(_figure(report), encoding="utf-8")
@@ -242,7 +246,9 @@ def _judged(answer: Answer, calibration: Calibration) -> Confidence:
     return confidence(answer.matches, answer.values, answer.spots, calibration)
 
 
-def _report(answers: list[Answer], calibration: Calibration, total: int) -> dict[str, object]:
+def _report(
+    answers: list[Answer], calibration: Calibration, total: int, by_name: Collection[str]
+) -> dict[str, object]:
     stated, right = np.zeros(len(answers)), np.zeros(len(answers))
     verdicts: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for row, each in enumerate(answers):
@@ -271,6 +277,11 @@ def _report(answers: list[Answer], calibration: Calibration, total: int) -> dict
         },
         "match": {kind: round(own.count("match") / max(len(own), 1), 4) for kind, own in verdicts.items()},
         "sets": _sets([each for each in answers if each.kind == "known"], calibration, total),
+        "sets_of_drawn": _sets(
+            [each for each in answers if each.kind == "known" and each.formula not in by_name],
+            calibration,
+            total,
+        ),
         "reliability": [{key: round(value, 4) for key, value in row.items()} for row in rows],
     }
 
