@@ -9,7 +9,7 @@ and its limits. It scores every crystal whose lattice fits by the very likelihoo
 is told no rotation, as that would name one setting of the true crystal and none of the others.
 
 With `--scale unknown` it is told everything but scale and ellipticity, of which it knows no more than how the camera's
-were drawn: it fits both to the positions, under that as prior. A library of computed cells leaves a method no more.
+were drawn: it fits both to the positions, under that as prior.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from accuracy import LEVELS, NOISE, held_out_entries, print_rows  # type: ignore[import-not-found]
 from numpy.typing import NDArray
-from queries import VOLTAGE_KV, Drawn, Instrument, drawn  # type: ignore[import-not-found]
+from queries import Q_MAX, VOLTAGE_KV, Drawn, Instrument, drawn  # type: ignore[import-not-found]
 from scipy.special import ndtr
 from tqdm import tqdm
 
@@ -49,6 +49,8 @@ FARTHEST_SCALE = 3.5
 # that were drawn from the true one are e^20 times likelier by another in one of e^20 cases at most.
 HOPELESS = 20.0
 REACH_SIGMAS = 4.5
+# A camera that shows lengths too short shows beams of farther out.
+BEYOND = 1.07
 # What is roughly as much less likely than the true crystal needs no exact figure.
 CLEARLY_WORSE = 15.0
 
@@ -59,12 +61,14 @@ class Laid:
 
     Attributes:
         turn: (2, 2) from rows of its frame to rows on the camera.
+        seen: (2, 2) its reciprocal basis on the camera, stretched as that stretches it.
         hk: (N, 2) indices of the spots.
         met: (N,) spots on its lattice.
         positions: ln likelihood of the spots' positions, those that are met.
     """
 
     turn: Array
+    seen: Array
     hk: NDArray[np.int64]
     met: NDArray[np.bool_]
     positions: float
@@ -128,7 +132,9 @@ def _scores(
         lattice = reciprocal_lattice(everything[row].crystal.lattice)
         (changes,) = changes_of(lattice[None])
         bases, _ = variants(settings.basis[place], settings.hk[place], changes)
-        laid += [(row, _laid(lattice, basis, q, instrument, scale_known=scale_known)) for basis in bases]
+        laid += [
+            (row, _laid(lattice, basis, q, query, instrument, scale_known=scale_known)) for basis in bases
+        ]
     if not laid:
         return {}
     own_row = {row for row, _ in laid if everything[row].id == truth.id}
@@ -167,13 +173,16 @@ def _undone(query: Drawn, *, scale_known: bool) -> Array:
     return np.asarray(q - np.outer(q @ direction, direction) * (1 - 1 / np.sqrt(1 + tangent2)))
 
 
-def _laid(lattice: Array, basis: Array, q: Array, instrument: Instrument, *, scale_known: bool) -> Laid:
+def _laid(
+    lattice: Array, basis: Array, q: Array, query: Drawn, instrument: Instrument, *, scale_known: bool
+) -> Laid:
     """The orientation nearest to a seen basis, without its strain or with that which the camera may have."""
     left, _, right = np.linalg.svd(np.linalg.solve(lattice, basis))
     turn = left @ right
     seen: Array = lattice @ turn
-    prior = 0.0
+    prior, camera_stretch = 0.0, query.camera.stretch
     if not scale_known:
+        camera_stretch = np.ones(2)
         stretch, prior = _stretch(seen, basis, q, instrument)
         seen = seen * stretch
     fractional = q @ np.linalg.inv(seen)
@@ -186,7 +195,13 @@ def _laid(lattice: Array, basis: Array, q: Array, instrument: Instrument, *, sca
     met &= np.isin(np.arange(len(q)), first)
     false = log(instrument.false_spots / 2 / (pi * instrument.q_max[1] ** 2) / log(10))
     density = -square / (2 * sigma**2) - log(2 * pi * sigma**2) + log(1 - instrument.lost)
-    return Laid(turn, hk.astype(np.int64), met, float(np.where(met, density, false).sum()) + prior)
+    return Laid(
+        turn,
+        seen * camera_stretch,
+        hk.astype(np.int64),
+        met,
+        float(np.where(met, density, false).sum()) + prior,
+    )
 
 
 def _stretch(laid: Array, basis: Array, q: Array, instrument: Instrument) -> tuple[Array, float]:
@@ -230,9 +245,9 @@ def _best(
 
 def _roughly(query: Drawn, shown: Crystal, tilts: Array) -> tuple[NDArray[np.int64], Array]:
     """Beams (M, 2) and ln intensities (S, M) under tilts; thermal motion only damps what a still layer scatters."""
-    hk = reflections(shown.lattice, query.camera.q_max)
+    hk = reflections(shown.lattice, BEYOND * query.camera.q_max)
     q2 = ((hk @ reciprocal_lattice(shown.lattice)) ** 2).sum(axis=1)
-    still = Sheets.of(shown, VOLTAGE_KV, query.camera.q_max).intensities(hk, tilts)
+    still = Sheets.of(shown, VOLTAGE_KV, BEYOND * query.camera.q_max).intensities(hk, tilts)
     return hk, np.log(np.maximum(still, 1e-30)) - query.b_iso * q2 / 2
 
 
@@ -245,7 +260,7 @@ def _exactly(query: Drawn, shown: Crystal, tilts: Array) -> tuple[NDArray[np.int
         np.zeros((count, len(shown.numbers), 3)),
         np.full(count, query.b_iso),
     )
-    hk, _, intensity = dynamical_intensities(shown, conditions, query.camera.q_max)
+    hk, _, intensity = dynamical_intensities(shown, conditions, Q_MAX)
     return hk, np.log(np.maximum(intensity, 1e-30))
 
 
@@ -259,14 +274,19 @@ def _likelihoods(
     place[hk[:, 0] + middle[0], hk[:, 1] + middle[1]] = np.arange(len(hk))
     return np.array(
         [
-            way.positions + _intensities(query, place, own, way, instrument)
+            way.positions + _intensities(query, hk, place, own, way, instrument)
             for way, own in zip(ways, level, strict=True)
         ]
     )
 
 
 def _intensities(
-    query: Drawn, place: NDArray[np.int64], level: Array, way: Laid, instrument: Instrument
+    query: Drawn,
+    hk: NDArray[np.int64],
+    place: NDArray[np.int64],
+    level: Array,
+    way: Laid,
+    instrument: Instrument,
 ) -> float:
     """ln likelihood of the intensities of the spots that are met, and of the beams that were not seen.
 
@@ -281,7 +301,7 @@ def _intensities(
     met = way.met & (rows >= 0)
     residual = np.log(query.spots.intensity[met]) - level[rows[met]]
     seen = -(residual**2) / (2 * camera.noise**2) - log(camera.noise * np.sqrt(2 * pi))
-    absent = np.full(len(level), True)
+    absent = np.hypot(*(hk @ way.seen).T) < camera.q_max
     absent[rows[met]] = False
     hidden = instrument.lost + (1 - instrument.lost) * ndtr(
         (log(camera.faintest) - level[absent]) / camera.noise
