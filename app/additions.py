@@ -1,6 +1,5 @@
 """Structures that are added to the library while it is served, and taken from it again."""
 
-import logging
 from codecs import BOM_UTF8
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -9,17 +8,15 @@ from urllib.parse import quote
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import from_json
 
-from app.comparison import MOST_ATOMS, MOST_BYTES
 from app.library import ChangingLibrary
 from app.options import validated
 from app.schemas import AddedStructure, ServedIndex
 from app.structures import not_found, structure_of
+from app.uploaded_structure import read_uploaded_structure
 from app.uploads import FileUpload, FormBody, JsonBody
 from index.living.submission import SOURCE, Added, Submission
-from model.crystal import Crystal, read_structure
-from model.errors import DomainError, OptionError, TooLargeError, UnreadableError
-
-logger = logging.getLogger(__name__)
+from model.crystal import read_structure
+from model.errors import OptionError, UnreadableError
 
 LONGEST_ID, LONGEST_LICENCE, LONGEST_REFERENCE = 200, 200, 2000
 # One atom in a flat square cell.
@@ -126,10 +123,8 @@ def add_structure(library: ChangingLibrary, asked: Asked, key_name: str | None) 
     Raises:
         DomainError: it cannot be read, is no two-dimensional crystal or too large, or the id is another's.
     """
-    options = asked.options
-    return library.add(
-        Submission(_read(asked.file), options.id, options.licence, options.reference, key_name)
-    )
+    crystal, options = read_uploaded_structure(asked.file), asked.options
+    return library.add(Submission(crystal, options.id, options.licence, options.reference, key_name))
 
 
 def remove_structure(library: ChangingLibrary, id: str) -> None:
@@ -185,21 +180,3 @@ def _object(body: JsonBody, form: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise OptionError(f"the request is no JSON object; {form}")
     return content
-
-
-def _read(file: FileUpload) -> Crystal:
-    if len(file.data) > MOST_BYTES:
-        raise TooLargeError(f"{file.filename}: {len(file.data)} bytes; a structure may have {MOST_BYTES}")
-    try:
-        crystal = read_structure(file.data.decode("utf-8", "replace"), id=SOURCE, source=SOURCE)
-    except DomainError as error:
-        raise type(error)(f"{file.filename}: {error}") from error
-    except Exception as error:  # no upload may end in a 500
-        logger.exception("a reader met a structure that it did not foresee")
-        raise UnreadableError(f"{file.filename}: damaged, or of an unusual kind") from error
-    if len(crystal.numbers) > MOST_ATOMS:
-        raise TooLargeError(
-            f"{file.filename}: {len(crystal.numbers)} atoms in the primitive cell; structures of {MOST_ATOMS} at most "
-            "are added"
-        )
-    return crystal

@@ -1,6 +1,5 @@
 """Structures of the user's own, held against a pattern."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,21 +11,14 @@ from app import drawing, schemas
 from app.evidence import fit_told, lines_of, match_of
 from app.options import ReadingOptions
 from app.prediction import choose_voltage, lattice_of, query_of, read_upload
+from app.uploaded_structure import read_uploaded_structure
 from app.uploads import FileUpload, Parsed
 from index.timing import milliseconds
-from model.crystal import Crystal, read_structure
-from model.errors import DomainError, OptionError, TooLargeError, UnreadableError
+from model.crystal import Crystal
+from model.errors import OptionError
 from model.matching.comparison import FEWEST, MOST, Comparison, Deciding, compare
 from model.matching.match import Match
 from model.pattern import Spots
-
-logger = logging.getLogger(__name__)
-
-_WANTED = "send each structure as a CIF or POSCAR of one layer"
-
-# A cell of so many atoms is computed in a tenth of a second; so many lines of text hold a supercell of some hundred.
-MOST_ATOMS = 150
-MOST_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -94,35 +86,13 @@ def read_structures(files: Sequence[FileUpload]) -> list[Crystal]:
 
     Raises:
         OptionError: fewer or more.
-        TooLargeError: one of too many bytes, or with too many atoms.
-        DomainError: one that cannot be read or used; the message names it.
+        DomainError: one that cannot be read or used, see `read_uploaded_structure`.
     """
     if not FEWEST <= len(files) <= MOST:
         raise OptionError(
             f"{len(files)} structures came; send {FEWEST} to {MOST} CIF or POSCAR files in the field `structures`"
         )
-    crystals = []
-    for file in files:
-        try:
-            crystals.append(_read(file))
-        except DomainError as error:
-            raise type(error)(f"{file.filename}: {error} ({_WANTED})") from error
-        except Exception as error:  # no upload may end in a 500
-            logger.exception("a reader met a structure that it did not foresee")
-            raise UnreadableError(f"{file.filename}: damaged, or of an unusual kind ({_WANTED})") from error
-    return crystals
-
-
-def _read(file: FileUpload) -> Crystal:
-    if len(file.data) > MOST_BYTES:
-        raise TooLargeError(f"{len(file.data)} bytes; a structure may have {MOST_BYTES}")
-    text = file.data.decode("utf-8", "replace")
-    crystal = read_structure(text, id=file.filename, source="request")
-    if len(crystal.numbers) > MOST_ATOMS:
-        raise TooLargeError(
-            f"{len(crystal.numbers)} atoms in the primitive cell; structures of {MOST_ATOMS} at most are compared"
-        )
-    return crystal
+    return [read_uploaded_structure(file) for file in files]
 
 
 def _hypothesis(

@@ -13,13 +13,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from app.additions import warm_up
-from app.comparison import MOST_BYTES
 from app.library import Library
 from app.main import create_app
 from app.schemas import AddedStructure, ServedIndex
 from app.security.key_file import change_key_file
 from app.security.keys import made_key
 from app.settings import Settings
+from app.uploaded_structure import MOST_BYTES
 from index.build import build_index
 from index.living.additions import Additions
 from index.living.library import LivingLibrary
