@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,10 @@ import uvicorn
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
+from app.library import Library
 from app.main import create_app
+from app.security.key_file import change_key_file
+from app.security.keys import made_key
 from app.settings import Settings
 from model.physics.kinematic import kinematic_spots
 from tests.app.stand_in import StandIn, made
@@ -39,6 +43,18 @@ def points() -> list[list[float]]:
 @pytest.fixture(scope="session")
 def point_file(points: list[list[float]]) -> bytes:
     return json.dumps({"points": points, "units": "1/angstrom"}).encode()
+
+
+@contextmanager
+def keyed(library: Library, folder: Path) -> Iterator[TestClient]:
+    """Asks a service of a library with the key of an administrator, named robot."""
+    keys = folder / "keys.jsonl"
+    key, secret = made_key("robot", "admin")
+    change_key_file(keys, lambda _: (key,))
+    app = create_app(Settings(keys=keys), library)
+    headers = {"Authorization": f"Bearer {secret}"}
+    with TestClient(app, raise_server_exceptions=False, headers=headers) as client:
+        yield client
 
 
 @contextmanager

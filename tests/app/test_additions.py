@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -13,41 +12,19 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from app.additions import warm_up
-from app.library import Library
-from app.main import create_app
 from app.schemas import AddedStructure, ServedIndex
-from app.security.key_file import change_key_file
-from app.security.keys import made_key
-from app.settings import Settings
 from app.uploaded_structure import MOST_BYTES
-from index.build import build_index
 from index.living.additions import Additions
 from index.living.library import LivingLibrary
 from index.publishing import version_folder
 from index.versions import publish_copy, roll_back
 from model.crystal import write_cif, write_poscar
 from tests.app.answers import problem_of
+from tests.app.conftest import keyed
 from tests.app.stand_in import StandIn
-from tests.index.layers import crystal, document, write_lines
+from tests.index.layers import crystal
 from tests.index.stand_in import RadialEncoder, pattern_of
-
-SMALL, LARGE = 6, 9
-
-
-@pytest.fixture(scope="module")
-def indexes(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """Of 6 and of 9 crystals; not to be written to."""
-    folder = tmp_path_factory.mktemp("additions")
-    for count in (SMALL, LARGE):
-        source = write_lines(folder / f"source {count}", [document(i) for i in range(count)])
-        build_index([source], folder / f"{count}", RadialEncoder())
-    return {count: folder / f"{count}" for count in (SMALL, LARGE)}
-
-
-@pytest.fixture
-def served(tmp_path: Path, indexes: dict[int, Path]) -> Path:
-    publish_copy(indexes[SMALL], tmp_path / "served")
-    return tmp_path / "served"
+from tests.index.two_indexes import LARGE, SMALL
 
 
 @pytest.fixture
@@ -57,18 +34,6 @@ def client(served: Path) -> Iterator[TestClient]:
     with keyed(library, served.parent) as client:
         yield client
     library.close()
-
-
-@contextmanager
-def keyed(library: Library, folder: Path) -> Iterator[TestClient]:
-    """Asks a service of a library with the key of an administrator, named robot."""
-    keys = folder / "keys.jsonl"
-    key, secret = made_key("robot", "admin")
-    change_key_file(keys, lambda _: (key,))
-    app = create_app(Settings(keys=keys), library)
-    headers = {"Authorization": f"Bearer {secret}"}
-    with TestClient(app, raise_server_exceptions=False, headers=headers) as client:
-        yield client
 
 
 def cif(index: int) -> str:

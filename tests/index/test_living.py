@@ -26,25 +26,7 @@ from model.errors import ConflictError, CrystalError, LibraryError, OptionError,
 from model.pattern.spots import Spots
 from tests.index.layers import crystal, document, same_structure, write_lines
 from tests.index.stand_in import SPOILT, RadialEncoder, pattern_of
-
-SMALL, LARGE = 6, 9
-
-
-@pytest.fixture(scope="module")
-def indexes(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """Of 6 and of 9 crystals; not to be written to."""
-    folder = tmp_path_factory.mktemp("living")
-    for count in (SMALL, LARGE):
-        source = write_lines(folder / f"source {count}", [document(i) for i in range(count)])
-        build_index([source], folder / f"{count}", RadialEncoder())
-    return {count: folder / f"{count}" for count in (SMALL, LARGE)}
-
-
-@pytest.fixture
-def served(tmp_path: Path, indexes: dict[int, Path]) -> Path:
-    """The small one, published."""
-    publish_copy(indexes[SMALL], tmp_path / "served")
-    return tmp_path / "served"
+from tests.index.two_indexes import LARGE, SMALL
 
 
 @pytest.fixture

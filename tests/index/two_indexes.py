@@ -1,0 +1,17 @@
+"""Two indexes of the same weights, a small one and a large one, to be swapped for each other."""
+
+from pathlib import Path
+
+from index.build import build_index
+from tests.index.layers import document, write_lines
+from tests.index.stand_in import RadialEncoder
+
+SMALL, LARGE = 6, 9
+
+
+def build_two(folder: Path) -> dict[int, Path]:
+    """Their folders by the number of their crystals."""
+    for count in (SMALL, LARGE):
+        source = write_lines(folder / f"source {count}", [document(i) for i in range(count)])
+        build_index([source], folder / f"{count}", RadialEncoder())
+    return {count: folder / f"{count}" for count in (SMALL, LARGE)}
