@@ -1,13 +1,12 @@
 """Structures that are added to the library while it is served, and taken from it again."""
 
-from codecs import BOM_UTF8
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import from_json
 
+from app.json_object import json_object
 from app.library import ChangingLibrary
 from app.options import validated
 from app.schemas import AddedStructure, ServedIndex
@@ -16,7 +15,7 @@ from app.uploaded_structure import read_uploaded_structure
 from app.uploads import FileUpload, FormBody, JsonBody
 from index.living.submission import SOURCE, Added, Submission
 from model.crystal import read_structure
-from model.errors import OptionError, UnreadableError
+from model.errors import OptionError
 
 LONGEST_ID, LONGEST_LICENCE, LONGEST_REFERENCE = 200, 200, 2000
 # One atom in a flat square cell.
@@ -84,7 +83,7 @@ def asked_of(body: JsonBody | FormBody) -> Asked:
     """What a request wants added.
 
     Raises:
-        UnreadableError: no JSON, or an empty file.
+        DomainError: see `json_object`.
         OptionError: no structure, or an option that cannot be used.
     """
     if isinstance(body, FormBody):
@@ -96,7 +95,7 @@ def asked_of(body: JsonBody | FormBody) -> Asked:
                 raise OptionError(f"{name} is given more than once; give it once")
             given[name] = text.strip() or None
         return Asked(body.file, validated(AdditionOptions, given, strict=False))
-    content = _object(body, _FORM)
+    content = json_object(body.data, _FORM)
     text = content.pop("structure", None)
     if not isinstance(text, str):
         wrong = "missing" if text is None else f"not a text but {type(text).__name__}"
@@ -109,12 +108,13 @@ def version_of(body: JsonBody | None) -> str | None:
     """Name of the version that a request wants served; None for the one in use.
 
     Raises:
-        UnreadableError: no JSON.
+        DomainError: see `json_object`.
         OptionError: an option that cannot be used.
     """
     if body is None or not body.data.strip():
         return None
-    return validated(ReloadOptions, _object(body, 'send {"version": NAME}, or nothing'), strict=True).version
+    content = json_object(body.data, 'send {"version": NAME}, or nothing')
+    return validated(ReloadOptions, content, strict=True).version
 
 
 def add_structure(library: ChangingLibrary, asked: Asked, key_name: str | None) -> Added:
@@ -170,13 +170,3 @@ def reload(library: ChangingLibrary, version: str | None) -> ServedIndex:
 def warm_up() -> None:
     """Load what reads structures, half a second to be spent before somebody waits for it."""
     read_structure(_SMALLEST, id=SOURCE, source=SOURCE)
-
-
-def _object(body: JsonBody, form: str) -> dict[str, Any]:
-    try:
-        content = from_json(body.data.removeprefix(BOM_UTF8))
-    except ValueError as error:
-        raise UnreadableError(f"the request is no JSON: {error}; {form}") from None
-    if not isinstance(content, dict):
-        raise OptionError(f"the request is no JSON object; {form}")
-    return content

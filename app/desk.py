@@ -184,8 +184,8 @@ class Desk:
         return Reply({"serving": self.serving()})
 
     def _reload(self, job: Job) -> Reply:
-        body = JsonBody(job.blobs[0]) if job.blobs else None
-        served = reload(changing(self._library), version_of(body))
+        version = version_of(JsonBody(job.blobs[0]) if job.blobs else None)
+        served = reload(changing(self._library), version)
         return Reply({"serving": self.serving()}, (served.model_dump_json().encode(),))
 
     def _canary(self, _job: Job) -> Reply:

@@ -4,15 +4,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import from_json
 
+from app.json_object import json_object
 from app.options import Options, options_from_json
 from app.schemas import Answer, Candidate, Moved, Replay
 from app.uploads import FormBody, JsonBody, PointUpload, Upload
-from model.errors import OptionError, UnreadableError
+from model.errors import OptionError, TooLargeError
+from model.pattern.point_table import MAXIMUM_POINTS
 
 # Probabilities that differ by less are the same: other processors round otherwise.
 SAME_PROBABILITY = 0.005
+# A hundred candidates with each spot listed take 250 lists and 25 kB a spot.
+MOST_BYTES, MOST_LISTS = 32 * 2**20, 5 * MAXIMUM_POINTS
 _SEND = "send the answer as /predict gave it, as the JSON key or the file `answer`"
 
 
@@ -24,7 +27,7 @@ def asked_again(body: JsonBody | FormBody) -> tuple[Upload, Options, Answer]:
             the answer was recorded (`record=true`) and has them itself.
 
     Raises:
-        UnreadableError: no JSON.
+        DomainError: see `json_object`.
         OptionError: no answer, no pattern, or options that this version does not know.
     """
     if isinstance(body, FormBody):
@@ -32,9 +35,9 @@ def asked_again(body: JsonBody | FormBody) -> tuple[Upload, Options, Answer]:
             raise OptionError("the options of the stored answer are taken; send `file` and `answer` alone")
         if not body.structures:
             raise OptionError(f"no stored answer came; {_SEND}")
-        answer = _answer(_json(body.structures[0].data))
+        answer = _answer(_read(body.structures[0].data))
         return body.file, _options(answer), answer
-    content = _json(body.data)
+    content = _read(body.data)
     answer, points = _answer(content.pop("answer", None)), content.pop("points", None)
     if content:
         raise OptionError(
@@ -53,14 +56,10 @@ def asked_again(body: JsonBody | FormBody) -> tuple[Upload, Options, Answer]:
     return PointUpload(points), _options(answer), answer
 
 
-def _json(data: bytes) -> dict[str, Any]:
-    try:
-        content = from_json(data)
-    except ValueError as error:
-        raise UnreadableError(f"the stored answer is no JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise OptionError(_SEND)
-    return content
+def _read(data: bytes) -> dict[str, Any]:
+    if len(data) > MOST_BYTES:
+        raise TooLargeError(f"the stored answer has {len(data)} bytes; {MOST_BYTES} at most are read")
+    return json_object(data, _SEND, MOST_LISTS)
 
 
 def _answer(content: object) -> Answer:

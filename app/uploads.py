@@ -1,27 +1,26 @@
 """The body of a request, cut off at its limit while it streams in, before anything is decoded."""
 
-from codecs import BOM_UTF8
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import PurePath
 from typing import Any, Generic
 
-from pydantic_core import from_json
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from app.json_object import json_object
 from app.options import Kind, options_from_json, options_from_text
 from app.serving.job import Job
 from app.settings import Settings
 from model.errors import OptionError, TooLargeError, UnknownFormatError, UnreadableError
 from model.pattern import Frame
-from model.pattern.point_table import check_openings
 
 MAXIMUM_FIELDS = 64
 MAXIMUM_FIELD_BYTES = 16 * 1024
 LONGEST_NAME = 100
+_WANTED = "send an object with points, [[x, y, intensity], ...], and the options"
 
 
 @dataclass(frozen=True)
@@ -82,20 +81,10 @@ class JsonBody:
             with_structures: whether structures are to be compared.
 
         Raises:
-            UnreadableError: no JSON.
-            TooLargeError: more points than are read.
+            DomainError: see `json_object`.
             OptionError: no points, no structures, or an option that cannot be used.
         """
-        check_openings(self.data.count(b"[") + self.data.count(b"{"))
-        try:
-            content = from_json(self.data.removeprefix(BOM_UTF8))
-        except ValueError as error:
-            told = f"the request is no JSON: {error}; send an object with points: [[x, y, intensity], ...]"
-            raise UnreadableError(told) from None
-        if not isinstance(content, dict):
-            raise OptionError('send a JSON object: {"points": [[x, y, intensity], ...]}')
-        if len(content) > MAXIMUM_FIELDS:
-            raise OptionError(f"the request has {len(content)} keys; send points and the options alone")
+        content = json_object(self.data, _WANTED)
         points = content.pop("points", None)
         structures = _structures(content.pop("structures", None)) if with_structures else ()
         options = options_from_json(kind, content)

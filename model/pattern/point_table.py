@@ -75,17 +75,21 @@ def check_count(count: int) -> None:
         )
 
 
-def check_openings(count: int) -> None:
+def check_openings(count: int, most: int = MAXIMUM_POINTS) -> None:
     """Refuse JSON by its brackets, of which each point takes one, before it is decoded.
 
     A million points would be 200 MB of lists before `check_count` saw them.
 
+    Args:
+        count: opening brackets and braces.
+        most: points, or other lists and objects.
+
     Raises:
-        TooLargeError: there are more than 100,000 points can have, with some to spare for what stands beside them.
+        TooLargeError: there are more, with some to spare for what stands beside them.
     """
-    if count > MAXIMUM_POINTS + MAXIMUM_POINTS // 10:
+    if count > most + most // 10:
         raise TooLargeError(
-            f"more than {MAXIMUM_POINTS} points, the most that are read; give the spots rather than all pixels"
+            f"more than {most} points or other lists, the most that are read; give the spots rather than all pixels"
         )
 
 

@@ -10,7 +10,8 @@ import struct
 import tracemalloc
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -21,6 +22,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from tests.app.answers import problem_of
+from tests.app.conftest import keyed
+from tests.app.stand_in import StandIn
 
 MOST_BYTES = 200 * 2**20
 # Of a path or a trace; of names of packages and of Python's own objects.
@@ -243,3 +246,44 @@ def test_hostile_json_is_refused(client: TestClient, name: str) -> None:
     body, statuses = BODIES[name]
     headers = {"Content-Type": "application/json"}
     refused(measured(lambda: client.post("/predict", content=body, headers=headers)), statuses)
+
+
+@pytest.fixture
+def administrator(library: StandIn, tmp_path: Path) -> Iterator[TestClient]:
+    with keyed(library, tmp_path) as client:
+        yield client
+
+
+def nested(depth: int) -> bytes:
+    return b'{"a":' * depth + b"1" + b"}" * depth
+
+
+# Of every other route that takes JSON: nested so that the parser gives up, and so that it is not even asked.
+ELSEWHERE = {
+    "nested": (nested(10_000), 400),
+    "nested a million times": (nested(1_000_000), 413),
+    "a million lists": (b'{"structure": [' + b"[]," * 999_999 + b"[]]}", 413),
+    "a million keys": (b"{" + b",".join(b'"k%d":1' % n for n in range(300_000)) + b"}", 422),
+    "a list": (b"[[]]", 422),
+}
+
+
+@pytest.mark.parametrize("path", ["/structures", "/admin/reload", "/replay", "/compare"])
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_hostile_json_is_refused_everywhere(administrator: TestClient, path: str, name: str) -> None:
+    body, status = ELSEWHERE[name]
+    headers = {"Content-Type": "application/json"}
+    refused(measured(lambda: administrator.post(path, content=body, headers=headers)), {status})
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_a_hostile_stored_answer_is_refused(client: TestClient, name: str) -> None:
+    body, status = ELSEWHERE[name]
+    files = {"file": ("a.csv", b"1,2,3\n"), "answer": ("a.json", body)}
+    refused(measured(lambda: client.post("/replay", files=files)), {status})
+
+
+def test_a_stored_answer_that_is_too_long_is_refused(client: TestClient) -> None:
+    body = b'{"answer": [' + b"1.5," * 9_000_000 + b"1]}"
+    files = {"file": ("a.csv", b"1,2,3\n"), "answer": ("a.json", body)}
+    refused(client.post("/replay", files=files), {413})
