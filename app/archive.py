@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from model.errors import DomainError, TooLargeError, UnknownFormatError, UnreadableError
+from model.pattern.readers.numpy_files import is_npz
 
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _ENCRYPTED = 0x1
@@ -153,14 +154,10 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | DomainErro
         return UnreadableError("it is damaged; pack it again")
     if len(content) != info.file_size:
         return UnreadableError("it is damaged; pack it again")
-    if content.startswith(_NESTED) and not _is_numpy(content):
+    # NPZ files are zips, and patterns; their reader has limits of its own.
+    if content.startswith(_NESTED) and not is_npz(content):
         return UnknownFormatError("it is an archive itself; unpack it first")
     return content
-
-
-def _is_numpy(content: bytes) -> bool:
-    """NPZ files are zips, and patterns; their reader has limits of its own."""
-    return content[:4] == b"PK\x03\x04" and b".npy" in content[:512]
 
 
 def _is_hidden(name: str) -> bool:

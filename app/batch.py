@@ -10,15 +10,16 @@ from typing import Any
 
 from app.archive import Member, limited_zip
 from app.errors import BusyError, problem_name, problem_of
+from app.negotiation import JSON
 from app.saved_files import SavedFile
 from app.scan import unopened
 from app.serving.job import Job, Reply, UnforeseenError
 from app.uploads import FileUpload, FormBody
 from model.errors import DomainError
+from model.pattern.readers.numpy_files import is_npz
 
 Run = Callable[[Job], Awaitable[Reply]]
 
-_JSON = "application/json"
 _ZIP = b"PK\x03\x04"
 _PAUSE_S = 0.05
 
@@ -124,7 +125,7 @@ class Batch:
         try:
             if isinstance(item.asked, Exception):
                 raise item.asked
-            job = Job("predict", {**item.asked, "media_type": _JSON, "request_id": request_id}, item.blobs)
+            job = Job("predict", {**item.asked, "media_type": JSON, "request_id": request_id}, item.blobs)
             answer = (await _patiently(run, job)).blobs[0].decode()
             status, problem = 200, "null"
         except (DomainError, UnforeseenError) as error:
@@ -144,7 +145,7 @@ def is_zip(path: Path) -> bool:
     """Whether a file is a zip of files, and not NumPy's."""
     with path.open("rb") as file:
         beginning = file.read(512)
-    return beginning.startswith(_ZIP) and b".npy" not in beginning
+    return beginning.startswith(_ZIP) and not is_npz(beginning)
 
 
 async def _patiently(run: Run, job: Job) -> Reply:
