@@ -54,7 +54,7 @@ async def saved_files(request: Request, settings: Settings) -> AsyncIterator[Sav
     Raises:
         UnknownFormatError: no form.
         TooLargeError: longer than the settings allow.
-        UnreadableError: a damaged form, or an empty file.
+        UnreadableError: a damaged form.
         OptionError: a form without files.
     """
     kind = media_type_of(request.headers)
