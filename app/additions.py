@@ -87,8 +87,6 @@ def asked_of(body: JsonBody | FormBody) -> Asked:
         OptionError: no structure, or an option that cannot be used.
     """
     if isinstance(body, FormBody):
-        if body.structures:
-            raise OptionError("structures are compared by /compare; send one as the field `file`")
         given: dict[str, Any] = {}
         for name, text in body.fields:
             if name in given:

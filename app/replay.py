@@ -33,9 +33,9 @@ def asked_again(body: JsonBody | FormBody) -> tuple[Upload, Options, Answer]:
     if isinstance(body, FormBody):
         if body.fields:
             raise OptionError("the options of the stored answer are taken; send `file` and `answer` alone")
-        if not body.structures:
+        if not body.attached:
             raise OptionError(f"no stored answer came; {_SEND}")
-        answer = _answer(_read(body.structures[0].data))
+        answer = _answer(_read(body.attached[0].data))
         return body.file, _options(answer), answer
     content = _read(body.data)
     answer, points = _answer(content.pop("answer", None)), content.pop("points", None)

@@ -105,15 +105,21 @@ def _structures(listed: object) -> tuple[FileUpload, ...]:
 
 @dataclass(frozen=True)
 class FormBody:
-    """A form with its one file, and the structures that came with it."""
+    """A form.
+
+    Attributes:
+        file: the pattern, or the structure that is to be added.
+        fields: what is no file.
+        attached: files that came beside it: structures to compare, or a stored answer.
+    """
 
     file: FileUpload
     fields: tuple[tuple[str, str], ...]
-    structures: tuple[FileUpload, ...] = ()
+    attached: tuple[FileUpload, ...] = ()
 
     def packed(self) -> tuple[dict[str, Any], tuple[bytes, ...]]:
         """For a worker: JSON and bytes; `unpacked` is the other way."""
-        files = (self.file, *self.structures)
+        files = (self.file, *self.attached)
         told = {"names": [each.filename for each in files], "fields": self.fields}
         return told, tuple(each.data for each in files)
 
@@ -124,20 +130,20 @@ class FormBody:
             OptionError: an option that cannot be used, or structures where none are taken.
             UnreadableError: an empty file.
         """
-        if self.structures and not with_structures:
+        if self.attached and not with_structures:
             raise OptionError("structures are compared by /compare; send one file, the pattern")
         options = options_from_text(kind, self.fields)
         if not self.file.data:
             raise UnreadableError(f"{self.file.filename} is empty; send the frame or the table of points")
-        return Parsed(self.file, options, self.structures)
+        return Parsed(self.file, options, self.attached)
 
 
 def unpacked(told: Mapping[str, Any], blobs: Sequence[bytes]) -> JsonBody | FormBody:
     """A body that was packed for a worker."""
     if "names" not in told:
         return JsonBody(blobs[0])
-    file, *structures = (FileUpload(data, name) for data, name in zip(blobs, told["names"], strict=True))
-    return FormBody(file, tuple((name, value) for name, value in told["fields"]), tuple(structures))
+    file, *attached = (FileUpload(data, name) for data, name in zip(blobs, told["names"], strict=True))
+    return FormBody(file, tuple((name, value) for name, value in told["fields"]), tuple(attached))
 
 
 def upload_job(kind: str, body: JsonBody | FormBody, media_type: str, request_id: str) -> Job:
@@ -160,14 +166,14 @@ class _InMemoryParser(MultiPartParser):
 
 
 async def read_body(
-    request: Request, settings: Settings, attached: str = "structures", most_attached: int = 0
+    request: Request, settings: Settings, attached: str = "", most_attached: int = 0
 ) -> JsonBody | FormBody:
     """Take in a request's body.
 
     Args:
         request: whose body has not been read.
         settings: with the limits.
-        attached: field of the files that may come beside the pattern.
+        attached: field of the files that may come beside the one in `file`.
         most_attached: how many of these.
 
     Raises:
@@ -239,14 +245,14 @@ async def parsed_form(parser: MultiPartParser) -> FormData:
         ) from None
 
 
-async def _form_body(form: FormData, attached: str) -> FormBody:
+async def _form_body(form: FormData, field: str) -> FormBody:
     file = form.get("file")
     if not isinstance(file, UploadFile):
         named = [name for name, value in form.multi_items() if isinstance(value, UploadFile)]
         found = f"a file came in the field {named[0]!r:.60}" if named else "no file came"
         raise OptionError(f"{found}; send the pattern as a file in the field `file`")
-    structures = [each for each in form.getlist(attached) if isinstance(each, UploadFile)]
-    return FormBody(await _taken(file), fields_of(form), tuple([await _taken(each) for each in structures]))
+    attached = [await _taken(each) for each in form.getlist(field) if isinstance(each, UploadFile)]
+    return FormBody(await _taken(file), fields_of(form), tuple(attached))
 
 
 def fields_of(form: FormData) -> tuple[tuple[str, str], ...]:

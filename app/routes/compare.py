@@ -26,6 +26,6 @@ async def post_compare(request: Request) -> Response:
     service = service_of(request)
     refuse_query(request.query_params)
     media_type = preferred(request.headers.get("accept"), (JSON, SVG))
-    body = await read_body(request, service.settings, most_attached=MOST)
+    body = await read_body(request, service.settings, "structures", MOST)
     reply = await computed(request, upload_job("compare", body, media_type, request_id_of(request)))
     return Response(reply.blobs[0], headers={"Vary": "Accept"}, media_type=media_type)
