@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartParser
 from starlette.requests import Request
 
@@ -17,6 +17,7 @@ from app.uploads import (
     MAXIMUM_FIELD_BYTES,
     MAXIMUM_FIELDS,
     fields_of,
+    files_of,
     limited,
     media_type_of,
     name_of,
@@ -55,7 +56,7 @@ async def saved_files(request: Request, settings: Settings) -> AsyncIterator[Sav
         UnknownFormatError: no form.
         TooLargeError: longer than the settings allow.
         UnreadableError: a damaged form.
-        OptionError: a form without files.
+        OptionError: a form without files, or with one in another field.
     """
     kind = media_type_of(request.headers)
     if kind != "multipart/form-data":
@@ -80,13 +81,12 @@ async def saved_files(request: Request, settings: Settings) -> AsyncIterator[Sav
 
 def _saved(form: FormData, folder: Path) -> SavedForm:
     files = []
-    for number, each in enumerate(form.getlist("file")):
-        if isinstance(each, UploadFile):
-            path = folder / str(number)
-            with path.open("wb") as target:
-                shutil.copyfileobj(each.file, target)
-            each.file.close()  # the parser's own copy
-            files.append(SavedFile(path, name_of(each)))
+    for number, each in enumerate(files_of(form, "file")["file"]):
+        path = folder / str(number)
+        with path.open("wb") as target:
+            shutil.copyfileobj(each.file, target)
+        each.file.close()  # the parser's own copy
+        files.append(SavedFile(path, name_of(each)))
     if not files:
         raise OptionError("no file came; send the patterns as files in the field `file`, one part for each")
     return SavedForm(tuple(files), fields_of(form))

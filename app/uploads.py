@@ -246,13 +246,31 @@ async def parsed_form(parser: MultiPartParser) -> FormData:
 
 
 async def _form_body(form: FormData, field: str) -> FormBody:
-    file = form.get("file")
-    if not isinstance(file, UploadFile):
-        named = [name for name, value in form.multi_items() if isinstance(value, UploadFile)]
-        found = f"a file came in the field {named[0]!r:.60}" if named else "no file came"
-        raise OptionError(f"{found}; send the pattern as a file in the field `file`")
-    attached = [await _taken(each) for each in form.getlist(field) if isinstance(each, UploadFile)]
-    return FormBody(await _taken(file), fields_of(form), tuple(attached))
+    files = files_of(form, "file", *([field] if field else []))
+    if len(files["file"]) != 1:
+        raise OptionError(f"{len(files['file'])} files came in the field `file`; send one there")
+    attached = [await _taken(each) for each in files.get(field, [])]
+    return FormBody(await _taken(files["file"][0]), fields_of(form), tuple(attached))
+
+
+def files_of(form: FormData, *fields: str) -> dict[str, list[UploadFile]]:
+    """The files of a form by their field.
+
+    Args:
+        form: as it was parsed.
+        fields: in which files may come.
+
+    Raises:
+        OptionError: one came in another field, where nobody would look for it.
+    """
+    files: dict[str, list[UploadFile]] = {field: [] for field in fields}
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            if name not in files:
+                told = " or ".join(f"`{field}`" for field in fields)
+                raise OptionError(f"a file came in the field {name!r:.60}; send files in the field {told}")
+            files[name].append(value)
+    return files
 
 
 def fields_of(form: FormData) -> tuple[tuple[str, str], ...]:

@@ -133,7 +133,9 @@ def test_what_concerns_all_is_refused_at_once(client: TestClient, point_file: by
     post = client.post
     problem_of(post("/predict/batch", files=parts(("a", point_file)), data={"top_k": "0"}), 422)
     problem_of(post("/predict/batch", json={"points": [[1, 2, 3]]}), 415)
-    problem_of(post("/predict/batch", files=[("other", ("a", point_file))]), 422)
+    problem_of(post("/predict/batch", data={"top_k": "3"}, files=[("x", (None, ""))]), 422)
+    for files in ([("other", ("a", point_file))], [*parts(("a", point_file)), ("flie", ("b", point_file))]):
+        assert files[-1][0] in problem_of(post("/predict/batch", files=files), 422)
     headers = {"Accept": "image/png"}
     problem_of(post("/predict/batch", files=parts(("a", point_file)), headers=headers), 406)
 

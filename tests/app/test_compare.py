@@ -138,3 +138,10 @@ def test_a_name_that_xml_does_not_know_is_drawn_all_the_same(
     response = client.post("/compare", files=files, headers={"Accept": "image/svg+xml"})
     assert response.status_code == 200
     assert ElementTree.fromstring(response.text) is not None
+
+
+@pytest.mark.parametrize("field", ["file", "structure"])
+def test_no_file_goes_unheard(client: TestClient, points: list[list[float]], field: str) -> None:
+    pattern = ("spots.json", json.dumps(points).encode())
+    files = [("file", pattern), *[("structures", ("a.cif", MOS2.encode()))] * 2, (field, pattern)]
+    assert field in problem_of(client.post("/compare", files=files), 422)
