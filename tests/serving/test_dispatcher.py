@@ -1,8 +1,10 @@
 """The queue: bounded, greedy, with a deadline, and true to what it has taken in."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any
 
 import pytest
@@ -67,186 +69,160 @@ def dispatcher(
     return Dispatcher(workers, queue, queue_bytes, deadline_s, told), told
 
 
+@asynccontextmanager
+async def started(*workers: Gated, **limits: Any) -> AsyncIterator[tuple[Dispatcher, Told]]:
+    """A queue whose workers are ready, closed at the end."""
+    queue, told = dispatcher(*workers, **limits)
+    assert await queue.start() == {"crystals": 3}
+    yield queue, told
+    await queue.close()
+
+
+def in_a_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """A test that awaits, as one that pytest can call."""
+
+    @wraps(test)
+    def run() -> None:
+        asyncio.run(test())
+
+    return run
+
+
 async def settled() -> None:
     """Let everything run that can."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
-def test_what_waits_is_taken_together_up_to_a_limit() -> None:
-    async def run() -> None:
-        worker = Gated()
-        queue, told = dispatcher(worker, queue=16)
-        assert await queue.start() == {"crystals": 3}
-        first = asyncio.create_task(queue.run(Job("first")))
-        await settled()
-        rest = [asyncio.create_task(queue.run(Job(f"{n}"))) for n in range(MOST_TOGETHER + 2)]
-        await settled()
+async def sent(queue: Dispatcher, *jobs: str | Job, urgent: bool = False) -> list[asyncio.Task[Reply]]:
+    """Jobs, or jobs of these kinds, that are taken or wait."""
+    made = [Job(job) if isinstance(job, str) else job for job in jobs]
+    tasks = [asyncio.create_task(queue.run(job, urgent=urgent)) for job in made]
+    await settled()
+    return tasks
+
+
+@in_a_loop
+async def test_what_waits_is_taken_together_up_to_a_limit() -> None:
+    worker = Gated()
+    async with started(worker, queue=16) as (queue, told):
+        first = await sent(queue, "first")
+        rest = await sent(queue, *(f"{n}" for n in range(MOST_TOGETHER + 2)))
         assert worker.taken == [["first"]]
         worker.gate.set()
-        replies = await asyncio.gather(first, *rest)
+        replies = await asyncio.gather(*first, *rest)
         assert [each.told["kind"] for each in replies] == ["first", *(f"{n}" for n in range(len(rest)))]
         assert [len(batch) for batch in worker.taken] == told.together == [1, MOST_TOGETHER, 2]
-        await queue.close()
-
-    asyncio.run(run())
 
 
-def test_a_worker_leaves_the_others_their_share() -> None:
-    async def run() -> None:
-        workers = Gated(), Gated()
-        queue, _ = dispatcher(*workers)
-        await queue.start()
-        tasks = [asyncio.create_task(queue.run(Job(f"{n}"))) for n in range(4)]
-        await settled()
+@in_a_loop
+async def test_a_worker_leaves_the_others_their_share() -> None:
+    workers = Gated(), Gated()
+    async with started(*workers) as (queue, _):
+        tasks = await sent(queue, *(f"{n}" for n in range(4)))
         assert sorted(len(batch) for worker in workers for batch in worker.taken) == [1, 2]
         for worker in workers:
             worker.gate.set()
         await asyncio.gather(*tasks)
-        await queue.close()
-
-    asyncio.run(run())
 
 
-def test_a_full_queue_refuses_and_urgent_jobs_go_first() -> None:
-    async def run() -> None:
-        worker = Gated()
-        queue, told = dispatcher(worker, queue=1)
-        await queue.start()
-        first = asyncio.create_task(queue.run(Job("first")))
-        await settled()
-        second = asyncio.create_task(queue.run(Job("second")))
-        await settled()
+@in_a_loop
+async def test_a_full_queue_refuses_and_urgent_jobs_go_first() -> None:
+    worker = Gated()
+    async with started(worker, queue=1) as (queue, told):
+        tasks = [*await sent(queue, "first"), *await sent(queue, "second")]
         with pytest.raises(BusyError):
             await queue.run(Job("third"))
-        urgent = asyncio.create_task(queue.run(Job("urgent"), urgent=True))
-        await settled()
+        tasks += await sent(queue, "urgent", urgent=True)
         worker.gate.set()
-        await asyncio.gather(first, second, urgent)
+        await asyncio.gather(*tasks)
         assert worker.taken == [["first"], ["urgent"], ["second"]]
         assert max(told.waiting) == 1
         assert told.waiting[-1] == 0
-        await queue.close()
-
-    asyncio.run(run())
 
 
-def test_uploads_that_wait_are_limited_together() -> None:
-    async def run() -> None:
-        worker = Gated()
-        queue, _ = dispatcher(worker, queue_bytes=10)
-        await queue.start()
-        tasks = [asyncio.create_task(queue.run(Job("first", blobs=(bytes(50),))))]
-        await settled()
-        tasks.append(asyncio.create_task(queue.run(Job("second", blobs=(bytes(8),)))))
-        await settled()
+@in_a_loop
+async def test_uploads_that_wait_are_limited_together() -> None:
+    worker = Gated()
+    async with started(worker, queue_bytes=10) as (queue, _):
+        tasks = await sent(queue, Job("first", blobs=(bytes(50),)))
+        tasks += await sent(queue, Job("second", blobs=(bytes(8),)))
         with pytest.raises(BusyError, match="memory"):
             await queue.run(Job("too much", blobs=(bytes(2), bytes(1))))
         worker.gate.set()
         assert len(await asyncio.gather(*tasks)) == 2
-        await queue.close()
-
-    asyncio.run(run())
 
 
-def test_whose_client_left_is_dropped() -> None:
-    async def run() -> None:
-        worker = Gated()
-        queue, told = dispatcher(worker)
-        await queue.start()
-        first = asyncio.create_task(queue.run(Job("first")))
-        await settled()
-        left = asyncio.create_task(queue.run(Job("left")))
-        await settled()
+@in_a_loop
+async def test_whose_client_left_is_dropped() -> None:
+    worker = Gated()
+    async with started(worker) as (queue, told):
+        (first,) = await sent(queue, "first")
+        (left,) = await sent(queue, "left")
         left.cancel()
         await settled()
         assert told.waiting[-1] == 0
         worker.gate.set()
         await first
-        await queue.close()
-        assert worker.taken == [["first"]]
-
-    asyncio.run(run())
+    assert worker.taken == [["first"]]
 
 
-def test_the_deadline_counts_waiting_too() -> None:
-    async def run() -> None:
-        worker = Gated()
-        queue, _ = dispatcher(worker, deadline_s=0.02)
-        await queue.start()
-        first = asyncio.create_task(queue.run(Job("a")))
-        await settled()
+@in_a_loop
+async def test_the_deadline_counts_waiting_too() -> None:
+    worker = Gated()
+    async with started(worker, deadline_s=0.02) as (queue, _):
+        (first,) = await sent(queue, "a")
         for late in (first, queue.run(Job("b"))):
             with pytest.raises(DeadlineError, match=r"0\.02 seconds"):
                 await late
         worker.gate.set()
         assert (await queue.run(Job("c"), deadline_s=20)).told == {"kind": "c"}
         assert worker.taken == [["a"], ["c"]]
-        await queue.close()
-
-    asyncio.run(run())
 
 
-def test_a_failure_is_raised_as_what_it_was() -> None:
-    async def run() -> None:
-        worker = Gated()
-        worker.gate.set()
-        queue, _ = dispatcher(worker)
-        await queue.start()
+@in_a_loop
+async def test_a_failure_is_raised_as_what_it_was() -> None:
+    worker = Gated()
+    worker.gate.set()
+    async with started(worker) as (queue, _):
         with pytest.raises(OptionError, match="no"):
             await queue.run(Job("bad"))
-        await queue.close()
-
-    asyncio.run(run())
 
 
-def test_what_ends_workers_is_refused_and_takes_nothing_with_it() -> None:
-    async def run() -> None:
-        worker = Gated()
-        queue, told = dispatcher(worker)
-        await queue.start()
-        first = asyncio.create_task(queue.run(Job("first")))
-        await settled()
-        both = [asyncio.create_task(queue.run(Job(kind))) for kind in ("deadly", "innocent")]
-        await settled()
+@in_a_loop
+async def test_what_ends_workers_is_refused_and_takes_nothing_with_it() -> None:
+    worker = Gated()
+    async with started(worker) as (queue, told):
+        (first,) = await sent(queue, "first")
+        deadly, innocent = await sent(queue, "deadly", "innocent")
         worker.gate.set()
         with pytest.raises(UnreadableError, match="ended the process"):
-            await both[0]
-        assert (await both[1]).told == {"kind": "innocent"}
+            await deadly
+        assert (await innocent).told == {"kind": "innocent"}
         await first
         assert told.losses == 2
         assert worker.starts == 3
         assert worker.taken == [["first"], ["deadly", "innocent"], ["deadly"], ["innocent"]]
-        await queue.close()
-
-    asyncio.run(run())
 
 
-def test_a_worker_that_cannot_start_again_is_tried_again() -> None:
-    async def run() -> None:
-        worker = Gated()
-        queue, _ = dispatcher(worker)
-        await queue.start()
+@in_a_loop
+async def test_a_worker_that_cannot_start_again_is_tried_again() -> None:
+    worker = Gated()
+    async with started(worker) as (queue, _):
         worker.gate.set()
         worker.broken = True
-        deadly = asyncio.create_task(queue.run(Job("deadly")))
-        await settled()
+        (deadly,) = await sent(queue, "deadly")
         worker.broken = False
         with pytest.raises(UnreadableError):
             await deadly
         assert worker.starts == 3
-        await queue.close()
-
-    asyncio.run(run())
 
 
-def test_closing_finishes_what_was_taken_in_and_takes_no_more() -> None:
-    async def run() -> None:
-        worker = Gated()
-        queue, _ = dispatcher(worker)
-        await queue.start()
-        tasks = [asyncio.create_task(queue.run(Job(f"{n}"))) for n in range(3)]
-        await settled()
+@in_a_loop
+async def test_closing_finishes_what_was_taken_in_and_takes_no_more() -> None:
+    worker = Gated()
+    async with started(worker) as (queue, _):
+        tasks = await sent(queue, *(f"{n}" for n in range(3)))
         closing = asyncio.create_task(queue.close())
         await settled()
         with pytest.raises(NotReadyError):
@@ -257,15 +233,11 @@ def test_closing_finishes_what_was_taken_in_and_takes_no_more() -> None:
         await closing
         assert worker.closed
 
-    asyncio.run(run())
 
-
-def test_a_start_that_fails_closes_the_others() -> None:
-    async def run() -> None:
-        good, bad = Gated(), Gated(broken=True)
-        queue, _ = dispatcher(good, bad)
-        with pytest.raises(LibraryError):
-            await queue.start()
-        assert good.closed
-
-    asyncio.run(run())
+@in_a_loop
+async def test_a_start_that_fails_closes_the_others() -> None:
+    good, bad = Gated(), Gated(broken=True)
+    queue, _ = dispatcher(good, bad)
+    with pytest.raises(LibraryError):
+        await queue.start()
+    assert good.closed
