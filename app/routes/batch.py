@@ -1,11 +1,12 @@
 """`POST /predict/batch`: many patterns in, a line of JSON out for each."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from app.batch import Batch
 from app.documentation import BATCH_BODY, BATCH_RESPONSES
@@ -40,12 +41,29 @@ async def post_batch(request: Request) -> Response:
         form = await stack.enter_async_context(saved_files(request, service.settings))
         options = options_from_text(Options, form.fields)
         batch = Batch(form.files, form.fields, options.frame is not None, request_id_of(request))
-        # The files are kept until the last line is out.
-        lines = _lines(service, batch, stack.pop_all())
-        return StreamingResponse(lines, media_type=NDJSON, headers={"Vary": "Accept"})
+        lines = await stack.enter_async_context(aclosing(_lines(service, batch)))
+        return _Lines(lines, stack.pop_all())
 
 
-async def _lines(service: Service, batch: Batch, files: AsyncExitStack) -> AsyncIterator[bytes]:
+class _Lines(StreamingResponse):
+    """Lines as they come.
+
+    Args:
+        lines: of the answer.
+        held: until the last line is out, or the client has gone, be it before the first.
+    """
+
+    def __init__(self, lines: AsyncIterator[bytes], held: AsyncExitStack) -> None:
+        super().__init__(lines, media_type=NDJSON, headers={"Vary": "Accept"})
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        async with self._held:
+            await super().__call__(scope, receive, send)
+
+
+async def _lines(service: Service, batch: Batch) -> AsyncGenerator[bytes, None]:
     async def run(job: Job) -> Reply:
         reply = await service.dispatcher.run(job)
         service.note(reply)
@@ -53,6 +71,6 @@ async def _lines(service: Service, batch: Batch, files: AsyncExitStack) -> Async
 
     # One more than there are workers, so that none waits for the stream.
     together = service.settings.workers + 1
-    async with files, aclosing(batch.lines(run, together, service.metrics.refused)) as lines:
+    async with aclosing(batch.lines(run, together, service.metrics.refused)) as lines:
         async for line in lines:
             yield line

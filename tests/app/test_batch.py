@@ -153,6 +153,37 @@ def test_more_batches_than_may_be_are_429(library: StandIn, point_file: bytes) -
             assert len(lines(client, parts(("a", point_file)))) == 1
 
 
+def test_a_client_that_leaves_before_the_first_line_frees_its_place(
+    library: StandIn, point_file: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    app = create_app(Settings(), library)
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    headers = [(b"content-type", b"multipart/form-data; boundary=x")]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/predict/batch",
+        "headers": headers,
+        "query_string": b"",
+    }
+    messages = [{"type": "http.request", "body": head + point_file + b"\r\n--x--\r\n"}]
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop() if messages else {"type": "http.disconnect"}
+
+    async def send(_: object) -> None:
+        await asyncio.sleep(0)
+
+    with TestClient(app) as client:
+        client.portal.call(app, scope, receive, send)  # type: ignore[union-attr]
+        assert not messages
+        for _ in range(MOST_BATCHES - 1):
+            client.portal.call(app.state.service.batches.acquire)  # type: ignore[union-attr]
+        assert not app.state.service.batches.locked()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_batch_that_is_too_large_is_413(library: StandIn, point_file: bytes) -> None:
     with TestClient(create_app(Settings(max_batch_bytes=2048), library)) as client:
         response = client.post("/predict/batch", files=parts(("a", point_file * 3)))
