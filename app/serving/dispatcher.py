@@ -134,9 +134,9 @@ class Dispatcher:
             Exception: whatever the job raised.
         """
         entry = _Entry(job, asyncio.get_running_loop().create_future())
-        await self._enter(entry, urgent)
         allowed = self.deadline_s if deadline_s is None else deadline_s
         try:
+            await self._enter(entry, urgent)
             outcome = await asyncio.wait_for(entry.answer, allowed)
         except TimeoutError:
             raise DeadlineError(
@@ -188,8 +188,8 @@ class Dispatcher:
             self._free -= 1
             try:
                 await worker.compute([entry.job for entry in batch], partial(_answer, batch))
-            except WorkerLostError as error:
-                logger.error("%s", error)
+            except Exception as error:  # a loop that ends leaves its worker idle for good
+                logger.error("%s", error, exc_info=not isinstance(error, WorkerLostError))
                 self.observer.lost()
                 await self._again([entry for entry in batch if not entry.answer.done()])
                 await self._restart(worker)
@@ -215,8 +215,9 @@ class Dispatcher:
         for wait_s in chain(_RESTART_WAITS_S, repeat(_RESTART_WAITS_S[-1])):
             try:
                 await worker.start()
-            except DomainError as error:
-                logger.error("a worker cannot start again: %s", error)
+            except Exception as error:
+                told = "a worker cannot start again: %s"
+                logger.error(told, error, exc_info=not isinstance(error, DomainError))
             else:
                 return
             if self._closing:

@@ -47,15 +47,13 @@ class ProcessWorker:
 
         Raises:
             DomainError: it cannot open the index; the message says why.
-            NotReadyError: it ended.
+            NotReadyError: it ended, or could not be started.
         """
         await self._end()
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = await asyncio.create_subprocess_exec(
-                *_COMMAND, stdin=theirs.fileno(), stdout=asyncio.subprocess.DEVNULL, start_new_session=True
-            )
-        self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=_BUFFER_BYTES)
+        try:
+            await self._begin()
+        except OSError as error:  # no memory, or no free number, for one more
+            raise NotReadyError(f"a worker process cannot be started: {error.strerror}") from error
         try:
             await self._send({"settings": self._settings.model_dump(mode="json")})
             head, _ = await asyncio.wait_for(wire.read_async(self._reader), _LONGEST_START_S)
@@ -67,6 +65,21 @@ class ProcessWorker:
             raise Failure(**head["failure"]).error()
         serving: Mapping[str, Any] = head["serving"]
         return serving
+
+    async def _begin(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=_BUFFER_BYTES)
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    *_COMMAND,
+                    stdin=theirs.fileno(),
+                    stdout=asyncio.subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            except BaseException:
+                self._writer.close()
+                raise
 
     async def compute(self, jobs: Sequence[Job], answered: Answered) -> None:
         """Send jobs, and pass on each answer as it comes.

@@ -40,12 +40,13 @@ class Gated:
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     taken: list[list[str]] = field(default_factory=list)
     starts: int = 0
+    lost: Exception = field(default_factory=lambda: WorkerLostError("gone"))
     closed: bool = False
-    broken: bool = False
+    broken: Exception | None = None
 
     async def start(self) -> Mapping[str, Any]:
-        if self.broken:
-            raise LibraryError("no index")
+        if self.broken is not None:
+            raise self.broken
         self.starts += 1
         return {"crystals": 3}
 
@@ -54,7 +55,7 @@ class Gated:
         await self.gate.wait()
         for place, job in enumerate(jobs):
             if job.kind == "deadly":
-                raise WorkerLostError("gone")
+                raise self.lost
             bad = Failure.of(OptionError("no")) if job.kind == "bad" else None
             answered(place, bad or Reply({"kind": job.kind}))
 
@@ -205,14 +206,18 @@ async def test_what_ends_workers_is_refused_and_takes_nothing_with_it() -> None:
         assert worker.taken == [["first"], ["deadly", "innocent"], ["deadly"], ["innocent"]]
 
 
-@in_a_loop
-async def test_a_worker_that_cannot_start_again_is_tried_again() -> None:
-    worker = Gated()
+@pytest.mark.parametrize("error", [LibraryError("no index"), OSError("no memory")])
+def test_a_worker_that_cannot_start_again_is_tried_again(error: Exception) -> None:
+    asyncio.run(_tried_again(error))
+
+
+async def _tried_again(error: Exception) -> None:
+    worker = Gated(lost=error)
     async with started(worker) as (queue, _):
         worker.gate.set()
-        worker.broken = True
+        worker.broken = error
         (deadly,) = await sent(queue, "deadly")
-        worker.broken = False
+        worker.broken = None
         with pytest.raises(UnreadableError):
             await deadly
         assert worker.starts == 3
@@ -236,7 +241,7 @@ async def test_closing_finishes_what_was_taken_in_and_takes_no_more() -> None:
 
 @in_a_loop
 async def test_a_start_that_fails_closes_the_others() -> None:
-    good, bad = Gated(), Gated(broken=True)
+    good, bad = Gated(), Gated(broken=LibraryError("no index"))
     queue, _ = dispatcher(good, bad)
     with pytest.raises(LibraryError):
         await queue.start()

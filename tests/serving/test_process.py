@@ -1,13 +1,19 @@
-"""What a worker process does when its service is gone."""
+"""What a worker process does when its service is gone, and the service where no process can be had."""
 
+import asyncio
+import errno
 import io
+import os
 import socket
 import subprocess
 import sys
 
 import pytest
 
+from app.errors import NotReadyError
 from app.serving import wire
+from app.serving.processes import ProcessWorker
+from app.settings import Settings
 
 # Reads until the service has closed, then answers it.
 _LATE = (
@@ -37,3 +43,19 @@ def test_a_message_that_is_cut_is_no_message(kept: int) -> None:
     assert wire.read(io.BytesIO()) is None
     with pytest.raises(ConnectionError, match="within a message"):
         wire.read(io.BytesIO(whole[:kept]))
+
+
+def test_where_no_process_can_be_had_the_service_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("asyncio.create_subprocess_exec", refuse)
+
+    async def check() -> None:
+        worker = ProcessWorker(Settings(), 5.0)
+        for _ in range(2):
+            with pytest.raises(NotReadyError, match="Too many open files"):
+                await worker.start()
+        assert worker.pid is None
+
+    asyncio.run(check())
