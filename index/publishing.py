@@ -135,10 +135,12 @@ def publish(folder: Path, name: str) -> Path:
     for path in folder.iterdir():
         _flush(path)
     _flush(folder)
-    target = _free_name(directory / name)
-    folder.rename(target)
-    _flush(directory)
-    make_current(directory, target.name)
+    # Under one lock: between the two, who goes back to an older version would take this one for a past one to remove.
+    with _current_locked(directory):
+        target = _free_name(directory / name)
+        folder.rename(target)
+        _flush(directory)
+        _make_current(directory, target.name, goes_back=False)
     return target
 
 
@@ -151,19 +153,34 @@ def make_current(directory: Path, name: str, *, goes_back: bool = False) -> None
         directory: the index.
         name: of the version, which the caller has checked.
         goes_back: whether those that came after it are to be forgotten as its past, if it was in use before.
+
+    Raises:
+        LibraryError: the version has been removed since it was checked.
     """
+    with _current_locked(directory):
+        if not _is_version(directory / name):
+            raise LibraryError(f"the version {name} has just been removed from {directory}; publish it again")
+        _make_current(directory, name, goes_back=goes_back)
+
+
+@contextmanager
+def _current_locked(directory: Path) -> Iterator[None]:
     with (directory / _CURRENT_LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        before = history(directory)
-        past = before[before.index(name) + 1 :] if goes_back and name in before else before
-        told = list(dict.fromkeys([name, *past]))
-        kept = list(dict.fromkeys([*told, *version_names(directory)]))[:KEPT_VERSIONS]
-        pointer = directory / _NEXT
-        pointer.write_text("".join(f"{each}\n" for each in told if each in kept), encoding="ascii")
-        _flush(pointer)
-        pointer.replace(directory / CURRENT)
-        _flush(directory)
-        _remove_versions(directory, kept)
+        yield
+
+
+def _make_current(directory: Path, name: str, *, goes_back: bool) -> None:
+    before = history(directory)
+    past = before[before.index(name) + 1 :] if goes_back and name in before else before
+    told = list(dict.fromkeys([name, *past]))
+    kept = list(dict.fromkeys([*told, *version_names(directory)]))[:KEPT_VERSIONS]
+    pointer = directory / _NEXT
+    pointer.write_text("".join(f"{each}\n" for each in told if each in kept), encoding="ascii")
+    _flush(pointer)
+    pointer.replace(directory / CURRENT)
+    _flush(directory)
+    _remove_versions(directory, kept)
 
 
 def _free_name(target: Path) -> Path:

@@ -1,13 +1,15 @@
 """Versions are listed, copied in, and gone back to."""
 
+import fcntl
 import shutil
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
 from index.build import build_index
 from index.inspection import index_info, verify_index
-from index.publishing import CURRENT, KEPT_VERSIONS, staging, version_folder
+from index.publishing import CURRENT, KEPT_VERSIONS, make_current, staging, version_folder
 from index.versions import publish_copy, roll_back, versions
 from model.errors import LibraryError, OptionError
 from tests.index.layers import document, write_lines
@@ -123,6 +125,40 @@ def test_the_last_five_stay_and_the_one_gone_back_to(tmp_path: Path, encoder: Ra
     publish_copy(built[7], served)
     assert held(served)[:2] == [8, 3]
     assert len(held(served)) == KEPT_VERSIONS
+
+
+def test_one_that_is_published_while_another_is_gone_back_to_stays(
+    tmp_path: Path, encoder: RadialEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = tmp_path / "served"
+    built = [made(tmp_path, count, encoder) for count in range(1, KEPT_VERSIONS + 2)]
+    for source in built[:-1]:
+        publish_copy(source, served)
+    oldest = versions(served)[-1].name
+    flock = fcntl.flock
+    waits = iter([True])
+
+    def others_first(file: TextIO, how: int) -> None:
+        """Of two that want the pointer, the other gets it first."""
+        if how == fcntl.LOCK_EX and next(waits, False):
+            make_current(served, oldest)
+        flock(file, how)
+
+    monkeypatch.setattr("fcntl.flock", others_first)
+    published = publish_copy(built[-1], served)
+    assert version_folder(served).name == published.name
+    assert held(served)[0] == KEPT_VERSIONS + 1
+
+
+def test_a_version_that_was_just_removed_is_not_gone_back_to(tmp_path: Path, sources: list[Path]) -> None:
+    served = tmp_path / "served"
+    for source in sources[:2]:
+        publish_copy(source, served)
+    first = versions(served)[1].name
+    shutil.rmtree(served / first)
+    with pytest.raises(LibraryError, match=f"{first} has just been removed"):
+        make_current(served, first, goes_back=True)
+    assert held(served) == [2]
 
 
 def test_going_back_does_not_wait_for_a_build(tmp_path: Path, sources: list[Path]) -> None:
