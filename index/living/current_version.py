@@ -57,6 +57,10 @@ class CurrentVersion:
         self._was_refused = False
         return opened
 
+    def refused(self) -> None:
+        """What was opened last cannot be served after all; `other_than` tries it again where that is asked."""
+        self._was_refused = True
+
     def choose(self, name: str, served: str) -> OpenVersion | None:
         """Make a version the one in use once it has been opened; None where it is the one that is served.
 
@@ -76,9 +80,11 @@ class CurrentVersion:
         try:
             if history(self._directory)[:1] != [name]:
                 make_current(self._directory, name, goes_back=True)
-        except OSError as error:
+        except (OSError, LibraryError) as error:
             if opened is not None:
                 opened.retire()
+            if isinstance(error, LibraryError):
+                raise
             raise ReadOnlyError(
                 f"no version can be chosen: the index folder {self._directory} cannot be written ({error.strerror})"
             ) from error
@@ -91,9 +97,13 @@ class CurrentVersion:
             folder = version_folder(self._directory)
             try:
                 return opened(folder)
-            except (LibraryError, OSError):
-                if version_folder(self._directory) == folder:
-                    raise
+            except (LibraryError, OSError) as error:
+                if version_folder(self._directory) != folder:
+                    continue
+                if isinstance(error, OSError):
+                    told = f"the index in {folder} cannot be read: {error.strerror}"
+                    raise LibraryError(told) from error
+                raise
 
     def _opened_as_it_is(self, folder: Path) -> OpenVersion:
         return OpenVersion(folder.name, Retriever.open(folder, self._encoder))

@@ -260,6 +260,7 @@ class LivingLibrary:
                 self._snapshot = self._with_additions(version)
         except BaseException:
             version.retire()
+            self._current.refused()
             raise
         before.retire()
         logger.info("version %s is served, %s no more", version.name, before.name)

@@ -213,6 +213,37 @@ def test_a_version_that_cannot_be_served_leaves_the_old_one(
     assert first(library, 8) == crystal(8).id
 
 
+def test_a_version_is_tried_again_when_what_was_added_is_mended(
+    opened: Opened, served: Path, indexes: dict[int, Path]
+) -> None:
+    library = opened()
+    library.add(Submission(crystal(20), "mine"))
+    library._additions.close()
+    (served / ADDED_NAME).rename(served / "kept")
+    (served / ADDED_NAME).write_bytes(b"something else" * 500)
+    large = publish_copy(indexes[LARGE], served).name
+    for again in (library.refresh, library.reload):
+        with pytest.raises((LibraryError, ConflictError), match="damaged"):
+            again()
+    (served / "kept").replace(served / ADDED_NAME)
+    assert library.refresh()
+    assert (library.served.name, library.added) == (large, 1)
+
+
+def test_a_version_that_may_not_be_read_is_told_as_such(
+    opened: Opened, indexes: dict[int, Path], served: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = opened()
+    publish_copy(indexes[LARGE], served)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("index.living.current_version.check_version", refuse)
+    with pytest.raises(ConflictError, match=r"cannot be read: Permission denied.*served as before"):
+        library.reload()
+
+
 def test_a_version_of_other_weights_is_not_gone_to(
     tmp_path: Path, opened: Opened, served: Path, encoder: RadialEncoder
 ) -> None:
