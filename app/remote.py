@@ -61,9 +61,9 @@ class Remote:
         """The answer to one pattern, in the form that is accepted.
 
         Raises:
-            RemoteError: with the service's own words.
+            RemoteError: with the service's own words; also where the answer ends too soon.
         """
-        with self._posted("/predict", file, fields, accept) as response:
+        with self._posted("/predict", file, fields, accept) as response, self._heard():
             return response.read()
 
     def predict_batch(self, file: Path, fields: Iterable[tuple[str, str]]) -> Iterator[bytes]:
@@ -72,11 +72,16 @@ class Remote:
         Raises:
             RemoteError: with the service's own words; also where the lines end too soon.
         """
-        with self._posted("/predict/batch", file, fields, "application/x-ndjson") as response:
-            try:
-                yield from response
-            except (OSError, http.client.HTTPException) as error:
-                raise RemoteError(f"{self._url} broke off: {error}") from None
+        with self._posted("/predict/batch", file, fields, "application/x-ndjson") as response, self._heard():
+            yield from response
+
+    @contextmanager
+    def _heard(self) -> Iterator[None]:
+        """Whatever ends an answer too soon, as ours."""
+        try:
+            yield
+        except (OSError, http.client.HTTPException) as error:
+            raise RemoteError(f"{self._url} broke off: {error or type(error).__name__}") from None
 
     @contextmanager
     def _posted(
@@ -99,7 +104,8 @@ class Remote:
                     raise RemoteError(told) from None
                 if response.status == http.client.OK:
                     break
-                refused = _refusal(response)
+                with self._heard():
+                    refused = _refusal(response)
                 if refused.retry_after_s is None or monotonic() + refused.retry_after_s > last:
                     raise refused
                 connection.close()

@@ -3,10 +3,13 @@
 import csv
 import io
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -158,6 +161,37 @@ def test_what_was_answered_is_kept_when_the_service_goes(
     gone_at_once = ["predict", str(folder / "d.zip"), "--url", address, "--out", str(out)]
     assert main(gone_at_once) == 2
     assert len(rows_of(out.read_text())) == 2, "an empty table has taken the place of a full one"
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """The address of something that gives every request this answer and closes."""
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(2**20)
+                connection.sendall(answer)
+
+        thread = Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        thread.join()
+
+
+SHORT, CHUNKED = b"Content-Length: 100\r\n\r\n{}", b"Transfer-Encoding: chunked\r\n\r\n40\r\n{}"
+
+
+@pytest.mark.parametrize("status", ["200 OK", "404 Not Found"])
+@pytest.mark.parametrize(("many", "body"), [(False, SHORT), (False, CHUNKED), (True, CHUNKED)])
+def test_an_answer_that_breaks_off_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str], status: str, many: bool, body: bytes
+) -> None:
+    with answering(f"HTTP/1.1 {status}\r\n".encode() + body) as url:
+        file = str(folder / ("d.zip" if many else "a.json"))
+        assert "broke off" in refused(capsys, file, "--url", url)
 
 
 def test_a_name_that_is_no_text_can_be_sent(
