@@ -99,7 +99,7 @@ def change_key_file(path: Path, change: Callable[[tuple[Key, ...]], tuple[Key, .
         OptionError: the file is damaged.
         OSError: its folder cannot be written.
     """
-    with _alone_in(path.parent):
+    with _alone_in(path.parent) as folder:
         keys = read_key_file(path).sound() if path.exists() else ()
         lines = "".join(key.model_dump_json(exclude_none=True) + "\n" for key in change(keys))
         with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
@@ -111,14 +111,15 @@ def change_key_file(path: Path, change: Callable[[tuple[Key, ...]], tuple[Key, .
             except BaseException:
                 Path(file.name).unlink(missing_ok=True)
                 raise
+        os.fsync(folder)  # or a key that was revoked is back after a power cut
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """A lock on the folder, which leaves no file behind and goes with the process."""
+def _alone_in(folder: Path) -> Iterator[int]:
+    """The folder's descriptor, with a lock on it, which leaves no file behind and goes with the process."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -70,6 +71,21 @@ def test_a_revoked_key_is_gone_and_the_others_stay(path: Path, capsys: pytest.Ca
     assert ring.find(alice) is None
     assert ring.find(bob) is not None
     assert [each.name for each in path.parent.iterdir()] == ["keys.jsonl"]
+
+
+def test_a_change_is_on_the_disk_with_the_name_of_its_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[bool] = []
+    fsync = os.fsync
+
+    def told(descriptor: int) -> None:
+        flushed.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
+        fsync(descriptor)
+
+    monkeypatch.setattr("os.fsync", told)
+    change_key_file(path, lambda keys: keys)
+    assert flushed == [False, True]
 
 
 @pytest.mark.parametrize(
