@@ -163,8 +163,10 @@ def _opened_to_read(path: Path) -> sqlite3.Connection:
     reader = _connected(address)
     try:
         reader.execute("PRAGMA application_id").fetchone()
-    except sqlite3.OperationalError:
+    except sqlite3.Error as error:
         reader.close()
+        if not isinstance(error, sqlite3.OperationalError):
+            raise
         if path.with_name(path.name + "-wal").exists() or os.access(path.parent, os.W_OK):
             raise
         # Whoever closed it in good order left no log, so the file is all there is.

@@ -3,6 +3,7 @@
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,6 +119,23 @@ def test_a_file_put_in_the_place_of_another_is_read(path: Path, tmp_path: Path) 
     path.unlink()
     assert reader.generation() is None
     assert reader.read([1], MODEL) == []
+
+
+def test_a_file_that_is_no_such_file_is_let_go_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.write_bytes(b"something else" * 500)
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def noted(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+        opened.append(connect(*args, **kwargs))
+        return opened[-1]
+
+    monkeypatch.setattr("sqlite3.connect", noted)
+    with pytest.raises(LibraryError, match="damaged"):
+        Additions(path).generation()
+    (connection,) = opened
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
 
 
 @pytest.mark.parametrize(
