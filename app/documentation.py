@@ -31,6 +31,7 @@ _TOLD = {
     403: "The key's role does not suffice.",
     404: "No crystal with this id.",
     406: "The answer cannot be given in a form that Accept allows.",
+    408: "The request came too slowly, or not to its end.",
     409: "The id is another structure's, or it cannot be done with what is there; the detail says why.",
     413: "The upload is larger than the service takes.",
     415: "The upload is of no known format.",
@@ -134,7 +135,7 @@ BATCH_RESPONSES: Responses = {
         "description": "A line of JSON (BatchLine) for each pattern, in order.",
         "content": {NDJSON: {"schema": {"$ref": "#/components/schemas/BatchLine"}}},
     },
-    **_problems(400, 406, 413, 415, 422, 429, 503),
+    **_problems(400, 406, 408, 413, 415, 422, 429, 503),
 }
 
 _STRUCTURES: dict[str, Any] = {
@@ -152,7 +153,7 @@ COMPARE_RESPONSES: Responses = {
         "model": Comparison,
         "content": {"image/svg+xml": _TEXT},
     },
-    **_problems(400, 406, 413, 415, 422, 429, 503),
+    **_problems(400, 406, 408, 413, 415, 422, 429, 503),
 }
 
 PREDICT_RESPONSES: Responses = {
@@ -165,7 +166,7 @@ PREDICT_RESPONSES: Responses = {
             "image/svg+xml": _TEXT,
         },
     },
-    **_problems(400, 406, 413, 415, 422, 429, 503),
+    **_problems(400, 406, 408, 413, 415, 422, 429, 503),
 }
 
 _ANSWER = {"type": "object", "description": "An answer of /predict, as it was given."}
@@ -196,7 +197,7 @@ REPLAY_BODY: dict[str, Any] = {
 
 REPLAY_RESPONSES: Responses = {
     200: {"description": "Whether the answer would change, and how.", "model": Replay},
-    **_problems(400, 406, 413, 415, 422, 429, 503),
+    **_problems(400, 406, 408, 413, 415, 422, 429, 503),
 }
 
 INSPECT_BODY = _body(InspectOptions, {}, {})
@@ -210,7 +211,7 @@ INSPECT_RESPONSES: Responses = {
             "image/png": {"schema": {"type": "string", "contentMediaType": "image/png"}},
         },
     },
-    **_problems(400, 406, 413, 415, 422, 429, 503),
+    **_problems(400, 406, 408, 413, 415, 422, 429, 503),
 }
 
 STRUCTURE_RESPONSES: Responses = {
@@ -249,7 +250,7 @@ _ADDED = {
 ADD_RESPONSES: Responses = {
     200: {"description": "This very structure was there under its id.", **_ADDED},
     201: {"description": "The structure, which is on the disk and searched now.", **_ADDED},
-    **_problems(400, 406, 409, 413, 415, 422, 429, 503),
+    **_problems(400, 406, 408, 409, 413, 415, 422, 429, 503),
 }
 
 REMOVE_RESPONSES: Responses = {
@@ -264,7 +265,7 @@ RELOAD_BODY: dict[str, Any] = {
 
 RELOAD_RESPONSES: Responses = {
     200: {"description": "What is served now.", "model": ServedIndex},
-    **_problems(400, 409, 413, 415, 422, 429, 503),
+    **_problems(400, 408, 409, 413, 415, 422, 429, 503),
 }
 
 OVERLAY_RESPONSES: Responses = {

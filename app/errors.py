@@ -34,6 +34,10 @@ _LONGEST_DETAIL = 1000
 _NO_CLIENT_LEFT = 499  # nobody reads it
 
 
+class StalledError(DomainError):
+    """A request came to a halt before its end."""
+
+
 class BusyError(DomainError):
     """As many requests wait as may wait."""
 
@@ -111,6 +115,7 @@ KINDS: dict[type[DomainError], Kind] = {
     ForbiddenError: Kind(403, "forbidden", "The key does not allow this"),
     NotFoundError: Kind(404, "not-found", "No such crystal"),
     NotAcceptableError: Kind(406, "not-acceptable", "No acceptable form of the answer"),
+    StalledError: Kind(408, "stalled", "The request came to a halt"),
     ConflictError: Kind(409, "conflict", "It contradicts what is there"),
     ReadOnlyError: Kind(409, "read-only", "Nothing can be written"),
     TooLargeError: Kind(413, "too-large", "The upload is too large"),
@@ -182,6 +187,8 @@ def refusal(request: Request, error: DomainError) -> Response:
     """The response to an error that was raised on purpose."""
     kind = kind_of(error)
     headers = {"Retry-After": str(RETRY_AFTER_S)} if kind.status in {429, 503} else {}
+    if kind.status == 408:
+        headers = {"Connection": "close"}  # the rest of the request is not waited for
     if isinstance(error, AccessError):
         headers |= error.headers
     return problem(request, kind.status, _said(error, kind), kind=kind, headers=headers)

@@ -12,13 +12,13 @@ from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartParser
 from starlette.requests import Request
 
+from app.body_stream import body_stream
 from app.settings import Settings
 from app.uploads import (
     MAXIMUM_FIELD_BYTES,
     MAXIMUM_FIELDS,
     fields_of,
     files_of,
-    limited,
     media_type_of,
     name_of,
     parsed_form,
@@ -55,6 +55,7 @@ async def saved_files(request: Request, settings: Settings) -> AsyncIterator[Sav
     Raises:
         UnknownFormatError: no form.
         TooLargeError: longer than the settings allow.
+        StalledError: slower than they allow.
         UnreadableError: a damaged form.
         OptionError: a form without files, or with one in another field.
     """
@@ -63,7 +64,7 @@ async def saved_files(request: Request, settings: Settings) -> AsyncIterator[Sav
         raise UnknownFormatError(
             f"the request is {kind or 'of no stated type'}; send files as multipart/form-data in the field `file`"
         )
-    stream = limited(request, settings.max_batch_bytes, "DD2D_MAX_BATCH_BYTES")
+    stream = body_stream(request, settings, "max_batch_bytes")
     parser = MultiPartParser(
         request.headers,
         stream,

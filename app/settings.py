@@ -97,6 +97,12 @@ class Settings(BaseSettings):
         ge=1024,
         description="Largest request of many patterns in bytes; a larger one gets a 413.",
     )
+    stall_s: float = Field(
+        default=30.0,
+        gt=0,
+        le=3600,
+        description="Seconds in which 64 KiB more of a request have to come, or its end; a slower one gets a 408.",
+    )
     workers: int = Field(
         default=2,
         ge=1,

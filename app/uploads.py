@@ -1,6 +1,6 @@
-"""The body of a request, cut off at its limit while it streams in, before anything is decoded."""
+"""The body of a request, taken in before anything is decoded, and what it asks."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import PurePath
@@ -10,11 +10,12 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from app.body_stream import body_stream
 from app.json_object import json_object
 from app.options import Kind, options_from_json, options_from_text
 from app.serving.job import Job
 from app.settings import Settings
-from model.errors import OptionError, TooLargeError, UnknownFormatError, UnreadableError
+from model.errors import OptionError, UnknownFormatError, UnreadableError
 from model.pattern import Frame
 
 MAXIMUM_FIELDS = 64
@@ -179,12 +180,13 @@ async def read_body(
     Raises:
         UnknownFormatError: neither JSON nor a form.
         TooLargeError: longer than the settings allow.
+        StalledError: slower than they allow.
         UnreadableError: a damaged form.
         OptionError: a form without the one file.
     """
     kind = media_type_of(request.headers)
     if kind == "application/json" or kind.endswith("+json"):
-        stream = limited(request, settings.max_json_bytes, "DD2D_MAX_JSON_BYTES")
+        stream = body_stream(request, settings, "max_json_bytes")
         return JsonBody(b"".join([chunk async for chunk in stream]))
     if kind == "multipart/form-data":
         return await _read_form(request, settings, attached, 1 + most_attached)
@@ -201,22 +203,8 @@ def media_type_of(headers: Mapping[str, str]) -> str:
     return message.get_content_type() if headers.get("content-type") else ""
 
 
-async def limited(request: Request, limit: int, setting: str) -> AsyncGenerator[bytes, None]:
-    """The body's chunks; TooLargeError as soon as more is announced or has come than allowed."""
-    error = TooLargeError(f"the request is larger than {limit} bytes, the limit set by {setting}")
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
-        raise error
-    received = 0
-    async for chunk in request.stream():
-        received += len(chunk)
-        if received > limit:
-            raise error
-        yield chunk
-
-
 async def _read_form(request: Request, settings: Settings, attached: str, most_files: int) -> FormBody:
-    stream = limited(request, settings.max_upload_bytes, "DD2D_MAX_UPLOAD_BYTES")
+    stream = body_stream(request, settings, "max_upload_bytes")
     parser = _InMemoryParser(
         request.headers,
         stream,
