@@ -186,14 +186,21 @@ class Dispatcher:
         """Keep one worker busy."""
         while batch := await self._next():
             self._free -= 1
+            left = set(range(len(batch)))
             try:
-                await worker.compute([entry.job for entry in batch], partial(_answer, batch))
+                await worker.compute([each.job for each in batch], partial(self._answered, batch, left))
             except Exception as error:  # a loop that ends leaves its worker idle for good
                 logger.error("%s", error, exc_info=not isinstance(error, WorkerLostError))
                 self.observer.lost()
                 await self._again([entry for entry in batch if not entry.answer.done()])
                 await self._restart(worker)
+            self._free += bool(left)
+
+    def _answered(self, batch: list[_Entry], left: set[int], place: int, outcome: Outcome) -> None:
+        left.discard(place)
+        if not left:  # before the last client hears of it, who may ask again at once
             self._free += 1
+        _answer(batch[place], outcome)
 
     async def _next(self) -> list[_Entry]:
         """What a free worker takes: its share of what waits, at once; nothing when the service ends."""
@@ -232,12 +239,11 @@ class Dispatcher:
                 self._waiting.appendleft(entry)
             else:
                 told = "the upload ended the process that read it: it is damaged, or of an unusual kind"
-                _answer([entry], 0, Failure.of(UnreadableError(told)))
+                _answer(entry, Failure.of(UnreadableError(told)))
         async with self._changed:
             self._changed.notify_all()
 
 
-def _answer(batch: list[_Entry], place: int, outcome: Outcome) -> None:
-    future = batch[place].answer
-    if not future.done():
-        future.set_result(outcome)
+def _answer(entry: _Entry, outcome: Outcome) -> None:
+    if not entry.answer.done():
+        entry.answer.set_result(outcome)

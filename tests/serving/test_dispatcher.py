@@ -143,6 +143,20 @@ async def test_a_full_queue_refuses_and_urgent_jobs_go_first() -> None:
 
 
 @in_a_loop
+async def test_who_has_an_answer_finds_the_worker_free() -> None:
+    class Lingering(Gated):
+        async def compute(self, jobs: Sequence[Job], answered: Answered) -> None:
+            await super().compute(jobs, answered)
+            await settled()
+
+    worker = Lingering()
+    worker.gate.set()
+    async with started(worker, queue=0) as (queue, _):
+        for kind in ("first", "second", "third"):
+            assert (await queue.run(Job(kind))).told == {"kind": kind}
+
+
+@in_a_loop
 async def test_uploads_that_wait_are_limited_together() -> None:
     worker = Gated()
     async with started(worker, queue_bytes=10) as (queue, _):
