@@ -71,7 +71,7 @@ def run_many(args: argparse.Namespace, files: Sequence[Path], fields: Sequence[t
             for line in _answered(args, files, fields):
                 kept.append(line if whole else row_of(line))
                 failed += line["problem"] is not None
-                bar.update(0 if line["image"] else 1)
+                bar.update(line["progress"]["file"] - bar.n)
     finally:  # what was answered before something went wrong took hours, perhaps
         if kept:
             _write(args.out, as_json(kept) if whole else as_csv(kept))
@@ -99,23 +99,28 @@ def _by_service(url: str, files: Sequence[Path], fields: Sequence[tuple[str, str
 
     remote = Remote(url)
     index = count()
-    for file in files:
+    for number, file in enumerate(files, start=1):
         try:
             for text in remote.predict_batch(file, fields):
                 line = json.loads(text)
-                yield line | {"index": next(index), "name": str(file.parent / line["name"])}
+                yield line | _place(next(index), str(file.parent / line["name"]), number, files)
         except RemoteError as error:
             if error.status not in _OF_ONE_FILE:
                 raise
-            yield _refused(next(index), file, str(error), error.status)
+            yield _refused(str(error), error.status) | _place(next(index), str(file), number, files)
         except OSError as error:
-            yield _refused(next(index), file, f"the file cannot be opened: {error.strerror}", None)
+            told = f"the file cannot be opened: {error.strerror}"
+            yield _refused(told, None) | _place(next(index), str(file), number, files)
 
 
-def _refused(index: int, file: Path, detail: str, status: int | None) -> dict[str, Any]:
+def _place(index: int, name: str, number: int, files: Sequence[Path]) -> dict[str, Any]:
+    """What a line tells of its place among those of all files, each of which was sent by itself."""
+    return {"index": index, "name": name, "progress": {"file": number, "of": len(files)}}
+
+
+def _refused(detail: str, status: int | None) -> dict[str, Any]:
     """The line of a file that was refused before it was looked at."""
-    told = {"index": index, "name": str(file), "image": None, "status": status}
-    return told | {"answer": None, "problem": {"detail": detail}}
+    return {"image": None, "status": status, "answer": None, "problem": {"detail": detail}}
 
 
 def _by_workers(settings: "Settings", files: Sequence[Path], fields: Sequence[tuple[str, str]]) -> Lines:

@@ -197,9 +197,9 @@ class Dispatcher:
             self._free += bool(left)
 
     def _answered(self, batch: list[_Entry], left: set[int], place: int, outcome: Outcome) -> None:
-        left.discard(place)
-        if not left:  # before the last client hears of it, who may ask again at once
+        if left == {place}:  # before the last client hears of it, who may ask again at once
             self._free += 1
+        left.discard(place)
         _answer(batch[place], outcome)
 
     async def _next(self) -> list[_Entry]:

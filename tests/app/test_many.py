@@ -10,8 +10,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
+import numpy as np
 import pytest
+from tqdm import tqdm
 
 from app.cli import main
 from app.desk import Desk
@@ -22,6 +25,7 @@ from app.settings import Settings
 from tests.app.conftest import listening
 from tests.app.stand_in import StandIn
 from tests.app.test_batch import zipped
+from tests.pattern.camera_files import npy
 
 
 @pytest.fixture
@@ -54,6 +58,25 @@ def test_a_folder_becomes_a_table(
     assert [row["formula"] for row in rows] == ["C", "", "C"]
     assert "damaged" in rows[1]["error"] or "truncated" in rows[1]["error"]
     assert "3 patterns, 1 could not be answered" in told.err
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_the_bar_counts_files_not_what_is_in_them(
+    folder: Path, address: str, point_file: bytes, monkeypatch: pytest.MonkeyPatch, remote: bool
+) -> None:
+    bars: list[tqdm[None]] = []
+
+    def kept(**options: Any) -> "tqdm[None]":
+        bars.append(tqdm(**{**options, "disable": False, "file": io.StringIO()}))
+        return bars[-1]
+
+    monkeypatch.setattr("tqdm.tqdm", kept)
+    (folder / "d.zip").write_bytes(zipped(x=point_file, y=point_file, z=point_file))
+    scan = npy(np.zeros((3, 64, 64), np.uint8))
+    (folder / "e.npy").write_bytes(scan)
+    assert main(["predict", str(folder), "--effort", "search", *(["--url", address] if remote else [])]) == 1
+    (bar,) = bars
+    assert bar.n == bar.total == 4
 
 
 def test_whole_answers_go_to_a_file(folder: Path, tmp_path: Path) -> None:
