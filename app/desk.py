@@ -68,6 +68,7 @@ class Desk:
             "remove": self._remove,
             "reload": self._reload,
             "canary": self._canary,
+            "serving": lambda _job: Reply({"serving": self.serving()}),
         }
 
     @classmethod

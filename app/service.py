@@ -29,6 +29,7 @@ class Service:
         provenance: of the answers; follows what the workers tell.
         overlays: pictures of the last answers.
         batches: held by each, as its files take space on the disk.
+        asked: by its kind, the last job that all who asked for it at once share.
     """
 
     settings: Settings
@@ -37,6 +38,7 @@ class Service:
     provenance: Provenance
     overlays: Overlays = field(default_factory=Overlays)
     batches: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_BATCHES))
+    asked: "dict[str, asyncio.Task[Reply]]" = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.metrics.serve(self.provenance)

@@ -1,6 +1,7 @@
 """Whether the service lives, whether it can answer, and what it is made of."""
 
 import asyncio
+from contextlib import suppress
 from time import perf_counter
 
 from fastapi import APIRouter
@@ -15,6 +16,9 @@ from app.security.access import needs
 from app.service import service_of
 from app.serving.job import Job, Reply, UnforeseenError
 from model.errors import DomainError
+
+# A worker that is free tells it in a millisecond.
+LONGEST_VERSION_S = 1.0
 
 router = APIRouter()
 
@@ -41,12 +45,13 @@ async def readyz(request: Request) -> Ready:
     return Ready(crystals=reply.told["serving"]["crystals"], canary_ms=milliseconds)
 
 
-async def asked_once(request: Request) -> Reply:
-    """One canary at a time, shared by all who ask meanwhile: the path needs no key, so it must cost little."""
-    state, service = request.app.state, service_of(request)
-    running: asyncio.Task[Reply] | None = getattr(state, "canary", None)
+async def asked_once(request: Request, kind: str = "canary", deadline_s: float | None = None) -> Reply:
+    """One such job at a time, shared by all who ask meanwhile: the paths need no key, so they must cost little."""
+    service = service_of(request)
+    running = service.asked.get(kind)
     if running is None or running.done():
-        running = state.canary = asyncio.create_task(service.dispatcher.run(Job("canary"), urgent=True))
+        run = service.dispatcher.run(Job(kind), urgent=True, deadline_s=deadline_s)
+        running = service.asked[kind] = asyncio.create_task(run)
     reply = await asyncio.shield(running)
     service.note(reply)
     return reply
@@ -66,5 +71,7 @@ async def metrics(request: Request) -> Response:
 
 @router.get("/version", summary="Software, weights and index")
 async def version(request: Request) -> Provenance:
-    """What every answer states as its provenance."""
+    """What every answer states as its provenance; where no worker is free to tell, as the last answer stated it."""
+    with suppress(DomainError, UnforeseenError):
+        await asked_once(request, "serving", LONGEST_VERSION_S)
     return service_of(request).provenance

@@ -206,6 +206,17 @@ def test_a_reload_tells_what_is_served(client: TestClient, served: Path, indexes
     assert first(client, 20)["id"].startswith("added/")
 
 
+def test_a_version_published_elsewhere_is_told_before_any_answer(
+    tmp_path: Path, served: Path, indexes: dict[int, Path]
+) -> None:
+    library = LivingLibrary.open(served, RadialEncoder(), watch_s=None)
+    with keyed(library, tmp_path) as client:
+        publish_copy(indexes[LARGE], served)
+        library.refresh()  # as a worker's own watch does within a second
+        assert client.get("/version").json()["crystals"] == LARGE
+    library.close()
+
+
 def test_a_reload_that_cannot_be_says_why(client: TestClient, served: Path, indexes: dict[int, Path]) -> None:
     large = publish_copy(indexes[LARGE], served)
     roll_back(served)

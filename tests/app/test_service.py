@@ -301,6 +301,18 @@ def test_what_takes_too_long_is_503_and_keeps_its_place_until_it_ends(held: Held
         held.gate.set()
 
 
+def test_the_version_waits_for_no_busy_worker(
+    held: Held, points: Points, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.routes.health.LONGEST_VERSION_S", 0.01)
+    with TestClient(create_app(Settings(workers=1), held)) as client, ThreadPoolExecutor(1) as threads:
+        first = threads.submit(client.post, "/predict", json={"points": points})
+        assert held.begun.acquire(timeout=20)
+        assert client.get("/version").json()["crystals"] == len(held.entries)
+        held.gate.set()
+        assert first.result().status_code == 200
+
+
 def test_many_who_ask_whether_it_is_ready_cost_one_search(held: Held) -> None:
     app = create_app(Settings(), held)
 
