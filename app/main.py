@@ -58,6 +58,7 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         workers = processes(settings) if retriever is None else _threads(settings, retriever)
         dispatcher = Dispatcher(workers, settings.queue, settings.queue_bytes, settings.deadline_s, metrics)
+        metrics.watch(lambda: [worker.pid for worker in workers])
         serving = await dispatcher.start()
         app.state.service = Service(settings, dispatcher, metrics, Provenance(**serving))
         app.state.access.announce(settings)

@@ -1,12 +1,13 @@
 """What a Prometheus server reads: requests by route and status, their stages, the queue, and what is served."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
 from starlette.types import Scope
 
 from app.schemas import Provenance
+from app.worker_memory import WorkerMemory
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -66,6 +67,12 @@ class Metrics:
             registry=self._registry,
         )
         ProcessCollector(registry=self._registry)
+        self._pids: Callable[[], Sequence[int | None]] = tuple
+        self._registry.register(WorkerMemory(lambda: self._pids()))
+
+    def watch(self, pids: Callable[[], Sequence[int | None]]) -> None:
+        """Measure the memory of these workers too, see `WorkerMemory`."""
+        self._pids = pids
 
     def serve(self, provenance: Provenance) -> None:
         """State what is being served."""

@@ -28,6 +28,11 @@ class WorkerLostError(Exception):
 class Worker(Protocol):
     """Something that computes jobs, a few at a time."""
 
+    @property
+    def pid(self) -> int | None:
+        """Of its process; None where it has none, or none now."""
+        ...
+
     async def start(self) -> Mapping[str, Any]:
         """Make it ready, again after it was lost; returns what it serves.
 

@@ -19,6 +19,11 @@ class ThreadWorker:
         self._desk = desk
         self._serving = serving
 
+    @property
+    def pid(self) -> None:
+        """It has no process of its own."""
+        return None
+
     async def start(self) -> Mapping[str, Any]:
         """It is ready."""
         return self._serving

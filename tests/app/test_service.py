@@ -4,8 +4,11 @@ import asyncio
 import http.client
 import json
 import logging
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +23,7 @@ from starlette.testclient import TestClient
 from app.errors import KINDS, kind_of
 from app.logs import add_request_id
 from app.main import create_app
+from app.metrics import Metrics
 from app.routes import health
 from app.settings import Settings
 from index.elements import atomic_numbers
@@ -98,6 +102,19 @@ def test_requests_are_counted_by_route_and_status(client: TestClient, points: Po
     }
     assert samples(client, "dd2d_http_request_duration_seconds_count")["POST", "/predict"] == 2
     assert samples(client, "dd2d_prediction_stage_seconds_count")[("search",)] == 1
+
+
+def test_the_memory_of_each_worker_is_measured() -> None:
+    """Of this process, of a worker that is none, and of one that has ended."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    metrics = Metrics()
+    metrics.watch(lambda: [os.getpid(), None, ended.pid])
+    families = {each.name: each for each in text_string_to_metric_families(metrics.text().decode())}
+    (found,) = families["dd2d_worker_resident_memory_bytes"].samples
+    (whole,) = families["process_resident_memory_bytes"].samples
+    assert found.labels == {"worker": "0"}
+    assert found.value == pytest.approx(whole.value, rel=0.2)
 
 
 def test_unforeseen_errors_are_counted(

@@ -43,6 +43,7 @@ class Gated:
     lost: Exception = field(default_factory=lambda: WorkerLostError("gone"))
     closed: bool = False
     broken: Exception | None = None
+    pid: int | None = None
 
     async def start(self) -> Mapping[str, Any]:
         if self.broken is not None:
