@@ -91,7 +91,7 @@ class Batch:
     async def _of_file(self, file: SavedFile, run: Run) -> AsyncIterator[Item]:
         try:
             # Off the event loop: a zip that is packed tight takes half a second a member.
-            if await asyncio.to_thread(is_zip, file.path):
+            if await asyncio.to_thread(is_zip, file.path, file.name):
                 members = await asyncio.to_thread(_opened_zip, file.path)
                 while (member := await asyncio.to_thread(next, members, None)) is not None:
                     yield self._of_zip(file, member)
@@ -141,11 +141,16 @@ def _opened_zip(path: Path) -> Iterator[Member]:
     return limited_zip(path.read_bytes())
 
 
-def is_zip(path: Path) -> bool:
-    """Whether a file is a zip of files, and not NumPy's."""
+def is_zip(path: Path, name: str) -> bool:
+    """Whether a file is a zip of files, and not NumPy's, which looks the same as a zip of its arrays packed by hand.
+
+    Args:
+        path: of the file.
+        name: that it goes by; one in `.zip` was packed by hand.
+    """
     with path.open("rb") as file:
         beginning = file.read(512)
-    return beginning.startswith(_ZIP) and not is_npz(beginning)
+    return beginning.startswith(_ZIP) and (name.lower().endswith(".zip") or not is_npz(beginning))
 
 
 async def _patiently(run: Run, job: Job) -> Reply:

@@ -84,7 +84,7 @@ def _holds_many(path: Path) -> bool:
         return True
     from app.batch import is_zip
 
-    return is_zip(path)
+    return is_zip(path, path.name)
 
 
 def _asked(url: str, file: Path, fields: list[tuple[str, str]], media_type: str) -> bytes:

@@ -83,6 +83,19 @@ def test_zips_are_opened_within_limits(client: TestClient, point_file: bytes) ->
     ]
 
 
+def test_a_zip_of_npy_frames_is_no_npz(client: TestClient) -> None:
+    import tifffile
+
+    data = npy(tifffile.imread(io.BytesIO(frame())))
+    packed = zipped(**{"a.npy": data, "b.npy": data})
+    told = lines(client, parts(("lab.ZIP", packed), ("lab.npz", packed)), pixel_size=str(PIXEL_SIZE))
+    assert [(each["name"], each["status"]) for each in told] == [
+        ("lab.ZIP/a.npy", 200),
+        ("lab.ZIP/b.npy", 200),
+        ("lab.npz", 200),
+    ]
+
+
 def test_a_damaged_zip_is_one_error(client: TestClient, point_file: bytes) -> None:
     told = lines(client, parts(("lab.zip", zipped(a=point_file)[:-30]), ("d.json", point_file)))
     assert [(each["name"], each["status"]) for each in told] == [("lab.zip", 400), ("d.json", 200)]
