@@ -97,6 +97,7 @@ class Desk:
 
         Patterns to be searched are read first and pass the STE together.
         """
+        self._scan.forget_gone()
         patterns: dict[int, Pattern] = {}
         for place, job in enumerate(jobs):
             if job.kind == "predict":

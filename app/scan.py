@@ -25,6 +25,16 @@ class Scan:
         self._first = 0
         self._images: Images | None = None
 
+    def forget_gone(self) -> None:
+        """Let go of a file that lies on the disk no more, as when its batch has ended: up to 256 MiB."""
+        if not self._lock.acquire(blocking=False):  # another thread reads one
+            return
+        try:
+            if self._path is not None and not self._path.exists():
+                self._path, self._data, self._images = None, b"", None
+        finally:
+            self._lock.release()
+
     def data(self, path: Path) -> bytes:
         """The whole file.
 
