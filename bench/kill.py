@@ -11,6 +11,7 @@ import argparse
 import json
 import multiprocessing
 import random
+import signal
 import tempfile
 import time
 from contextlib import suppress
@@ -43,6 +44,7 @@ class Counts:
 
     rounds: int = 0
     killed: int = 0
+    ended_by_themselves: int = 0
     unsound: int = 0
     there: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
@@ -120,7 +122,8 @@ def _kill(begun: list[tuple[ForkServerProcess, Connection]], chance: random.Rand
             process.kill()
     for process, here in begun:
         process.join()
-        counts.killed += 1
+        counts.killed += process.exitcode == -signal.SIGKILL
+        counts.ended_by_themselves += process.exitcode != -signal.SIGKILL
         with suppress(EOFError, OSError):
             while True:
                 _note(here.recv(), counts)

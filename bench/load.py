@@ -121,9 +121,10 @@ def memory(pid: int) -> dict[str, float]:
 
 def _below(pid: int) -> list[int]:
     """Children, their children, and so on."""
-    children = []
+    children: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        children += [int(each) for each in task.read_text().split()]
+        with suppress(OSError):  # of a thread that has just ended
+            children += [int(each) for each in task.read_text().split()]
     return children + [each for child in children for each in _below(child)]
 
 
