@@ -101,7 +101,8 @@ class Settings(BaseSettings):
         default=30.0,
         gt=0,
         le=3600,
-        description="Seconds in which 64 KiB more of a request have to come, or its end; a slower one gets a 408.",
+        description="Seconds in which 64 KiB more of a request have to come, or its end; a slower one gets a 408. A "
+        "batch whose client takes no line for so long is ended, too.",
     )
     workers: int = Field(
         default=2,

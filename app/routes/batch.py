@@ -1,12 +1,14 @@
 """`POST /predict/batch`: many patterns in, a line of JSON out for each."""
 
+import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from app.batch import Batch
 from app.documentation import BATCH_BODY, BATCH_RESPONSES
@@ -16,6 +18,8 @@ from app.options import Options, options_from_text, refuse_query
 from app.saved_files import saved_files
 from app.service import MOST_BATCHES, Service, request_id_of, service_of
 from app.serving.job import Job, Reply
+
+logger = logging.getLogger(__name__)
 
 router = APIRouter()
 
@@ -42,7 +46,7 @@ async def post_batch(request: Request) -> Response:
         options = options_from_text(Options, form.fields)
         batch = Batch(form.files, form.fields, options.frame is not None, request_id_of(request))
         lines = await stack.enter_async_context(aclosing(_lines(service, batch)))
-        return _Lines(lines, stack.pop_all())
+        return _Lines(lines, stack.pop_all(), service.settings.stall_s)
 
 
 class _Lines(StreamingResponse):
@@ -51,16 +55,26 @@ class _Lines(StreamingResponse):
     Args:
         lines: of the answer.
         held: until the last line is out, or the client has gone, be it before the first.
+        stall_s: a client that takes nothing for so long has gone, too.
     """
 
-    def __init__(self, lines: AsyncIterator[bytes], held: AsyncExitStack) -> None:
+    def __init__(self, lines: AsyncIterator[bytes], held: AsyncExitStack, stall_s: float) -> None:
         super().__init__(lines, media_type=NDJSON, headers={"Vary": "Accept"})
         self._held = held
+        self._stall_s = stall_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
+
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(self._stall_s):
+                await send(message)
+
         async with self._held:
-            await super().__call__(scope, receive, send)
+            try:
+                await super().__call__(scope, receive, send_in_time)
+            except TimeoutError:
+                logger.warning("a client took no line of its batch for %g s and is left", self._stall_s)
 
 
 async def _lines(service: Service, batch: Batch) -> AsyncGenerator[bytes, None]:

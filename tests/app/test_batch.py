@@ -166,11 +166,13 @@ def test_more_batches_than_may_be_are_429(library: StandIn, point_file: bytes) -
             assert len(lines(client, parts(("a", point_file)))) == 1
 
 
-def test_a_client_that_leaves_before_the_first_line_frees_its_place(
-    library: StandIn, point_file: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("stays", [False, True])
+def test_a_client_that_takes_no_line_frees_its_place(
+    library: StandIn, point_file: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stays: bool
 ) -> None:
+    """One that leaves before the first line, and one that stays and reads nothing."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    app = create_app(Settings(), library)
+    app = create_app(Settings(stall_s=0.02), library)
     head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
     headers = [(b"content-type", b"multipart/form-data; boundary=x")]
     scope = {
@@ -181,16 +183,25 @@ def test_a_client_that_leaves_before_the_first_line_frees_its_place(
         "query_string": b"",
     }
     messages = [{"type": "http.request", "body": head + point_file + b"\r\n--x--\r\n"}]
+    sent: list[str] = []
 
     async def receive() -> dict[str, Any]:
+        if stays and not messages:
+            await asyncio.Event().wait()
         return messages.pop() if messages else {"type": "http.disconnect"}
 
-    async def send(_: object) -> None:
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+        if stays and message["type"] == "http.response.body":
+            await asyncio.Event().wait()
         await asyncio.sleep(0)
 
     with TestClient(app) as client:
         client.portal.call(app, scope, receive, send)  # type: ignore[union-attr]
         assert not messages
+        assert sent[:2] == (
+            ["http.response.start", "http.response.body"] if stays else ["http.response.start"]
+        )
         for _ in range(MOST_BATCHES - 1):
             client.portal.call(app.state.service.batches.acquire)  # type: ignore[union-attr]
         assert not app.state.service.batches.locked()
