@@ -59,6 +59,7 @@ class AddedFile:
         self._lock = Lock()
         self._reader: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._unwatched: tuple[int, int] | None = None
 
     def close(self) -> None:
         """Let go of the file."""
@@ -107,9 +108,11 @@ class AddedFile:
         except FileNotFoundError:
             self._let_go()
             return None
-        if self._identity != (status.st_dev, status.st_ino):
+        # A reader without a log does not see by itself that others have changed the file.
+        changed = self._unwatched is not None and self._unwatched != _date_of(status)
+        if self._identity != (status.st_dev, status.st_ino) or changed:
             self._let_go()
-            reader = _opened_to_read(self.path)
+            reader, is_watched = _opened_to_read(self.path)
             try:
                 is_ours = _is_ours(reader, self.path)
             except BaseException:
@@ -119,12 +122,13 @@ class AddedFile:
                 reader.close()
                 return None
             self._reader, self._identity = reader, (status.st_dev, status.st_ino)
+            self._unwatched = None if is_watched else _date_of(status)
         return self._reader
 
     def _let_go(self) -> None:
         if self._reader is not None:
             self._reader.close()
-        self._reader = self._identity = None
+        self._reader = self._identity = self._unwatched = None
 
 
 def _transaction(writer: sqlite3.Connection, path: Path) -> Iterator[sqlite3.Connection]:
@@ -157,8 +161,12 @@ def _use_log(writer: sqlite3.Connection) -> None:
             return
 
 
-def _opened_to_read(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write; also in a folder where nobody can."""
+def _date_of(status: os.stat_result) -> tuple[int, int]:
+    return status.st_mtime_ns, status.st_size
+
+
+def _opened_to_read(path: Path) -> tuple[sqlite3.Connection, bool]:
+    """A connection that cannot write, and whether it sees what others change: not where we cannot write the folder."""
     address = f"{path.resolve().as_uri()}?mode=ro"
     reader = _connected(address)
     try:
@@ -170,8 +178,8 @@ def _opened_to_read(path: Path) -> sqlite3.Connection:
         if path.with_name(path.name + "-wal").exists() or os.access(path.parent, os.W_OK):
             raise
         # Whoever closed it in good order left no log, so the file is all there is.
-        return _connected(f"{address}&immutable=1")
-    return reader
+        return _connected(f"{address}&immutable=1"), False
+    return reader, True
 
 
 def _connected(address: str) -> sqlite3.Connection:

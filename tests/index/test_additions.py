@@ -121,6 +121,34 @@ def test_a_file_put_in_the_place_of_another_is_read(path: Path, tmp_path: Path) 
     assert reader.read([1], MODEL) == []
 
 
+def test_changes_are_seen_in_a_folder_that_others_alone_can_write(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Additions(path).add(entry(1), vector(1), MODEL, NOW, None)
+    reader, connect = Additions(path), sqlite3.connect
+
+    class Barred(sqlite3.Connection):
+        """What SQLite says where it cannot make its files beside the database."""
+
+        def execute(self, *_: Any) -> sqlite3.Cursor:
+            raise sqlite3.OperationalError("unable to open database file")
+
+    def barred(address: str, **options: Any) -> sqlite3.Connection:
+        return connect(address, factory=sqlite3.Connection if "immutable" in address else Barred, **options)
+
+    def numbers() -> list[int]:
+        with monkeypatch.context() as patch:
+            patch.setattr("sqlite3.connect", barred)
+            patch.setattr("os.access", lambda *_: False)
+            return reader.numbers()[1]
+
+    assert numbers() == [1]
+    Additions(path).add(entry(2), vector(2), MODEL, NOW, None)
+    assert numbers() == [1, 2]
+    Additions(path).remove(1)
+    assert numbers() == [2]
+
+
 def test_a_file_that_is_no_such_file_is_let_go_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_bytes(b"something else" * 500)
     opened: list[sqlite3.Connection] = []
