@@ -3,7 +3,7 @@
 from pathlib import Path
 from threading import Lock
 
-from model.errors import DomainError, UnreadableError
+from model.errors import DomainError, OptionError, UnreadableError
 from model.pattern import Frame, Images, is_frame, read_images
 
 _MOST_TOGETHER = 16
@@ -50,6 +50,7 @@ class Scan:
 
         Raises:
             UnreadableError: it cannot be opened.
+            OptionError: more images than are read.
         """
         with self._lock:
             self._open(path)
@@ -57,6 +58,8 @@ class Scan:
                 return 1
             try:
                 return self._around(0).of
+            except OptionError:  # more images than are read: none may go unheard
+                raise
             except DomainError:
                 return 1
 

@@ -118,6 +118,17 @@ def test_each_image_of_a_scan_is_a_pattern(client: TestClient, kind: str) -> Non
     assert np.diff(centres) == pytest.approx([2, 2], abs=0.1)
 
 
+def test_a_tiff_of_more_pages_than_are_read_is_refused(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.pattern.readers.tiff.MOST_SUMMED", 3)
+    data = [written_tiff(np.zeros((pages, 64, 64), np.uint8), photometric="minisblack") for pages in (3, 4)]
+    *few, many = lines(client, parts(("few.tif", data[0]), ("many.tif", data[1])))
+    assert [each["image"] for each in few] == [0, 1, 2]
+    assert (many["name"], many["image"], many["status"]) == ("many.tif", None, 422)
+    assert "more than 3 pages" in many["problem"]["detail"]
+
+
 def test_an_image_may_be_chosen_of_each(client: TestClient) -> None:
     import tifffile
 

@@ -73,6 +73,10 @@ def _count(file: tifffile.TiffFile, choice: Choice) -> int:
         except IndexError:
             break
         count += 1
+    if isinstance(choice, range) and count > MOST_SUMMED:
+        raise OptionError(
+            f"frame: the TIFF has more than {MOST_SUMMED} pages, the most that are read; split it, or save it as NPY"
+        )
     return max(count, 1)
 
 
