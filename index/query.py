@@ -51,4 +51,4 @@ class Query:
         """How many candidates the towers have to give."""
         if self.effort == "search":
             return self.top_k
-        return max(self.top_k, depth.depth_of(self.effort, self.spots).layers)
+        return max(self.top_k, depth.depth_of(self.effort, self.spots).pool)

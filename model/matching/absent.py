@@ -13,7 +13,6 @@ BoolArray = NDArray[np.bool_]
 
 # A beam is lost at random, or because it is fainter than the faintest spot.
 LOST = 0.06
-DETECTION_SIGMA = 0.3
 CLEARLY_ABOVE = 1.0
 
 
@@ -36,7 +35,15 @@ class Absent:
     expected: int
 
     @classmethod
-    def of(cls, hk: IntArray, above: FloatArray, within: BoolArray, seen: IntArray, faintest: float) -> Self:
+    def of(
+        cls,
+        hk: IntArray,
+        above: FloatArray,
+        within: BoolArray,
+        seen: IntArray,
+        faintest: float,
+        sigma: FloatArray,
+    ) -> Self:
         """Of M beams.
 
         Args:
@@ -45,11 +52,12 @@ class Absent:
             within: (M,) lies within the range of the pattern.
             seen: rows of the beams that were measured.
             faintest: ln of the faintest spot's intensity.
+            sigma: (M,) expected rms error of `above`.
         """
         absent = within.copy()
         absent[seen] = False
         hidden = np.zeros(len(above))
-        hidden[absent] = np.log(LOST + (1 - LOST) * ndtr(-above[absent] / DETECTION_SIGMA))
+        hidden[absent] = np.log(LOST + (1 - LOST) * ndtr(-above[absent] / sigma[absent]))
         strong = above > CLEARLY_ABOVE
         missing = absent & strong
         return cls(

@@ -52,7 +52,6 @@ class Beams:
         cls,
         crystal: Crystal,
         fit: Fit,
-        noise: float,
         hk: IntArray,
         basis: FloatArray,
         positions: FloatArray,
@@ -64,7 +63,6 @@ class Beams:
         Args:
             crystal: the candidate.
             fit: its fit.
-            noise: by which its variances are multiplied.
             hk: (N, 2) indices of the spots.
             basis: (2, 2) a* and b* as the camera sees them.
             positions: (N,) ln likelihood of the spots' positions.
@@ -73,9 +71,9 @@ class Beams:
         """
         has_beam = ~np.isnan(fit.computed)
         likelihood, sigma = positions.copy(), np.full(len(observed), np.nan)
-        if len(fit.residual):
-            likelihood[has_beam] += fit.densities(noise)
-            sigma[has_beam] = np.sqrt(fit.variance * noise)
+        if len(fit.sigma):
+            likelihood[has_beam] += fit.log_densities
+            sigma[has_beam] = fit.sigma
         missing = fit.absent
         nowhere = np.full(len(missing.hk), np.nan)
         unknown = np.full(len(observed), np.nan)

@@ -13,19 +13,23 @@ class Depth:
     """How much is computed.
 
     Attributes:
-        layers: candidates whose intensities are computed at all, those nearest by the towers first.
-        fits: candidates that are refined.
+        pool: candidates that the towers, and the lattice, have to give.
+        layers: of those whose lattice fits, how many have their intensities computed, the nearest by the towers.
+        trials: how many of these are fitted roughly.
+        fits: how many of these are fitted with shifted atoms.
         starts: settings and tilts from which each is refined.
     """
 
+    pool: int
     layers: int
+    trials: int
     fits: int
     starts: int
 
 
-_DEPTHS: dict[Effort, Depth] = {"verify": Depth(32, 24, 2), "full": Depth(400, 60, 2)}
+_DEPTHS: dict[Effort, Depth] = {"verify": Depth(64, 24, 18, 10, 1), "full": Depth(400, 400, 60, 40, 2)}
 # Of patterns without intensities the towers are less sure, and nothing is fitted to them, which takes time.
-_DEPTH_WITHOUT_INTENSITIES = Depth(400, 60, 1)
+_DEPTH_WITHOUT_INTENSITIES = Depth(400, 400, 60, 60, 1)
 
 
 def depth_of(effort: Effort, spots: Spots) -> Depth:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
+from model.matching.displacements import Scatterers
 from model.matching.observation import Observation
 from model.matching.settings import inverse_of
 from model.physics.kinematic import Geometry, structure_factors
@@ -52,13 +53,12 @@ class Layer:
         down, seen in a mirror.
         """
         face_up = Sheets.of(self._crystal, self._voltage_kv, self._q_max)
-        shown = (face_up, face_up.reversed())
-        up, down = (np.sort(sheets.intensities(self.hk, np.zeros((1, 2)))[0]) for sheets in shown)
-        differ = np.abs(up - down).max(initial=0.0) > SAME_BEAMS * up.max(initial=0.0)
-        return tuple(
-            TiltSeries.of(sheets, self.hk, self._q_max).relative()
-            for sheets in (shown if differ else shown[:1])
-        )
+        face_down = face_up.reversed()
+        first = TiltSeries.of(face_up, self.hk, self._q_max)
+        up, down = np.sort(first.straight), np.sort(face_down.intensities(self.hk, np.zeros((1, 2)))[0])
+        if np.abs(up - down).max(initial=0.0) <= SAME_BEAMS * up.max(initial=0.0):
+            return (first.relative(),)
+        return first.relative(), TiltSeries.of(face_down, self.hk, self._q_max).relative()
 
     @cached_property
     def kinematic(self) -> FloatArray:
@@ -66,6 +66,11 @@ class Layer:
         geometry = Geometry(voltage_kv=self._voltage_kv, q_max_inv_angstrom=self._q_max)
         intensity = structure_factors(self._crystal, geometry).intensity
         return intensity / max(float(intensity.max(initial=0.0)), 1e-300)
+
+    @cached_property
+    def scatterers(self) -> Scatterers:
+        """What each atom scatters into the beams."""
+        return Scatterers.of(self._crystal, self._voltage_kv, self.hk)
 
     def distinct(self, changes: IntArray) -> IntArray:
         """Of changes of basis (A, 2, 2) those that the layer's own symmetry does not make of an earlier one."""

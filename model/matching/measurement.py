@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from model.crystal.crystal import Crystal
 from model.crystal.elements import element_symbol
 from model.matching.match import Match
-from model.matching.noise import FAINT, FLOOR, FREEDOM, expected_variance
+from model.matching.noise import FAINT, FLOOR, ROUGH
 from model.physics.kinematic import Geometry, on_camera
 from model.physics.reciprocal import reciprocal_lattice, reflections
 from model.physics.sheets import Sheets
@@ -158,9 +158,9 @@ def _expected_ratio(pair: Sequence[_Lying], tilts: FloatArray) -> FloatArray:
     intensity = first.intensities(tilts)
     against = np.where(meets, second.intensities(tilts)[:, nearest], 0.0)
     difference = np.log(intensity + FLOOR) - np.log(against + FLOOR)
-    weight = (intensity > FAINT) / expected_variance(intensity)
+    weight = (intensity > FAINT) / ROUGH.variance(intensity)
     total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-9)
     level = (weight * difference).sum(axis=1, keepdims=True) / total
     # Tails as those of the fit: a single beam never decides alone.
-    tails = np.log1p(weight * (difference - level) ** 2 / FREEDOM)
-    return np.asarray((FREEDOM + 1) / 2 * tails.sum(axis=1))
+    tails = np.log1p(weight * (difference - level) ** 2 / ROUGH.freedom)
+    return np.asarray((ROUGH.freedom + 1) / 2 * tails.sum(axis=1))

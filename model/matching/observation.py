@@ -15,7 +15,7 @@ from model.pattern.spots import Spots
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-MAX_SPOTS = 110
+MAX_SPOTS = 160
 Q_MAX_INV_ANGSTROM = 1.65
 _WEAKEST = 0.02
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.matching.layer import Layer
-from model.matching.noise import FLOOR, FREEDOM, MODEL_SIGMA, expected_variance
+from model.matching.noise import FLOOR, ROUGH
 from model.matching.observation import Observation
 from model.matching.priors import B_EXPECTED, TILT_SIGMA
 
@@ -70,17 +70,17 @@ def seeds(layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, cou
     # (F, T, M): faces, tilts, beams
     intensity = np.stack([face.intensities(_GRID) for face in layer.faces])
     computed = np.log(intensity + np.float32(FLOOR))
-    variance = expected_variance(intensity) + MODEL_SIGMA**2  # a coarse grid leaves as much again
+    variance = ROUGH.variance(intensity) + ROUGH.model_sigma**2  # a coarse grid leaves as much again
     measured = (observed.log_intensity + B_EXPECTED * observed.squared / 2).astype(np.float32)
     # (F, T, A, N): faces, tilts, settings, spots
     residual = measured - computed[..., rows]
     weight = (1 / variance)[..., rows] * used
     level = _mean(residual, weight)
     for _ in range(2):
-        level = _mean(residual, weight / (1 + (residual - level) ** 2 * weight / FREEDOM))
-    tails = np.log1p((residual - level) ** 2 * weight / FREEDOM).sum(axis=-1, dtype=np.float64)
+        level = _mean(residual, weight / (1 + (residual - level) ** 2 * weight / ROUGH.freedom))
+    tails = np.log1p((residual - level) ** 2 * weight / ROUGH.freedom).sum(axis=-1, dtype=np.float64)
     spread = ((np.log(variance) / 2)[..., rows] * used).sum(axis=-1, dtype=np.float64)
-    score = -(FREEDOM + 1) / 2 * tails - spread
+    score = -(ROUGH.freedom + 1) / 2 * tails - spread
     score -= (_GRID**2).sum(axis=1)[:, None] / (2 * TILT_SIGMA**2)
     found: list[Seed] = []
     for place in np.argsort(-score.round(6), axis=None, kind="stable")[: 8 * count].tolist():

@@ -8,6 +8,7 @@ atoms (tilt, scale and thermal motion fitted), and of the beams that were not se
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import pi
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +18,13 @@ from model.errors import OptionError
 from model.matching.beams import Beams
 from model.matching.confidence import CALIBRATIONS, Confidence, confidence
 from model.matching.depth import Depth, Effort, depth_of
-from model.matching.fit import Fit, Start, fitted
+from model.matching.fit import Fit, fitted
 from model.matching.layer import Layer
 from model.matching.match import Match
 from model.matching.observation import Observation
 from model.matching.seeds import Seed, seeds
 from model.matching.settings import Settings, changes_of, lay_lattices, principal_stretches, variants
+from model.matching.trials import Start, Trials
 from model.matching.visibility import best_seen, seen_or_not
 from model.pattern.spots import Spots
 from model.physics.reciprocal import reciprocal_lattice
@@ -41,7 +43,8 @@ FALSE_SPOT = -3.0
 SIMILARITY_WEIGHT = 20.0
 LATTICE_MARGIN = 0.2
 START_MARGIN = 10.0
-NOISE_RANGE = (1.0, 6.0)
+# Of one candidate's settings that fit nearly as well so many are fitted with shifted atoms.
+FITS_OF_EACH, FIT_MARGIN = 2, 3.0
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,8 @@ class Verification:
     """What became of C candidates.
 
     Attributes:
-        ranking: (C,) their indices, best first: those refined by score and similarity, then those whose lattice
-            fits by how promising they are, then the others by similarity.
+        ranking: (C,) their indices, best first: those refined by score and similarity, then those fitted roughly,
+            those whose lattice fits by how promising they are, and the others by similarity.
         matches: of each candidate how it matches, None where it was not refined.
         values: (C,) what refined candidates are ranked by, ln likelihood and similarity together; -inf of the others.
         confidence: how sure that is; None without intensities, for which it was not calibrated.
@@ -117,7 +120,7 @@ def verify(
         raise OptionError(f"{len(similarity)} similarities for {len(crystals)} crystals; give one each")
     scales = scale.of(len(crystals))
     near = np.asarray(similarity, dtype=np.float64)
-    # Each candidate's class (2 refined, 1 its lattice fits, 0 neither) and its value within the class.
+    # Each candidate's class (3 refined, 2 fitted roughly, 1 its lattice fits, 0 none) and its value within the class.
     rank, value = np.zeros(len(near), dtype=np.int64), near.copy()
     matches: list[Match | None] = [None] * len(crystals)
     depth = depth_of(effort, spots)
@@ -129,11 +132,14 @@ def verify(
             promise[each.candidate] = max(each.promise, promise.get(each.candidate, -np.inf))
         for row, best in promise.items():
             rank[row], value[row] = 1, best + SIMILARITY_WEIGHT * near[row]
-        leaders = sorted(promise, key=lambda row: -value[row])[: depth.fits]
-        for row, match in _matched(crystals, placed, leaders).items():
-            matches[row], rank[row] = match, 2
-            value[row] = match.score + SIMILARITY_WEIGHT * near[row]
-    values = np.where(rank == 2, value, -np.inf)
+        leaders = sorted(promise, key=lambda row: -value[row])[: depth.trials]
+        tried = _Tried.of([each for each in placed if each.candidate in leaders], near, depth.fits)
+        for row, best in tried.rough.items():
+            rank[row], value[row] = 2, best
+        for row, refined in tried.refined.items():
+            matches[row], rank[row] = refined.match(crystals[row]), 3
+            value[row] = refined.score + SIMILARITY_WEIGHT * near[row]
+    values = np.where(rank == 3, value, -np.inf)
     sure = None
     if spots.intensity is not None:
         sure = confidence(matches, values, len(spots), CALIBRATIONS[effort])
@@ -187,19 +193,19 @@ class _Refined:
     start: Seed
     fit: Fit
 
-    def score(self, noise: float = 1.0) -> float:
+    @property
+    def score(self) -> float:
         """ln likelihood of positions and intensities."""
-        return self.placed.geometry + self.fit.score(noise)
+        return self.placed.geometry + self.fit.score
 
-    def match(self, crystal: Crystal, noise: float) -> Match:
+    def match(self, crystal: Crystal) -> Match:
         """In a crystallographer's terms."""
         placed, setting = self.placed, self.start.setting
         basis, observed = placed.bases[setting], placed.observed
         beams = Beams.of(
-            crystal, self.fit, noise, placed.hk[setting], basis, placed.positions, observed, placed.scale
+            crystal, self.fit, placed.hk[setting], basis, placed.positions, observed, placed.scale
         )
-        face, score = self.start.face, self.score(noise)
-        return Match.of(crystal, basis, face, self.fit, score, beams, observed, placed.scale)
+        return Match.of(crystal, basis, self.start.face, self.fit, self.score, beams, observed, placed.scale)
 
 
 def _placed(
@@ -274,39 +280,65 @@ def _stretch_prior(own: FloatArray, seen: FloatArray, scale_sigma: float) -> Flo
     return prior
 
 
-def _matched(
-    crystals: Sequence[Crystal], placed: Sequence[_Placed], leaders: Sequence[int]
-) -> dict[int, Match]:
-    """The leaders refined, each in its best setting."""
-    fits = _fits([each for each in placed if each.candidate in leaders])
-    noise = _noise(fits)
-    best: dict[int, tuple[float, _Refined]] = {}
+@dataclass(frozen=True)
+class _Tried:
+    """What came of the candidates that promised most.
+
+    Attributes:
+        rough: of each, by its index, the score of its best rough fit, similarity included.
+        refined: of the best of them the best fit with shifted atoms.
+    """
+
+    rough: dict[int, float]
+    refined: dict[int, _Refined]
+
+    @classmethod
+    def of(cls, placed: Sequence[_Placed], similarity: FloatArray, count: int) -> Self:
+        """Fit those that are placed, and the best `count` candidates thoroughly, from each start that is nearly as
+        good as the best of its candidate's."""
+        begun = [
+            (each, seed)
+            for each in placed
+            for seed in each.starts
+            if seed.score >= each.starts[0].score - START_MARGIN
+        ]
+        starts = [
+            Start(each.layer, each.observed, each.met, each.hk[seed.setting], each.bases[seed.setting], seed)
+            for each, seed in begun
+        ]
+        if not any(start.observed.has_intensity for start in starts):
+            fits = [seen_or_not(start) for start in starts]
+            return cls({}, _best([_Refined(*own, fit) for own, fit in zip(begun, fits, strict=True)]))
+        trials = Trials.of(starts)
+        known, score = trials.roughly()
+        candidate = np.array([each.candidate for each, _ in begun])
+        favour = np.array([each.geometry for each, _ in begun]) + SIMILARITY_WEIGHT * similarity[candidate]
+        score = score + favour
+        kept = _best_of_each(candidate, score, count)
+        fits = fitted(trials.take(kept), known[kept], favour[kept])
+        rough: dict[int, float] = {}
+        for row, best in zip(candidate.tolist(), score.tolist(), strict=True):
+            rough[row] = max(best, rough.get(row, -np.inf))
+        return cls(rough, _best([_Refined(*begun[row], fit) for row, fit in zip(kept, fits, strict=True)]))
+
+
+def _best(fits: Sequence[_Refined]) -> dict[int, _Refined]:
+    """Of each candidate."""
+    best: dict[int, _Refined] = {}
     for each in fits:
-        candidate, score = each.placed.candidate, each.score(noise)
-        if candidate not in best or score > best[candidate][0]:
-            best[candidate] = score, each
-    return {candidate: each.match(crystals[candidate], noise) for candidate, (_, each) in best.items()}
+        candidate = each.placed.candidate
+        if candidate not in best or each.score > best[candidate].score:
+            best[candidate] = each
+    return best
 
 
-def _fits(placed: Sequence[_Placed]) -> list[_Refined]:
-    """One fit from each start that is nearly as good as the best of its candidate's."""
-    begun = [
-        (each, seed)
-        for each in placed
-        for seed in each.starts
-        if seed.score >= each.starts[0].score - START_MARGIN
-    ]
-    starts = [
-        Start(each.layer, each.observed, each.met, each.hk[seed.setting], each.bases[seed.setting], seed)
-        for each, seed in begun
-    ]
-    has_intensity = any(start.observed.has_intensity for start in starts)
-    fits = fitted(starts) if has_intensity else [seen_or_not(start) for start in starts]
-    return [_Refined(each, seed, fit) for (each, seed), fit in zip(begun, fits, strict=True)]
-
-
-def _noise(fits: Sequence[_Refined]) -> float:
-    """The pattern's noise by its best explanation: what that leaves, no other can be blamed for."""
-    if not fits:
-        return 1.0
-    return float(np.clip(max(fits, key=_Refined.score).fit.noise, *NOISE_RANGE))
+def _best_of_each(candidate: IntArray, score: FloatArray, count: int) -> list[int]:
+    """The fits with the highest scores of each of the best `count` candidates, several if they are nearly alike."""
+    kept: dict[int, list[int]] = {}
+    for row in np.argsort(-score, kind="stable").tolist():
+        if len(kept) == count and candidate[row] not in kept:
+            continue
+        own = kept.setdefault(int(candidate[row]), [])
+        if len(own) < FITS_OF_EACH and (not own or score[row] > score[own[0]] - FIT_MARGIN):
+            own.append(row)
+    return sorted(row for own in kept.values() for row in own)

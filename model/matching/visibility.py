@@ -5,10 +5,11 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from model.matching.absent import LOST, Absent
-from model.matching.fit import Fit, Start
+from model.matching.fit import Fit
 from model.matching.layer import Layer
 from model.matching.observation import Observation
 from model.matching.seeds import Seed
+from model.matching.trials import Start
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -48,8 +49,8 @@ def seen_or_not(start: Start) -> Fit:
         b=None,
         b_sigma=None,
         computed=np.where(used, 0.0, np.nan),
-        residual=np.zeros(0),
-        variance=np.ones(0),
+        sigma=np.zeros(0),
+        log_densities=np.zeros(0),
         absent=Absent(
             hk=layer.hk[missed],
             computed=brightness[missed],

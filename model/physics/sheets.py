@@ -116,11 +116,11 @@ class Sheets:
             tilt: (S, 2) tangents along x and y of the crystal's frame.
         """
         excitation = (2 * np.pi * (tilt @ self._q.T)).astype(np.float32)
-        propagators = _phase_factor(-self._distances[:, None, None] * (excitation + self._curvature))
+        propagators = phase_factor(-self._distances[:, None, None] * (excitation + self._curvature))
         wave = self._slices[0].passed((self._q == 0).all(axis=1)[None].astype(np.complex64))
         for propagator, each in zip(propagators, self._slices[1:], strict=True):
             wave = each.passed(wave * propagator)
-        wave = wave * _phase_factor(self.thickness_angstrom / 2 * excitation)
+        wave = wave * phase_factor(self.thickness_angstrom / 2 * excitation)
         return np.asarray(wave[:, self._place[hk[:, 0], hk[:, 1]]])
 
     def intensities(self, hk: IntArray, tilt: FloatArray) -> FloatArray:
@@ -129,8 +129,8 @@ class Sheets:
         return intensity
 
 
-def _phase_factor(phase: NDArray[np.float32]) -> ComplexArray:
-    """exp(i phase); sine and cosine are much faster than a complex exponential."""
+def phase_factor(phase: NDArray[np.float32]) -> ComplexArray:
+    """exp(i phase), complex; sine and cosine are much faster than a complex exponential."""
     factor = np.empty(phase.shape, dtype=np.complex64)
     np.cos(phase, out=factor.real)
     np.sin(phase, out=factor.imag)
@@ -147,7 +147,7 @@ def _transmissions(
     factors = electron_form_factor(kinds, length).T.astype(np.float32)
     # (N, B): what each atom scatters into each beam.
     turns = fractional[:, :1] * grid.h[rows] + fractional[:, 1:] * grid.k[columns]
-    scattered = _phase_factor((-2 * np.pi * turns).astype(np.float32)) * factors[kind_of]
+    scattered = phase_factor((-2 * np.pi * turns).astype(np.float32)) * factors[kind_of]
     member = np.zeros((len(slices), len(scattered)), dtype=np.complex64)
     for each, atoms in zip(member, slices, strict=True):
         each[atoms] = 1.0
@@ -155,7 +155,7 @@ def _transmissions(
     potential[:, rows, columns] = member @ scattered
     projected = scipy.fft.ifft2(potential, overwrite_x=True).real * grid.inside.size
     sigma = np.float32(interaction_constant(voltage_kv) / grid.area)
-    return _phase_factor(sigma * projected)
+    return phase_factor(sigma * projected)
 
 
 def _slices(transmissions: ComplexArray, rows: IntArray, columns: IntArray) -> tuple[Slice, ...]:

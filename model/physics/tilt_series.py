@@ -43,9 +43,11 @@ class TiltSeries:
 
     Attributes:
         coefficients: (P, M) of the monomials, by ascending degree.
+        straight: (M,) intensities without a tilt.
     """
 
     coefficients: ComplexArray
+    straight: NDArray[np.float32]
 
     @classmethod
     def of(cls, sheets: Sheets, hk: IntArray, q_max_inv_angstrom: float) -> Self:
@@ -58,18 +60,17 @@ class TiltSeries:
         """
         degree = degree_for(sheets.thickness_angstrom, q_max_inv_angstrom)
         tilts, solution = _interpolation(degree)
-        return cls(solution @ sheets.amplitudes(hk, tilts))
-
-    @property
-    def straight(self) -> NDArray[np.float32]:
-        """(M,) intensities without a tilt."""
-        intensity: NDArray[np.float32] = np.abs(self.coefficients[0]) ** 2
-        return intensity
+        amplitudes = sheets.amplitudes(hk, np.concatenate([np.zeros((1, 2)), tilts]))
+        return cls(solution @ amplitudes[1:], np.abs(amplitudes[0]) ** 2)
 
     def relative(self) -> Self:
         """The same with intensities over that of the strongest beam without a tilt."""
         strongest = max(float(self.straight.max(initial=0.0)), 1e-30)
-        return replace(self, coefficients=self.coefficients / np.float32(strongest**0.5))
+        return replace(
+            self,
+            coefficients=self.coefficients / np.float32(strongest**0.5),
+            straight=self.straight / np.float32(strongest),
+        )
 
     def intensities(self, tilt: FloatArray) -> NDArray[np.float32]:
         """(T, M) fractions of the incident beam, under tilts with tangents (T, 2)."""

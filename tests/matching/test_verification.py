@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from model.crystal import Crystal
 from model.errors import NoSpotsError, OptionError
-from model.matching.fit import Start
 from model.matching.layer import Layer
 from model.matching.match import Match
 from model.matching.observation import Observation
 from model.matching.seeds import Seed
 from model.matching.settings import lay_lattices
+from model.matching.trials import Start
 from model.matching.verification import Scale, verify
 from model.matching.visibility import seen_or_not
 from model.pattern.masking import without_masked
@@ -102,7 +102,7 @@ def test_the_tilt_has_an_error_that_tells_how_sharply_it_is_fixed() -> None:
     flat, thick = (matched(LAYERS[name], pattern(LAYERS[name], lying)) for name in ("graphene", "1T-TaS2"))
     assert flat.tilt_sigma_deg is not None
     assert thick.tilt_sigma_deg is not None
-    assert thick.tilt_sigma_deg < 0.5 < flat.tilt_sigma_deg
+    assert thick.tilt_sigma_deg < 0.7 < flat.tilt_sigma_deg
     assert flat.tilt_deg < 1.0  # one plane of atoms cannot tell: the prior's middle stays
 
 
@@ -173,7 +173,7 @@ def test_candidates_are_looked_at_in_the_order_of_their_similarity_up_to_the_dep
     copies = [replace(LAYERS["MoS2"], id=f"copy {i}") for i in range(40)]
     found = verify(copies, np.linspace(0.9, 0.5, 40).tolist(), spots, 80.0)
     refined = [match is not None for match in found.matches]
-    assert refined == [True] * 24 + [False] * 16
+    assert refined == [True] * 10 + [False] * 30
     assert found.ranking.tolist() == list(range(40))
 
 

@@ -1,0 +1,99 @@
+"""How the intensities of a layer change where its atoms lie a little aside of where the library has them.
+
+Computed structures are relaxed in another way than the sample is, and atoms of one flake are frozen in where strain
+and defects put them. A shift u of atom j changes its wave by -2 pi i q . u of what it scatters, so
+d ln I = 2 Re(psi* d psi) / I, with psi of the multislice and d psi of single atoms. Linear in u that is good to a
+quarter of the change for shifts of some hundredths of an angstrom.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.crystal.crystal import Crystal
+from model.electrons import electron_wavelength_angstrom
+from model.matching.noise import FLOOR
+from model.physics.atomic_phase import scattering_over_born
+from model.physics.multislice import BAND_LIMIT_MARGIN
+from model.physics.reciprocal import reciprocal_lattice
+from model.physics.scattering import electron_form_factor
+from model.physics.sheets import phase_factor
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+ComplexArray = NDArray[np.complex64]
+
+DISPLACEMENT_SIGMA_ANGSTROM = 0.02
+"""rms of an atom's shift along each axis of the plane."""
+MOST_DIRECTIONS = 32
+
+
+@dataclass(frozen=True)
+class Scatterers:
+    """What each of A atoms scatters by itself into each of M beams.
+
+    Attributes:
+        q: (M, 2) of the beams in the crystal's frame, 1/angstrom.
+        amplitude: (M, A) with the phases of the atoms' places in the plane.
+        height: (A,) along the beam above the middle of the layer, face up, angstrom.
+        curvature: (M,) pi lambda q^2: phase per angstrom of height.
+    """
+
+    q: FloatArray
+    amplitude: ComplexArray
+    height: FloatArray
+    curvature: FloatArray
+
+    @classmethod
+    def of(cls, crystal: Crystal, voltage_kv: float, hk: IntArray) -> Self:
+        """Those of a layer for beams with indices (M, 2)."""
+        q = hk @ reciprocal_lattice(crystal.lattice)
+        length = np.linalg.norm(q, axis=1)
+        z = crystal.positions[:, 2]
+        phase = -2 * np.pi * (q @ crystal.positions[:, :2].T)
+        limit = BAND_LIMIT_MARGIN * float(length.max(initial=0.0))
+        own = electron_form_factor(crystal.numbers, length) * scattering_over_born(
+            crystal.numbers, length, voltage_kv, limit
+        )
+        return cls(
+            q=q,
+            amplitude=(own * phase_factor(phase.astype(np.float32))).astype(np.complex64),
+            height=z - (z.min() + z.max()) / 2,
+            curvature=np.pi * electron_wavelength_angstrom(voltage_kv) * length**2,
+        )
+
+    def responses(self, tilt: FloatArray, face: int, amplitude: ComplexArray) -> FloatArray:
+        """(M, 2 A) change of ln I by a shift of one rms of each atom along x and y.
+
+        Args:
+            tilt: (2,) tangents in the crystal's frame.
+            face: 1 where the layer is reflected in its plane.
+            amplitude: (M,) of the beams by multislice, with phases as at half the height (`Sheets.amplitudes`).
+        """
+        # What is scattered at a height has the rest of the way to go; the curvature's phase is that at the exit.
+        excitation, thickness = 2 * np.pi * (self.q @ tilt) + self.curvature, np.ptp(self.height)
+        phase = np.outer(excitation, -self.height if face else self.height)
+        phase -= (self.curvature * thickness / 2)[:, None]
+        own = self.amplitude * phase_factor(phase.astype(np.float32))
+        # Refraction turns all waves alike, absorption into other beams makes them weaker.
+        whole = own.sum(axis=1)
+        scale = np.vdot(whole, amplitude) / max(float(np.vdot(whole, whole).real), 1e-30)
+        # d psi = -2 pi i q . u of each, so that the real part becomes an imaginary one.
+        factor = scale * amplitude.conj() / (np.abs(amplitude) ** 2 + FLOOR)
+        slope = (4 * np.pi * DISPLACEMENT_SIGMA_ANGSTROM) * (own * factor.astype(np.complex64)[:, None]).imag
+        return np.asarray((slope[:, :, None] * self.q[:, None, :]).reshape(len(self.q), -1), dtype=np.float64)
+
+
+def main_directions(responses: FloatArray, seen: FloatArray) -> FloatArray:
+    """(M, K) the same along the K combinations of shifts, of MOST_DIRECTIONS at most, that matter most to what is seen.
+
+    Args:
+        responses: (M, 2 A) of all beams.
+        seen: (N, 2 A) those of the beams that were measured.
+    """
+    if responses.shape[1] <= MOST_DIRECTIONS:
+        return responses
+    _, directions = np.linalg.eigh(seen.T @ seen)
+    return np.asarray(responses @ directions[:, -MOST_DIRECTIONS:])
