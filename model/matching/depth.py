@@ -27,7 +27,7 @@ class Depth:
     starts: int
 
 
-_DEPTHS: dict[Effort, Depth] = {"verify": Depth(64, 24, 18, 10, 1), "full": Depth(400, 400, 60, 40, 2)}
+_DEPTHS: dict[Effort, Depth] = {"verify": Depth(48, 22, 18, 10, 1), "full": Depth(400, 400, 60, 40, 2)}
 # Of patterns without intensities the towers are less sure, and nothing is fitted to them, which takes time.
 _DEPTH_WITHOUT_INTENSITIES = Depth(400, 400, 60, 60, 1)
 

@@ -7,8 +7,7 @@ its best explanation: what that leaves, no other can be blamed for.
 Axes: J fits, N spots, M beams, K directions in which atoms may be shifted.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -80,7 +79,7 @@ def fitted(trials: Trials, known: FloatArray, favour: FloatArray) -> list[Fit]:
     relaxed = _Relaxed.of(trials, known)
     leader = int(np.argmax(relaxed.evidence(ROUGH) + favour))
     for _ in range(2):
-        noise = relaxed.take([leader]).noise()
+        noise = relaxed.noise_by(leader)
         best = int(np.argmax(relaxed.evidence(noise) + favour))
         if best == leader:
             break
@@ -131,37 +130,23 @@ class _Relaxed:
         design = np.concatenate([trials.design(shape), shifts], axis=2)
         return cls(trials, known, shape, design, responses)
 
-    def take(self, kept: Sequence[int]) -> Self:
-        """Some of them."""
-        rows = list(kept)
-        shape = Shape(self.shape.intensity[rows], self.shape.log_intensity[rows], self.shape.slopes[rows])
-        return replace(
-            self,
-            trials=self.trials.take(rows),
-            known=self.known[rows],
-            shape=shape,
-            design=self.design[rows],
-            responses=tuple(self.responses[row] for row in rows),
-        )
-
     def _problem(self, noise: Noise) -> Linear:
         residual = self.trials.residual(self.known, self.shape)
         return Linear(residual, self.design, noise.variance(self.shape.intensity), self.trials.used)
 
-    def noise(self) -> Noise:
-        """The likeliest noise by the likeliest of the fits."""
+    def noise_by(self, leader: int) -> Noise:
+        """The likeliest noise, one of the fits being right."""
         tried = [Noise(MODEL_SIGMA, sigma, FREEDOM) for sigma in SPOT_SIGMAS.tolist()]
-        score = [float(self.evidence(each).max()) for each in tried]
+        rows = np.full(len(tried), leader)
+        variance = np.stack([each.variance(self.shape.intensity[leader]) for each in tried])
+        problem = self._problem(tried[0])
+        same = Linear(problem.residual[rows], problem.design[rows], variance, problem.used[rows])
         off = np.log(SPOT_SIGMAS / SPOT_SIGMAS[2]) / _SPOT_SIGMA_SPREAD
-        return tried[int(np.argmax(np.array(score) - off**2 / 2))]
+        return tried[int(np.argmax(_evidence(same, self.known[rows], tried[0]) - off**2 / 2))]
 
     def evidence(self, noise: Noise) -> FloatArray:
         """(J,) ln of likelihood and prior, all that was fitted integrated out, but for the beams that were not seen."""
-        problem = self._problem(noise)
-        solution = problem.solved(self.known, noise, STEPS)
-        density = problem.used * noise.log_density(solution.left, problem.variance)
-        prior = _log_prior(solution.parameters, problem.information(noise))
-        return np.asarray(density.sum(axis=1) + prior)
+        return _evidence(self._problem(noise), self.known, noise)
 
     def fits(self, noise: Noise) -> list[Fit]:
         """All of it at the optima."""
@@ -221,6 +206,13 @@ def _responses(start: Start, tilt: FloatArray, seen: IntArray) -> FloatArray:
     amplitude = monomials(tilt, len(series)).astype(np.complex64) @ series
     responses = layer.scatterers.responses(tilt, face, amplitude)
     return main_directions(responses, responses[seen])
+
+
+def _evidence(problem: Linear, known: FloatArray, noise: Noise) -> FloatArray:
+    """(J,) of problems that are linear at what is known (J, 4); of the noise only its freedom counts."""
+    solution = problem.solved(known, noise, STEPS)
+    density = problem.used * noise.log_density(solution.left, problem.variance)
+    return np.asarray(density.sum(axis=1) + _log_prior(solution.parameters, problem.information(noise)))
 
 
 def _log_prior(parameters: FloatArray, information: FloatArray) -> FloatArray:

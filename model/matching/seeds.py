@@ -18,6 +18,8 @@ Floats = NDArray[np.floating[Any]]
 
 TILT_RINGS_DEG = ((2.0, 6), (4.0, 12))
 _NEIGHBOUR_TANGENT = 0.04
+# The strongest say where to begin.
+_SPOTS = 80
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,14 @@ def seeds(layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, cou
         met: (N,) spots that lie on the lattice.
         count: how many are wanted.
     """
-    rows = layer.rows_of(hk)
-    used = met & (rows >= 0)
+    rows = layer.rows_of(hk[:, :_SPOTS])
+    used = met[:_SPOTS] & (rows >= 0)
     # (F, T, M): faces, tilts, beams
     intensity = np.stack([face.intensities(_GRID) for face in layer.faces])
     computed = np.log(intensity + np.float32(FLOOR))
     variance = ROUGH.variance(intensity) + ROUGH.model_sigma**2  # a coarse grid leaves as much again
-    measured = (observed.log_intensity + B_EXPECTED * observed.squared / 2).astype(np.float32)
+    level = observed.log_intensity + B_EXPECTED * observed.squared / 2
+    measured = level[:_SPOTS].astype(np.float32)
     # (F, T, A, N): faces, tilts, settings, spots
     residual = measured - computed[..., rows]
     weight = (1 / variance)[..., rows] * used
