@@ -209,6 +209,7 @@ def _fitted(answers: list[Answer]) -> Calibration:
             astray=float(1 / (1 + np.exp(-astray))),
             known=tuple(parameters[3:].tolist()),
             unknown_below=0.0,
+            missed=_missed(answers),
             masses=tuple(1.0 for _ in COVERAGES),
         )
 
@@ -228,12 +229,18 @@ def _fitted(answers: list[Answer]) -> Calibration:
     calibration = of(scipy.optimize.minimize(loss, begin, method="L-BFGS-B").x)
     own = [each for each in answers if each.kind == "known"]
     known = [_judged(each, calibration).known for each in own]
-    masses = [_judged(each, calibration).mass_before(each.place or 0) for each in own]
+    masses = [_judged(each, calibration).mass_before(each.place or 0, calibration) for each in own]
     return replace(
         calibration,
         unknown_below=float(np.quantile(known, 0.015)),
         masses=tuple(float(np.quantile(masses, share, method="higher")) for share in COVERAGES),
     )
+
+
+def _missed(answers: list[Answer]) -> float:
+    """Of the answers whose crystal was not refined, the share whose crystal is in the index."""
+    outside = [each for each in answers if each.truth is None or not np.isfinite(each.values[each.truth])]
+    return float(np.mean([each.kind == "known" for each in outside]))
 
 
 def _best(answer: Answer) -> Match:

@@ -37,8 +37,9 @@ class Calibration:
         astray: probability that the scores say nothing, the crystal being among the candidates.
         known: weights of `evidence` in the log odds that the crystal is among the candidates.
         unknown_below: probability that it is among them, under which the verdict is "no_match".
-        masses: probability that the candidates before the true one have together, at most, in so many of the cases as
-            COVERAGES says.
+        missed: of the patterns whose crystal was not among them, the share whose crystal is in the index.
+        masses: probability that the candidates before the true one have together, the crystal being in the index, at
+            most, in so many of the cases as COVERAGES says.
     """
 
     temperature: float
@@ -46,6 +47,7 @@ class Calibration:
     astray: float
     known: tuple[float, ...]
     unknown_below: float
+    missed: float
     masses: tuple[float, ...]
 
     def tempered(self, values: FloatArray, spots: int) -> FloatArray:
@@ -69,6 +71,7 @@ CALIBRATIONS: dict[Effort, Calibration] = {
         astray=0.0042,
         known=(3.030, -4.985, -4.345, -18.239, 0.780, -5.998),
         unknown_below=0.405,
+        missed=0.1,
         masses=(0.0, 0.0, 0.0, 0.1026, 0.5025, 0.7719, 0.9094, 0.9537),
     ),
     "full": Calibration(
@@ -77,6 +80,7 @@ CALIBRATIONS: dict[Effort, Calibration] = {
         astray=0.0363,
         known=(1.919, -2.915, -1.707, -10.506, 0.695, -5.144),
         unknown_below=0.506,
+        missed=0.1,
         masses=(0.0, 0.0, 0.2435, 0.4405, 0.6303, 0.7284, 0.7943, 0.8270),
     ),
 }
@@ -118,24 +122,30 @@ class Confidence:
         if not total:
             return 0
         mass = float(np.interp(coverage, COVERAGES, calibration.masses))
-        before = self._before()
-        if mass < self.known:
+        among = self._among(calibration)
+        before = among * self._before()
+        if mass < among:
             return max(int(np.searchsorted(before, mass, side="right")), 1)
-        left = (1 - mass) / max(1 - self.known, 1e-9)
+        left = (1 - mass) / max(1 - among, 1e-9)
         return max(min(floor(max(len(before), 1) / max(left, 1e-9)) + 1, total), 1)
 
-    def mass_before(self, place: int) -> float:
-        """Probability that the candidates before a place in the ranking (from 0) have together."""
-        before = self._before()
+    def mass_before(self, place: int, calibration: Calibration) -> float:
+        """Probability that the candidates before a place (from 0) have together, counted as by `set_size`."""
+        before, among = self._before(), self._among(calibration)
         if place < len(before):
-            return float(before[place])
+            return float(among * before[place])
         # Beyond those refined the chance not to have met the crystal yet falls as one over the place.
-        return 1 - (1 - self.known) * max(len(before), 1) / max(place, 1)
+        return 1 - (1 - among) * max(len(before), 1) / max(place, 1)
+
+    def _among(self, calibration: Calibration) -> float:
+        """Probability that the crystal is among those refined, if it is in the index."""
+        return self.known / max(self.known + calibration.missed * (1 - self.known), 1e-9)
 
     def _before(self) -> FloatArray:
-        """(R,) of the refined, the likeliest first: what those before have together."""
+        """(R,) of the refined, the likeliest first: the share of their probability that those before have."""
         stated = np.sort(self.probability[~np.isnan(self.probability)])[::-1]
-        return np.concatenate([[0.0], np.cumsum(stated)[:-1]])[: len(stated)]
+        shares = stated / max(float(stated.sum()), 1e-300)
+        return np.concatenate([[0.0], np.cumsum(shares)[:-1]])[: len(shares)]
 
 
 def evidence(best: Match, spots: int) -> FloatArray:

@@ -16,7 +16,7 @@ from tests.matching.patterns import LAYERS, Lying, pattern
 GOOD = match_of()
 BAD = replace(GOOD, explained=0.4, missing=0.8, extra=0.7, r_factor=0.6)
 CALIBRATION = Calibration(
-    2.0, 0.5, 0.01, (3.0, -4.0, -4.0, -1.0, 0.0, -2.0), 0.3, (0.2, 0.3, 0.45, 0.6, 0.8, 0.9, 0.96, 0.985)
+    2.0, 0.5, 0.01, (3.0, -4.0, -4.0, -1.0, 0.0, -2.0), 0.3, 0.1, (0.2, 0.3, 0.45, 0.6, 0.8, 0.9, 0.96, 0.985)
 )
 
 
@@ -87,9 +87,9 @@ def test_a_set_ends_where_its_candidates_have_enough_probability(
     assert 1 <= size <= total
     mass = np.interp(coverage, COVERAGES, CALIBRATION.masses)
     if place < size:
-        assert found.mass_before(place) <= mass + 1e-6
+        assert found.mass_before(place, CALIBRATION) <= mass + 1e-6
     elif place >= size:
-        assert found.mass_before(place) >= mass - 1e-6
+        assert found.mass_before(place, CALIBRATION) >= mass - 1e-6
 
 
 def test_a_wider_coverage_needs_no_fewer_and_doubt_needs_more() -> None:
