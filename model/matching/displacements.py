@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from model.crystal.crystal import Crystal
 from model.electrons import electron_wavelength_angstrom
 from model.matching.noise import FLOOR
-from model.physics.atomic_phase import scattering_over_born
+from model.physics.eikonal import eikonal_form_factor
 from model.physics.multislice import BAND_LIMIT_MARGIN
 from model.physics.reciprocal import reciprocal_lattice
-from model.physics.scattering import electron_form_factor
 from model.physics.sheets import phase_factor
 
 FloatArray = NDArray[np.float64]
@@ -54,9 +53,7 @@ class Scatterers:
         z = crystal.positions[:, 2]
         phase = -2 * np.pi * (q @ crystal.positions[:, :2].T)
         limit = BAND_LIMIT_MARGIN * float(length.max(initial=0.0))
-        own = electron_form_factor(crystal.numbers, length) * scattering_over_born(
-            crystal.numbers, length, voltage_kv, limit
-        )
+        own = eikonal_form_factor(crystal.numbers, length, voltage_kv, limit)
         return cls(
             q=q,
             amplitude=(own * phase_factor(phase.astype(np.float32))).astype(np.complex64),

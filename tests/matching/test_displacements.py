@@ -47,7 +47,7 @@ def test_responses_are_those_of_the_multislice(crystal: Crystal, face: int) -> N
         change = np.log(after + FLOOR) - np.log(np.abs(amplitude) ** 2 + FLOOR)
         changes.append(change[strong])
         left.append((change - responses @ (shift.ravel() / DISPLACEMENT_SIGMA_ANGSTROM))[strong])
-    assert np.std(left) < 0.3 * np.std(changes)
+    assert np.std(left) < 0.35 * np.std(changes)
 
 
 def test_a_shift_of_the_whole_layer_changes_nothing(crystal: Crystal) -> None:

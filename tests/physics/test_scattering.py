@@ -118,3 +118,21 @@ def test_eikonal_phase_of_molybdenum_falls_with_voltage(voltage: float) -> None:
     # The phase follows sigma = gamma lambda, that is 1 / speed of the electron.
     expected = interaction_constant(round(voltage)) / interaction_constant(80.0)
     assert phase / at_80 == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("number", [6, 42, 82])
+@pytest.mark.parametrize("limit", [1.62, 3.0])
+def test_an_atom_without_a_sharp_core_loses_no_electron(number: int, limit: float) -> None:
+    """The optical theorem for a phase object: 2 Im f(0) / sigma is the integral of |f|^2, over all q."""
+    q, numbers = np.linspace(0.0, 6.0, 1201), np.array([number])
+    scattered = eikonal_form_factor(numbers, q, 80.0, limit)[:, 0]
+    whole = float((2 * np.pi * q * np.abs(scattered) ** 2).sum() * q[1])
+    assert interaction_constant(80.0) * whole == pytest.approx(2 * float(scattered[0].imag), rel=0.03)
+
+
+def test_a_blunt_core_turns_the_phase_less_and_a_far_limit_changes_nothing() -> None:
+    q, numbers = np.linspace(0.3, 1.5, 13), np.array([16, 42, 74])
+    blunt, far, sharp = (eikonal_form_factor(numbers, q, 80.0, limit) for limit in (1.62, 6.0, None))
+    assert (np.angle(blunt) <= np.angle(sharp) + 1e-3).all()
+    assert np.angle(blunt)[-1, 2] < 0.7 * np.angle(sharp)[-1, 2]
+    assert np.abs(far / sharp - 1).max() < 0.03
