@@ -1,9 +1,9 @@
 """How the intensities of a layer change where its atoms lie a little aside of where the library has them.
 
 Computed structures are relaxed in another way than the sample is, and atoms of one flake are frozen in where strain
-and defects put them. A shift u of atom j changes its wave by -2 pi i q . u of what it scatters, so
-d ln I = 2 Re(psi* d psi) / I, with psi of the multislice and d psi of single atoms. Linear in u that is good to a
-quarter of the change for shifts of some hundredths of an angstrom.
+and defects put them. A shift u of atom j changes the wave into a beam q by -2 pi i q . u of what the atom scatters into
+it. With the rest of the wave from the multislice and this change from the atom alone, ln I is good to a third of its
+change for shifts of some hundredths of an angstrom.
 """
 
 from dataclasses import dataclass
@@ -61,8 +61,8 @@ class Scatterers:
             curvature=np.pi * electron_wavelength_angstrom(voltage_kv) * length**2,
         )
 
-    def responses(self, tilt: FloatArray, face: int, amplitude: ComplexArray) -> FloatArray:
-        """(M, 2 A) change of ln I by a shift of one rms of each atom along x and y.
+    def responses(self, tilt: FloatArray, face: int, amplitude: ComplexArray) -> ComplexArray:
+        """(M, 2 A) change of the amplitudes by a shift of one rms of each atom along x and y.
 
         Args:
             tilt: (2,) tangents in the crystal's frame.
@@ -77,20 +77,21 @@ class Scatterers:
         # Refraction turns all waves alike, absorption into other beams makes them weaker.
         whole = own.sum(axis=1)
         scale = np.vdot(whole, amplitude) / max(float(np.vdot(whole, whole).real), 1e-30)
-        # d psi = -2 pi i q . u of each, so that the real part becomes an imaginary one.
-        factor = scale * amplitude.conj() / (np.abs(amplitude) ** 2 + FLOOR)
-        slope = (4 * np.pi * DISPLACEMENT_SIGMA_ANGSTROM) * (own * factor.astype(np.complex64)[:, None]).imag
-        return np.asarray((slope[:, :, None] * self.q[:, None, :]).reshape(len(self.q), -1), dtype=np.float64)
+        along = (-2j * np.pi * DISPLACEMENT_SIGMA_ANGSTROM * scale * self.q).astype(np.complex64)
+        return np.asarray((own[:, :, None] * along[:, None, :]).reshape(len(self.q), -1))
 
 
-def main_directions(responses: FloatArray, seen: FloatArray) -> FloatArray:
-    """(M, K) the same along the K combinations of shifts, of MOST_DIRECTIONS at most, that matter most to what is seen.
+def main_directions(responses: ComplexArray, amplitude: ComplexArray, seen: IntArray) -> ComplexArray:
+    """(M, K) the same along the K combinations of shifts, MOST_DIRECTIONS at most, that change most what is seen.
 
     Args:
         responses: (M, 2 A) of all beams.
-        seen: (N, 2 A) those of the beams that were measured.
+        amplitude: (M,) of them.
+        seen: rows of the beams that were measured.
     """
     if responses.shape[1] <= MOST_DIRECTIONS:
         return responses
-    _, directions = np.linalg.eigh(seen.T @ seen)
+    own = amplitude[seen, None]
+    slopes = 2 * (own.conj() * responses[seen]).real / (np.abs(own) ** 2 + FLOOR)
+    _, directions = np.linalg.eigh(slopes.T @ slopes)
     return np.asarray(responses @ directions[:, -MOST_DIRECTIONS:])

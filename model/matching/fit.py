@@ -7,7 +7,7 @@ its best explanation: what that leaves, no other can be blamed for.
 Axes: J fits, N spots, M beams, K directions in which atoms may be shifted.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from model.matching.absent import Absent
 from model.matching.displacements import main_directions
-from model.matching.noise import ROUGH, Noise
+from model.matching.noise import FLOOR, ROUGH, Noise
 from model.matching.trials import EXPECTED, PRECISION, Linear, Shape, Start, Trials, moved
 from model.physics.tilt_series import monomials
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+ComplexArray = NDArray[np.complex64]
 
 MODEL_SIGMA = 0.1
 FREEDOM = 12.0
@@ -84,100 +85,86 @@ def fitted(trials: Trials, known: FloatArray, favour: FloatArray) -> list[Fit]:
         if best == leader:
             break
         leader = best
-    return relaxed.fits(noise)
+    return relaxed.nearer(noise).fits(noise)
 
 
 @dataclass(frozen=True)
 class _Relaxed:
-    """J fits near their optima, made linear there, with the shifts of atoms as further parameters.
+    """J fits near their optima with shifted atoms.
 
     Attributes:
         trials: what is fitted.
-        known: (J, 4) where it is linear.
+        responses: (J,) of (M, K') derivatives of the amplitudes by the shifts, of all beams of each layer, K' <= K.
+        known: (J, Q) where the fits are made linear.
         shape: computed there.
-        design: (J, N, 4 + K) derivatives of the computed ln I.
-        responses: (J,) of (M, K') derivatives by the shifts, of all beams of each layer, K' <= K.
     """
 
     trials: Trials
+    responses: tuple[ComplexArray, ...]
     known: FloatArray
     shape: Shape
-    design: FloatArray
-    responses: tuple[FloatArray, ...]
 
     @classmethod
-    def of(cls, trials: Trials, known: FloatArray) -> Self:
-        """Move to the optima with shifted atoms, beginning at rough ones."""
+    def of(cls, trials: Trials, rough: FloatArray) -> Self:
+        """Move to the optima with shifted atoms, beginning at rough fits (J, 4)."""
         responses = tuple(
             _responses(start, tilt, rows[used])
             for start, tilt, rows, used in zip(
-                trials.starts, known[:, 2:], trials.rows, trials.used, strict=True
+                trials.starts, rough[:, 2:], trials.rows, trials.used, strict=True
             )
         )
-        shifts = np.zeros((*trials.rows.shape, max(each.shape[1] for each in responses)))
-        for own, each, rows, used in zip(shifts, responses, trials.rows, trials.used, strict=True):
-            own[used, : each.shape[1]] = each[rows[used]]
+        trials = trials.shifting(responses)
+        known = np.concatenate([rough, np.zeros((len(rough), trials.shifts.shape[2]))], axis=1)
+        relaxed = cls(trials, responses, known, trials.shape(known))
         for _ in range(ROUNDS):
-            relaxed = cls._linear(trials, known, shifts, responses)
-            known = moved(known, relaxed._problem(ROUGH).solved(known, ROUGH, STEPS).parameters)
-        return cls._linear(trials, known, shifts, responses)
+            relaxed = relaxed.nearer(ROUGH)
+        return relaxed
 
-    @classmethod
-    def _linear(
-        cls, trials: Trials, known: FloatArray, shifts: FloatArray, responses: tuple[FloatArray, ...]
-    ) -> Self:
-        shape = trials.shape(known)
-        design = np.concatenate([trials.design(shape), shifts], axis=2)
-        return cls(trials, known, shape, design, responses)
+    def nearer(self, noise: Noise) -> Self:
+        """One Gauss-Newton step on."""
+        known = moved(self.known, self._linear(noise).solved(noise, STEPS).parameters)
+        return replace(self, known=known, shape=self.trials.shape(known))
 
-    def _problem(self, noise: Noise) -> Linear:
-        residual = self.trials.residual(self.known, self.shape)
-        return Linear(residual, self.design, noise.variance(self.shape.intensity), self.trials.used)
+    def _linear(self, noise: Noise) -> Linear:
+        return self.trials.linear(self.known, self.shape, noise)
 
     def noise_by(self, leader: int) -> Noise:
         """The likeliest noise, one of the fits being right."""
         tried = [Noise(MODEL_SIGMA, sigma, FREEDOM) for sigma in SPOT_SIGMAS.tolist()]
-        rows = np.full(len(tried), leader)
+        same = self._linear(tried[0]).take([leader] * len(tried))
         variance = np.stack([each.variance(self.shape.intensity[leader]) for each in tried])
-        problem = self._problem(tried[0])
-        same = Linear(problem.residual[rows], problem.design[rows], variance, problem.used[rows])
         off = np.log(SPOT_SIGMAS / SPOT_SIGMAS[2]) / _SPOT_SIGMA_SPREAD
-        return tried[int(np.argmax(_evidence(same, self.known[rows], tried[0]) - off**2 / 2))]
+        return tried[int(np.argmax(_evidence(replace(same, variance=variance), tried[0]) - off**2 / 2))]
 
     def evidence(self, noise: Noise) -> FloatArray:
         """(J,) ln of likelihood and prior, all that was fitted integrated out, but for the beams that were not seen."""
-        return _evidence(self._problem(noise), self.known, noise)
+        return _evidence(self._linear(noise), noise)
 
     def fits(self, noise: Noise) -> list[Fit]:
         """All of it at the optima."""
-        problem = self._problem(noise)
-        solution = problem.solved(self.known, noise, STEPS)
-        information = problem.information(noise)
+        linear = self._linear(noise)
+        solution, information = linear.solved(noise, STEPS), linear.information(noise)
         covariance, prior = np.linalg.inv(information), _log_prior(solution.parameters, information)
-        densities = noise.log_density(solution.left, problem.variance)
-        parameters = np.concatenate(
-            [moved(self.known, solution.parameters), solution.parameters[:, 4:]], axis=1
-        )
-        measured = self.trials.measured
-        unshifted = solution.left + np.einsum("jnk,jk->jn", self.design[:, :, 4:], solution.parameters[:, 4:])
-        spread = np.sqrt(problem.variance + (self.design[:, :, 4:] ** 2).sum(axis=2))
-        fits = []
-        for row, used in enumerate(self.trials.used):
-            known = parameters[row]
-            fits.append(
-                Fit(
-                    tilt=known[2:4],
-                    tilt_sigma=float(np.sqrt(np.linalg.eigvalsh(covariance[row, 2:4, 2:4])[-1])),
-                    b=float(known[1]),
-                    b_sigma=float(np.sqrt(covariance[row, 1, 1])),
-                    computed=np.where(used, measured - unshifted[row], np.nan),
-                    sigma=spread[row, used],
-                    log_densities=densities[row, used],
-                    absent=self._absent(row, known, covariance[row], noise),
-                    log_prior=float(prior[row]),
-                )
+        densities = noise.log_density(solution.left, linear.variance)
+        known = moved(self.known, solution.parameters)
+        unshifted = known.copy()
+        unshifted[:, 4:] = 0.0
+        computed = self.trials.measured - self.trials.residual(unshifted, self.trials.shape(unshifted))
+        spread = np.sqrt(linear.variance + (linear.design[:, :, 4:] ** 2).sum(axis=2))
+        return [
+            Fit(
+                tilt=known[row, 2:4],
+                tilt_sigma=float(np.sqrt(np.linalg.eigvalsh(covariance[row, 2:4, 2:4])[-1])),
+                b=float(known[row, 1]),
+                b_sigma=float(np.sqrt(covariance[row, 1, 1])),
+                computed=np.where(used, computed[row], np.nan),
+                sigma=spread[row, used],
+                log_densities=densities[row, used],
+                absent=self._absent(row, known[row], covariance[row], noise),
+                log_prior=float(prior[row]),
             )
-        return fits
+            for row, used in enumerate(self.trials.used)
+        ]
 
     def _absent(self, row: int, known: FloatArray, covariance: FloatArray, noise: Noise) -> Absent:
         """The beams that one of the fits expects and the pattern does not show."""
@@ -185,32 +172,36 @@ class _Relaxed:
         layer, observed, responses = start.layer, start.observed, self.responses[row]
         q = layer.hk @ start.basis
         q2 = np.einsum("md,md->m", q, q)
-        intensity = layer.faces[start.seed.face].intensities(known[None, 2:4])[0].astype(np.float64)
+        of_shifts = slice(4, 4 + responses.shape[1])
+        amplitude = _amplitude(start, known[2:4]) + responses @ known[of_shifts].astype(np.complex64)
+        intensity = np.abs(amplitude).astype(np.float64) ** 2
         level, b = known[:2].tolist()
         above = np.log(intensity + 1e-6) + level - b * q2 / 2 - observed.faintest
         within = _within(q2, observed.squared[self.trials.used[row]]) & observed.shows(q)
         variance = noise.variance(intensity)
         # Beams that are hidden anyway need not be known better.
-        near, count = within & (above > -_HIDDEN), 4 + responses.shape[1]
-        above[near] += responses[near] @ known[4:count]
-        variance[near] += np.einsum(
-            "mk,mk->m", responses[near] @ covariance[4:count, 4:count], responses[near]
-        )
+        near = within & (above > -_HIDDEN)
+        slopes = 2 * (amplitude[near, None].conj() * responses[near]).real / (intensity[near, None] + FLOOR)
+        variance[near] += np.einsum("mk,mk->m", slopes @ covariance[of_shifts, of_shifts], slopes)
         return Absent.of(layer.hk, above, within, rows, observed.faintest, np.sqrt(variance))
 
 
-def _responses(start: Start, tilt: FloatArray, seen: IntArray) -> FloatArray:
+def _amplitude(start: Start, tilt: FloatArray) -> ComplexArray:
+    """(M,) of all beams of a layer, no atom shifted."""
+    series = start.layer.faces[start.seed.face].coefficients
+    return np.asarray(monomials(tilt, len(series)).astype(np.complex64) @ series)
+
+
+def _responses(start: Start, tilt: FloatArray, seen: IntArray) -> ComplexArray:
     """(M, K) of all beams of a layer, by the shifts that matter to those at the rows that were seen."""
-    layer, face = start.layer, start.seed.face
-    series = layer.faces[face].coefficients
-    amplitude = monomials(tilt, len(series)).astype(np.complex64) @ series
-    responses = layer.scatterers.responses(tilt, face, amplitude)
-    return main_directions(responses, responses[seen])
+    amplitude = _amplitude(start, tilt)
+    responses = start.layer.scatterers.responses(tilt, start.seed.face, amplitude)
+    return main_directions(responses, amplitude, seen)
 
 
-def _evidence(problem: Linear, known: FloatArray, noise: Noise) -> FloatArray:
-    """(J,) of problems that are linear at what is known (J, 4); of the noise only its freedom counts."""
-    solution = problem.solved(known, noise, STEPS)
+def _evidence(problem: Linear, noise: Noise) -> FloatArray:
+    """(J,) of linear problems; of the noise only its freedom counts."""
+    solution = problem.solved(noise, STEPS)
     density = problem.used * noise.log_density(solution.left, problem.variance)
     return np.asarray(density.sum(axis=1) + _log_prior(solution.parameters, problem.information(noise)))
 

@@ -1,11 +1,11 @@
 """Crystals held against the intensities of a pattern, each in a setting; and the first, rough fit of each.
 
 Gauss-Newton steps with a robust weight (Student's t) find tilt, scale of the intensities and thermal motion.
-Axes: J trials, N spots, M beams, P terms of a tilt series.
+Axes: J trials, N spots, M beams, P terms of a tilt series, K directions in which atoms may be shifted, Q = 4 + K.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -58,7 +58,7 @@ class Shape:
     Attributes:
         intensity: (J, N) relative to the strongest beam of the untilted layer.
         log_intensity: (J, N) ln of it, floored.
-        slopes: (J, N, 2) derivatives of that by the tilt's tangents.
+        slopes: (J, N, 2 + K) derivatives of that by the tilt's tangents and the shifts.
     """
 
     intensity: FloatArray
@@ -68,7 +68,9 @@ class Shape:
 
 @dataclass(frozen=True)
 class Trials:
-    """What J trials share, and the trials' own; `known` (J, 4) are level, B and the tangents of the tilt.
+    """What J trials share, and the trials' own.
+
+    What is `known` of each, (J, Q), are level, B, the tangents of the tilt, and the shifts in their rms.
 
     Attributes:
         starts: where they begin.
@@ -77,6 +79,7 @@ class Trials:
         measured: (N,) ln I.
         damping: (J, N) derivative of ln I by B.
         coefficients: (J, P, N) of the tilt series of the spots' beams.
+        shifts: (J, N, K) derivatives of the amplitudes by the shifts.
     """
 
     starts: Sequence[Start]
@@ -85,10 +88,11 @@ class Trials:
     measured: FloatArray
     damping: FloatArray
     coefficients: ComplexArray
+    shifts: ComplexArray
 
     @classmethod
     def of(cls, starts: Sequence[Start]) -> Self:
-        """The trials of at least one start, all on the same pattern."""
+        """The trials of at least one start, all on the same pattern, no atom shifted."""
         rows = np.stack([start.layer.rows_of(start.hk) for start in starts])
         series = [start.layer.faces[start.seed.face].coefficients for start in starts]
         coefficients = np.zeros((len(starts), max(map(len, series)), rows.shape[1]), dtype=np.complex64)
@@ -101,6 +105,7 @@ class Trials:
             measured=starts[0].observed.log_intensity,
             damping=np.stack([-start.observed.squared / 2 for start in starts]),
             coefficients=coefficients,
+            shifts=np.zeros((*rows.shape, 0), dtype=np.complex64),
         )
 
     def __len__(self) -> int:
@@ -116,16 +121,26 @@ class Trials:
             self.measured,
             self.damping[rows],
             self.coefficients[rows],
+            self.shifts[rows],
         )
 
+    def shifting(self, responses: Sequence[ComplexArray]) -> Self:
+        """With shifted atoms, given the derivatives (M, K) of the amplitudes of each layer's beams; K may differ."""
+        shifts = np.zeros((*self.rows.shape, max(each.shape[1] for each in responses)), dtype=np.complex64)
+        for own, each, rows, used in zip(shifts, responses, self.rows, self.used, strict=True):
+            own[used, : each.shape[1]] = each[rows[used]]
+        return replace(self, shifts=shifts)
+
     def shape(self, known: FloatArray) -> Shape:
-        """Computed under the tilts."""
+        """Computed under the tilts, with the atoms shifted."""
         terms = self.coefficients.shape[1]
-        tilt = known[:, 2:]
+        tilt, shift = known[:, 2:4], known[:, 4:].astype(np.complex64)
         wanted = np.concatenate([monomials(tilt, terms)[:, None], monomial_slopes(tilt, terms)], axis=1)
-        amplitude, *slopes = (wanted.astype(np.complex64) @ self.coefficients).transpose(1, 0, 2)
+        amplitude, along_x, along_y = (wanted.astype(np.complex64) @ self.coefficients).transpose(1, 0, 2)
+        amplitude = amplitude + (self.shifts @ shift[..., None])[..., 0]
         intensity = np.abs(amplitude).astype(np.float64) ** 2
-        steep = np.stack([2 * (amplitude.conj() * slope).real for slope in slopes], axis=-1)
+        slopes = np.concatenate([along_x[..., None], along_y[..., None], self.shifts], axis=2)
+        steep = 2 * (amplitude.conj()[..., None] * slopes).real
         return Shape(intensity, np.log(intensity + FLOOR), steep / (intensity + FLOOR)[..., None])
 
     def residual(self, known: FloatArray, shape: Shape) -> FloatArray:
@@ -134,9 +149,19 @@ class Trials:
         return self.measured - shape.log_intensity - level - b * self.damping
 
     def design(self, shape: Shape) -> FloatArray:
-        """(J, N, 4) derivatives of the computed ln I by what is known."""
+        """(J, N, Q) derivatives of the computed ln I by what is known."""
         return np.concatenate(
             [np.ones_like(self.damping)[..., None], self.damping[..., None], shape.slopes], axis=2
+        )
+
+    def linear(self, known: FloatArray, shape: Shape, noise: Noise) -> "Linear":
+        """The fits, made linear at what is known."""
+        return Linear(
+            known,
+            self.residual(known, shape),
+            self.design(shape),
+            noise.variance(shape.intensity),
+            self.used,
         )
 
     def roughly(self) -> tuple[FloatArray, FloatArray]:
@@ -167,10 +192,7 @@ class Trials:
 
     def _improved(self, known: FloatArray, shape: Shape, noise: Noise) -> FloatArray:
         """(J, 4) after a Gauss-Newton step, not too long a one."""
-        linear = Linear(
-            self.residual(known, shape), self.design(shape), noise.variance(shape.intensity), self.used
-        )
-        return moved(known, linear.solved(known, noise, 2).parameters)
+        return moved(known, self.linear(known, shape, noise).solved(noise, 2).parameters)
 
 
 @dataclass(frozen=True)
@@ -191,13 +213,14 @@ class Linear:
     """J fits made linear at what is known.
 
     Attributes:
+        known: (J, Q) where they are linear.
         residual: (J, N) measured less computed ln I there.
-        design: (J, N, Q) derivatives of what is computed by level, B, the tangents of the tilt, and further parameters
-            whose prior is normal with a deviation of 1 about 0.
+        design: (J, N, Q) derivatives of what is computed.
         variance: (J, N) of the residuals.
         used: (J, N) those that count.
     """
 
+    known: FloatArray
     residual: FloatArray
     design: FloatArray
     variance: FloatArray
@@ -206,29 +229,26 @@ class Linear:
     @property
     def precision(self) -> FloatArray:
         """(Q,) of the prior."""
-        further = self.design.shape[2] - len(PRECISION)
-        return np.concatenate([PRECISION, np.ones(further)])
+        return _padded(PRECISION, self.known.shape[1], 1.0)
 
-    def solved(self, known: FloatArray, noise: Noise, steps: int) -> Solution:
-        """The optimum after so many reweighted least-squares steps.
+    def take(self, kept: Sequence[int]) -> Self:
+        """Some of them, perhaps several times."""
+        rows = list(kept)
+        return type(self)(
+            self.known[rows], self.residual[rows], self.design[rows], self.variance[rows], self.used[rows]
+        )
 
-        Args:
-            known: (J, 4) where the problems are linear; the further parameters are 0 there.
-            noise: of the residuals.
-            steps: how many.
-        """
-        precision = self.precision
-        further = np.zeros((len(known), len(precision) - known.shape[1]))
-        start, expected = np.concatenate([known, further], axis=1), np.zeros(len(precision))
-        expected[: len(EXPECTED)] = EXPECTED
-        at, left = start, self.residual
+    def solved(self, noise: Noise, steps: int) -> Solution:
+        """The optimum after so many reweighted least-squares steps."""
+        precision, expected = self.precision, _padded(EXPECTED, self.known.shape[1], 0.0)
+        at, left = self.known, self.residual
         for _ in range(steps):
             weight = self.used * noise.robust_weight(left, self.variance)
             weighted = (self.design * weight[..., None]).transpose(0, 2, 1)
             normal = weighted @ self.design + np.diag(precision)
             pull = np.einsum("jpn,jn->jp", weighted, left) - precision * (at - expected)
             at = at + np.linalg.solve(normal, pull[..., None])[..., 0]
-            left = self.residual - np.einsum("jnp,jp->jn", self.design, at - start)
+            left = self.residual - np.einsum("jnp,jp->jn", self.design, at - self.known)
         return Solution(at, left)
 
     def information(self, noise: Noise) -> FloatArray:
@@ -238,10 +258,15 @@ class Linear:
 
 
 def moved(known: FloatArray, wanted: FloatArray) -> FloatArray:
-    """(J, 4) from what is known towards what is wanted (J, Q), a step that is not too long, to a place that can be."""
-    shift = _shortened(wanted[:, 2:4] - known[:, 2:], LONGEST_STEP_TANGENT)
-    tilt = _shortened(known[:, 2:] + shift, MAX_TILT_TANGENT)
-    return np.column_stack([wanted[:, 0], np.clip(wanted[:, 1], *B_RANGE), tilt])
+    """(J, Q) from what is known towards what is wanted, a step that is not too long, to a place that can be."""
+    turn = _shortened(wanted[:, 2:4] - known[:, 2:4], LONGEST_STEP_TANGENT)
+    tilt = _shortened(known[:, 2:4] + turn, MAX_TILT_TANGENT)
+    return np.column_stack([wanted[:, 0], np.clip(wanted[:, 1], *B_RANGE), tilt, wanted[:, 4:]])
+
+
+def _padded(first: FloatArray, count: int, rest: float) -> FloatArray:
+    """(count,) values of which the last are all the same."""
+    return np.concatenate([first, np.full(count - len(first), rest)])
 
 
 def _medians(values: FloatArray, used: BoolArray) -> FloatArray:
