@@ -206,8 +206,14 @@ class Quality(Schema):
         default=None,
         description="Spots with clipped pixels; they are rather stronger than told. Null for points.",
     )
-    center_found: Literal["symmetry", "request"] | None = Field(
-        default=None, description="How the centre of a frame was found; null for points."
+    center_found: Literal["symmetry", "request", "extrapolated"] | None = Field(
+        default=None,
+        description="How the centre of a frame was found; `extrapolated` is a node of the spots' lattice, mostly off "
+        "the frame, that they and the ground fall off from. Null for points.",
+    )
+    center_certainty: float | None = Field(
+        default=None,
+        description="Probability that it is right, where it was extrapolated or something speaks against it.",
     )
     paired: float | None = Field(
         default=None,
