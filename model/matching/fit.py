@@ -135,6 +135,7 @@ class _Data:
         rows: (J, N) of the spots among the layer's beams, -1 where there is none.
         used: (J, N) spots that lie on the lattice and have a beam.
         measured: (N,) ln I.
+        flank_variance: (N,) of ln I of saturated spots.
         damping: (J, N) derivative of ln I by B.
         coefficients: (J, P, N) of the tilt series of the spots' beams.
     """
@@ -143,6 +144,7 @@ class _Data:
     rows: IntArray
     used: BoolArray
     measured: FloatArray
+    flank_variance: FloatArray
     damping: FloatArray
     coefficients: ComplexArray
 
@@ -158,6 +160,7 @@ class _Data:
             rows=rows,
             used=np.stack([start.met for start in starts]) & (rows >= 0),
             measured=starts[0].observed.log_intensity,
+            flank_variance=starts[0].observed.flank_variance,
             damping=np.stack([-start.observed.squared / 2 for start in starts]),
             coefficients=coefficients,
         )
@@ -176,7 +179,9 @@ class _Data:
         intensity = np.abs(amplitude).astype(np.float64) ** 2
         steep = np.stack([2 * (amplitude.conj() * slope).real for slope in slopes], axis=-1)
         return _Shape(
-            np.log(intensity + FLOOR), steep / (intensity + FLOOR)[..., None], expected_variance(intensity)
+            np.log(intensity + FLOOR),
+            steep / (intensity + FLOOR)[..., None],
+            expected_variance(intensity) + self.flank_variance,
         )
 
     def residual(self, known: FloatArray, shape: _Shape) -> FloatArray:

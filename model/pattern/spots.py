@@ -23,7 +23,7 @@ class Exposure:
     Attributes:
         position_sigma_px: (N,) standard error of each coordinate of a spot.
         intensity_sigma: (N,) standard error, in the units of the intensities.
-        saturated: (N,) spots with clipped pixels: their intensities were told from the flanks, and are rather larger.
+        saturated: (N,) spots with clipped pixels, whose intensities were told from the flanks.
         spot_sigma_px: the spots' common Gaussian deviation.
         center_found: by the inversion symmetry of the spots, given by the request, or by what falls off from it.
         pairs: spots with a Friedel mate at the centre, by two.
