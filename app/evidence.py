@@ -135,6 +135,9 @@ def quality_seen(spots: Spots, lattice: FoundLattice | None) -> Quality:
         else _significant(judged.ellipticity_sigma),
         saturated=None if exposure is None else int(exposure.saturated.sum()),
         center_found=None if exposure is None else exposure.center_found,
+        center_certainty=None
+        if exposure is None or exposure.center_certainty is None
+        else round(exposure.center_certainty, 3),
         paired=None if exposure is None else round(exposure.paired_fraction, 3),
         beam_stop=None if exposure is None else exposure.beam_stop,
         spot_width=None if exposure is None else round(exposure.spot_sigma_px, 2),

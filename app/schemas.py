@@ -204,10 +204,16 @@ class Quality(Schema):
     ellipticity_sigma: float | None = None
     saturated: int | None = Field(
         default=None,
-        description="Spots with clipped pixels; they are rather stronger than told. Null for points.",
+        description="Spots with clipped pixels, whose intensities were told from their flanks. Null for points.",
     )
-    center_found: Literal["symmetry", "request"] | None = Field(
-        default=None, description="How the centre of a frame was found; null for points."
+    center_found: Literal["symmetry", "request", "extrapolated"] | None = Field(
+        default=None,
+        description="How the centre of a frame was found; `extrapolated` is a node of the spots' lattice, mostly off "
+        "the frame, that they and the ground fall off from. Null for points.",
+    )
+    center_certainty: float | None = Field(
+        default=None,
+        description="Probability that it is right, where it was extrapolated or something speaks against it.",
     )
     paired: float | None = Field(
         default=None,
@@ -339,7 +345,9 @@ class InspectedSpot(Schema):
     d: float | None = Field(description="angstrom; null where the scale is unknown.")
     intensity: float | None = Field(description="Integrated, free of background; null where it is not known.")
     intensity_sigma: float | None = Field(description="Standard error; null for points.")
-    saturated: bool | None = Field(description="Whether the intensity is rather larger; null for points.")
+    saturated: bool | None = Field(
+        description="Whether the intensity was told from the flanks; null for points."
+    )
     hk: list[int] | None = Field(description="Indices in the pattern's own lattice; null off it.")
 
 

@@ -35,6 +35,7 @@ class Scene:
         width: Gaussian deviation of a spot, pixels.
         rng: of this frame.
         hidden: (S, S) where nothing is seen.
+        pixel_size: 1/angstrom.
         radius: of discs in pixels; 0 for points.
     """
 
@@ -45,6 +46,7 @@ class Scene:
     width: float
     rng: np.random.Generator
     hidden: NDArray[np.bool_]
+    pixel_size: float
     radius: float = 0.0
 
     @property
@@ -117,13 +119,13 @@ def _discs(scene: Scene) -> None:
 
 
 def _carbon(scene: Scene) -> None:
-    q = scene.distance() * Q_MAX / (scene.side / 2)
+    q = scene.distance() * scene.pixel_size
     for middle, width, height in ((0.28, 0.05, 20.0), (0.48, 0.06, 60.0), (0.86, 0.09, 30.0)):
         scene.image += height * np.exp(-((q - middle) ** 2) / (2 * width**2))
 
 
 def _gold(scene: Scene) -> None:
-    q = scene.distance() * Q_MAX / (scene.side / 2)
+    q = scene.distance() * scene.pixel_size
     for squared, height in ((3, 40.0), (4, 20.0), (8, 15.0), (11, 15.0), (12, 6.0)):
         scene.image += height * np.exp(-((q - np.sqrt(squared) / 4.078) ** 2) / (2 * 0.006**2))
 
@@ -157,12 +159,31 @@ def _picture(kind: str, **options: int) -> Encoding:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of frame: what is done to the scene, how the file is written, where the centre lies."""
+    """A kind of frame: what is done to the scene, how the file is written, where the centre lies.
+
+    Attributes:
+        defects: each done in turn.
+        encode: writes the file.
+        off_centre: how far from the frame's middle the direct beam lies at most, in frame widths.
+        ellipticity: of the camera.
+        off_frame: between which distances outside of the frame the direct beam lies, in frame widths; None inside.
+        zoom: by which the camera length is longer.
+    """
 
     defects: tuple[Defect, ...] = ()
     encode: Encoding = _tiff
     off_centre: float = 0.01
     ellipticity: float = 0.003
+    off_frame: tuple[float, float] | None = None
+    zoom: float = 1.0
+
+    def centre(self, side: int, rng: np.random.Generator) -> Array:
+        """(2,) x, y of the direct beam."""
+        if self.off_frame is None:
+            return np.asarray(side / 2 + rng.uniform(-self.off_centre, self.off_centre, 2) * side)
+        along, beyond, edge = rng.uniform(), 0.5 + rng.uniform(*self.off_frame), int(rng.integers(4))
+        place = np.array([along - 0.5, beyond if edge % 2 else -beyond])
+        return np.asarray(side / 2 + side * (place if edge < 2 else place[::-1]))
 
 
 KINDS = {
@@ -179,6 +200,8 @@ KINDS = {
     "carbon film": Kind((_carbon,)),
     "gold rings": Kind((_gold,)),
     "second flake": Kind((_second_flake,)),
+    "beam off the frame": Kind(off_frame=(0.0, 0.5), zoom=2.0),
+    "beam off the frame, carbon film": Kind((_carbon,), off_frame=(0.0, 0.5), zoom=2.0),
 }
 
 
@@ -228,14 +251,21 @@ def _scene(truth: Entry, kind: Kind, seed: int, side: int) -> tuple[Scene, float
     )
     spots = pattern_of(truth.crystal, perfect, rng)
     assert spots.intensity is not None
-    pixel_size = 2 * Q_MAX / side
+    pixel_size = 2 * Q_MAX / side / kind.zoom
     stretch = np.array([1 + kind.ellipticity, 1 - kind.ellipticity])
-    centre = side / 2 + rng.uniform(-kind.off_centre, kind.off_centre, 2) * side
+    centre = kind.centre(side, rng)
     level = spots.intensity / spots.intensity.max() * 10 ** rng.uniform(3.3, 4.3)
     q = spots.q_inv_angstrom / pixel_size * stretch
     blank = np.zeros((side, side), dtype=bool)
     scene = Scene(
-        np.full((side, side), 3.0), q, level, centre, rng.uniform(1.6, 3.2) * side / SIDE, rng, blank
+        np.full((side, side), 3.0),
+        q,
+        level,
+        centre,
+        rng.uniform(1.6, 3.2) * side / SIDE,
+        rng,
+        blank,
+        pixel_size,
     )
     scene.draw(q, level)
     distance = scene.distance()

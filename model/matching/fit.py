@@ -132,7 +132,7 @@ class _Relaxed:
         """The likeliest noise, one of the fits being right."""
         tried = [Noise(MODEL_SIGMA, sigma, FREEDOM) for sigma in SPOT_SIGMAS.tolist()]
         same = self._linear(tried[0]).take([leader] * len(tried))
-        variance = np.stack([each.variance(self.shape.intensity[leader]) for each in tried])
+        variance = np.stack([self.trials.variance(self.shape.intensity[leader], each) for each in tried])
         off = np.log(SPOT_SIGMAS / SPOT_SIGMAS[2]) / _SPOT_SIGMA_SPREAD
         return tried[int(np.argmax(_evidence(replace(same, variance=variance), tried[0]) - off**2 / 2))]
 

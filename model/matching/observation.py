@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import NoSpotsError
+from model.matching.noise import flank_variance
 from model.pattern.masking import outside
 from model.pattern.scale import DIRECT_BEAM_INV_ANGSTROM
 from model.pattern.spots import Spots
@@ -29,7 +30,7 @@ class Observation:
         log_intensity: (N,) ln of the intensity over the strongest; zeros where unknown.
         has_intensity: whether the pattern carries intensities.
         voltage_kv: accelerating voltage.
-        saturated: (N,) whose intensity is a lower bound, for the camera was full; none of points.
+        saturated: (N,) whose intensity was told by the flanks, for the camera was full; none of points.
         masks: (H, 4) boxes where nothing is known, x and y of the lower corner and of the upper one, 1/angstrom.
     """
 
@@ -88,6 +89,11 @@ class Observation:
         """(N,) |q|^2, 1/angstrom^2."""
         squared: FloatArray = np.einsum("nd,nd->n", self.q, self.q)
         return squared
+
+    @cached_property
+    def flank_variance(self) -> FloatArray:
+        """(N,) variance of ln I that being told by flanks adds; 0 of spots that are not saturated."""
+        return flank_variance(self.log_intensity, self.saturated)
 
     @cached_property
     def faintest(self) -> float:

@@ -16,6 +16,7 @@ NEAR_INV_ANGSTROM, FAR_INV_ANGSTROM = 0.6, 1.0
 MOST_SATURATED = 0.2
 LEAST_PAIRED = 0.5
 MOST_ELLIPTIC = 0.008
+SURE = 0.5
 # Angle of the ideal cell where lengths are equal.
 _IDEAL_GAMMA_DEG = {"hexagonal": 120.0, "square": 90.0}
 
@@ -97,6 +98,14 @@ def _exposure(spots: Spots) -> list[tuple[int, str]]:
                 int(exposure.paired_fraction < LEAST_PAIRED),
                 "Many spots lack their mate across the centre: is the centre right? Give center if it is not.",
             )
+        )
+    if exposure.center_certainty is not None:
+        advice = (
+            f"The centre is right with a probability of {100 * exposure.center_certainty:.0f} %: give center, or move "
+            "the direct beam onto the camera."
+        )
+        found.append(
+            (int(exposure.center_found == "extrapolated" or exposure.center_certainty < SURE), advice)
         )
     return found
 

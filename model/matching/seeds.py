@@ -77,13 +77,16 @@ def seeds(layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, cou
     measured = level[:_SPOTS].astype(np.float32)
     # (F, T, A, N): faces, tilts, settings, spots
     residual = measured - computed[..., rows]
-    weight = (1 / variance)[..., rows] * used
+    spread, weight = (np.log(variance) / 2)[..., rows], (1 / variance)[..., rows]
+    if observed.saturated.any():
+        own = variance[..., rows] + observed.flank_variance[:_SPOTS]
+        spread, weight = np.log(own) / 2, 1 / own
+    weight = weight * used
     level = _mean(residual, weight)
     for _ in range(2):
         level = _mean(residual, weight / (1 + (residual - level) ** 2 * weight / ROUGH.freedom))
     tails = np.log1p((residual - level) ** 2 * weight / ROUGH.freedom).sum(axis=-1, dtype=np.float64)
-    spread = ((np.log(variance) / 2)[..., rows] * used).sum(axis=-1, dtype=np.float64)
-    score = -(ROUGH.freedom + 1) / 2 * tails - spread
+    score = -(ROUGH.freedom + 1) / 2 * tails - (spread * used).sum(axis=-1, dtype=np.float64)
     score -= (_GRID**2).sum(axis=1)[:, None] / (2 * TILT_SIGMA**2)
     found: list[Seed] = []
     for place in np.argsort(-score.round(6), axis=None, kind="stable")[: 8 * count].tolist():

@@ -77,6 +77,7 @@ class Trials:
         rows: (J, N) of the spots among the layer's beams, -1 where there is none.
         used: (J, N) spots that lie on the lattice and have a beam.
         measured: (N,) ln I.
+        flank_variance: (N,) of ln I of saturated spots, besides the noise's.
         damping: (J, N) derivative of ln I by B.
         coefficients: (J, P, N) of the tilt series of the spots' beams.
         shifts: (J, N, K) derivatives of the amplitudes by the shifts.
@@ -86,6 +87,7 @@ class Trials:
     rows: IntArray
     used: BoolArray
     measured: FloatArray
+    flank_variance: FloatArray
     damping: FloatArray
     coefficients: ComplexArray
     shifts: ComplexArray
@@ -103,6 +105,7 @@ class Trials:
             rows=rows,
             used=np.stack([start.met for start in starts]) & (rows >= 0),
             measured=starts[0].observed.log_intensity,
+            flank_variance=starts[0].observed.flank_variance,
             damping=np.stack([-start.observed.squared / 2 for start in starts]),
             coefficients=coefficients,
             shifts=np.zeros((*rows.shape, 0), dtype=np.complex64),
@@ -119,6 +122,7 @@ class Trials:
             self.rows[rows],
             self.used[rows],
             self.measured,
+            self.flank_variance,
             self.damping[rows],
             self.coefficients[rows],
             self.shifts[rows],
@@ -148,6 +152,10 @@ class Trials:
         level, b = known[:, :1], known[:, 1:2]
         return self.measured - shape.log_intensity - level - b * self.damping
 
+    def variance(self, intensity: FloatArray, noise: Noise) -> FloatArray:
+        """(..., N) expected of the residuals of spots with such computed intensities."""
+        return noise.variance(intensity) + self.flank_variance
+
     def design(self, shape: Shape) -> FloatArray:
         """(J, N, Q) derivatives of the computed ln I by what is known."""
         return np.concatenate(
@@ -160,7 +168,7 @@ class Trials:
             known,
             self.residual(known, shape),
             self.design(shape),
-            noise.variance(shape.intensity),
+            self.variance(shape.intensity, noise),
             self.used,
         )
 
@@ -186,7 +194,7 @@ class Trials:
 
     def _score(self, known: FloatArray, shape: Shape, noise: Noise) -> FloatArray:
         """(J,) ln likelihood and prior, but for the beams that were not seen."""
-        density = noise.log_density(self.residual(known, shape), noise.variance(shape.intensity))
+        density = noise.log_density(self.residual(known, shape), self.variance(shape.intensity, noise))
         off = PRECISION * (known - EXPECTED) ** 2
         return np.asarray((self.used * density).sum(axis=1) - off.sum(axis=1) / 2)
 

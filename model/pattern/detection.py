@@ -12,7 +12,7 @@ from model.errors import NoSpotsError
 from model.pattern.background import Rings, local_level, shadow
 from model.pattern.binning import Binned
 from model.pattern.frame import Frame
-from model.pattern.peaks import Peaks, draw_peaks, fit_peaks, local_maxima, spot_sigma
+from model.pattern.peaks import Peaks, draw_peaks, fit_peaks, local_maxima, spot_sigma, windows
 from model.pattern.spots import MINIMUM_SPOTS
 
 FloatImage = NDArray[np.float32]
@@ -23,6 +23,7 @@ DETECTION = 4.5
 SIGNIFICANCE = 5.0
 _FIRST_SIGMA = 1.3
 _WIDTH_FROM = 20
+_FEWEST_UNCLIPPED, _LOOKED_AT = 5, 200
 _SMALLEST_RATIO = 1e-4
 _CROWDED_SIGMAS, _MANY_CROWDED = 7.0, 0.05
 _APART_SIGMAS = 2.0
@@ -55,7 +56,7 @@ def detect_peaks(frame: Frame, binned: Binned, center: tuple[float, float]) -> t
         columns, rows = _significant(residual, rings, usable, _FIRST_SIGMA, DETECTION)
     if not len(rows):
         raise NoSpotsError("no spots stand out from the background; is the frame blank or underexposed?")
-    first = binned.full_pixels(columns[:_WIDTH_FROM], rows[:_WIDTH_FROM])
+    first = _strongest(frame, binned.full_pixels(columns, rows), round(2 * binned.factor))
     sigma = spot_sigma(frame.counts, first, _FIRST_SIGMA * binned.factor, frame.saturation_level)
     matched = float(np.clip(sigma / binned.factor, 0.8, 6))
     columns, rows = _significant(residual, rings, usable, matched, DETECTION)
@@ -68,6 +69,23 @@ def detect_peaks(frame: Frame, binned: Binned, center: tuple[float, float]) -> t
         columns, rows = _significant(residual, rings, usable, matched, DETECTION)
         found = found.joined_by(binned.full_pixels(columns, rows))
     return whole, found.settled(), sigma
+
+
+def _strongest(frame: Frame, pixels: NDArray[np.float64], half: int) -> NDArray[np.float64]:
+    """Of maxima, the strongest first, those that tell the spots' width: saturated ones do not.
+
+    Where fewer than three of the strongest twenty were not saturated the width was off by 22 %, and the heights that
+    flanks tell by a factor of 1.3 for each e-fold above the camera's level.
+    """
+    first = pixels[:_WIDTH_FROM]
+    if frame.saturation_level is None:
+        return first
+    level = frame.saturation_level
+
+    def free(at: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(at[windows(frame.counts, at, half)[0].max(axis=1) < level])
+
+    return first if len(free(first)) >= _FEWEST_UNCLIPPED else free(pixels[:_LOOKED_AT])[:_WIDTH_FROM]
 
 
 def _significant(

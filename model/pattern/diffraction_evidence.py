@@ -37,12 +37,17 @@ def require_diffraction(peaks: Peaks, center: Centre) -> None:
         )
     if not has_symmetry(center):
         raise NoSpotsError(_NO_SYMMETRY)
-    spread = np.subtract(*np.quantile(np.log(peaks.amplitude), [0.9, 0.1]))
-    if (len(peaks) >= _EVEN_COUNT and spread < _EVEN_SPREAD) or repeats(peaks):
+    if are_alike(peaks):
         raise NoSpotsError(
             "the bright places of the image are all alike, or alike a lattice vector on, as in an image of real "
             "space; upload a diffraction pattern"
         )
+
+
+def are_alike(peaks: Peaks) -> bool:
+    """Whether bright places are all alike, or alike a lattice vector on, as in an image of real space."""
+    spread = np.subtract(*np.quantile(np.log(peaks.amplitude), [0.9, 0.1]))
+    return bool(len(peaks) >= _EVEN_COUNT and spread < _EVEN_SPREAD) or repeats(peaks)
 
 
 def require_symmetry(center: Centre, count: int) -> None:

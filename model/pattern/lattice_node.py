@@ -5,6 +5,7 @@ apart is that spots lie at whole lattice vectors from the direct beam.
 """
 
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Self
 
 import numpy as np
@@ -22,6 +23,7 @@ _COMMON = 0.35
 _LEAST_SINE = 0.35
 _NEAR = 0.15
 _LEAST_MET = 0.7
+_DISTORTED = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +95,29 @@ class SpotLattice:
         index = np.floor(self.place(point)) + steps
         index = index[np.abs(index - self.place(point)).max(axis=1) < 1 + _NEAR]
         return np.asarray(self.origin + index @ self.basis)
+
+    def indices_within(self, view: tuple[float, float, float, float]) -> NDArray[np.int64]:
+        """(M, 2) of the nodes in a field x0, y0, x1, y1 of pixels."""
+        x0, y0, x1, y1 = view
+        corners = self.place(np.array([[x0, y0], [x1, y0], [x0, y1], [x1, y1]]))
+        low, high = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))
+        h, k = np.meshgrid(*(np.arange(a, b + 1) for a, b in zip(low, high, strict=True)), indexing="ij")
+        index = np.column_stack([h.ravel(), k.ravel()]).astype(np.int64)
+        at = self.origin + index @ self.basis
+        return np.asarray(index[((at >= [x0, y0]) & (at <= [x1, y1])).all(axis=1)])
+
+    def symmetries(self) -> tuple[NDArray[np.int64], ...]:
+        """The turns and mirrors that leave the lattice as it is, nearly, by which rows of indices are multiplied."""
+        metric = self.basis @ self.basis.T
+        off = _DISTORTED * np.sqrt(np.linalg.det(metric))
+        turns = (np.array(each).reshape(2, 2) for each in product((-1, 0, 1), repeat=4))
+        return tuple(
+            turn
+            for turn in turns
+            if abs(round(np.linalg.det(turn))) == 1
+            and np.abs(turn @ metric @ turn.T - metric).max() < off
+            and not np.array_equal(turn, np.eye(2))
+        )
 
 
 def is_half_node(lattice: SpotLattice, point: FloatArray) -> bool:

@@ -16,6 +16,7 @@ from model.pattern.diffraction_evidence import (
     without_noise,
     without_ripples,
 )
+from model.pattern.extrapolated_centre import Beam, Detected
 from model.pattern.film_rings import FilmRings
 from model.pattern.frame import Frame
 from model.pattern.hot_pixels import without_hot_pixels
@@ -27,12 +28,13 @@ from model.pattern.peaks import Peaks
 from model.pattern.powder import require_no_bare_rings, require_no_powder, require_no_rings
 from model.pattern.rough_centre import rough_centre
 from model.pattern.scale import nominal_pixel_size, require_plausible_scale
-from model.pattern.spots import MINIMUM_SPOTS, Calibration, Exposure, Spots
+from model.pattern.spots import MINIMUM_SPOTS, Calibration, CenterFound, Exposure, Spots
 
 DETECTION_SIDE = 512
 _WELL_PAIRED, _POORLY_PAIRED = 0.8, 0.5
 _DIRECT_BEAM_SIGMAS = 4
 _COUNTS = (1.0, 1e9)
+_SURE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +44,11 @@ class FoundSpots:
     Attributes:
         peaks: the spots, the direct beam not among them.
         sigma: their common Gaussian deviation.
-        center: of inversion symmetry, with its support, or the one given.
+        center: of inversion symmetry, with its support, or the one given, or extrapolated.
         beam_stop: whether a shadow covers a part of the frame.
         fcc_unit: pixels of 1 / a of a face-centred cubic metal whose rings are seen too, or None.
+        center_found: how.
+        certainty: probability that the centre is right, where something speaks against it or it was extrapolated.
     """
 
     peaks: Peaks
@@ -52,6 +56,8 @@ class FoundSpots:
     center: Centre
     beam_stop: bool
     fcc_unit: float | None = None
+    center_found: CenterFound = "symmetry"
+    certainty: float | None = None
 
     @property
     def volume(self) -> float:
@@ -106,13 +112,14 @@ def find_spots(frame: Frame, options: PatternOptions) -> Spots:
         calibration=calibration,
         scale_is_known=stated is not None,
         voltage_kv=frame.voltage_kv,
-        warnings=(*frame.warnings, *rings, *((saturated,) if clipped else ())),
+        warnings=(*frame.warnings, *rings, *((saturated,) if clipped else ()), *_told_of_centre(found)),
         exposure=Exposure(
             position_sigma_px=found.peaks.position_error(found.sigma),
             intensity_sigma=found.peaks.amplitude_error * found.volume,
             saturated=found.peaks.clipped,
             spot_sigma_px=found.sigma,
-            center_found="symmetry" if options.center_px is None else "request",
+            center_found=found.center_found,
+            center_certainty=found.certainty,
             pairs=found.center.pairs,
             paired_fraction=found.center.paired_fraction,
             beam_stop=found.beam_stop,
@@ -120,6 +127,21 @@ def find_spots(frame: Frame, options: PatternOptions) -> Spots:
             source_format=frame.source_format,
             camera=camera,
         ),
+    )
+
+
+def _told_of_centre(found: FoundSpots) -> tuple[str, ...]:
+    if found.certainty is None or (found.center_found == "symmetry" and found.certainty > _SURE):
+        return ()
+    at, percent = f"{found.center.x:.0f}, {found.center.y:.0f}", f"{100 * found.certainty:.0f} %"
+    if found.center_found == "symmetry":
+        return (
+            f"The spots do not fall off from {at}, about which they are symmetric: the direct beam is there with a "
+            f"probability of only {percent}; give center if it is not.",
+        )
+    return (
+        f"The direct beam was told to lie at {at} by what falls off from there, with a probability of {percent}; "
+        "give center if you know it.",
     )
 
 
@@ -148,30 +170,60 @@ def locate_spots(frame: Frame, center_px: tuple[float, float] | None = None) -> 
     frame = _in_range(frame if cleaned is frame.counts else replace(frame, counts=cleaned))
     binned = Binned.to_side(frame.counts, DETECTION_SIDE)
     rough = binned.binned_point(center_px) if center_px else rough_centre(binned.counts)
-    usable, peaks, sigma = detect_peaks(frame, binned, rough)
-    center = _refined_centre(frame, peaks, binned.full_point(rough), given=center_px is not None)
-    peaks = _without_direct_beam(peaks, center, sigma)
+    detected = Detected(*detect_peaks(frame, binned, rough), binned)
+    sigma = detected.sigma
+    center = _refined_centre(frame, detected.peaks, binned.full_point(rough), given=center_px is not None)
+    peaks = _without_direct_beam(detected.peaks, center, sigma)
     if frame.ripple:
         peaks = without_ripples(peaks, center, sigma, frame.ripple)
         center = friedel_support(peaks.pixels, peaks.amplitude, (center.x, center.y), _view(frame))
     if center.pairs >= MINIMUM_SPOTS and center.paired_fraction < _WELL_PAIRED:
-        peaks = without_noise(peaks, center, sigma, usable)
-    if center_px is None:
-        if not has_symmetry(center):  # maxima of the noise on rings have none, but the rings themselves do
-            require_no_bare_rings(FilmRings.about(binned.counts, rough))
-        if center.paired_fraction < _POORLY_PAIRED:
-            require_no_overlapping_discs(binned, rough)
-        require_diffraction(peaks, center)
-        require_no_powder(peaks, center, sigma)
-        require_no_rings(peaks, center, sigma, binned)
+        peaks = without_noise(peaks, center, sigma, detected.usable)
     # What was taken for noise has no say in how well the spots are paired.
     support = friedel_support(peaks.pixels, peaks.amplitude, (center.x, center.y), _view(frame))
-    if center_px is None:
-        require_symmetry(support, len(peaks))
+    beam = _direct_beam(detected, peaks, center, support, rough) if center_px is None else None
+    if beam is not None and beam.elsewhere:
+        found = locate_spots(frame, beam.at)
+        return replace(found, center_found="extrapolated", certainty=beam.probability)
     unit = FilmRings.about(binned.counts, binned.binned_point((center.x, center.y))).fcc_unit()
     return FoundSpots(
-        peaks, sigma, support, bool((~usable).any()), None if unit is None else unit * binned.factor
+        peaks,
+        sigma,
+        support,
+        bool((~detected.usable).any()),
+        None if unit is None else unit * binned.factor,
+        center_found="symmetry" if center_px is None else "request",
+        certainty=None if beam is None else beam.probability,
     )
+
+
+def _direct_beam(
+    detected: Detected, peaks: Peaks, center: Centre, support: Centre, rough: tuple[float, float]
+) -> Beam | None:
+    """Where the direct beam is, if not surely at the centre of symmetry; refuses what is no pattern of spots.
+
+    Args:
+        detected: in the frame.
+        peaks: those of them that are taken for spots.
+        center: of symmetry, with its support before noise was taken out of the peaks.
+        support: of the same centre by these peaks.
+        rough: x, y of the first guess, in blocks.
+    """
+    binned, sigma = detected.binned, detected.sigma
+    if not has_symmetry(center):  # maxima of the noise on rings have none, but the rings themselves do
+        require_no_bare_rings(FilmRings.about(binned.counts, rough))
+    if center.paired_fraction < _POORLY_PAIRED:
+        require_no_overlapping_discs(binned, rough)
+    beam = None if has_symmetry(center) else detected.beam_without_symmetry()
+    if beam is not None:
+        return beam
+    require_diffraction(peaks, center)
+    require_no_powder(peaks, center, sigma)
+    require_no_rings(peaks, center, sigma, binned)
+    beam = detected.direct_beam(support, _without_direct_beam(detected.peaks, support, sigma))
+    if beam is None or not beam.elsewhere:
+        require_symmetry(support, len(peaks))
+    return beam
 
 
 def _in_range(frame: Frame) -> Frame:

@@ -11,6 +11,7 @@ from model.pattern.camera import CameraCalibration
 
 FloatArray = NDArray[np.float64]
 Calibration = Literal["request", "file", "rings", "unknown"]
+CenterFound = Literal["symmetry", "request", "extrapolated"]
 
 MINIMUM_SPOTS = 3
 
@@ -22,9 +23,9 @@ class Exposure:
     Attributes:
         position_sigma_px: (N,) standard error of each coordinate of a spot.
         intensity_sigma: (N,) standard error, in the units of the intensities.
-        saturated: (N,) spots with clipped pixels: their intensities were told from the flanks, and are rather larger.
+        saturated: (N,) spots with clipped pixels, whose intensities were told from the flanks.
         spot_sigma_px: the spots' common Gaussian deviation.
-        center_found: by the inversion symmetry of the spots, or given by the request.
+        center_found: by the inversion symmetry of the spots, given by the request, or by what falls off from it.
         pairs: spots with a Friedel mate at the centre, by two.
         paired_fraction: share of the spots that have one, of those whose mate would lie on the frame, the strong ones
             counting more.
@@ -32,19 +33,22 @@ class Exposure:
         shape: rows and columns of the frame.
         source_format: of the file.
         camera: whose distortion was taken out of the spots' positions.
+        center_certainty: probability that the centre is right, where it was extrapolated or something speaks against
+            it.
     """
 
     position_sigma_px: FloatArray
     intensity_sigma: FloatArray
     saturated: NDArray[np.bool_]
     spot_sigma_px: float
-    center_found: Literal["symmetry", "request"]
+    center_found: CenterFound
     pairs: int
     paired_fraction: float
     beam_stop: bool
     shape: tuple[int, int]
     source_format: str
     camera: CameraCalibration | None = None
+    center_certainty: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

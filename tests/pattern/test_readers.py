@@ -278,7 +278,7 @@ def test_the_scale_bar_of_gallium_arsenide_is_read() -> None:
     assert len(spots) == 8
 
 
-WITH_SPOTS = {"dd020.dm3": 30, "test1.blo": 10}
+WITH_SPOTS = {"dd020.dm3": 30, "test1.blo": 10, "test.mib": 9}
 FORMATS = sorted(path.name for path in SHARED.glob("formats/*")) if SHARED.exists() else []
 
 

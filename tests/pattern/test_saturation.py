@@ -4,9 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
+from scipy.spatial import cKDTree
 
+from model.matching.noise import FLANK_SIGMA, flank_variance
 from model.matching.observation import Observation
-from model.pattern import Frame, PatternOptions, Spots, find_spots
+from model.pattern import Frame, PatternOptions, Spots, find_spots, locate_spots
 from model.pattern.frame import saturation_of
 
 
@@ -22,6 +25,31 @@ def test_clipped_spots_are_marked_where_intensities_are_compared(render: Callabl
     assert seen.saturated[0]
     assert not seen.saturated[len(seen) // 2 :].any()
     assert (seen.rescaled(1.1).saturated == seen.saturated).all()
+
+
+def test_of_a_camera_that_most_strong_spots_fill_the_others_tell_the_width(
+    render: Callable[..., Any],
+) -> None:
+    truth = render(13, size=512, sigma=2.5, direct=20.0, dose=20_000.0)
+    heights = np.sort(truth.intensity)[::-1] / (2 * np.pi * truth.sigma**2)
+    counts = np.minimum(truth.counts, round(np.median(truth.counts) + heights[24])).astype(np.float32)
+    found = locate_spots(Frame(counts, saturation_level=saturation_of(counts)))
+    assert found.peaks.clipped.sum() > 20
+    assert found.sigma == pytest.approx(truth.sigma, rel=0.05)
+    distance, own = cKDTree(found.peaks.pixels).query(truth.pixels)
+    both = (distance < 2) & (truth.signal_to_noise > 20)
+    assert np.std(np.log(found.intensity[own[both]] / truth.intensity[both])) < 0.1
+
+
+def test_the_more_of_a_spot_is_cut_off_the_less_sure_is_its_height() -> None:
+    level = np.array([2.0, 1.0, 0.0, -0.1, -1.0])
+    saturated = np.array([True, True, True, False, False])
+    variance = flank_variance(level, saturated)
+    assert variance == pytest.approx((FLANK_SIGMA * np.array([2.1, 1.1, 0.1, 0.0, 0.0])) ** 2)
+    assert not flank_variance(level, np.zeros(5, dtype=bool)).any()
+    assert flank_variance(level[:3], np.ones(3, dtype=bool)) == pytest.approx(
+        (FLANK_SIGMA * np.array([2.0, 1.0, 0.0])) ** 2
+    )
 
 
 def test_points_are_not_clipped() -> None:

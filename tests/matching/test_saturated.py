@@ -1,0 +1,53 @@
+"""A height that flanks tell is less sure, in seeds and in fits; without saturated spots nothing changes."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from model.matching.fit import Fit, fitted
+from model.matching.layer import Layer
+from model.matching.observation import Observation
+from model.matching.seeds import seeds
+from model.matching.settings import lay_lattices
+from model.matching.trials import Start, Trials
+from tests.matching.patterns import LAYERS, Lying, pattern
+
+
+def best_fit(observed: Observation) -> tuple[float, Fit]:
+    """The score of the best seed of the crystal that the pattern is of, and the fit from there."""
+    crystal = LAYERS["MoSSe"]
+    laid, layer = lay_lattices(crystal.lattice[None], observed), Layer(crystal, observed)
+    (seed,) = seeds(layer, observed, laid.hk, laid.met[0], 1)
+    start = Start(layer, observed, laid.met[0], laid.hk[seed.setting], laid.basis[seed.setting], seed)
+    trials = Trials.of([start])
+    (fit,) = fitted(trials, trials.roughly()[0], np.zeros(1))
+    return seed.score, fit
+
+
+def observation(factor: float) -> Observation:
+    """A noisy pattern whose strongest spot is measured so many times too high."""
+    spots = pattern(LAYERS["MoSSe"], Lying(1.0, 20.0, 40.0, False, 1.0), np.random.default_rng(3))
+    assert spots.intensity is not None
+    wrong = np.where(spots.intensity == spots.intensity.max(), factor, 1.0)
+    return Observation.of(replace(spots, intensity=spots.intensity * wrong), 80.0)
+
+
+def test_a_wrong_height_of_a_saturated_spot_speaks_less_against_its_crystal() -> None:
+    observed = observation(60.0)
+    full = replace(observed, saturated=np.arange(len(observed)) < 1)
+    seed, fit = best_fit(observed)
+    less_seed, less = best_fit(full)
+    assert less_seed > seed
+    assert less.sigma[0] ** 2 > 0.5 * full.flank_variance[0] > 0
+    assert less.log_densities[0] > fit.log_densities[0]
+
+
+def test_heights_have_no_level_of_their_own() -> None:
+    """What they are relative to, the strongest of the pattern, may be saturated: it does not matter."""
+    observed = observation(1.0)
+    seed, fit = best_fit(observed)
+    shifted_seed, shifted = best_fit(replace(observed, log_intensity=observed.log_intensity - 1.5))
+    assert abs(seed - shifted_seed) < 1e-3
+    off = np.isfinite(fit.computed)
+    assert np.allclose(fit.computed[off] - 1.5, shifted.computed[off], atol=0.01)
+    assert np.allclose(fit.tilt, shifted.tilt, atol=1e-3)
