@@ -131,7 +131,7 @@ class Detected:
         return DiffuseGround.of(self.binned, self.usable, self.peaks, self.sigma)
 
     def probabilities(self, ground: DiffuseGround) -> tuple[FloatArray, FloatArray] | None:
-        """(C, 2) the lattice's nodes in the frame and up to its side outside, (C,) how probable each is.
+        """(C, 2) the lattice's nodes in the frame and up to its width outside, (C,) how probable each is.
 
         None where spots have no lattice, or too dense a one.
         """
@@ -153,9 +153,9 @@ class Detected:
             return None
         height, width = self.usable.shape
         side = ground.side
-        if (height + 2 * side) * (width + 2 * side) > _MOST_NODES * abs(np.linalg.det(lattice.basis)):
+        if 9 * height * width > _MOST_NODES * abs(np.linalg.det(lattice.basis)):
             return None
-        index = lattice.indices_within((-side, -side, width - 1 + side, height - 1 + side))
+        index = lattice.indices_within((-width + 1, -height + 1, 2 * width - 2, 2 * height - 2))
         seen = NodeHeights.of(lattice, peaks, self.sigma, self.usable)
         if seen.seen.sum() < _FEWEST_SEEN:
             return None
