@@ -14,7 +14,7 @@ import numpy as np
 from pyxem.signals import ElectronDiffraction2D
 from pyxem.utils.indexation_utils import index_dataset_with_template_rotation
 
-BEST = 60
+BEST = 420
 # Of all templates, and of the share that its quick comparison of radial profiles leaves.
 SETTINGS = {"every template": 1.0, "fastest (2 % by radial profile)": 0.02}
 GAMMA = 0.4

@@ -1,18 +1,20 @@
 """Prints, as a table and as JSON, how the search compares with pyxem's template matching over the same crystals.
 
     python -m venv ENV && ENV/bin/pip install pyxem
-    python bench/template_matching.py INDEX --pyxem ENV/bin/python [--queries 100] [--noise 0.15] [--seed 0]
+    python bench/template_matching.py INDEX --pyxem ENV/bin/python [--queries 100] [--noise 0.15] [--seed 0] [--tilted]
 
 Queries are those of `bench/accuracy.py`, blind. pyxem correlates an image of the spots with a template of every
-crystal of the index (`bench/pyxem_templates.py`: kinematic, untilted, both mirrored and not, all rotations), with every
-template and at its fastest setting, which keeps a few by their radial profile first. pyxem's dependencies disagree
-with this project's, hence the environment of its own; it gets both cores, the search one.
+crystal of the index (`bench/pyxem_templates.py`: kinematic, both mirrored and not, all rotations), with every template
+and at its fastest setting, which keeps a few by their radial profile first. The templates are untilted; with
+`--tilted` each crystal has seven (no tilt, and 3 degrees in six directions), which flakes that are tilted need.
+pyxem's dependencies disagree with this project's, hence the environment of its own; it gets both cores, the search one.
 """
 
 import argparse
 import json
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +38,8 @@ from model.towers.threads import use_threads
 
 LEVELS = (1, 3, 10)
 TEMPLATE_Q_MAX = 1.6
+UPRIGHT = ((0.0, 0.0),)
+TILTED = (*UPRIGHT, *((3.0, 60.0 * step) for step in range(6)))
 IMAGE_PIXELS, IMAGE_Q_MAX = 256, 1.65
 SPOT_PIXELS = 1.2
 Array = NDArray[np.float64]
@@ -58,11 +62,12 @@ def main() -> None:
         )
     rows = [_search(options.index, asked, effort) for effort in ("search", "verify", "full")]
     group_of = {entry.id: int(groups[row]) for row, entry in enumerate(everything)}
-    found = _template_matching(options.pyxem, everything, [spots for _, spots in asked])
+    tilts = TILTED if options.tilted else UPRIGHT
+    found = _template_matching(options.pyxem, everything, tilts, [spots for _, spots in asked])
     for name, (best, milliseconds) in found.items():
         places = []
         for (truth, _), own in zip(asked, best, strict=True):
-            different = list(dict.fromkeys(int(groups[row]) for row in own))
+            different = list(dict.fromkeys(int(groups[row // len(tilts)]) for row in own))
             mine = group_of[truth.id]
             places.append(different.index(mine) if mine in different else None)
         rows.append(_row(f"pyxem, {name}", places, milliseconds))
@@ -94,16 +99,22 @@ def _row(by: str, places: list[int | None], milliseconds: float) -> dict[str, ob
 
 
 def _template_matching(
-    python: Path, crystals: list[Entry], patterns: list[Spots]
+    python: Path, crystals: list[Entry], tilts: Sequence[tuple[float, float]], patterns: list[Spots]
 ) -> dict[str, tuple[list[list[int]], float]]:
-    """Of each setting of pyxem: the rows of the best crystals for each pattern, and milliseconds a pattern."""
+    """Of each setting of pyxem: the best templates of each pattern, one a crystal and tilt; milliseconds a pattern."""
     templates = [
         kinematic_spots(
             entry.crystal,
-            Geometry(voltage_kv=VOLTAGE_KV, q_max_inv_angstrom=TEMPLATE_Q_MAX),
+            Geometry(
+                voltage_kv=VOLTAGE_KV,
+                q_max_inv_angstrom=TEMPLATE_Q_MAX,
+                tilt_deg=tilt,
+                tilt_azimuth_deg=azimuth,
+            ),
             relative_threshold=1e-3,
         )
         for entry in tqdm(crystals, desc="templates")
+        for tilt, azimuth in tilts
     ]
     scale = IMAGE_PIXELS / 2 / IMAGE_Q_MAX
     with tempfile.TemporaryDirectory() as folder:
@@ -140,6 +151,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--noise", type=float, default=0.15)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tilted", action="store_true", help="pyxem's templates under seven tilts")
     return parser.parse_args()
 
 
