@@ -16,7 +16,8 @@ class Depth:
         pool: candidates that the towers, and the lattice, have to give.
         layers: of those whose lattice fits, how many have their intensities computed, the nearest by the towers.
         trials: how many of these are fitted roughly.
-        fits: how many of these are fitted with shifted atoms.
+        fits: how many of these, at most, are fitted with shifted atoms.
+        fewest_fits: so many are in any case, though they be hopeless.
         starts: settings and tilts from which each is refined.
     """
 
@@ -24,12 +25,13 @@ class Depth:
     layers: int
     trials: int
     fits: int
+    fewest_fits: int
     starts: int
 
 
-_DEPTHS: dict[Effort, Depth] = {"verify": Depth(48, 22, 18, 10, 1), "full": Depth(400, 400, 60, 40, 2)}
+_DEPTHS: dict[Effort, Depth] = {"verify": Depth(48, 22, 20, 14, 4, 1), "full": Depth(400, 400, 60, 60, 30, 2)}
 # Of patterns without intensities the towers are less sure, and nothing is fitted to them, which takes time.
-_DEPTH_WITHOUT_INTENSITIES = Depth(400, 400, 60, 60, 1)
+_DEPTH_WITHOUT_INTENSITIES = Depth(400, 400, 60, 60, 60, 1)
 
 
 def depth_of(effort: Effort, spots: Spots) -> Depth:

@@ -45,6 +45,8 @@ LATTICE_MARGIN = 0.2
 START_MARGIN = 10.0
 # Of one candidate's settings that fit nearly as well so many are fitted with shifted atoms.
 FITS_OF_EACH, FIT_MARGIN = 2, 3.0
+# Candidates whose rough fits are worse than the best by more are refined only to make up the fewest.
+HOPELESS = 25.0
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def verify(
         for row, best in promise.items():
             rank[row], value[row] = 1, best + SIMILARITY_WEIGHT * near[row]
         leaders = sorted(promise, key=lambda row: -value[row])[: depth.trials]
-        tried = _Tried.of([each for each in placed if each.candidate in leaders], near, depth.fits)
+        tried = _Tried.of([each for each in placed if each.candidate in leaders], near, depth)
         for row, best in tried.rough.items():
             rank[row], value[row] = 2, best
         for row, refined in tried.refined.items():
@@ -293,9 +295,9 @@ class _Tried:
     refined: dict[int, _Refined]
 
     @classmethod
-    def of(cls, placed: Sequence[_Placed], similarity: FloatArray, count: int) -> Self:
-        """Fit those that are placed, and the best `count` candidates thoroughly, from each start that is nearly as
-        good as the best of its candidate's."""
+    def of(cls, placed: Sequence[_Placed], similarity: FloatArray, depth: Depth) -> Self:
+        """Fit those that are placed, and the best candidates thoroughly, from each start that is nearly as good as the
+        best of its candidate's."""
         begun = [
             (each, seed)
             for each in placed
@@ -314,7 +316,7 @@ class _Tried:
         candidate = np.array([each.candidate for each, _ in begun])
         favour = np.array([each.geometry for each, _ in begun]) + SIMILARITY_WEIGHT * similarity[candidate]
         score = score + favour
-        kept = _best_of_each(candidate, score, count)
+        kept = _best_of_each(candidate, score, depth)
         fits = fitted(trials.take(kept), known[kept], favour[kept])
         rough: dict[int, float] = {}
         for row, best in zip(candidate.tolist(), score.tolist(), strict=True):
@@ -332,11 +334,12 @@ def _best(fits: Sequence[_Refined]) -> dict[int, _Refined]:
     return best
 
 
-def _best_of_each(candidate: IntArray, score: FloatArray, count: int) -> list[int]:
-    """The fits with the highest scores of each of the best `count` candidates, several if they are nearly alike."""
+def _best_of_each(candidate: IntArray, score: FloatArray, depth: Depth) -> list[int]:
+    """The fits with the highest scores of each of the best candidates, several if they are nearly alike."""
     kept: dict[int, list[int]] = {}
     for row in np.argsort(-score, kind="stable").tolist():
-        if len(kept) == count and candidate[row] not in kept:
+        enough = depth.fits if score[row] > score.max() - HOPELESS else depth.fewest_fits
+        if len(kept) >= enough and candidate[row] not in kept:
             continue
         own = kept.setdefault(int(candidate[row]), [])
         if len(own) < FITS_OF_EACH and (not own or score[row] > score[own[0]] - FIT_MARGIN):
