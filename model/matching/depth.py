@@ -29,9 +29,12 @@ class Depth:
     starts: int
 
 
-_DEPTHS: dict[Effort, Depth] = {"verify": Depth(48, 22, 20, 14, 4, 1), "full": Depth(400, 400, 60, 60, 30, 2)}
+_DEPTHS: dict[Effort, Depth] = {
+    "verify": Depth(pool=48, layers=22, trials=20, fits=14, fewest_fits=4, starts=1),
+    "full": Depth(pool=400, layers=400, trials=60, fits=60, fewest_fits=30, starts=2),
+}
 # Of patterns without intensities the towers are less sure, and nothing is fitted to them, which takes time.
-_DEPTH_WITHOUT_INTENSITIES = Depth(400, 400, 60, 60, 60, 1)
+_DEPTH_WITHOUT_INTENSITIES = Depth(pool=400, layers=400, trials=60, fits=60, fewest_fits=60, starts=1)
 
 
 def depth_of(effort: Effort, spots: Spots) -> Depth:
