@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from model.matching.absent import Absent
 from model.matching.displacements import main_directions
 from model.matching.noise import FLOOR, ROUGH, Noise
-from model.matching.trials import EXPECTED, PRECISION, Linear, Shape, Start, Trials, moved
+from model.matching.trials import Linear, Shape, Start, Trials, moved
 from model.physics.tilt_series import monomials
 
 FloatArray = NDArray[np.float64]
@@ -29,6 +29,9 @@ FREEDOM = 12.0
 SPOT_SIGMAS = np.array([0.1, 0.14, 0.2, 0.28, 0.38, 0.5, 0.65, 0.85])
 # Of the noise's logarithm, about SPOT_SIGMAS[2].
 _SPOT_SIGMA_SPREAD = 0.8
+# How far atoms lie aside in this flake, over what is usual.
+UNREST = np.array([0.25, 0.5, 1.0, 1.5])
+_UNREST_SPREAD = 0.7
 INNER_MARGIN_INV_ANGSTROM = 0.02
 ROUNDS, STEPS = 2, 3
 # Beams that are fainter than the faintest spot by this, as ln I, are surely not seen.
@@ -129,12 +132,21 @@ class _Relaxed:
         return self.trials.linear(self.known, self.shape, noise)
 
     def noise_by(self, leader: int) -> Noise:
-        """The likeliest noise, one of the fits being right."""
-        tried = [Noise(MODEL_SIGMA, sigma, FREEDOM) for sigma in SPOT_SIGMAS.tolist()]
+        """The likeliest noise, and unrest of the atoms, one of the fits being right."""
+        tried = [
+            Noise(MODEL_SIGMA, sigma, FREEDOM, unrest)
+            for sigma in SPOT_SIGMAS.tolist()
+            for unrest in UNREST.tolist()
+        ]
         same = self._linear(tried[0]).take([leader] * len(tried))
-        variance = np.stack([self.trials.variance(self.shape.intensity[leader], each) for each in tried])
-        off = np.log(SPOT_SIGMAS / SPOT_SIGMAS[2]) / _SPOT_SIGMA_SPREAD
-        return tried[int(np.argmax(_evidence(replace(same, variance=variance), tried[0]) - off**2 / 2))]
+        precision = same.precision.copy()
+        precision[:, 4:] = np.array([each.unrest for each in tried])[:, None] ** -2.0
+        intensity = self.shape.intensity[[leader]]
+        variance = np.concatenate([self.trials.variance(intensity, each) for each in tried])
+        evidence = _evidence(replace(same, variance=variance, precision=precision), tried[0])
+        off = np.log([each.spot_sigma / SPOT_SIGMAS[2] for each in tried]) / _SPOT_SIGMA_SPREAD
+        apart = np.log([each.unrest for each in tried]) / _UNREST_SPREAD
+        return tried[int(np.argmax(evidence - (off**2 + apart**2) / 2))]
 
     def evidence(self, noise: Noise) -> FloatArray:
         """(J,) ln of likelihood and prior, all that was fitted integrated out, but for the beams that were not seen."""
@@ -144,13 +156,13 @@ class _Relaxed:
         """All of it at the optima."""
         linear = self._linear(noise)
         solution, information = linear.solved(noise, STEPS), linear.information(noise)
-        covariance, prior = np.linalg.inv(information), _log_prior(solution.parameters, information)
+        covariance, prior = np.linalg.inv(information), linear.log_prior(solution.parameters, information)
         densities = noise.log_density(solution.left, linear.variance)
         known = moved(self.known, solution.parameters)
         unshifted = known.copy()
         unshifted[:, 4:] = 0.0
         computed = self.trials.measured - self.trials.residual(unshifted, self.trials.shape(unshifted))
-        spread = np.sqrt(linear.variance + (linear.design[:, :, 4:] ** 2).sum(axis=2))
+        spread = np.sqrt(linear.variance + noise.unrest**2 * (linear.design[:, :, 4:] ** 2).sum(axis=2))
         return [
             Fit(
                 tilt=known[row, 2:4],
@@ -203,15 +215,9 @@ def _evidence(problem: Linear, noise: Noise) -> FloatArray:
     """(J,) of linear problems; of the noise only its freedom counts."""
     solution = problem.solved(noise, STEPS)
     density = problem.used * noise.log_density(solution.left, problem.variance)
-    return np.asarray(density.sum(axis=1) + _log_prior(solution.parameters, problem.information(noise)))
-
-
-def _log_prior(parameters: FloatArray, information: FloatArray) -> FloatArray:
-    """(J,) ln prior of parameters (J, Q), and of the room that the data leave them, but for the level's."""
-    off = parameters[:, 1:].copy()
-    off[:, :3] = (off[:, :3] - EXPECTED[1:]) * np.sqrt(PRECISION[1:])
-    room = np.linalg.slogdet(information)[1] - np.log(PRECISION[1:]).sum()
-    return np.asarray(-(off**2).sum(axis=1) / 2 - room / 2)
+    return np.asarray(
+        density.sum(axis=1) + problem.log_prior(solution.parameters, problem.information(noise))
+    )
 
 
 def _within(q2: FloatArray, measured: FloatArray) -> BoolArray:

@@ -170,6 +170,7 @@ class Trials:
             self.design(shape),
             self.variance(shape.intensity, noise),
             self.used,
+            np.broadcast_to(_padded(PRECISION, known.shape[1], noise.unrest**-2), known.shape),
         )
 
     def roughly(self) -> tuple[FloatArray, FloatArray]:
@@ -226,6 +227,7 @@ class Linear:
         design: (J, N, Q) derivatives of what is computed.
         variance: (J, N) of the residuals.
         used: (J, N) those that count.
+        precision: (J, Q) of the prior.
     """
 
     known: FloatArray
@@ -233,28 +235,30 @@ class Linear:
     design: FloatArray
     variance: FloatArray
     used: BoolArray
-
-    @property
-    def precision(self) -> FloatArray:
-        """(Q,) of the prior."""
-        return _padded(PRECISION, self.known.shape[1], 1.0)
+    precision: FloatArray
 
     def take(self, kept: Sequence[int]) -> Self:
         """Some of them, perhaps several times."""
         rows = list(kept)
         return type(self)(
-            self.known[rows], self.residual[rows], self.design[rows], self.variance[rows], self.used[rows]
+            self.known[rows],
+            self.residual[rows],
+            self.design[rows],
+            self.variance[rows],
+            self.used[rows],
+            self.precision[rows],
         )
 
     def solved(self, noise: Noise, steps: int) -> Solution:
         """The optimum after so many reweighted least-squares steps."""
-        precision, expected = self.precision, _padded(EXPECTED, self.known.shape[1], 0.0)
+        expected = _padded(EXPECTED, self.known.shape[1], 0.0)
+        prior = self.precision[:, :, None] * np.eye(self.known.shape[1])
         at, left = self.known, self.residual
         for _ in range(steps):
             weight = self.used * noise.robust_weight(left, self.variance)
             weighted = (self.design * weight[..., None]).transpose(0, 2, 1)
-            normal = weighted @ self.design + np.diag(precision)
-            pull = np.einsum("jpn,jn->jp", weighted, left) - precision * (at - expected)
+            normal = weighted @ self.design + prior
+            pull = np.einsum("jpn,jn->jp", weighted, left) - self.precision * (at - expected)
             at = at + np.linalg.solve(normal, pull[..., None])[..., 0]
             left = self.residual - np.einsum("jnp,jp->jn", self.design, at - self.known)
         return Solution(at, left)
@@ -262,7 +266,14 @@ class Linear:
     def information(self, noise: Noise) -> FloatArray:
         """(J, Q, Q) expected of the data, and of the prior."""
         weighted = self.design * (self.used * noise.curvature(self.variance))[..., None]
-        return np.asarray(weighted.transpose(0, 2, 1) @ self.design + np.diag(self.precision))
+        prior = self.precision[:, :, None] * np.eye(self.known.shape[1])
+        return np.asarray(weighted.transpose(0, 2, 1) @ self.design + prior)
+
+    def log_prior(self, parameters: FloatArray, information: FloatArray) -> FloatArray:
+        """(J,) ln prior of parameters (J, Q), and of the room that the data leave them, but for the level's."""
+        off = (parameters - _padded(EXPECTED, self.known.shape[1], 0.0))[:, 1:]
+        room = np.linalg.slogdet(information)[1] - np.log(self.precision[:, 1:]).sum(axis=1)
+        return np.asarray(-(self.precision[:, 1:] * off**2).sum(axis=1) / 2 - room / 2)
 
 
 def moved(known: FloatArray, wanted: FloatArray) -> FloatArray:

