@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
 from model.electrons import electron_wavelength_angstrom
-from model.matching.noise import FLOOR
+from model.matching.noise import log_slopes
 from model.physics.eikonal import eikonal_form_factor
 from model.physics.multislice import BAND_LIMIT_MARGIN
 from model.physics.reciprocal import reciprocal_lattice
@@ -91,7 +91,7 @@ def main_directions(responses: ComplexArray, amplitude: ComplexArray, seen: IntA
     """
     if responses.shape[1] <= MOST_DIRECTIONS:
         return responses
-    own = amplitude[seen, None]
-    slopes = 2 * (own.conj() * responses[seen]).real / (np.abs(own) ** 2 + FLOOR)
+    own = amplitude[seen]
+    slopes = log_slopes(own, responses[seen], np.abs(own) ** 2)
     _, directions = np.linalg.eigh(slopes.T @ slopes)
     return np.asarray(responses @ directions[:, -MOST_DIRECTIONS:])

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from model.matching.absent import Absent
 from model.matching.displacements import main_directions
-from model.matching.noise import FLOOR, ROUGH, Noise
-from model.matching.trials import Linear, Shape, Start, Trials, moved
+from model.matching.noise import ROUGH, Noise, log_slopes
+from model.matching.trials import Linear, Shape, Start, Trials, moved, prior_precision
 from model.physics.tilt_series import monomials
 
 FloatArray = NDArray[np.float64]
@@ -139,8 +139,7 @@ class _Relaxed:
             for unrest in UNREST.tolist()
         ]
         same = self._linear(tried[0]).take([leader] * len(tried))
-        precision = same.precision.copy()
-        precision[:, 4:] = np.array([each.unrest for each in tried])[:, None] ** -2.0
+        precision = np.stack([prior_precision(each, self.known.shape[1]) for each in tried])
         intensity = self.shape.intensity[[leader]]
         variance = np.concatenate([self.trials.variance(intensity, each) for each in tried])
         evidence = _evidence(replace(same, variance=variance, precision=precision), tried[0])
@@ -193,7 +192,7 @@ class _Relaxed:
         variance = noise.variance(intensity)
         # Beams that are hidden anyway need not be known better.
         near = within & (above > -_HIDDEN)
-        slopes = 2 * (amplitude[near, None].conj() * responses[near]).real / (intensity[near, None] + FLOOR)
+        slopes = log_slopes(amplitude[near], responses[near], intensity[near])
         variance[near] += np.einsum("mk,mk->m", slopes @ covariance[of_shifts, of_shifts], slopes)
         return Absent.of(layer.hk, above, within, rows, observed.faintest, np.sqrt(variance))
 

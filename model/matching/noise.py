@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 Floats = NDArray[np.floating[Any]]
+Complexes = NDArray[np.complexfloating[Any, Any]]
 
 # Diffuse scattering and relaxed atoms fill in faint beams: their ln I is uncertain, and never very low.
 FLOOR = 3e-4
@@ -50,6 +51,12 @@ class Noise:
     def curvature(self, variance: Floats) -> FloatArray:
         """Expected negative second derivative of `log_density`, which is its Fisher information."""
         return np.asarray((self.freedom + 1) / (self.freedom + 3) / variance)
+
+
+def log_slopes(amplitude: Complexes, slopes: Complexes, intensity: Floats) -> Floats:
+    """(..., K) derivatives of ln I, floored, given those of the amplitudes (...), which are (..., K), and I (...)."""
+    steep: Floats = 2 * (amplitude.conj()[..., None] * slopes).real
+    return np.asarray(steep / (intensity + FLOOR)[..., None])
 
 
 ROUGH = Noise(model_sigma=0.2, spot_sigma=0.15, freedom=4.0)

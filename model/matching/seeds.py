@@ -73,8 +73,8 @@ def seeds(layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, cou
     intensity = np.stack([face.intensities(_GRID) for face in layer.faces])
     computed = np.log(intensity + np.float32(FLOOR))
     variance = ROUGH.variance(intensity) + ROUGH.model_sigma**2  # a coarse grid leaves as much again
-    level = observed.log_intensity + B_EXPECTED * observed.squared / 2
-    measured = level[:_SPOTS].astype(np.float32)
+    undamped = observed.log_intensity + B_EXPECTED * observed.squared / 2
+    measured = undamped[:_SPOTS].astype(np.float32)
     # (F, T, A, N): faces, tilts, settings, spots
     residual = measured - computed[..., rows]
     spread, weight = (np.log(variance) / 2)[..., rows], (1 / variance)[..., rows]

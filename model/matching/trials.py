@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.matching.layer import Layer
-from model.matching.noise import FLOOR, ROUGH, Noise
+from model.matching.noise import FLOOR, ROUGH, Noise, log_slopes
 from model.matching.observation import Observation
 from model.matching.priors import B_EXPECTED, B_RANGE, B_SIGMA, TILT_SIGMA
 from model.matching.seeds import Seed
@@ -144,8 +144,8 @@ class Trials:
         amplitude = amplitude + (self.shifts @ shift[..., None])[..., 0]
         intensity = np.abs(amplitude).astype(np.float64) ** 2
         slopes = np.concatenate([along_x[..., None], along_y[..., None], self.shifts], axis=2)
-        steep = 2 * (amplitude.conj()[..., None] * slopes).real
-        return Shape(intensity, np.log(intensity + FLOOR), steep / (intensity + FLOOR)[..., None])
+        steep = np.asarray(log_slopes(amplitude, slopes, intensity), dtype=np.float64)
+        return Shape(intensity, np.log(intensity + FLOOR), steep)
 
     def residual(self, known: FloatArray, shape: Shape) -> FloatArray:
         """(J, N) measured less computed ln I."""
@@ -170,7 +170,7 @@ class Trials:
             self.design(shape),
             self.variance(shape.intensity, noise),
             self.used,
-            np.broadcast_to(_padded(PRECISION, known.shape[1], noise.unrest**-2), known.shape),
+            np.broadcast_to(prior_precision(noise, known.shape[1]), known.shape),
         )
 
     def roughly(self) -> tuple[FloatArray, FloatArray]:
@@ -179,11 +179,11 @@ class Trials:
         best, highest = known, np.full(len(self), -np.inf)
         for _ in range(ROUNDS):
             shape = self.shape(known)
-            score = self._score(known, shape, ROUGH)
+            score = self._rough_score(known, shape)
             better = score > highest
             best, highest = np.where(better[:, None], known, best), np.where(better, score, highest)
-            known = self._improved(known, shape, ROUGH)
-        score = self._score(known, self.shape(known), ROUGH)
+            known = moved(known, self.linear(known, shape, ROUGH).solved(ROUGH, 2).parameters)
+        score = self._rough_score(known, self.shape(known))
         better = score > highest
         return np.where(better[:, None], known, best), np.maximum(score, highest)
 
@@ -193,15 +193,11 @@ class Trials:
         left = self.measured - self.shape(start).log_intensity - B_EXPECTED * self.damping
         return np.column_stack([_medians(left, self.used), start[:, 1:]])
 
-    def _score(self, known: FloatArray, shape: Shape, noise: Noise) -> FloatArray:
+    def _rough_score(self, known: FloatArray, shape: Shape) -> FloatArray:
         """(J,) ln likelihood and prior, but for the beams that were not seen."""
-        density = noise.log_density(self.residual(known, shape), self.variance(shape.intensity, noise))
+        density = ROUGH.log_density(self.residual(known, shape), self.variance(shape.intensity, ROUGH))
         off = PRECISION * (known - EXPECTED) ** 2
         return np.asarray((self.used * density).sum(axis=1) - off.sum(axis=1) / 2)
-
-    def _improved(self, known: FloatArray, shape: Shape, noise: Noise) -> FloatArray:
-        """(J, 4) after a Gauss-Newton step, not too long a one."""
-        return moved(known, self.linear(known, shape, noise).solved(noise, 2).parameters)
 
 
 @dataclass(frozen=True)
@@ -249,10 +245,19 @@ class Linear:
             self.precision[rows],
         )
 
+    @property
+    def _expected(self) -> FloatArray:
+        """(Q,) by the prior."""
+        return _padded(EXPECTED, self.known.shape[1], 0.0)
+
+    @property
+    def _prior(self) -> FloatArray:
+        """(J, Q, Q) its information."""
+        return np.asarray(self.precision[:, :, None] * np.eye(self.known.shape[1]))
+
     def solved(self, noise: Noise, steps: int) -> Solution:
         """The optimum after so many reweighted least-squares steps."""
-        expected = _padded(EXPECTED, self.known.shape[1], 0.0)
-        prior = self.precision[:, :, None] * np.eye(self.known.shape[1])
+        expected, prior = self._expected, self._prior
         at, left = self.known, self.residual
         for _ in range(steps):
             weight = self.used * noise.robust_weight(left, self.variance)
@@ -266,12 +271,11 @@ class Linear:
     def information(self, noise: Noise) -> FloatArray:
         """(J, Q, Q) expected of the data, and of the prior."""
         weighted = self.design * (self.used * noise.curvature(self.variance))[..., None]
-        prior = self.precision[:, :, None] * np.eye(self.known.shape[1])
-        return np.asarray(weighted.transpose(0, 2, 1) @ self.design + prior)
+        return np.asarray(weighted.transpose(0, 2, 1) @ self.design + self._prior)
 
     def log_prior(self, parameters: FloatArray, information: FloatArray) -> FloatArray:
         """(J,) ln prior of parameters (J, Q), and of the room that the data leave them, but for the level's."""
-        off = (parameters - _padded(EXPECTED, self.known.shape[1], 0.0))[:, 1:]
+        off = (parameters - self._expected)[:, 1:]
         room = np.linalg.slogdet(information)[1] - np.log(self.precision[:, 1:]).sum(axis=1)
         return np.asarray(-(self.precision[:, 1:] * off**2).sum(axis=1) / 2 - room / 2)
 
@@ -281,6 +285,11 @@ def moved(known: FloatArray, wanted: FloatArray) -> FloatArray:
     turn = _shortened(wanted[:, 2:4] - known[:, 2:4], LONGEST_STEP_TANGENT)
     tilt = _shortened(known[:, 2:4] + turn, MAX_TILT_TANGENT)
     return np.column_stack([wanted[:, 0], np.clip(wanted[:, 1], *B_RANGE), tilt, wanted[:, 4:]])
+
+
+def prior_precision(noise: Noise, count: int) -> FloatArray:
+    """(count,) of the prior of what is known."""
+    return _padded(PRECISION, count, noise.unrest**-2)
 
 
 def _padded(first: FloatArray, count: int, rest: float) -> FloatArray:
