@@ -5,7 +5,7 @@ distortion fitted, with what is known of cameras and computed lattices as prior)
 atoms (tilt, scale and thermal motion fitted), and of the beams that were not seen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import pi
 from typing import Self
@@ -129,9 +129,7 @@ def verify(
     if len(near):
         observed = Observation.of(spots, voltage_kv)
         placed = _placed(crystals, near, scales, scale.sigma, observed, depth)
-        promise: dict[int, float] = {}
-        for each in placed:
-            promise[each.candidate] = max(each.promise, promise.get(each.candidate, -np.inf))
+        promise = _highest((each.candidate, each.promise) for each in placed)
         for row, best in promise.items():
             rank[row], value[row] = 1, best + SIMILARITY_WEIGHT * near[row]
         leaders = sorted(promise, key=lambda row: -value[row])[: depth.trials]
@@ -318,10 +316,16 @@ class _Tried:
         score = score + favour
         kept = _best_of_each(candidate, score, depth)
         fits = fitted(trials.take(kept), known[kept], favour[kept])
-        rough: dict[int, float] = {}
-        for row, best in zip(candidate.tolist(), score.tolist(), strict=True):
-            rough[row] = max(best, rough.get(row, -np.inf))
+        rough = _highest(zip(candidate.tolist(), score.tolist(), strict=True))
         return cls(rough, _best([_Refined(*begun[row], fit) for row, fit in zip(kept, fits, strict=True)]))
+
+
+def _highest(scores: Iterable[tuple[int, float]]) -> dict[int, float]:
+    """Score of each candidate."""
+    highest: dict[int, float] = {}
+    for candidate, score in scores:
+        highest[candidate] = max(score, highest.get(candidate, -np.inf))
+    return highest
 
 
 def _best(fits: Sequence[_Refined]) -> dict[int, _Refined]:
@@ -337,8 +341,9 @@ def _best(fits: Sequence[_Refined]) -> dict[int, _Refined]:
 def _best_of_each(candidate: IntArray, score: FloatArray, depth: Depth) -> list[int]:
     """The fits with the highest scores of each of the best candidates, several if they are nearly alike."""
     kept: dict[int, list[int]] = {}
+    hopeful = score > score.max() - HOPELESS
     for row in np.argsort(-score, kind="stable").tolist():
-        enough = depth.fits if score[row] > score.max() - HOPELESS else depth.fewest_fits
+        enough = depth.fits if hopeful[row] else depth.fewest_fits
         if len(kept) >= enough and candidate[row] not in kept:
             continue
         own = kept.setdefault(int(candidate[row]), [])
