@@ -60,8 +60,10 @@ class TiltSeries:
         """
         degree = degree_for(sheets.thickness_angstrom, q_max_inv_angstrom)
         tilts, solution = _interpolation(degree)
-        amplitudes = sheets.amplitudes(hk, np.concatenate([np.zeros((1, 2)), tilts]))
-        return cls(solution @ amplitudes[1:], np.abs(amplitudes[0]) ** 2)
+        # Some rings have no tilt among them.
+        first = tilts if not tilts[0].any() else np.concatenate([np.zeros((1, 2)), tilts])
+        amplitudes = sheets.amplitudes(hk, first)
+        return cls(solution @ amplitudes[-len(tilts) :], np.abs(amplitudes[0]) ** 2)
 
     def relative(self) -> Self:
         """The same with intensities over that of the strongest beam without a tilt."""
