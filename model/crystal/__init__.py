@@ -5,7 +5,7 @@ from model.crystal.duplicates import RELATED, SAME, first_same, group_duplicates
 from model.crystal.elements import LAST_ATOMIC_NUMBER, element_symbol
 from model.crystal.site_matching import Tolerance
 from model.crystal.structure_files import read_structure, write_cif, write_poscar
-from model.crystal.symmetry import Symmetry, symmetry_of
+from model.crystal.symmetry import Symmetry, symmetric_shifts, symmetry_of
 
 __all__ = [
     "LAST_ATOMIC_NUMBER",
@@ -19,6 +19,7 @@ __all__ = [
     "group_duplicates",
     "read_structure",
     "same_crystal",
+    "symmetric_shifts",
     "symmetry_of",
     "write_cif",
     "write_poscar",

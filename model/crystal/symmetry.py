@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import spglib
 import spglib.error
+from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
 from model.errors import CrystalError
@@ -12,6 +13,8 @@ from model.errors import CrystalError
 # spglib's documented way to have failures raised, which its next major version does always.
 if hasattr(spglib.error, "OLD_ERROR_HANDLING"):
     spglib.error.OLD_ERROR_HANDLING = False
+
+FloatArray = NDArray[np.float64]
 
 SYMPREC_ANGSTROM = 0.05
 _BOX_VACUUM_ANGSTROM = 20.0
@@ -44,10 +47,7 @@ def symmetry_of(crystal: Crystal, symprec: float = SYMPREC_ANGSTROM) -> Symmetry
     Raises:
         CrystalError: spglib finds none at this tolerance.
     """
-    height = crystal.thickness + _BOX_VACUUM_ANGSTROM
-    lattice = np.zeros((3, 3))
-    lattice[:2, :2], lattice[2, 2] = crystal.lattice, height
-    frac = (crystal.positions + np.array([0.0, 0.0, 0.5 * height])) @ np.linalg.inv(lattice)
+    lattice, frac = _boxed(crystal)
     cell = (lattice.tolist(), frac.tolist(), crystal.numbers.tolist())
     try:
         layer = spglib.get_layergroup(cell, aperiodic_dir=2, symprec=symprec)
@@ -61,3 +61,42 @@ def symmetry_of(crystal: Crystal, symprec: float = SYMPREC_ANGSTROM) -> Symmetry
             f"no symmetry found for {crystal.id} within {symprec} angstrom: use another tolerance"
         )
     return Symmetry(int(layer.number), str(layer.international), int(space.number), str(space.international))
+
+
+def symmetric_shifts(crystal: Crystal, symprec: float = SYMPREC_ANGSTROM) -> FloatArray:
+    """(2 N, 2 N) projector of the atoms' shifts along x and y on those that keep the symmetry.
+
+    Such a shift is the mean of what all operations of the layer group make of it. Where none is found, all are kept.
+
+    Args:
+        crystal: the layer of N atoms.
+        symprec: how far atoms may be from their symmetric places, angstrom.
+    """
+    lattice, frac = _boxed(crystal)
+    count = len(frac)
+    try:
+        found = spglib.get_symmetry(
+            (lattice.tolist(), frac.tolist(), crystal.numbers.tolist()), symprec=symprec
+        )
+    except spglib.SpglibError:
+        found = None
+    if found is None:
+        return np.eye(2 * count)
+    in_plane = ~(found["rotations"][:, 2, :2].any(axis=1) | found["rotations"][:, :2, 2].any(axis=1))
+    rotations, translations = found["rotations"][in_plane], found["translations"][in_plane]
+    # (S, N, N, 3): from each atom to where an operation takes each
+    off = (frac @ rotations.transpose(0, 2, 1) + translations[:, None])[:, :, None] - frac
+    target = np.linalg.norm((off - np.round(off)) @ lattice, axis=-1).argmin(axis=2)
+    turns = (lattice.T @ rotations @ np.linalg.inv(lattice.T))[:, :2, :2]
+    total = np.zeros((count, 2, count, 2))
+    for turn, places in zip(turns, target, strict=True):
+        total[places, :, np.arange(count)] += turn
+    return total.reshape(2 * count, 2 * count) / len(turns)
+
+
+def _boxed(crystal: Crystal) -> tuple[FloatArray, FloatArray]:
+    """(3, 3) lattice with vacuum and (N, 3) fractional coordinates."""
+    height = crystal.thickness + _BOX_VACUUM_ANGSTROM
+    lattice = np.zeros((3, 3))
+    lattice[:2, :2], lattice[2, 2] = crystal.lattice, height
+    return lattice, (crystal.positions + np.array([0.0, 0.0, 0.5 * height])) @ np.linalg.inv(lattice)

@@ -30,8 +30,8 @@ class Depth:
 
 
 _DEPTHS: dict[Effort, Depth] = {
-    "verify": Depth(pool=48, layers=22, trials=20, fits=14, fewest_fits=4, starts=1),
-    "full": Depth(pool=400, layers=400, trials=60, fits=60, fewest_fits=30, starts=2),
+    "verify": Depth(pool=48, layers=22, trials=20, fits=14, fewest_fits=4, starts=4),
+    "full": Depth(pool=400, layers=400, trials=60, fits=60, fewest_fits=30, starts=8),
 }
 # Of patterns without intensities the towers are less sure, and nothing is fitted to them, which takes time.
 _DEPTH_WITHOUT_INTENSITIES = Depth(pool=400, layers=400, trials=60, fits=60, fewest_fits=60, starts=1)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
+from model.crystal.symmetry import symmetric_shifts
 from model.electrons import electron_wavelength_angstrom
 from model.matching.noise import log_slopes
 from model.physics.eikonal import eikonal_form_factor
@@ -22,11 +23,29 @@ from model.physics.sheets import phase_factor
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 ComplexArray = NDArray[np.complex64]
 
 DISPLACEMENT_SIGMA_ANGSTROM = 0.02
 """rms of an atom's shift along each axis of the plane."""
 MOST_DIRECTIONS = 32
+DIFFUSE_B = 0.28
+"""B of the thermal motion whose diffuse scattering is the unit of `Unrest.diffuse`, angstrom^2 (0.06 angstrom rms)."""
+
+
+@dataclass(frozen=True)
+class Unrest:
+    """What M beams of a layer do when its atoms do not lie still where the library has them.
+
+    Attributes:
+        shifts: (M, K) change of the amplitudes by a shift of one rms along each of K directions.
+        free: (K,) directions that keep the layer's symmetry.
+        diffuse: (M,) intensity that the atoms scatter without order by their thermal motion, each by itself.
+    """
+
+    shifts: ComplexArray
+    free: BoolArray
+    diffuse: FloatArray
 
 
 @dataclass(frozen=True)
@@ -38,12 +57,14 @@ class Scatterers:
         amplitude: (M, A) with the phases of the atoms' places in the plane.
         height: (A,) along the beam above the middle of the layer, face up, angstrom.
         curvature: (M,) pi lambda q^2: phase per angstrom of height.
+        symmetric: (2 A, 2 A) projector on the shifts that keep the layer's symmetry (`symmetric_shifts`).
     """
 
     q: FloatArray
     amplitude: ComplexArray
     height: FloatArray
     curvature: FloatArray
+    symmetric: FloatArray
 
     @classmethod
     def of(cls, crystal: Crystal, voltage_kv: float, hk: IntArray) -> Self:
@@ -59,15 +80,17 @@ class Scatterers:
             amplitude=(own * phase_factor(phase.astype(np.float32))).astype(np.complex64),
             height=z - (z.min() + z.max()) / 2,
             curvature=np.pi * electron_wavelength_angstrom(voltage_kv) * length**2,
+            symmetric=symmetric_shifts(crystal),
         )
 
-    def responses(self, tilt: FloatArray, face: int, amplitude: ComplexArray) -> ComplexArray:
-        """(M, 2 A) change of the amplitudes by a shift of one rms of each atom along x and y.
+    def unrest(self, tilt: FloatArray, face: int, amplitude: ComplexArray, seen: IntArray) -> Unrest:
+        """By the shifts, MOST_DIRECTIONS at most, that change most what is seen, those that keep the symmetry first.
 
         Args:
             tilt: (2,) tangents in the crystal's frame.
             face: 1 where the layer is reflected in its plane.
             amplitude: (M,) of the beams by multislice, with phases as at half the height (`Sheets.amplitudes`).
+            seen: rows of the beams that were measured.
         """
         # What is scattered at a height has the rest of the way to go; the curvature's phase is that at the exit.
         excitation, thickness = 2 * np.pi * (self.q @ tilt) + self.curvature, np.ptp(self.height)
@@ -76,22 +99,34 @@ class Scatterers:
         own = self.amplitude * phase_factor(phase.astype(np.float32))
         # Refraction turns all waves alike, absorption into other beams makes them weaker.
         whole = own.sum(axis=1)
-        scale = np.vdot(whole, amplitude) / max(float(np.vdot(whole, whole).real), 1e-30)
-        along = (-2j * np.pi * DISPLACEMENT_SIGMA_ANGSTROM * scale * self.q).astype(np.complex64)
-        return np.asarray((own[:, :, None] * along[:, None, :]).reshape(len(self.q), -1))
+        own *= np.vdot(whole, amplitude) / max(float(np.vdot(whole, whole).real), 1e-30)
+        along = (-2j * np.pi * DISPLACEMENT_SIGMA_ANGSTROM * self.q).astype(np.complex64)
+        shifts = (own[:, :, None] * along[:, None, :]).reshape(len(self.q), -1)
+        kept, free = main_directions(shifts, self.symmetric, amplitude, seen)
+        thermal = np.expm1(DIFFUSE_B / 2 * np.einsum("md,md->m", self.q, self.q))
+        return Unrest(kept, free, thermal * (np.abs(own) ** 2).sum(axis=1))
 
 
-def main_directions(responses: ComplexArray, amplitude: ComplexArray, seen: IntArray) -> ComplexArray:
-    """(M, K) the same along the K combinations of shifts, MOST_DIRECTIONS at most, that change most what is seen.
+def main_directions(
+    shifts: ComplexArray, symmetric: FloatArray, amplitude: ComplexArray, seen: IntArray
+) -> tuple[ComplexArray, BoolArray]:
+    """(M, K) changes along the K combinations of shifts that change most what is seen, and (K,) which are symmetric.
 
     Args:
-        responses: (M, 2 A) of all beams.
-        amplitude: (M,) of them.
+        shifts: (M, 2 A) change of all beams by a shift of each atom.
+        symmetric: (2 A, 2 A) projector on those that keep the symmetry.
+        amplitude: (M,) of the beams.
         seen: rows of the beams that were measured.
     """
-    if responses.shape[1] <= MOST_DIRECTIONS:
-        return responses
-    own = amplitude[seen]
-    slopes = log_slopes(own, responses[seen], np.abs(own) ** 2)
-    _, directions = np.linalg.eigh(slopes.T @ slopes)
-    return np.asarray(responses @ directions[:, -MOST_DIRECTIONS:])
+    own, strength = amplitude[seen], []
+    share, basis = np.linalg.eigh(symmetric)
+    free = share > 0.5
+    slopes = log_slopes(own, (shifts[seen] @ basis).astype(np.complex64), np.abs(own) ** 2)
+    turn = np.zeros_like(basis)
+    for kind in (free, ~free):
+        each, directions = np.linalg.eigh(slopes[:, kind].T @ slopes[:, kind])
+        turn[:, kind] = basis[:, kind] @ directions
+        strength.append(each)
+    order = np.concatenate([np.flatnonzero(free), np.flatnonzero(~free)])
+    kept = order[np.sort(np.argsort(-np.concatenate(strength), kind="stable")[:MOST_DIRECTIONS])]
+    return np.asarray(shifts @ turn[:, kept].astype(np.float32)), free[kept]

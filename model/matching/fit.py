@@ -2,11 +2,14 @@
 
 What cannot be known is taken account of as in any likelihood: the further a fit has to move atoms the less likely it is
 (`model/matching/displacements.py`), and of two fits alike the one wins that fits with less fine a choice of tilt, B and
-shifts (Laplace's approximation of the integral over them). How noisy the pattern's intensities are is fitted too, to
-its best explanation: what that leaves, no other can be blamed for.
-Axes: J fits, N spots, M beams, K directions in which atoms may be shifted.
+shifts (Laplace's approximation of the integral over them). Shifts that keep the symmetry of a layer may be as large as
+computed structures differ; how large the others are is each fit's own to say, and in a perfect crystal they are none.
+How noisy the pattern's intensities are, and whether diffuse scattering lies within its spots, is fitted too, to its
+best explanation: what that leaves, no other can be blamed for.
+Axes: J fits, N spots, M beams, K directions in which atoms may be shifted, Q of what is known (`Trials`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -14,9 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.matching.absent import Absent
-from model.matching.displacements import main_directions
+from model.matching.displacements import Unrest
+from model.matching.linear import Linear, Prior
 from model.matching.noise import ROUGH, Noise, log_slopes
-from model.matching.trials import Linear, Shape, Start, Trials, moved, prior_precision
+from model.matching.priors import BRAGG_ALONE, DIFFUSE_TOO, DiffuseShare
+from model.matching.trials import (
+    DIFFUSE,
+    EXPECTED,
+    PRECISION,
+    SHIFTS,
+    TILT,
+    Shape,
+    Start,
+    Trials,
+    moved,
+)
 from model.physics.tilt_series import monomials
 
 FloatArray = NDArray[np.float64]
@@ -29,9 +44,11 @@ FREEDOM = 12.0
 SPOT_SIGMAS = np.array([0.1, 0.14, 0.2, 0.28, 0.38, 0.5, 0.65, 0.85])
 # Of the noise's logarithm, about SPOT_SIGMAS[2].
 _SPOT_SIGMA_SPREAD = 0.8
-# How far atoms lie aside in this flake, over what is usual.
-UNREST = np.array([0.25, 0.5, 1.0, 1.5])
-_UNREST_SPREAD = 0.7
+# How far atoms lie aside of their symmetric places, over what is usual of the symmetric shifts.
+BREAKING = np.array([0.05, 0.25, 0.5, 1.0, 1.5, 2.5])
+_LOG_PRIOR_BREAKING = -((np.log(BREAKING) / 1.5) ** 2) / 2
+# So many of the best may say whether diffuse scattering lies within the spots.
+_WITNESSES = 4
 INNER_MARGIN_INV_ANGSTROM = 0.02
 ROUNDS, STEPS = 2, 3
 # Beams that are fainter than the faintest spot by this, as ln I, are surely not seen.
@@ -73,128 +90,202 @@ class Fit:
 
 
 def fitted(trials: Trials, known: FloatArray, favour: FloatArray) -> list[Fit]:
-    """Fit with shifted atoms, beginning at rough fits.
+    """Fit with atoms that do not lie still, beginning at rough fits.
 
     Args:
         trials: J fits that are to be made.
-        known: (J, 4) level, B and the tangents of the tilt to begin with.
+        known: (J, 5) of the rough fits.
         favour: (J,) what else speaks for each, as ln likelihood; noise is judged by the likeliest.
     """
     relaxed = _Relaxed.of(trials, known)
-    leader = int(np.argmax(relaxed.evidence(ROUGH) + favour))
-    for _ in range(2):
-        noise = relaxed.noise_by(leader)
-        best = int(np.argmax(relaxed.evidence(noise) + favour))
-        if best == leader:
-            break
-        leader = best
-    return relaxed.nearer(noise).fits(noise)
+    explained = _Explained.of(relaxed, favour)
+    witnesses = np.argsort(-explained.log_evidence, kind="stable")[:_WITNESSES].tolist()
+    otherwise = _Explained.of(relaxed.take(witnesses).sharing(DIFFUSE_TOO), favour[witnesses])
+    if otherwise.log_evidence.max() > explained.log_evidence.max():
+        explained = _Explained.of(relaxed.sharing(DIFFUSE_TOO), favour)
+    return explained.fits()
 
 
 @dataclass(frozen=True)
 class _Relaxed:
-    """J fits near their optima with shifted atoms.
+    """J fits near their optima with atoms that do not lie still.
 
     Attributes:
         trials: what is fitted.
-        responses: (J,) of (M, K') derivatives of the amplitudes by the shifts, of all beams of each layer, K' <= K.
+        unrest: (J,) what it does to all beams of each layer; K' <= K directions.
+        free: (J, K) directions that keep the layer's symmetry.
+        share: what is expected of the diffuse scattering.
         known: (J, Q) where the fits are made linear.
         shape: computed there.
     """
 
     trials: Trials
-    responses: tuple[ComplexArray, ...]
+    unrest: tuple[Unrest, ...]
+    free: BoolArray
+    share: DiffuseShare
     known: FloatArray
     shape: Shape
 
     @classmethod
     def of(cls, trials: Trials, rough: FloatArray) -> Self:
-        """Move to the optima with shifted atoms, beginning at rough fits (J, 4)."""
-        responses = tuple(
-            _responses(start, tilt, rows[used])
+        """Move to the optima with shifted atoms, beginning at rough fits (J, 5)."""
+        unrest = tuple(
+            _unrest(start, tilt, rows[used])
             for start, tilt, rows, used in zip(
-                trials.starts, rough[:, 2:], trials.rows, trials.used, strict=True
+                trials.starts, rough[:, TILT], trials.rows, trials.used, strict=True
             )
         )
-        trials = trials.shifting(responses)
-        known = np.concatenate([rough, np.zeros((len(rough), trials.shifts.shape[2]))], axis=1)
-        relaxed = cls(trials, responses, known, trials.shape(known))
+        trials = trials.loosened(unrest)
+        count = trials.shifts.shape[2]
+        free = np.stack([np.pad(each.free, (0, count - len(each.free))) for each in unrest])
+        known = np.concatenate([rough, np.zeros((len(rough), count))], axis=1)
+        relaxed = cls(trials, unrest, free, BRAGG_ALONE, known, trials.shape(known))
         for _ in range(ROUNDS):
-            relaxed = relaxed.nearer(ROUGH)
+            relaxed = relaxed.nearer(ROUGH, np.ones(len(rough)))
         return relaxed
 
-    def nearer(self, noise: Noise) -> Self:
-        """One Gauss-Newton step on."""
-        known = moved(self.known, self._linear(noise).solved(noise, STEPS).parameters)
+    def take(self, kept: Sequence[int]) -> Self:
+        """Some of them."""
+        rows = list(kept)
+        trials, known = self.trials.take(rows), self.known[rows]
+        unrest = tuple(self.unrest[row] for row in rows)
+        return type(self)(trials, unrest, self.free[rows], self.share, known, trials.shape(known))
+
+    def sharing(self, share: DiffuseShare) -> Self:
+        """The same where something else is expected of the diffuse scattering."""
+        known = self.known.copy()
+        known[:, DIFFUSE] = share.expected
+        begun = replace(self, share=share, known=known, shape=self.trials.shape(known))
+        return begun.nearer(ROUGH, np.ones(len(known)))
+
+    def nearer(self, noise: Noise, breaking: FloatArray) -> Self:
+        """One Gauss-Newton step on, given the rms (J,) of the shifts that break the symmetry."""
+        known = moved(self.known, self.linear(noise, breaking).solved(noise, STEPS).parameters)
         return replace(self, known=known, shape=self.trials.shape(known))
 
-    def _linear(self, noise: Noise) -> Linear:
-        return self.trials.linear(self.known, self.shape, noise)
+    def linear(self, noise: Noise, breaking: FloatArray) -> Linear:
+        """Made linear, given the rms (J,) of the shifts that break the symmetry."""
+        return self.trials.linear(self.known, self.shape, noise, self._prior(breaking))
 
-    def noise_by(self, leader: int) -> Noise:
-        """The likeliest noise, and unrest of the atoms, one of the fits being right."""
-        tried = [
-            Noise(MODEL_SIGMA, sigma, FREEDOM, unrest)
-            for sigma in SPOT_SIGMAS.tolist()
-            for unrest in UNREST.tolist()
-        ]
-        same = self._linear(tried[0]).take([leader] * len(tried))
-        precision = np.stack([prior_precision(each, self.known.shape[1]) for each in tried])
-        intensity = self.shape.intensity[[leader]]
-        variance = np.concatenate([self.trials.variance(intensity, each) for each in tried])
-        evidence = _evidence(replace(same, variance=variance, precision=precision), tried[0])
-        off = np.log([each.spot_sigma / SPOT_SIGMAS[2] for each in tried]) / _SPOT_SIGMA_SPREAD
-        apart = np.log([each.unrest for each in tried]) / _UNREST_SPREAD
-        return tried[int(np.argmax(evidence - (off**2 + apart**2) / 2))]
+    def each_breaking(self, noise: Noise) -> Linear:
+        """Each fit with each of the rms of such shifts in turn."""
+        rows = np.repeat(np.arange(len(self.known)), len(BREAKING)).tolist()
+        same = self.linear(noise, np.ones(len(self.known))).take(rows)
+        return replace(same, prior=self._prior(np.tile(BREAKING, len(self.known)), rows))
 
-    def evidence(self, noise: Noise) -> FloatArray:
-        """(J,) ln of likelihood and prior, all that was fitted integrated out, but for the beams that were not seen."""
-        return _evidence(self._linear(noise), noise)
+    def each_noise(self, row: int) -> tuple[list[Noise], Linear]:
+        """Noises, and one of the fits with each of the rms of such shifts in turn, for each noise."""
+        noises = [Noise(MODEL_SIGMA, sigma, FREEDOM) for sigma in SPOT_SIGMAS.tolist()]
+        own = self.take([row])
+        same = own.each_breaking(noises[0])
+        variance = np.concatenate([self.trials.variance(own.shape.intensity, each) for each in noises])
+        repeated = same.take(list(range(len(BREAKING))) * len(noises))
+        return noises, replace(repeated, variance=np.repeat(variance, len(BREAKING), axis=0))
 
-    def fits(self, noise: Noise) -> list[Fit]:
-        """All of it at the optima."""
-        linear = self._linear(noise)
+    def _prior(self, breaking: FloatArray, rows: Sequence[int] | None = None) -> Prior:
+        """Of these rows, with these rms of the shifts that break the symmetry."""
+        free = self.free if rows is None else self.free[list(rows)]
+        expected, precision = np.zeros((2, len(free), self.known.shape[1]))
+        expected[:, : len(EXPECTED)], precision[:, : len(PRECISION)] = EXPECTED, PRECISION
+        expected[:, DIFFUSE], precision[:, DIFFUSE] = self.share.expected, self.share.sigma**-2
+        precision[:, SHIFTS] = np.where(free, 1.0, breaking[:, None] ** -2)
+        return Prior(expected, precision)
+
+
+@dataclass(frozen=True)
+class _Explained:
+    """J fits, and what their best explanation of the pattern leaves.
+
+    Attributes:
+        relaxed: the fits.
+        noise: of ln I.
+        breaking: (J,) which of BREAKING is the rms of each fit's shifts that break the symmetry.
+        log_evidence: (J,) ln of likelihood and prior, all that was fitted integrated out, and of what else speaks for
+            each; but for the beams that were not seen.
+    """
+
+    relaxed: _Relaxed
+    noise: Noise
+    breaking: IntArray
+    log_evidence: FloatArray
+
+    @classmethod
+    def of(cls, relaxed: _Relaxed, favour: FloatArray) -> Self:
+        """The likeliest noise, one of the fits being right, which is the likeliest with it."""
+        best, leader = cls._with(relaxed, ROUGH, favour), -1
+        for _ in range(2):
+            likeliest = int(np.argmax(best.log_evidence))
+            if likeliest == leader:
+                break
+            leader = likeliest
+            best = cls._with(relaxed, _noise_by(relaxed, leader), favour)
+        return best
+
+    @classmethod
+    def _with(cls, relaxed: _Relaxed, noise: Noise, favour: FloatArray) -> Self:
+        evidence = relaxed.each_breaking(noise).log_evidence(noise, STEPS).reshape(len(favour), -1)
+        evidence = evidence + _LOG_PRIOR_BREAKING
+        breaking = evidence.argmax(axis=1)
+        best = np.take_along_axis(evidence, breaking[:, None], axis=1)[:, 0]
+        return cls(relaxed, noise, breaking, best + favour + relaxed.share.log_odds)
+
+    def fits(self) -> list[Fit]:
+        """All of it at the optima, one step nearer to them."""
+        noise, breaking = self.noise, BREAKING[self.breaking]
+        relaxed = self.relaxed.nearer(noise, breaking)
+        linear, trials = relaxed.linear(noise, breaking), relaxed.trials
         solution, information = linear.solved(noise, STEPS), linear.information(noise)
-        covariance, prior = np.linalg.inv(information), linear.log_prior(solution.parameters, information)
+        covariance = np.linalg.inv(information)
+        prior = linear.log_prior(solution.parameters, information) + _LOG_PRIOR_BREAKING[self.breaking]
         densities = noise.log_density(solution.left, linear.variance)
-        known = moved(self.known, solution.parameters)
+        known = moved(relaxed.known, solution.parameters)
         unshifted = known.copy()
-        unshifted[:, 4:] = 0.0
-        computed = self.trials.measured - self.trials.residual(unshifted, self.trials.shape(unshifted))
-        spread = np.sqrt(linear.variance + noise.unrest**2 * (linear.design[:, :, 4:] ** 2).sum(axis=2))
+        unshifted[:, SHIFTS] = 0.0
+        computed = trials.measured - trials.residual(unshifted, trials.shape(unshifted))
+        by_shifts = linear.design[:, :, SHIFTS] ** 2 / linear.prior.precision[:, None, SHIFTS]
+        spread = np.sqrt(linear.variance + by_shifts.sum(axis=2))
         return [
             Fit(
-                tilt=known[row, 2:4],
-                tilt_sigma=float(np.sqrt(np.linalg.eigvalsh(covariance[row, 2:4, 2:4])[-1])),
+                tilt=known[row, TILT],
+                tilt_sigma=float(np.sqrt(np.linalg.eigvalsh(covariance[row, TILT, TILT])[-1])),
                 b=float(known[row, 1]),
                 b_sigma=float(np.sqrt(covariance[row, 1, 1])),
                 computed=np.where(used, computed[row], np.nan),
                 sigma=spread[row, used],
                 log_densities=densities[row, used],
-                absent=self._absent(row, known[row], covariance[row], noise),
+                absent=self._absent(row, known[row], covariance[row]),
                 log_prior=float(prior[row]),
             )
-            for row, used in enumerate(self.trials.used)
+            for row, used in enumerate(trials.used)
         ]
 
-    def _absent(self, row: int, known: FloatArray, covariance: FloatArray, noise: Noise) -> Absent:
+    def _absent(self, row: int, known: FloatArray, covariance: FloatArray) -> Absent:
         """The beams that one of the fits expects and the pattern does not show."""
-        start, rows = self.trials.starts[row], self.trials.rows[row, self.trials.used[row]]
-        layer, observed, responses = start.layer, start.observed, self.responses[row]
+        trials, unrest = self.relaxed.trials, self.relaxed.unrest[row]
+        start, rows = trials.starts[row], trials.rows[row, trials.used[row]]
+        layer, observed = start.layer, start.observed
         q = layer.hk @ start.basis
         q2 = np.einsum("md,md->m", q, q)
-        of_shifts = slice(4, 4 + responses.shape[1])
-        amplitude = _amplitude(start, known[2:4]) + responses @ known[of_shifts].astype(np.complex64)
-        intensity = np.abs(amplitude).astype(np.float64) ** 2
+        of_shifts = slice(SHIFTS.start, SHIFTS.start + unrest.shifts.shape[1])
+        amplitude = _amplitude(start, known[TILT]) + unrest.shifts @ known[of_shifts].astype(np.complex64)
+        intensity = np.abs(amplitude).astype(np.float64) ** 2 + np.exp(known[DIFFUSE]) * unrest.diffuse
         level, b = known[:2].tolist()
         above = np.log(intensity + 1e-6) + level - b * q2 / 2 - observed.faintest
-        within = _within(q2, observed.squared[self.trials.used[row]]) & observed.shows(q)
-        variance = noise.variance(intensity)
+        within = _within(q2, observed.squared[trials.used[row]]) & observed.shows(q)
+        variance = self.noise.variance(intensity)
         # Beams that are hidden anyway need not be known better.
         near = within & (above > -_HIDDEN)
-        slopes = log_slopes(amplitude[near], responses[near], intensity[near])
+        slopes = log_slopes(amplitude[near], unrest.shifts[near], intensity[near])
         variance[near] += np.einsum("mk,mk->m", slopes @ covariance[of_shifts, of_shifts], slopes)
         return Absent.of(layer.hk, above, within, rows, observed.faintest, np.sqrt(variance))
+
+
+def _noise_by(relaxed: _Relaxed, leader: int) -> Noise:
+    """The likeliest noise, one of the fits being right."""
+    noises, problem = relaxed.each_noise(leader)
+    evidence = problem.log_evidence(noises[0], STEPS).reshape(len(noises), -1) + _LOG_PRIOR_BREAKING
+    off = np.log([each.spot_sigma / SPOT_SIGMAS[2] for each in noises]) / _SPOT_SIGMA_SPREAD
+    return noises[int(np.argmax(evidence.max(axis=1) - off**2 / 2))]
 
 
 def _amplitude(start: Start, tilt: FloatArray) -> ComplexArray:
@@ -203,20 +294,9 @@ def _amplitude(start: Start, tilt: FloatArray) -> ComplexArray:
     return np.asarray(monomials(tilt, len(series)).astype(np.complex64) @ series)
 
 
-def _responses(start: Start, tilt: FloatArray, seen: IntArray) -> ComplexArray:
-    """(M, K) of all beams of a layer, by the shifts that matter to those at the rows that were seen."""
-    amplitude = _amplitude(start, tilt)
-    responses = start.layer.scatterers.responses(tilt, start.seed.face, amplitude)
-    return main_directions(responses, amplitude, seen)
-
-
-def _evidence(problem: Linear, noise: Noise) -> FloatArray:
-    """(J,) of linear problems; of the noise only its freedom counts."""
-    solution = problem.solved(noise, STEPS)
-    density = problem.used * noise.log_density(solution.left, problem.variance)
-    return np.asarray(
-        density.sum(axis=1) + problem.log_prior(solution.parameters, problem.information(noise))
-    )
+def _unrest(start: Start, tilt: FloatArray, seen: IntArray) -> Unrest:
+    """Of all beams of a layer, by the shifts that matter to those at the rows that were seen."""
+    return start.layer.scatterers.unrest(tilt, start.seed.face, _amplitude(start, tilt), seen)
 
 
 def _within(q2: FloatArray, measured: FloatArray) -> BoolArray:

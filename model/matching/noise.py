@@ -21,19 +21,17 @@ FLANK_SIGMA = 0.07
 
 @dataclass(frozen=True)
 class Noise:
-    """Of ln I: Student's t, its variance the sum of what model, spot finder and faintness leave; and of the atoms.
+    """Of ln I: Student's t, its variance the sum of what model, spot finder and faintness leave.
 
     Attributes:
         model_sigma: rms that the model leaves.
         spot_sigma: rms that camera and spot finder add.
         freedom: degrees of freedom: how rare outliers are.
-        unrest: rms of the shifts of the atoms, over what is usual.
     """
 
     model_sigma: float
     spot_sigma: float
     freedom: float
-    unrest: float = 1.0
 
     def variance(self, intensity: Floats) -> FloatArray:
         """Expected variance of ln I of beams with these relative intensities."""

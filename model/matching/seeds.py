@@ -17,7 +17,7 @@ BoolArray = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
 
 TILT_RINGS_DEG = ((2.0, 6), (4.0, 12))
-_NEIGHBOUR_TANGENT = 0.04
+_NEIGHBOUR_TANGENT = 0.02
 # The strongest say where to begin.
 _SPOTS = 80
 

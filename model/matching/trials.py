@@ -1,7 +1,7 @@
 """Crystals held against the intensities of a pattern, each in a setting; and the first, rough fit of each.
 
 Gauss-Newton steps with a robust weight (Student's t) find tilt, scale of the intensities and thermal motion.
-Axes: J trials, N spots, M beams, P terms of a tilt series, K directions in which atoms may be shifted, Q = 4 + K.
+Axes: J trials, N spots, M beams, P terms of a tilt series, K directions in which atoms may be shifted, Q = 5 + K.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from model.matching.displacements import Unrest
 from model.matching.layer import Layer
+from model.matching.linear import Linear, Prior
 from model.matching.noise import FLOOR, ROUGH, Noise, log_slopes
 from model.matching.observation import Observation
-from model.matching.priors import B_EXPECTED, B_RANGE, B_SIGMA, TILT_SIGMA
+from model.matching.priors import B_EXPECTED, B_RANGE, B_SIGMA, BRAGG_ALONE, TILT_SIGMA
 from model.matching.seeds import Seed
 from model.physics.tilt_series import MAX_TILT_TANGENT, monomial_slopes, monomials
 
@@ -25,9 +27,13 @@ ComplexArray = NDArray[np.complex64]
 
 ROUNDS = 4
 LONGEST_STEP_TANGENT = 0.025
-# What the level of ln I, B and the tilt's tangents are expected to be, and how surely.
-EXPECTED = np.array([0.0, B_EXPECTED, 0.0, 0.0])
-PRECISION = np.array([1e-6, B_SIGMA**-2, TILT_SIGMA**-2, TILT_SIGMA**-2])
+TILT, DIFFUSE, SHIFTS = slice(2, 4), 4, slice(5, None)
+"""Where among what is known the tangents of the tilt are, ln of the diffuse share, and the shifts."""
+# What the level of ln I, B, the tilt's tangents and ln of the diffuse share are expected to be, and how surely.
+EXPECTED = np.array([0.0, B_EXPECTED, 0.0, 0.0, BRAGG_ALONE.expected])
+PRECISION = np.array([1e-6, B_SIGMA**-2, TILT_SIGMA**-2, TILT_SIGMA**-2, BRAGG_ALONE.sigma**-2])
+# Of ln of the diffuse share, which its slope knows for small steps alone.
+_LONGEST_DIFFUSE_STEP = 1.5
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class Shape:
     Attributes:
         intensity: (J, N) relative to the strongest beam of the untilted layer.
         log_intensity: (J, N) ln of it, floored.
-        slopes: (J, N, 2 + K) derivatives of that by the tilt's tangents and the shifts.
+        slopes: (J, N, 3 + K) derivatives of that by the tilt's tangents, ln of the diffuse share and the shifts.
     """
 
     intensity: FloatArray
@@ -70,7 +76,8 @@ class Shape:
 class Trials:
     """What J trials share, and the trials' own.
 
-    What is `known` of each, (J, Q), are level, B, the tangents of the tilt, and the shifts in their rms.
+    What is `known` of each, (J, Q), are level, B, the tangents of the tilt, ln of the share of the diffuse scattering
+    that lies within the spots, and the shifts in their rms.
 
     Attributes:
         starts: where they begin.
@@ -81,6 +88,7 @@ class Trials:
         damping: (J, N) derivative of ln I by B.
         coefficients: (J, P, N) of the tilt series of the spots' beams.
         shifts: (J, N, K) derivatives of the amplitudes by the shifts.
+        diffuse: (J, N) intensity of all the diffuse scattering.
     """
 
     starts: Sequence[Start]
@@ -91,10 +99,11 @@ class Trials:
     damping: FloatArray
     coefficients: ComplexArray
     shifts: ComplexArray
+    diffuse: FloatArray
 
     @classmethod
     def of(cls, starts: Sequence[Start]) -> Self:
-        """The trials of at least one start, all on the same pattern, no atom shifted."""
+        """The trials of at least one start, all on the same pattern, every atom still where the library has it."""
         rows = np.stack([start.layer.rows_of(start.hk) for start in starts])
         series = [start.layer.faces[start.seed.face].coefficients for start in starts]
         coefficients = np.zeros((len(starts), max(map(len, series)), rows.shape[1]), dtype=np.complex64)
@@ -109,6 +118,7 @@ class Trials:
             damping=np.stack([-start.observed.squared / 2 for start in starts]),
             coefficients=coefficients,
             shifts=np.zeros((*rows.shape, 0), dtype=np.complex64),
+            diffuse=np.zeros(rows.shape),
         )
 
     def __len__(self) -> int:
@@ -126,26 +136,35 @@ class Trials:
             self.damping[rows],
             self.coefficients[rows],
             self.shifts[rows],
+            self.diffuse[rows],
         )
 
-    def shifting(self, responses: Sequence[ComplexArray]) -> Self:
-        """With shifted atoms, given the derivatives (M, K) of the amplitudes of each layer's beams; K may differ."""
-        shifts = np.zeros((*self.rows.shape, max(each.shape[1] for each in responses)), dtype=np.complex64)
-        for own, each, rows, used in zip(shifts, responses, self.rows, self.used, strict=True):
-            own[used, : each.shape[1]] = each[rows[used]]
-        return replace(self, shifts=shifts)
+    def loosened(self, unrest: Sequence[Unrest]) -> Self:
+        """With atoms that do not lie still, given what that does to each layer's beams; K may differ."""
+        shifts = np.zeros(
+            (*self.rows.shape, max(each.shifts.shape[1] for each in unrest)), dtype=np.complex64
+        )
+        diffuse = np.zeros(self.rows.shape)
+        for row, each in enumerate(unrest):
+            used, beams = self.used[row], self.rows[row, self.used[row]]
+            shifts[row, used, : each.shifts.shape[1]] = each.shifts[beams]
+            diffuse[row, used] = each.diffuse[beams]
+        return replace(self, shifts=shifts, diffuse=diffuse)
 
     def shape(self, known: FloatArray) -> Shape:
         """Computed under the tilts, with the atoms shifted."""
         terms = self.coefficients.shape[1]
-        tilt, shift = known[:, 2:4], known[:, 4:].astype(np.complex64)
+        tilt, shift = known[:, TILT], known[:, SHIFTS].astype(np.complex64)
+        diffuse = np.exp(known[:, [DIFFUSE]]) * self.diffuse
         wanted = np.concatenate([monomials(tilt, terms)[:, None], monomial_slopes(tilt, terms)], axis=1)
         amplitude, along_x, along_y = (wanted.astype(np.complex64) @ self.coefficients).transpose(1, 0, 2)
         amplitude = amplitude + (self.shifts @ shift[..., None])[..., 0]
-        intensity = np.abs(amplitude).astype(np.float64) ** 2
-        slopes = np.concatenate([along_x[..., None], along_y[..., None], self.shifts], axis=2)
-        steep = np.asarray(log_slopes(amplitude, slopes, intensity), dtype=np.float64)
-        return Shape(intensity, np.log(intensity + FLOOR), steep)
+        intensity = np.abs(amplitude).astype(np.float64) ** 2 + diffuse
+        by_tilt = log_slopes(amplitude, np.stack([along_x, along_y], axis=2), intensity)
+        by_shifts = log_slopes(amplitude, self.shifts, intensity)
+        by_diffuse = (diffuse / (intensity + FLOOR))[..., None]
+        slopes = np.concatenate([by_tilt, by_diffuse, by_shifts], axis=2).astype(np.float64)
+        return Shape(intensity, np.log(intensity + FLOOR), slopes)
 
     def residual(self, known: FloatArray, shape: Shape) -> FloatArray:
         """(J, N) measured less computed ln I."""
@@ -162,7 +181,7 @@ class Trials:
             [np.ones_like(self.damping)[..., None], self.damping[..., None], shape.slopes], axis=2
         )
 
-    def linear(self, known: FloatArray, shape: Shape, noise: Noise) -> "Linear":
+    def linear(self, known: FloatArray, shape: Shape, noise: Noise, prior: Prior) -> Linear:
         """The fits, made linear at what is known."""
         return Linear(
             known,
@@ -170,26 +189,28 @@ class Trials:
             self.design(shape),
             self.variance(shape.intensity, noise),
             self.used,
-            np.broadcast_to(prior_precision(noise, known.shape[1]), known.shape),
+            prior,
         )
 
     def roughly(self) -> tuple[FloatArray, FloatArray]:
-        """What is known (J, 4) at the optima next to the starts, no atom shifted; and its score (J,)."""
+        """What is known (J, 5) at the optima next to the starts, no atom shifted; and its score (J,)."""
         known = self._begun()
+        prior = Prior(np.tile(EXPECTED, (len(self), 1)), np.tile(PRECISION, (len(self), 1)))
         best, highest = known, np.full(len(self), -np.inf)
         for _ in range(ROUNDS):
             shape = self.shape(known)
             score = self._rough_score(known, shape)
             better = score > highest
             best, highest = np.where(better[:, None], known, best), np.where(better, score, highest)
-            known = moved(known, self.linear(known, shape, ROUGH).solved(ROUGH, 2).parameters)
+            known = moved(known, self.linear(known, shape, ROUGH, prior).solved(ROUGH, 2).parameters)
         score = self._rough_score(known, self.shape(known))
         better = score > highest
         return np.where(better[:, None], known, best), np.maximum(score, highest)
 
     def _begun(self) -> FloatArray:
         tilt = np.stack([start.seed.tilt for start in self.starts])
-        start = np.column_stack([np.zeros(len(tilt)), np.full(len(tilt), B_EXPECTED), tilt])
+        start = np.tile(EXPECTED, (len(self), 1))
+        start[:, TILT] = tilt
         left = self.measured - self.shape(start).log_intensity - B_EXPECTED * self.damping
         return np.column_stack([_medians(left, self.used), start[:, 1:]])
 
@@ -200,101 +221,15 @@ class Trials:
         return np.asarray((self.used * density).sum(axis=1) - off.sum(axis=1) / 2)
 
 
-@dataclass(frozen=True)
-class Solution:
-    """The optimum of J linear problems of Q parameters.
-
-    Attributes:
-        parameters: (J, Q).
-        left: (J, N) what remains of the residuals.
-    """
-
-    parameters: FloatArray
-    left: FloatArray
-
-
-@dataclass(frozen=True)
-class Linear:
-    """J fits made linear at what is known.
-
-    Attributes:
-        known: (J, Q) where they are linear.
-        residual: (J, N) measured less computed ln I there.
-        design: (J, N, Q) derivatives of what is computed.
-        variance: (J, N) of the residuals.
-        used: (J, N) those that count.
-        precision: (J, Q) of the prior.
-    """
-
-    known: FloatArray
-    residual: FloatArray
-    design: FloatArray
-    variance: FloatArray
-    used: BoolArray
-    precision: FloatArray
-
-    def take(self, kept: Sequence[int]) -> Self:
-        """Some of them, perhaps several times."""
-        rows = list(kept)
-        return type(self)(
-            self.known[rows],
-            self.residual[rows],
-            self.design[rows],
-            self.variance[rows],
-            self.used[rows],
-            self.precision[rows],
-        )
-
-    @property
-    def _expected(self) -> FloatArray:
-        """(Q,) by the prior."""
-        return _padded(EXPECTED, self.known.shape[1], 0.0)
-
-    @property
-    def _prior(self) -> FloatArray:
-        """(J, Q, Q) its information."""
-        return np.asarray(self.precision[:, :, None] * np.eye(self.known.shape[1]))
-
-    def solved(self, noise: Noise, steps: int) -> Solution:
-        """The optimum after so many reweighted least-squares steps."""
-        expected, prior = self._expected, self._prior
-        at, left = self.known, self.residual
-        for _ in range(steps):
-            weight = self.used * noise.robust_weight(left, self.variance)
-            weighted = (self.design * weight[..., None]).transpose(0, 2, 1)
-            normal = weighted @ self.design + prior
-            pull = np.einsum("jpn,jn->jp", weighted, left) - self.precision * (at - expected)
-            at = at + np.linalg.solve(normal, pull[..., None])[..., 0]
-            left = self.residual - np.einsum("jnp,jp->jn", self.design, at - self.known)
-        return Solution(at, left)
-
-    def information(self, noise: Noise) -> FloatArray:
-        """(J, Q, Q) expected of the data, and of the prior."""
-        weighted = self.design * (self.used * noise.curvature(self.variance))[..., None]
-        return np.asarray(weighted.transpose(0, 2, 1) @ self.design + self._prior)
-
-    def log_prior(self, parameters: FloatArray, information: FloatArray) -> FloatArray:
-        """(J,) ln prior of parameters (J, Q), and of the room that the data leave them, but for the level's."""
-        off = (parameters - self._expected)[:, 1:]
-        room = np.linalg.slogdet(information)[1] - np.log(self.precision[:, 1:]).sum(axis=1)
-        return np.asarray(-(self.precision[:, 1:] * off**2).sum(axis=1) / 2 - room / 2)
-
-
 def moved(known: FloatArray, wanted: FloatArray) -> FloatArray:
     """(J, Q) from what is known towards what is wanted, a step that is not too long, to a place that can be."""
-    turn = _shortened(wanted[:, 2:4] - known[:, 2:4], LONGEST_STEP_TANGENT)
-    tilt = _shortened(known[:, 2:4] + turn, MAX_TILT_TANGENT)
-    return np.column_stack([wanted[:, 0], np.clip(wanted[:, 1], *B_RANGE), tilt, wanted[:, 4:]])
-
-
-def prior_precision(noise: Noise, count: int) -> FloatArray:
-    """(count,) of the prior of what is known."""
-    return _padded(PRECISION, count, noise.unrest**-2)
-
-
-def _padded(first: FloatArray, count: int, rest: float) -> FloatArray:
-    """(count,) values of which the last are all the same."""
-    return np.concatenate([first, np.full(count - len(first), rest)])
+    reached = wanted.copy()
+    reached[:, 1] = np.clip(wanted[:, 1], *B_RANGE)
+    turn = _shortened(wanted[:, TILT] - known[:, TILT], LONGEST_STEP_TANGENT)
+    reached[:, TILT] = _shortened(known[:, TILT] + turn, MAX_TILT_TANGENT)
+    step = wanted[:, DIFFUSE] - known[:, DIFFUSE]
+    reached[:, DIFFUSE] = known[:, DIFFUSE] + np.clip(step, -_LONGEST_DIFFUSE_STEP, _LONGEST_DIFFUSE_STEP)
+    return reached
 
 
 def _medians(values: FloatArray, used: BoolArray) -> FloatArray:

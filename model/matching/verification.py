@@ -5,7 +5,7 @@ distortion fitted, with what is known of cameras and computed lattices as prior)
 atoms (tilt, scale and thermal motion fitted), and of the beams that were not seen.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from math import pi
 from typing import Self
@@ -24,7 +24,7 @@ from model.matching.match import Match
 from model.matching.observation import Observation
 from model.matching.seeds import Seed, seeds
 from model.matching.settings import Settings, changes_of, lay_lattices, principal_stretches, variants
-from model.matching.trials import Start, Trials
+from model.matching.trials import TILT, Start, Trials
 from model.matching.visibility import best_seen, seen_or_not
 from model.pattern.spots import Spots
 from model.physics.reciprocal import reciprocal_lattice
@@ -43,8 +43,8 @@ FALSE_SPOT = -3.0
 SIMILARITY_WEIGHT = 40.0
 LATTICE_MARGIN = 0.2
 START_MARGIN = 10.0
-# Of one candidate's settings that fit nearly as well so many are fitted with shifted atoms.
-FITS_OF_EACH, FIT_MARGIN = 2, 3.0
+# Of one candidate's settings that fit nearly as well so many are fitted with shifted atoms, each optimum once.
+FITS_OF_EACH, FIT_MARGIN, SAME_OPTIMUM_TANGENT = 2, 3.0, 0.01
 # Candidates whose rough fits are worse than the best by more are refined only to make up the fewest.
 HOPELESS = 25.0
 
@@ -314,7 +314,8 @@ class _Tried:
         candidate = np.array([each.candidate for each, _ in begun])
         favour = np.array([each.geometry for each, _ in begun]) + SIMILARITY_WEIGHT * similarity[candidate]
         score = score + favour
-        kept = _best_of_each(candidate, score, depth)
+        optimum = [(id(each), seed.setting, seed.face) for each, seed in begun]
+        kept = _best_of_each(candidate, score, optimum, known[:, TILT], depth)
         fits = fitted(trials.take(kept), known[kept], favour[kept])
         rough = _highest(zip(candidate.tolist(), score.tolist(), strict=True))
         return cls(rough, _best([_Refined(*begun[row], fit) for row, fit in zip(kept, fits, strict=True)]))
@@ -338,8 +339,22 @@ def _best(fits: Sequence[_Refined]) -> dict[int, _Refined]:
     return best
 
 
-def _best_of_each(candidate: IntArray, score: FloatArray, depth: Depth) -> list[int]:
-    """The fits with the highest scores of each of the best candidates, several if they are nearly alike."""
+def _best_of_each(
+    candidate: IntArray,
+    score: FloatArray,
+    setting: Sequence[Hashable],
+    tilt: FloatArray,
+    depth: Depth,
+) -> list[int]:
+    """The fits with the highest scores of each of the best candidates, several if they are nearly alike.
+
+    Args:
+        candidate: (J,) of each fit.
+        score: (J,) of each.
+        setting: (J,) what has to be the same where two fits have reached one optimum.
+        tilt: (J, 2) tangents, by which they have.
+        depth: how many candidates are wanted.
+    """
     kept: dict[int, list[int]] = {}
     hopeful = score > score.max() - HOPELESS
     for row in np.argsort(-score, kind="stable").tolist():
@@ -347,6 +362,9 @@ def _best_of_each(candidate: IntArray, score: FloatArray, depth: Depth) -> list[
         if len(kept) >= enough and candidate[row] not in kept:
             continue
         own = kept.setdefault(int(candidate[row]), [])
-        if len(own) < FITS_OF_EACH and (not own or score[row] > score[own[0]] - FIT_MARGIN):
+        alike = [each for each in own if setting[each] == setting[row]]
+        reached = any(np.hypot(*(tilt[row] - tilt[each])) < SAME_OPTIMUM_TANGENT for each in alike)
+        near = not own or score[row] > score[own[0]] - FIT_MARGIN
+        if len(own) < FITS_OF_EACH and near and not reached:
             own.append(row)
     return sorted(row for own in kept.values() for row in own)
