@@ -84,14 +84,14 @@ def symmetric_shifts(crystal: Crystal, symprec: float = SYMPREC_ANGSTROM) -> Flo
         return np.eye(2 * count)
     in_plane = ~(found["rotations"][:, 2, :2].any(axis=1) | found["rotations"][:, :2, 2].any(axis=1))
     rotations, translations = found["rotations"][in_plane], found["translations"][in_plane]
-    # (S, N, N, 3): from each atom to where an operation takes each
+    # which atom each operation takes each to
     off = (frac @ rotations.transpose(0, 2, 1) + translations[:, None])[:, :, None] - frac
-    target = np.linalg.norm((off - np.round(off)) @ lattice, axis=-1).argmin(axis=2)
+    off = (off - np.round(off)) @ lattice
+    target = np.einsum("snmd,snmd->snm", off, off).argmin(axis=2)
+    taken = (target[:, :, None] == np.arange(count)).astype(np.float64)
     turns = (lattice.T @ rotations @ np.linalg.inv(lattice.T))[:, :2, :2]
-    total = np.zeros((count, 2, count, 2))
-    for turn, places in zip(turns, target, strict=True):
-        total[places, :, np.arange(count)] += turn
-    return total.reshape(2 * count, 2 * count) / len(turns)
+    mean = np.tensordot(taken, turns, axes=(0, 0)) / len(turns)
+    return np.asarray(mean.transpose(1, 2, 0, 3).reshape(2 * count, 2 * count))
 
 
 def _boxed(crystal: Crystal) -> tuple[FloatArray, FloatArray]:

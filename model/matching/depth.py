@@ -30,7 +30,7 @@ class Depth:
 
 
 _DEPTHS: dict[Effort, Depth] = {
-    "verify": Depth(pool=48, layers=22, trials=20, fits=14, fewest_fits=4, starts=4),
+    "verify": Depth(pool=48, layers=18, trials=16, fits=10, fewest_fits=3, starts=3),
     "full": Depth(pool=400, layers=400, trials=60, fits=60, fewest_fits=30, starts=8),
 }
 # Of patterns without intensities the towers are less sure, and nothing is fitted to them, which takes time.

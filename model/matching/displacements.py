@@ -28,7 +28,7 @@ ComplexArray = NDArray[np.complex64]
 
 DISPLACEMENT_SIGMA_ANGSTROM = 0.02
 """rms of an atom's shift along each axis of the plane."""
-MOST_DIRECTIONS = 32
+MOST_DIRECTIONS = 24
 DIFFUSE_B = 0.28
 """B of the thermal motion whose diffuse scattering is the unit of `Unrest.diffuse`, angstrom^2 (0.06 angstrom rms)."""
 
@@ -118,15 +118,16 @@ def main_directions(
         amplitude: (M,) of the beams.
         seen: rows of the beams that were measured.
     """
-    own, strength = amplitude[seen], []
     share, basis = np.linalg.eigh(symmetric)
     free = share > 0.5
-    slopes = log_slopes(own, (shifts[seen] @ basis).astype(np.complex64), np.abs(own) ** 2)
-    turn = np.zeros_like(basis)
-    for kind in (free, ~free):
-        each, directions = np.linalg.eigh(slopes[:, kind].T @ slopes[:, kind])
-        turn[:, kind] = basis[:, kind] @ directions
-        strength.append(each)
     order = np.concatenate([np.flatnonzero(free), np.flatnonzero(~free)])
-    kept = order[np.sort(np.argsort(-np.concatenate(strength), kind="stable")[:MOST_DIRECTIONS])]
-    return np.asarray(shifts @ turn[:, kept].astype(np.float32)), free[kept]
+    basis, free = basis[:, order].astype(np.float32), free[order]
+    if len(free) > MOST_DIRECTIONS:
+        own, strength = amplitude[seen], np.zeros(len(free))
+        slopes = log_slopes(own, shifts[seen] @ basis, np.abs(own) ** 2)
+        for kind in (free, ~free):
+            strength[kind], directions = np.linalg.eigh(slopes[:, kind].T @ slopes[:, kind])
+            basis[:, kind] = basis[:, kind] @ directions
+        kept = np.sort(np.argsort(-strength, kind="stable")[:MOST_DIRECTIONS])
+        basis, free = basis[:, kept], free[kept]
+    return np.asarray(shifts @ basis), free

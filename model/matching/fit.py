@@ -50,7 +50,7 @@ _LOG_PRIOR_BREAKING = -((np.log(BREAKING) / 1.5) ** 2) / 2
 # So many of the best may say whether diffuse scattering lies within the spots.
 _WITNESSES = 4
 INNER_MARGIN_INV_ANGSTROM = 0.02
-ROUNDS, STEPS = 2, 3
+ROUNDS, STEPS = 2, 2
 # Beams that are fainter than the faintest spot by this, as ln I, are surely not seen.
 _HIDDEN = 3.0
 
@@ -167,28 +167,28 @@ class _Relaxed:
         """Made linear, given the rms (J,) of the shifts that break the symmetry."""
         return self.trials.linear(self.known, self.shape, noise, self._prior(breaking))
 
-    def each_breaking(self, noise: Noise) -> Linear:
-        """Each fit with each of the rms of such shifts in turn."""
-        rows = np.repeat(np.arange(len(self.known)), len(BREAKING)).tolist()
-        same = self.linear(noise, np.ones(len(self.known))).take(rows)
-        return replace(same, prior=self._prior(np.tile(BREAKING, len(self.known)), rows))
+    def by_breaking(self, noise: Noise) -> FloatArray:
+        """(B, J) ln evidence of each fit under each of BREAKING, and how likely such shifts are."""
+        return self._by_breaking(self.linear(noise, np.ones(len(self.known))), noise)
 
-    def each_noise(self, row: int) -> tuple[list[Noise], Linear]:
-        """Noises, and one of the fits with each of the rms of such shifts in turn, for each noise."""
-        noises = [Noise(MODEL_SIGMA, sigma, FREEDOM) for sigma in SPOT_SIGMAS.tolist()]
+    def by_noise(self, row: int, noises: Sequence[Noise]) -> FloatArray:
+        """(B, S) the same of one of the fits under S noises of the same freedom."""
         own = self.take([row])
-        same = own.each_breaking(noises[0])
-        variance = np.concatenate([self.trials.variance(own.shape.intensity, each) for each in noises])
-        repeated = same.take(list(range(len(BREAKING))) * len(noises))
-        return noises, replace(repeated, variance=np.repeat(variance, len(BREAKING), axis=0))
+        variance = np.concatenate([own.trials.variance(own.shape.intensity, each) for each in noises])
+        same = own.linear(noises[0], np.ones(1)).take([0] * len(noises))
+        return own._by_breaking(replace(same, variance=variance), noises[0])
 
-    def _prior(self, breaking: FloatArray, rows: Sequence[int] | None = None) -> Prior:
-        """Of these rows, with these rms of the shifts that break the symmetry."""
-        free = self.free if rows is None else self.free[list(rows)]
-        expected, precision = np.zeros((2, len(free), self.known.shape[1]))
-        expected[:, : len(EXPECTED)], precision[:, : len(PRECISION)] = EXPECTED, PRECISION
-        expected[:, DIFFUSE], precision[:, DIFFUSE] = self.share.expected, self.share.sigma**-2
-        precision[:, SHIFTS] = np.where(free, 1.0, breaking[:, None] ** -2)
+    def _by_breaking(self, linear: Linear, noise: Noise) -> FloatArray:
+        priors = self._prior(BREAKING[:, None])
+        return np.asarray(linear.log_evidence(noise, STEPS, priors) + _LOG_PRIOR_BREAKING[:, None])
+
+    def _prior(self, breaking: FloatArray) -> Prior:
+        """(..., J, Q) with these rms (..., J) of the shifts that break the symmetry."""
+        shape = (*breaking.shape[:-1], *self.known.shape)
+        expected, precision = np.zeros(shape), np.zeros(shape)
+        expected[..., : len(EXPECTED)], precision[..., : len(PRECISION)] = EXPECTED, PRECISION
+        expected[..., DIFFUSE], precision[..., DIFFUSE] = self.share.expected, self.share.sigma**-2
+        precision[..., SHIFTS] = np.where(self.free, 1.0, breaking[..., None] ** -2)
         return Prior(expected, precision)
 
 
@@ -212,22 +212,16 @@ class _Explained:
     @classmethod
     def of(cls, relaxed: _Relaxed, favour: FloatArray) -> Self:
         """The likeliest noise, one of the fits being right, which is the likeliest with it."""
-        best, leader = cls._with(relaxed, ROUGH, favour), -1
-        for _ in range(2):
-            likeliest = int(np.argmax(best.log_evidence))
-            if likeliest == leader:
-                break
-            leader = likeliest
-            best = cls._with(relaxed, _noise_by(relaxed, leader), favour)
-        return best
+        leader = int(np.argmax(relaxed.by_breaking(ROUGH).max(axis=0) + favour))
+        best = cls._with(relaxed, _noise_by(relaxed, leader), favour)
+        likeliest = int(np.argmax(best.log_evidence))
+        return best if likeliest == leader else cls._with(relaxed, _noise_by(relaxed, likeliest), favour)
 
     @classmethod
     def _with(cls, relaxed: _Relaxed, noise: Noise, favour: FloatArray) -> Self:
-        evidence = relaxed.each_breaking(noise).log_evidence(noise, STEPS).reshape(len(favour), -1)
-        evidence = evidence + _LOG_PRIOR_BREAKING
-        breaking = evidence.argmax(axis=1)
-        best = np.take_along_axis(evidence, breaking[:, None], axis=1)[:, 0]
-        return cls(relaxed, noise, breaking, best + favour + relaxed.share.log_odds)
+        evidence = relaxed.by_breaking(noise)
+        log_evidence = evidence.max(axis=0) + favour + relaxed.share.log_odds
+        return cls(relaxed, noise, evidence.argmax(axis=0), log_evidence)
 
     def fits(self) -> list[Fit]:
         """All of it at the optima, one step nearer to them."""
@@ -282,10 +276,9 @@ class _Explained:
 
 def _noise_by(relaxed: _Relaxed, leader: int) -> Noise:
     """The likeliest noise, one of the fits being right."""
-    noises, problem = relaxed.each_noise(leader)
-    evidence = problem.log_evidence(noises[0], STEPS).reshape(len(noises), -1) + _LOG_PRIOR_BREAKING
-    off = np.log([each.spot_sigma / SPOT_SIGMAS[2] for each in noises]) / _SPOT_SIGMA_SPREAD
-    return noises[int(np.argmax(evidence.max(axis=1) - off**2 / 2))]
+    noises = [Noise(MODEL_SIGMA, sigma, FREEDOM) for sigma in SPOT_SIGMAS.tolist()]
+    off = np.log(SPOT_SIGMAS / SPOT_SIGMAS[2]) / _SPOT_SIGMA_SPREAD
+    return noises[int(np.argmax(relaxed.by_noise(leader, noises).max(axis=0) - off**2 / 2))]
 
 
 def _amplitude(start: Start, tilt: FloatArray) -> ComplexArray:

@@ -21,8 +21,8 @@ class Prior:
     """Normal, of what J fits know.
 
     Attributes:
-        expected: (J, Q).
-        precision: (J, Q) over the variance.
+        expected: (..., J, Q).
+        precision: (..., J, Q) over the variance.
     """
 
     expected: FloatArray
@@ -81,7 +81,7 @@ class Linear:
 
     def solved(self, noise: Noise, steps: int) -> Solution:
         """The optimum after so many reweighted least-squares steps."""
-        information = self._prior_information
+        information = _diagonal(self.prior.precision)
         at, left = self.known, self.residual
         for _ in range(steps):
             weight = self.used * noise.robust_weight(left, self.variance)
@@ -95,22 +95,40 @@ class Linear:
 
     def information(self, noise: Noise) -> FloatArray:
         """(J, Q, Q) expected of the data, and of the prior."""
-        weighted = self.design * (self.used * noise.curvature(self.variance))[..., None]
-        return np.asarray(weighted.transpose(0, 2, 1) @ self.design + self._prior_information)
+        return np.asarray(self._data_information(noise) + _diagonal(self.prior.precision))
 
     def log_prior(self, parameters: FloatArray, information: FloatArray) -> FloatArray:
         """(J,) ln prior of parameters (J, Q), and of the room that the data leave them, but for the level's."""
-        off, precision = (parameters - self.prior.expected)[:, 1:], self.prior.precision[:, 1:]
-        room = np.linalg.slogdet(information)[1] - np.log(precision).sum(axis=1)
-        return np.asarray(-(precision * off**2).sum(axis=1) / 2 - room / 2)
+        return _log_prior(self.prior, parameters, information)
 
-    def log_evidence(self, noise: Noise, steps: int) -> FloatArray:
-        """(J,) ln of likelihood and prior, all that is fitted integrated out; of the noise only its freedom counts."""
-        solution = self.solved(noise, steps)
-        density = self.used * noise.log_density(solution.left, self.variance)
-        return np.asarray(density.sum(axis=1) + self.log_prior(solution.parameters, self.information(noise)))
+    def log_evidence(self, noise: Noise, steps: int, priors: Prior) -> FloatArray:
+        """(..., J) ln of likelihood and prior, all that is fitted integrated out, under each of priors (..., J, Q).
 
-    @property
-    def _prior_information(self) -> FloatArray:
-        """(J, Q, Q)."""
-        return np.asarray(self.prior.precision[:, :, None] * np.eye(self.known.shape[1]))
+        The weights are those of the optimum under the own prior; of the noise only its freedom counts.
+        """
+        weight = self.used * noise.robust_weight(self.solved(noise, steps).left, self.variance)
+        weighted = (self.design * weight[..., None]).transpose(0, 2, 1)
+        normal = weighted @ self.design + _diagonal(priors.precision)
+        pull = np.einsum("jpn,jn->jp", weighted, self.residual)
+        pull = pull - priors.precision * (self.known - priors.expected)
+        step = np.linalg.solve(normal, pull[..., None])
+        left = self.residual - (self.design @ step)[..., 0]
+        density = (self.used * noise.log_density(left, self.variance)).sum(axis=-1)
+        information = self._data_information(noise) + _diagonal(priors.precision)
+        return np.asarray(density + _log_prior(priors, self.known + step[..., 0], information))
+
+    def _data_information(self, noise: Noise) -> FloatArray:
+        """(J, Q, Q) expected."""
+        weighted = self.design * (self.used * noise.curvature(self.variance))[..., None]
+        return np.asarray(weighted.transpose(0, 2, 1) @ self.design)
+
+
+def _diagonal(precision: FloatArray) -> FloatArray:
+    """(..., Q, Q) of (..., Q)."""
+    return np.asarray(precision[..., None] * np.eye(precision.shape[-1]))
+
+
+def _log_prior(prior: Prior, parameters: FloatArray, information: FloatArray) -> FloatArray:
+    off, precision = (parameters - prior.expected)[..., 1:], prior.precision[..., 1:]
+    room = np.linalg.slogdet(information)[1] - np.log(precision).sum(axis=-1)
+    return np.asarray(-(precision * off**2).sum(axis=-1) / 2 - room / 2)
