@@ -4,6 +4,9 @@ Computed structures are relaxed in another way than the sample is, and atoms of 
 and defects put them. A shift u of atom j changes the wave into a beam q by -2 pi i q . u of what the atom scatters into
 it. With the rest of the wave from the multislice and this change from the atom alone, ln I is good to a third of its
 change for shifts of some hundredths of an angstrom.
+
+Thermal motion takes intensity from the beams and scatters it between them: of atoms that move each by itself (Einstein)
+the sum over the atoms of |f|^2 (1 - exp(-2 W)) at every q. What of it lies within a spot fills in faint beams.
 """
 
 from dataclasses import dataclass
@@ -83,14 +86,13 @@ class Scatterers:
             symmetric=symmetric_shifts(crystal),
         )
 
-    def unrest(self, tilt: FloatArray, face: int, amplitude: ComplexArray, seen: IntArray) -> Unrest:
-        """By the shifts, MOST_DIRECTIONS at most, that change most what is seen, those that keep the symmetry first.
+    def waves(self, tilt: FloatArray, face: int, amplitude: ComplexArray) -> ComplexArray:
+        """(M, A) what each atom adds to the amplitudes.
 
         Args:
             tilt: (2,) tangents in the crystal's frame.
             face: 1 where the layer is reflected in its plane.
             amplitude: (M,) of the beams by multislice, with phases as at half the height (`Sheets.amplitudes`).
-            seen: rows of the beams that were measured.
         """
         # What is scattered at a height has the rest of the way to go; the curvature's phase is that at the exit.
         excitation, thickness = 2 * np.pi * (self.q @ tilt) + self.curvature, np.ptp(self.height)
@@ -100,11 +102,26 @@ class Scatterers:
         # Refraction turns all waves alike, absorption into other beams makes them weaker.
         whole = own.sum(axis=1)
         own *= np.vdot(whole, amplitude) / max(float(np.vdot(whole, whole).real), 1e-30)
+        return own
+
+    def responses(self, waves: ComplexArray) -> ComplexArray:
+        """(M, 2 A) change of the amplitudes by a shift of one rms of each atom, given its waves (M, A), along x and y."""
         along = (-2j * np.pi * DISPLACEMENT_SIGMA_ANGSTROM * self.q).astype(np.complex64)
-        shifts = (own[:, :, None] * along[:, None, :]).reshape(len(self.q), -1)
-        kept, free = main_directions(shifts, self.symmetric, amplitude, seen)
+        return np.asarray((waves[:, :, None] * along[:, None, :]).reshape(len(self.q), -1))
+
+    def unrest(self, tilt: FloatArray, face: int, amplitude: ComplexArray, seen: IntArray) -> Unrest:
+        """By the shifts, MOST_DIRECTIONS at most, that change most what is seen, those that keep the symmetry first.
+
+        Args:
+            tilt: (2,) tangents in the crystal's frame.
+            face: 1 where the layer is reflected in its plane.
+            amplitude: (M,) of the beams by multislice (`waves`).
+            seen: rows of the beams that were measured.
+        """
+        waves = self.waves(tilt, face, amplitude)
+        shifts, free = main_directions(self.responses(waves), self.symmetric, amplitude, seen)
         thermal = np.expm1(DIFFUSE_B / 2 * np.einsum("md,md->m", self.q, self.q))
-        return Unrest(kept, free, thermal * (np.abs(own) ** 2).sum(axis=1))
+        return Unrest(shifts, free, thermal * (np.abs(waves) ** 2).sum(axis=1))
 
 
 def main_directions(

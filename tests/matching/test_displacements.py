@@ -7,6 +7,7 @@ import pytest
 
 from model.crystal import Crystal
 from model.matching.displacements import (
+    DIFFUSE_B,
     DISPLACEMENT_SIGMA_ANGSTROM,
     MOST_DIRECTIONS,
     Scatterers,
@@ -14,6 +15,8 @@ from model.matching.displacements import (
 )
 from model.matching.noise import FLOOR
 from model.matching.verification import verify
+from model.pattern.spots import Spots
+from model.physics.multislice import Conditions, dynamical_intensities
 from model.physics.reciprocal import reflections
 from model.physics.sheets import Sheets
 from tests.matching.patterns import LAYERS, Lying, pattern
@@ -38,7 +41,8 @@ def test_responses_are_those_of_the_multislice(crystal: Crystal, face: int) -> N
     amplitude = waves(crystal, hk, face)
     strongest = float((np.abs(amplitude) ** 2).max())
     amplitude = (amplitude / np.sqrt(strongest)).astype(np.complex64)
-    responses = Scatterers.of(crystal, 80.0, hk).responses(TILT, face, amplitude)
+    scatterers = Scatterers.of(crystal, 80.0, hk)
+    responses = scatterers.responses(scatterers.waves(TILT, face, amplitude))
     strong = np.abs(amplitude) ** 2 > 0.01
     rng, changes, left = np.random.default_rng(3), [], []
     for _ in range(6):
@@ -63,7 +67,7 @@ def test_a_shift_of_the_whole_layer_changes_nothing(crystal: Crystal) -> None:
         )
     )
     amplitude = whole.sum(axis=1).astype(np.complex64)
-    responses = scatterers.responses(TILT, 0, amplitude)
+    responses = scatterers.responses(scatterers.waves(TILT, 0, amplitude))
     for axis in (0, 1):
         turned = responses[:, axis::2].sum(axis=1) / amplitude
         # Each beam's phase alone is turned.
@@ -71,13 +75,60 @@ def test_a_shift_of_the_whole_layer_changes_nothing(crystal: Crystal) -> None:
 
 
 def test_of_many_directions_those_that_matter_are_kept() -> None:
-    rng = np.random.default_rng(0)
-    responses = rng.normal(size=(40, 3 * MOST_DIRECTIONS)) * np.linspace(0.01, 1, 3 * MOST_DIRECTIONS) ** 3
+    rng, count = np.random.default_rng(0), 3 * MOST_DIRECTIONS
+    responses = rng.normal(size=(40, count)) * np.linspace(0.01, 1, count) ** 3
     waves, amplitude = responses.astype(np.complex64), np.ones(40, dtype=np.complex64)
-    kept = main_directions(waves, amplitude, np.arange(20))
+    symmetric = np.diag(np.arange(count) % 2.0)
+    kept, free = main_directions(waves, symmetric, amplitude, np.arange(20))
     assert kept.shape == (40, MOST_DIRECTIONS)
-    assert (np.abs(kept[:20]) ** 2).sum() > 0.99 * (responses[:20] ** 2).sum()
-    assert main_directions(waves[:, :5], amplitude, np.arange(20)) is not None
+    assert (np.abs(kept[:20]) ** 2).sum() > 0.98 * (responses[:20] ** 2).sum()
+    assert free.sum() == pytest.approx(MOST_DIRECTIONS / 2, abs=2)
+    few, _ = main_directions(waves[:, :5], symmetric[:5, :5], amplitude, np.arange(20))
+    assert np.linalg.norm(few) == pytest.approx(np.linalg.norm(waves[:, :5]), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["graphene", "1T-TaS2", "MoSSe", "black phosphorus"])
+def test_shifts_that_keep_the_symmetry_leave_equivalent_beams_equal(name: str) -> None:
+    crystal = LAYERS[name]
+    hk = reflections(crystal.lattice, Q_MAX)
+    waves = Sheets.of(crystal, 80.0, Q_MAX).amplitudes(hk, np.zeros((1, 2)))[0]
+    waves = (waves / np.abs(waves).max()).astype(np.complex64)
+    unrest = Scatterers.of(crystal, 80.0, hk).unrest(np.zeros(2), 0, waves, np.arange(len(hk)))
+    change, still = 2 * (waves.conj()[:, None] * unrest.shifts).real, np.abs(waves) ** 2
+    equal = np.abs(still[:, None] - still) < 1e-5 * still.max()
+    largest = float(np.abs(change).max())
+    for own in change[:, unrest.free].T:
+        assert own[equal.argmax(axis=0)] == pytest.approx(own, abs=2e-3 * largest)
+    # Of equivalent beams the changes by any other shift add up to nothing.
+    mean = (equal / equal.sum(axis=1, keepdims=True)) @ change[:, ~unrest.free]
+    assert np.abs(mean).max() < 0.02 * largest
+
+
+def frozen(crystal: Crystal, configurations: int) -> tuple[Spots, np.ndarray]:
+    """The mean pattern of single cells displaced by 0.06 angstrom, and ln of what that adds to the coherent one."""
+    rng, count = np.random.default_rng(4), len(crystal.numbers)
+    moved = rng.normal(0, 0.06, (configurations, count, 3))
+    tilts, none = np.zeros((configurations, 2)), np.zeros(configurations)
+    conditions = Conditions(np.full(configurations, 80.0), tilts, moved, none)
+    _, q, displaced = dynamical_intensities(crystal, conditions, Q_MAX)
+    still = Conditions(np.array([80.0]), tilts[:1], np.zeros((1, count, 3)), np.array([DIFFUSE_B]))
+    _, _, coherent = dynamical_intensities(crystal, still, Q_MAX)
+    mean = displaced.mean(axis=0)
+    return Spots(q, mean / mean.max()), np.log(mean / coherent[0])
+
+
+def test_diffuse_scattering_in_faint_beams_is_told_from_another_crystal() -> None:
+    """Faint beams that are brighter by it cost less than others that are brighter by as much."""
+    crystal, rng = LAYERS["black phosphorus"], np.random.default_rng(6)
+    spots, gain = frozen(crystal, 60)
+    assert spots.intensity is not None
+    elsewhere = replace(spots, intensity=spots.intensity * np.exp(rng.permutation(gain) - gain))
+    score = []
+    for each in (spots, elsewhere):
+        (match,) = verify([crystal], [0.5], each, 80.0).matches
+        assert match is not None
+        score.append(match.score)
+    assert score[0] > score[1] + 10
 
 
 def test_shifted_atoms_are_told_from_another_crystal() -> None:

@@ -173,7 +173,7 @@ def test_candidates_are_looked_at_in_the_order_of_their_similarity_up_to_the_dep
     copies = [replace(LAYERS["MoS2"], id=f"copy {i}") for i in range(40)]
     found = verify(copies, np.linspace(0.9, 0.5, 40).tolist(), spots, 80.0)
     refined = [match is not None for match in found.matches]
-    assert refined == [True] * 14 + [False] * 26
+    assert refined == [True] * 10 + [False] * 30
     assert found.ranking.tolist() == list(range(40))
 
 
