@@ -105,7 +105,7 @@ class Scatterers:
         return own
 
     def responses(self, waves: ComplexArray) -> ComplexArray:
-        """(M, 2 A) change of the amplitudes by a shift of one rms of each atom, given its waves (M, A), along x and y."""
+        """(M, 2 A) change of the amplitudes by shifts of one rms along x and y of each atom, given its waves (M, A)."""
         along = (-2j * np.pi * DISPLACEMENT_SIGMA_ANGSTROM * self.q).astype(np.complex64)
         return np.asarray((waves[:, :, None] * along[:, None, :]).reshape(len(self.q), -1))
 
