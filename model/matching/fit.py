@@ -147,9 +147,14 @@ class _Relaxed:
     def take(self, kept: Sequence[int]) -> Self:
         """Some of them."""
         rows = list(kept)
-        trials, known = self.trials.take(rows), self.known[rows]
-        unrest = tuple(self.unrest[row] for row in rows)
-        return type(self)(trials, unrest, self.free[rows], self.share, known, trials.shape(known))
+        return type(self)(
+            self.trials.take(rows),
+            tuple(self.unrest[row] for row in rows),
+            self.free[rows],
+            self.share,
+            self.known[rows],
+            self.shape.take(rows),
+        )
 
     def sharing(self, share: DiffuseShare) -> Self:
         """The same where something else is expected of the diffuse scattering."""
@@ -228,9 +233,11 @@ class _Explained:
         noise, breaking = self.noise, BREAKING[self.breaking]
         relaxed = self.relaxed.nearer(noise, breaking)
         linear, trials = relaxed.linear(noise, breaking), relaxed.trials
-        solution, information = linear.solved(noise, STEPS), linear.information(noise)
+        solution = linear.solved(noise, STEPS)
+        information = linear.information(noise) + linear.prior.information
         covariance = np.linalg.inv(information)
-        prior = linear.log_prior(solution.parameters, information) + _LOG_PRIOR_BREAKING[self.breaking]
+        prior = linear.prior.log_density(solution.parameters, information)
+        prior = prior + _LOG_PRIOR_BREAKING[self.breaking]
         densities = noise.log_density(solution.left, linear.variance)
         known = moved(relaxed.known, solution.parameters)
         unshifted = known.copy()

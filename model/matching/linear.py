@@ -33,6 +33,22 @@ class Prior:
         rows = list(kept)
         return type(self)(self.expected[rows], self.precision[rows])
 
+    @property
+    def information(self) -> FloatArray:
+        """(..., J, Q, Q) of the prior alone."""
+        return np.asarray(self.precision[..., None] * np.eye(self.precision.shape[-1]))
+
+    def log_density(self, parameters: FloatArray, information: FloatArray) -> FloatArray:
+        """(..., J) ln prior of parameters (..., J, Q), and of the room that data leave them, but for the level's.
+
+        Args:
+            parameters: of the fits.
+            information: (..., J, Q, Q) of data and prior.
+        """
+        off, precision = (parameters - self.expected)[..., 1:], self.precision[..., 1:]
+        room = np.linalg.slogdet(information)[1] - np.log(precision).sum(axis=-1)
+        return np.asarray(-(precision * off**2).sum(axis=-1) / 2 - room / 2)
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -81,54 +97,35 @@ class Linear:
 
     def solved(self, noise: Noise, steps: int) -> Solution:
         """The optimum after so many reweighted least-squares steps."""
-        information = _diagonal(self.prior.precision)
+        information = self.prior.information
         at, left = self.known, self.residual
         for _ in range(steps):
-            weight = self.used * noise.robust_weight(left, self.variance)
-            weighted = (self.design * weight[..., None]).transpose(0, 2, 1)
-            normal = weighted @ self.design + information
+            weighted, normal = self._weighed(noise.robust_weight(left, self.variance))
             pull = np.einsum("jpn,jn->jp", weighted, left)
             pull -= self.prior.precision * (at - self.prior.expected)
-            at = at + np.linalg.solve(normal, pull[..., None])[..., 0]
+            at = at + np.linalg.solve(normal + information, pull[..., None])[..., 0]
             left = self.residual - np.einsum("jnp,jp->jn", self.design, at - self.known)
         return Solution(at, left)
 
     def information(self, noise: Noise) -> FloatArray:
-        """(J, Q, Q) expected of the data, and of the prior."""
-        return np.asarray(self._data_information(noise) + _diagonal(self.prior.precision))
-
-    def log_prior(self, parameters: FloatArray, information: FloatArray) -> FloatArray:
-        """(J,) ln prior of parameters (J, Q), and of the room that the data leave them, but for the level's."""
-        return _log_prior(self.prior, parameters, information)
+        """(J, Q, Q) expected of the data."""
+        return self._weighed(noise.curvature(self.variance))[1]
 
     def log_evidence(self, noise: Noise, steps: int, priors: Prior) -> FloatArray:
         """(..., J) ln of likelihood and prior, all that is fitted integrated out, under each of priors (..., J, Q).
 
         The weights are those of the optimum under the own prior; of the noise only its freedom counts.
         """
-        weight = self.used * noise.robust_weight(self.solved(noise, steps).left, self.variance)
-        weighted = (self.design * weight[..., None]).transpose(0, 2, 1)
-        normal = weighted @ self.design + _diagonal(priors.precision)
+        weighted, normal = self._weighed(noise.robust_weight(self.solved(noise, steps).left, self.variance))
         pull = np.einsum("jpn,jn->jp", weighted, self.residual)
         pull = pull - priors.precision * (self.known - priors.expected)
-        step = np.linalg.solve(normal, pull[..., None])
+        step = np.linalg.solve(normal + priors.information, pull[..., None])
         left = self.residual - (self.design @ step)[..., 0]
         density = (self.used * noise.log_density(left, self.variance)).sum(axis=-1)
-        information = self._data_information(noise) + _diagonal(priors.precision)
-        return np.asarray(density + _log_prior(priors, self.known + step[..., 0], information))
+        information = self.information(noise) + priors.information
+        return np.asarray(density + priors.log_density(self.known + step[..., 0], information))
 
-    def _data_information(self, noise: Noise) -> FloatArray:
-        """(J, Q, Q) expected."""
-        weighted = self.design * (self.used * noise.curvature(self.variance))[..., None]
-        return np.asarray(weighted.transpose(0, 2, 1) @ self.design)
-
-
-def _diagonal(precision: FloatArray) -> FloatArray:
-    """(..., Q, Q) of (..., Q)."""
-    return np.asarray(precision[..., None] * np.eye(precision.shape[-1]))
-
-
-def _log_prior(prior: Prior, parameters: FloatArray, information: FloatArray) -> FloatArray:
-    off, precision = (parameters - prior.expected)[..., 1:], prior.precision[..., 1:]
-    room = np.linalg.slogdet(information)[1] - np.log(precision).sum(axis=-1)
-    return np.asarray(-(precision * off**2).sum(axis=-1) / 2 - room / 2)
+    def _weighed(self, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(J, Q, N) the design times weights (J, N) of what counts, and (J, Q, Q) that times the design."""
+        weighted = (self.design * (self.used * weight)[..., None]).transpose(0, 2, 1)
+        return weighted, np.asarray(weighted @ self.design)

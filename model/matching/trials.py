@@ -71,6 +71,11 @@ class Shape:
     log_intensity: FloatArray
     slopes: FloatArray
 
+    def take(self, kept: Sequence[int]) -> Self:
+        """Of some of the trials."""
+        rows = list(kept)
+        return type(self)(self.intensity[rows], self.log_intensity[rows], self.slopes[rows])
+
 
 @dataclass(frozen=True)
 class Trials:
