@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from model.crystal import Crystal, Symmetry, write_cif
 from model.errors import LibraryError
 
+RECENT_ENTRIES = 4096
 # What an entry is in a table, of this file and of added structures.
 ENTRY_SCHEMA = """
     id TEXT NOT NULL UNIQUE,
@@ -158,6 +160,8 @@ class Catalogue:
         self._connection = connection
         groups = connection.execute("SELECT duplicate_group FROM crystals ORDER BY row").fetchall()
         self.groups: NDArray[np.int64] = np.array(groups, dtype=np.int64).reshape(-1)
+        # Candidates come again: with the same sample, and as relatives of others.
+        self._entry_at = lru_cache(maxsize=RECENT_ENTRIES)(self._read)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -216,7 +220,10 @@ class Catalogue:
 
     def entry_at(self, row: int) -> Entry:
         """The entry whose vector has this row."""
-        found = self._connection.execute(f"SELECT {ENTRY_COLUMNS} FROM crystals WHERE row = ?", (int(row),))
+        return self._entry_at(int(row))
+
+    def _read(self, row: int) -> Entry:
+        found = self._connection.execute(f"SELECT {ENTRY_COLUMNS} FROM crystals WHERE row = ?", (row,))
         return entry_of_values(found.fetchone())
 
     def same_as(self, row: int) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The symmetry of a layer, by spglib: its layer group, and the space group of the same layer in a box."""
 
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import spglib
@@ -18,6 +19,7 @@ FloatArray = NDArray[np.float64]
 
 SYMPREC_ANGSTROM = 0.05
 _BOX_VACUUM_ANGSTROM = 20.0
+_KNOWN_SHIFTS: "WeakKeyDictionary[Crystal, FloatArray]" = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -63,20 +65,27 @@ def symmetry_of(crystal: Crystal, symprec: float = SYMPREC_ANGSTROM) -> Symmetry
     return Symmetry(int(layer.number), str(layer.international), int(space.number), str(space.international))
 
 
-def symmetric_shifts(crystal: Crystal, symprec: float = SYMPREC_ANGSTROM) -> FloatArray:
+def symmetric_shifts(crystal: Crystal) -> FloatArray:
     """(2 N, 2 N) projector of the atoms' shifts along x and y on those that keep the symmetry.
 
     Such a shift is the mean of what all operations of the layer group make of it. Where none is found, all are kept.
+    It is remembered as long as the crystal is.
 
     Args:
-        crystal: the layer of N atoms.
-        symprec: how far atoms may be from their symmetric places, angstrom.
+        crystal: the layer of N atoms, good to `SYMPREC_ANGSTROM`.
     """
+    known = _KNOWN_SHIFTS.get(crystal)
+    if known is None:
+        known = _KNOWN_SHIFTS[crystal] = _mean_of_operations(crystal)
+    return known
+
+
+def _mean_of_operations(crystal: Crystal) -> FloatArray:
     lattice, frac = _boxed(crystal)
     count = len(frac)
     try:
         found = spglib.get_symmetry(
-            (lattice.tolist(), frac.tolist(), crystal.numbers.tolist()), symprec=symprec
+            (lattice.tolist(), frac.tolist(), crystal.numbers.tolist()), symprec=SYMPREC_ANGSTROM
         )
     except spglib.SpglibError:
         found = None

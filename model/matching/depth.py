@@ -15,6 +15,8 @@ class Depth:
     Attributes:
         pool: candidates that the towers, and the lattice, have to give.
         layers: of those whose lattice fits, how many have their intensities computed, the nearest by the towers.
+        less_similar: than the most similar of them by so much at most, but for the fewest.
+        fewest_layers: so many are in any case.
         trials: how many of these are fitted roughly.
         fits: how many of these, at most, are fitted with shifted atoms.
         fewest_fits: so many are in any case, though they be hopeless.
@@ -23,6 +25,8 @@ class Depth:
 
     pool: int
     layers: int
+    less_similar: float
+    fewest_layers: int
     trials: int
     fits: int
     fewest_fits: int
@@ -30,11 +34,38 @@ class Depth:
 
 
 _DEPTHS: dict[Effort, Depth] = {
-    "verify": Depth(pool=48, layers=18, trials=16, fits=10, fewest_fits=3, starts=3),
-    "full": Depth(pool=400, layers=400, trials=60, fits=60, fewest_fits=30, starts=8),
+    "verify": Depth(
+        pool=96,
+        layers=60,
+        less_similar=0.12,
+        fewest_layers=6,
+        trials=48,
+        fits=16,
+        fewest_fits=3,
+        starts=3,
+    ),
+    "full": Depth(
+        pool=400,
+        layers=400,
+        less_similar=0.25,
+        fewest_layers=30,
+        trials=60,
+        fits=60,
+        fewest_fits=30,
+        starts=8,
+    ),
 }
 # Of patterns without intensities the towers are less sure, and nothing is fitted to them, which takes time.
-_DEPTH_WITHOUT_INTENSITIES = Depth(pool=400, layers=400, trials=60, fits=60, fewest_fits=60, starts=1)
+_DEPTH_WITHOUT_INTENSITIES = Depth(
+    pool=400,
+    layers=400,
+    less_similar=2.0,
+    fewest_layers=400,
+    trials=60,
+    fits=60,
+    fewest_fits=60,
+    starts=1,
+)
 
 
 def depth_of(effort: Effort, spots: Spots) -> Depth:

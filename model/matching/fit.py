@@ -20,7 +20,7 @@ from model.matching.absent import Absent
 from model.matching.displacements import Unrest
 from model.matching.linear import Linear, Prior
 from model.matching.noise import ROUGH, Noise, log_slopes
-from model.matching.priors import BRAGG_ALONE, DIFFUSE_TOO, DiffuseShare
+from model.matching.priors import AT_REST, SNAPSHOTS, Disorder
 from model.matching.trials import (
     DIFFUSE,
     EXPECTED,
@@ -44,11 +44,8 @@ FREEDOM = 12.0
 SPOT_SIGMAS = np.array([0.1, 0.14, 0.2, 0.28, 0.38, 0.5, 0.65, 0.85])
 # Of the noise's logarithm, about SPOT_SIGMAS[2].
 _SPOT_SIGMA_SPREAD = 0.8
-# How far atoms lie aside of their symmetric places, over what is usual of the symmetric shifts.
+# How far atoms lie aside of their symmetric places, over `DISPLACEMENT_SIGMA_ANGSTROM`.
 BREAKING = np.array([0.05, 0.25, 0.5, 1.0, 1.5, 2.5])
-_LOG_PRIOR_BREAKING = -((np.log(BREAKING) / 1.5) ** 2) / 2
-# So many of the best may say whether diffuse scattering lies within the spots.
-_WITNESSES = 4
 INNER_MARGIN_INV_ANGSTROM = 0.02
 ROUNDS, STEPS = 2, 2
 # Beams that are fainter than the faintest spot by this, as ln I, are surely not seen.
@@ -69,8 +66,8 @@ class Fit:
         sigma: (K,) expected rms of its difference from the measured one, of the K spots that have a beam.
         log_densities: (K,) ln likelihood of each of them, the atoms shifted as fits best.
         absent: the beams within the pattern's range that were not measured.
-        log_prior: ln prior of tilt, B and the atoms' shifts, and how well they are known, by which many fits may be
-            as good.
+        log_prior: ln prior of tilt, B, the atoms' shifts and the kind of pattern, and how well they are known, by which
+            many fits may be as good, those under the other kind among them.
     """
 
     tilt: FloatArray
@@ -97,13 +94,16 @@ def fitted(trials: Trials, known: FloatArray, favour: FloatArray) -> list[Fit]:
         known: (J, 5) of the rough fits.
         favour: (J,) what else speaks for each, as ln likelihood; noise is judged by the likeliest.
     """
-    relaxed = _Relaxed.of(trials, known)
-    explained = _Explained.of(relaxed, favour)
-    witnesses = np.argsort(-explained.log_evidence, kind="stable")[:_WITNESSES].tolist()
-    otherwise = _Explained.of(relaxed.take(witnesses).sharing(DIFFUSE_TOO), favour[witnesses])
-    if otherwise.log_evidence.max() > explained.log_evidence.max():
-        explained = _Explained.of(relaxed.sharing(DIFFUSE_TOO), favour)
-    return explained.fits()
+    both = _Relaxed.of(trials, known).also_under(SNAPSHOTS)
+    fits = _Explained.of(both, np.tile(favour, 2)).fits()
+    return [_either(*pair) for pair in zip(fits[: len(trials)], fits[len(trials) :], strict=True)]
+
+
+def _either(first: Fit, second: Fit) -> Fit:
+    """The likelier of two explanations by the same crystal, as likely as both together."""
+    better = max(first, second, key=lambda fit: fit.score)
+    both = np.logaddexp(first.score, second.score)
+    return replace(better, log_prior=better.log_prior + float(both) - better.score)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class _Relaxed:
         trials: what is fitted.
         unrest: (J,) what it does to all beams of each layer; K' <= K directions.
         free: (J, K) directions that keep the layer's symmetry.
-        share: what is expected of the diffuse scattering.
+        disorder: (J,) the kind of pattern that each supposes.
         known: (J, Q) where the fits are made linear.
         shape: computed there.
     """
@@ -122,7 +122,7 @@ class _Relaxed:
     trials: Trials
     unrest: tuple[Unrest, ...]
     free: BoolArray
-    share: DiffuseShare
+    disorder: tuple[Disorder, ...]
     known: FloatArray
     shape: Shape
 
@@ -139,7 +139,7 @@ class _Relaxed:
         count = trials.shifts.shape[2]
         free = np.stack([np.pad(each.free, (0, count - len(each.free))) for each in unrest])
         known = np.concatenate([rough, np.zeros((len(rough), count))], axis=1)
-        relaxed = cls(trials, unrest, free, BRAGG_ALONE, known, trials.shape(known))
+        relaxed = cls(trials, unrest, free, (AT_REST,) * len(rough), known, trials.shape(known))
         for _ in range(ROUNDS):
             relaxed = relaxed.nearer(ROUGH, np.ones(len(rough)))
         return relaxed
@@ -151,17 +151,34 @@ class _Relaxed:
             self.trials.take(rows),
             tuple(self.unrest[row] for row in rows),
             self.free[rows],
-            self.share,
+            tuple(self.disorder[row] for row in rows),
             self.known[rows],
             self.shape.take(rows),
         )
 
-    def sharing(self, share: DiffuseShare) -> Self:
-        """The same where something else is expected of the diffuse scattering."""
-        known = self.known.copy()
-        known[:, DIFFUSE] = share.expected
-        begun = replace(self, share=share, known=known, shape=self.trials.shape(known))
-        return begun.nearer(ROUGH, np.ones(len(known)))
+    def also_under(self, disorder: Disorder) -> Self:
+        """(2 J) these, and each again as a pattern of another kind."""
+        count = len(self.known)
+        twice = self.take([*range(count)] * 2)
+        known = twice.known.copy()
+        known[count:, DIFFUSE] = disorder.log_share
+        begun = replace(
+            twice,
+            disorder=(*self.disorder, *[disorder] * count),
+            known=known,
+            shape=twice.trials.shape(known),
+        )
+        return begun.nearer(ROUGH, begun.expected_breaking)
+
+    @property
+    def expected_breaking(self) -> FloatArray:
+        """(J,) likeliest rms of the shifts that break the symmetry."""
+        return np.array([each.breaking for each in self.disorder])
+
+    def log_prior_breaking(self, breaking: FloatArray) -> FloatArray:
+        """(..., J) of rms (..., J) of the shifts that break the symmetry."""
+        spread = np.array([each.log_breaking_sigma for each in self.disorder])
+        return np.asarray(-((np.log(breaking / self.expected_breaking) / spread) ** 2) / 2)
 
     def nearer(self, noise: Noise, breaking: FloatArray) -> Self:
         """One Gauss-Newton step on, given the rms (J,) of the shifts that break the symmetry."""
@@ -174,26 +191,29 @@ class _Relaxed:
 
     def by_breaking(self, noise: Noise) -> FloatArray:
         """(B, J) ln evidence of each fit under each of BREAKING, and how likely such shifts are."""
-        return self._by_breaking(self.linear(noise, np.ones(len(self.known))), noise)
+        return self._by_breaking(self.linear(noise, self.expected_breaking), noise)
 
     def by_noise(self, row: int, noises: Sequence[Noise]) -> FloatArray:
         """(B, S) the same of one of the fits under S noises of the same freedom."""
         own = self.take([row])
         variance = np.concatenate([own.trials.variance(own.shape.intensity, each) for each in noises])
-        same = own.linear(noises[0], np.ones(1)).take([0] * len(noises))
+        same = own.linear(noises[0], own.expected_breaking).take([0] * len(noises))
         return own._by_breaking(replace(same, variance=variance), noises[0])
 
     def _by_breaking(self, linear: Linear, noise: Noise) -> FloatArray:
         priors = self._prior(BREAKING[:, None])
-        return np.asarray(linear.log_evidence(noise, STEPS, priors) + _LOG_PRIOR_BREAKING[:, None])
+        log_prior = self.log_prior_breaking(BREAKING[:, None])
+        return np.asarray(linear.log_evidence(noise, STEPS, priors) + log_prior)
 
     def _prior(self, breaking: FloatArray) -> Prior:
         """(..., J, Q) with these rms (..., J) of the shifts that break the symmetry."""
         shape = (*breaking.shape[:-1], *self.known.shape)
         expected, precision = np.zeros(shape), np.zeros(shape)
         expected[..., : len(EXPECTED)], precision[..., : len(PRECISION)] = EXPECTED, PRECISION
-        expected[..., DIFFUSE], precision[..., DIFFUSE] = self.share.expected, self.share.sigma**-2
-        precision[..., SHIFTS] = np.where(self.free, 1.0, breaking[..., None] ** -2)
+        expected[..., DIFFUSE] = [each.log_share for each in self.disorder]
+        precision[..., DIFFUSE] = [each.log_share_sigma**-2 for each in self.disorder]
+        symmetric = np.array([each.symmetric for each in self.disorder])
+        precision[..., SHIFTS] = np.where(self.free, symmetric[:, None], breaking[..., None]) ** -2
         return Prior(expected, precision)
 
 
@@ -225,7 +245,7 @@ class _Explained:
     @classmethod
     def _with(cls, relaxed: _Relaxed, noise: Noise, favour: FloatArray) -> Self:
         evidence = relaxed.by_breaking(noise)
-        log_evidence = evidence.max(axis=0) + favour + relaxed.share.log_odds
+        log_evidence = evidence.max(axis=0) + favour
         return cls(relaxed, noise, evidence.argmax(axis=0), log_evidence)
 
     def fits(self) -> list[Fit]:
@@ -237,7 +257,7 @@ class _Explained:
         information = linear.information(noise) + linear.prior.information
         covariance = np.linalg.inv(information)
         prior = linear.prior.log_density(solution.parameters, information)
-        prior = prior + _LOG_PRIOR_BREAKING[self.breaking]
+        prior = prior + relaxed.log_prior_breaking(breaking)
         densities = noise.log_density(solution.left, linear.variance)
         known = moved(relaxed.known, solution.parameters)
         unshifted = known.copy()

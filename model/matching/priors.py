@@ -10,20 +10,28 @@ B_EXPECTED, B_SIGMA, B_RANGE = 0.35, 0.6, (-1.5, 4.0)
 
 
 @dataclass(frozen=True)
-class DiffuseShare:
-    """How much of the thermal diffuse scattering (`Unrest.diffuse`) lies within the spots: normal in its logarithm.
+class Disorder:
+    """What is expected of a kind of pattern, of whose atoms and beams not all is as in the resting crystal.
 
     Attributes:
-        expected: of the logarithm.
-        sigma: its rms.
-        log_odds: ln of how likely such patterns are, over the others.
+        log_share: ln of the share of the thermal diffuse scattering (`Unrest.diffuse`) that lies within the spots.
+        log_share_sigma: its rms.
+        symmetric: rms of the atoms' shifts that keep the layer's symmetry, over `DISPLACEMENT_SIGMA_ANGSTROM`.
+        breaking: the same of those that break it, the likeliest; each fit has its own.
+        log_breaking_sigma: rms of its logarithm.
     """
 
-    expected: float
-    sigma: float
-    log_odds: float
+    log_share: float
+    log_share_sigma: float
+    symmetric: float
+    breaking: float
+    log_breaking_sigma: float
 
 
-BRAGG_ALONE, DIFFUSE_TOO = DiffuseShare(log(0.003), 0.5, 0.0), DiffuseShare(log(0.3), 1.0, -3.0)
-"""Spot finders take off what lies between the spots. What gathers about the beams they cannot, nor what a simulation of
-a single cell puts there."""
+AT_REST = Disorder(log(0.003), 0.5, symmetric=1.0, breaking=1.0, log_breaking_sigma=1.5)
+"""Spot finders take off what lies between the spots; how far atoms break the symmetry is each crystal's own."""
+SNAPSHOTS = Disorder(0.0, 0.3, symmetric=1.5, breaking=1.5, log_breaking_sigma=0.3)
+"""The mean of a few snapshots of one cell, as simulations of frozen phonons are: all that its moving atoms scatter
+without order is within the spots, and their mean shifts, half of the 0.06 angstrom of each if there are four, break
+the symmetry. What gathers about the beams of a camera a spot finder cannot take off either. Neither kind is the
+likelier before the pattern is seen."""

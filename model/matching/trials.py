@@ -16,7 +16,7 @@ from model.matching.layer import Layer
 from model.matching.linear import Linear, Prior
 from model.matching.noise import FLOOR, ROUGH, Noise, log_slopes
 from model.matching.observation import Observation
-from model.matching.priors import B_EXPECTED, B_RANGE, B_SIGMA, BRAGG_ALONE, TILT_SIGMA
+from model.matching.priors import AT_REST, B_EXPECTED, B_RANGE, B_SIGMA, TILT_SIGMA
 from model.matching.seeds import Seed
 from model.physics.tilt_series import MAX_TILT_TANGENT, monomial_slopes, monomials
 
@@ -30,8 +30,8 @@ LONGEST_STEP_TANGENT = 0.025
 TILT, DIFFUSE, SHIFTS = slice(2, 4), 4, slice(5, None)
 """Where among what is known the tangents of the tilt are, ln of the diffuse share, and the shifts."""
 # What the level of ln I, B, the tilt's tangents and ln of the diffuse share are expected to be, and how surely.
-EXPECTED = np.array([0.0, B_EXPECTED, 0.0, 0.0, BRAGG_ALONE.expected])
-PRECISION = np.array([1e-6, B_SIGMA**-2, TILT_SIGMA**-2, TILT_SIGMA**-2, BRAGG_ALONE.sigma**-2])
+EXPECTED = np.array([0.0, B_EXPECTED, 0.0, 0.0, AT_REST.log_share])
+PRECISION = np.array([1e-6, B_SIGMA**-2, TILT_SIGMA**-2, TILT_SIGMA**-2, AT_REST.log_share_sigma**-2])
 # Of ln of the diffuse share, which its slope knows for small steps alone.
 _LONGEST_DIFFUSE_STEP = 1.5
 

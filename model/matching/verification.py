@@ -39,8 +39,8 @@ DISTORTION_SIGMA = 0.006
 SPREAD_RANGE_INV_ANGSTROM = (0.001, 0.006)
 # ln of the density of false spots in plane and intensity, where that of the spots of a lattice is normal about it.
 FALSE_SPOT = -3.0
-# A similarity higher by 0.025 is worth one unit of ln likelihood.
-SIMILARITY_WEIGHT = 40.0
+# A similarity higher by 0.014 is worth one unit of ln likelihood.
+SIMILARITY_WEIGHT = 70.0
 LATTICE_MARGIN = 0.2
 START_MARGIN = 10.0
 # Of one candidate's settings that fit nearly as well so many are fitted with shifted atoms, each optimum once.
@@ -226,6 +226,8 @@ def _placed(
     settings = settings.take(settings.score > settings.score.max() - max(4.0, LATTICE_MARGIN * len(observed)))
     fitting = np.unique(settings.candidate)
     nearest = fitting[np.argsort(-similarity[fitting], kind="stable")][: depth.layers]
+    far = similarity[nearest] < similarity[nearest[0]] - depth.less_similar
+    nearest = nearest[~far | (np.arange(len(nearest)) < depth.fewest_layers)]
     settings = settings.take(np.isin(settings.candidate, nearest))
     positions = _position_likelihood(settings)
     prior = _stretch_prior(own[settings.candidate], settings.basis, scale_sigma)
