@@ -66,22 +66,22 @@ COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 # Printed by --fit: of 5,000 queries with seed 1; of 600 with seed 2 and --effort full.
 CALIBRATIONS: dict[Effort, Calibration] = {
     "verify": Calibration(
-        temperature=1.058,
-        growth=0.366,
-        astray=0.0023,
-        known=(2.911, -4.42, -6.117, -18.07, 0.9433, -3.997),
-        unknown_below=0.33,
-        missed=0.114,
-        masses=(0.0, 0.0, 0.0, 0.0, 0.8179, 0.9798, 0.9939, 0.997),
+        temperature=1.254,
+        growth=0.26,
+        astray=0.0015,
+        known=(3.276, -4.934, -4.81, -18.63, 0.7535, -3.751),
+        unknown_below=0.422,
+        missed=0.0546,
+        masses=(0.0, 0.0, 0.0, 0.0, 0.6334, 0.9124, 0.9941, 0.9978),
     ),
     "full": Calibration(
-        temperature=1.136,
-        growth=0.251,
-        astray=0.0026,
-        known=(3.473, -5.317, -5.731, -16.45, 0.39, -1.187),
-        unknown_below=0.504,
-        missed=0.0349,
-        masses=(0.0, 0.0, 0.0, 0.0, 0.666, 0.9176, 0.9887, 0.9951),
+        temperature=1.352,
+        growth=0.237,
+        astray=4e-7,
+        known=(3.73, -4.548, -6.143, -16.88, 0.3401, -3.316),
+        unknown_below=0.549,
+        missed=0.004,
+        masses=(0.0, 0.0, 0.0, 0.0, 0.5925, 0.781, 0.9329, 0.9833),
     ),
 }
 

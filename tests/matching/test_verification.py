@@ -168,13 +168,23 @@ def test_a_kinematic_pattern_of_another_model_is_explained_too(crystal: Crystal)
     assert match.extra == 0.0
 
 
-def test_candidates_are_looked_at_in_the_order_of_their_similarity_up_to_the_depth() -> None:
+@pytest.mark.parametrize(
+    ("step", "looked_at"),
+    [
+        (0.02, 7),  # down to 0.12 less similar
+        (0.05, 6),  # the fewest
+        (0.001, 16),  # as many as are fitted at most
+    ],
+)
+def test_candidates_are_looked_at_in_the_order_of_their_similarity_as_far_as_they_are_alike(
+    step: float, looked_at: int
+) -> None:
     spots = pattern(LAYERS["MoS2"], Lying())
-    copies = [replace(LAYERS["MoS2"], id=f"copy {i}") for i in range(40)]
-    found = verify(copies, np.linspace(0.9, 0.5, 40).tolist(), spots, 80.0)
+    copies = [replace(LAYERS["MoS2"], id=f"copy {i}") for i in range(18)]
+    found = verify(copies, (0.9 - step * np.arange(18) + 1e-9).tolist(), spots, 80.0)
     refined = [match is not None for match in found.matches]
-    assert refined == [True] * 10 + [False] * 30
-    assert found.ranking.tolist() == list(range(40))
+    assert refined == [True] * looked_at + [False] * (18 - looked_at)
+    assert found.ranking.tolist() == list(range(18))
 
 
 def test_nothing_to_verify_is_nothing() -> None:
