@@ -35,12 +35,12 @@ class Depth:
 
 _DEPTHS: dict[Effort, Depth] = {
     "verify": Depth(
-        pool=96,
-        layers=60,
+        pool=64,
+        layers=20,
         less_similar=0.12,
         fewest_layers=6,
-        trials=48,
-        fits=16,
+        trials=18,
+        fits=10,
         fewest_fits=3,
         starts=3,
     ),

@@ -173,7 +173,7 @@ def test_a_kinematic_pattern_of_another_model_is_explained_too(crystal: Crystal)
     [
         (0.02, 7),  # down to 0.12 less similar
         (0.05, 6),  # the fewest
-        (0.001, 16),  # as many as are fitted at most
+        (0.001, 10),  # as many as are fitted at most
     ],
 )
 def test_candidates_are_looked_at_in_the_order_of_their_similarity_as_far_as_they_are_alike(
