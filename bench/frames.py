@@ -5,7 +5,8 @@
 Frames (`bench/scenes.py`) are of held-out crystals of 2DMatPedia; what is tuned is tuned on `--part validation`. Told
 are: the error of the centre; of the spots five sigma above the noise recall, precision and position error; how often
 the crystal is found (`effort=verify`, scale known to 1.3 %, elements known and blind); and the time from the file's
-bytes to the spots, and of a whole blind request. Then, of one frame of `--large` pixels a side, the time of a whole
+bytes to the spots, and of a whole blind request; its median over the frames of all kinds that show the direct beam's
+place too. Then, of one frame of `--large` pixels a side, the time of a whole
 blind request and by how many times the file's size memory grows during it, in a process of its own.
 """
 
@@ -35,6 +36,7 @@ from model.towers.threads import use_threads
 from model.training.split import Part
 
 NEAR_CENTRE_PX = 1.5
+OFF_FRAME = "beam off the frame"
 COLUMNS = (
     "| frames | refused | centre ≤ 1.5 px | recall | precision | position px | blind | elements | read ms | "
     "whole ms |"
@@ -69,7 +71,7 @@ def main() -> None:
     use_threads(1)
     with closing(Catalogue.open(version_folder(options.index) / CATALOGUE_NAME)) as catalogue:
         entries = held_out_entries(catalogue, Part(options.part))
-    rows = []
+    rows, on_frame = [], []
     with Retriever.open(options.index, load_towers()) as retriever:
         for name in options.kinds:
             rng = np.random.default_rng(options.seed)  # the same crystals for each kind
@@ -80,10 +82,16 @@ def main() -> None:
                 for _ in tqdm(range(options.frames), desc=name)
             ]
             rows.append({"kind": name, **_summary(told)})
+            if not name.startswith(OFF_FRAME):
+                on_frame += told
     print(COLUMNS)
     print("|" + "---|" * (COLUMNS.count("|") - 1))
     for row in rows:
         print("| " + " | ".join(str(value) for value in row.values()) + " |")
+    if on_frame:
+        print(
+            f"all but {OFF_FRAME}: {1e3 * np.median([each.whole_s for each in on_frame]):.0f} ms a whole request"
+        )
     large = _large(options.index, entries[0], options.large, options.seed) if options.large else None
     if large is not None:
         print(
