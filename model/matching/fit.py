@@ -4,8 +4,9 @@ What cannot be known is taken account of as in any likelihood: the further a fit
 (`model/matching/displacements.py`), and of two fits alike the one wins that fits with less fine a choice of tilt, B and
 shifts (Laplace's approximation of the integral over them). Shifts that keep the symmetry of a layer may be as large as
 computed structures differ; how large the others are is each fit's own to say, and in a perfect crystal they are none.
-How noisy the pattern's intensities are, and whether diffuse scattering lies within its spots, is fitted too, to its
-best explanation: what that leaves, no other can be blamed for.
+Every crystal is fitted as two kinds of pattern side by side (`AT_REST`, `SNAPSHOTS`) and is as likely as both together.
+How noisy the pattern's intensities are is fitted too, to its best explanation: what that leaves, no other can be
+blamed for.
 Axes: J fits, N spots, M beams, K directions in which atoms may be shifted, Q of what is known (`Trials`).
 """
 
