@@ -115,15 +115,13 @@ def dynamical_intensities(
 def slices_of(heights: FloatArray) -> tuple[list[IntArray], FloatArray]:
     """Atoms of each slice, in the order in which the wave meets them, and the slices' mean heights."""
     order = np.argsort(heights)
-    starts = heights[order[0]]
-    groups: list[list[int]] = [[]]
-    for atom in order:
-        if heights[atom] - starts > SLICE_ANGSTROM:
-            groups.append([])
-            starts = heights[atom]
-        groups[-1].append(int(atom))
-    slices = [np.array(group) for group in groups]
-    return slices, np.array([heights[atoms].mean() for atoms in slices])
+    ascending = heights[order]
+    starts = [0]
+    for place, height in enumerate(ascending.tolist()):
+        if height - ascending[starts[-1]] > SLICE_ANGSTROM:
+            starts.append(place)
+    counts = np.diff([*starts, len(order)])
+    return np.split(order, starts[1:]), np.add.reduceat(ascending, starts) / counts
 
 
 def _transmission(
