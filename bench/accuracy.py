@@ -160,10 +160,10 @@ def _figure(rows: list[dict[str, object]]) -> str:
             axis.plot(x, [float(str(row["top1"])) for row in own], marker="o", label=by)
         axis.set_title(asked)
         axis.set_xlabel("rms noise of ln I")
-        axis.set_ylim(0, 1)
+        axis.set_ylim(0, 1.02)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("true crystal first")
-    axes[0].legend()
+    axes[0].legend(loc="lower left", bbox_to_anchor=(0, 0.06))
     figure.tight_layout()
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
@@ -175,7 +175,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("index", type=Path)
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--full", action="store_true", help="effort=full too, which takes a second a query")
+    parser.add_argument(
+        "--full", action="store_true", help="effort=full too, which takes half a second a query"
+    )
     parser.add_argument("--limit", type=Path, help="what bench/limit.py printed")
     parser.add_argument("--figure", type=Path, help="where the picture goes")
     return parser.parse_args()
