@@ -76,7 +76,9 @@ def symmetric_shifts(crystal: Crystal) -> FloatArray:
     """
     known = _KNOWN_SHIFTS.get(crystal)
     if known is None:
-        known = _KNOWN_SHIFTS[crystal] = _mean_of_operations(crystal)
+        known = _mean_of_operations(crystal)
+        known.setflags(write=False)
+        _KNOWN_SHIFTS[crystal] = known
     return known
 
 

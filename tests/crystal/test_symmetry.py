@@ -88,3 +88,13 @@ def test_a_crystal_moved_along_its_free_shifts_keeps_its_group() -> None:
     ]
     assert all(np.array(kept)[share > 0.5])
     assert not all(np.array(kept)[share < 0.5])
+
+
+def test_shifts_are_remembered_for_as_long_as_their_crystal_and_no_other(cells: dict[str, Cell]) -> None:
+    first, second = (
+        Crystal.from_cell(*cells[name], id="same name", source="test") for name in ("graphene", "P1")
+    )
+    known = symmetric_shifts(first)
+    assert symmetric_shifts(first) is known
+    assert not known.flags.writeable
+    assert symmetric_shifts(second).shape == (2 * len(second.numbers),) * 2
