@@ -142,7 +142,7 @@ class _Relaxed:
         known = np.concatenate([rough, np.zeros((len(rough), count))], axis=1)
         relaxed = cls(trials, unrest, free, (AT_REST,) * len(rough), known, trials.shape(known))
         for _ in range(ROUNDS):
-            relaxed = relaxed.nearer(ROUGH, np.ones(len(rough)))
+            relaxed = relaxed.nearer(ROUGH, relaxed.expected_breaking)
         return relaxed
 
     def take(self, kept: Sequence[int]) -> Self:
