@@ -1,7 +1,7 @@
 """What a user corrects by hand, and that the ranking is asked for with it."""
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.page.conftest import Seen
 from tests.page.patterns import PIXEL_SIZE, SIDE, drop, settled
@@ -17,10 +17,20 @@ def tool(page: Page, name: str) -> None:
     page.get_by_role("radio", name=name).check(force=True)
 
 
-def middle(mark: Locator) -> tuple[float, float]:
-    box = mark.bounding_box()
-    assert box is not None
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+def middle(page: Page, selector: str) -> tuple[float, float]:
+    """Where a mark is on the screen.
+
+    The mark is found and measured in one step: the marks are drawn anew with every change, so that one that was
+    found may be another's before it is measured.
+    """
+    place = page.wait_for_function(
+        """(selector) => {
+            const box = document.querySelector(selector)?.getBoundingClientRect();
+            return box?.width && [box.x + box.width / 2, box.y + box.height / 2];
+        }""",
+        arg=selector,
+    ).json_value()
+    return place[0], place[1]
 
 
 def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
@@ -44,7 +54,7 @@ def on_screen(page: Page, x: float, y: float) -> tuple[float, float]:
 
 
 def test_the_centre_is_dragged(page: Page, seen: Seen) -> None:
-    x, y = middle(page.locator("#centre-mark"))
+    x, y = middle(page, "#centre-mark")
     per_pixel = on_screen(page, 1, 0)[0] - on_screen(page, 0, 0)[0]
     with page.expect_response("**/predict"):
         drag(page, (x, y), (x + 6 * per_pixel, y - 4 * per_pixel))
@@ -62,7 +72,7 @@ def test_the_centre_is_dragged(page: Page, seen: Seen) -> None:
 
 def test_a_spot_is_removed_and_brought_back(page: Page, seen: Seen) -> None:
     count = page.locator("#frame .spot").count()
-    page.mouse.click(*middle(page.locator("#spot-7 .ring")))
+    page.mouse.click(*middle(page, "#spot-7 .ring"))
     expect(page.locator("#selection")).to_contain_text("Spot 8")
     with page.expect_response("**/predict"):
         page.keyboard.press("Delete")
@@ -77,9 +87,9 @@ def test_a_spot_is_removed_and_brought_back(page: Page, seen: Seen) -> None:
 
 
 def test_an_added_spot_is_measured_in_the_frame(page: Page, seen: Seen) -> None:
-    page.mouse.click(*middle(page.locator("#spot-0 .ring")))
+    page.mouse.click(*middle(page, "#spot-0 .ring"))
     told = page.locator("#selection").inner_text()
-    position = middle(page.locator("#spot-0 .ring"))
+    position = middle(page, "#spot-0 .ring")
     with page.expect_response("**/predict"):
         page.get_by_role("button", name="Remove spot").click()
     settled(page)
@@ -117,9 +127,9 @@ def test_a_region_is_masked_and_unmasked(page: Page, seen: Seen) -> None:
 def test_a_and_b_are_picked(page: Page, seen: Seen) -> None:
     expect(page.locator("#facts")).to_contain_text("hexagonal")
     tool(page, "a*, b*")
-    a = middle(page.locator("#vector-a .hit"))
-    b = middle(page.locator("#vector-b .hit"))
-    centre = middle(page.locator("#centre-mark"))
+    a = middle(page, "#vector-a .hit")
+    b = middle(page, "#vector-b .hit")
+    centre = middle(page, "#centre-mark")
     # b* to a* + 2 b*, which with a* counts half of the spots as the lattice's own.
     end = (a[0] + 2 * b[0] - 2 * centre[0], a[1] + 2 * b[1] - 2 * centre[1])
     with page.expect_response("**/predict") as response:
