@@ -1,12 +1,14 @@
 """Prints, as a table and as JSON, how often the crystal of a pattern is found at three levels of noise, and by what.
 
-    python bench/accuracy.py INDEX [--queries 200] [--seed 0] [--full] [--limit FILE] [--figure FILE]
+    python bench/accuracy.py INDEX [--queries 200] [--seed 0] [--full] [--displacement 0.02] [--limit FILE]
+        [--figure FILE]
 
 Queries are multislice patterns (`bench/queries.py`) of held-out crystals of 2DMatPedia under tilts up to 4 degrees,
 each seen through the same instrument with intensities off by 15, 30 and 50 %, asked blind and with the elements known,
 against the whole index. What each part is worth: the pattern's lattice alone (crystals in the order of how well their
 lattice fits), the towers alone, and the search with verification; with `--full` also that of hundreds of candidates.
-`bench/limit.py` prints what an oracle can do with the same queries; `--limit` takes its output in, for the picture.
+`bench/limit.py` prints what an oracle can do with the same queries, `--displacement` alike; `--limit` takes its output
+in, for the picture.
 """
 
 import argparse
@@ -96,7 +98,11 @@ def main() -> None:
             draw = int(rng.integers(2**32))
             for noise in NOISE:
                 # The same flake and camera each time: only how far the intensities are off differs.
-                instrument = replace(Instrument(), intensity_noise=(noise, noise))
+                instrument = replace(
+                    Instrument(),
+                    intensity_noise=(noise, noise),
+                    displacement_angstrom=options.displacement,
+                )
                 spots = pattern_of(truth.crystal, instrument, np.random.default_rng(draw))
                 for known in (False, True):
                     asked = "elements known" if known else "blind"
@@ -175,6 +181,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("index", type=Path)
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--displacement",
+        type=float,
+        default=Instrument().displacement_angstrom,
+        help="rms by which the flakes' atoms lie beside those of the library, angstrom",
+    )
     parser.add_argument(
         "--full", action="store_true", help="effort=full too, which takes half a second a query"
     )

@@ -56,6 +56,8 @@ from model.training.split import Part, part_of
 Array = NDArray[np.float64]
 KINDS = {"known": 0.60, "removed": 0.19, "random spots": 0.07, "broken rings": 0.07, "bulk zones": 0.07}
 BINS = 10
+# By how many candidates were to be computed: to each of these, and more.
+CROWDS = (3, 20)
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Answer:
         spots: number of them.
         matches: of the candidates.
         values: what they are ranked by.
+        alike: how many were to be computed by their similarity.
         truth: the true one among the candidates, or None.
         place: of the true one in the ranking, from 0; None if it is not in the index.
         verdict: of the whole search on what is no layer, else None.
@@ -78,6 +81,7 @@ class Answer:
     spots: int
     matches: list[Match | None]
     values: Array
+    alike: int
     truth: int | None
     place: int | None
     verdict: str | None
@@ -185,6 +189,7 @@ def _asked(
         spots=len(spots),
         matches=list(found.matches),
         values=found.values,
+        alike=found.alike,
         truth=true[0] if true else None,
         place=place,
         verdict=verdict,
@@ -198,7 +203,7 @@ def _is(hit: Hit, crystal: Crystal) -> bool:
 def _fitted(answers: list[Answer]) -> Calibration:
     """What makes the answers likeliest; the limit is where 1.5 % of the known are lost."""
     kept = [each for each in answers if np.isfinite(each.values).any()]
-    seen = np.array([evidence(_best(each), each.spots) for each in kept])
+    seen = np.array([evidence(_best(each), each.spots, each.alike) for each in kept])
     count = seen.shape[1]
 
     def of(parameters: Array) -> Calibration:
@@ -250,7 +255,7 @@ def _best(answer: Answer) -> Match:
 
 
 def _judged(answer: Answer, calibration: Calibration) -> Confidence:
-    return confidence(answer.matches, answer.values, answer.spots, calibration)
+    return confidence(answer.matches, answer.values, answer.spots, answer.alike, calibration)
 
 
 def _report(
@@ -289,6 +294,7 @@ def _report(
             calibration,
             total,
         ),
+        "by_alike": _by_alike(answers, stated, right, calibration, total),
         "reliability": [{key: round(value, 4) for key, value in row.items()} for row in rows],
     }
 
@@ -306,6 +312,30 @@ def _sets(answers: list[Answer], calibration: Calibration, total: int) -> dict[s
             "holds": round(float(held.mean()), 4),
             "error": round(_error_by(formula, held), 4),
             "median_size": float(np.median(sizes)),
+        }
+    return told
+
+
+def _by_alike(
+    answers: list[Answer], stated: Array, right: Array, calibration: Calibration, total: int
+) -> dict[str, dict[str, float]]:
+    """How true probabilities and sets are where few and where many candidates are alike."""
+    told = {}
+    crowd = np.searchsorted(CROWDS, [each.alike for each in answers])
+    for number, name in enumerate((*(f"up to {most}" for most in CROWDS), "more")):
+        own = crowd == number
+        if not own.any():
+            continue
+        known = [each for each, kept in zip(answers, own, strict=True) if kept and each.kind == "known"]
+        told[name] = {
+            "queries": int(own.sum()),
+            "stated": round(float(stated[own].mean()), 4),
+            "right": round(float(right[own].mean()), 4),
+            "known": len(known),
+        } | {
+            f"set of {coverage} holds": sets["holds"]
+            for coverage, sets in (_sets(known, calibration, total) if known else {}).items()
+            if coverage in {"0.9", "0.95", "0.99"}
         }
     return told
 

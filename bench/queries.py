@@ -25,9 +25,14 @@ SPOT_WIDTH = 0.012
 
 @dataclass(frozen=True)
 class Instrument:
-    """What is done to a pattern: rms of each error, ranges as (low, high)."""
+    """What is done to a pattern: rms of each error, ranges as (low, high).
+
+    The library's atoms are not quite those of the sample: those of the flake lie `displacement_angstrom` (rms, along
+    each axis) beside them.
+    """
 
     tilt_deg: float = 4.0
+    displacement_angstrom: float = 0.02
     intensity_noise: tuple[float, float] = (0.05, 0.4)
     scale_sigma: float = 0.013
     ellipticity_sigma: float = 0.003
@@ -85,7 +90,8 @@ def drawn(crystal: Crystal, instrument: Instrument, rng: np.random.Generator) ->
     """As `pattern_of`, with what only an oracle knows."""
     lying = _lying(instrument, rng)
     face_down = bool(rng.random() < 0.5)
-    q, intensity, flake, b_iso = _diffracted(crystal.turned_over() if face_down else crystal, lying, rng)
+    lies = crystal.turned_over() if face_down else crystal
+    q, intensity, flake, b_iso = _diffracted(lies, lying, instrument, rng)
     spots, camera = _observed(q, intensity, instrument, rng)
     tilt = np.linalg.solve(_turn(lying), lying.tilt_vector)
     return Drawn(spots, flake, face_down, np.asarray(tilt), b_iso, camera)
@@ -107,7 +113,7 @@ def twisted_pair(
         x, y = _turn(turned) @ tilt
         turned = replace(turned, tilt_azimuth_deg=float(np.degrees(np.arctan2(y, x))))
         flake = crystal.turned_over() if rng.random() < 0.5 else crystal
-        beams.append(_diffracted(flake, turned, rng)[:2])
+        beams.append(_diffracted(flake, turned, instrument, rng)[:2])
         axes.append(on_camera(crystal.lattice[:1], replace(turned, tilt_deg=0.0))[0])
     q, intensity = (np.concatenate(each) for each in zip(*beams, strict=True))
     order = np.argsort(-intensity)
@@ -136,11 +142,10 @@ def _turn(lying: Geometry) -> Array:
 
 
 def _diffracted(
-    flake: Crystal, lying: Geometry, rng: np.random.Generator
+    flake: Crystal, lying: Geometry, instrument: Instrument, rng: np.random.Generator
 ) -> tuple[Array, Array, Crystal, float]:
     """Positions on the camera, intensities as fractions of the incident beam, the flake with shifted atoms, and B."""
-    # The library's atoms are not quite those of the sample; the rest of the motion damps.
-    shifts = rng.normal(0, 0.02, (1, len(flake.numbers), 3))
+    shifts = rng.normal(0, instrument.displacement_angstrom, (1, len(flake.numbers), 3))
     b_iso = 8 * pi**2 * rng.uniform(0.04, 0.08, 1) ** 2
     conditions = Conditions(np.array([VOLTAGE_KV]), lying.tilt_vector[None], shifts, b_iso)
     _, q, intensity = dynamical_intensities(flake, conditions, Q_MAX)

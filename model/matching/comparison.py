@@ -91,7 +91,7 @@ def compare(crystals: Sequence[Crystal], spots: Spots, voltage_kv: float) -> Com
     first = matches[ranking[0]]
     sure = None
     if spots.intensity is not None:
-        sure = confidence(matches, score, len(spots), CALIBRATIONS["full"])
+        sure = confidence(matches, score, len(spots), len(matches), CALIBRATIONS["full"])
     return Comparison(
         ranking=ranking,
         matches=matches,

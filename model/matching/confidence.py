@@ -1,10 +1,10 @@
 """How sure an answer may be: the probability of each candidate, and of none of them.
 
 Scores are logarithms of a likelihood whose noise is only roughly known, so they are tempered, and sometimes say
-nothing; whether the crystal is among the candidates at all is judged by how well the best of them explains the
-pattern. All of it was fitted, by maximum likelihood, to simulated patterns of validation crystals in and out of the
-index, of random spots, broken rings and bulk zones (`bench/confidence.py --fit`), and is measured on patterns of test
-crystals (the same without `--fit`).
+nothing; whether the crystal is among those refined at all is judged by how well the best of them explains the pattern,
+and by how large the crowd is that they were taken from. All of it was fitted, by maximum likelihood, to simulated
+patterns of validation crystals in and out of the index, of random spots, broken rings and bulk zones
+(`bench/confidence.py --fit`), and is measured on patterns of test crystals (the same without `--fit`).
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class Calibration:
         temperature: by which differences of scores are divided, for a pattern of TYPICAL_SPOTS.
         growth: power of the number of spots with which the temperature grows: their errors are not independent.
         astray: probability that the scores say nothing, the crystal being among the candidates.
-        known: weights of `evidence` in the log odds that the crystal is among the candidates.
+        known: weights of `evidence` in the log odds that the crystal is among those refined.
         unknown_below: probability that it is among them, under which the verdict is "no_match".
         missed: of the patterns whose crystal was not among them, the share whose crystal is in the index.
         masses: probability that the candidates before the true one have together, the crystal being in the index, at
@@ -63,25 +63,25 @@ class Calibration:
 
 
 COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-# Printed by --fit: of 5,000 queries with seed 1; of 600 with seed 2 and --effort full.
+# Printed by --fit: of 5,000 queries with seed 1; of 1,200 with seed 2 and --effort full.
 CALIBRATIONS: dict[Effort, Calibration] = {
     "verify": Calibration(
-        temperature=1.199,
+        temperature=1.2,
         growth=0.363,
         astray=0.0018,
-        known=(2.934, -4.329, -5.205, -18.61, 0.9696, -3.617),
-        unknown_below=0.336,
+        known=(5.98, -5.427, -6.399, -19.35, -0.0922, -4.389, -0.7407),
+        unknown_below=0.265,
         missed=0.1076,
-        masses=(0.0, 0.0, 0.0, 0.0, 0.795, 0.9805, 0.9945, 0.9971),
+        masses=(0.0, 0.0, 0.0, 0.0, 0.7629, 0.9716, 0.9902, 0.9952),
     ),
     "full": Calibration(
-        temperature=1.352,
-        growth=0.237,
-        astray=4e-7,
-        known=(3.73, -4.548, -6.143, -16.88, 0.3401, -3.316),
-        unknown_below=0.549,
-        missed=0.004,
-        masses=(0.0, 0.0, 0.0, 0.0, 0.5925, 0.781, 0.9329, 0.9833),
+        temperature=1.366,
+        growth=0.0619,
+        astray=1e-5,
+        known=(4.698, -4.703, -8.715, -16.69, 0.0242, -5.091, -0.2002),
+        unknown_below=0.457,
+        missed=0.0123,
+        masses=(0.0, 0.0, 0.0, 0.0, 0.6287, 0.8063, 0.9593, 0.9849),
     ),
 }
 
@@ -103,7 +103,7 @@ class Confidence:
 
     @property
     def known(self) -> float:
-        """Probability that the crystal is among the candidates."""
+        """Probability that the crystal is among those refined."""
         return float(np.nansum(self.probability))
 
     def set_size(self, coverage: float, total: int, calibration: Calibration) -> int:
@@ -148,14 +148,22 @@ class Confidence:
         return np.concatenate([[0.0], np.cumsum(shares)[:-1]])[: len(shares)]
 
 
-def evidence(best: Match, spots: int) -> FloatArray:
-    """(6,) what tells whether the best candidate explains a pattern of so many spots."""
+def evidence(best: Match, spots: int, alike: int) -> FloatArray:
+    """(7,) what tells whether the crystal is among the refined.
+
+    Args:
+        best: how the best of them explains the pattern.
+        spots: number of spots of the pattern.
+        alike: how many candidates are so similar by the towers that they should be computed: of a crowd the crystal
+            is easily missed.
+    """
     r_factor = 0.0 if best.r_factor is None else best.r_factor
-    return np.array([1.0, best.extra, best.missing, r_factor, log(spots / TYPICAL_SPOTS), 1 - best.explained])
+    pattern = (best.extra, best.missing, r_factor, log(spots / TYPICAL_SPOTS), 1 - best.explained)
+    return np.array([1.0, *pattern, log(1 + alike)])
 
 
 def confidence(
-    matches: Sequence[Match | None], values: FloatArray, spots: int, calibration: Calibration
+    matches: Sequence[Match | None], values: FloatArray, spots: int, alike: int, calibration: Calibration
 ) -> Confidence:
     """Probabilities and verdict.
 
@@ -163,6 +171,7 @@ def confidence(
         matches: of the C candidates.
         values: (C,) by which refined candidates are ranked, ln likelihood and similarity together.
         spots: number of spots of the pattern.
+        alike: how many candidates are so similar that they should be computed (`evidence`).
         calibration: what was fitted.
     """
     probability = np.full(len(matches), np.nan)
@@ -173,7 +182,7 @@ def confidence(
     tempered = calibration.tempered(values[refined], spots)
     best = matches[refined[tempered.argmax()]]
     assert best is not None
-    known = 1 / (1 + exp(-float(evidence(best, spots) @ np.array(calibration.known))))
+    known = 1 / (1 + exp(-float(evidence(best, spots, alike) @ np.array(calibration.known))))
     probability[refined] = known * calibration.shares(tempered)
     groups[refined] = _groups(tempered)
     if known < calibration.unknown_below:

@@ -92,7 +92,7 @@ def lay_lattices(lattices: FloatArray, observed: Observation) -> Settings:
         lattices: (C, 2, 2) rows a and b, angstrom, reduced.
         observed: the pattern.
     """
-    bases = np.stack([reciprocal_lattice(lattice) for lattice in lattices])
+    bases = reciprocal_lattice(lattices)
     q = observed.q
     first = _anchored(bases, lattices, observed)
     if not len(first):

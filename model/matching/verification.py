@@ -87,12 +87,14 @@ class Verification:
             those whose lattice fits by how promising they are, and the others by similarity.
         matches: of each candidate how it matches, None where it was not refined.
         values: (C,) what refined candidates are ranked by, ln likelihood and similarity together; -inf of the others.
+        alike: how many candidates were to be computed by their similarity, though there may not be time for all.
         confidence: how sure that is; None without intensities, for which it was not calibrated.
     """
 
     ranking: IntArray
     matches: tuple[Match | None, ...]
     values: FloatArray
+    alike: int
     confidence: Confidence | None
 
 
@@ -126,9 +128,10 @@ def verify(
     rank, value = np.zeros(len(near), dtype=np.int64), near.copy()
     matches: list[Match | None] = [None] * len(crystals)
     depth = depth_of(effort, spots)
+    alike = 0
     if len(near):
         observed = Observation.of(spots, voltage_kv)
-        placed = _placed(crystals, near, scales, scale.sigma, observed, depth)
+        placed, alike = _placed(crystals, near, scales, scale.sigma, observed, depth)
         promise = _highest((each.candidate, each.promise) for each in placed)
         for row, best in promise.items():
             rank[row], value[row] = 1, best + SIMILARITY_WEIGHT * near[row]
@@ -142,8 +145,8 @@ def verify(
     values = np.where(rank == 3, value, -np.inf)
     sure = None
     if spots.intensity is not None:
-        sure = confidence(matches, values, len(spots), CALIBRATIONS[effort])
-    return Verification(np.lexsort((-value, -rank)), tuple(matches), values, sure)
+        sure = confidence(matches, values, len(spots), alike, CALIBRATIONS[effort])
+    return Verification(np.lexsort((-value, -rank)), tuple(matches), values, alike, sure)
 
 
 @dataclass(frozen=True)
@@ -215,19 +218,20 @@ def _placed(
     scale_sigma: float,
     observed: Observation,
     depth: Depth,
-) -> list[_Placed]:
-    """The settings of the lattices that meet nearly as many spots as the best, of as many candidates as computed."""
-    own = np.stack([reciprocal_lattice(crystal.lattice) for crystal in crystals])
+) -> tuple[list[_Placed], int]:
+    """The settings of the lattices that meet nearly as many spots as the best, of as many candidates as are computed;
+    and how many are nearly as similar as the most similar of those whose lattice does."""
+    lattices = np.stack([crystal.lattice for crystal in crystals])
+    own = reciprocal_lattice(lattices)
     # Lattices as the camera would see them: what follows is in the pattern's own units.
-    cells = np.stack([crystal.lattice for crystal in crystals]) / scales[:, None, None]
-    settings = lay_lattices(cells, observed)
+    settings = lay_lattices(lattices / scales[:, None, None], observed)
     if not len(settings):
-        return []
+        return [], 0
     settings = settings.take(settings.score > settings.score.max() - max(4.0, LATTICE_MARGIN * len(observed)))
     fitting = np.unique(settings.candidate)
-    nearest = fitting[np.argsort(-similarity[fitting], kind="stable")][: depth.layers]
-    far = similarity[nearest] < similarity[nearest[0]] - depth.less_similar
-    nearest = nearest[~far | (np.arange(len(nearest)) < depth.fewest_layers)]
+    by_similarity = fitting[np.argsort(-similarity[fitting], kind="stable")]
+    alike = int((similarity[fitting] >= similarity[by_similarity[0]] - depth.less_similar).sum())
+    nearest = by_similarity[: min(max(alike, depth.fewest_layers), depth.layers)]
     settings = settings.take(np.isin(settings.candidate, nearest))
     positions = _position_likelihood(settings)
     prior = _stretch_prior(own[settings.candidate], settings.basis, scale_sigma)
@@ -261,7 +265,7 @@ def _placed(
                 starts,
             )
         )
-    return placed
+    return placed, alike
 
 
 def _position_likelihood(settings: Settings) -> FloatArray:

@@ -8,8 +8,8 @@ IntArray = NDArray[np.int64]
 
 
 def reciprocal_lattice(lattice: FloatArray) -> FloatArray:
-    """(2, 2) rows a*, b* in 1/angstrom of a (2, 2) in-plane lattice with rows a, b in angstrom."""
-    return np.asarray(np.linalg.inv(lattice).T, dtype=np.float64)
+    """(..., 2, 2) rows a*, b* in 1/angstrom of (..., 2, 2) in-plane lattices with rows a, b in angstrom."""
+    return np.asarray(np.swapaxes(np.linalg.inv(lattice), -1, -2), dtype=np.float64)
 
 
 def reflections(lattice: FloatArray, q_max_inv_angstrom: float) -> IntArray:
