@@ -11,9 +11,8 @@ is told no rotation, as that would name one setting of the true crystal and none
 With `--scale unknown` it is told everything but scale and ellipticity, of which it knows no more than how the camera's
 were drawn: it fits both to the positions, under that as prior.
 
-How the true crystal's atoms are displaced tells it apart from a twin that no pattern of the library's atoms would
-(isostructural crystals of neighbouring elements). With `--displacement 0` atoms are where the library has them and
-there is nothing of that to know: what it misses then no method finds that is not told the displacements of others.
+Where the true crystal's atoms were displaced to tells it apart from any other, by patterns that the library's atoms
+alone would not part. With `--displacement 0` there is nothing of that to know: atoms are where the library has them.
 """
 
 import argparse

@@ -169,15 +169,15 @@ def test_a_kinematic_pattern_of_another_model_is_explained_too(crystal: Crystal)
 
 
 @pytest.mark.parametrize(
-    ("step", "looked_at"),
+    ("step", "looked_at", "alike"),
     [
-        (0.019, 7),  # down to 0.12 less similar
-        (0.05, 6),  # the fewest
-        (0.001, 10),  # as many as are fitted at most
+        (0.019, 7, 7),  # down to 0.12 less similar
+        (0.05, 6, 3),  # the fewest
+        (0.001, 10, 18),  # as many as are fitted at most
     ],
 )
 def test_candidates_are_looked_at_in_the_order_of_their_similarity_as_far_as_they_are_alike(
-    step: float, looked_at: int
+    step: float, looked_at: int, alike: int
 ) -> None:
     spots = pattern(LAYERS["MoS2"], Lying())
     copies = [replace(LAYERS["MoS2"], id=f"copy {i}") for i in range(18)]
@@ -185,6 +185,7 @@ def test_candidates_are_looked_at_in_the_order_of_their_similarity_as_far_as_the
     refined = [match is not None for match in found.matches]
     assert refined == [True] * looked_at + [False] * (18 - looked_at)
     assert found.ranking.tolist() == list(range(18))
+    assert found.alike == alike
 
 
 def test_nothing_to_verify_is_nothing() -> None:

@@ -72,6 +72,8 @@ def test_reflections_are_all_within_reach_and_come_in_pairs(
 
 def test_reciprocal_lattice_is_dual(crystal: Crystal) -> None:
     assert crystal.lattice @ reciprocal_lattice(crystal.lattice).T == pytest.approx(np.eye(2))
+    several = np.stack([crystal.lattice, 2 * crystal.lattice])
+    assert reciprocal_lattice(several)[1] == pytest.approx(reciprocal_lattice(crystal.lattice) / 2)
 
 
 @given(tilt=tilts, azimuth=azimuths, voltage=st.floats(60, 300))
