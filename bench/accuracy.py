@@ -98,11 +98,7 @@ def main() -> None:
             draw = int(rng.integers(2**32))
             for noise in NOISE:
                 # The same flake and camera each time: only how far the intensities are off differs.
-                instrument = replace(
-                    Instrument(),
-                    intensity_noise=(noise, noise),
-                    displacement_angstrom=options.displacement,
-                )
+                instrument = seen_with(noise, options.displacement)
                 spots = pattern_of(truth.crystal, instrument, np.random.default_rng(draw))
                 for known in (False, True):
                     asked = "elements known" if known else "blind"
@@ -137,6 +133,21 @@ def main() -> None:
     if options.figure:
         limit = json.loads(options.limit.read_text().splitlines()[-1])["rows"] if options.limit else []
         options.figure.write_text(_figure([*limit, *rows]), encoding="utf-8")
+
+
+def seen_with(noise: float, displacement_angstrom: float) -> Instrument:
+    """What is done to patterns at one level of noise."""
+    return replace(Instrument(), intensity_noise=(noise, noise), displacement_angstrom=displacement_angstrom)
+
+
+def add_displacement(parser: argparse.ArgumentParser) -> None:
+    """The option that says how far the flakes' atoms lie beside those of the library."""
+    parser.add_argument(
+        "--displacement",
+        type=float,
+        default=Instrument().displacement_angstrom,
+        help="rms by which the flakes' atoms lie beside those of the library, angstrom",
+    )
 
 
 def print_rows(rows: list[dict[str, object]]) -> None:
@@ -181,12 +192,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("index", type=Path)
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--displacement",
-        type=float,
-        default=Instrument().displacement_angstrom,
-        help="rms by which the flakes' atoms lie beside those of the library, angstrom",
-    )
+    add_displacement(parser)
     parser.add_argument(
         "--full", action="store_true", help="effort=full too, which takes half a second a query"
     )

@@ -56,7 +56,7 @@ from model.training.split import Part, part_of
 Array = NDArray[np.float64]
 KINDS = {"known": 0.60, "removed": 0.19, "random spots": 0.07, "broken rings": 0.07, "bulk zones": 0.07}
 BINS = 10
-# By how many candidates were to be computed: to each of these, and more.
+# By how many candidates are alike the queries are parted: up to each of these, and more.
 CROWDS = (3, 20)
 
 
@@ -318,25 +318,20 @@ def _sets(answers: list[Answer], calibration: Calibration, total: int) -> dict[s
 
 def _by_alike(
     answers: list[Answer], stated: Array, right: Array, calibration: Calibration, total: int
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, object]]:
     """How true probabilities and sets are where few and where many candidates are alike."""
-    told = {}
+    told: dict[str, dict[str, object]] = {}
     crowd = np.searchsorted(CROWDS, [each.alike for each in answers])
     for number, name in enumerate((*(f"up to {most}" for most in CROWDS), "more")):
-        own = crowd == number
-        if not own.any():
-            continue
-        known = [each for each, kept in zip(answers, own, strict=True) if kept and each.kind == "known"]
-        told[name] = {
-            "queries": int(own.sum()),
-            "stated": round(float(stated[own].mean()), 4),
-            "right": round(float(right[own].mean()), 4),
-            "known": len(known),
-        } | {
-            f"set of {coverage} holds": sets["holds"]
-            for coverage, sets in (_sets(known, calibration, total) if known else {}).items()
-            if coverage in {"0.9", "0.95", "0.99"}
-        }
+        own = np.flatnonzero(crowd == number)
+        known = [answers[row] for row in own if answers[row].kind == "known"]
+        if known:
+            told[name] = {
+                "queries": len(own),
+                "stated": round(float(stated[own].mean()), 4),
+                "right": round(float(right[own].mean()), 4),
+                "sets": _sets(known, calibration, total),
+            }
     return told
 
 

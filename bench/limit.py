@@ -24,7 +24,14 @@ from math import log, pi
 from pathlib import Path
 
 import numpy as np
-from accuracy import LEVELS, NOISE, held_out_entries, print_rows  # type: ignore[import-not-found]
+from accuracy import (  # type: ignore[import-not-found]
+    LEVELS,
+    NOISE,
+    add_displacement,
+    held_out_entries,
+    print_rows,
+    seen_with,
+)
 from numpy.typing import NDArray
 from queries import Q_MAX, VOLTAGE_KV, Drawn, Instrument, drawn  # type: ignore[import-not-found]
 from scipy.special import ndtr
@@ -90,11 +97,7 @@ def main() -> None:
         truth = entries[int(rng.integers(len(entries)))]
         draw = int(rng.integers(2**32))
         for noise in NOISE:
-            instrument = replace(
-                Instrument(),
-                intensity_noise=(noise, noise),
-                displacement_angstrom=options.displacement,
-            )
+            instrument = seen_with(noise, options.displacement)
             query = _sorted(drawn(truth.crystal, instrument, np.random.default_rng(draw)))
             score = _scores(query, truth, everything, table, instrument, scale_known=options.scale == "known")
             own = int(groups[row_of[truth.id]])
@@ -323,12 +326,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("index", type=Path)
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--displacement",
-        type=float,
-        default=Instrument().displacement_angstrom,
-        help="rms by which the flakes' atoms lie beside those of the library, angstrom",
-    )
+    add_displacement(parser)
     parser.add_argument("--scale", choices=["known", "unknown"], default="known")
     return parser.parse_args()
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.matching.settings import DISTORTION_TOLERANCE
+from model.physics.reciprocal import reciprocal_lattice
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -67,7 +68,7 @@ class LatticeTable:
     @classmethod
     def of(cls, lattices: FloatArray, largest_index: int = LARGEST_INDEX) -> Self:
         """Of (C, 2, 2) cells, rows a and b, angstrom, with their sublattices up to an index; 1 has none."""
-        bases = np.asarray(np.linalg.inv(lattices)).transpose(0, 2, 1)
+        bases = reciprocal_lattice(lattices)
         parts = sublattices(range(1, largest_index + 1))
         area, cotangents = _invariants(parts @ bases[:, None])
         order = np.argsort(area, axis=None, kind="stable")
