@@ -259,7 +259,8 @@ def _roughly(query: Drawn, shown: Crystal, tilts: Array) -> tuple[NDArray[np.int
     """Beams (M, 2) and ln intensities (S, M) under tilts; thermal motion only damps what a still layer scatters."""
     hk = reflections(shown.lattice, BEYOND * query.camera.q_max)
     q2 = ((hk @ reciprocal_lattice(shown.lattice)) ** 2).sum(axis=1)
-    still = Sheets.of(shown, VOLTAGE_KV, BEYOND * query.camera.q_max).intensities(hk, tilts)
+    sheets = Sheets.of(shown, VOLTAGE_KV, BEYOND * query.camera.q_max, query.b_iso)
+    still = sheets.intensities(hk, tilts)
     return hk, np.log(np.maximum(still, 1e-30)) - query.b_iso * q2 / 2
 
 

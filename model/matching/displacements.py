@@ -20,7 +20,7 @@ from model.crystal.symmetry import symmetric_shifts
 from model.electrons import electron_wavelength_angstrom
 from model.matching.noise import log_slopes
 from model.physics.eikonal import eikonal_form_factor
-from model.physics.multislice import BAND_LIMIT_MARGIN
+from model.physics.multislice import potential_limit
 from model.physics.reciprocal import reciprocal_lattice
 from model.physics.sheets import phase_factor
 
@@ -76,7 +76,7 @@ class Scatterers:
         length = np.linalg.norm(q, axis=1)
         z = crystal.positions[:, 2]
         phase = -2 * np.pi * (q @ crystal.positions[:, :2].T)
-        limit = BAND_LIMIT_MARGIN * float(length.max(initial=0.0))
+        limit = potential_limit(float(length.max(initial=0.0)))
         own = eikonal_form_factor(crystal.numbers, length, voltage_kv, limit)
         return cls(
             q=q,

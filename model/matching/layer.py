@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from model.crystal.crystal import Crystal
 from model.matching.displacements import Scatterers
 from model.matching.observation import Observation
+from model.matching.priors import B_EXPECTED
 from model.matching.settings import inverse_of
 from model.physics.kinematic import Geometry, structure_factors
 from model.physics.reciprocal import reciprocal_lattice, reflections
@@ -52,7 +53,7 @@ class Layer:
         Of the layer and, where no symmetry turns it over, of the same reflected in its plane, which is the flake face
         down, seen in a mirror.
         """
-        face_up = Sheets.of(self._crystal, self._voltage_kv, self._q_max)
+        face_up = Sheets.of(self._crystal, self._voltage_kv, self._q_max, B_EXPECTED)
         face_down = face_up.reversed()
         first = TiltSeries.of(face_up, self.hk, self._q_max)
         up, down = np.sort(first.straight), np.sort(face_down.intensities(self.hk, np.zeros((1, 2)))[0])

@@ -21,7 +21,11 @@ IntArray = NDArray[np.int64]
 ComplexArray = NDArray[np.complex64]
 
 SLICE_ANGSTROM = 0.6
-BAND_LIMIT_MARGIN = 1.15
+# So much farther out than the beams that are asked for waves are followed, as they scatter back into these.
+WAVE_MARGIN = 1.5
+# An atom's core turns the phase of a wave by up to a radian, so that what it scatters even into the innermost beams
+# depends on how sharp it is.
+POTENTIAL_LIMIT_INV_ANGSTROM = 3.0
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ class WaveGrid:
         h: (H,) first indices of the grid's rows.
         k: (K,) second indices of its columns.
         q: (H, K, 2) where each is, 1/angstrom.
-        inside: (H, K) those within the band limit.
+        inside: (H, K) those of waves that are followed.
+        resolved: (H, K) those that the potential has.
         area: of the cell, square angstrom.
     """
 
@@ -63,20 +68,29 @@ class WaveGrid:
     k: IntArray
     q: FloatArray
     inside: NDArray[np.bool_]
+    resolved: NDArray[np.bool_]
     area: float
 
     @classmethod
     def of(cls, lattice: FloatArray, q_max: float) -> "WaveGrid":
         """The grid for beams up to a |q|, with a margin for those that scatter into them."""
-        # A product of two waves inside the limit must not alias back inside it: 3/2 of the limit each way.
-        limit = BAND_LIMIT_MARGIN * q_max
+        limit = WAVE_MARGIN * q_max
+        sharpest = potential_limit(q_max)
+        # What the potential scatters from a wave that is followed must not alias into another one.
         sizes = [
-            scipy.fft.next_fast_len(int(3 * limit * length) + 1) for length in np.linalg.norm(lattice, axis=1)
+            scipy.fft.next_fast_len(int((sharpest + 2 * limit) * length) + 1)
+            for length in np.linalg.norm(lattice, axis=1)
         ]
         h, k = (np.rint(np.fft.fftfreq(size) * size).astype(np.int64) for size in sizes)
         q = np.stack(np.meshgrid(h, k, indexing="ij"), axis=-1) @ reciprocal_lattice(lattice)
-        inside = np.einsum("hkd,hkd->hk", q, q) <= limit**2
-        return cls(h, k, q, inside, abs(float(np.linalg.det(lattice))))
+        q2 = np.einsum("hkd,hkd->hk", q, q)
+        area = abs(float(np.linalg.det(lattice)))
+        return cls(h, k, q, q2 <= limit**2, q2 <= sharpest**2, area)
+
+
+def potential_limit(q_max: float) -> float:
+    """|q| up to which potentials are resolved where beams up to a |q| are asked for, 1/angstrom."""
+    return max(POTENTIAL_LIMIT_INV_ANGSTROM, WAVE_MARGIN * q_max)
 
 
 def dynamical_intensities(
@@ -139,7 +153,9 @@ def _transmission(
     numbers = crystal.numbers[atoms]
     for number in np.unique(numbers):
         of_kind = numbers == number
-        factor = electron_form_factor(np.array([number]), length.ravel()).reshape(length.shape) * grid.inside
+        factor = (
+            electron_form_factor(np.array([number]), length.ravel()).reshape(length.shape) * grid.resolved
+        )
         summed = along_a[..., of_kind] @ along_b[..., of_kind].transpose(0, 2, 1)
         potential += factor.astype(np.float32) * summed
     potential *= np.exp(-conditions.b_iso[:, None, None] * length**2 / 4).astype(np.float32)

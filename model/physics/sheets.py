@@ -67,19 +67,24 @@ class Sheets:
     """
 
     _q: FloatArray
+    _undamped: NDArray[np.float32]
     _place: IntArray
     _curvature: NDArray[np.float32]
     _distances: NDArray[np.float32]
     _slices: tuple[Slice, ...]
 
     @classmethod
-    def of(cls, crystal: Crystal, voltage_kv: float, q_max_inv_angstrom: float = 1.6) -> Self:
+    def of(
+        cls, crystal: Crystal, voltage_kv: float, q_max_inv_angstrom: float = 1.6, b_iso: float = 0.0
+    ) -> Self:
         """The sheets of a layer.
 
         Args:
             crystal: the layer.
             voltage_kv: accelerating voltage.
             q_max_inv_angstrom: largest |q| of the beams that will be asked for.
+            b_iso: Debye-Waller B of the atoms, angstrom^2. Cores that it blurs turn waves less; that it makes the beams
+                fainter besides, by exp(-B q^2 / 4), is left out.
         """
         grid = WaveGrid.of(crystal.lattice, q_max_inv_angstrom)
         slices, heights = slices_of(crystal.positions[:, 2])
@@ -88,9 +93,10 @@ class Sheets:
         place[rows, columns] = np.arange(len(rows))
         q = grid.q[rows, columns]
         length = np.sqrt(np.einsum("bd,bd->b", q, q))
-        transmissions = _transmissions(crystal, voltage_kv, grid, slices, length)
+        transmissions = _transmissions(crystal, voltage_kv, grid, slices, b_iso)
         return cls(
             _q=q,
+            _undamped=np.exp(b_iso * length**2 / 4).astype(np.float32),
             _place=place,
             _curvature=(np.pi * electron_wavelength_angstrom(voltage_kv) * length**2).astype(np.float32),
             _distances=np.diff(heights).astype(np.float32),
@@ -120,7 +126,7 @@ class Sheets:
         wave = self._slices[0].passed((self._q == 0).all(axis=1)[None].astype(np.complex64))
         for propagator, each in zip(propagators, self._slices[1:], strict=True):
             wave = each.passed(wave * propagator)
-        wave = wave * phase_factor(self.thickness_angstrom / 2 * excitation)
+        wave = wave * (self._undamped * phase_factor(self.thickness_angstrom / 2 * excitation))
         return np.asarray(wave[:, self._place[hk[:, 0], hk[:, 1]]])
 
     def intensities(self, hk: IntArray, tilt: FloatArray) -> FloatArray:
@@ -138,13 +144,14 @@ def phase_factor(phase: NDArray[np.float32]) -> ComplexArray:
 
 
 def _transmissions(
-    crystal: Crystal, voltage_kv: float, grid: WaveGrid, slices: list[IntArray], length: FloatArray
+    crystal: Crystal, voltage_kv: float, grid: WaveGrid, slices: list[IntArray], b_iso: float
 ) -> ComplexArray:
-    """exp(i sigma V_z) of every slice seen straight on, (L, H, K), given the |q| (B,) inside the band limit."""
+    """exp(i sigma V_z) of every slice seen straight on, (L, H, K)."""
     fractional = crystal.positions[:, :2] @ np.linalg.inv(crystal.lattice)
-    rows, columns = np.nonzero(grid.inside)
+    rows, columns = np.nonzero(grid.resolved)
+    length = np.linalg.norm(grid.q[rows, columns], axis=1)
     kinds, kind_of = np.unique(crystal.numbers, return_inverse=True)
-    factors = electron_form_factor(kinds, length).T.astype(np.float32)
+    factors = (electron_form_factor(kinds, length).T * np.exp(-b_iso * length**2 / 4)).astype(np.float32)
     # (N, B): what each atom scatters into each beam.
     turns = fractional[:, :1] * grid.h[rows] + fractional[:, 1:] * grid.k[columns]
     scattered = phase_factor((-2 * np.pi * turns).astype(np.float32)) * factors[kind_of]

@@ -17,7 +17,7 @@ from model.matching.noise import FLOOR
 from model.matching.verification import verify
 from model.pattern.spots import Spots
 from model.physics.multislice import Conditions, dynamical_intensities
-from model.physics.reciprocal import reflections
+from model.physics.reciprocal import reciprocal_lattice, reflections
 from model.physics.sheets import Sheets
 from tests.matching.patterns import LAYERS, Lying, pattern
 
@@ -95,7 +95,9 @@ def test_shifts_that_keep_the_symmetry_leave_equivalent_beams_equal(name: str) -
     waves = (waves / np.abs(waves).max()).astype(np.complex64)
     unrest = Scatterers.of(crystal, 80.0, hk).unrest(np.zeros(2), 0, waves, np.arange(len(hk)))
     change, still = 2 * (waves.conj()[:, None] * unrest.shifts).real, np.abs(waves) ** 2
+    length = np.linalg.norm(hk @ reciprocal_lattice(crystal.lattice), axis=1)
     equal = np.abs(still[:, None] - still) < 1e-5 * still.max()
+    equal &= np.abs(length[:, None] - length) < 1e-6
     largest = float(np.abs(change).max())
     for own in change[:, unrest.free].T:
         assert own[equal.argmax(axis=0)] == pytest.approx(own, abs=2e-3 * largest)

@@ -54,6 +54,19 @@ def test_a_weak_layer_scatters_kinematically(
     assert found.max() == pytest.approx(scale * expected.max(), rel=0.01)
 
 
+@pytest.mark.parametrize("q_max", [0.9, 1.2, 1.5])
+def test_beams_hardly_depend_on_how_far_out_others_are_asked_for(crystal: Crystal, q_max: float) -> None:
+    def beams(farthest: float) -> dict[tuple[int, int], float]:
+        still = np.zeros((1, len(crystal.numbers), 3))
+        conditions = Conditions(np.array([80.0]), np.zeros((1, 2)), still, np.zeros(1))
+        hk, _, intensity = dynamical_intensities(crystal, conditions, farthest)
+        return dict(zip(map(tuple, hk.tolist()), intensity[0].tolist(), strict=True))
+
+    near, far = beams(q_max), beams(3.0)
+    found, expected = (np.array([each[hk] for hk in near]) for each in (near, far))
+    assert spread_of_ln(found, expected, weakest=3e-3) < 0.06
+
+
 def test_atoms_inside_one_slice_keep_their_heights_under_a_tilt(weak: float) -> None:
     sites = np.array([[0.0, 0.0, 0.25], [2.0, 1.1547, -0.25]])
     lattice = 4.0 * np.array([[1.0, 0.0], [-0.5, np.sqrt(3) / 2]])
@@ -78,8 +91,8 @@ def flat_tungsten_carbide() -> Crystal:
 def test_eikonal_atoms_side_by_side_scatter_as_multislice_says(
     flat_tungsten_carbide: Crystal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The usual band limit takes the sharpest part of the potential away; eikonal atoms have none.
-    monkeypatch.setattr(multislice, "BAND_LIMIT_MARGIN", 3.0)
+    # The usual limit takes the sharpest part of the potential away; eikonal atoms have all of it.
+    monkeypatch.setattr(multislice, "POTENTIAL_LIMIT_INV_ANGSTROM", 5.0)
     exact = under(flat_tungsten_carbide, Geometry())
     born = structure_factors(flat_tungsten_carbide).intensity
     eikonal = structure_factors(flat_tungsten_carbide, Geometry(atom_model="eikonal")).intensity
