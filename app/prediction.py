@@ -45,6 +45,7 @@ logger = logging.getLogger(__name__)
 ASSUMED_VOLTAGE_KV = 80.0
 # Candidates in a picture.
 DRAWN = 6
+_SIGMA_OF_NOTHING = "The scale is unknown, so that scale_sigma, its error, went unheard; give pixel_size too."
 LOWEST_VOLTAGE_KV, HIGHEST_VOLTAGE_KV = 60.0, 300.0
 
 
@@ -72,6 +73,8 @@ def read_upload(
     """
     try:
         spots, frame = _read(upload, options.pattern(calibrations))
+        if options.scale_sigma is not None and not spots.scale_is_known:
+            spots = replace(spots, warnings=(*spots.warnings, _SIGMA_OF_NOTHING))
         masks = np.array(options.mask, dtype=np.float64)
         return (without_masked(spots, masks) if len(masks) else spots), frame
     except DomainError:
@@ -252,6 +255,7 @@ def recorded(spots: Spots, options: Options) -> RecordedPattern:
         units="pixel" if in_pixels else "1/angstrom",
         center=list(spots.center_px) if in_pixels and spots.center_px is not None else None,
         pixel_size=spots.pixel_size_inv_angstrom if in_pixels and spots.scale_is_known else None,
+        scale_sigma=spots.scale_sigma if spots.scale_is_known else None,
     )
 
 
@@ -358,6 +362,7 @@ def query_of(
         center=None if spots.center_px is None else list(spots.center_px),
         pixel_size=spots.pixel_size_inv_angstrom if spots.scale_is_known else None,
         calibration=spots.calibration,
+        scale_sigma=spots.scale_sigma if spots.scale_is_known else None,
         voltage_kv=voltage.kv,
         lattice=None if lattice is None else lattice_seen(lattice, spots),
         twist=twist,

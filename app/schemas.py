@@ -241,6 +241,10 @@ class Query(Schema):
     calibration: Literal["request", "file", "rings", "unknown"] = Field(
         description="Where the scale came from; `rings` are those of a support film beside the spots."
     )
+    scale_sigma: float | None = Field(
+        default=None,
+        description="rms error of the scale that was supposed, as a fraction; null where it is unknown.",
+    )
     voltage_kv: float = Field(description="Accelerating voltage that was used.")
     lattice: PlaneLattice | None = Field(
         default=None, description="Null where the spots show none, and with `search` at a known scale."
@@ -260,6 +264,7 @@ class Pattern(Schema):
     units: Literal["1/angstrom", "pixel"]
     center: list[float] | None = Field(description="The direct beam of points in pixels, [x, y].")
     pixel_size: float | None = Field(description="1/angstrom per pixel, where it is known.")
+    scale_sigma: float | None = Field(default=None, description="rms error of the scale, where it is known.")
 
 
 class Provenance(Schema):

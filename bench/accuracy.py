@@ -1,14 +1,15 @@
 """Prints, as a table and as JSON, how often the crystal of a pattern is found at three levels of noise, and by what.
 
-    python bench/accuracy.py INDEX [--queries 200] [--seed 0] [--full] [--displacement 0.02] [--limit FILE]
-        [--figure FILE]
+    python bench/accuracy.py INDEX [--queries 200] [--seed 0] [--full] [--displacement 0.02]
+        [--scale-sigma 0.013] [--told SIGMA] [--limit FILE] [--figure FILE]
 
 Queries are multislice patterns (`bench/queries.py`) of held-out crystals of 2DMatPedia under tilts up to 4 degrees,
 each seen through the same instrument with intensities off by 15, 30 and 50 %, asked blind and with the elements known,
 against the whole index. What each part is worth: the pattern's lattice alone (crystals in the order of how well their
 lattice fits), the towers alone, and the search with verification; with `--full` also that of hundreds of candidates.
 `bench/limit.py` prints what an oracle can do with the same queries, `--displacement` alike; `--limit` takes its output
-in, for the picture.
+in, for the picture. `--scale-sigma` is how far camera and library are off together, `--told` what the request says of
+the camera's part; what the library's is, the index was told when it was built.
 """
 
 import argparse
@@ -98,8 +99,10 @@ def main() -> None:
             draw = int(rng.integers(2**32))
             for noise in NOISE:
                 # The same flake and camera each time: only how far the intensities are off differs.
-                instrument = seen_with(noise, options.displacement)
+                instrument = replace(seen_with(noise, options.displacement), scale_sigma=options.scale_sigma)
                 spots = pattern_of(truth.crystal, instrument, np.random.default_rng(draw))
+                if options.told is not None:
+                    spots = replace(spots, scale_sigma=options.told)
                 for known in (False, True):
                     asked = "elements known" if known else "blind"
                     elements = frozenset(truth.elements) if known else None
@@ -193,6 +196,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     add_displacement(parser)
+    parser.add_argument(
+        "--scale-sigma",
+        type=float,
+        default=Instrument().scale_sigma,
+        help="rms error of the scale, camera's and library's together",
+    )
+    parser.add_argument("--told", type=float, help="`scale_sigma` of the request (default: none)")
     parser.add_argument(
         "--full", action="store_true", help="effort=full too, which takes half a second a query"
     )

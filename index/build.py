@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from index.catalogue import Entry, write_catalogue
+from index.cell_errors import NOTHING_SAID, CellErrors
 from index.elements import ElementBits
 from index.encoder import Encoder
 from index.manifest import MANIFEST_NAME, FileDigest, Manifest, ModelIdentity
@@ -72,6 +73,7 @@ def build_index(
     *,
     progress: ShowProgress = no_progress,
     workers: int | None = None,
+    cell_errors: CellErrors = NOTHING_SAID,
     stage: Stage = lambda _name: None,
 ) -> BuildReport:
     """Build an index and put it in place of the one in `out`, if there is one (see `index.publishing`).
@@ -82,6 +84,7 @@ def build_index(
         out: the index folder; new, empty, or an index.
         encoder: embeds the crystals, and will have to embed the patterns.
         progress: shows how far the job is.
+        cell_errors: how far the lengths of the cells are off.
         workers: processes for canonical form and symmetry, see `index.preparation.prepare`.
         stage: told the name of each stage as it begins.
 
@@ -102,7 +105,7 @@ def build_index(
             groups = group_duplicates([entry.crystal for entry in collected.entries])
         stage("write")
         with watch.stage("write"):
-            manifest = _write(folder, collected, groups, encoder)
+            manifest = _write(folder, collected, groups, encoder, cell_errors)
             report = _report(folder, manifest, collected, watch)
         stage("publish")
         with watch.stage("publish"):
@@ -185,8 +188,11 @@ def _embed(batch: list[Entry], collected: _Collected, encoder: Encoder) -> None:
     collected.vectors.append(np.asarray(vectors[usable], dtype=np.float32))
 
 
-def _write(folder: Path, collected: _Collected, groups: Sequence[int], encoder: Encoder) -> Manifest:
+def _write(
+    folder: Path, collected: _Collected, groups: Sequence[int], encoder: Encoder, cell_errors: CellErrors
+) -> Manifest:
     entries = collected.entries
+    sources = dict(Counter(entry.source for entry in entries).most_common())
     write_vectors(folder / VECTORS_NAME, np.concatenate(collected.vectors))
     write_catalogue(folder / CATALOGUE_NAME, entries, groups)
     ElementBits.of(entry.crystal.numbers for entry in entries).write(folder / ELEMENTS_NAME)
@@ -200,7 +206,8 @@ def _write(folder: Path, collected: _Collected, groups: Sequence[int], encoder: 
         crystals=len(entries),
         groups=len(set(groups)),
         rejected=len(collected.rejected),
-        sources=dict(Counter(entry.source for entry in entries).most_common()),
+        sources=sources,
+        cell_sigma=cell_errors.of(sources),
     )
     (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
     return manifest

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from index.hits import Hit, SearchResult
 from index.query import Query
@@ -24,16 +25,27 @@ CLEARLY_BETTER, CLEARLY_BETTER_OF_A_SPOT = 10.0, 0.25
 def verified(
     hits: Sequence[Hit],
     query: Query,
-    scale: Scale,
+    scale: Scale | None,
+    cell_sigma: NDArray[np.float64],
     lattice: PlaneLattice | None,
     admitted: int,
     timing: Timing,
 ) -> SearchResult:
-    """The hits in the order of the verification, each with what it found, and what follows from all of them."""
+    """The hits in the order of the verification, each with what it found, and what follows from all of them.
+
+    Args:
+        hits: H candidates.
+        query: what was asked.
+        scale: what is known of the pattern's, where not what it states.
+        cell_sigma: (H,) rms error of the logarithm of the lengths of each cell.
+        lattice: the pattern's own.
+        admitted: how many crystals could have been candidates.
+        timing: told when it is done.
+    """
     assert query.effort != "search"
     crystals = [hit.entry.crystal for hit in hits]
     near = [hit.similarity + hit.bonus for hit in hits]
-    found = verify(crystals, near, query.spots, query.voltage_kv, query.effort, scale)
+    found = verify(crystals, near, query.spots, query.voltage_kv, query.effort, scale, cell_sigma)
     sure = found.confidence
     size = None if sure is None else sure.set_size(query.coverage, admitted, CALIBRATIONS[query.effort])
     ordered = tuple(

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from index.encoder import Encoder
 from model.errors import LibraryError
+from model.matching.priors import CELL_SIGMA
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -56,6 +57,7 @@ class Manifest:
         groups: different crystals among them.
         rejected: entries that could not be used.
         sources: crystals by source.
+        cell_sigma: by source, rms error of the logarithm of the lengths of its cells, where that was given.
         format_version: of the layout; another one is refused.
     """
 
@@ -67,12 +69,22 @@ class Manifest:
     groups: int
     rejected: int
     sources: Mapping[str, int] = field(default_factory=dict)
+    cell_sigma: Mapping[str, float] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     @cached_property
     def digest(self) -> str:
         """Names this very index, "sha256:..."; two builds of the same data differ in `created`."""
         return "sha256:" + hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def cell_sigma_of(self, source: str) -> float:
+        """rms error of the logarithm of the lengths of a source's cells; that of computed ones where none was given."""
+        return self.cell_sigma.get(source, CELL_SIGMA)
+
+    @cached_property
+    def largest_cell_sigma(self) -> float:
+        """Of its sources."""
+        return max(map(self.cell_sigma_of, self.sources), default=CELL_SIGMA)
 
     def to_json(self) -> str:
         """The file's content."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import hypot
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,8 +30,8 @@ from model.matching.indexing import PlaneLattice
 from model.matching.observation import Observation
 from model.matching.overlap import FALSE_SHARE, Overlap
 from model.matching.picked_lattice import picked_lattice
-from model.matching.settings import SCALE_TOLERANCE
-from model.matching.verification import KNOWN_SCALE, SIMILARITY_WEIGHT, Scale
+from model.matching.priors import CELL_SIGMA
+from model.matching.verification import SIMILARITY_WEIGHT, Scale, scale_tolerance
 from model.pattern.spots import Spots
 
 # One search for so many rows a hit usually leaves enough when crystals that are the same come together.
@@ -204,7 +205,7 @@ class Retriever:
         hits, lattice = self._candidates(query, timing, vector)
         if query.effort == "search":
             return SearchResult(hits, timing.milliseconds)
-        return verified(hits, query, KNOWN_SCALE, lattice, self._admitted(query), timing)
+        return verified(hits, query, None, self._cell_sigma(hits), lattice, self._admitted(query), timing)
 
     def _candidates(
         self, query: Query, timing: Timing, vector: NDArray[np.float32] | None = None
@@ -219,7 +220,8 @@ class Retriever:
         if query.effort != "search":
             lattice = query.lattice()
             if lattice is not None:
-                fitting = self._bits.packed(self._lattices.fitting(lattice.basis, SCALE_TOLERANCE).crystal)
+                tolerance = self._scale_tolerance(query.spots)
+                fitting = self._bits.packed(self._lattices.fitting(lattice.basis, tolerance).crystal)
                 if query.allowed is not None:
                     fitting &= query.allowed
                 having = self._nearest(vector, fitting, query.pool, query.bonus)
@@ -283,9 +285,17 @@ class Retriever:
         timing.stop("collect")
         if query.effort == "search":
             return SearchResult(hits, timing.milliseconds, lattice=lattice)
-        return verified(
-            hits, query, Scale(doubt / 2, found.scale[best]), lattice, self._admitted(query), timing
-        )
+        scale, cells = Scale(doubt / 2, found.scale[best]), self._cell_sigma(hits)
+        return verified(hits, query, scale, cells, lattice, self._admitted(query), timing)
+
+    def _cell_sigma(self, hits: Sequence[Hit]) -> NDArray[np.float64]:
+        """(H,) rms error of the logarithm of the lengths of each cell."""
+        return np.array([self.manifest.cell_sigma_of(hit.entry.source) for hit in hits])
+
+    def _scale_tolerance(self, spots: Spots) -> float:
+        """How far from the pattern's own scale a crystal's may be."""
+        cells = max(self.manifest.largest_cell_sigma, CELL_SIGMA if self.added else 0.0)
+        return scale_tolerance(hypot(spots.scale_sigma, cells))
 
     def _admitted(self, query: Query) -> int:
         """How many crystals the condition on the elements leaves."""

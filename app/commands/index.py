@@ -49,6 +49,13 @@ def _add_build(actions: "Commands") -> None:
     )
     build.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the index")
     build.add_argument("--model", type=Path, metavar="DIR", help="trained towers (default: the shipped ones)")
+    build.add_argument(
+        "--cell-error",
+        action="append",
+        default=[],
+        metavar="[SOURCE=]FRACTION",
+        help="rms by which lengths of cells are off, of all or of one source (default: 0.0125, starter 0.005)",
+    )
     build.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
     build.set_defaults(run=run_build)
 
@@ -56,12 +63,23 @@ def _add_build(actions: "Commands") -> None:
 def run_build(args: argparse.Namespace) -> int:
     """Build, then say what was built and what was left out."""
     from index.build import build_index, show_progress
+    from index.cell_errors import CellErrors
     from index.report import REJECTED_NAME
     from model.towers import load_towers
 
+    cell_errors = CellErrors.parsed(args.cell_error)
     report = build_index(
-        args.sources, args.out, load_towers(args.model), progress=show_progress, workers=args.workers
+        args.sources,
+        args.out,
+        load_towers(args.model),
+        progress=show_progress,
+        workers=args.workers,
+        cell_errors=cell_errors,
     )
+    unmet = ", ".join(sorted(cell_errors.named.keys() - report.sources.keys()))
+    if unmet:
+        known = ", ".join(sorted(report.sources))
+        print(f"dd2d: --cell-error: no crystal is of the source {unmet}; there are {known}", file=sys.stderr)
     print(
         f"{report.crystals} crystals ({report.groups} different) in {report.directory}, "
         f"{report.seconds['total']:.1f} s, {report.crystals_per_second:.0f} crystals/s"

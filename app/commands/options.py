@@ -7,6 +7,7 @@ from collections.abc import Mapping
 READING = {
     "units": "of points: 1/angstrom, 1/nm or pixel (the file's, else 1/angstrom)",
     "pixel_size": "1/angstrom per pixel (the file's)",
+    "scale_sigma": "rms error of the scale, a fraction (0.013; 0.005 with a calibration)",
     "calibration": "name of a camera calibration (dd2d calibrate), of DD2D_CALIBRATIONS",
     "center": "the direct beam x,y in pixels (found)",
     "mask": "boxes that do not count, by two corners: x,y,x,y;... in pixels, else 1/angstrom",

@@ -9,6 +9,8 @@ from ase.data import atomic_numbers
 from model.crystal import Crystal
 
 SOURCE = "starter"
+# rms error of the logarithm of the lengths: measured, of bulk crystals mostly, and written from the literature.
+CELL_SIGMA = 0.005
 # More than any layer here is thick, so that the gap is unmistakably vacuum.
 BOX_HEIGHT_ANGSTROM = 50.0
 

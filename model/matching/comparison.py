@@ -13,7 +13,7 @@ from model.matching.indexing import PlaneLattice, index_pattern
 from model.matching.lattice_table import LatticeTable
 from model.matching.match import Match
 from model.matching.observation import Observation
-from model.matching.verification import KNOWN_SCALE, Scale, verify
+from model.matching.verification import Scale, verify
 from model.pattern.spots import Spots
 
 FloatArray = NDArray[np.float64]
@@ -135,15 +135,15 @@ def _partners(first: Match, other: Match) -> dict[int, int | None]:
 
 def _attempts(
     crystals: Sequence[Crystal], spots: Spots, lattice: PlaneLattice | None
-) -> tuple[list[int], Scale]:
-    """Which crystals are tried at which scales."""
+) -> tuple[list[int], Scale | None]:
+    """Which crystals are tried, and at which scales if not at the pattern's own."""
     if spots.scale_is_known:
-        return list(range(len(crystals))), KNOWN_SCALE
+        return list(range(len(crystals))), None
     if lattice is None:
         raise OptionError(
             "the spots show no lattice that could tell the scale; give pixel_size (1/angstrom per pixel)"
         )
     fitting = LatticeTable.of(np.stack([crystal.lattice for crystal in crystals])).fitting(lattice.basis)
     if not len(fitting.crystal):
-        return list(range(len(crystals))), KNOWN_SCALE
+        return list(range(len(crystals))), None
     return fitting.crystal.tolist(), Scale(np.inf, fitting.scale)

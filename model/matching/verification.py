@@ -22,8 +22,16 @@ from model.matching.fit import Fit, fitted
 from model.matching.layer import Layer
 from model.matching.match import Match
 from model.matching.observation import Observation
+from model.matching.priors import CELL_SIGMA
 from model.matching.seeds import Seed, seeds
-from model.matching.settings import Settings, changes_of, lay_lattices, principal_stretches, variants
+from model.matching.settings import (
+    SCALE_TOLERANCE,
+    Settings,
+    changes_of,
+    lay_lattices,
+    principal_stretches,
+    variants,
+)
 from model.matching.trials import TILT, Start, Trials
 from model.matching.visibility import best_seen, seen_or_not
 from model.pattern.spots import Spots
@@ -33,9 +41,10 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-# Camera and computed lattice together, as a logarithm; and the ratio of the axes of the distortion.
-SCALE_SIGMA = 0.018
+# Of the logarithm of the ratio of the axes.
 DISTORTION_SIGMA = 0.006
+# No scale is off by more, over its rms error.
+FARTHEST_SCALE = 3.5
 SPREAD_RANGE_INV_ANGSTROM = (0.001, 0.006)
 # ln of the density of false spots in plane and intensity, where that of the spots of a lattice is normal about it.
 FALSE_SPOT = -3.0
@@ -54,7 +63,7 @@ class Scale:
     """What is known of a pattern's scale before it is compared.
 
     Attributes:
-        sigma: rms error of its logarithm, that of computed lattices included; infinite where nothing is known.
+        sigma: rms error of its logarithm; infinite where nothing is known.
         implied: (C,) measured over computed lengths that each candidate's lattice implies, in reciprocal space; None
             where the pattern's own scale is roughly right.
     """
@@ -73,9 +82,6 @@ class Scale:
         if len(self.implied) != count:
             raise OptionError(f"{len(self.implied)} scales for {count} crystals; give one each")
         return self.implied
-
-
-KNOWN_SCALE = Scale(SCALE_SIGMA)
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,8 @@ def verify(
     spots: Spots,
     voltage_kv: float,
     effort: Effort = "verify",
-    scale: Scale = KNOWN_SCALE,
+    scale: Scale | None = None,
+    cell_sigma: FloatArray | float = CELL_SIGMA,
 ) -> Verification:
     """Hold candidates against a pattern.
 
@@ -114,7 +121,8 @@ def verify(
         spots: the pattern.
         voltage_kv: accelerating voltage.
         effort: how many are computed and refined.
-        scale: what is known of the pattern's.
+        scale: what is known of the pattern's, where not what the spots state.
+        cell_sigma: (C,) rms error of the logarithm of each candidate's lengths, or that of all.
 
     Raises:
         OptionError: another number of similarities, or of scales, than of crystals.
@@ -122,7 +130,8 @@ def verify(
     """
     if len(similarity) != len(crystals):
         raise OptionError(f"{len(similarity)} similarities for {len(crystals)} crystals; give one each")
-    scales = scale.of(len(crystals))
+    scale = scale or Scale(spots.scale_sigma)
+    scales, sigma = scale.of(len(crystals)), np.hypot(scale.sigma, np.broadcast_to(cell_sigma, len(crystals)))
     near = np.asarray(similarity, dtype=np.float64)
     # Each candidate's class (3 refined, 2 fitted roughly, 1 its lattice fits, 0 none) and its value within the class.
     rank, value = np.zeros(len(near), dtype=np.int64), near.copy()
@@ -131,7 +140,7 @@ def verify(
     alike = 0
     if len(near):
         observed = Observation.of(spots, voltage_kv)
-        placed, alike = _placed(crystals, near, scales, scale.sigma, observed, depth)
+        placed, alike = _placed(crystals, near, scales, sigma, observed, depth)
         promise = _highest((each.candidate, each.promise) for each in placed)
         for row, best in promise.items():
             rank[row], value[row] = 1, best + SIMILARITY_WEIGHT * near[row]
@@ -215,7 +224,7 @@ def _placed(
     crystals: Sequence[Crystal],
     similarity: FloatArray,
     scales: FloatArray,
-    scale_sigma: float,
+    sigma: FloatArray,
     observed: Observation,
     depth: Depth,
 ) -> tuple[list[_Placed], int]:
@@ -225,6 +234,9 @@ def _placed(
     own = reciprocal_lattice(lattices)
     # Lattices as the camera would see them: what follows is in the pattern's own units.
     settings = lay_lattices(lattices / scales[:, None, None], observed)
+    settings = settings.take(
+        _of_likely_scale(own[settings.candidate], settings.basis, sigma[settings.candidate])
+    )
     if not len(settings):
         return [], 0
     settings = settings.take(settings.score > settings.score.max() - max(4.0, LATTICE_MARGIN * len(observed)))
@@ -234,7 +246,7 @@ def _placed(
     nearest = by_similarity[: min(max(alike, depth.fewest_layers), depth.layers)]
     settings = settings.take(np.isin(settings.candidate, nearest))
     positions = _position_likelihood(settings)
-    prior = _stretch_prior(own[settings.candidate], settings.basis, scale_sigma)
+    prior = _stretch_prior(own[settings.candidate], settings.basis, sigma[settings.candidate])
     met = settings.met
     changes = dict(zip(nearest.tolist(), changes_of(own[nearest]), strict=True))
     layers: dict[int, Layer] = {}
@@ -278,7 +290,18 @@ def _position_likelihood(settings: Settings) -> FloatArray:
     return np.where(met, density, FALSE_SPOT)
 
 
-def _stretch_prior(own: FloatArray, seen: FloatArray, scale_sigma: float) -> FloatArray:
+def scale_tolerance(sigma: float) -> float:
+    """How far the logarithm of a scale may be off at most, given its rms error."""
+    return min(SCALE_TOLERANCE, FARTHEST_SCALE * sigma)
+
+
+def _of_likely_scale(own: FloatArray, seen: FloatArray, scale_sigma: FloatArray) -> BoolArray:
+    """(J,) whether own and seen bases (J, 2, 2) differ by no more of scale than can be."""
+    scale = np.log(np.abs(np.linalg.det(seen) / np.linalg.det(own))) / 2
+    return np.asarray(np.abs(scale) < FARTHEST_SCALE * scale_sigma)
+
+
+def _stretch_prior(own: FloatArray, seen: FloatArray, scale_sigma: FloatArray) -> FloatArray:
     """(J,) ln prior of scale and distortion between own and seen bases (J, 2, 2)."""
     axes = principal_stretches(own, seen)
     scale, distortion = np.log(axes).mean(axis=1), np.log(axes[:, 0] / axes[:, 1])

@@ -81,7 +81,9 @@ def spots_from_table(table: PointTable, options: PatternOptions) -> Spots:
     q = table.positions * (0.1 if units == "1/nm" else 1.0)
     require_plausible_scale(q, units)
     stated = table.units == units and options.units is None
-    return _assemble(q, table, warnings, calibration="file" if stated else "request")
+    calibration: Calibration = "file" if stated else "request"
+    sigma = options.sigma_of_scale(calibration)
+    return _assemble(q, table, warnings, calibration=calibration, scale_sigma=sigma)
 
 
 def _units(table: PointTable, options: PatternOptions) -> tuple[Units, list[str]]:
@@ -127,6 +129,7 @@ def _from_pixels(table: PointTable, options: PatternOptions, warnings: list[str]
         pixel_size_inv_angstrom=size,
         calibration=calibration if known else "unknown",
         scale_is_known=known,
+        scale_sigma=options.sigma_of_scale(calibration),
     )
 
 
@@ -171,6 +174,7 @@ def _assemble(
     warnings: list[str],
     *,
     calibration: Calibration,
+    scale_sigma: float,
     pixels: FloatArray | None = None,
     center_px: tuple[float, float] | None = None,
     pixel_size_inv_angstrom: float | None = None,
@@ -192,6 +196,7 @@ def _assemble(
         pixel_size_inv_angstrom=pixel_size_inv_angstrom,
         calibration=calibration,
         scale_is_known=scale_is_known,
+        scale_sigma=scale_sigma,
         voltage_kv=table.voltage_kv,
         warnings=tuple(warnings),
     )

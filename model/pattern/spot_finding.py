@@ -111,6 +111,7 @@ def find_spots(frame: Frame, options: PatternOptions) -> Spots:
         pixel_size_inv_angstrom=size,
         calibration=calibration,
         scale_is_known=stated is not None,
+        scale_sigma=options.sigma_of_scale(calibration),
         voltage_kv=frame.voltage_kv,
         warnings=(*frame.warnings, *rings, *((saturated,) if clipped else ()), *_told_of_centre(found)),
         exposure=Exposure(

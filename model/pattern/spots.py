@@ -14,6 +14,8 @@ Calibration = Literal["request", "file", "rings", "unknown"]
 CenterFound = Literal["symmetry", "request", "extrapolated"]
 
 MINIMUM_SPOTS = 3
+CAMERA_SIGMA = 0.013
+"""rms error of the logarithm of a camera's scale that nobody has checked: they are known to 1 to 3 %."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +65,7 @@ class Spots:
         pixel_size_inv_angstrom: size of a pixel, or None for a pattern without a camera.
         calibration: where the scale came from.
         scale_is_known: False where the size of a pixel is only a unit to compute in, and nobody knows the true one.
+        scale_sigma: rms error of the logarithm of a known scale.
         voltage_kv: accelerating voltage stated by the file, or None.
         warnings: sentences for the user, each saying what was assumed and what to do about it.
         exposure: what a camera frame tells of them, or None for points.
@@ -80,6 +83,7 @@ class Spots:
     pixel_size_inv_angstrom: float | None = None
     calibration: Calibration = "request"
     scale_is_known: bool = True
+    scale_sigma: float = CAMERA_SIGMA
     voltage_kv: float | None = None
     warnings: tuple[str, ...] = ()
     exposure: Exposure | None = None

@@ -31,6 +31,7 @@ def test_a_distorted_camera_is_calibrated_and_put_right(
     with TestClient(app) as client:
         answer = client.post("/inspect", files={"file": frame}, data={"calibration": "titan"}).json()
         assert answer["query"]["calibration"] == "request"
+        assert answer["query"]["scale_sigma"] == 0.005
         assert answer["query"]["lattice"]["bravais"] == "hexagonal"
         assert answer["query"]["lattice"]["a"] == pytest.approx(3.16, rel=5e-3)
         assert answer["query"]["quality"]["ellipticity"] < 0.006

@@ -60,6 +60,20 @@ def test_the_answer_holds_the_keys_of_the_contract(client: TestClient, points: P
     assert answer["timing_ms"].keys() >= {"read", "embed", "search", "total"}
 
 
+def test_how_sure_the_scale_is_may_be_said(client: TestClient, library: StandIn, points: Points) -> None:
+    assert post(client, points).json()["query"]["scale_sigma"] == 0.013
+    answer = post(client, points, scale_sigma=0.004).json()
+    assert answer["query"]["scale_sigma"] == 0.004
+    assert library.searches[-1]["spots"].scale_sigma == 0.004
+    for wrong in (0, 0.2, "sure"):
+        assert "scale_sigma" in problem_of(post(client, points, scale_sigma=wrong), 422)
+    unknown = post(
+        client, [[100 * x, 100 * y, i] for x, y, i in points], units="pixel", scale_sigma=0.004
+    ).json()
+    assert unknown["query"]["scale_sigma"] is None
+    assert any("scale_sigma, its error, went unheard" in each for each in unknown["query"]["warnings"])
+
+
 @pytest.mark.parametrize("effort", ["search", "verify", "full"])
 def test_the_effort_is_passed_on(client: TestClient, library: StandIn, points: Points, effort: str) -> None:
     assert post(client, points, effort=effort).status_code == 200

@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 
 from index.build import build_index
 from index.catalogue import Catalogue, Entry
+from index.cell_errors import CellErrors
 from index.inspection import index_info, verify_index
 from index.preparation import prepare
 from index.publishing import CURRENT, KEPT_VERSIONS, version_folder
 from index.retrieve import Retriever
 from index.sources import Rejected
+from index.starter import CELL_SIGMA as STARTER_CELL_SIGMA
 from model.crystal import Crystal, read_structure, symmetry_of
 from model.errors import LibraryError, OptionError
+from model.matching.priors import CELL_SIGMA
 from tests.index.layers import crystal, document, same_structure, write_lines
 from tests.index.stand_in import SPOILT, RadialEncoder
 
@@ -44,6 +47,33 @@ def test_the_manifest_tells_model_counts_and_sources(built: Path, encoder: Radia
     assert manifest.digest.startswith("sha256:")
     assert verify_index(built, encoder).sound
     assert verify_index(built, encoder).embedded_again == 46
+
+
+def test_what_is_known_of_cells_stands_in_the_manifest(tmp_path: Path, encoder: RadialEncoder) -> None:
+    source = write_lines(tmp_path / "x.jsonl", [document(0), document(1, source="mine")])
+    for words, known in (
+        ([], {}),
+        (["0.01"], {"made": 0.01, "mine": 0.01}),
+        (["mine=0.003"], {"mine": 0.003}),
+        (["0.02", "mine=0.003"], {"made": 0.02, "mine": 0.003}),
+    ):
+        build_index([source], tmp_path / "index", encoder, cell_errors=CellErrors.parsed(words))
+        manifest = index_info(tmp_path / "index")
+        assert manifest.cell_sigma == known
+        assert manifest.cell_sigma_of("mine") == known.get("mine", CELL_SIGMA)
+        assert manifest.largest_cell_sigma == max(map(manifest.cell_sigma_of, ("made", "mine")))
+
+
+def test_cells_of_the_starter_library_are_measured() -> None:
+    assert CellErrors().of(["starter", "C2DB"]) == {"starter": STARTER_CELL_SIGMA}
+    assert CellErrors(named={"starter": 0.02}).of(["starter"]) == {"starter": 0.02}
+    assert STARTER_CELL_SIGMA < CELL_SIGMA
+
+
+@pytest.mark.parametrize("words", [["much"], ["mine="], ["0.5"], ["mine=-1"], ["nan"], ["a=0.01", "a=0.02"]])
+def test_errors_of_cells_that_are_none_are_refused(words: list[str]) -> None:
+    with pytest.raises(OptionError, match="error of"):
+        CellErrors.parsed(words)
 
 
 def test_the_same_id_from_two_sources_becomes_two(tmp_path: Path, encoder: RadialEncoder) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from index.build import build_index
+from index.cell_errors import CellErrors
 from index.elements import ElementFilter
 from index.query import Effort
 from index.retrieve import Retriever
@@ -130,6 +131,41 @@ def test_a_scale_that_is_wrong_is_told_and_mended(retriever: Retriever) -> None:
     assert result.hits[0].match.scale == pytest.approx(1.12, rel=0.03)
     (warning,) = result.warnings
     assert "off by +1" in warning
+
+
+def test_a_sure_scale_leaves_fewer_crystals(
+    tmp_path: Path, encoder: RadialEncoder, retriever: Retriever
+) -> None:
+    """Cells of the layers differ by 0.45 % from one to the next."""
+    spots = pattern(crystal(7), Lying(tilt_deg=1.0, rotation_deg=40.0))
+    lines = write_lines(tmp_path / "x.jsonl", [document(row) for row in range(40)])
+    build_index([lines], tmp_path / "index", encoder, cell_errors=CellErrors(0.002))
+    with Retriever.open(tmp_path / "index", encoder) as measured:
+        found = {
+            sigma: [
+                hit.entry.id
+                for hit in measured.search(replace(spots, scale_sigma=sigma), effort="full", top_k=40).hits
+                if hit.match is not None
+            ]
+            for sigma in (0.001, 0.013)
+        }
+    computed = [hit.entry.id for hit in retriever.search(spots, effort="full", top_k=40).hits if hit.match]
+    near = {crystal(row).id for row in (5, 6, 7, 8, 9)}
+    assert crystal(7).id in found[0.001]
+    assert set(found[0.001]) < near
+    assert len(found[0.001]) < len(found[0.013]) <= len(computed)
+
+
+def test_a_scale_that_is_less_sure_than_was_said_is_told(tmp_path: Path, encoder: RadialEncoder) -> None:
+    spots = pattern(crystal(7), Lying(tilt_deg=1.0, rotation_deg=40.0, scale=1.03))
+    lines = write_lines(tmp_path / "x.jsonl", [document(row) for row in (7, 38)])
+    build_index([lines], tmp_path / "index", encoder, cell_errors=CellErrors(0.002))
+    with Retriever.open(tmp_path / "index", encoder) as measured:
+        assert measured.search(spots, effort="verify").warnings == ()
+        result = measured.search(replace(spots, scale_sigma=0.002), effort="verify")
+    assert result.hits[0].entry.id == crystal(7).id
+    (warning,) = result.warnings
+    assert "off by +3" in warning
 
 
 def test_elements_restrict_what_is_verified(retriever: Retriever) -> None:

@@ -211,6 +211,29 @@ def test_a_single_ring_is_borne_at_any_radius(radius: float, effort: str) -> Non
     assert sorted(found.ranking.tolist()) == list(range(len(EVERY)))
 
 
+def test_the_surer_the_scale_the_more_a_cell_speaks() -> None:
+    """Of a crystal and the same with a cell larger by 1.5 %."""
+    own = LAYERS["1T-TaS2"]
+    larger = replace(own, lattice=1.015 * own.lattice, positions=own.positions * [1.015, 1.015, 1.0])
+    spots = pattern(own, Lying(tilt_deg=1.0, rotation_deg=8.0))
+    lead = []
+    for sigma in (0.02, 0.013, 0.006):
+        found = verify([own, larger], [0.5, 0.5], replace(spots, scale_sigma=sigma), 80.0, cell_sigma=0.003)
+        lead.append(float(found.values[0] - found.values[1]))
+    assert lead == sorted(lead)
+    # (0.015 / 0.0067)^2 / 2 instead of (0.015 / 0.0202)^2 / 2.
+    assert lead[2] - lead[0] == pytest.approx(2.23, abs=0.3)
+    sure = verify(
+        [own, larger],
+        [0.5, 0.5],
+        replace(spots, scale_sigma=0.002),
+        80.0,
+        cell_sigma=np.array([0.002, 0.002]),
+    )
+    assert sure.matches[0] is not None
+    assert sure.matches[1] is None
+
+
 @pytest.mark.parametrize("factor", [0.8, 1.0, 1.3])
 def test_lines_are_where_the_spots_are_whatever_the_scale(factor: float) -> None:
     graphene = LAYERS["graphene"]

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from model.pattern import Frame, PatternOptions, find_spots
 from model.pattern.film_rings import FilmRings
 from model.pattern.materials import MATERIALS
+from model.pattern.options import RINGS_SIGMA
 from model.pattern.spots import Spots
 
 Render = Callable[..., Any]
@@ -33,6 +34,7 @@ def test_rings_of_gold_tell_the_scale_where_nobody_else_does(render: Render, see
     truth = render(seed, size=512)
     spots = read(with_rings(truth, (3, 4, 8, 11, 12)))
     assert (spots.calibration, spots.scale_is_known) == ("rings", True)
+    assert spots.scale_sigma == RINGS_SIGMA
     assert spots.pixel_size_inv_angstrom == pytest.approx(truth.pixel_size, rel=0.003)
     assert any("rings beside the spots, as those of gold" in told for told in spots.warnings)
 

@@ -36,8 +36,10 @@ function masks({ camera, center: [x, y], masks: boxes }) {
 }
 
 function scale({ camera }, settings, query) {
+  const own = Number(settings.pixel_size);
   const stated = { voltage_kv: Number(settings.voltage_kv) || query.voltage_kv };
-  const size = Number(settings.pixel_size) || query.pixel_size;
+  if (!own && query.scale_sigma) stated.scale_sigma = query.scale_sigma;
+  const size = own || query.pixel_size;
   return camera && size ? { ...stated, pixel_size: size } : stated;
 }
 
