@@ -141,7 +141,10 @@ def slices_of(heights: FloatArray) -> tuple[list[IntArray], FloatArray]:
 def _transmission(
     crystal: Crystal, conditions: Conditions, grid: WaveGrid, atoms: IntArray, height: float
 ) -> ComplexArray:
-    """exp(i sigma V_z) of one slice, (S, H, K)."""
+    """exp(i sigma V_z) of one slice, (S, H, K), its mean over the thermal motion of atoms that move each by itself.
+
+    That is the transmission blurred, not that of a blurred potential: an atom's core is as sharp wherever it is.
+    """
     shifted = crystal.positions[atoms] + conditions.displacements[:, atoms]
     # Seen along a tilted beam, an atom above the middle of its slice is projected aside by -tau dz.
     aside = conditions.tilt[:, None, :] * (shifted[..., 2:] - height)
@@ -158,11 +161,13 @@ def _transmission(
         )
         summed = along_a[..., of_kind] @ along_b[..., of_kind].transpose(0, 2, 1)
         potential += factor.astype(np.float32) * summed
-    potential *= np.exp(-conditions.b_iso[:, None, None] * length**2 / 4).astype(np.float32)
     sigma = np.array([interaction_constant(kv) for kv in conditions.voltage_kv], dtype=np.float32) / grid.area
     projected = scipy.fft.ifft2(potential).real * potential[0].size
     transmission: ComplexArray = np.exp(1j * sigma[:, None, None] * projected).astype(np.complex64)
-    return transmission
+    if not conditions.b_iso.any():
+        return transmission
+    damping = np.exp(-conditions.b_iso[:, None, None] * length**2 / 4).astype(np.float32)
+    return np.asarray(scipy.fft.ifft2(scipy.fft.fft2(transmission) * damping))
 
 
 def _propagator(conditions: Conditions, grid: WaveGrid, distance: float) -> ComplexArray:

@@ -83,8 +83,8 @@ class Sheets:
             crystal: the layer.
             voltage_kv: accelerating voltage.
             q_max_inv_angstrom: largest |q| of the beams that will be asked for.
-            b_iso: Debye-Waller B of the atoms, angstrom^2. Cores that it blurs turn waves less; that it makes the beams
-                fainter besides, by exp(-B q^2 / 4), is left out.
+            b_iso: Debye-Waller B of the atoms, angstrom^2, which blurs the slices. That it makes the beams fainter, by
+                exp(-B q^2 / 4), is left out.
         """
         grid = WaveGrid.of(crystal.lattice, q_max_inv_angstrom)
         slices, heights = slices_of(crystal.positions[:, 2])
@@ -93,14 +93,15 @@ class Sheets:
         place[rows, columns] = np.arange(len(rows))
         q = grid.q[rows, columns]
         length = np.sqrt(np.einsum("bd,bd->b", q, q))
-        transmissions = _transmissions(crystal, voltage_kv, grid, slices, b_iso)
+        transmissions = _transmissions(crystal, voltage_kv, grid, slices)
+        damping = np.exp(-b_iso * np.einsum("hkd,hkd->hk", grid.q, grid.q) / 4).astype(np.float32)
         return cls(
             _q=q,
             _undamped=np.exp(b_iso * length**2 / 4).astype(np.float32),
             _place=place,
             _curvature=(np.pi * electron_wavelength_angstrom(voltage_kv) * length**2).astype(np.float32),
             _distances=np.diff(heights).astype(np.float32),
-            _slices=_slices(transmissions, rows, columns),
+            _slices=_slices(transmissions, damping, rows, columns),
         )
 
     @property
@@ -144,14 +145,14 @@ def phase_factor(phase: NDArray[np.float32]) -> ComplexArray:
 
 
 def _transmissions(
-    crystal: Crystal, voltage_kv: float, grid: WaveGrid, slices: list[IntArray], b_iso: float
+    crystal: Crystal, voltage_kv: float, grid: WaveGrid, slices: list[IntArray]
 ) -> ComplexArray:
     """exp(i sigma V_z) of every slice seen straight on, (L, H, K)."""
     fractional = crystal.positions[:, :2] @ np.linalg.inv(crystal.lattice)
     rows, columns = np.nonzero(grid.resolved)
     length = np.linalg.norm(grid.q[rows, columns], axis=1)
     kinds, kind_of = np.unique(crystal.numbers, return_inverse=True)
-    factors = (electron_form_factor(kinds, length).T * np.exp(-b_iso * length**2 / 4)).astype(np.float32)
+    factors = electron_form_factor(kinds, length).T.astype(np.float32)
     # (N, B): what each atom scatters into each beam.
     turns = fractional[:, :1] * grid.h[rows] + fractional[:, 1:] * grid.k[columns]
     scattered = phase_factor((-2 * np.pi * turns).astype(np.float32)) * factors[kind_of]
@@ -165,13 +166,17 @@ def _transmissions(
     return phase_factor(sigma * projected)
 
 
-def _slices(transmissions: ComplexArray, rows: IntArray, columns: IntArray) -> tuple[Slice, ...]:
-    """The slices with these transmissions (L, H, K), for beams at these rows and columns of the grid."""
+def _slices(
+    transmissions: ComplexArray, damping: NDArray[np.float32], rows: IntArray, columns: IntArray
+) -> tuple[Slice, ...]:
+    """The slices with these transmissions (L, H, K), blurred by a damping (H, K) of what they scatter, for beams at
+    these rows and columns of the grid."""
     height, width = transmissions.shape[1:]
+    scattered = scipy.fft.fft2(transmissions) * damping
     if len(rows) > MOST_BEAMS_OF_A_MATRIX:
         beams = rows * width + columns
-        return tuple(_FourierSlice(each, beams) for each in transmissions)
-    scattered = scipy.fft.fft2(transmissions) / np.float32(height * width)
+        return tuple(_FourierSlice(each, beams) for each in scipy.fft.ifft2(scattered, overwrite_x=True))
+    scattered /= np.float32(height * width)
     # What is scattered from one beam into another depends on the difference of their indices, on the grid's circle:
     # rows go round by themselves, as negative places count from the end, columns by coming twice.
     twice = np.concatenate([scattered, scattered], axis=2).reshape(len(scattered), -1)
