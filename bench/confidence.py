@@ -56,6 +56,8 @@ from model.training.split import Part, part_of
 Array = NDArray[np.float64]
 KINDS = {"known": 0.60, "removed": 0.19, "random spots": 0.07, "broken rings": 0.07, "bulk zones": 0.07}
 BINS = 10
+# The share of true crystals for which no match may be told.
+LOST = 0.01
 # By how many candidates are alike the queries are parted: up to each of these, and more.
 CROWDS = (3, 20)
 
@@ -201,7 +203,7 @@ def _is(hit: Hit, crystal: Crystal) -> bool:
 
 
 def _fitted(answers: list[Answer]) -> Calibration:
-    """What makes the answers likeliest; the limit is where 1.5 % of the known are lost."""
+    """What makes the answers likeliest; the limit is where LOST of the known are lost."""
     kept = [each for each in answers if np.isfinite(each.values).any()]
     seen = np.array([evidence(_best(each), each.spots, each.alike) for each in kept])
     count = seen.shape[1]
@@ -237,7 +239,7 @@ def _fitted(answers: list[Answer]) -> Calibration:
     masses = [_judged(each, calibration).mass_before(each.place or 0, calibration) for each in own]
     return replace(
         calibration,
-        unknown_below=float(np.quantile(known, 0.015)),
+        unknown_below=float(np.quantile(known, LOST)),
         masses=tuple(float(np.quantile(masses, share, method="higher")) for share in COVERAGES),
     )
 
