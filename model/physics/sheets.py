@@ -5,6 +5,7 @@ product; a slice mixes the beams, which is a matrix for few of them and two Four
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol, Self
 
 import numpy as np
@@ -27,19 +28,49 @@ MOST_BEAMS_OF_A_MATRIX = 180
 class Slice(Protocol):
     """A slice that waves pass."""
 
+    def entered(self) -> ComplexArray:
+        """(1, B) amplitudes of the beams behind it, of an incident beam of 1 alone."""
+        ...
+
     def passed(self, amplitudes: ComplexArray) -> ComplexArray:
         """(S, B) amplitudes of the beams behind it, of those before it."""
+        ...
+
+    def left(self, amplitudes: ComplexArray, beams: IntArray) -> ComplexArray:
+        """(S, M) the same of some of the beams."""
         ...
 
 
 @dataclass(frozen=True)
 class _MatrixSlice:
-    """A slice by what it scatters from each beam into each, (B, B)."""
+    """A slice by what it scatters from one beam into another, which depends on the difference of their indices.
 
-    scattering: ComplexArray
+    Attributes:
+        circle: by that difference, on the grid's circle: rows go round by themselves, as negative places count from
+            the end, columns by coming twice.
+        place: (B,) of the beams on it, less `middle`; the incident beam's is 0.
+        middle: where no difference is.
+    """
+
+    circle: ComplexArray
+    place: IntArray
+    middle: int
+
+    def entered(self) -> ComplexArray:
+        return self.circle.take(self.place + self.middle)[None]
 
     def passed(self, amplitudes: ComplexArray) -> ComplexArray:
-        return np.asarray(amplitudes @ self.scattering)
+        return np.asarray(amplitudes @ self._scattering)
+
+    def left(self, amplitudes: ComplexArray, beams: IntArray) -> ComplexArray:
+        return np.asarray(amplitudes @ self._into(self.place[beams]))
+
+    @cached_property
+    def _scattering(self) -> ComplexArray:
+        return self._into(self.place)
+
+    def _into(self, place: IntArray) -> ComplexArray:
+        return self.circle.take(place - self.place[:, None] + self.middle)
 
 
 @dataclass(frozen=True)
@@ -48,6 +79,13 @@ class _FourierSlice:
 
     transmission: ComplexArray
     beams: IntArray
+
+    def entered(self) -> ComplexArray:
+        spectrum = scipy.fft.fft2(self.transmission).ravel()[self.beams]
+        return np.asarray(spectrum / np.float32(self.transmission.size))[None]
+
+    def left(self, amplitudes: ComplexArray, beams: IntArray) -> ComplexArray:
+        return self.passed(amplitudes)[:, beams]
 
     def passed(self, amplitudes: ComplexArray) -> ComplexArray:
         waves = np.zeros((len(amplitudes), self.transmission.size), dtype=np.complex64)
@@ -124,11 +162,14 @@ class Sheets:
         """
         excitation = (2 * np.pi * (tilt @ self._q.T)).astype(np.float32)
         propagators = phase_factor(-self._distances[:, None, None] * (excitation + self._curvature))
-        wave = self._slices[0].passed((self._q == 0).all(axis=1)[None].astype(np.complex64))
-        for propagator, each in zip(propagators, self._slices[1:], strict=True):
+        beams = self._place[hk[:, 0], hk[:, 1]]
+        first, *others = self._slices
+        wave = first.entered()
+        for propagator, each in zip(propagators[:-1], others[:-1], strict=True):
             wave = each.passed(wave * propagator)
-        wave = wave * (self._undamped * phase_factor(self.thickness_angstrom / 2 * excitation))
-        return np.asarray(wave[:, self._place[hk[:, 0], hk[:, 1]]])
+        wave = others[-1].left(wave * propagators[-1], beams) if others else wave[:, beams]
+        half_way = phase_factor(self.thickness_angstrom / 2 * excitation[:, beams])
+        return np.asarray(wave * (self._undamped[beams] * half_way))
 
     def intensities(self, hk: IntArray, tilt: FloatArray) -> FloatArray:
         """(S, M) fractions of the incident beam; see `amplitudes`."""
@@ -177,10 +218,7 @@ def _slices(
         beams = rows * width + columns
         return tuple(_FourierSlice(each, beams) for each in scipy.fft.ifft2(scattered, overwrite_x=True))
     scattered /= np.float32(height * width)
-    # What is scattered from one beam into another depends on the difference of their indices, on the grid's circle:
-    # rows go round by themselves, as negative places count from the end, columns by coming twice.
     twice = np.concatenate([scattered, scattered], axis=2).reshape(len(scattered), -1)
     place = np.where(rows > height // 2, rows - height, rows) * 2 * width
     place += np.where(columns > width // 2, columns - width, columns)
-    difference = place - place[:, None] + width
-    return tuple(_MatrixSlice(each.take(difference)) for each in twice)
+    return tuple(_MatrixSlice(each, place, width) for each in twice)
