@@ -45,8 +45,8 @@ logger = logging.getLogger(__name__)
 ASSUMED_VOLTAGE_KV = 80.0
 # Candidates in a picture.
 DRAWN = 6
-_SIGMA_OF_NOTHING = "The scale is unknown, so that scale_sigma, its error, went unheard; give pixel_size too."
 LOWEST_VOLTAGE_KV, HIGHEST_VOLTAGE_KV = 60.0, 300.0
+_SIGMA_OF_NOTHING = "The scale is unknown, so that scale_sigma, its error, went unheard; give pixel_size too."
 
 
 @dataclass(frozen=True)

@@ -75,14 +75,20 @@ class _MatrixSlice:
 
 @dataclass(frozen=True)
 class _FourierSlice:
-    """A slice by its transmission function (H, K) and where the beams are among the plane waves of that grid."""
+    """A slice by its transmission function.
+
+    Attributes:
+        transmission: (H, K) on the grid.
+        beams: (B,) where the beams are among the plane waves of that grid.
+        scattered: (B,) what goes from the incident beam into each.
+    """
 
     transmission: ComplexArray
     beams: IntArray
+    scattered: ComplexArray
 
     def entered(self) -> ComplexArray:
-        spectrum = scipy.fft.fft2(self.transmission).ravel()[self.beams]
-        return np.asarray(spectrum / np.float32(self.transmission.size))[None]
+        return self.scattered[None]
 
     def left(self, amplitudes: ComplexArray, beams: IntArray) -> ComplexArray:
         return self.passed(amplitudes)[:, beams]
@@ -130,14 +136,16 @@ class Sheets:
         place = np.zeros(grid.inside.shape, dtype=np.int64)
         place[rows, columns] = np.arange(len(rows))
         q = grid.q[rows, columns]
-        length = np.sqrt(np.einsum("bd,bd->b", q, q))
         transmissions = _transmissions(crystal, voltage_kv, grid, slices)
-        damping = np.exp(-b_iso * np.einsum("hkd,hkd->hk", grid.q, grid.q) / 4).astype(np.float32)
+        q2 = np.einsum("hkd,hkd->hk", grid.q, grid.q)
+        damping = np.exp(-b_iso * q2 / 4).astype(np.float32)
         return cls(
             _q=q,
-            _undamped=np.exp(b_iso * length**2 / 4).astype(np.float32),
+            _undamped=1 / damping[rows, columns],
             _place=place,
-            _curvature=(np.pi * electron_wavelength_angstrom(voltage_kv) * length**2).astype(np.float32),
+            _curvature=(np.pi * electron_wavelength_angstrom(voltage_kv) * q2[rows, columns]).astype(
+                np.float32
+            ),
             _distances=np.diff(heights).astype(np.float32),
             _slices=_slices(transmissions, damping, rows, columns),
         )
@@ -213,11 +221,13 @@ def _slices(
     """The slices with these transmissions (L, H, K), blurred by a damping (H, K) of what they scatter, for beams at
     these rows and columns of the grid."""
     height, width = transmissions.shape[1:]
-    scattered = scipy.fft.fft2(transmissions) * damping
+    scattered = scipy.fft.fft2(transmissions, norm="forward") * damping
     if len(rows) > MOST_BEAMS_OF_A_MATRIX:
-        beams = rows * width + columns
-        return tuple(_FourierSlice(each, beams) for each in scipy.fft.ifft2(scattered, overwrite_x=True))
-    scattered /= np.float32(height * width)
+        beams, blurred = rows * width + columns, scipy.fft.ifft2(scattered, norm="forward")
+        return tuple(
+            _FourierSlice(each, beams, own[rows, columns])
+            for each, own in zip(blurred, scattered, strict=True)
+        )
     twice = np.concatenate([scattered, scattered], axis=2).reshape(len(scattered), -1)
     place = np.where(rows > height // 2, rows - height, rows) * 2 * width
     place += np.where(columns > width // 2, columns - width, columns)
