@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
-from model.crystal.symmetry import symmetric_shifts
+from model.crystal.operations import symmetric_shifts
 from model.electrons import electron_wavelength_angstrom
 from model.matching.noise import log_slopes
 from model.physics.eikonal import eikonal_form_factor

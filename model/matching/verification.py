@@ -19,7 +19,7 @@ from model.matching.beams import Beams
 from model.matching.confidence import CALIBRATIONS, Confidence, confidence
 from model.matching.depth import Depth, Effort, depth_of
 from model.matching.fit import Fit, fitted
-from model.matching.layer import Layer
+from model.matching.layer import Layer, layer_of
 from model.matching.match import Match
 from model.matching.observation import Observation
 from model.matching.priors import CELL_SIGMA
@@ -27,7 +27,6 @@ from model.matching.seeds import Seed, seeds
 from model.matching.settings import (
     SCALE_TOLERANCE,
     Settings,
-    changes_of,
     lay_lattices,
     principal_stretches,
     variants,
@@ -248,25 +247,21 @@ def _placed(
     positions = _position_likelihood(settings)
     prior = _stretch_prior(own[settings.candidate], settings.basis, sigma[settings.candidate])
     met = settings.met
-    changes = dict(zip(nearest.tolist(), changes_of(own[nearest]), strict=True))
-    layers: dict[int, Layer] = {}
     placed: list[_Placed] = []
     for row, candidate in enumerate(settings.candidate.tolist()):
         scale = float(scales[candidate])
         rescaled = observed.rescaled(1 / scale)
-        if candidate not in layers:
-            layers[candidate] = Layer(crystals[candidate], rescaled)
-            if observed.has_intensity:
-                changes[candidate] = layers[candidate].distinct(changes[candidate])
-        if not len(layers[candidate].hk):  # its lattice is too fine for a pattern of so few spots
+        layer = layer_of(crystals[candidate], rescaled)
+        if not len(layer.hk):  # its lattice is too fine for a pattern of so few spots
             continue
-        bases, hk = variants(settings.basis[row] / scale, settings.hk[row], changes[candidate])
-        begin = layers[candidate], rescaled, hk, met[row]
+        changes = layer.distinct_changes if observed.has_intensity else layer.changes
+        bases, hk = variants(settings.basis[row] / scale, settings.hk[row], changes)
+        begin = layer, rescaled, hk, met[row]
         starts = seeds(*begin, depth.starts) if observed.has_intensity else [best_seen(*begin, bases)]
         placed.append(
             _Placed(
                 candidate,
-                layers[candidate],
+                layer,
                 rescaled,
                 scale,
                 bases,

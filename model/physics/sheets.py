@@ -22,7 +22,7 @@ IntArray = NDArray[np.int64]
 ComplexArray = NDArray[np.complex64]
 
 # With more beams than this two Fourier transforms are faster than a matrix.
-MOST_BEAMS_OF_A_MATRIX = 180
+MOST_BEAMS_OF_A_MATRIX = 240
 
 
 class Slice(Protocol):
@@ -160,24 +160,25 @@ class Sheets:
         return replace(self, _distances=self._distances[::-1], _slices=self._slices[::-1])
 
     def amplitudes(self, hk: IntArray, tilt: FloatArray) -> ComplexArray:
-        """(S, M) amplitudes of M beams under S tilts, of an incident beam of 1.
+        """(S, ...) amplitudes of beams under S tilts, of an incident beam of 1.
 
         Their phases are those at half the height of the layer, where they vary least with the tilt.
 
         Args:
-            hk: (M, 2) indices of the beams.
+            hk: (..., 2) indices of the beams.
             tilt: (S, 2) tangents along x and y of the crystal's frame.
         """
         excitation = (2 * np.pi * (tilt @ self._q.T)).astype(np.float32)
         propagators = phase_factor(-self._distances[:, None, None] * (excitation + self._curvature))
-        beams = self._place[hk[:, 0], hk[:, 1]]
+        beams, every = np.unique(self._place[hk[..., 0], hk[..., 1]], return_inverse=True)
         first, *others = self._slices
         wave = first.entered()
         for propagator, each in zip(propagators[:-1], others[:-1], strict=True):
             wave = each.passed(wave * propagator)
         wave = others[-1].left(wave * propagators[-1], beams) if others else wave[:, beams]
         half_way = phase_factor(self.thickness_angstrom / 2 * excitation[:, beams])
-        return np.asarray(wave * (self._undamped[beams] * half_way))
+        wave = wave * (self._undamped[beams] * half_way)
+        return wave.take(every.ravel(), axis=1).reshape(len(tilt), *hk.shape[:-1])
 
     def intensities(self, hk: IntArray, tilt: FloatArray) -> FloatArray:
         """(S, M) fractions of the incident beam; see `amplitudes`."""
@@ -198,7 +199,9 @@ def _transmissions(
 ) -> ComplexArray:
     """exp(i sigma V_z) of every slice seen straight on, (L, H, K)."""
     fractional = crystal.positions[:, :2] @ np.linalg.inv(crystal.lattice)
-    rows, columns = np.nonzero(grid.resolved)
+    # A potential is real: half of its plane waves tell the other half.
+    half = grid.resolved[:, : len(grid.k) // 2 + 1]
+    rows, columns = np.nonzero(half)
     length = np.linalg.norm(grid.q[rows, columns], axis=1)
     kinds, kind_of = np.unique(crystal.numbers, return_inverse=True)
     factors = electron_form_factor(kinds, length).T.astype(np.float32)
@@ -208,9 +211,9 @@ def _transmissions(
     member = np.zeros((len(slices), len(scattered)), dtype=np.complex64)
     for each, atoms in zip(member, slices, strict=True):
         each[atoms] = 1.0
-    potential = np.zeros((len(slices), *grid.inside.shape), dtype=np.complex64)
+    potential = np.zeros((len(slices), *half.shape), dtype=np.complex64)
     potential[:, rows, columns] = member @ scattered
-    projected = scipy.fft.ifft2(potential, overwrite_x=True).real * grid.inside.size
+    projected = scipy.fft.irfft2(potential, grid.inside.shape, norm="forward", overwrite_x=True)
     sigma = np.float32(interaction_constant(voltage_kv) / grid.area)
     return phase_factor(sigma * projected)
 

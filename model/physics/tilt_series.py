@@ -5,14 +5,15 @@ degree the thicker the layer, gives them under any other without another multisl
 """
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from math import factorial, pi
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.physics.sheets import Sheets
+from model.crystal.operations import Operations
+from model.physics.sheets import Sheets, phase_factor
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -50,20 +51,29 @@ class TiltSeries:
     straight: NDArray[np.float32]
 
     @classmethod
-    def of(cls, sheets: Sheets, hk: IntArray, q_max_inv_angstrom: float) -> Self:
+    def of(
+        cls, sheets: Sheets, hk: IntArray, q_max_inv_angstrom: float, symmetry: Operations | None = None
+    ) -> Self:
         """The series of a layer's beams.
+
+        Under a tilt that an operation of the layer makes of another, it makes the amplitudes of each other too: only
+        one of both is computed.
 
         Args:
             sheets: the layer.
             hk: (M, 2) indices of the beams.
             q_max_inv_angstrom: the largest |q| among them.
+            symmetry: operations that lay the layer on itself and do not turn it over.
         """
         degree = degree_for(sheets.thickness_angstrom, q_max_inv_angstrom)
-        tilts, solution = _interpolation(degree)
-        # Some rings have no tilt among them.
-        first = tilts if not tilts[0].any() else np.concatenate([np.zeros((1, 2)), tilts])
-        amplitudes = sheets.amplitudes(hk, first)
-        return cls(solution @ amplitudes[-len(tilts) :], np.abs(amplitudes[0]) ** 2)
+        turns = np.eye(2)[None] if symmetry is None else symmetry.turn.round(3)
+        nodes = _interpolation(degree, tuple(turns.ravel().tolist()))
+        images = hk[None] if symmetry is None else hk @ symmetry.change.transpose(0, 2, 1)
+        seen = sheets.amplitudes(images, nodes.computed)
+        if symmetry is not None:
+            seen = seen * phase_factor((-2 * np.pi * (symmetry.shift @ hk.T)).astype(np.float32))
+        amplitudes = seen[nodes.tilt, nodes.operation]
+        return cls(nodes.solution @ amplitudes, np.abs(seen[0, 0]) ** 2)
 
     def relative(self) -> Self:
         """The same with intensities over that of the strongest beam without a tilt."""
@@ -127,13 +137,52 @@ def _exponents(count: int) -> tuple[IntArray, IntArray]:
     return of_x, of_y
 
 
-@cache
-def _interpolation(degree: int) -> tuple[FloatArray, ComplexArray]:
-    """The tilts (T, 2) of a degree, and (P, T) that makes coefficients of amplitudes under them."""
-    tilts = []
+@dataclass(frozen=True)
+class _Nodes:
+    """The T tilts through which the polynomials of a degree go.
+
+    Attributes:
+        computed: (S, 2) those whose amplitudes are computed, no tilt the first.
+        tilt: (T,) from which of these each comes.
+        operation: (T,) by which operation.
+        solution: (P, T) what makes coefficients of amplitudes under them.
+    """
+
+    computed: FloatArray
+    tilt: IntArray
+    operation: IntArray
+    solution: ComplexArray
+
+
+@lru_cache(maxsize=1024)
+def _interpolation(degree: int, turns: tuple[float, ...]) -> _Nodes:
+    """The tilts of a degree, G of them an orbit of a layer with operations (G, 2, 2), flattened."""
+    group = np.array(turns).reshape(-1, 2, 2)
+    computed, tilt, operation = [np.zeros((1, 2))], [], []
+    place = 1
     for ring, (radius, number) in enumerate(_RINGS[degree]):
-        angle = 2 * np.pi * (np.arange(number) + 0.3 * ring) / number
-        tilts.append(radius * MAX_TILT_TANGENT * np.column_stack([np.cos(angle), np.sin(angle)]))
-    nodes = np.concatenate(tilts)
+        if not radius:
+            tilt, operation = [0], [0]
+            continue
+        orbits = -(-number // len(group))
+        angle = _angles(ring, orbits, group)
+        computed.append(radius * MAX_TILT_TANGENT * np.column_stack([np.cos(angle), np.sin(angle)]))
+        tilt += np.repeat(np.arange(place, place + orbits), len(group)).tolist()
+        operation += np.tile(np.arange(len(group)), orbits).tolist()
+        place += orbits
+    tilts = np.concatenate(computed)
+    nodes = np.einsum("td,tde->te", tilts[tilt], group[operation])
     terms = (degree + 1) * (degree + 2) // 2
-    return nodes, np.linalg.pinv(monomials(nodes, terms)).astype(np.complex64)
+    solution = np.linalg.pinv(monomials(nodes, terms)).astype(np.complex64)
+    return _Nodes(tilts, np.array(tilt), np.array(operation), solution)
+
+
+def _angles(ring: int, orbits: int, group: FloatArray) -> FloatArray:
+    """(R,) of one tilt of each of R orbits, so that all of a ring are as far apart as can be."""
+    apart = 2 * np.pi / (orbits * len(group))
+    mirrors = group[np.linalg.det(group) < 0]
+    if not len(mirrors):
+        return np.asarray(apart * (np.arange(orbits) + 0.3 * ring))
+    # A mirror at an angle phi has rows (cos 2 phi, sin 2 phi) and (sin 2 phi, -cos 2 phi).
+    line = np.arctan2(mirrors[0, 0, 1], mirrors[0, 0, 0]) / 2
+    return np.asarray(line + apart * (np.arange(orbits) + 0.5))

@@ -1,19 +1,16 @@
-"""A candidate's own symmetry: which faces and settings are really different."""
+"""A candidate's own symmetry: which faces and settings are really different; and that it is computed once."""
 
 import numpy as np
 import pytest
 
-from model.matching.layer import Layer
+from model.matching.layer import Layer, layer_of
 from model.matching.observation import Observation
-from model.matching.settings import changes_of, inverse_of
-from model.physics.reciprocal import reciprocal_lattice
+from model.matching.settings import inverse_of
 from tests.matching.patterns import LAYERS, Lying, pattern
 
 
-def layer_of(name: str) -> tuple[Layer, np.ndarray]:
-    crystal = LAYERS[name]
-    (changes,) = changes_of(reciprocal_lattice(crystal.lattice)[None])
-    return Layer(crystal, Observation.of(pattern(crystal, Lying()), 80.0)), changes
+def layer(name: str) -> Layer:
+    return Layer(LAYERS[name], 80.0, 1.5)
 
 
 @pytest.mark.parametrize(
@@ -26,14 +23,24 @@ def layer_of(name: str) -> tuple[Layer, np.ndarray]:
     ],
 )
 def test_only_settings_that_symmetry_does_not_join_are_tried(name: str, faces: int, settings: int) -> None:
-    layer, changes = layer_of(name)
-    assert len(layer.faces) == faces
-    distinct = layer.distinct(changes)
-    assert len(distinct) == settings
-    assert np.array_equal(distinct[0], changes[0])
+    own = layer(name)
+    assert len(own.faces) == faces
+    assert len(own.distinct_changes) == settings
+    assert np.array_equal(own.distinct_changes[0], own.changes[0])
 
 
 def test_changes_of_basis_are_undone_by_their_inverse() -> None:
     for name in LAYERS:
-        _, changes = layer_of(name)
+        changes = layer(name).changes
         assert np.array_equal(inverse_of(changes) @ changes, np.broadcast_to(np.eye(2), changes.shape))
+
+
+def test_a_layer_is_kept_for_patterns_that_reach_as_far_and_no_others() -> None:
+    crystal = LAYERS["MoS2"]
+    observed = Observation.of(pattern(crystal, Lying()), 80.0)
+    own = layer_of(crystal, observed)
+    assert layer_of(crystal, observed.rescaled(0.999)) is own
+    assert layer_of(crystal, observed.rescaled(0.9)) is not own
+    assert layer_of(LAYERS["MoSSe"], observed) is not own
+    assert layer_of(crystal, Observation.of(pattern(crystal, Lying()), 200.0)) is not own
+    assert np.linalg.norm(own.scatterers.q, axis=1).max() >= observed.q_max_inv_angstrom

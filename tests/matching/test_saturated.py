@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from model.matching.fit import Fit, fitted
-from model.matching.layer import Layer
+from model.matching.layer import layer_of
 from model.matching.observation import Observation
 from model.matching.seeds import seeds
 from model.matching.settings import lay_lattices
@@ -16,7 +16,7 @@ from tests.matching.patterns import LAYERS, Lying, pattern
 def best_fit(observed: Observation) -> tuple[float, Fit]:
     """The score of the best seed of the crystal that the pattern is of, and the fit from there."""
     crystal = LAYERS["MoSSe"]
-    laid, layer = lay_lattices(crystal.lattice[None], observed), Layer(crystal, observed)
+    laid, layer = lay_lattices(crystal.lattice[None], observed), layer_of(crystal, observed)
     (seed,) = seeds(layer, observed, laid.hk, laid.met[0], 1)
     start = Start(layer, observed, laid.met[0], laid.hk[seed.setting], laid.basis[seed.setting], seed)
     trials = Trials.of([start])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from model.crystal import Crystal
 from model.errors import NoSpotsError, OptionError
-from model.matching.layer import Layer
+from model.matching.layer import layer_of
 from model.matching.match import Match
 from model.matching.observation import Observation
 from model.matching.seeds import Seed
@@ -153,7 +153,7 @@ def test_where_every_beam_was_seen_none_was_too_faint() -> None:
     inner = np.linalg.norm(spots.q_inv_angstrom, axis=1) < 1.0
     observed = Observation.of(Spots(spots.q_inv_angstrom[inner]), 80.0)
     laid = lay_lattices(graphene.lattice[None], observed)
-    layer, seed = Layer(graphene, observed), Seed(0, 0, np.zeros(2), 0.0)
+    layer, seed = layer_of(graphene, observed), Seed(0, 0, np.zeros(2), 0.0)
     fit = seen_or_not(Start(layer, observed, laid.met[0], laid.hk[0], laid.basis[0], seed))
     assert (len(observed), fit.absent.expected, len(fit.absent.hk)) == (18, 18, 0)
     assert fit.absent.log_likelihood > -0.1 * len(observed)

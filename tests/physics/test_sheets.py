@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.crystal import Crystal
+from model.crystal import Crystal, operations_of
 from model.physics import sheets as sheets_module
 from model.physics.multislice import Conditions, dynamical_intensities
 from model.physics.reciprocal import reflections
@@ -71,6 +71,23 @@ def test_a_series_follows_the_tilt(crystal: Crystal) -> None:
     relative = series.relative()
     assert relative.straight.max() == pytest.approx(1.0, abs=1e-5)
     assert relative.intensities(np.zeros((1, 2)))[0] == pytest.approx(relative.straight, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("face_down", [False, True])
+def test_a_series_by_symmetry_is_the_same_from_fewer_tilts(crystal: Crystal, face_down: bool) -> None:
+    hk = reflections(crystal.lattice, Q_MAX)
+    sheets = Sheets.of(crystal, VOLTAGE_KV, Q_MAX)
+    sheets = sheets.reversed() if face_down else sheets
+    operations = operations_of(crystal)
+    symmetry = operations.take(~operations.turns_over & (operations.off_angstrom < 0.005))
+    plain, series = (TiltSeries.of(sheets, hk, Q_MAX, each) for each in (None, symmetry))
+    assert np.abs(series.straight - plain.straight).max() < 1e-4 * plain.straight.max()
+    for tilt in tilts(2, 8):
+        expected = sheets.intensities(hk, tilt[None])[0]
+        assert spread_of_ln(series.intensities(tilt[None])[0], expected, 3e-3) < 0.1
+    # Its amplitudes have the phases of the others, not those of another origin.
+    straight = sheets.amplitudes(hk, np.zeros((1, 2)))[0]
+    assert np.abs(series.coefficients[0] - straight).max() < 0.02 * np.abs(straight).max()
 
 
 def test_the_thicker_a_layer_the_more_terms() -> None:

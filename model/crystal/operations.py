@@ -1,0 +1,122 @@
+"""The operations that lay a layer on itself.
+
+spglib names the group of a layer; the operations alone are found here in a tenth of its time, which counts where a
+request asks for those of many layers: the normal is known, a map of the plane lattice on itself is one of few integer
+matrices, and an operation lays one atom of the rarest element on another.
+"""
+
+from dataclasses import dataclass, fields
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.crystal.canonical import basis_changes
+from model.crystal.crystal import Crystal
+from model.crystal.reduction import rarest_atoms
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+SYMPREC_ANGSTROM = 0.05
+"""How far atoms may be from their symmetric places."""
+_CHANGES = basis_changes()
+_KNOWN: "WeakKeyDictionary[Crystal, Operations]" = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Operations:
+    """G operations of a layer of N atoms, the identity among them.
+
+    One takes fractional coordinates x of the plane to `x @ change + shift`, and z to -z if it turns the layer over.
+
+    Attributes:
+        change: (G, 2, 2) integers.
+        shift: (G, 2) fractions of the cell.
+        turns_over: (G,) whether the layer is turned over.
+        turn: (G, 2, 2) the same as `change` for Cartesian row vectors: rotations about the normal, and mirrors.
+        target: (G, N) the atom on which each is laid.
+        off_angstrom: (G,) by how much at most an atom misses the other.
+    """
+
+    change: IntArray
+    shift: FloatArray
+    turns_over: BoolArray
+    turn: FloatArray
+    target: IntArray
+    off_angstrom: FloatArray
+
+    def take(self, rows: BoolArray) -> "Operations":
+        """Those at these rows."""
+        own = (getattr(self, each.name)[rows] for each in fields(self))
+        return Operations(*own)
+
+
+def operations_of(crystal: Crystal) -> Operations:
+    """The operations that lay every atom within `SYMPREC_ANGSTROM` of a like one, and the lattice on one as near.
+
+    They are remembered as long as the crystal is.
+    """
+    known = _KNOWN.get(crystal)
+    if known is None:
+        known = _KNOWN[crystal] = _operations(crystal, SYMPREC_ANGSTROM)
+    return known
+
+
+def symmetric_shifts(crystal: Crystal) -> FloatArray:
+    """(2 N, 2 N) projector of the shifts of N atoms along x and y on those that keep the symmetry.
+
+    Such a shift is the mean of what all operations make of it.
+    """
+    found, count = operations_of(crystal), len(crystal.numbers)
+    taken = (found.target[:, :, None] == np.arange(count)).astype(np.float64)
+    mean = np.tensordot(taken, found.turn, axes=(0, 0)) / len(found.turn)
+    return np.asarray(mean.transpose(1, 3, 0, 2).reshape(2 * count, 2 * count))
+
+
+def _operations(crystal: Crystal, tolerance_angstrom: float) -> Operations:
+    lattice, numbers = crystal.lattice, crystal.numbers
+    xy, z = crystal.positions[:, :2] @ np.linalg.inv(lattice), crystal.positions[:, 2]
+    changes = _of_lattice(lattice, tolerance_angstrom)
+    rare = rarest_atoms(numbers)
+    moved = xy @ changes
+    # (C, 2, R): by a change, perhaps turned over, the first of the rarest element on each of them
+    faces = np.array([1.0, -1.0])
+    level = np.abs(faces[:, None] * z[rare[0]] - z[rare]) <= 2 * tolerance_angstrom
+    change, face, onto = np.nonzero(np.broadcast_to(level, (len(changes), *level.shape)))
+    shift = xy[rare[onto]] - moved[change, rare[0]]
+    apart = moved[change][:, :, None] + shift[:, None, None] - xy
+    apart = (apart - np.rint(apart)) @ lattice
+    rise = faces[face][:, None, None] * z[:, None] - z
+    squares = np.einsum("gnmd,gnmd->gnm", apart, apart) + rise**2
+    squares[:, numbers[:, None] != numbers] = np.inf
+    target = squares.argmin(axis=2)[..., None]
+    flat = np.take_along_axis(apart, target[..., None], axis=2)[:, :, 0]
+    steep = np.take_along_axis(rise, target, axis=2)[..., 0]
+    middle = flat.mean(axis=1, keepdims=True)
+    off = ((flat - middle) ** 2).sum(axis=2) + (steep - steep.mean(axis=1, keepdims=True)) ** 2
+    worst = off.max(axis=1)
+    # A primitive cell has one translation for each; with a tolerance the best of several.
+    best_first = np.lexsort((worst, 2 * change + face))
+    _, first = np.unique((2 * change + face)[best_first], return_index=True)
+    kept = best_first[first]
+    kept = kept[worst[kept] <= tolerance_angstrom**2]
+    inverse = np.linalg.inv(lattice)
+    return Operations(
+        change=changes[change[kept]],
+        shift=shift[kept] - middle[kept, 0] @ inverse,
+        turns_over=face[kept] == 1,
+        turn=inverse @ changes[change[kept]] @ lattice,
+        target=target[kept, :, 0],
+        off_angstrom=np.sqrt(worst[kept]),
+    )
+
+
+def _of_lattice(lattice: FloatArray, tolerance_angstrom: float) -> IntArray:
+    """(C, 2, 2) changes of basis after which the vectors are as long, and at the same angle."""
+    bases = _CHANGES @ lattice
+    metrics = bases @ bases.transpose(0, 2, 1)
+    longest = float(np.linalg.norm(lattice, axis=1).max())
+    off = np.abs(metrics - lattice @ lattice.T).max(axis=(1, 2))
+    return np.asarray(_CHANGES[off <= 2 * tolerance_angstrom * longest])

@@ -1,0 +1,126 @@
+"""The operations of a layer: those of its group, each laying atoms on like ones; and the shifts that keep them."""
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spglib
+from numpy.typing import NDArray
+from pymatgen.core.periodic_table import Element
+
+from model.crystal import Crystal, operations_of, symmetric_shifts, symmetry_of
+
+Cell = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
+STRUCTURES = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "structures"
+
+
+def assert_laid_on_itself(crystal: Crystal, tolerance: float) -> None:
+    found = operations_of(crystal)
+    xy, z = crystal.positions[:, :2] @ np.linalg.inv(crystal.lattice), crystal.positions[:, 2]
+    middle = (z.min() + z.max()) / 2
+    for row in range(len(found.change)):
+        target = found.target[row]
+        assert np.array_equal(crystal.numbers[target], crystal.numbers)
+        assert len(set(target.tolist())) == len(target)
+        apart = xy @ found.change[row] + found.shift[row] - xy[target]
+        assert np.linalg.norm((apart - np.rint(apart)) @ crystal.lattice, axis=1).max() <= tolerance
+        rise = (z - middle) * (-1 if found.turns_over[row] else 1)
+        assert rise == pytest.approx(z[target] - middle, abs=2 * tolerance)
+        turn = found.turn[row]
+        assert turn @ turn.T == pytest.approx(np.eye(2), abs=0.05)
+        assert crystal.lattice @ turn == pytest.approx(found.change[row] @ crystal.lattice)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "over"),
+    [
+        ("graphene", 24, 12),
+        ("MoS2 1H", 12, 6),
+        ("MoSSe", 6, 0),
+        ("FeSe", 16, 8),
+        ("one column", 8, 0),
+        ("P1", 1, 0),
+    ],
+)
+def test_known_groups_have_their_operations(cells: dict[str, Cell], name: str, count: int, over: int) -> None:
+    crystal = Crystal.from_cell(*cells[name], id=name, source="test")
+    found = operations_of(crystal)
+    assert (len(found.change), int(found.turns_over.sum())) == (count, over)
+    assert_laid_on_itself(crystal, 0.01)
+
+
+def test_atoms_off_their_places_are_told_by_how_much(cells: dict[str, Cell]) -> None:
+    exact = Crystal.from_cell(*cells["MoS2 1H"], id="exact", source="test")
+    assert operations_of(exact).off_angstrom.max() < 1e-6
+    aside = np.zeros_like(exact.positions)
+    aside[0, 0] = 0.02
+    found = operations_of(replace(exact, positions=exact.positions + aside))
+    assert len(found.change) == 12
+    assert 0.005 < found.off_angstrom.max() <= 0.04
+    assert found.take(found.off_angstrom < 1e-3).change.tolist()  # the identity, if no other
+    assert len(operations_of(replace(exact, positions=exact.positions + 10 * aside)).change) < 12
+
+
+def test_operations_are_remembered_for_as_long_as_their_crystal_and_no_other(cells: dict[str, Cell]) -> None:
+    first, second = (
+        Crystal.from_cell(*cells[name], id="same name", source="test") for name in ("graphene", "P1")
+    )
+    assert operations_of(first) is operations_of(first)
+    assert len(operations_of(second).change) == 1
+
+
+@pytest.mark.skipif(not STRUCTURES.is_dir(), reason="the shared structures are not beside this checkout")
+@pytest.mark.parametrize("name", ["2dmatpedia", "mxenes", "ml2ddb", "c2db_sample", "bilayers"])
+def test_are_as_many_as_spglib_finds(name: str) -> None:
+    """Not all: atoms at the edge of the tolerance, which spglib lessens until it has a group."""
+    with gzip.open(STRUCTURES / f"{name}.jsonl.gz", "rt", encoding="utf-8") as file:
+        entries = [json.loads(line) for line in file]
+    alike = 0
+    sample = entries[:: len(entries) // 60]
+    for entry in sample:
+        numbers = [Element(symbol).Z for symbol in entry["species"]]
+        crystal = Crystal.from_cell(entry["lattice"], numbers, entry["frac"], id=entry["id"], source=name)
+        assert_laid_on_itself(crystal, 0.05 + 1e-6)
+        box = np.zeros((3, 3))
+        box[:2, :2], box[2, 2] = crystal.lattice, crystal.thickness + 20.0
+        sites = crystal.positions @ np.linalg.inv(box)
+        theirs = spglib.get_symmetry((box, sites, crystal.numbers), symprec=0.05)["rotations"]
+        alike += len(operations_of(crystal).change) == len(theirs)
+    assert alike >= 0.95 * len(sample)
+
+
+@pytest.mark.parametrize(
+    ("name", "free"),
+    [("graphene", 0), ("MoS2 1H", 0), ("MoSSe", 0), ("FeSe", 0), ("one column", 0), ("P1", -1)],
+)
+def test_shifts_that_keep_the_symmetry_are_those_of_free_coordinates(
+    cells: dict[str, Cell], name: str, free: int
+) -> None:
+    crystal = Crystal.from_cell(*cells[name], id=name, source="test")
+    projector = symmetric_shifts(crystal)
+    assert projector == pytest.approx(projector @ projector, abs=1e-6)
+    wanted = 2 * len(crystal.numbers) if free < 0 else free
+    assert np.trace(projector) == pytest.approx(wanted, abs=1e-6)
+
+
+def moved(crystal: Crystal, direction: NDArray[np.float64]) -> Crystal:
+    """By 0.2 angstrom in all along a direction (2 N,)."""
+    shift = np.pad(0.2 * direction.reshape(-1, 2), ((0, 0), (0, 1)))
+    return replace(crystal, positions=crystal.positions + shift)
+
+
+def test_a_crystal_moved_along_its_free_shifts_keeps_its_group() -> None:
+    # Two rows of a rectangular layer, free to move along one axis each way.
+    lattice = np.diag([3.3, 4.4, 25.0])
+    frac = np.array([[0.0, 0.08, 0.5], [0.5, 0.92, 0.5], [0.5, 0.42, 0.58], [0.0, 0.58, 0.58]])
+    crystal = Crystal.from_cell(lattice, np.array([15, 15, 15, 15]), frac, id="rows", source="test")
+    share, basis = np.linalg.eigh(symmetric_shifts(crystal))
+    assert 0 < (share > 0.5).sum() < len(share)
+    kept = [
+        symmetry_of(moved(crystal, each)).layer_group == symmetry_of(crystal).layer_group for each in basis.T
+    ]
+    assert all(np.array(kept)[share > 0.5])
+    assert not all(np.array(kept)[share < 0.5])
