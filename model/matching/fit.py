@@ -40,7 +40,7 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 ComplexArray = NDArray[np.complex64]
 
-MODEL_SIGMA = 0.06
+MODEL_SIGMA = 0.04
 FREEDOM = 12.0
 SPOT_SIGMAS = np.array([0.1, 0.14, 0.2, 0.28, 0.38, 0.5, 0.65, 0.85])
 # Of the noise's logarithm, about SPOT_SIGMAS[2].

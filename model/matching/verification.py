@@ -47,8 +47,8 @@ FARTHEST_SCALE = 3.5
 SPREAD_RANGE_INV_ANGSTROM = (0.001, 0.006)
 # ln of the density of false spots in plane and intensity, where that of the spots of a lattice is normal about it.
 FALSE_SPOT = -3.0
-# A similarity higher by 0.014 is worth one unit of ln likelihood.
-SIMILARITY_WEIGHT = 70.0
+# A similarity higher by 0.025 is worth one unit of ln likelihood.
+SIMILARITY_WEIGHT = 40.0
 LATTICE_MARGIN = 0.2
 START_MARGIN = 10.0
 # Of one candidate's settings that fit nearly as well so many are fitted with shifted atoms, each optimum once.

@@ -65,12 +65,13 @@ def test_a_series_follows_the_tilt(crystal: Crystal) -> None:
     hk = reflections(crystal.lattice, Q_MAX)
     sheets = Sheets.of(crystal, VOLTAGE_KV, Q_MAX)
     series = TiltSeries.of(sheets, hk, Q_MAX)
-    for tilt in tilts(2, 8):
-        expected = sheets.intensities(hk, tilt[None])[0]
-        assert spread_of_ln(series.intensities(tilt[None])[0], expected, 3e-3) < 0.1
+    for largest, off in ((0.035, 0.03), (0.07, 0.1)):
+        for tilt in tilts(2, 8, largest):
+            expected = sheets.intensities(hk, tilt[None])[0]
+            assert spread_of_ln(series.intensities(tilt[None])[0], expected, 3e-3) < off
     relative = series.relative()
     assert relative.straight.max() == pytest.approx(1.0, abs=1e-5)
-    assert relative.intensities(np.zeros((1, 2)))[0] == pytest.approx(relative.straight, rel=1e-4, abs=1e-6)
+    assert relative.intensities(np.zeros((1, 2)))[0] == pytest.approx(relative.straight, abs=5e-3)
 
 
 @pytest.mark.parametrize("face_down", [False, True])
