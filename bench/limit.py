@@ -1,6 +1,6 @@
 """Prints, as a table and as JSON, how often an oracle finds the crystal of a pattern: no method can do better.
 
-    python bench/limit.py INDEX [--queries 100] [--seed 0] [--scale unknown] [--displacement 0.02]
+    python bench/limit.py INDEX [--queries 200] [--seed 0] [--scale unknown] [--displacement 0.02]
 
 The queries are those of `bench/accuracy.py` with the same seed. The oracle knows what no method can: the camera's
 scale and ellipticity, the flake's tilt, its thermal motion, the displacement of the true crystal's atoms, the noise
@@ -325,7 +325,7 @@ def _intensities(
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("index", type=Path)
-    parser.add_argument("--queries", type=int, default=100)
+    parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     add_displacement(parser)
     parser.add_argument("--scale", choices=["known", "unknown"], default="known")
