@@ -22,6 +22,7 @@ BoolArray = NDArray[np.bool_]
 SYMPREC_ANGSTROM = 0.05
 """How far atoms may be from their symmetric places."""
 _CHANGES = basis_changes()
+_MANY_DISTANCES = 200_000
 _KNOWN: "WeakKeyDictionary[Crystal, Operations]" = WeakKeyDictionary()
 
 
@@ -86,13 +87,26 @@ def _operations(crystal: Crystal, tolerance_angstrom: float) -> Operations:
     level = np.abs(faces[:, None] * z[rare[0]] - z[rare]) <= 2 * tolerance_angstrom
     change, face, onto = np.nonzero(np.broadcast_to(level, (len(changes), *level.shape)))
     shift = xy[rare[onto]] - moved[change, rare[0]]
-    apart = moved[change][:, :, None] + shift[:, None, None] - xy
-    apart = (apart - np.rint(apart)) @ lattice
-    rise = faces[face][:, None, None] * z[:, None] - z
-    squares = np.einsum("gnmd,gnmd->gnm", apart, apart) + rise**2
-    squares[:, numbers[:, None] != numbers] = np.inf
+
+    def apart(atoms: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """From where each operation lays n atoms to all: (K, n, N, 2) in the plane, (K, n, N) along the normal, and
+        the squares of the distances, infinite to other elements."""
+        flat = moved[change][:, atoms, None] + shift[:, None, None] - xy
+        flat = (flat - np.rint(flat)) @ lattice
+        rise = faces[face][:, None, None] * z[atoms, None] - z
+        squares = np.einsum("gnmd,gnmd->gnm", flat, flat) + rise**2
+        squares[:, numbers[atoms, None] != numbers] = np.inf
+        return flat, rise, squares
+
+    # Of a large cell one atom more rules out nearly all, before every atom is laid.
+    for atom in range(1, len(numbers)) if len(shift) * len(numbers) ** 2 > _MANY_DISTANCES else ():
+        near = apart(np.array([atom]))[2].min(axis=(1, 2)) <= (2 * tolerance_angstrom) ** 2
+        change, face, shift = change[near], face[near], shift[near]
+        if len(shift) * len(numbers) ** 2 <= _MANY_DISTANCES:
+            break
+    flat, rise, squares = apart(np.arange(len(numbers)))
     target = squares.argmin(axis=2)[..., None]
-    flat = np.take_along_axis(apart, target[..., None], axis=2)[:, :, 0]
+    flat = np.take_along_axis(flat, target[..., None], axis=2)[:, :, 0]
     steep = np.take_along_axis(rise, target, axis=2)[..., 0]
     middle = flat.mean(axis=1, keepdims=True)
     off = ((flat - middle) ** 2).sum(axis=2) + (steep - steep.mean(axis=1, keepdims=True)) ** 2

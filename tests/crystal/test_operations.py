@@ -72,6 +72,24 @@ def test_operations_are_remembered_for_as_long_as_their_crystal_and_no_other(cel
     assert len(operations_of(second).change) == 1
 
 
+def test_a_large_cell_of_one_element_has_its_operations_too() -> None:
+    """A net of 98 carbon atoms of which one sticks out, with the three-fold axis and the mirrors through it."""
+    a = 2.46
+    cell = np.array([[1.0, 0.0], [-0.5, 3**0.5 / 2]]) * a
+    cells = np.array([[i, j] for i in range(7) for j in range(7)])
+    sites = (np.array([[1 / 3, 2 / 3], [2 / 3, 1 / 3]]) + cells[:, None]).reshape(-1, 2)
+    positions = np.pad(sites @ cell, ((0, 0), (0, 1)))
+    positions[0, 2] = 1.0
+    lattice = np.zeros((3, 3))
+    lattice[:2, :2], lattice[2, 2] = 7 * cell, 20.0
+    frac = (positions + np.array([0.0, 0.0, 8.0])) @ np.linalg.inv(lattice)
+    crystal = Crystal.from_cell(lattice, np.full(len(frac), 6), frac, id="bump", source="test")
+    assert len(crystal.numbers) == 98
+    found = operations_of(crystal)
+    assert (len(found.change), int(found.turns_over.sum())) == (6, 0)  # p3m1
+    assert_laid_on_itself(crystal, 0.01)
+
+
 @pytest.mark.skipif(not STRUCTURES.is_dir(), reason="the shared structures are not beside this checkout")
 @pytest.mark.parametrize("name", ["2dmatpedia", "mxenes", "ml2ddb", "c2db_sample", "bilayers"])
 def test_are_as_many_as_spglib_finds(name: str) -> None:
