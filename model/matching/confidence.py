@@ -75,13 +75,13 @@ CALIBRATIONS: dict[Effort, Calibration] = {
         masses=(0.0, 0.0, 0.0, 0.0, 0.7825, 0.9725, 0.9906, 0.9935),
     ),
     "full": Calibration(
-        temperature=1.43,
-        growth=-0.0825,
-        astray=0.0017,
-        known=(4.815, -5.778, -8.956, -15.64, -0.1211, -4.351, -0.2022),
-        unknown_below=0.49,
-        missed=0.0074,
-        masses=(0.0, 0.0, 0.0, 0.0, 0.5654, 0.82, 0.9375, 0.9886),
+        temperature=1.125,
+        growth=-0.02361,
+        astray=0.004,
+        known=(4.701, -6.12, -7.663, -16.0, -0.0847, -4.089, -0.1883),
+        unknown_below=0.502,
+        missed=0.005,
+        masses=(0.0, 0.0, 0.0, 0.0, 0.5698, 0.8073, 0.9114, 0.9895),
     ),
 }
 
