@@ -1,8 +1,8 @@
 """The operations that lay a layer on itself.
 
-spglib names the group of a layer; the operations alone are found here in a tenth of its time, which counts where a
-request asks for those of many layers: the normal is known, a map of the plane lattice on itself is one of few integer
-matrices, and an operation lays one atom of the rarest element on another.
+spglib names the group of a layer; the operations alone are found here in half of its time (0.6 instead of 1.3 ms of 300
+layers), which counts where a request asks for those of many layers: the normal is known, a map of the plane lattice on
+itself is one of few integer matrices, and an operation lays one atom of the rarest element on another.
 """
 
 from dataclasses import dataclass, fields
@@ -48,6 +48,10 @@ class Operations:
     target: IntArray
     off_angstrom: FloatArray
 
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            getattr(self, each.name).setflags(write=False)
+
     def take(self, rows: BoolArray) -> "Operations":
         """Those at these rows."""
         own = (getattr(self, each.name)[rows] for each in fields(self))
@@ -78,7 +82,8 @@ def symmetric_shifts(crystal: Crystal) -> FloatArray:
 
 def _operations(crystal: Crystal, tolerance_angstrom: float) -> Operations:
     lattice, numbers = crystal.lattice, crystal.numbers
-    xy, z = crystal.positions[:, :2] @ np.linalg.inv(lattice), crystal.positions[:, 2]
+    inverse = np.linalg.inv(lattice)
+    xy, z = crystal.positions[:, :2] @ inverse, crystal.positions[:, 2]
     changes = _of_lattice(lattice, tolerance_angstrom)
     rare = rarest_atoms(numbers)
     moved = xy @ changes
@@ -116,7 +121,6 @@ def _operations(crystal: Crystal, tolerance_angstrom: float) -> Operations:
     _, first = np.unique((2 * change + face)[best_first], return_index=True)
     kept = best_first[first]
     kept = kept[worst[kept] <= tolerance_angstrom**2]
-    inverse = np.linalg.inv(lattice)
     return Operations(
         change=changes[change[kept]],
         shift=shift[kept] - middle[kept, 0] @ inverse,

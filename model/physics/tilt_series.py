@@ -52,9 +52,7 @@ class TiltSeries:
     straight: NDArray[np.float32]
 
     @classmethod
-    def of(
-        cls, sheets: Sheets, hk: IntArray, q_max_inv_angstrom: float, symmetry: Operations | None = None
-    ) -> Self:
+    def of(cls, sheets: Sheets, hk: IntArray, q_max_inv_angstrom: float, symmetry: Operations) -> Self:
         """The series of a layer's beams.
 
         Under a tilt that an operation of the layer makes of another, it makes the amplitudes of each other too: only
@@ -64,15 +62,12 @@ class TiltSeries:
             sheets: the layer.
             hk: (M, 2) indices of the beams.
             q_max_inv_angstrom: the largest |q| among them.
-            symmetry: operations that lay the layer on itself and do not turn it over.
+            symmetry: operations that lay the layer on itself and do not turn it over, the identity if no others.
         """
         degree = degree_for(sheets.thickness_angstrom, q_max_inv_angstrom)
-        turns = np.eye(2)[None] if symmetry is None else symmetry.turn.round(3)
-        nodes = _interpolation(degree, tuple(turns.ravel().tolist()))
-        images = hk[None] if symmetry is None else hk @ symmetry.change.transpose(0, 2, 1)
-        seen = sheets.amplitudes(images, nodes.computed)
-        if symmetry is not None:
-            seen = seen * phase_factor((-2 * np.pi * (symmetry.shift @ hk.T)).astype(np.float32))
+        nodes = _interpolation(degree, tuple(symmetry.turn.round(3).ravel().tolist()))
+        seen = sheets.amplitudes(hk @ symmetry.change.transpose(0, 2, 1), nodes.computed)
+        seen *= phase_factor((-2 * np.pi * (symmetry.shift @ hk.T)).astype(np.float32))
         amplitudes = seen[nodes.tilt, nodes.operation]
         return cls(nodes.solution @ amplitudes, np.abs(seen[0, 0]) ** 2)
 

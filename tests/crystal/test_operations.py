@@ -68,7 +68,9 @@ def test_operations_are_remembered_for_as_long_as_their_crystal_and_no_other(cel
     first, second = (
         Crystal.from_cell(*cells[name], id="same name", source="test") for name in ("graphene", "P1")
     )
-    assert operations_of(first) is operations_of(first)
+    known = operations_of(first)
+    assert operations_of(first) is known
+    assert not known.turn.flags.writeable
     assert len(operations_of(second).change) == 1
 
 
