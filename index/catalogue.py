@@ -263,7 +263,7 @@ class Catalogue:
 def entry_of_values(row: tuple[object, ...]) -> Entry:
     """The entry in the columns `ENTRY_COLUMNS`."""
     id, source, licence, reference, formula, elements, *groups, lattice, numbers, positions = row
-    crystal = Crystal(
+    crystal = Crystal.stored(
         id=str(id),
         source=str(source),
         lattice=np.frombuffer(_blob(lattice), dtype="<f8").reshape(2, 2),

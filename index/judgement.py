@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from index.hits import Hit, SearchResult
 from index.query import Query
 from index.timing import Timing
-from model.matching.confidence import CALIBRATIONS
+from model.crystal import Crystal
+from model.matching.confidence import CALIBRATIONS, Confidence
 from model.matching.indexing import PlaneLattice
-from model.matching.measurement import distinguishing
+from model.matching.measurement import Measurement, distinguishing
 from model.matching.observation import Q_MAX_INV_ANGSTROM
 from model.matching.verification import Scale, Verification, verify
 
@@ -48,28 +49,36 @@ def verified(
     found = verify(crystals, near, query.spots, query.voltage_kv, query.effort, scale, cell_sigma)
     sure = found.confidence
     size = None if sure is None else sure.set_size(query.coverage, admitted, CALIBRATIONS[query.effort])
-    ordered = tuple(
-        _judged(hits[row], row, place, found, size) for place, row in enumerate(found.ranking.tolist())
-    )
-    alike = [hit for hit in ordered if hit.group == 1 and hit.match][:MOST_PARTED]
-    measurement = None
-    if len(alike) > 1:
-        reach = min(float(np.hypot(*query.spots.q_inv_angstrom.T).max()), Q_MAX_INV_ANGSTROM)
-        measurement = distinguishing(
-            [hit.entry.crystal for hit in alike],
-            [hit.match for hit in alike if hit.match],
-            query.voltage_kv,
-            reach,
-        )
+    ranking = found.ranking.tolist()
+    ordered = [
+        _judged(hits[row], row, place, found, size) for place, row in enumerate(ranking[: query.top_k])
+    ]
+    measurement = None if sure is None else _parting(crystals, found, sure, query)
     timing.stop("verify")
     return SearchResult(
-        hits=ordered[: query.top_k],
+        hits=tuple(ordered),
         timing_ms=timing.milliseconds,
         verdict=None if sure is None else sure.verdict,
         lattice=lattice,
         set_size=size,
         measurement=measurement,
     )
+
+
+def _parting(
+    crystals: Sequence[Crystal], found: Verification, sure: Confidence, query: Query
+) -> Measurement | None:
+    """What would part the first of those candidates that the pattern hardly tells from the likeliest, if there are."""
+    alike = [
+        (crystals[row], match)
+        for row in found.ranking.tolist()
+        if (match := found.matches[row]) is not None and sure.groups[row] == 1
+    ][:MOST_PARTED]
+    if len(alike) < 2:
+        return None
+    reach = min(float(np.hypot(*query.spots.q_inv_angstrom.T).max()), Q_MAX_INV_ANGSTROM)
+    crystals, matches = zip(*alike, strict=True)
+    return distinguishing(crystals, matches, query.voltage_kv, reach)
 
 
 def _judged(hit: Hit, row: int, place: int, found: Verification, size: int | None) -> Hit:

@@ -69,6 +69,17 @@ class Crystal:
             object.__setattr__(self, name, value)
 
     @classmethod
+    def stored(
+        cls, id: str, source: str, lattice: FloatArray, numbers: IntArray, positions: FloatArray
+    ) -> Self:
+        """A crystal that was checked before it was stored: its arrays, read-only then, are taken as they are."""
+        crystal = object.__new__(cls)
+        for array in (lattice, numbers, positions):
+            array.setflags(write=False)
+        vars(crystal).update(id=id, source=source, lattice=lattice, numbers=numbers, positions=positions)
+        return crystal
+
+    @classmethod
     def from_cell(
         cls, lattice: ArrayLike, numbers: ArrayLike, frac: ArrayLike, *, id: str, source: str
     ) -> Self:

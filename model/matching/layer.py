@@ -59,11 +59,11 @@ class Layer:
     def __init__(self, crystal: Crystal, voltage_kv: float, q_max_inv_angstrom: float) -> None:
         self._crystal, self._voltage_kv, self._q_max = crystal, voltage_kv, q_max_inv_angstrom
         self.hk = reflections(crystal.lattice, self._q_max)
-        self._middle = np.abs(self.hk).max(axis=0, initial=0)
-        self._place = np.full(2 * self._middle + 1, -1)
-        self._place[self.hk[:, 0] + self._middle[0], self.hk[:, 1] + self._middle[1]] = np.arange(
-            len(self.hk)
-        )
+        self._middle: list[int] = np.abs(self.hk).max(axis=0, initial=0).tolist()
+        # Row of each beam on the grid of indices, flat, and at the end that of none.
+        h_max, k_max = self._middle
+        self._row = np.full((2 * h_max + 1) * (2 * k_max + 1) + 1, -1)
+        self._row[(self.hk[:, 0] + h_max) * (2 * k_max + 1) + self.hk[:, 1] + k_max] = np.arange(len(self.hk))
 
     @cached_property
     def faces(self) -> tuple[TiltSeries, ...]:
@@ -108,7 +108,7 @@ class Layer:
         changes, lattice = self.changes, reciprocal_lattice(self._crystal.lattice)
         rows = self.rows_of(self.hk @ inverse_of(changes))
         # q . tilt stays, so in another basis the tilt has other components.
-        tilts = (changes @ (lattice @ _GENERIC_TILT)) @ np.linalg.inv(lattice).T
+        tilts = (changes @ (lattice @ _GENERIC_TILT)) @ self._crystal.lattice
         seen = np.take_along_axis(self.faces[0].intensities(tilts), rows, axis=1)
         seen[:, (rows < 0).any(axis=0)] = 0.0
         same = np.abs(seen[:, None] - seen).max(axis=2, initial=0.0) <= SAME_BEAMS
@@ -120,6 +120,6 @@ class Layer:
 
     def rows_of(self, hk: IntArray) -> IntArray:
         """Row of each beam (..., 2), -1 where there is none."""
-        inside = (np.abs(hk) <= self._middle).all(axis=-1)
-        kept = np.where(inside[..., None], hk, 0) + self._middle
-        return np.where(inside, self._place[kept[..., 0], kept[..., 1]], -1)
+        (h_max, k_max), h, k = self._middle, hk[..., 0], hk[..., 1]
+        inside = (np.abs(h) <= h_max) & (np.abs(k) <= k_max)
+        return self._row.take(np.where(inside, (h + h_max) * (2 * k_max + 1) + k + k_max, -1))

@@ -10,6 +10,7 @@ from model.matching.layer import Layer
 from model.matching.noise import FLOOR, ROUGH
 from model.matching.observation import Observation
 from model.matching.priors import B_EXPECTED, TILT_SIGMA
+from model.physics.tilt_series import MOST_TERMS, monomials
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -55,6 +56,7 @@ def _tilts() -> FloatArray:
 
 
 _GRID = _tilts()
+_GRID_TERMS = monomials(_GRID, MOST_TERMS)
 
 
 def seeds(layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, count: int) -> list[Seed]:
@@ -70,7 +72,7 @@ def seeds(layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, cou
     rows = layer.rows_of(hk[:, :_SPOTS])
     used = met[:_SPOTS] & (rows >= 0)
     # (F, T, M): faces, tilts, beams
-    intensity = np.stack([face.intensities(_GRID) for face in layer.faces])
+    intensity = np.stack([face.intensities_by(_GRID_TERMS) for face in layer.faces])
     computed = np.log(intensity + np.float32(FLOOR))
     variance = ROUGH.variance(intensity) + ROUGH.model_sigma**2  # a coarse grid leaves as much again
     undamped = observed.log_intensity + B_EXPECTED * observed.squared / 2

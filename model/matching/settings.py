@@ -5,7 +5,7 @@ Axes: C candidates, J settings, N spots, U changes of basis.
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,8 +60,7 @@ class Settings:
 
     def within(self, reach: float) -> BoolArray:
         """(J, N) spots no further than this from a beam, the direct beam's own place left out."""
-        within: BoolArray = (self.distance < reach) & self.hk.any(axis=2)
-        return within
+        return (self.distance < reach) & _is_beam(self.hk)
 
     def take(self, rows: IntArray | BoolArray) -> "Settings":
         """The settings at these rows."""
@@ -76,9 +75,14 @@ class Settings:
         hk = np.rint(fractional)
         off = (fractional - hk) @ basis
         distance = np.sqrt(off[..., 0] ** 2 + off[..., 1] ** 2)
-        met = (distance < reach) & hk.any(axis=2)
+        met = (distance < reach) & _is_beam(hk)
         chance = np.minimum(np.pi * reach**2 / np.abs(np.linalg.det(basis)), 0.9)
         return cls(candidate, basis, hk.astype(np.int64), distance, met.sum(axis=1) - len(q) * chance)
+
+
+def _is_beam(hk: NDArray[np.number[Any]]) -> BoolArray:
+    """(J, N) whether indices (J, N, 2) are any but those of the direct beam."""
+    return np.asarray((hk[..., 0] != 0) | (hk[..., 1] != 0))
 
 
 def lay_lattices(lattices: FloatArray, observed: Observation) -> Settings:
@@ -143,7 +147,7 @@ _MIRRORS: BoolArray = np.linalg.det(_CHANGES) < 0
 def _symmetries(bases: FloatArray, tolerance: float) -> BoolArray:
     """(C, U) changes of basis that leave a lattice as it is, within a relative tolerance of its lengths."""
     metric = np.einsum("cij,ckj->cik", bases, bases)
-    changed = np.einsum("uij,cjk,ulk->cuil", _CHANGES, metric, _CHANGES)
+    changed = _CHANGES @ metric[:, None] @ _CHANGES.transpose(0, 2, 1)
     aa, bb, ab = metric[:, 0, 0], metric[:, 1, 1], metric[:, 0, 1]
     off = np.maximum.reduce(
         [

@@ -5,6 +5,7 @@ propagations (Cowley & Moodie, Acta Cryst. 10, 609, 1957). Many conditions of on
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import scipy.fft
@@ -81,11 +82,20 @@ class WaveGrid:
             scipy.fft.next_fast_len(int((sharpest + 2 * limit) * length) + 1)
             for length in np.linalg.norm(lattice, axis=1)
         ]
-        h, k = (np.rint(np.fft.fftfreq(size) * size).astype(np.int64) for size in sizes)
-        q = np.stack(np.meshgrid(h, k, indexing="ij"), axis=-1) @ reciprocal_lattice(lattice)
+        h, k = (_frequencies(size) for size in sizes)
+        a_star, b_star = reciprocal_lattice(lattice)
+        q = h[:, None, None] * a_star + k[:, None] * b_star
         q2 = np.einsum("hkd,hkd->hk", q, q)
         area = abs(float(np.linalg.det(lattice)))
         return cls(h, k, q, q2 <= limit**2, q2 <= sharpest**2, area)
+
+
+@cache
+def _frequencies(size: int) -> IntArray:
+    """(size,) indices of the plane waves along one axis of a grid; read-only."""
+    indices: IntArray = np.rint(np.fft.fftfreq(size) * size).astype(np.int64)
+    indices.setflags(write=False)
+    return indices
 
 
 def potential_limit(q_max: float) -> float:

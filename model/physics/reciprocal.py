@@ -1,5 +1,7 @@
 """Reciprocal lattice of a layer (crystallographer's convention: a . a* = 1, no 2 pi)."""
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +11,10 @@ IntArray = NDArray[np.int64]
 
 def reciprocal_lattice(lattice: FloatArray) -> FloatArray:
     """(..., 2, 2) rows a*, b* in 1/angstrom of (..., 2, 2) in-plane lattices with rows a, b in angstrom."""
-    return np.asarray(np.swapaxes(np.linalg.inv(lattice), -1, -2), dtype=np.float64)
+    if lattice.ndim > 2:
+        return np.asarray(np.swapaxes(np.linalg.inv(lattice), -1, -2), dtype=np.float64)
+    (ax, ay), (bx, by) = lattice.tolist()
+    return np.asarray(np.array([[by, -bx], [-ay, ax]]) / (ax * by - ay * bx))
 
 
 def reflections(lattice: FloatArray, q_max_inv_angstrom: float) -> IntArray:
@@ -19,9 +24,17 @@ def reflections(lattice: FloatArray, q_max_inv_angstrom: float) -> IntArray:
     """
     # h = q . a, so |h| cannot exceed q_max |a|.
     h_max, k_max = np.floor(q_max_inv_angstrom * np.linalg.norm(lattice, axis=1)).astype(int)
-    h, k = np.meshgrid(np.arange(0, h_max + 1), np.arange(-k_max, k_max + 1), indexing="ij")
-    half = np.column_stack([h.ravel(), k.ravel()])
-    half = half[(half[:, 0] > 0) | (half[:, 1] > 0)]
+    half = _half_plane(int(h_max), int(k_max))
     q = half @ reciprocal_lattice(lattice)
     half = half[np.einsum("md,md->m", q, q) <= q_max_inv_angstrom**2]
     return np.concatenate([half, -half])
+
+
+@lru_cache(maxsize=256)
+def _half_plane(h_max: int, k_max: int) -> IntArray:
+    """(M, 2) indices up to the largest, one of each Friedel pair; read-only."""
+    h, k = np.meshgrid(np.arange(0, h_max + 1), np.arange(-k_max, k_max + 1), indexing="ij")
+    half = np.column_stack([h.ravel(), k.ravel()])
+    half = half[(half[:, 0] > 0) | (half[:, 1] > 0)]
+    half.setflags(write=False)
+    return half

@@ -68,10 +68,10 @@ def electron_form_factor(numbers: IntArray, q_inv_angstrom: FloatArray) -> Float
         CrystalError: an element without a fit (beyond californium).
     """
     unique, inverse = np.unique(numbers, return_inverse=True)
-    amplitude, width = checked_gaussians(unique).transpose(2, 0, 1)
+    amplitude, width = checked_gaussians(unique)[..., None].transpose(2, 0, 1, 3)
     s2 = (np.asarray(q_inv_angstrom) / 2) ** 2
-    factors: FloatArray = (amplitude * np.exp(-width * s2[:, None, None])).sum(-1)
-    return factors[:, inverse]
+    factors: FloatArray = (amplitude * np.exp(-width * s2)).sum(axis=1)
+    return factors[inverse].T
 
 
 def xray_form_factor(numbers: IntArray, q_inv_angstrom: FloatArray) -> FloatArray:

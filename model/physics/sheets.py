@@ -170,7 +170,10 @@ class Sheets:
         """
         excitation = (2 * np.pi * (tilt @ self._q.T)).astype(np.float32)
         propagators = phase_factor(-self._distances[:, None, None] * (excitation + self._curvature))
-        beams, every = np.unique(self._place[hk[..., 0], hk[..., 1]], return_inverse=True)
+        places = self._place[hk[..., 0], hk[..., 1]]
+        asked = np.zeros(len(self._q), dtype=bool)
+        asked[places] = True
+        beams, every = np.flatnonzero(asked), np.cumsum(asked)[places] - 1
         first, *others = self._slices
         wave = first.entered()
         for propagator, each in zip(propagators[:-1], others[:-1], strict=True):
@@ -178,7 +181,7 @@ class Sheets:
         wave = others[-1].left(wave * propagators[-1], beams) if others else wave[:, beams]
         half_way = phase_factor(self.thickness_angstrom / 2 * excitation[:, beams])
         wave = wave * (self._undamped[beams] * half_way)
-        return wave.take(every.ravel(), axis=1).reshape(len(tilt), *hk.shape[:-1])
+        return wave.take(every, axis=1)
 
     def intensities(self, hk: IntArray, tilt: FloatArray) -> FloatArray:
         """(S, M) fractions of the incident beam; see `amplitudes`."""

@@ -22,6 +22,8 @@ ComplexArray = NDArray[np.complex64]
 MAX_TILT_TANGENT = 0.1
 """Largest tangent of a tilt that a series is good for."""
 MOST_DEGREES = 7
+MOST_TERMS = (MOST_DEGREES + 1) * (MOST_DEGREES + 2) // 2
+"""Monomials of a series of the highest degree."""
 # Relative error of an amplitude at the rim under three quarters of the largest tilt.
 TOLERANCE = 0.05
 _TYPICAL = 0.75
@@ -82,8 +84,11 @@ class TiltSeries:
 
     def intensities(self, tilt: FloatArray) -> NDArray[np.float32]:
         """(T, M) fractions of the incident beam, under tilts with tangents (T, 2)."""
-        terms = monomials(tilt, len(self.coefficients)).astype(np.complex64)
-        amplitude = terms @ self.coefficients
+        return self.intensities_by(monomials(tilt, len(self.coefficients)))
+
+    def intensities_by(self, terms: FloatArray) -> NDArray[np.float32]:
+        """(T, M) the same under tilts with monomials (T, P) or more."""
+        amplitude = terms[:, : len(self.coefficients)].astype(np.complex64) @ self.coefficients
         intensity: NDArray[np.float32] = amplitude.real**2 + amplitude.imag**2
         return intensity
 
@@ -103,34 +108,46 @@ def degree_for(thickness_angstrom: float, q_max_inv_angstrom: float) -> int:
 
 def monomials(tilt: FloatArray, count: int) -> FloatArray:
     """(..., P) the first `count` monomials of tilts (..., 2) over the largest, by ascending degree."""
-    x, y = _powers(tilt, count)
-    of_x, of_y = _exponents(count)
-    return np.asarray(x[..., of_x] * y[..., of_y])
+    exponents = _exponents(count)
+    x, y = exponents.powers(tilt)
+    return np.asarray(x[..., exponents.of_x] * y[..., exponents.of_y])
 
 
 def monomial_slopes(tilt: FloatArray, count: int) -> FloatArray:
     """(..., 2, P) derivatives of the monomials by both tangents."""
-    x, y = _powers(tilt, count)
-    of_x, of_y = _exponents(count)
+    exponents = _exponents(count)
+    of_x, of_y = exponents.of_x, exponents.of_y
+    x, y = exponents.powers(tilt)
     along_x = of_x * x[..., np.maximum(of_x - 1, 0)] * y[..., of_y]
     along_y = of_y * x[..., of_x] * y[..., np.maximum(of_y - 1, 0)]
     return np.asarray(np.stack([along_x, along_y], axis=-2) / MAX_TILT_TANGENT)
 
 
-def _powers(tilt: FloatArray, count: int) -> FloatArray:
-    """(2, ..., D) powers of both tangents over the largest."""
-    degrees = np.arange(_exponents(count)[0].max() + 1)
-    return np.asarray(np.moveaxis(tilt / MAX_TILT_TANGENT, -1, 0)[..., None] ** degrees)
+@dataclass(frozen=True)
+class _Exponents:
+    """Those of both tangents in each of P monomials.
+
+    Attributes:
+        of_x: (P,) of the first.
+        of_y: (P,) of the second.
+        degrees: (D,) all that are needed.
+    """
+
+    of_x: IntArray
+    of_y: IntArray
+    degrees: IntArray
+
+    def powers(self, tilt: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(..., D) of both tangents (..., 2) over the largest."""
+        x, y = tilt[..., 0, None], tilt[..., 1, None]
+        return (x / MAX_TILT_TANGENT) ** self.degrees, (y / MAX_TILT_TANGENT) ** self.degrees
 
 
 @cache
-def _exponents(count: int) -> tuple[IntArray, IntArray]:
-    """Those of both tangents in each monomial."""
-    pairs = [(degree - of_y, of_y) for degree in range(MOST_DEGREES + 1) for of_y in range(degree + 1)][
-        :count
-    ]
-    of_x, of_y = np.array(pairs).T
-    return of_x, of_y
+def _exponents(count: int) -> _Exponents:
+    pairs = [(degree - of_y, of_y) for degree in range(MOST_DEGREES + 1) for of_y in range(degree + 1)]
+    of_x, of_y = np.array(pairs[:count]).T
+    return _Exponents(of_x, of_y, np.arange(of_x.max() + 1))
 
 
 @dataclass(frozen=True)
