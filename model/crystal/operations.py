@@ -110,9 +110,9 @@ def _operations(crystal: Crystal, tolerance_angstrom: float) -> Operations:
         if len(shift) * len(numbers) ** 2 <= _MANY_DISTANCES:
             break
     flat, rise, squares = apart(np.arange(len(numbers)))
-    target = squares.argmin(axis=2)[..., None]
-    flat = np.take_along_axis(flat, target[..., None], axis=2)[:, :, 0]
-    steep = np.take_along_axis(rise, target, axis=2)[..., 0]
+    target = squares.argmin(axis=2)
+    each, atom = np.indices(target.shape, sparse=True)
+    flat, steep = flat[each, atom, target], rise[each, atom, target]
     middle = flat.mean(axis=1, keepdims=True)
     off = ((flat - middle) ** 2).sum(axis=2) + (steep - steep.mean(axis=1, keepdims=True)) ** 2
     worst = off.max(axis=1)
@@ -126,7 +126,7 @@ def _operations(crystal: Crystal, tolerance_angstrom: float) -> Operations:
         shift=shift[kept] - middle[kept, 0] @ inverse,
         turns_over=face[kept] == 1,
         turn=inverse @ changes[change[kept]] @ lattice,
-        target=target[kept, :, 0],
+        target=target[kept],
         off_angstrom=np.sqrt(worst[kept]),
     )
 

@@ -13,6 +13,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from model.crystal.plane import determinants, inverses
 from model.crystal.reduction import gauss_reduce
 from model.matching.lattice_table import sublattices
 from model.matching.observation import Observation
@@ -171,7 +172,7 @@ class _Scored:
         """Score bases with the given or the fitted sigma (K,)."""
         _, square = _nearest(basis, q)
         sigma = np.broadcast_to(np.asarray(sigma, dtype=np.float64), len(basis))
-        area = np.abs(np.linalg.det(basis))
+        area = np.abs(determinants(basis))
         density = area / (2 * pi * sigma**2)
         ratio = density[:, None] * np.exp(-square / (2 * sigma[:, None] ** 2))
         scores = [np.log(share * ratio + 1 - share).sum(axis=1) for share in TRUE_SHARES]
@@ -188,7 +189,7 @@ def _nearest(basis: FloatArray, q: FloatArray) -> tuple[FloatArray, FloatArray]:
 
     The direct beam's own point is no place for a spot: its distance there counts as infinite.
     """
-    fractional = q @ np.linalg.inv(basis)
+    fractional = q @ inverses(basis)
     hk = np.rint(fractional)
     off = (fractional - hk) @ basis
     square = off[..., 0] ** 2 + off[..., 1] ** 2
@@ -226,7 +227,7 @@ def _pairs(vectors: FloatArray) -> FloatArray:
     """(K, 2, 2) bases of two vectors that are not nearly parallel."""
     first, second = np.triu_indices(len(vectors), 1)
     basis = np.stack([vectors[first], vectors[second]], axis=1)
-    area = np.abs(np.linalg.det(basis))
+    area = np.abs(determinants(basis))
     length = np.linalg.norm(basis, axis=2)
     return np.asarray(basis[area > 0.2 * length[:, 0] * length[:, 1]])
 
@@ -239,9 +240,9 @@ def _refined(basis: FloatArray, q: FloatArray) -> _Scored:
         belongs = _belonging(square, basis, sigma)
         weighted = (belongs[..., None] * hk).transpose(0, 2, 1)
         normal = weighted @ hk + 1e-9 * np.eye(2)
-        solvable = np.linalg.det(normal) > 0.5
-        solved = np.linalg.solve(np.where(solvable[:, None, None], normal, np.eye(2)), weighted @ q)
-        kept = solvable & (np.abs(np.linalg.det(solved)) > 1e-4)
+        solvable = determinants(normal) > 0.5
+        solved = inverses(np.where(solvable[:, None, None], normal, np.eye(2))) @ (weighted @ q)
+        kept = solvable & (np.abs(determinants(solved)) > 1e-4)
         basis = np.where(kept[:, None, None], solved, basis)
         _, square = _nearest(basis, q)
         near = np.where(np.isfinite(square), square, 0)
@@ -252,7 +253,7 @@ def _refined(basis: FloatArray, q: FloatArray) -> _Scored:
 
 def _belonging(square: FloatArray, basis: FloatArray, sigma: FloatArray) -> FloatArray:
     """(K, N) probability that a spot belongs to the lattice."""
-    density = np.abs(np.linalg.det(basis)) / (2 * pi * sigma**2)
+    density = np.abs(determinants(basis)) / (2 * pi * sigma**2)
     share = TRUE_SHARES[0]
     ratio = share * density[:, None] * np.exp(-square / (2 * sigma[:, None] ** 2))
     return np.asarray(ratio / (ratio + 1 - share))

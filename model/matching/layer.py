@@ -109,12 +109,12 @@ class Layer:
         rows = self.rows_of(self.hk @ inverse_of(changes))
         # q . tilt stays, so in another basis the tilt has other components.
         tilts = (changes @ (lattice @ _GENERIC_TILT)) @ self._crystal.lattice
-        seen = np.take_along_axis(self.faces[0].intensities(tilts), rows, axis=1)
+        seen = self.faces[0].intensities(tilts)[np.arange(len(rows))[:, None], rows]
         seen[:, (rows < 0).any(axis=0)] = 0.0
         same = np.abs(seen[:, None] - seen).max(axis=2, initial=0.0) <= SAME_BEAMS
         kept: list[int] = []
-        for row, alike in enumerate(same):
-            if not alike[kept].any():
+        for row, alike in enumerate(same.tolist()):
+            if not any(alike[earlier] for earlier in kept):
                 kept.append(row)
         return changes[kept]
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from model.crystal.plane import determinants, inverses
 from model.matching.observation import Observation
 from model.physics.reciprocal import reciprocal_lattice
 
@@ -71,12 +72,12 @@ class Settings:
     @classmethod
     def of(cls, candidate: IntArray, basis: FloatArray, q: FloatArray, reach: float) -> Self:
         """Index spots (N, 2) by each basis."""
-        fractional = q @ np.linalg.inv(basis)
+        fractional = q @ inverses(basis)
         hk = np.rint(fractional)
         off = (fractional - hk) @ basis
         distance = np.sqrt(off[..., 0] ** 2 + off[..., 1] ** 2)
         met = (distance < reach) & _is_beam(hk)
-        chance = np.minimum(np.pi * reach**2 / np.abs(np.linalg.det(basis)), 0.9)
+        chance = np.minimum(np.pi * reach**2 / np.abs(determinants(basis)), 0.9)
         return cls(candidate, basis, hk.astype(np.int64), distance, met.sum(axis=1) - len(q) * chance)
 
 
@@ -237,16 +238,16 @@ def _refined(
     hk = indexed.hk.astype(np.float64)
     weighted = (weight[..., None] * hk).transpose(0, 2, 1)
     normal, moment = weighted @ hk, weighted @ q
-    solvable = np.linalg.det(normal) > 0.5
-    fitted = np.linalg.solve(np.where(solvable[:, None, None], normal, np.eye(2)), moment)
+    solvable = determinants(normal) > 0.5
+    fitted = inverses(np.where(solvable[:, None, None], normal, np.eye(2))) @ moment
     basis = np.where(solvable[:, None, None], fitted, basis)
-    usable = np.abs(np.linalg.det(basis)) > 1e-6
+    usable = np.abs(determinants(basis)) > 1e-6
     return candidate[usable], basis[usable]
 
 
 def principal_stretches(own: FloatArray, seen: FloatArray) -> FloatArray:
     """(J, 2) axes, the longer first, of the ellipses that circles become between own and seen bases (J, 2, 2)."""
-    return np.asarray(np.linalg.svd(np.linalg.solve(own, seen), compute_uv=False))
+    return np.asarray(np.linalg.svd(inverses(own) @ seen, compute_uv=False))
 
 
 def _little_distorted(own: FloatArray, seen: FloatArray) -> BoolArray:
@@ -269,10 +270,10 @@ def _distinct(settings: Settings) -> Settings:
         rows = np.flatnonzero(place == later)
         for earlier in range(later):
             others = rows - (later - earlier)
-            change = np.matmul(settings.basis[rows], np.linalg.inv(settings.basis[others]))
+            change = settings.basis[rows] @ inverses(settings.basis[others])
             whole = np.rint(change)
             same = (np.abs(change - whole).max(axis=(1, 2)) < 2 * DISTORTION_TOLERANCE) & (
-                np.abs(np.abs(np.linalg.det(whole)) - 1) < 0.5
+                np.abs(np.abs(determinants(whole)) - 1) < 0.5
             )
             kept[rows[same & kept[others]]] = False
     return _best_of_each(settings.take(kept), KEPT)

@@ -6,6 +6,7 @@ propagations (Cowley & Moodie, Acta Cryst. 10, 609, 1957). Many conditions of on
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import scipy.fft
@@ -60,6 +61,7 @@ class WaveGrid:
         h: (H,) first indices of the grid's rows.
         k: (K,) second indices of its columns.
         q: (H, K, 2) where each is, 1/angstrom.
+        squared: (H, K) |q|^2 of each.
         inside: (H, K) those of waves that are followed.
         resolved: (H, K) those that the potential has.
         area: of the cell, square angstrom.
@@ -68,6 +70,7 @@ class WaveGrid:
     h: IntArray
     k: IntArray
     q: FloatArray
+    squared: FloatArray
     inside: NDArray[np.bool_]
     resolved: NDArray[np.bool_]
     area: float
@@ -87,7 +90,7 @@ class WaveGrid:
         q = h[:, None, None] * a_star + k[:, None] * b_star
         q2 = np.einsum("hkd,hkd->hk", q, q)
         area = abs(float(np.linalg.det(lattice)))
-        return cls(h, k, q, q2 <= limit**2, q2 <= sharpest**2, area)
+        return cls(h, k, q, q2, q2 <= limit**2, q2 <= sharpest**2, area)
 
 
 @cache
@@ -139,13 +142,14 @@ def dynamical_intensities(
 def slices_of(heights: FloatArray) -> tuple[list[IntArray], FloatArray]:
     """Atoms of each slice, in the order in which the wave meets them, and the slices' mean heights."""
     order = np.argsort(heights)
-    ascending = heights[order]
+    ascending = heights[order].tolist()
     starts = [0]
-    for place, height in enumerate(ascending.tolist()):
+    for place, height in enumerate(ascending):
         if height - ascending[starts[-1]] > SLICE_ANGSTROM:
             starts.append(place)
-    counts = np.diff([*starts, len(order)])
-    return np.split(order, starts[1:]), np.add.reduceat(ascending, starts) / counts
+    bounds = list(pairwise([*starts, len(order)]))
+    means = [sum(ascending[first:last]) / (last - first) for first, last in bounds]
+    return [order[first:last] for first, last in bounds], np.array(means)
 
 
 def _transmission(
@@ -161,7 +165,7 @@ def _transmission(
     fractional = (shifted[..., :2] - aside) @ np.linalg.inv(crystal.lattice)
     along_a = np.exp(-2j * np.pi * fractional[:, None, :, 0] * grid.h[:, None]).astype(np.complex64)
     along_b = np.exp(-2j * np.pi * fractional[:, None, :, 1] * grid.k[:, None]).astype(np.complex64)
-    length = np.sqrt(np.einsum("hkd,hkd->hk", grid.q, grid.q))
+    length = np.sqrt(grid.squared)
     potential = np.zeros((len(along_a), len(grid.h), len(grid.k)), dtype=np.complex64)
     numbers = crystal.numbers[atoms]
     for number in np.unique(numbers):
@@ -182,9 +186,8 @@ def _transmission(
 
 def _propagator(conditions: Conditions, grid: WaveGrid, distance: float) -> ComplexArray:
     """Fresnel propagation over a distance (angstrom) under a tilted beam, (S, H, K)."""
-    q2 = np.einsum("hkd,hkd->hk", grid.q, grid.q)
     wavelength = np.array([electron_wavelength_angstrom(kv) for kv in conditions.voltage_kv])
     along_tilt = np.einsum("hkd,sd->shk", grid.q, conditions.tilt)
-    excitation = wavelength[:, None, None] * q2 / 2 + along_tilt
+    excitation = wavelength[:, None, None] * grid.squared / 2 + along_tilt
     propagator: ComplexArray = np.exp(-2j * np.pi * distance * excitation).astype(np.complex64)
     return propagator

@@ -67,11 +67,15 @@ def electron_form_factor(numbers: IntArray, q_inv_angstrom: FloatArray) -> Float
     Raises:
         CrystalError: an element without a fit (beyond californium).
     """
-    unique, inverse = np.unique(numbers, return_inverse=True)
-    amplitude, width = checked_gaussians(unique)[..., None].transpose(2, 0, 1, 3)
+    kinds, kind_of = np.unique(numbers, return_inverse=True)
+    return form_factors_of_kinds(kinds, q_inv_angstrom)[kind_of].T
+
+
+def form_factors_of_kinds(kinds: IntArray, q_inv_angstrom: FloatArray) -> FloatArray:
+    """(K, M) electron scattering factors of (K,) different atomic numbers; see `electron_form_factor`."""
+    amplitude, width = checked_gaussians(kinds)[..., None].transpose(2, 0, 1, 3)
     s2 = (np.asarray(q_inv_angstrom) / 2) ** 2
-    factors: FloatArray = (amplitude * np.exp(-width * s2)).sum(axis=1)
-    return factors[inverse].T
+    return np.asarray((amplitude * np.exp(-width * s2)).sum(axis=1))
 
 
 def xray_form_factor(numbers: IntArray, q_inv_angstrom: FloatArray) -> FloatArray:

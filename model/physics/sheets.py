@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from model.crystal.crystal import Crystal
 from model.electrons import electron_wavelength_angstrom, interaction_constant
 from model.physics.multislice import WaveGrid, slices_of
-from model.physics.scattering import electron_form_factor
+from model.physics.scattering import form_factors_of_kinds
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -137,15 +137,13 @@ class Sheets:
         place[rows, columns] = np.arange(len(rows))
         q = grid.q[rows, columns]
         transmissions = _transmissions(crystal, voltage_kv, grid, slices)
-        q2 = np.einsum("hkd,hkd->hk", grid.q, grid.q)
-        damping = np.exp(-b_iso * q2 / 4).astype(np.float32)
+        q2 = grid.squared[rows, columns]
+        damping = np.exp(-b_iso * grid.squared / 4).astype(np.float32)
         return cls(
             _q=q,
-            _undamped=1 / damping[rows, columns],
+            _undamped=(1 / damping[rows, columns]).astype(np.float32),
             _place=place,
-            _curvature=(np.pi * electron_wavelength_angstrom(voltage_kv) * q2[rows, columns]).astype(
-                np.float32
-            ),
+            _curvature=(np.pi * electron_wavelength_angstrom(voltage_kv) * q2).astype(np.float32),
             _distances=np.diff(heights).astype(np.float32),
             _slices=_slices(transmissions, damping, rows, columns),
         )
@@ -205,9 +203,9 @@ def _transmissions(
     # A potential is real: half of its plane waves tell the other half.
     half = grid.resolved[:, : len(grid.k) // 2 + 1]
     rows, columns = np.nonzero(half)
-    length = np.linalg.norm(grid.q[rows, columns], axis=1)
+    length = np.sqrt(grid.squared[rows, columns])
     kinds, kind_of = np.unique(crystal.numbers, return_inverse=True)
-    factors = electron_form_factor(kinds, length).T.astype(np.float32)
+    factors = form_factors_of_kinds(kinds, length).astype(np.float32)
     # (N, B): what each atom scatters into each beam.
     turns = fractional[:, :1] * grid.h[rows] + fractional[:, 1:] * grid.k[columns]
     scattered = phase_factor((-2 * np.pi * turns).astype(np.float32)) * factors[kind_of]

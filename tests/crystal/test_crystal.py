@@ -220,3 +220,17 @@ def test_constructor_refuses_other_lattices(lattice: list[list[float]], message:
 def test_needs_an_id() -> None:
     with pytest.raises(CrystalError, match="id"):
         Crystal("", "test", np.eye(2) * 3.0, np.array([6]), np.zeros((1, 3)))
+
+
+def test_a_stored_crystal_is_as_it_was_and_read_only(cells: dict[str, Cell]) -> None:
+    made_new = made(*cells["MoS2 1H"])
+    arrays = (made_new.lattice.copy(), made_new.numbers.copy(), made_new.positions.copy())
+    stored = Crystal.stored("some", "test", *arrays)
+    for field in dataclasses.fields(Crystal):
+        np.testing.assert_array_equal(getattr(stored, field.name), getattr(made_new, field.name))
+    assert (stored.formula, stored.thickness) == (made_new.formula, made_new.thickness)
+    for array in arrays:
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        stored.id = "other"  # type: ignore[misc]

@@ -124,6 +124,16 @@ def test_spots_off_the_lattice_are_extra_and_absent_beams_are_missing() -> None:
     assert spoilt.score < whole.score
 
 
+def test_how_a_perfect_pattern_is_turned_does_not_change_its_score() -> None:
+    """Beams as far out as the farthest spot lie within the pattern, whatever rounding makes of their |q|."""
+    crystal = LAYERS["MoSSe"]
+    scores = [
+        matched(crystal, kinematic_spots(crystal, Geometry(rotation_deg=angle), relative_threshold=0.03)).score
+        for angle in np.linspace(0, 75, 16)
+    ]
+    assert np.ptp(scores) < 1e-3
+
+
 def test_a_lattice_that_does_not_fit_has_no_match_and_comes_last() -> None:
     spots = pattern(LAYERS["MoS2"], Lying(rotation_deg=10.0))
     found = verify([LAYERS["oblique"], LAYERS["MoS2"]], [0.9, 0.1], spots, 80.0)
