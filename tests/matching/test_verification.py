@@ -128,7 +128,9 @@ def test_how_a_perfect_pattern_is_turned_does_not_change_its_score() -> None:
     """Beams as far out as the farthest spot lie within the pattern, whatever rounding makes of their |q|."""
     crystal = LAYERS["MoSSe"]
     scores = [
-        matched(crystal, kinematic_spots(crystal, Geometry(rotation_deg=angle), relative_threshold=0.03)).score
+        matched(
+            crystal, kinematic_spots(crystal, Geometry(rotation_deg=angle), relative_threshold=0.03)
+        ).score
         for angle in np.linspace(0, 75, 16)
     ]
     assert np.ptp(scores) < 1e-3
