@@ -111,8 +111,8 @@ def _operations(crystal: Crystal, tolerance_angstrom: float) -> Operations:
             break
     flat, rise, squares = apart(np.arange(len(numbers)))
     target = squares.argmin(axis=2)
-    each, atom = np.indices(target.shape, sparse=True)
-    flat, steep = flat[each, atom, target], rise[each, atom, target]
+    laid = np.arange(len(target))[:, None], np.arange(len(numbers)), target
+    flat, steep = flat[laid], rise[laid]
     middle = flat.mean(axis=1, keepdims=True)
     off = ((flat - middle) ** 2).sum(axis=2) + (steep - steep.mean(axis=1, keepdims=True)) ** 2
     worst = off.max(axis=1)
