@@ -70,7 +70,7 @@ def compare_upload(
             _hypothesis(rank, row, names[row], crystals[row], found, spots)
             for rank, row in enumerate(found.ranking.tolist(), start=1)
         ],
-        query=query_of(spots, voltage, found.lattice),
+        query=query_of(spots, voltage, found.lattice, found.warnings),
         version=version,
         timing_ms={
             "read": milliseconds(begun, read),

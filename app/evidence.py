@@ -14,6 +14,9 @@ from model.matching.overlap import Twist as FoundTwist
 from model.matching.quality import quality_of
 from model.pattern import Spots
 
+# Fits end at a tangent of 0.1 (`MAX_TILT_TANGENT`), 5.71 degrees.
+FARTHEST_TILT_DEG = 5.6
+
 
 def match_of(found: FoundMatch, spots: Spots, listed: bool, overlay: str | None = None) -> Match:
     """How a candidate matches.
@@ -117,10 +120,10 @@ def lattice_seen(found: FoundLattice, spots: Spots) -> PlaneLattice:
     )
 
 
-def quality_seen(spots: Spots, lattice: FoundLattice | None) -> Quality:
-    """What the spots are like, and what would make them better."""
+def quality_seen(spots: Spots, lattice: FoundLattice | None, sought: bool = True) -> Quality:
+    """What the spots are like, and what would make them better; whether a lattice was looked for."""
     length, exposure = np.hypot(*spots.q_inv_angstrom.T), spots.exposure
-    judged, known = quality_of(spots, lattice), spots.scale_is_known
+    judged, known = quality_of(spots, lattice, sought), spots.scale_is_known
     intensity = spots.intensity
     return Quality(
         q_min=float(length.min()) if known else None,
@@ -141,6 +144,16 @@ def quality_seen(spots: Spots, lattice: FoundLattice | None) -> Quality:
         paired=None if exposure is None else round(exposure.paired_fraction, 3),
         beam_stop=None if exposure is None else exposure.beam_stop,
         spot_width=None if exposure is None else round(exposure.spot_sigma_px, 2),
+    )
+
+
+def told_of_tilt(best: FoundMatch | None) -> tuple[str, ...]:
+    """A warning where the best explanation is tilted as far as any can be."""
+    if best is None or best.tilt_deg < FARTHEST_TILT_DEG:
+        return ()
+    return (
+        f"The tilt is at the end of its range, {best.tilt_deg:.1f} degrees: the flake may be tilted farther. Tilt it "
+        "back for a surer answer.",
     )
 
 

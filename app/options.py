@@ -191,8 +191,9 @@ class Options(LatticeOptions):
             OptionError: what this build cannot do, or options that contradict each other.
         """
         super().check()
-        self.elements()
-        self.measured_composition()
+        elements, composition = self.elements(), self.measured_composition()
+        if composition is not None:
+            composition.check_against(elements)
         if self.lattice is not None and self.effort == "search":
             raise OptionError("lattice goes unheard with effort=search; leave one of them out")
         if self.composition is None and "composition_sigma" in self.model_fields_set:

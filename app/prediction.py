@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app import drawing
-from app.evidence import fit_told, lattice_seen, match_of, quality_seen, twist_of
+from app.evidence import fit_told, lattice_seen, match_of, quality_seen, told_of_tilt, twist_of
 from app.frame_picture import beams_over, frame_picture
 from app.library import Library
 from app.options import Options, ReadingOptions
@@ -46,6 +46,10 @@ ASSUMED_VOLTAGE_KV = 80.0
 # Candidates in a picture.
 DRAWN = 6
 LOWEST_VOLTAGE_KV, HIGHEST_VOLTAGE_KV = 60.0, 300.0
+_CAVEAT = (
+    "A bulk crystal with the same zone is not excluded: one pattern does not tell the thickness. Nor is a crystal that "
+    "is not in the index."
+)
 _SIGMA_OF_NOTHING = "The scale is unknown, so that scale_sigma, its error, went unheard; give pixel_size too."
 
 
@@ -224,6 +228,7 @@ def predict(
     answer = Answer(
         request_id=request_id,
         verdict=result.verdict,
+        caveat=_CAVEAT if result.verdict in {"match", "ambiguous"} else None,
         candidates=candidates,
         set=None
         if result.set_size is None
@@ -233,9 +238,10 @@ def predict(
             spots,
             pattern.voltage,
             result.lattice,
-            result.warnings,
+            (*result.warnings, *told_of_tilt(result.best)),
             None if result.overlap is None else twist_of(result.overlap, result.twist, spots),
             options.model_dump(exclude_unset=True),
+            lattice_sought=options.effort != "search" or not spots.scale_is_known,
         ),
         pattern=recorded(spots, options) if options.record else None,
         provenance=provenance,
@@ -346,6 +352,7 @@ def query_of(
     warnings: tuple[str, ...] = (),
     twist: Twist | None = None,
     options: dict[str, Any] | None = None,
+    lattice_sought: bool = True,
 ) -> Query:
     """The pattern as it was understood.
 
@@ -356,6 +363,7 @@ def query_of(
         warnings: of the search.
         twist: of two lattices.
         options: that were given.
+        lattice_sought: whether it was looked for.
     """
     return Query(
         spots=len(spots),
@@ -366,7 +374,7 @@ def query_of(
         voltage_kv=voltage.kv,
         lattice=None if lattice is None else lattice_seen(lattice, spots),
         twist=twist,
-        quality=quality_seen(spots, lattice),
+        quality=quality_seen(spots, lattice, lattice_sought),
         options=options,
         warnings=[*spots.warnings, *voltage.warnings, *warnings],
     )

@@ -287,6 +287,10 @@ class Answer(Schema):
         "`ambiguous`: otherwise. A layer that fits does not exclude a bulk crystal with the same zone. Null with "
         "`search`, unless no crystal is left to be searched, and without intensities.",
     )
+    caveat: str | None = Field(
+        default=None,
+        description="What a verdict other than `no_match` leaves open; null where there is none.",
+    )
     candidates: list[Candidate]
     set: CandidateSet | None = Field(default=None, description="Null without probabilities.")
     measurement: Measurement | None = Field(

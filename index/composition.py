@@ -7,7 +7,7 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
-from index.elements import atomic_numbers, check_symbol
+from index.elements import ElementFilter, atomic_numbers, check_symbol
 from model.crystal.elements import LAST_ATOMIC_NUMBER
 from model.errors import OptionError
 
@@ -45,6 +45,19 @@ class Composition:
                 raise OptionError(f"composition: {symbol} has the amount {amount}; give a positive number")
         if not 0.001 <= self.sigma <= 0.5:
             raise OptionError(f"composition_sigma is {self.sigma}; give an error of 0.001 to 0.5")
+
+    def check_against(self, elements: ElementFilter) -> None:
+        """Refuse a condition on the elements that rules out what was measured, or asks for what was not.
+
+        Raises:
+            OptionError: they contradict each other.
+        """
+        allowed = set(elements.only or self.fractions) - set(elements.none)
+        excluded = [symbol for symbol in self.fractions if symbol not in allowed]
+        if excluded:
+            raise OptionError(
+                f"composition holds {', '.join(excluded)}, which elements_only or elements_none rules out"
+            )
 
 
 class CompositionTable:

@@ -1,10 +1,10 @@
 """What a search finds."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 from index.catalogue import Entry
-from model.matching.confidence import Verdict
+from model.matching.confidence import SURE, Verdict
 from model.matching.indexing import PlaneLattice
 from model.matching.match import Match
 from model.matching.measurement import Measurement
@@ -64,3 +64,18 @@ class SearchResult:
     warnings: tuple[str, ...] = ()
     overlap: Overlap | None = None
     twist: Twist | None = None
+
+    @property
+    def best(self) -> Match | None:
+        """Of the first hit that was held against the pattern."""
+        return next((hit.match for hit in self.hits if hit.match), None)
+
+    def trusted(self, share: float, warning: str) -> Self:
+        """The same, but only so likely to be right at all, and why."""
+        hits = tuple(
+            hit if hit.probability is None else replace(hit, probability=share * hit.probability)
+            for hit in self.hits
+        )
+        sure = max((hit.probability or 0.0 for hit in hits), default=0.0) >= SURE
+        verdict = "ambiguous" if self.verdict == "match" and not sure else self.verdict
+        return replace(self, hits=hits, verdict=verdict, warnings=(*self.warnings, warning))

@@ -10,7 +10,7 @@ from index.hits import Hit, SearchResult
 from index.query import Query
 from index.timing import Timing
 from model.crystal import Crystal
-from model.matching.confidence import CALIBRATIONS, Confidence
+from model.matching.confidence import CALIBRATIONS, Confidence, Verdict
 from model.matching.indexing import PlaneLattice
 from model.matching.measurement import Measurement, distinguishing
 from model.matching.observation import Q_MAX_INV_ANGSTROM
@@ -18,9 +18,8 @@ from model.matching.verification import Scale, Verification, verify
 
 # Of candidates that a pattern hardly tells apart, so many are parted.
 MOST_PARTED = 6
-# By how much the ln likelihood has to be larger at another scale where intensities do not decide, and for each spot:
-# which beams are seen is modelled roughly, so that the scores of many spots differ by chance.
-CLEARLY_BETTER, CLEARLY_BETTER_OF_A_SPOT = 10.0, 0.25
+# So many spots show their lattice if they have one.
+MANY_SPOTS = 20
 
 
 def verified(
@@ -53,16 +52,22 @@ def verified(
     ordered = [
         _judged(hits[row], row, place, found, size) for place, row in enumerate(ranking[: query.top_k])
     ]
-    measurement = None if sure is None else _parting(crystals, found, sure, query)
+    told = sure is not None and sure.verdict != "no_match"
+    measurement = _parting(crystals, found, sure, query) if sure is not None and told else None
     timing.stop("verify")
     return SearchResult(
         hits=tuple(ordered),
         timing_ms=timing.milliseconds,
-        verdict=None if sure is None else sure.verdict,
+        verdict=sure.verdict if sure is not None else _by_geometry(query, lattice),
         lattice=lattice,
-        set_size=size,
+        set_size=size if hits else None,
         measurement=measurement,
     )
+
+
+def _by_geometry(query: Query, lattice: PlaneLattice | None) -> Verdict | None:
+    """Without intensities a verdict can only be that many spots on no lattice are those of no crystal."""
+    return "no_match" if lattice is None and len(query.spots) >= MANY_SPOTS else None
 
 
 def _parting(
@@ -92,14 +97,3 @@ def _judged(hit: Hit, row: int, place: int, found: Verification, size: int | Non
         group=int(sure.groups[row]) if sure is not None and told else None,
         in_set=None if size is None else place < size,
     )
-
-
-def explains_better(doubted: SearchResult, found: SearchResult, spots: int) -> bool:
-    """Whether a pattern of so many spots, which no crystal or no sure one explains, is explained at another scale."""
-    if doubted.verdict is not None:
-        return doubted.verdict != "no_match"
-    # Without intensities there is no verdict, only scores.
-    best, before = (
-        max((hit.match.score for hit in each.hits if hit.match), default=-np.inf) for each in (doubted, found)
-    )
-    return bool(best > before + max(CLEARLY_BETTER, CLEARLY_BETTER_OF_A_SPOT * spots))

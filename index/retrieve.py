@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import hypot
+from math import hypot, log
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,7 +15,7 @@ from index.composition import Composition
 from index.elements import Bitmap, ElementFilter
 from index.encoder import Encoder
 from index.hits import Hit, SearchResult
-from index.judgement import explains_better, verified
+from index.judgement import verified
 from index.manifest import Manifest
 from index.parts import Extra, Parts
 from index.publishing import version_folder
@@ -26,9 +26,18 @@ from index.two_layers import MOST_PAIRED, interleaved
 from model.errors import LibraryError, OptionError
 from model.matching import depth
 from model.matching.confidence import CALIBRATIONS
+from model.matching.doubt import DOUBT, explains_better, is_doubtful, told_of, trust
 from model.matching.indexing import PlaneLattice
 from model.matching.observation import Observation
-from model.matching.overlap import FALSE_SHARE, Overlap
+from model.matching.overlap import (
+    FALSE_SHARE,
+    Overlap,
+    fits_but_for_superstructure,
+    of_parent,
+    second_lattice,
+    superlattice_index,
+    taken,
+)
 from model.matching.picked_lattice import picked_lattice
 from model.matching.priors import CELL_SIGMA
 from model.matching.verification import SIMILARITY_WEIGHT, Scale, scale_tolerance
@@ -36,11 +45,15 @@ from model.pattern.spots import Spots
 
 # One search for so many rows a hit usually leaves enough when crystals that are the same come together.
 _OVERFETCH = 3
-# How far a scale may be off that nothing fits, as a logarithm: a third either way.
-DOUBT = 0.29
-_WRONG_SCALE = (
-    "Nothing fits at the scale given. It was taken to be off by {off:+.1f} %, with which the candidates fit; check "
-    "pixel_size (or the units) with a known crystal."
+# A candidate of which more beams are missing explains no pattern.
+MOST_MISSING = 0.5
+_SUPERLATTICE = (
+    "{count} spots that the first candidate does not explain lie on a superlattice: a superstructure (a wave of "
+    "charge, an order of vacancies or of other atoms) that it does not have."
+)
+_SUPERSTRUCTURE = (
+    "{left} spots, weak ones between those of the candidates, were left aside: a superstructure (a wave of charge, an "
+    "order of vacancies or of other atoms) that the candidates do not have."
 )
 
 
@@ -175,13 +188,8 @@ class Retriever:
             return both
         if nothing_left:
             return replace(found, verdict="no_match")
-        if found.verdict not in {None, "no_match"}:
-            return found
-        doubted = self._search_scales(query, DOUBT, found.lattice, Timing())
-        if not explains_better(doubted, found, len(spots)):
-            return found
-        scale = next(hit.match.scale for hit in doubted.hits if hit.match)
-        return replace(doubted, warnings=(_WRONG_SCALE.format(off=100 * (scale - 1)),))
+        other = self._search_parent(query, found) or self._search_other_scales(query, found)
+        return other or self._told_of_superlattice(query, found)
 
     def _known(
         self, elements: ElementFilter | None, composition: Composition | None
@@ -240,8 +248,10 @@ class Retriever:
         composition: Composition | None,
     ) -> SearchResult | None:
         """A search for each of two lattices, where no single crystal explains the spots of both."""
-        best = next((hit.match for hit in found.hits if hit.match), None)
-        if found.lattice is None or (best is not None and best.extra < FALSE_SHARE):
+        best = found.best
+        if found.lattice is None:
+            return None
+        if best is not None and best.extra < FALSE_SHARE and best.missing < MOST_MISSING:
             return None
         overlap = Overlap.of(query.spots, found.lattice, query.voltage_kv)
         if overlap is None:
@@ -259,6 +269,52 @@ class Retriever:
         if all(layer.verdict == "no_match" for layer in layers) or not all(layer.hits for layer in layers):
             return None
         return interleaved(layers, overlap, elements, composition, query.top_k)
+
+    def _search_parent(self, query: Query, found: SearchResult) -> SearchResult | None:
+        """A search without the weak spots of a superstructure, where no crystal has it.
+
+        None where the pattern shows no such spots, or no crystal fits without them.
+        """
+        if found.verdict != "no_match" or found.lattice is None:
+            return None
+        rows = of_parent(query.spots, found.lattice)
+        if rows is None:
+            return None
+        parent = self._search_known_scale(replace(query, spots=taken(query.spots, rows), picked=None))
+        best = parent.best
+        if parent.verdict == "no_match" or best is None or not fits_but_for_superstructure(best):
+            return None
+        left = len(query.spots) - int(rows.sum())
+        return replace(parent, lattice=found.lattice, warnings=(_SUPERSTRUCTURE.format(left=left),))
+
+    def _told_of_superlattice(self, query: Query, found: SearchResult) -> SearchResult:
+        """The same, with a warning where what the first candidate does not explain are spots of a superlattice."""
+        if found.lattice is None or found.best is None or found.best.extra < FALSE_SHARE:
+            return found
+        second = second_lattice(query.spots, found.lattice, query.voltage_kv)
+        weak = second is not None and superlattice_index(found.lattice, second) is not None
+        if not weak and of_parent(query.spots, found.lattice) is None:
+            return found
+        count = round(found.best.extra * found.best.beams.spots)
+        return replace(found, warnings=(*found.warnings, _SUPERLATTICE.format(count=count)))
+
+    def _search_other_scales(self, query: Query, found: SearchResult) -> SearchResult | None:
+        """A search at other scales than the one given, where that explains the pattern poorly or there is time.
+
+        None where no other explains it far better.
+        """
+        if query.effort == "verify" and found.verdict != "no_match" and not is_doubtful(found.best):
+            return None
+        # What a wrong scale gains shows among the first few candidates.
+        doubted = self._search_scales(replace(query, effort="verify"), DOUBT, found.lattice, Timing())
+        other = doubted.best
+        if doubted.verdict == "no_match" or other is None or not explains_better(other, found.best):
+            return None
+        if abs(log(other.scale)) < self._scale_tolerance(query.spots):
+            return None
+        if query.effort == "full":
+            doubted = self._search_scales(query, DOUBT, found.lattice, Timing())
+        return doubted.trusted(trust(other.scale), told_of(other.scale))
 
     def _search_scales(
         self, query: Query, doubt: float, lattice: PlaneLattice | None, timing: Timing

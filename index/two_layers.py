@@ -7,10 +7,13 @@ from math import log
 from index.composition import Composition
 from index.elements import ElementFilter
 from index.hits import Hit, SearchResult
+from model.matching.measurement import Measurement
 from model.matching.overlap import Overlap, Twist
 
 # Of each of two layers, so many hits are tried as partners.
 MOST_PAIRED = 20
+# Lattices that lie so alike are one.
+UNTWISTED_DEG = 0.3
 _TWO_LATTICES = (
     "The spots are those of two lattices: two layers, or two flakes in the beam. The candidates of both follow; "
     "`layer` says of which they are, and `query.twist` how they lie to each other."
@@ -54,6 +57,8 @@ def interleaved(
     for hits, place in zip(told, best, strict=True):
         hits.insert(0, hits.pop(place))
     twist = _twist_of(told[0][:1], told[1][:1])
+    if twist is not None and twist.angle_deg < UNTWISTED_DEG and told[0][0].entry.id == told[1][0].entry.id:
+        return None  # two layers of one crystal that are not twisted have one lattice
     leaders = [hit for hits in told for hit in hits[:1]]
     others = [
         (_log_share(hits, place), place, hit) for hits in told for place, hit in enumerate(hits) if place
@@ -62,6 +67,7 @@ def interleaved(
     others.sort(key=lambda other: (-other[0], other[1]))
     merged = [*leaders, *(hit for _, _, hit in others)]
     verdicts = [layer.verdict for layer in layers]
+    measurements = [layer.measurement for layer in layers]
     return SearchResult(
         hits=tuple(merged[:top_k]),
         timing_ms={
@@ -69,10 +75,16 @@ def interleaved(
         },
         verdict=None if None in verdicts else "match" if set(verdicts) == {"match"} else "ambiguous",
         lattice=overlap.lattices[0],
+        measurement=next((_of_layer(each, n) for n, each in enumerate(measurements, 1) if each), None),
         warnings=(_TWO_LATTICES,),
         overlap=overlap,
         twist=twist,
     )
+
+
+def _of_layer(measurement: Measurement, number: int) -> Measurement:
+    """What would part the candidates of one of the layers."""
+    return replace(measurement, text=f"For layer {number}: {measurement.text}")
 
 
 def _meets(present: set[str], elements: ElementFilter | None, composition: Composition | None) -> bool:

@@ -1,18 +1,21 @@
 """Which of a few crystals made a pattern, and which spots say so."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import log
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
-from model.matching.confidence import CALIBRATIONS, Verdict, confidence
+from model.matching.confidence import CALIBRATIONS, SURE, Verdict, confidence
+from model.matching.doubt import DOUBT, explains_better, told_of, trust
 from model.matching.indexing import PlaneLattice, index_pattern
 from model.matching.lattice_table import LatticeTable
 from model.matching.match import Match
 from model.matching.observation import Observation
+from model.matching.settings import SCALE_TOLERANCE
 from model.matching.verification import Scale, verify
 from model.pattern.spots import Spots
 
@@ -53,6 +56,7 @@ class Comparison:
         verdict: as that of a search; None without intensities.
         deciding: of each crystal against the first, what differs most, largest first; empty for the first itself.
         lattice: the pattern's own.
+        warnings: sentences for the user.
     """
 
     ranking: IntArray
@@ -62,6 +66,12 @@ class Comparison:
     verdict: Verdict | None
     deciding: tuple[tuple[Deciding, ...], ...]
     lattice: PlaneLattice | None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def best(self) -> Match | None:
+        """Of the likeliest."""
+        return self.matches[int(self.ranking[0])]
 
 
 def compare(crystals: Sequence[Crystal], spots: Spots, voltage_kv: float) -> Comparison:
@@ -79,7 +89,36 @@ def compare(crystals: Sequence[Crystal], spots: Spots, voltage_kv: float) -> Com
     if not FEWEST <= len(crystals) <= MOST:
         raise OptionError(f"{len(crystals)} structures; give {FEWEST} to {MOST} to be compared")
     lattice = index_pattern(Observation.of(spots, voltage_kv))
-    tried, scale = _attempts(crystals, spots, lattice)
+    if not spots.scale_is_known:
+        return _compared(crystals, spots, voltage_kv, lattice, np.inf)
+    found = _compared(crystals, spots, voltage_kv, lattice, None)
+    return (
+        found if lattice is None else _doubted(found, _compared(crystals, spots, voltage_kv, lattice, DOUBT))
+    )
+
+
+def _doubted(found: Comparison, other: Comparison) -> Comparison:
+    """What was found at the scale that was stated, or at other ones if that explains the pattern far better."""
+    best = other.best
+    if best is None or other.verdict == "no_match" or not explains_better(best, found.best):
+        return found
+    if abs(log(best.scale)) < SCALE_TOLERANCE:
+        return found
+    probability = None if other.probability is None else trust(best.scale) * other.probability
+    sure = probability is not None and float(probability.max()) >= SURE
+    verdict = "ambiguous" if other.verdict == "match" and not sure else other.verdict
+    return replace(other, probability=probability, verdict=verdict, warnings=(told_of(best.scale),))
+
+
+def _compared(
+    crystals: Sequence[Crystal],
+    spots: Spots,
+    voltage_kv: float,
+    lattice: PlaneLattice | None,
+    doubt: float | None,
+) -> Comparison:
+    """At the scale that was stated, or at those within a doubt (of the logarithm) that the lattice implies."""
+    tried, scale = _attempts(crystals, lattice, doubt)
     found = verify([crystals[row] for row in tried], [0.0] * len(tried), spots, voltage_kv, "full", scale)
     # Of several scales that a crystal might have, the likeliest counts.
     best: dict[int, int] = {}
@@ -134,16 +173,17 @@ def _partners(first: Match, other: Match) -> dict[int, int | None]:
 
 
 def _attempts(
-    crystals: Sequence[Crystal], spots: Spots, lattice: PlaneLattice | None
+    crystals: Sequence[Crystal], lattice: PlaneLattice | None, doubt: float | None
 ) -> tuple[list[int], Scale | None]:
     """Which crystals are tried, and at which scales if not at the pattern's own."""
-    if spots.scale_is_known:
+    if doubt is None:
         return list(range(len(crystals))), None
     if lattice is None:
         raise OptionError(
             "the spots show no lattice that could tell the scale; give pixel_size (1/angstrom per pixel)"
         )
-    fitting = LatticeTable.of(np.stack([crystal.lattice for crystal in crystals])).fitting(lattice.basis)
+    table = LatticeTable.of(np.stack([crystal.lattice for crystal in crystals]))
+    fitting = table.fitting(lattice.basis, doubt)
     if not len(fitting.crystal):
         return list(range(len(crystals))), None
-    return fitting.crystal.tolist(), Scale(np.inf, fitting.scale)
+    return fitting.crystal.tolist(), Scale(doubt / 2, fitting.scale)

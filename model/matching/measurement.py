@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import pi, radians, tan
+from math import degrees, pi, radians, tan
 from typing import Literal
 
 import numpy as np
@@ -75,11 +75,14 @@ def distinguishing(
     for tilt_deg in TILTS_DEG:
         angle = 2 * pi * np.arange(AZIMUTHS) / AZIMUTHS
         tilts = tan(radians(tilt_deg)) * np.column_stack([np.cos(angle), np.sin(angle)])
-        ratio = float(_expected_ratio(pair, tilts).max())
+        ratios = _expected_ratio(pair, tilts)
+        ratio, best = float(ratios.max()), int(ratios.argmax())
         if ratio > DECISIVE:
+            axis = degrees(float(angle[best]) + pi / 2) % 180
             return Measurement(
                 "tilt",
-                f"Tilt the flake by {tilt_deg:g} degrees and take another pattern.",
+                f"Tilt the flake by {tilt_deg:g} degrees from its normal, about an axis at {axis:.0f} degrees (from x "
+                "to y of the pattern), and take another pattern.",
                 tilt_deg=tilt_deg,
                 log_ratio=ratio,
             )

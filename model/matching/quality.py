@@ -39,12 +39,13 @@ class Quality:
     advice: tuple[str, ...]
 
 
-def quality_of(spots: Spots, lattice: PlaneLattice | None) -> Quality:
+def quality_of(spots: Spots, lattice: PlaneLattice | None, sought: bool = True) -> Quality:
     """Judge a pattern.
 
     Args:
         spots: the pattern.
         lattice: its own, where it has one.
+        sought: whether a lattice was looked for.
     """
     found = [_number(spots), _range(spots), _reach(spots), *_exposure(spots)]
     ellipticity, sigma = _ellipticity(lattice)
@@ -52,7 +53,7 @@ def quality_of(spots: Spots, lattice: PlaneLattice | None) -> Quality:
         found.append(
             (1, f"The pattern is elliptic by {100 * ellipticity:.1f} %: correct the projector's astigmatism.")
         )
-    if lattice is None:
+    if lattice is None and sought:
         found.append((1, "The spots lie on no lattice: is there a second crystal, or is it a powder?"))
     worst = max(level for level, _ in found)
     grades: tuple[Grade, ...] = ("good", "fair", "poor")

@@ -1,5 +1,7 @@
 """Whether intensities can be those of diffraction at all."""
 
+from math import log
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,6 +10,7 @@ FloatArray = NDArray[np.float64]
 _MINIMUM_SPOTS = 30
 _MINIMUM_RANGE_INV_ANGSTROM = 0.8
 _SHALLOWEST_SLOPE_ANGSTROM = -0.5
+_NEAR_INV_ANGSTROM, _FAR_FAINTER = 0.25, 0.05
 
 
 def intensities_fall_off(q_inv_angstrom: FloatArray, intensity: FloatArray) -> bool:
@@ -25,6 +28,17 @@ def intensities_fall_off(q_inv_angstrom: FloatArray, intensity: FloatArray) -> b
     if len(length) < _MINIMUM_SPOTS or np.ptp(length) < _MINIMUM_RANGE_INV_ANGSTROM:
         return True
     logarithm = np.log(intensity)
+    if _falls(length, logarithm):
+        return True
+    # Spots far fainter than others about as far out, of a superstructure perhaps, are seen near the centre alone.
+    near = np.abs(length[:, None] - length) < _NEAR_INV_ANGSTROM
+    strongest = np.where(near, logarithm, -np.inf).max(axis=1)
+    strong = logarithm > strongest + log(_FAR_FAINTER)
+    return _falls(length[strong], logarithm[strong])
+
+
+def _falls(length: FloatArray, logarithm: FloatArray) -> bool:
+    """Whether ln I falls with |q|, surely, as steeply as an atom's."""
     x = length - length.mean()
     slope = float(x @ logarithm / (x @ x))
     residual = logarithm - logarithm.mean() - slope * x

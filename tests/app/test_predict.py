@@ -230,6 +230,28 @@ def test_a_composition_is_passed_on_in_either_form(
     assert "give composition" in problem_of(post(client, points, composition_sigma=0.1), 422)
 
 
+@pytest.mark.parametrize("elements", [{"elements_none": ["S"]}, {"elements_only": ["Mo", "Se"]}])
+def test_a_composition_of_elements_that_are_ruled_out_is_refused(
+    client: TestClient, points: Points, elements: dict[str, list[str]]
+) -> None:
+    asked = {"composition": {"Mo": 0.33, "S": 0.67}, **elements}
+    assert "composition holds S" in problem_of(post(client, points, **asked), 422)
+    assert post(client, points, composition={"Mo": 1.0}, elements_only=["Mo", "H"]).status_code == 200
+
+
+def test_what_a_verdict_leaves_open_is_said(client: TestClient, library: StandIn, points: Points) -> None:
+    library.verdict = "ambiguous"
+    assert "bulk" in post(client, points).json()["caveat"]
+    library.verdict = "no_match"
+    assert post(client, points).json()["caveat"] is None
+
+
+def test_a_lattice_that_was_not_sought_is_not_missed(client: TestClient, points: Points) -> None:
+    for effort, said in (("search", False), ("verify", True)):
+        advice = post(client, points, effort=effort).json()["query"]["quality"]["advice"]
+        assert any("no lattice" in each for each in advice) is said
+
+
 def test_it_is_drawn_with_a_panel_for_each_of_the_first(
     client: TestClient, library: StandIn, points: Points
 ) -> None:

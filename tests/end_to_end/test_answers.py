@@ -108,6 +108,26 @@ def test_a_scale_that_is_a_tenth_off_is_told(client: TestClient) -> None:
     assert any("off by +" in warning for warning in answer["query"]["warnings"])
 
 
+def test_an_explanation_that_needs_another_scale_is_told_and_not_sure(client: TestClient) -> None:
+    """Graphene explains the spots of MoS2 if the scale is off by a fifth: the likelier by far is that it is no carbon."""
+    mos2 = next(entry.crystal for entry in starter_entries() if entry.name == "MoS2-1H")
+    answer = asked(client, mos2, 0, elements_only=["C"])
+    assert answer["verdict"] == "ambiguous"
+    assert answer["candidates"][0]["probability"] < 0.5
+    assert any("off by -2" in warning for warning in answer["query"]["warnings"])
+
+
+def test_with_full_effort_a_wrong_scale_is_told_though_something_fits_at_it(client: TestClient) -> None:
+    mos2 = next(entry.crystal for entry in starter_entries() if entry.name == "MoS2-1H")
+    spots = kinematic_spots(mos2, Geometry(tilt_deg=2.0, rotation_deg=17.0), relative_threshold=1e-3)
+    assert spots.intensity is not None
+    points = np.column_stack([1.1 * spots.q_inv_angstrom, spots.intensity])
+    body = {"points": points.tolist(), "voltage_kv": 80, "effort": "full"}
+    answer = client.post("/predict", json=body).json()
+    assert any("off by +1" in warning for warning in answer["query"]["warnings"])
+    assert answer["verdict"] == "ambiguous"
+
+
 @beside
 def test_a_zone_of_gallium_arsenide_is_no_layer(client: TestClient) -> None:
     name = "GaAs_110_nm-1_512.tif"

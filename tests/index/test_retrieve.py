@@ -18,7 +18,7 @@ from model.matching.settings import SCALE_TOLERANCE
 from model.pattern.spots import Spots
 from tests.index.layers import crystal, document, write_lines
 from tests.index.stand_in import RadialEncoder, pattern_of
-from tests.matching.patterns import Lying, pattern
+from tests.matching.patterns import Lying, pattern, with_superlattice
 
 
 @pytest.fixture
@@ -131,6 +131,34 @@ def test_a_scale_that_is_wrong_is_told_and_mended(retriever: Retriever) -> None:
     assert result.hits[0].match.scale == pytest.approx(1.12, rel=0.03)
     (warning,) = result.warnings
     assert "off by +1" in warning
+
+
+def test_a_wrong_scale_costs_probability(retriever: Retriever) -> None:
+    asked = {"effort": "verify", "elements": ElementFilter(all=("V",))}
+    right, wrong = (
+        retriever.search(pattern(crystal(7), Lying(tilt_deg=1.0, rotation_deg=40.0, scale=scale)), **asked)  # type: ignore[arg-type]
+        for scale in (1.0, 1.12)
+    )
+    assert right.warnings == ()
+    stated = [max(hit.probability or 0.0 for hit in each.hits) for each in (right, wrong)]
+    assert stated[1] < 0.75 * stated[0]
+    assert wrong.verdict != "match"
+
+
+def test_a_superstructure_is_told_and_hides_no_crystal(retriever: Retriever) -> None:
+    own = retriever.search(pattern(crystal(7), Lying(rotation_deg=40.0)), effort="verify")
+    for count, share in ((6, 0.02), (40, 0.01)):
+        spots = with_superlattice(crystal(7), 40.0, count, share)
+        result = retriever.search(spots, effort="verify")
+        assert result.overlap is None
+        assert result.hits[0].entry.id == own.hits[0].entry.id
+        assert any("superstructure" in warning for warning in result.warnings)
+
+
+def test_spots_on_no_lattice_are_no_match_without_intensities_too(retriever: Retriever) -> None:
+    spots = Spots(np.random.default_rng(0).uniform(-1.2, 1.2, (40, 2)))
+    assert retriever.search(spots, effort="verify").verdict == "no_match"
+    assert retriever.search(Spots(pattern_of(crystal(7)).q_inv_angstrom), effort="verify").verdict is None
 
 
 def test_a_sure_scale_leaves_fewer_crystals(

@@ -9,6 +9,7 @@ from model.crystal import Crystal
 from model.pattern.spots import Spots
 from model.physics.kinematic import Geometry, on_camera
 from model.physics.multislice import Conditions, dynamical_intensities
+from model.physics.reciprocal import reciprocal_lattice
 from tests.physics.layers import (
     BLACK_PHOSPHORUS,
     GRAPHENE,
@@ -81,3 +82,19 @@ def pattern(
     else:
         q, level = q[level > 1e-3], level[level > 1e-3]
     return Spots(q, level, voltage_kv=80.0)
+
+
+def with_superlattice(crystal: Crystal, rotation_deg: float, count: int, share: float) -> Spots:
+    """Its spots, and after them the `count` innermost half way between those, at a share of the strongest."""
+    plain = pattern(crystal, Lying(rotation_deg=rotation_deg))
+    basis = on_camera(reciprocal_lattice(crystal.lattice), Geometry(rotation_deg=rotation_deg))
+    hk = np.stack(np.meshgrid(np.arange(-6, 7), np.arange(-6, 7)), axis=-1).reshape(-1, 2)
+    between = (hk[(hk % 2).any(axis=1)] / 2) @ basis
+    nearest = between[np.argsort(np.linalg.norm(between, axis=1), kind="stable")][:count]
+    assert plain.intensity is not None
+    faint = np.full(count, share * plain.intensity.max())
+    return Spots(
+        np.concatenate([plain.q_inv_angstrom, nearest]),
+        np.concatenate([plain.intensity, faint]),
+        voltage_kv=80.0,
+    )

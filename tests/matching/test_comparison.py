@@ -91,3 +91,20 @@ def test_without_intensities_there_is_an_order_and_no_probability() -> None:
 def test_two_to_twenty_are_compared(count: int) -> None:
     with pytest.raises(OptionError, match="2 to 20"):
         compare([PRISMATIC] * count, pattern(PRISMATIC, LYING), 80.0)
+
+
+@pytest.mark.parametrize("scale", [1.1, 0.9])
+def test_structures_are_compared_at_their_own_scale_where_the_stated_one_is_wrong(scale: float) -> None:
+    spots = pattern(PRISMATIC, LYING, np.random.default_rng(5)).rescaled(scale)
+    found = compare([OCTAHEDRAL, PRISMATIC], spots, 80.0)
+    assert found.ranking[0] == 1
+    assert found.best is not None
+    assert found.best.scale == pytest.approx(scale, rel=0.02)
+    assert found.verdict == "ambiguous"
+    (warning,) = found.warnings
+    assert f"off by {100 * (scale - 1):+.0f}"[:8] in warning
+    sure = compare([OCTAHEDRAL, PRISMATIC], spots.rescaled(1 / scale), 80.0)
+    assert sure.warnings == ()
+    assert found.probability is not None
+    assert sure.probability is not None
+    assert found.probability[1] < sure.probability[1]

@@ -318,6 +318,21 @@ def test_rotated_points_are_rotated_spots(angle: float, seed: int) -> None:
     assert rotated.intensity == pytest.approx(straight.intensity)
 
 
+def test_faint_spots_of_a_superstructure_do_not_cost_the_intensities() -> None:
+    """They lie near the centre, where all others are a hundred times as strong."""
+    rng = np.random.default_rng(2)
+    length = np.repeat([0.33, 0.57, 0.66, 0.87, 0.99, 1.14], 6)
+    angle = rng.uniform(0, 2 * np.pi, len(length))
+    strong = np.column_stack([length * np.cos(angle), length * np.sin(angle), np.exp(-3 * length)])
+    inner, turned = rng.uniform(0.12, 0.5, 60), rng.uniform(0, 2 * np.pi, 60)
+    faint = np.column_stack([inner * np.cos(turned), inner * np.sin(turned), np.full(60, 0.002)])
+    spots = spots_from_points(np.concatenate([strong, faint]), AUTO)
+    assert spots.intensity is not None
+    flat = np.concatenate([strong, faint])
+    flat[:, 2] = rng.uniform(0.5, 1, len(flat))
+    assert spots_from_points(flat, AUTO).intensity is None
+
+
 needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="needs the patterns of ../shared/data")
 
 
