@@ -109,7 +109,7 @@ def test_a_scale_that_is_a_tenth_off_is_told(client: TestClient) -> None:
 
 
 def test_an_explanation_that_needs_another_scale_is_told_and_not_sure(client: TestClient) -> None:
-    """Graphene explains the spots of MoS2 if the scale is off by a fifth: the likelier by far is that it is no carbon."""
+    """Graphene explains the spots of MoS2 if the scale is off by a fifth; that it is no carbon is likelier by far."""
     mos2 = next(entry.crystal for entry in starter_entries() if entry.name == "MoS2-1H")
     answer = asked(client, mos2, 0, elements_only=["C"])
     assert answer["verdict"] == "ambiguous"
