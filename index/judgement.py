@@ -52,8 +52,9 @@ def verified(
     ordered = [
         _judged(hits[row], row, place, found, size) for place, row in enumerate(ranking[: query.top_k])
     ]
-    told = sure is not None and sure.verdict != "no_match"
-    measurement = _parting(crystals, found, sure, query) if sure is not None and told else None
+    measurement = None
+    if sure is not None and sure.verdict != "no_match":
+        measurement = _parting(crystals, found, sure, query)
     timing.stop("verify")
     return SearchResult(
         hits=tuple(ordered),
