@@ -17,6 +17,7 @@ export async function reportOf(state, elements) {
     h("header", {}, h("h1", {}, "Which two-dimensional crystal is it?"),
       h("p", {}, `${name}, ${moment(answer.at)}`)),
     h("p", { class: "verdict" }, h("strong", {}, verdictOf(answer)[0]), ` ${verdictOf(answer)[1]}`),
+    answer.caveat && h("p", {}, answer.caveat),
     answer.measurement && h("p", {}, `Measure next: ${answer.measurement.text}`),
     h("figure", {}, await patternOf(state), h("figcaption", {},
       `The pattern with ${formulaText(candidate)} laid over it: rings are spots, small circles beams of the candidate, `
