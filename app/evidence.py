@@ -1,7 +1,7 @@
 """What was found of pattern and candidates, in the words of the answer."""
 
 from collections.abc import Sequence
-from math import isnan
+from math import atan, degrees, isnan
 
 import numpy as np
 
@@ -13,9 +13,10 @@ from model.matching.overlap import Overlap
 from model.matching.overlap import Twist as FoundTwist
 from model.matching.quality import quality_of
 from model.pattern import Spots
+from model.physics.tilt_series import MAX_TILT_TANGENT
 
-# Fits end at a tangent of 0.1 (`MAX_TILT_TANGENT`), 5.71 degrees.
-FARTHEST_TILT_DEG = 5.6
+# A little less than where fits end.
+FARTHEST_TILT_DEG = degrees(atan(MAX_TILT_TANGENT)) - 0.1
 
 
 def match_of(found: FoundMatch, spots: Spots, listed: bool, overlay: str | None = None) -> Match:

@@ -285,7 +285,8 @@ class Answer(Schema):
         default=None,
         description="`match`: one candidate has a probability of at least 0.9. `no_match`: likely none is right. "
         "`ambiguous`: otherwise. A layer that fits does not exclude a bulk crystal with the same zone. Null with "
-        "`search`, unless no crystal is left to be searched, and without intensities.",
+        "`search`, unless no crystal is left to be searched, and without intensities, unless the spots lie on no "
+        "lattice.",
     )
     caveat: str | None = Field(
         default=None,

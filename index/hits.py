@@ -1,6 +1,7 @@
 """What a search finds."""
 
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Literal, Self
 
 from index.catalogue import Entry
@@ -70,12 +71,19 @@ class SearchResult:
         """Of the first hit that was held against the pattern."""
         return next((hit.match for hit in self.hits if hit.match), None)
 
+    @property
+    def score(self) -> float:
+        """The highest ln likelihood of any hit; -inf without."""
+        return max((hit.match.score for hit in self.hits if hit.match), default=-inf)
+
     def trusted(self, share: float, warning: str) -> Self:
-        """The same, but only so likely to be right at all, and why."""
+        """The same, but only so likely to be right at all, and why; what coverage a set has then nobody knows."""
         hits = tuple(
-            hit if hit.probability is None else replace(hit, probability=share * hit.probability)
+            replace(
+                hit, probability=None if hit.probability is None else share * hit.probability, in_set=None
+            )
             for hit in self.hits
         )
         sure = max((hit.probability or 0.0 for hit in hits), default=0.0) >= SURE
         verdict = "ambiguous" if self.verdict == "match" and not sure else self.verdict
-        return replace(self, hits=hits, verdict=verdict, warnings=(*self.warnings, warning))
+        return replace(self, hits=hits, verdict=verdict, set_size=None, warnings=(*self.warnings, warning))

@@ -29,17 +29,17 @@ from model.matching.confidence import CALIBRATIONS
 from model.matching.doubt import DOUBT, explains_better, is_doubtful, told_of, trust
 from model.matching.indexing import PlaneLattice
 from model.matching.observation import Observation
-from model.matching.overlap import (
-    FALSE_SHARE,
-    Overlap,
-    fits_but_for_superstructure,
-    of_parent,
-    second_lattice,
-    superlattice_index,
-    taken,
-)
+from model.matching.overlap import FALSE_SHARE, Overlap, second_lattice
 from model.matching.picked_lattice import picked_lattice
 from model.matching.priors import CELL_SIGMA
+from model.matching.superstructure import (
+    FEWEST_OF_SUPERLATTICE,
+    TRUST,
+    fits_without,
+    is_superlattice,
+    spots_of_superlattice,
+    without_superstructure,
+)
 from model.matching.verification import SIMILARITY_WEIGHT, Scale, scale_tolerance
 from model.pattern.spots import Spots
 
@@ -277,25 +277,25 @@ class Retriever:
         """
         if found.verdict != "no_match" or found.lattice is None:
             return None
-        rows = of_parent(query.spots, found.lattice)
-        if rows is None:
+        rows = without_superstructure(query.spots, found.lattice)
+        if rows is None or rows.all():
             return None
-        parent = self._search_known_scale(replace(query, spots=taken(query.spots, rows), picked=None))
-        best = parent.best
-        if parent.verdict == "no_match" or best is None or not fits_but_for_superstructure(best):
+        parent = self._search_known_scale(replace(query, spots=query.spots.take(rows), picked=None))
+        if parent.verdict == "no_match" or parent.best is None or not fits_without(parent.best):
             return None
-        left = len(query.spots) - int(rows.sum())
-        return replace(parent, lattice=found.lattice, warnings=(_SUPERSTRUCTURE.format(left=left),))
+        told = _SUPERSTRUCTURE.format(left=int((~rows).sum()))
+        return replace(parent, lattice=found.lattice).trusted(TRUST, told)
 
     def _told_of_superlattice(self, query: Query, found: SearchResult) -> SearchResult:
-        """The same, with a warning where what the first candidate does not explain are spots of a superlattice."""
+        """The same, with a warning where spots that the first candidate does not explain are of a superlattice."""
         if found.lattice is None or found.best is None or found.best.extra < FALSE_SHARE:
             return found
         second = second_lattice(query.spots, found.lattice, query.voltage_kv)
-        weak = second is not None and superlattice_index(found.lattice, second) is not None
-        if not weak and of_parent(query.spots, found.lattice) is None:
+        if second is not None and not is_superlattice(query.spots, found.lattice, second):
+            second = None
+        count = spots_of_superlattice(found.best, found.lattice, second)
+        if count < FEWEST_OF_SUPERLATTICE:
             return found
-        count = round(found.best.extra * found.best.beams.spots)
         return replace(found, warnings=(*found.warnings, _SUPERLATTICE.format(count=count)))
 
     def _search_other_scales(self, query: Query, found: SearchResult) -> SearchResult | None:
@@ -306,14 +306,17 @@ class Retriever:
         if query.effort == "verify" and found.verdict != "no_match" and not is_doubtful(found.best):
             return None
         # What a wrong scale gains shows among the first few candidates.
-        doubted = self._search_scales(replace(query, effort="verify"), DOUBT, found.lattice, Timing())
+        told = self._at_another_scale(replace(query, effort="verify"), found)
+        return told if told is None or query.effort == "verify" else self._at_another_scale(query, found)
+
+    def _at_another_scale(self, query: Query, found: SearchResult) -> SearchResult | None:
+        """What is found at other scales, if that explains the pattern far better."""
+        doubted = self._search_scales(query, DOUBT, found.lattice, Timing())
         other = doubted.best
-        if doubted.verdict == "no_match" or other is None or not explains_better(other, found.best):
+        if doubted.verdict == "no_match" or other is None or not explains_better(other, found.score):
             return None
         if abs(log(other.scale)) < self._scale_tolerance(query.spots):
             return None
-        if query.effort == "full":
-            doubted = self._search_scales(query, DOUBT, found.lattice, Timing())
         return doubted.trusted(trust(other.scale), told_of(other.scale))
 
     def _search_scales(

@@ -12,8 +12,6 @@ from model.matching.overlap import Overlap, Twist
 
 # Of each of two layers, so many hits are tried as partners.
 MOST_PAIRED = 20
-# Lattices that lie so alike are one.
-UNTWISTED_DEG = 0.3
 _TWO_LATTICES = (
     "The spots are those of two lattices: two layers, or two flakes in the beam. The candidates of both follow; "
     "`layer` says of which they are, and `query.twist` how they lie to each other."
@@ -57,8 +55,6 @@ def interleaved(
     for hits, place in zip(told, best, strict=True):
         hits.insert(0, hits.pop(place))
     twist = _twist_of(told[0][:1], told[1][:1])
-    if twist is not None and twist.angle_deg < UNTWISTED_DEG and told[0][0].entry.id == told[1][0].entry.id:
-        return None  # two layers of one crystal that are not twisted have one lattice
     leaders = [hit for hits in told for hit in hits[:1]]
     others = [
         (_log_share(hits, place), place, hit) for hits in told for place, hit in enumerate(hits) if place

@@ -73,6 +73,11 @@ class Comparison:
         """Of the likeliest."""
         return self.matches[int(self.ranking[0])]
 
+    @property
+    def score(self) -> float:
+        """ln likelihood of the likeliest; -inf without a match."""
+        return -np.inf if self.best is None else self.best.score
+
 
 def compare(crystals: Sequence[Crystal], spots: Spots, voltage_kv: float) -> Comparison:
     """Hold a few crystals against a pattern, as thoroughly as can be.
@@ -90,17 +95,18 @@ def compare(crystals: Sequence[Crystal], spots: Spots, voltage_kv: float) -> Com
         raise OptionError(f"{len(crystals)} structures; give {FEWEST} to {MOST} to be compared")
     lattice = index_pattern(Observation.of(spots, voltage_kv))
     if not spots.scale_is_known:
-        return _compared(crystals, spots, voltage_kv, lattice, np.inf)
+        return _compared(crystals, spots, voltage_kv, lattice, _at_implied_scales(crystals, lattice, np.inf))
     found = _compared(crystals, spots, voltage_kv, lattice, None)
-    return (
-        found if lattice is None else _doubted(found, _compared(crystals, spots, voltage_kv, lattice, DOUBT))
-    )
+    others = None if lattice is None else _at_implied_scales(crystals, lattice, DOUBT)
+    if others is None:
+        return found
+    return _doubted(found, _compared(crystals, spots, voltage_kv, lattice, others))
 
 
 def _doubted(found: Comparison, other: Comparison) -> Comparison:
     """What was found at the scale that was stated, or at other ones if that explains the pattern far better."""
     best = other.best
-    if best is None or other.verdict == "no_match" or not explains_better(best, found.best):
+    if best is None or other.verdict == "no_match" or not explains_better(best, found.score):
         return found
     if abs(log(best.scale)) < SCALE_TOLERANCE:
         return found
@@ -115,10 +121,10 @@ def _compared(
     spots: Spots,
     voltage_kv: float,
     lattice: PlaneLattice | None,
-    doubt: float | None,
+    attempts: tuple[list[int], Scale] | None,
 ) -> Comparison:
-    """At the scale that was stated, or at those within a doubt (of the logarithm) that the lattice implies."""
-    tried, scale = _attempts(crystals, lattice, doubt)
+    """By which crystals are tried at which scales; all at the pattern's own where that is not said."""
+    tried, scale = attempts or (list(range(len(crystals))), None)
     found = verify([crystals[row] for row in tried], [0.0] * len(tried), spots, voltage_kv, "full", scale)
     # Of several scales that a crystal might have, the likeliest counts.
     best: dict[int, int] = {}
@@ -172,18 +178,14 @@ def _partners(first: Match, other: Match) -> dict[int, int | None]:
     return found
 
 
-def _attempts(
-    crystals: Sequence[Crystal], lattice: PlaneLattice | None, doubt: float | None
-) -> tuple[list[int], Scale | None]:
-    """Which crystals are tried, and at which scales if not at the pattern's own."""
-    if doubt is None:
-        return list(range(len(crystals))), None
+def _at_implied_scales(
+    crystals: Sequence[Crystal], lattice: PlaneLattice | None, doubt: float
+) -> tuple[list[int], Scale] | None:
+    """The crystals that can have a lattice at a scale within a doubt (of the logarithm), and those; None if none."""
     if lattice is None:
         raise OptionError(
             "the spots show no lattice that could tell the scale; give pixel_size (1/angstrom per pixel)"
         )
     table = LatticeTable.of(np.stack([crystal.lattice for crystal in crystals]))
     fitting = table.fitting(lattice.basis, doubt)
-    if not len(fitting.crystal):
-        return list(range(len(crystals))), None
-    return fitting.crystal.tolist(), Scale(doubt / 2, fitting.scale)
+    return (fitting.crystal.tolist(), Scale(doubt / 2, fitting.scale)) if len(fitting.crystal) else None

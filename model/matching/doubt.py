@@ -28,14 +28,19 @@ def is_doubtful(best: Match | None) -> bool:
     return best is None or best.r_factor is None or best.r_factor > POOR_R_FACTOR
 
 
-def explains_better(other: Match, best: Match | None) -> bool:
-    """Whether an explanation at another scale is so much better than the best at the scale that was stated, if any."""
+def explains_better(other: Match, score: float) -> bool:
+    """Whether an explanation at another scale is so much better than the best at the scale that was stated.
+
+    Args:
+        other: the explanation.
+        score: the highest at the scale that was stated; -inf where there is none.
+    """
     if other.extra > MOST_EXTRA:
         return False
     margin = CLEARLY_BETTER + FARTHER_BETTER * abs(log(other.scale))
     if other.r_factor is None:
         margin = max(margin, _BETTER_OF_A_SPOT * other.beams.spots)
-    return best is None or other.score > best.score + margin
+    return other.score > score + margin
 
 
 def trust(scale: float) -> float:

@@ -76,6 +76,8 @@ def distinguishing(
         angle = 2 * pi * np.arange(AZIMUTHS) / AZIMUTHS
         tilts = tan(radians(tilt_deg)) * np.column_stack([np.cos(angle), np.sin(angle)])
         ratios = _expected_ratio(pair, tilts)
+        # Nobody has to know which sense of a tilt is the positive one: what either promises counts.
+        ratios = np.minimum(ratios, np.roll(ratios, AZIMUTHS // 2))
         ratio, best = float(ratios.max()), int(ratios.argmax())
         if ratio > DECISIVE:
             axis = degrees(float(angle[best]) + pi / 2) % 180

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from model.pattern.spots import Exposure, Spots
+from model.pattern.spots import Spots
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -25,11 +25,7 @@ def without_masked(spots: Spots, boxes: FloatArray) -> Spots:
     positions = spots.q_inv_angstrom if spots.pixels is None else spots.pixels
     left = outside(positions, np.hstack([low, high]))
     return replace(
-        spots,
-        q_inv_angstrom=spots.q_inv_angstrom[left],
-        intensity=None if spots.intensity is None else spots.intensity[left],
-        pixels=None if spots.pixels is None else spots.pixels[left],
-        exposure=None if spots.exposure is None else _taken(spots.exposure, left),
+        spots.take(left),
         masks_inv_angstrom=np.hstack([_in_reciprocal_space(corner, spots) for corner in (low, high)]),
     )
 
@@ -46,12 +42,3 @@ def _in_reciprocal_space(corners: FloatArray, spots: Spots) -> FloatArray:
     if spots.pixels is None or spots.center_px is None or spots.pixel_size_inv_angstrom is None:
         return corners
     return np.asarray((corners - spots.center_px) * spots.pixel_size_inv_angstrom)
-
-
-def _taken(exposure: Exposure, rows: BoolArray) -> Exposure:
-    return replace(
-        exposure,
-        position_sigma_px=exposure.position_sigma_px[rows],
-        intensity_sigma=exposure.intensity_sigma[rows],
-        saturated=exposure.saturated[rows],
-    )

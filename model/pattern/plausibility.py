@@ -11,6 +11,7 @@ _MINIMUM_SPOTS = 30
 _MINIMUM_RANGE_INV_ANGSTROM = 0.8
 _SHALLOWEST_SLOPE_ANGSTROM = -0.5
 _NEAR_INV_ANGSTROM, _FAR_FAINTER = 0.25, 0.05
+_MINIMUM_STRONG, _STRONG_RANGE_INV_ANGSTROM = 12, 0.6
 
 
 def intensities_fall_off(q_inv_angstrom: FloatArray, intensity: FloatArray) -> bool:
@@ -34,7 +35,10 @@ def intensities_fall_off(q_inv_angstrom: FloatArray, intensity: FloatArray) -> b
     near = np.abs(length[:, None] - length) < _NEAR_INV_ANGSTROM
     strongest = np.where(near, logarithm, -np.inf).max(axis=1)
     strong = logarithm > strongest + log(_FAR_FAINTER)
-    return _falls(length[strong], logarithm[strong])
+    enough = (
+        np.count_nonzero(strong) >= _MINIMUM_STRONG and np.ptp(length[strong]) >= _STRONG_RANGE_INV_ANGSTROM
+    )
+    return bool(enough) and _falls(length[strong], logarithm[strong])
 
 
 def _falls(length: FloatArray, logarithm: FloatArray) -> bool:

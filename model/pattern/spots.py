@@ -52,6 +52,15 @@ class Exposure:
     camera: CameraCalibration | None = None
     center_certainty: float | None = None
 
+    def take(self, rows: NDArray[np.bool_]) -> "Exposure":
+        """Of the spots at these rows."""
+        return replace(
+            self,
+            position_sigma_px=self.position_sigma_px[rows],
+            intensity_sigma=self.intensity_sigma[rows],
+            saturated=self.saturated[rows],
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Spots:
@@ -124,6 +133,20 @@ class Spots:
         offsets = q_inv_angstrom / self.pixel_size_inv_angstrom
         camera = None if self.exposure is None else self.exposure.camera
         return np.asarray(self.center_px + (offsets if camera is None else camera.distorted(offsets)))
+
+    def take(self, rows: NDArray[np.bool_]) -> Self:
+        """The spots at these rows.
+
+        Raises:
+            NoSpotsError: fewer than three.
+        """
+        return replace(
+            self,
+            q_inv_angstrom=self.q_inv_angstrom[rows],
+            intensity=None if self.intensity is None else self.intensity[rows],
+            pixels=None if self.pixels is None else self.pixels[rows],
+            exposure=None if self.exposure is None else self.exposure.take(rows),
+        )
 
     def rescaled(self, factor: float) -> Self:
         """The same pattern with all lengths in reciprocal space times a factor."""

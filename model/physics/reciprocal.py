@@ -5,6 +5,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from model.crystal.plane import inverses
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -12,7 +14,7 @@ IntArray = NDArray[np.int64]
 def reciprocal_lattice(lattice: FloatArray) -> FloatArray:
     """(..., 2, 2) rows a*, b* in 1/angstrom of (..., 2, 2) in-plane lattices with rows a, b in angstrom."""
     if lattice.ndim > 2:
-        return np.asarray(np.swapaxes(np.linalg.inv(lattice), -1, -2), dtype=np.float64)
+        return np.asarray(np.swapaxes(inverses(lattice), -1, -2))
     (ax, ay), (bx, by) = lattice.tolist()
     return np.asarray(np.array([[by, -bx], [-ay, ax]]) / (ax * by - ay * bx))
 

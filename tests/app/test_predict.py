@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from app.evidence import told_of_tilt
 from app.rendering import png_frame
 from app.schemas import Answer
 from index.composition import Composition
@@ -543,3 +544,10 @@ def test_a_lattice_of_another_form_is_refused(
     response = client.post("/predict", json={"points": points, "lattice": lattice})
     assert response.status_code == 422
     assert "lattice" in response.json()["detail"]
+
+
+def test_a_tilt_at_the_end_of_its_range_is_told() -> None:
+    assert told_of_tilt(None) == ()
+    assert told_of_tilt(match_of(tilt_deg=3.0)) == ()
+    (warning,) = told_of_tilt(match_of(tilt_deg=5.7))
+    assert "5.7 degrees" in warning

@@ -1,5 +1,7 @@
 """When another scale than the one that was stated is tried, and when it is believed."""
 
+from math import inf
+
 import pytest
 
 from model.matching.doubt import CLEARLY_BETTER, FARTHER_BETTER, explains_better, is_doubtful, told_of, trust
@@ -15,15 +17,14 @@ def test_a_poor_explanation_or_none_is_doubtful() -> None:
 
 @pytest.mark.parametrize("scale", [1.1, 1 / 1.1])
 def test_another_scale_has_to_explain_clearly_more_the_farther_it_is(scale: float) -> None:
-    before = match_of(score=100.0)
     margin = CLEARLY_BETTER + FARTHER_BETTER * 0.0953
-    assert explains_better(match_of(scale=scale, score=100 + margin + 0.1, extra=0.0), before)
-    assert not explains_better(match_of(scale=scale, score=100 + margin - 0.1, extra=0.0), before)
-    assert explains_better(match_of(scale=scale, score=-500.0, extra=0.0), None)
+    assert explains_better(match_of(scale=scale, score=100 + margin + 0.1, extra=0.0), 100.0)
+    assert not explains_better(match_of(scale=scale, score=100 + margin - 0.1, extra=0.0), 100.0)
+    assert explains_better(match_of(scale=scale, score=-500.0, extra=0.0), -inf)
 
 
 def test_what_leaves_a_quarter_of_the_spots_does_not_put_a_scale_in_doubt() -> None:
-    assert not explains_better(match_of(scale=0.78, score=1000.0, extra=0.25), None)
+    assert not explains_better(match_of(scale=0.78, score=1000.0, extra=0.25), -inf)
 
 
 def test_the_trust_falls_with_how_wrong_a_scale_would_be() -> None:

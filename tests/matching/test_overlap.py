@@ -6,10 +6,10 @@ import pytest
 from model.crystal import Crystal
 from model.matching.indexing import index_pattern
 from model.matching.observation import Observation
-from model.matching.overlap import Overlap, Twist, of_parent, second_lattice, superlattice_index
+from model.matching.overlap import Overlap, Twist
 from model.matching.verification import verify
 from model.pattern.spots import Spots
-from tests.matching.patterns import LAYERS, Lying, pattern, with_superlattice
+from tests.matching.patterns import LAYERS, Lying, pattern
 
 GRAPHENE, MOS2, OBLIQUE = LAYERS["graphene"], LAYERS["MoS2"], LAYERS["oblique"]
 
@@ -66,41 +66,13 @@ def test_one_crystal_with_false_spots_is_one_lattice(crystal: Crystal, seed: int
     assert apart(pattern(crystal, Lying(2.0, 30.0, 80.0 * seed), rng)) is None
 
 
-def test_a_superlattice_is_no_second_layer() -> None:
-    spots = with_superlattice(MOS2, 20.0, 6, 0.02)
+def test_spots_beyond_what_is_compared_are_borne() -> None:
+    spots = pattern(MOS2, Lying(rotation_deg=20.0))
     lattice = index_pattern(Observation.of(spots, 80.0))
     assert lattice is not None
-    assert lattice.parameters[0] == pytest.approx(3.18, rel=0.01)
-    second = second_lattice(spots, lattice, 80.0)
-    assert second is not None
-    assert superlattice_index(lattice, second) == 4
-    assert Overlap.of(spots, lattice, 80.0) is None
-
-
-def test_layers_that_are_twisted_or_differ_are_no_superlattices() -> None:
-    for pair in ((MOS2, MOS2, (10.0, 31.8)), (GRAPHENE, MOS2, (5.0, 26.8))):
-        spots = both(*pair)
-        lattice = index_pattern(Observation.of(spots, 80.0))
-        assert lattice is not None
-        second = second_lattice(spots, lattice, 80.0)
-        assert second is not None
-        assert superlattice_index(lattice, second) is None
-
-
-def test_of_a_full_superlattice_the_parents_spots_are_told() -> None:
-    spots = with_superlattice(MOS2, 20.0, 40, 0.01)
-    lattice = index_pattern(Observation.of(spots, 80.0))
-    assert lattice is not None
-    assert lattice.parameters[0] == pytest.approx(2 * 3.18, rel=0.01)
-    rows = of_parent(spots, lattice)
-    assert rows is not None
-    assert np.flatnonzero(~rows).tolist() == list(range(len(spots) - 40, len(spots)))
-    assert of_parent(Spots(spots.q_inv_angstrom), lattice) is None
-
-
-def test_a_crystal_without_superstructure_has_no_parent() -> None:
-    for name in ("MoS2", "oblique", "graphene"):
-        spots = pattern(LAYERS[name], Lying(tilt_deg=1.0, rotation_deg=20.0))
-        lattice = index_pattern(Observation.of(spots, 80.0))
-        assert lattice is not None
-        assert of_parent(spots, lattice) is None
+    far = np.random.default_rng(0).uniform(1.3, 1.45, (8, 2))
+    assert spots.intensity is not None
+    more = Spots(
+        np.concatenate([spots.q_inv_angstrom, far]), np.concatenate([spots.intensity, np.full(8, 0.01)])
+    )
+    assert Overlap.of(more, lattice, 80.0) is None

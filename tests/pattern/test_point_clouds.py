@@ -328,6 +328,9 @@ def test_faint_spots_of_a_superstructure_do_not_cost_the_intensities() -> None:
     faint = np.column_stack([inner * np.cos(turned), inner * np.sin(turned), np.full(60, 0.002)])
     spots = spots_from_points(np.concatenate([strong, faint]), AUTO)
     assert spots.intensity is not None
+    hot = np.concatenate([faint, [[0.9, 0.2, 1.0], [0.1, 0.3, 1.2], [-1.1, 0.2, 0.9]]])
+    hot[:, 2] *= np.exp(2 * np.hypot(*hot[:, :2].T))
+    assert spots_from_points(hot, AUTO).intensity is None
     flat = np.concatenate([strong, faint])
     flat[:, 2] = rng.uniform(0.5, 1, len(flat))
     assert spots_from_points(flat, AUTO).intensity is None
