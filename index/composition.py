@@ -47,7 +47,7 @@ class Composition:
             raise OptionError(f"composition_sigma is {self.sigma}; give an error of 0.001 to 0.5")
 
     def check_against(self, elements: ElementFilter) -> None:
-        """Refuse a condition on the elements that rules out what was measured, or asks for what was not.
+        """Refuse a condition on the elements that rules out what was measured.
 
         Raises:
             OptionError: they contradict each other.

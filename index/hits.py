@@ -5,7 +5,7 @@ from math import inf
 from typing import Literal, Self
 
 from index.catalogue import Entry
-from model.matching.confidence import SURE, Verdict
+from model.matching.confidence import Verdict, no_surer
 from model.matching.indexing import PlaneLattice
 from model.matching.match import Match
 from model.matching.measurement import Measurement
@@ -84,6 +84,5 @@ class SearchResult:
             )
             for hit in self.hits
         )
-        sure = max((hit.probability or 0.0 for hit in hits), default=0.0) >= SURE
-        verdict = "ambiguous" if self.verdict == "match" and not sure else self.verdict
+        verdict = no_surer(self.verdict, max((hit.probability or 0.0 for hit in hits), default=0.0))
         return replace(self, hits=hits, verdict=verdict, set_size=None, warnings=(*self.warnings, warning))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
-from model.matching.confidence import CALIBRATIONS, SURE, Verdict, confidence
+from model.matching.confidence import CALIBRATIONS, Verdict, confidence, no_surer
 from model.matching.doubt import DOUBT, explains_better, told_of, trust
 from model.matching.indexing import PlaneLattice, index_pattern
 from model.matching.lattice_table import LatticeTable
@@ -111,8 +111,7 @@ def _doubted(found: Comparison, other: Comparison) -> Comparison:
     if abs(log(best.scale)) < SCALE_TOLERANCE:
         return found
     probability = None if other.probability is None else trust(best.scale) * other.probability
-    sure = probability is not None and float(probability.max()) >= SURE
-    verdict = "ambiguous" if other.verdict == "match" and not sure else other.verdict
+    verdict = no_surer(other.verdict, 0.0 if probability is None else float(probability.max()))
     return replace(other, probability=probability, verdict=verdict, warnings=(told_of(best.scale),))
 
 

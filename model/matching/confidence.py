@@ -190,6 +190,11 @@ def confidence(
     return Confidence(probability, "match" if np.nanmax(probability) >= SURE else "ambiguous", groups)
 
 
+def no_surer(verdict: Verdict | None, probability: float) -> Verdict | None:
+    """A verdict after the highest probability has been lowered to this."""
+    return "ambiguous" if verdict == "match" and probability < SURE else verdict
+
+
 def _groups(tempered: FloatArray) -> IntArray:
     """Numbers from 1: who is less than `ALIKE` times as unlikely as the first of a group belongs to it."""
     groups = np.zeros(len(tempered), dtype=np.int64)

@@ -64,15 +64,20 @@ def without_superstructure(spots: Spots, lattice: PlaneLattice) -> BoolArray | N
     met = lattice.counting(spots.q_inv_angstrom).met
     hk = np.rint(spots.q_inv_angstrom @ np.linalg.inv(lattice.basis))
     coarser = sublattices(range(2, LARGEST_SUPERCELL + 1))
-    # An index of the fine lattice is one of the coarse if it is whole there too.
-    within = hk @ np.linalg.inv(coarser)
-    on = met & (np.abs(within - np.rint(within)) < 1e-6).all(axis=2)
+    # An index of the fine lattice is one of the coarse if it is whole there too. One after another: of 100,000 points
+    # all at once would take a gigabyte.
+    on = np.stack([met & _whole(hk @ each) for each in np.linalg.inv(coarser)])
     share = on @ spots.intensity / max(float(spots.intensity[met].sum()), 1e-300)
     usable = (share > STRONG_SHARE) & (on.sum(axis=1) >= FEWEST_OF_PARENT)
     if not usable.any():
         return None
     best = np.lexsort((share, np.abs(np.linalg.det(coarser)) * usable))[-1]
     return np.asarray(on[best] | ~met)
+
+
+def _whole(hk: FloatArray) -> BoolArray:
+    """(N,) whether indices (N, 2) are integers."""
+    return np.asarray((np.abs(hk - np.rint(hk)) < 1e-6).all(axis=1))
 
 
 def fits_without(match: Match) -> bool:

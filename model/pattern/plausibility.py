@@ -32,8 +32,12 @@ def intensities_fall_off(q_inv_angstrom: FloatArray, intensity: FloatArray) -> b
     if _falls(length, logarithm):
         return True
     # Spots far fainter than others about as far out, of a superstructure perhaps, are seen near the centre alone.
-    near = np.abs(length[:, None] - length) < _NEAR_INV_ANGSTROM
-    strongest = np.where(near, logarithm, -np.inf).max(axis=1)
+    outwards = np.argsort(length, kind="stable")
+    length, logarithm = length[outwards], logarithm[outwards]
+    first = np.searchsorted(length, length - _NEAR_INV_ANGSTROM, side="right")
+    beyond = np.searchsorted(length, length + _NEAR_INV_ANGSTROM, side="left")
+    ends = np.column_stack([first, beyond]).ravel()
+    strongest = np.maximum.reduceat(np.append(logarithm, -np.inf), ends)[::2]
     strong = logarithm > strongest + log(_FAR_FAINTER)
     enough = (
         np.count_nonzero(strong) >= _MINIMUM_STRONG and np.ptp(length[strong]) >= _STRONG_RANGE_INV_ANGSTROM
