@@ -1,6 +1,6 @@
 """Prints, as a table and as JSON, how often the crystal of a pattern is found at three levels of noise, and by what.
 
-    python bench/accuracy.py INDEX [--queries 200] [--seed 0] [--full] [--displacement 0.02]
+    python bench/accuracy.py INDEX [--queries 200] [--seed 0] [--full] [--noise 0.15 0.3 0.5] [--displacement 0.02]
         [--scale-sigma 0.013] [--told SIGMA] [--limit FILE] [--figure FILE]
 
 Queries are multislice patterns (`bench/queries.py`) of held-out crystals of 2DMatPedia under tilts up to 4 degrees,
@@ -97,7 +97,7 @@ def main() -> None:
         for _ in tqdm(range(options.queries), unit="query"):
             truth = entries[int(rng.integers(len(entries)))]
             draw = int(rng.integers(2**32))
-            for noise in NOISE:
+            for noise in options.noise:
                 # The same flake and camera each time: only how far the intensities are off differs.
                 instrument = replace(seen_with(noise, options.displacement), scale_sigma=options.scale_sigma)
                 spots = pattern_of(truth.crystal, instrument, np.random.default_rng(draw))
@@ -195,6 +195,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("index", type=Path)
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--noise", type=float, nargs="+", default=NOISE, help="rms errors of ln I")
     add_displacement(parser)
     parser.add_argument(
         "--scale-sigma",
