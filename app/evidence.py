@@ -51,6 +51,7 @@ def match_of(found: FoundMatch, spots: Spots, listed: bool, overlay: str | None 
         missing=round(found.missing, 4),
         extra=round(found.extra, 4),
         r_factor=None if found.r_factor is None else round(found.r_factor, 4),
+        refined=found.refined,
         spots=lines_of(found, spots) if listed else None,
         overlay=overlay,
     )

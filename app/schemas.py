@@ -90,6 +90,11 @@ class Match(Schema):
     r_factor: float | None = Field(
         description="Sum of |sqrt I - sqrt I_c| over sum of sqrt I, of the spots with a beam; null without intensities."
     )
+    refined: bool = Field(
+        default=True,
+        description="Fitted with shifted atoms and the pattern's own noise; false where it is out of question and was "
+        "fitted roughly, the atoms where the library has them.",
+    )
     spots: list[Line] | None = Field(description="Spot by spot, with `spots=true`; else null.")
     overlay: str | None = Field(
         default=None,
@@ -124,7 +129,9 @@ class Candidate(Schema):
     layer: Literal[1, 2] | None = Field(
         default=None, description="Of a pattern of two lattices, which of them it explains; else null."
     )
-    match: Match | None = Field(default=None, description="Null where the candidate was not refined.")
+    match: Match | None = Field(
+        default=None, description="Null where the lattice cannot be laid on the pattern."
+    )
     also: list[str] = Field(default=[], description="Ids of other entries that are the same crystal.")
     cif: str
 

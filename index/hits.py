@@ -73,8 +73,8 @@ class SearchResult:
 
     @property
     def score(self) -> float:
-        """The highest ln likelihood of any hit; -inf without."""
-        return max((hit.match.score for hit in self.hits if hit.match), default=-inf)
+        """The highest ln likelihood of any hit that was refined; -inf without."""
+        return max((hit.match.score for hit in self.hits if hit.match and hit.match.refined), default=-inf)
 
     def trusted(self, share: float, warning: str) -> Self:
         """The same, but only so likely to be right at all, and why; what coverage a set has then nobody knows."""

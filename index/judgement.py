@@ -45,7 +45,9 @@ def verified(
     assert query.effort != "search"
     crystals = [hit.entry.crystal for hit in hits]
     near = [hit.similarity + hit.bonus for hit in hits]
-    found = verify(crystals, near, query.spots, query.voltage_kv, query.effort, scale, cell_sigma)
+    found = verify(
+        crystals, near, query.spots, query.voltage_kv, query.effort, scale, cell_sigma, query.top_k
+    )
     sure = found.confidence
     size = None if sure is None else sure.set_size(query.coverage, admitted, CALIBRATIONS[query.effort])
     ranking = found.ranking.tolist()
@@ -89,11 +91,11 @@ def _parting(
 
 def _judged(hit: Hit, row: int, place: int, found: Verification, size: int | None) -> Hit:
     """A hit with what its verification found."""
-    match, sure = found.matches[row], found.confidence
-    told = sure is not None and match is not None
+    sure = found.confidence
+    told = sure is not None and np.isfinite(found.values[row])
     return replace(
         hit,
-        match=match,
+        match=found.matches[row],
         probability=float(sure.probability[row]) if sure is not None and told else None,
         group=int(sure.groups[row]) if sure is not None and told else None,
         in_set=None if size is None else place < size,

@@ -31,6 +31,7 @@ from model.matching.indexing import PlaneLattice
 from model.matching.observation import Observation
 from model.matching.overlap import FALSE_SHARE, Overlap, second_lattice
 from model.matching.picked_lattice import picked_lattice
+from model.matching.placement import scale_tolerance
 from model.matching.priors import CELL_SIGMA
 from model.matching.superstructure import (
     FEWEST_OF_SUPERLATTICE,
@@ -40,7 +41,7 @@ from model.matching.superstructure import (
     spots_of_superlattice,
     without_superstructure,
 )
-from model.matching.verification import SIMILARITY_WEIGHT, Scale, scale_tolerance
+from model.matching.verification import SIMILARITY_WEIGHT, Scale
 from model.pattern.spots import Spots
 
 # One search for so many rows a hit usually leaves enough when crystals that are the same come together.

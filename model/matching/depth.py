@@ -21,6 +21,7 @@ class Depth:
         fits: how many of these, at most, are fitted with shifted atoms.
         fewest_fits: so many are in any case, though they be hopeless.
         starts: settings and tilts from which each is refined.
+        matched: so many of the first in the ranking have a match, though they were not refined.
     """
 
     pool: int
@@ -31,6 +32,7 @@ class Depth:
     fits: int
     fewest_fits: int
     starts: int
+    matched: int
 
 
 _DEPTHS: dict[Effort, Depth] = {
@@ -43,6 +45,7 @@ _DEPTHS: dict[Effort, Depth] = {
         fits=10,
         fewest_fits=3,
         starts=3,
+        matched=10,
     ),
     "full": Depth(
         pool=2000,
@@ -53,6 +56,7 @@ _DEPTHS: dict[Effort, Depth] = {
         fits=150,
         fewest_fits=30,
         starts=8,
+        matched=100,
     ),
 }
 # Of patterns without intensities the towers are less sure, and nothing is fitted to them, which takes time.
@@ -65,6 +69,7 @@ _DEPTH_WITHOUT_INTENSITIES = Depth(
     fits=60,
     fewest_fits=60,
     starts=1,
+    matched=60,
 )
 
 

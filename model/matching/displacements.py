@@ -50,6 +50,11 @@ class Unrest:
     free: BoolArray
     diffuse: FloatArray
 
+    @classmethod
+    def none(cls, beams: int) -> Self:
+        """Of atoms that do lie still."""
+        return cls(np.zeros((beams, 0), dtype=np.complex64), np.zeros(0, dtype=bool), np.zeros(beams))
+
 
 @dataclass(frozen=True)
 class Scatterers:

@@ -100,6 +100,18 @@ def fitted(trials: Trials, known: FloatArray, favour: FloatArray) -> list[Fit]:
     return [_either(*pair) for pair in zip(fits[: len(trials)], fits[len(trials) :], strict=True)]
 
 
+def fitted_still(trials: Trials, known: FloatArray) -> list[Fit]:
+    """Fits of atoms that lie still where the library has them, which tell how a candidate lies and no more.
+
+    Args:
+        trials: J fits that are to be made.
+        known: (J, 5) of the rough fits.
+    """
+    relaxed = _Relaxed.still(trials, known)
+    of_each = np.zeros(len(known))
+    return _Explained(relaxed, ROUGH, of_each.astype(np.int64), of_each).fits()
+
+
 def _either(first: Fit, second: Fit) -> Fit:
     """The likelier of two explanations by the same crystal, as likely as both together."""
     better = max(first, second, key=lambda fit: fit.score)
@@ -144,6 +156,13 @@ class _Relaxed:
         for _ in range(ROUNDS):
             relaxed = relaxed.nearer(ROUGH, relaxed.expected_breaking)
         return relaxed
+
+    @classmethod
+    def still(cls, trials: Trials, rough: FloatArray) -> Self:
+        """Rough fits (J, 5) as they are: no atom is shifted, and none moves."""
+        unrest = tuple(Unrest.none(len(start.layer.hk)) for start in trials.starts)
+        free = np.zeros((len(rough), 0), dtype=bool)
+        return cls(trials, unrest, free, (AT_REST,) * len(rough), rough, trials.shape(rough))
 
     def take(self, kept: Sequence[int]) -> Self:
         """Some of them."""

@@ -42,8 +42,9 @@ class Match:
         missing: share of the beams expected to be seen that were not.
         extra: share of the spots that lie on no beam.
         r_factor: sum |sqrt I - sqrt I_c| / sum sqrt I over the spots with a beam; None without intensities.
-        score: ln likelihood, comparable among the candidates of one pattern.
+        score: ln likelihood, comparable among the refined candidates of one pattern.
         beams: every spot, and every beam that should have been seen.
+        refined: fitted with shifted atoms and the pattern's noise; else roughly, the atoms where the library has them.
 
     What was not fitted is None.
     """
@@ -68,6 +69,7 @@ class Match:
     r_factor: float | None
     score: float
     beams: Beams
+    refined: bool = True
 
     @classmethod
     def of(

@@ -6,8 +6,7 @@ atoms (tilt, scale and thermal motion fitted), and of the beams that were not se
 """
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
-from math import pi
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -18,38 +17,22 @@ from model.errors import OptionError
 from model.matching.beams import Beams
 from model.matching.confidence import CALIBRATIONS, Confidence, confidence
 from model.matching.depth import Depth, Effort, depth_of
-from model.matching.fit import Fit, fitted
-from model.matching.layer import Layer, layer_of
+from model.matching.fit import Fit, fitted, fitted_still
 from model.matching.match import Match
 from model.matching.observation import Observation
+from model.matching.placement import Ground, Placed
 from model.matching.priors import CELL_SIGMA
-from model.matching.seeds import Seed, seeds
-from model.matching.settings import (
-    SCALE_TOLERANCE,
-    Settings,
-    lay_lattices,
-    principal_stretches,
-    variants,
-)
-from model.matching.trials import TILT, Start, Trials
-from model.matching.visibility import best_seen, seen_or_not
+from model.matching.seeds import Seed
+from model.matching.trials import TILT, Trials
+from model.matching.visibility import seen_or_not
 from model.pattern.spots import Spots
-from model.physics.reciprocal import reciprocal_lattice
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-# Of the logarithm of the ratio of the axes.
-DISTORTION_SIGMA = 0.006
-# No scale is off by more, over its rms error.
-FARTHEST_SCALE = 3.5
-SPREAD_RANGE_INV_ANGSTROM = (0.001, 0.006)
-# ln of the density of false spots in plane and intensity, where that of the spots of a lattice is normal about it.
-FALSE_SPOT = -3.0
 # A similarity higher by 0.025 is worth one unit of ln likelihood.
 SIMILARITY_WEIGHT = 40.0
-LATTICE_MARGIN = 0.2
 START_MARGIN = 10.0
 # Of one candidate's settings that fit nearly as well so many are fitted with shifted atoms, each optimum once.
 FITS_OF_EACH, FIT_MARGIN, SAME_OPTIMUM_TANGENT = 2, 3.0, 0.01
@@ -90,7 +73,8 @@ class Verification:
     Attributes:
         ranking: (C,) their indices, best first: those refined by score and similarity, then those fitted roughly,
             those whose lattice fits by how promising they are, and the others by similarity.
-        matches: of each candidate how it matches, None where it was not refined.
+        matches: of each candidate how it matches: of those refined, and of the first of the ranking (`Depth.matched`)
+            a rough match, with the atoms where the library has them; None of others, and where no lattice was laid.
         values: (C,) what refined candidates are ranked by, ln likelihood and similarity together; -inf of the others.
         alike: how many candidates were to be computed by their similarity, though there may not be time for all.
         confidence: how sure that is; None without intensities, for which it was not calibrated.
@@ -111,6 +95,7 @@ def verify(
     effort: Effort = "verify",
     scale: Scale | None = None,
     cell_sigma: FloatArray | float = CELL_SIGMA,
+    wanted: int = 0,
 ) -> Verification:
     """Hold candidates against a pattern.
 
@@ -122,6 +107,7 @@ def verify(
         effort: how many are computed and refined.
         scale: what is known of the pattern's, where not what the spots state.
         cell_sigma: (C,) rms error of the logarithm of each candidate's lengths, or that of all.
+        wanted: so many of the ranking will be told; as far as there is time each of them has a match.
 
     Raises:
         OptionError: another number of similarities, or of scales, than of crystals.
@@ -136,10 +122,12 @@ def verify(
     rank, value = np.zeros(len(near), dtype=np.int64), near.copy()
     matches: list[Match | None] = [None] * len(crystals)
     depth = depth_of(effort, spots)
-    alike = 0
+    alike, ground = 0, None
+    placed: list[Placed] = []
     if len(near):
-        observed = Observation.of(spots, voltage_kv)
-        placed, alike = _placed(crystals, near, scales, sigma, observed, depth)
+        ground = Ground.of(crystals, scales, sigma, Observation.of(spots, voltage_kv))
+        chosen, alike = ground.chosen(near, depth)
+        placed = ground.placed(chosen, depth)
         promise = _highest((each.candidate, each.promise) for each in placed)
         for row, best in promise.items():
             rank[row], value[row] = 1, best + SIMILARITY_WEIGHT * near[row]
@@ -151,56 +139,23 @@ def verify(
             matches[row], rank[row] = refined.match(crystals[row]), 3
             value[row] = refined.score + SIMILARITY_WEIGHT * near[row]
     values = np.where(rank == 3, value, -np.inf)
+    ranking = np.lexsort((-value, -rank))
     sure = None
     if spots.intensity is not None:
         sure = confidence(matches, values, len(spots), alike, CALIBRATIONS[effort])
-    return Verification(np.lexsort((-value, -rank)), tuple(matches), values, alike, sure)
+    if ground is not None:
+        told = ranking[: min(wanted, depth.matched)].tolist()
+        unmatched = [row for row in told if matches[row] is None]
+        for row, roughly in _rough_matches(unmatched, placed, ground, depth).items():
+            matches[row] = replace(roughly.match(crystals[row]), refined=False)
+    return Verification(ranking, tuple(matches), values, alike, sure)
 
 
 @dataclass(frozen=True)
-class _Placed:
-    """A candidate in one setting of its lattice, with all settings (A) that symmetry makes of it.
-
-    Attributes:
-        candidate: its index.
-        layer: its beams.
-        observed: the pattern in the candidate's scale.
-        scale: by which its lengths were divided for that.
-        bases: (A, 2, 2) of the settings, in that scale.
-        hk: (A, N, 2) indices of the spots in each.
-        met: (N,) spots that lie on the lattice.
-        positions: (N,) ln likelihood of the spots' positions.
-        log_prior: ln prior of scale and distortion.
-        starts: where its fits begin, best first.
-    """
-
-    candidate: int
-    layer: Layer
-    observed: Observation
-    scale: float
-    bases: FloatArray
-    hk: IntArray
-    met: BoolArray
-    positions: FloatArray
-    log_prior: float
-    starts: list[Seed]
-
-    @property
-    def geometry(self) -> float:
-        """ln of likelihood and prior of the lattice's setting."""
-        return float(self.positions.sum()) + self.log_prior
-
-    @property
-    def promise(self) -> float:
-        """Score of the best start."""
-        return self.geometry + self.starts[0].score
-
-
-@dataclass(frozen=True)
-class _Refined:
+class _Fitted:
     """The fit from one of the starts."""
 
-    placed: _Placed
+    placed: Placed
     start: Seed
     fit: Fit
 
@@ -219,91 +174,6 @@ class _Refined:
         return Match.of(crystal, basis, self.start.face, self.fit, self.score, beams, observed, placed.scale)
 
 
-def _placed(
-    crystals: Sequence[Crystal],
-    similarity: FloatArray,
-    scales: FloatArray,
-    sigma: FloatArray,
-    observed: Observation,
-    depth: Depth,
-) -> tuple[list[_Placed], int]:
-    """The settings of the lattices that meet nearly as many spots as the best, of as many candidates as are computed;
-    and how many are nearly as similar as the most similar of those whose lattice does."""
-    lattices = np.stack([crystal.lattice for crystal in crystals])
-    own = reciprocal_lattice(lattices)
-    # Lattices as the camera would see them: what follows is in the pattern's own units.
-    settings = lay_lattices(lattices / scales[:, None, None], observed)
-    settings = settings.take(
-        _of_likely_scale(own[settings.candidate], settings.basis, sigma[settings.candidate])
-    )
-    if not len(settings):
-        return [], 0
-    settings = settings.take(settings.score > settings.score.max() - max(4.0, LATTICE_MARGIN * len(observed)))
-    fitting = np.unique(settings.candidate)
-    by_similarity = fitting[np.argsort(-similarity[fitting], kind="stable")]
-    alike = int((similarity[fitting] >= similarity[by_similarity[0]] - depth.less_similar).sum())
-    nearest = by_similarity[: min(max(alike, depth.fewest_layers), depth.layers)]
-    settings = settings.take(np.isin(settings.candidate, nearest))
-    positions = _position_likelihood(settings)
-    prior = _stretch_prior(own[settings.candidate], settings.basis, sigma[settings.candidate])
-    met = settings.met
-    placed: list[_Placed] = []
-    for row, candidate in enumerate(settings.candidate.tolist()):
-        scale = float(scales[candidate])
-        rescaled = observed.rescaled(1 / scale)
-        layer = layer_of(crystals[candidate], rescaled)
-        if not len(layer.hk):  # its lattice is too fine for a pattern of so few spots
-            continue
-        changes = layer.distinct_changes if observed.has_intensity else layer.changes
-        bases, hk = variants(settings.basis[row] / scale, settings.hk[row], changes)
-        begin = layer, rescaled, hk, met[row]
-        starts = seeds(*begin, depth.starts) if observed.has_intensity else [best_seen(*begin, bases)]
-        placed.append(
-            _Placed(
-                candidate,
-                layer,
-                rescaled,
-                scale,
-                bases,
-                hk,
-                met[row],
-                positions[row],
-                float(prior[row]),
-                starts,
-            )
-        )
-    return placed, alike
-
-
-def _position_likelihood(settings: Settings) -> FloatArray:
-    """(J, N) ln likelihood of each spot's position."""
-    met, square = settings.met, settings.distance**2
-    # The median of the square of a distance in the plane is 1.386 times the variance along each axis.
-    spread = np.sqrt(np.median(square[met]) / 1.386) if met.any() else SPREAD_RANGE_INV_ANGSTROM[1]
-    variance = np.clip(spread, *SPREAD_RANGE_INV_ANGSTROM) ** 2
-    density = -square / (2 * variance) - np.log(2 * pi * variance)
-    return np.where(met, density, FALSE_SPOT)
-
-
-def scale_tolerance(sigma: float) -> float:
-    """How far the logarithm of a scale may be off at most, given its rms error."""
-    return min(SCALE_TOLERANCE, FARTHEST_SCALE * sigma)
-
-
-def _of_likely_scale(own: FloatArray, seen: FloatArray, scale_sigma: FloatArray) -> BoolArray:
-    """(J,) whether own and seen bases (J, 2, 2) differ by no more of scale than can be."""
-    scale = np.log(np.abs(np.linalg.det(seen) / np.linalg.det(own))) / 2
-    return np.asarray(np.abs(scale) < FARTHEST_SCALE * scale_sigma)
-
-
-def _stretch_prior(own: FloatArray, seen: FloatArray, scale_sigma: FloatArray) -> FloatArray:
-    """(J,) ln prior of scale and distortion between own and seen bases (J, 2, 2)."""
-    axes = principal_stretches(own, seen)
-    scale, distortion = np.log(axes).mean(axis=1), np.log(axes[:, 0] / axes[:, 1])
-    prior: FloatArray = -((scale / scale_sigma) ** 2 + (distortion / DISTORTION_SIGMA) ** 2) / 2
-    return prior
-
-
 @dataclass(frozen=True)
 class _Tried:
     """What came of the candidates that promised most.
@@ -314,10 +184,10 @@ class _Tried:
     """
 
     rough: dict[int, float]
-    refined: dict[int, _Refined]
+    refined: dict[int, _Fitted]
 
     @classmethod
-    def of(cls, placed: Sequence[_Placed], similarity: FloatArray, depth: Depth) -> Self:
+    def of(cls, placed: Sequence[Placed], similarity: FloatArray, depth: Depth) -> Self:
         """Fit those that are placed, and the best candidates thoroughly, from each start that is nearly as good as the
         best of its candidate's."""
         begun = [
@@ -326,13 +196,10 @@ class _Tried:
             for seed in each.starts
             if seed.score >= each.starts[0].score - START_MARGIN
         ]
-        starts = [
-            Start(each.layer, each.observed, each.met, each.hk[seed.setting], each.bases[seed.setting], seed)
-            for each, seed in begun
-        ]
+        starts = [each.begun(seed) for each, seed in begun]
         if not any(start.observed.has_intensity for start in starts):
             fits = [seen_or_not(start) for start in starts]
-            return cls({}, _best([_Refined(*own, fit) for own, fit in zip(begun, fits, strict=True)]))
+            return cls({}, _best([_Fitted(*own, fit) for own, fit in zip(begun, fits, strict=True)]))
         trials = Trials.of(starts)
         known, score = trials.roughly()
         candidate = np.array([each.candidate for each, _ in begun])
@@ -342,7 +209,26 @@ class _Tried:
         kept = _best_of_each(candidate, score, optimum, known[:, TILT], depth)
         fits = fitted(trials.take(kept), known[kept], favour[kept])
         rough = _highest(zip(candidate.tolist(), score.tolist(), strict=True))
-        return cls(rough, _best([_Refined(*begun[row], fit) for row, fit in zip(kept, fits, strict=True)]))
+        return cls(rough, _best([_Fitted(*begun[row], fit) for row, fit in zip(kept, fits, strict=True)]))
+
+
+def _rough_matches(
+    rows: Sequence[int], placed: Sequence[Placed], ground: Ground, depth: Depth
+) -> dict[int, _Fitted]:
+    """The best rough fit of each of some candidates, of which not all are placed yet, nor all have a setting."""
+    own = [each for each in placed if each.candidate in rows]
+    others = set(rows) - {each.candidate for each in own}
+    laid = ground.settings
+    own += ground.placed(laid.take(np.isin(laid.candidate, list(others))), depth)
+    if not own:
+        return {}
+    starts = [each.begun(each.starts[0]) for each in own]
+    if not ground.observed.has_intensity:
+        fits = [seen_or_not(start) for start in starts]
+    else:
+        trials = Trials.of(starts)
+        fits = fitted_still(trials, trials.roughly()[0])
+    return _best([_Fitted(each, each.starts[0], fit) for each, fit in zip(own, fits, strict=True)])
 
 
 def _highest(scores: Iterable[tuple[int, float]]) -> dict[int, float]:
@@ -353,9 +239,9 @@ def _highest(scores: Iterable[tuple[int, float]]) -> dict[int, float]:
     return highest
 
 
-def _best(fits: Sequence[_Refined]) -> dict[int, _Refined]:
+def _best(fits: Sequence[_Fitted]) -> dict[int, _Fitted]:
     """Of each candidate."""
-    best: dict[int, _Refined] = {}
+    best: dict[int, _Fitted] = {}
     for each in fits:
         candidate = each.placed.candidate
         if candidate not in best or each.score > best[candidate].score:

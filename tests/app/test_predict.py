@@ -124,6 +124,7 @@ def test_a_match_is_told_in_the_answer(client: TestClient, library: StandIn, poi
         "missing": 0.05,
         "extra": 0.0,
         "r_factor": 0.0789,
+        "refined": True,
         "spots": None,
         "overlay": None,
     }

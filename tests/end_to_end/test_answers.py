@@ -63,6 +63,21 @@ def test_most_starter_crystals_are_found_blind_and_nearly_all_by_their_elements(
     assert with_elements >= 0.85 * len(crystals)
 
 
+def test_every_candidate_whose_lattice_fits_is_told_to_match_or_not(client: TestClient) -> None:
+    """Relatives of MoS2 that are out of question have a rough match, and no probability."""
+    mos2 = next(entry.crystal for entry in starter_entries() if entry.name == "MoS2-1H")
+    candidates = asked(client, mos2, 0)["candidates"]
+    matches = [each["match"] for each in candidates]
+    assert len(matches) == 10
+    assert matches[0]["refined"]
+    assert sum(match is not None and not match["refined"] for match in matches) > 2
+    for each, match in zip(candidates, matches, strict=True):
+        assert (each["probability"] is not None) == (match is not None and match["refined"])
+        if match is not None:
+            assert match["r_factor"] >= matches[0]["r_factor"] - 0.02
+            assert match["tilt_sigma_deg"] > 0
+
+
 def test_the_cif_of_the_first_is_the_crystal(client: TestClient) -> None:
     mos2 = next(entry.crystal for entry in starter_entries() if entry.name == "MoS2-1H")
     first = asked(client, mos2, 0, elements_only=["Mo", "S"])["candidates"][0]

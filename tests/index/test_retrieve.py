@@ -58,7 +58,11 @@ def test_candidates_are_held_against_the_pattern(retriever: Retriever, effort: E
     assert sum(stated) <= 1
     assert set(result.timing_ms) == {"embed", "search", "lattice", "collect", "verify"}
     assert next(hit.group for hit in result.hits if hit.match) == 1
-    assert all((hit.group is None) == (hit.match is None) for hit in result.hits)
+    matches = [hit.match for hit in result.hits if hit.match is not None]
+    assert len(matches) == 5
+    refined = [match.refined for match in matches]
+    assert [hit.group is not None for hit in result.hits] == refined
+    assert [hit.probability is not None for hit in result.hits] == refined
     assert result.set_size is not None
     assert [hit.in_set for hit in result.hits] == [place < result.set_size for place in range(5)]
     alike = sum(hit.group == 1 for hit in result.hits)

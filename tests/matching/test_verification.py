@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from model.crystal import Crystal
 from model.errors import NoSpotsError, OptionError
+from model.matching.depth import Effort
 from model.matching.layer import layer_of
 from model.matching.match import Match
 from model.matching.observation import Observation
@@ -198,6 +199,53 @@ def test_candidates_are_looked_at_in_the_order_of_their_similarity_as_far_as_the
     assert refined == [True] * looked_at + [False] * (18 - looked_at)
     assert found.ranking.tolist() == list(range(18))
     assert found.alike == alike
+
+
+@pytest.mark.parametrize("effort", ["verify", "full"])
+@pytest.mark.parametrize("bare", [False, True])
+def test_those_that_are_wanted_have_a_match_though_they_are_out_of_question(
+    bare: bool, effort: Effort
+) -> None:
+    own, count = LAYERS["MoS2"], 12
+    spots = pattern(own, Lying(tilt_deg=2.0, rotation_deg=20.0))
+    spots = Spots(spots.q_inv_angstrom) if bare else spots
+    others = [
+        replace(own, id=f"metal {number}", numbers=np.where(own.numbers == 42, number, own.numbers))
+        for number in range(20, 20 + count)
+    ]
+    similarity = (0.9 - 0.05 * np.arange(count + 1)).tolist()
+    crystals = [own, *others]
+    without = verify(crystals, similarity, spots, 80.0, effort)
+    found = verify(crystals, similarity, spots, 80.0, effort, wanted=count + 1)
+    assert found.ranking.tolist() == without.ranking.tolist()
+    assert found.values.tolist() == without.values.tolist()
+    told = 10 if effort == "verify" and not bare else count + 1
+    matches = [found.matches[row] for row in found.ranking.tolist()]
+    assert [match is not None for match in matches] == [True] * told + [False] * (count + 1 - told)
+    for match, value in zip(matches[:told], found.values[found.ranking].tolist(), strict=False):
+        assert match is not None
+        assert match.refined == np.isfinite(value)
+        assert match.rotation_deg % 60 == pytest.approx(20.0, abs=0.2)
+        assert match.extra == 0.0
+        assert (match.r_factor is None) == bare
+
+
+def test_a_rough_match_lies_as_the_refined_one_does() -> None:
+    own = LAYERS["MoS2"]
+    spots = pattern(own, Lying(tilt_deg=2.5, azimuth_deg=40.0, rotation_deg=20.0))
+    better = [replace(own, id=f"nearer {place}") for place in range(10)]
+    hidden = replace(own, id="hidden")
+    similarity = [0.9 - 0.001 * place for place in range(10)] + [0.5]
+    found = verify([*better, hidden], similarity, spots, 80.0, wanted=11)
+    assert found.matches[10] is None  # the eleventh
+    few = verify([*better[:6], hidden], [*similarity[:6], 0.5], spots, 80.0, wanted=7)
+    refined, roughly = few.matches[0], few.matches[6]
+    assert refined is not None
+    assert roughly is not None
+    assert (refined.refined, roughly.refined) == (True, False)
+    assert roughly.tilt_deg == pytest.approx(refined.tilt_deg, abs=0.2)
+    assert roughly.rotation_deg == pytest.approx(refined.rotation_deg, abs=1e-6)
+    assert roughly.r_factor == pytest.approx(refined.r_factor, abs=0.02)
 
 
 def test_nothing_to_verify_is_nothing() -> None:
