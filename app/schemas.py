@@ -130,7 +130,9 @@ class Candidate(Schema):
         default=None, description="Of a pattern of two lattices, which of them it explains; else null."
     )
     match: Match | None = Field(
-        default=None, description="Null where the lattice cannot be laid on the pattern."
+        default=None,
+        description="Null with `search`, where the lattice cannot be laid on the pattern, and from the eleventh "
+        "candidate on where it was not refined.",
     )
     also: list[str] = Field(default=[], description="Ids of other entries that are the same crystal.")
     cif: str

@@ -92,6 +92,7 @@ class Ground:
 
     Attributes:
         crystals: the C candidates.
+        reciprocal: (C, 2, 2) rows a* and b* of each.
         scales: (C,) of the pattern's lengths over each one's, before the fit.
         sigma: (C,) rms error of the logarithm of that.
         observed: the pattern.
@@ -99,6 +100,7 @@ class Ground:
     """
 
     crystals: Sequence[Crystal]
+    reciprocal: FloatArray
     scales: FloatArray
     sigma: FloatArray
     observed: Observation
@@ -112,9 +114,9 @@ class Ground:
         lattices = np.stack([crystal.lattice for crystal in crystals])
         # Lattices as the camera would see them: what follows is in the pattern's own units.
         settings = lay_lattices(lattices / scales[:, None, None], observed)
-        own = reciprocal_lattice(lattices)[settings.candidate]
-        likely = _of_likely_scale(own, settings.basis, sigma[settings.candidate])
-        return cls(crystals, scales, sigma, observed, settings.take(likely))
+        own = reciprocal_lattice(lattices)
+        likely = _of_likely_scale(own[settings.candidate], settings.basis, sigma[settings.candidate])
+        return cls(crystals, own, scales, sigma, observed, settings.take(likely))
 
     def chosen(self, similarity: FloatArray, depth: Depth) -> tuple[Settings, int]:
         """The settings that meet nearly as many spots as the best, of as many candidates as are computed; and how many
@@ -130,11 +132,11 @@ class Ground:
         nearest = by_similarity[: min(max(alike, depth.fewest_layers), depth.layers)]
         return settings.take(np.isin(settings.candidate, nearest)), alike
 
-    def placed(self, settings: Settings, depth: Depth) -> list[Placed]:
-        """What is computed in some of the settings."""
+    def placed(self, settings: Settings, starts: int) -> list[Placed]:
+        """What is computed in some of the settings, so many starts of each."""
         positions = _position_likelihood(settings)
-        own = reciprocal_lattice(np.stack([crystal.lattice for crystal in self.crystals]))
-        prior = _stretch_prior(own[settings.candidate], settings.basis, self.sigma[settings.candidate])
+        own, sigma = self.reciprocal[settings.candidate], self.sigma[settings.candidate]
+        prior = _stretch_prior(own, settings.basis, sigma)
         met = settings.met
         placed: list[Placed] = []
         for row, candidate in enumerate(settings.candidate.tolist()):
@@ -146,7 +148,7 @@ class Ground:
             changes = layer.distinct_changes if observed.has_intensity else layer.changes
             bases, hk = variants(settings.basis[row] / scale, settings.hk[row], changes)
             begin = layer, observed, hk, met[row]
-            starts = seeds(*begin, depth.starts) if observed.has_intensity else [best_seen(*begin, bases)]
+            begun = seeds(*begin, starts) if observed.has_intensity else [best_seen(*begin, bases)]
             placed.append(
                 Placed(
                     candidate,
@@ -158,7 +160,7 @@ class Ground:
                     met[row],
                     positions[row],
                     float(prior[row]),
-                    starts,
+                    begun,
                 )
             )
         return placed

@@ -127,7 +127,7 @@ def verify(
     if len(near):
         ground = Ground.of(crystals, scales, sigma, Observation.of(spots, voltage_kv))
         chosen, alike = ground.chosen(near, depth)
-        placed = ground.placed(chosen, depth)
+        placed = ground.placed(chosen, depth.starts)
         promise = _highest((each.candidate, each.promise) for each in placed)
         for row, best in promise.items():
             rank[row], value[row] = 1, best + SIMILARITY_WEIGHT * near[row]
@@ -143,10 +143,11 @@ def verify(
     sure = None
     if spots.intensity is not None:
         sure = confidence(matches, values, len(spots), alike, CALIBRATIONS[effort])
+    # After the confidence, which knows the refined by their having a match.
     if ground is not None:
         told = ranking[: min(wanted, depth.matched)].tolist()
         unmatched = [row for row in told if matches[row] is None]
-        for row, roughly in _rough_matches(unmatched, placed, ground, depth).items():
+        for row, roughly in _rough_matches(unmatched, placed, ground).items():
             matches[row] = replace(roughly.match(crystals[row]), refined=False)
     return Verification(ranking, tuple(matches), values, alike, sure)
 
@@ -212,14 +213,13 @@ class _Tried:
         return cls(rough, _best([_Fitted(*begun[row], fit) for row, fit in zip(kept, fits, strict=True)]))
 
 
-def _rough_matches(
-    rows: Sequence[int], placed: Sequence[Placed], ground: Ground, depth: Depth
-) -> dict[int, _Fitted]:
+def _rough_matches(rows: Sequence[int], placed: Sequence[Placed], ground: Ground) -> dict[int, _Fitted]:
     """The best rough fit of each of some candidates, of which not all are placed yet, nor all have a setting."""
     own = [each for each in placed if each.candidate in rows]
     others = set(rows) - {each.candidate for each in own}
     laid = ground.settings
-    own += ground.placed(laid.take(np.isin(laid.candidate, list(others))), depth)
+    if others:
+        own += ground.placed(laid.take(np.isin(laid.candidate, list(others))), starts=1)
     if not own:
         return {}
     starts = [each.begun(each.starts[0]) for each in own]
