@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from app.schemas import Problem
+from app.presentation.schemas import Problem
 from model.errors import (
     CheckpointError,
     ConflictError,

@@ -6,13 +6,12 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from app.documentation import ACCESS_RESPONSES, Documented
+from app.auth.access import Access, needs
+from app.auth.trusted_hosts import NamedHosts
 from app.errors import add_error_handlers
-from app.library import Library, software_version
-from app.metrics import Metrics
-from app.middleware import Envelope, Unforeseen
-from app.routes import (
-    additions,
+from app.http.middleware import Envelope, Unforeseen
+from app.http.openapi import ACCESS_RESPONSES, Documented
+from app.http.routes import (
     admin,
     batch,
     compare,
@@ -24,15 +23,16 @@ from app.routes import (
     replay,
     structures,
 )
-from app.schemas import Provenance
-from app.security.access import Access, needs
-from app.security.hosts import NamedHosts
-from app.service import Service
-from app.serving.dispatcher import Dispatcher, Worker
-from app.serving.processes import ProcessWorker
-from app.serving.threads import ThreadWorker
+from app.http.routes import user_structures as additions
+from app.http.state import Service
+from app.http.unread_body import ReadToTheEnd
+from app.observability.metrics import Metrics
+from app.presentation.schemas import Provenance
+from app.services.library import Library, software_version
 from app.settings import Settings
-from app.unread import ReadToTheEnd
+from app.workers.dispatcher import Dispatcher, Worker
+from app.workers.pool import ProcessWorker
+from app.workers.threads import ThreadWorker
 
 DESCRIPTION = (
     "Post the electron diffraction pattern of a two-dimensional crystal; get back the crystals that could have "
@@ -123,7 +123,7 @@ def processes(settings: Settings) -> list[Worker]:
 
 
 def _threads(settings: Settings, library: Library) -> list[Worker]:
-    from app.desk import Desk
+    from app.workers.handlers import Desk
 
     desk = Desk(library, settings.calibrations)
     return [ThreadWorker(desk, desk.serving()) for _ in range(settings.workers)]

@@ -25,20 +25,20 @@ import numpy as np
 from queries import VOLTAGE_KV, Instrument, pattern_of  # type: ignore[import-not-found]
 from tqdm import tqdm
 
-from index.build import CATALOGUE_NAME
-from index.catalogue import Catalogue, Entry
-from index.elements import ElementFilter
-from index.publishing import version_folder
-from index.query import Effort
-from index.retrieve import Retriever
-from model.matching.indexing import index_pattern
-from model.matching.lattice_table import LatticeTable
-from model.matching.observation import Observation
-from model.matching.settings import SCALE_TOLERANCE
-from model.pattern import Spots
-from model.towers import load_towers
+from app.cli.training_runs import split_of
+from index.chemistry.elements import ElementFilter
+from index.search.query import Effort
+from index.search.retriever import Retriever
+from index.storage.catalogue import Catalogue, Entry
+from index.storage.layout import CATALOGUE_NAME
+from index.storage.publish import version_folder
+from model.indexing.lattice_table import LatticeTable
+from model.indexing.orientations import SCALE_TOLERANCE
+from model.indexing.pattern_lattice import index_pattern
+from model.pattern.observation import Observation
+from model.pattern.spots import Spots
+from model.towers.checkpoint import load_towers
 from model.towers.threads import use_threads
-from model.training.cli import split_of
 from model.training.split import Part, part_of
 
 NOISE = (0.15, 0.30, 0.50)

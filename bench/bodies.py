@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from scenes import KINDS, rendered  # type: ignore[import-not-found]
 
-from index.build import CATALOGUE_NAME
-from index.catalogue import Catalogue, Entry
-from index.publishing import version_folder
-from model.crystal import Crystal
+from index.storage.catalogue import Catalogue, Entry
+from index.storage.layout import CATALOGUE_NAME
+from index.storage.publish import version_folder
+from model.crystal.crystal import Crystal
 from model.physics.kinematic import Geometry, kinematic_spots
 
 _BOUNDARY = "dd2d-benchmark"

@@ -27,30 +27,23 @@ from numpy.typing import NDArray
 from queries import VOLTAGE_KV, Instrument, broken_rings, bulk_zone, pattern_of, random_spots  # type: ignore[import-not-found]
 from tqdm import tqdm
 
-from index.build import CATALOGUE_NAME, VECTORS_NAME
-from index.catalogue import Catalogue
-from index.hits import Hit
-from index.publishing import version_folder
-from index.retrieve import Retriever
-from index.vectors import Vectors
-from model.crystal import Crystal
-from model.matching.confidence import (
-    CALIBRATIONS,
-    COVERAGES,
-    Calibration,
-    Confidence,
-    confidence,
-    evidence,
-)
+from app.cli.training_runs import split_of
+from index.search.results import Hit
+from index.search.retriever import Retriever
+from index.storage.catalogue import Catalogue
+from index.storage.layout import CATALOGUE_NAME, VECTORS_NAME
+from index.storage.publish import version_folder
+from index.storage.vectors import Vectors
+from model.crystal.crystal import Crystal
+from model.indexing.lattice_table import LatticeTable
+from model.indexing.orientations import SCALE_TOLERANCE
+from model.matching.confidence import CALIBRATIONS, COVERAGES, Calibration, Confidence, confidence, evidence
 from model.matching.depth import Effort
-from model.matching.lattice_table import LatticeTable
 from model.matching.match import Match
-from model.matching.settings import SCALE_TOLERANCE
-from model.matching.verification import verify
-from model.pattern import Spots
-from model.towers import load_towers
+from model.matching.verify import verify
+from model.pattern.spots import Spots
+from model.towers.checkpoint import load_towers
 from model.towers.threads import use_threads
-from model.training.cli import split_of
 from model.training.split import Part, part_of
 
 Array = NDArray[np.float64]

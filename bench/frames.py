@@ -24,14 +24,16 @@ from queries import VOLTAGE_KV  # type: ignore[import-not-found]
 from scenes import KINDS, Kind, Rendered, rendered  # type: ignore[import-not-found]
 from tqdm import tqdm
 
-from index.build import CATALOGUE_NAME
-from index.catalogue import Catalogue, Entry
-from index.elements import ElementFilter
-from index.publishing import version_folder
-from index.retrieve import Retriever
+from index.chemistry.elements import ElementFilter
+from index.search.retriever import Retriever
+from index.storage.catalogue import Catalogue, Entry
+from index.storage.layout import CATALOGUE_NAME
+from index.storage.publish import version_folder
 from model.errors import DomainError
-from model.pattern import PatternOptions, Spots, read_pattern
-from model.towers import load_towers
+from model.pattern.options import PatternOptions
+from model.pattern.read import read_pattern
+from model.pattern.spots import Spots
+from model.towers.checkpoint import load_towers
 from model.towers.threads import use_threads
 from model.training.split import Part
 

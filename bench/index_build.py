@@ -12,10 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from index.build import build_index, show_progress
+from index.build.build import build_index, show_progress
+from index.build.inspection import verify_index
 from index.encoder import Encoder
-from index.inspection import verify_index
-from index.retrieve import Retriever
+from index.search.retriever import Retriever
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def _options() -> argparse.Namespace:
 
 
 def _trained(model: Path | None) -> Encoder:
-    from model.towers import load_towers
+    from model.towers.checkpoint import load_towers
 
     return load_towers(model)
 

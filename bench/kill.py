@@ -20,19 +20,20 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from index.catalogue import Entry
+from index.build.inspection import verify_index
 from index.encoder import Encoder
-from index.inspection import verify_index
-from index.living.library import LivingLibrary
-from index.living.submission import Submission, is_identical
-from index.manifest import MANIFEST_NAME, Manifest
-from index.publishing import version_folder
-from index.retrieve import Retriever
-from index.starter import starter_entries
-from index.versions import publish_copy, roll_back
-from model.crystal import Crystal
+from index.live.live_index import LivingLibrary
+from index.live.submission import Submission, is_identical
+from index.search.retriever import Retriever
+from index.starter.library import starter_entries
+from index.storage.catalogue import Entry
+from index.storage.layout import MANIFEST_NAME
+from index.storage.manifest import Manifest
+from index.storage.publish import version_folder
+from index.storage.versions import publish_copy, roll_back
+from model.crystal.crystal import Crystal
 from model.errors import OptionError
-from model.towers import load_towers
+from model.towers.checkpoint import load_towers
 from model.towers.threads import use_threads
 
 LONGEST_S = 1.0
@@ -57,7 +58,7 @@ def main() -> None:
     use_threads(1)
     encoder = load_towers()
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["index.living.library", "model.towers"])
+    context.set_forkserver_preload(["index.live.live_index", "model.towers"])
     chance, counts = random.Random(options.seed), Counts()
     crystals = [entry.crystal for entry in starter_entries()]
     with tempfile.TemporaryDirectory() as folder:

@@ -37,14 +37,14 @@ from queries import Q_MAX, VOLTAGE_KV, Drawn, Instrument, drawn  # type: ignore[
 from scipy.special import ndtr
 from tqdm import tqdm
 
-from index.build import CATALOGUE_NAME
-from index.catalogue import Catalogue, Entry
-from index.publishing import version_folder
-from model.crystal import Crystal
-from model.matching.lattice_table import LatticeTable
-from model.matching.observation import Observation
-from model.matching.settings import LAST_REACH_INV_ANGSTROM, changes_of, lay_lattices, variants
-from model.pattern import Spots
+from index.storage.catalogue import Catalogue, Entry
+from index.storage.layout import CATALOGUE_NAME
+from index.storage.publish import version_folder
+from model.crystal.crystal import Crystal
+from model.indexing.lattice_table import LatticeTable
+from model.indexing.orientations import LAST_REACH_INV_ANGSTROM, changes_of, lay_lattices, variants
+from model.pattern.observation import Observation
+from model.pattern.spots import Spots
 from model.physics.multislice import Conditions, dynamical_intensities
 from model.physics.reciprocal import reciprocal_lattice, reflections
 from model.physics.sheets import Sheets

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 from model.errors import CrystalError
 from model.physics.kinematic import Geometry, ThermalMotion, structure_factors, structure_factors_of_many
 from model.physics.multislice import Conditions, dynamical_intensities

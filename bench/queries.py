@@ -9,9 +9,9 @@ from math import pi
 import numpy as np
 from numpy.typing import NDArray
 
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 from model.electrons import electron_wavelength_angstrom
-from model.pattern import Spots
+from model.pattern.spots import Spots
 from model.physics.kinematic import Geometry, on_camera
 from model.physics.multislice import Conditions, dynamical_intensities
 from model.physics.scattering import electron_form_factor

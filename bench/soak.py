@@ -31,9 +31,10 @@ from closed_loop import BACK_OFF_S, Connection  # type: ignore[import-not-found]
 from load import memory  # type: ignore[import-not-found]
 from served import PORT, served  # type: ignore[import-not-found]
 
-from index.publishing import CURRENT, version_folder
-from index.starter import starter_entries
-from model.crystal import write_cif
+from index.starter.library import starter_entries
+from index.storage.layout import CURRENT_NAME
+from index.storage.publish import version_folder
+from model.crystal.structure_files import write_cif
 
 JSON_TYPE = {"Content-Type": "application/json"}
 LINE_S = 60.0
@@ -218,7 +219,7 @@ def _two_versions(source: Path, target: Path) -> Path:
     other = f"{version.name[:-1]}{(int(version.name[-1], 16) + 1) % 16:x}"
     for name in (version.name, other):
         shutil.copytree(version, target / name)
-    (target / CURRENT).write_text(version.name + "\n", encoding="ascii")
+    (target / CURRENT_NAME).write_text(version.name + "\n", encoding="ascii")
     return target
 
 

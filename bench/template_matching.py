@@ -26,14 +26,14 @@ from numpy.typing import NDArray
 from queries import VOLTAGE_KV, Instrument, pattern_of  # type: ignore[import-not-found]
 from tqdm import tqdm
 
-from index.build import CATALOGUE_NAME
-from index.catalogue import Catalogue, Entry
-from index.publishing import version_folder
-from index.query import Effort
-from index.retrieve import Retriever
-from model.pattern import Spots
+from index.search.query import Effort
+from index.search.retriever import Retriever
+from index.storage.catalogue import Catalogue, Entry
+from index.storage.layout import CATALOGUE_NAME
+from index.storage.publish import version_folder
+from model.pattern.spots import Spots
 from model.physics.kinematic import Geometry, kinematic_spots
-from model.towers import load_towers
+from model.towers.checkpoint import load_towers
 from model.towers.threads import use_threads
 
 LEVELS = (1, 3, 10)

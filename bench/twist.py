@@ -19,16 +19,16 @@ import numpy as np
 from queries import VOLTAGE_KV, Instrument, twisted_pair  # type: ignore[import-not-found]
 from tqdm import tqdm
 
-from index.build import CATALOGUE_NAME
-from index.catalogue import Catalogue
-from index.elements import ElementFilter
-from index.publishing import version_folder
-from index.retrieve import Retriever
-from model.crystal import Crystal
-from model.pattern import Spots
-from model.towers import load_towers
+from app.cli.training_runs import split_of
+from index.chemistry.elements import ElementFilter
+from index.search.retriever import Retriever
+from index.storage.catalogue import Catalogue
+from index.storage.layout import CATALOGUE_NAME
+from index.storage.publish import version_folder
+from model.crystal.crystal import Crystal
+from model.pattern.spots import Spots
+from model.towers.checkpoint import load_towers
 from model.towers.threads import use_threads
-from model.training.cli import split_of
 from model.training.split import Part, part_of
 
 TOP = 3

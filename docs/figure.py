@@ -13,14 +13,17 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from PIL import Image
 
-from app.rendering import png_frame
-from index.hits import Hit
-from index.retrieve import Retriever
-from model.crystal import Crystal, read_structure
+from app.cli.render_frame import png_frame
+from index.search.results import Hit
+from index.search.retriever import Retriever
+from model.crystal.crystal import Crystal
 from model.crystal.elements import element_symbol
-from model.pattern import PatternOptions, Spots, read_pattern
+from model.crystal.structure_files import read_structure
+from model.pattern.options import PatternOptions
+from model.pattern.read import read_pattern
+from model.pattern.spots import Spots
 from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
-from model.towers import load_towers
+from model.towers.checkpoint import load_towers
 
 PIXEL_SIZE_INV_ANGSTROM = 0.0055
 SHOWN = 5

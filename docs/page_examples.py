@@ -12,9 +12,10 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from app.rendering import counted_frame
-from model.crystal import Crystal, read_structure
-from model.pattern import Spots
+from app.cli.render_frame import counted_frame
+from model.crystal.crystal import Crystal
+from model.crystal.structure_files import read_structure
+from model.pattern.spots import Spots
 from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
 
 ROOT = Path(__file__).resolve().parents[1]

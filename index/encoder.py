@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 from model.pattern.spots import Spots
 
 

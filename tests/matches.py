@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from model.matching.beams import Beams
 from model.matching.match import Match
+from model.matching.reflections import Beams
 
 # An explained spot, an extra one, and a beam that is missing.
 _NONE = np.nan

@@ -17,7 +17,7 @@ from index.sources.structure_files import (
     text_records,
     zip_files,
 )
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 from model.errors import DomainError, OptionError, UnknownFormatError, UnreadableError
 
 STARTER = Path("starter")
@@ -45,7 +45,7 @@ def source_records(path: Path) -> Iterator[Record | Rejected]:
     """
     check_source(path)
     if path == STARTER:
-        from index.starter import starter_entries
+        from index.starter.library import starter_entries
 
         for entry in starter_entries():
             yield CrystalRecord(entry.crystal, reference=entry.reference)

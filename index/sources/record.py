@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from index.elements import atomic_numbers
-from model.crystal import Crystal, read_structure
+from index.chemistry.elements import atomic_numbers
+from model.crystal.crystal import Crystal
+from model.crystal.structure_files import read_structure
 from model.errors import CrystalError, DomainError
 
 

@@ -6,7 +6,7 @@ from math import cos, radians, sin
 import numpy as np
 from ase.data import atomic_numbers
 
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 
 SOURCE = "starter"
 # rms error of the logarithm of the lengths: measured, of bulk crystals mostly, and written from the literature.

@@ -8,7 +8,7 @@ from importlib.resources.abc import Traversable
 
 from index.starter.citations import Citation, read_citations, read_tables
 from index.starter.prototypes import PROTOTYPES, Prototype
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 from model.errors import CrystalError, LibraryError
 
 Value = float | tuple[float, ...]

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
-from model.matching.beams import Beams
-from model.matching.fit import Fit
-from model.matching.observation import Observation
+from model.matching.fitting.refinement import Fit
+from model.matching.reflections import Beams
+from model.pattern.observation import Observation
 from model.physics.reciprocal import reciprocal_lattice
 
 FloatArray = NDArray[np.float64]

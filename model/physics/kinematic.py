@@ -14,11 +14,7 @@ from model.errors import OptionError
 from model.pattern.spots import Spots
 from model.physics.eikonal import eikonal_form_factor
 from model.physics.reciprocal import reciprocal_lattice, reflections
-from model.physics.scattering import (
-    electron_form_factor,
-    polarisation_factor,
-    xray_form_factor,
-)
+from model.physics.scattering import electron_form_factor, polarisation_factor, xray_form_factor
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

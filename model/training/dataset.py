@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.crystal import Crystal, group_duplicates
+from model.crystal.crystal import Crystal
+from model.crystal.duplicates import group_duplicates
 from model.errors import OptionError
 from model.towers.tokens import CrystalBatch, CrystalTokens, PatternBatch, crystal_batch
 from model.training.augmentation import Instrument, observe

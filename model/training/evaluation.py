@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 from model.errors import OptionError
 from model.towers.encoder import Towers
 from model.training.augmentation import CLEAN, FIXED, REALISTIC, Instrument, observe

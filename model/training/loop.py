@@ -17,7 +17,7 @@ from model.towers.tokens import CrystalBatch, PatternBatch
 from model.towers.workers import Part, Workers, in_rows, parts_of
 from model.training.augmentation import FIXED, QUIET, REALISTIC, TRAINING
 from model.training.dataset import Dataset, at_most_of_each, neighbourhood_order
-from model.training.optimiser import optimisers_of
+from model.training.optimizer import optimisers_of
 from model.training.pool import PERFECT_DRAW, Regime
 from model.training.ranking import ranks_of_truth
 from model.training.split import Part as SplitPart

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 from model.physics.kinematic import Geometry, ThermalMotion, structure_factors
 from model.physics.multislice import Conditions, dynamical_intensities
 from model.physics.reciprocal import reciprocal_lattice, reflections

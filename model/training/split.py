@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 from enum import Enum
 
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 
 VALIDATION_SHARE = 0.1
 TEST_SHARE = 0.1

@@ -12,10 +12,10 @@ import uvicorn
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
-from app.library import Library
+from app.auth.api_keys import made_key
+from app.auth.key_file import change_key_file
 from app.main import create_app
-from app.security.key_file import change_key_file
-from app.security.keys import made_key
+from app.services.library import Library
 from app.settings import Settings
 from model.physics.kinematic import kinematic_spots
 from tests.app.stand_in import StandIn, made

@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.catalogue import Entry
-from index.composition import Composition
-from index.elements import ElementFilter, atomic_numbers
-from index.hits import Hit, SearchResult
-from index.manifest import Manifest, ModelIdentity
-from index.query import Effort
-from model.crystal import Crystal, symmetry_of
+from index.chemistry.composition import Composition
+from index.chemistry.elements import ElementFilter, atomic_numbers
+from index.search.query import Effort
+from index.search.results import Hit, SearchResult
+from index.storage.catalogue import Entry
+from index.storage.manifest import Manifest, ModelIdentity
+from model.crystal.crystal import Crystal
+from model.crystal.symmetry import symmetry_of
 from model.matching.confidence import Verdict
 from model.matching.match import Match
-from model.matching.measurement import Measurement
-from model.pattern import Spots
+from model.matching.next_measurement import Measurement
+from model.pattern.spots import Spots
 
 MODEL = "sha256:" + "cd" * 32
 AWKWARD_IDS = ("bilayers/MoS2 50%/AB", "ends/cif", "a%2Fb", "cif", "ünïcode ?#&+", "..", "x" * 300)
@@ -53,7 +54,7 @@ def ring(crystal: Crystal) -> float:
 
 @dataclass
 class StandIn:
-    """Conforms to `app.library.Library`; `searches` keeps what was asked, `embedded` how many patterns together."""
+    """A `Library`; `searches` keeps what was asked for, `embedded` how many patterns were embedded together."""
 
     entries: list[Entry] = field(default_factory=list)
     searches: list[dict[str, Any]] = field(default_factory=list)

@@ -1,15 +1,15 @@
 """Settings come from the environment, and docs/settings.md tells all of them."""
 
 import re
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from app.settings import Settings, read_settings
 from model.errors import OptionError
+from tests.paths import ROOT
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
+DOCUMENT = ROOT / "docs" / "settings.md"
 ROW = re.compile(r"^\| `(DD2D_\w+)` \| (.*?) \| (.*) \|$", re.MULTILINE)
 
 

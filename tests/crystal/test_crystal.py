@@ -9,7 +9,7 @@ from pymatgen.core.lattice import Lattice
 from pymatgen.core.periodic_table import DummySpecies
 from pymatgen.core.structure import Structure
 
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 from model.errors import CrystalError
 from tests.crystal.descriptions import axes_swapped, c_tilted, supercell, wrapped
 from tests.crystal.layers import NAMES

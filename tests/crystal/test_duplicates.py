@@ -2,7 +2,6 @@ import gzip
 import json
 from collections import defaultdict
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +9,13 @@ from numpy.typing import NDArray
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core.periodic_table import Element
 
-from model.crystal import RELATED, SAME, Crystal, Tolerance, group_duplicates, same_crystal
+from model.crystal.crystal import Crystal
+from model.crystal.duplicates import RELATED, SAME, group_duplicates, same_crystal
+from model.crystal.site_matching import Tolerance
+from tests.paths import SHARED
 
 Cell = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
-STRUCTURES = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "structures"
+STRUCTURES = SHARED / "data" / "structures"
 needs_structures = pytest.mark.skipif(
     not STRUCTURES.is_dir(), reason="the shared structures are not beside this checkout"
 )

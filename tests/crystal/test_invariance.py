@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 from tests.crystal.descriptions import CHANGES, supercell
 from tests.crystal.layers import NAMES, Cell
 

@@ -3,7 +3,6 @@
 import gzip
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +10,13 @@ import spglib
 from numpy.typing import NDArray
 from pymatgen.core.periodic_table import Element
 
-from model.crystal import Crystal, operations_of, symmetric_shifts, symmetry_of
+from model.crystal.crystal import Crystal
+from model.crystal.operations import operations_of, symmetric_shifts
+from model.crystal.symmetry import symmetry_of
+from tests.paths import SHARED
 
 Cell = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
-STRUCTURES = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "structures"
+STRUCTURES = SHARED / "data" / "structures"
 
 
 def assert_laid_on_itself(crystal: Crystal, tolerance: float) -> None:

@@ -7,7 +7,9 @@ import pytest
 from ase.io.cif import parse_cif
 from pymatgen.io.cif import CifFile
 
-from model.crystal import Crystal, read_structure, symmetry_of, write_cif, write_poscar
+from model.crystal.crystal import Crystal
+from model.crystal.structure_files import read_structure, write_cif, write_poscar
+from model.crystal.symmetry import symmetry_of
 from model.errors import CrystalError, UnknownFormatError, UnreadableError
 from tests.crystal.layers import NAMES, Cell
 

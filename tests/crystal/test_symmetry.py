@@ -1,16 +1,17 @@
 import gzip
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pymatgen.core.periodic_table import Element
 
-from model.crystal import Crystal, Symmetry, symmetry_of
+from model.crystal.crystal import Crystal
+from model.crystal.symmetry import Symmetry, symmetry_of
+from tests.paths import SHARED
 
 Cell = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
-STRUCTURES = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "structures"
+STRUCTURES = SHARED / "data" / "structures"
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from starlette.testclient import TestClient
 
 from app.main import create_app
 from app.settings import Settings
-from index.build import build_index
-from model.towers import load_towers
+from index.build.build import build_index
+from model.towers.checkpoint import load_towers
 
 
 @pytest.fixture(scope="session")

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from app.cli import main
+from app.cli.main import main
 from app.main import create_app
 from app.settings import Settings
-from index.build import build_index
-from index.starter import starter_entries
-from model.crystal import Crystal, read_structure
+from index.build.build import build_index
+from index.starter.library import starter_entries
+from model.crystal.crystal import Crystal
+from model.crystal.structure_files import read_structure
 from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
-from model.towers import load_towers
+from model.towers.checkpoint import load_towers
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 GRAPHENE = ROOT.parent / "shared" / "data" / "patterns" / "graphene"
 PIXEL_SIZES = {"1_SAED_points.csv": 0.0020271, "Camera_Ceta_1359_410_mm___Raw_points.csv": 0.0035174}
 

@@ -5,7 +5,7 @@ import io
 from PIL import Image
 from starlette.testclient import TestClient
 
-from tests.app.test_inspect import PIXEL_SIZE, SIDE, frame
+from tests.app.http.test_inspect import PIXEL_SIZE, SIDE, frame
 
 
 def test_candidates_are_drawn_over_the_frame(client: TestClient) -> None:

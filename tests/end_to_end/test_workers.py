@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from app.errors import NotReadyError
-from app.metrics import Metrics
-from app.serving.dispatcher import Dispatcher
-from app.serving.job import Job
-from app.serving.processes import ProcessWorker
+from app.observability.metrics import Metrics
 from app.settings import Settings
+from app.workers.dispatcher import Dispatcher
+from app.workers.messages import Job
+from app.workers.pool import ProcessWorker
 from model.errors import LibraryError, UnreadableError
 
 CANARY = Job("canary")
@@ -94,6 +94,6 @@ def test_a_worker_says_why_it_cannot_start(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_ends_while_it_starts_is_told(starter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.serving.processes._COMMAND", ("false",))
+    monkeypatch.setattr("app.workers.pool._COMMAND", ("false",))
     with pytest.raises(NotReadyError, match="ended while it started"):
         asyncio.run(ProcessWorker(Settings(index=starter), 5.0).start())

@@ -13,8 +13,8 @@ from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
 from app.settings import Settings
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)
 INSTRUCTIONS = [line.split(maxsplit=1) for line in DOCKERFILE.replace("\\\n", " ").splitlines() if line]
 FINAL_STAGE = INSTRUCTIONS[max(at for at, (word, _) in enumerate(INSTRUCTIONS) if word == "FROM") :]
@@ -39,7 +39,7 @@ else:
     sys.exit("the packages are there")
 
 import torch
-from app.cli import main
+from app.cli.main import main
 for package in map(import_module, ("app", "index", "model")):
     for module in walk_packages(package.__path__, package.__name__ + "."):
         import_module(module.name)

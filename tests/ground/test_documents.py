@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import build_parser
-from model.pattern import PatternOptions, read_pattern
+from app.cli.main import build_parser
+from model.pattern.options import PatternOptions
+from model.pattern.read import read_pattern
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
     path.relative_to(ROOT).as_posix()
     for pattern in ("*.md", "docs/**/*.md", "model/**/*.md", "index/**/*.md", "bench/**/*.md")

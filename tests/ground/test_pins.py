@@ -2,12 +2,12 @@
 
 import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
-from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
+
 BUILD_TOOLS = ["hatchling", "editables", "setuptools"]
 
 

@@ -2,11 +2,11 @@
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
+
 FILES = sorted(
     path for package in ("app", "index", "model", "bench") for path in (ROOT / package).rglob("*.py")
 )

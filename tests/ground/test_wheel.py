@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
+
 PACKAGES = ("app", "index", "model")
 
 
@@ -43,7 +44,7 @@ def test_carries_the_data_that_the_service_needs(wheel: zipfile.ZipFile, folder:
 
 def test_declares_the_command(wheel: zipfile.ZipFile) -> None:
     (declared,) = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
-    assert "dd2d = app.cli:main" in wheel.read(declared).decode().splitlines()
+    assert "dd2d = app.cli.main:main" in wheel.read(declared).decode().splitlines()
 
 
 def test_the_installed_command_tells_its_version_from_any_folder(tmp_path: Path) -> None:

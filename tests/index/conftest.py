@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from index.build import build_index
+from index.build.build import build_index
 from tests.index.layers import document, write_lines
 from tests.index.stand_in import RadialEncoder
 

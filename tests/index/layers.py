@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 
 _METALS = ("Mo", "W", "Nb", "Ta", "Ti", "Zr", "Hf", "V")
 _ANIONS = ("S", "Se", "Te", "O")
@@ -29,7 +29,7 @@ def document(index: int, **more: Any) -> dict[str, Any]:
 
 def crystal(index: int) -> Crystal:
     """The crystal of `document(index)`."""
-    from index.elements import atomic_numbers
+    from index.chemistry.elements import atomic_numbers
 
     made = document(index)
     numbers = [atomic_numbers()[symbol] for symbol in made["species"]]

@@ -9,18 +9,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from index.build import build_index
-from index.catalogue import Catalogue, Entry
-from index.cell_errors import CellErrors
-from index.inspection import index_info, verify_index
-from index.preparation import prepare
-from index.publishing import CURRENT, KEPT_VERSIONS, version_folder
-from index.retrieve import Retriever
-from index.sources import Rejected
-from index.starter import CELL_SIGMA as STARTER_CELL_SIGMA
-from model.crystal import Crystal, read_structure, symmetry_of
+from index.build.build import build_index
+from index.build.cell_errors import CellErrors
+from index.build.inspection import index_info, verify_index
+from index.build.preparation import prepare
+from index.search.retriever import Retriever
+from index.sources.record import Rejected
+from index.starter.cell import CELL_SIGMA as STARTER_CELL_SIGMA
+from index.storage.catalogue import Catalogue, Entry
+from index.storage.layout import CURRENT_NAME
+from index.storage.publish import KEPT_VERSIONS, version_folder
+from model.crystal.crystal import Crystal
+from model.crystal.structure_files import read_structure
+from model.crystal.symmetry import symmetry_of
 from model.errors import LibraryError, OptionError
-from model.matching.priors import CELL_SIGMA
+from model.matching.fitting.priors import CELL_SIGMA
 from tests.index.layers import crystal, document, same_structure, write_lines
 from tests.index.stand_in import SPOILT, RadialEncoder
 
@@ -308,7 +311,7 @@ def test_a_folder_without_an_index_is_refused(
     content: bytes | None, tmp_path: Path, encoder: RadialEncoder
 ) -> None:
     if content is not None:
-        (tmp_path / CURRENT).write_bytes(content)
+        (tmp_path / CURRENT_NAME).write_bytes(content)
     with pytest.raises(LibraryError, match="build"):
         Retriever.open(tmp_path, encoder)
     with pytest.raises(LibraryError, match="build"):

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index.composition import Composition, CompositionTable
-from index.elements import ElementFilter
-from index.query import Effort
-from index.retrieve import Retriever
+from index.chemistry.composition import Composition, CompositionTable
+from index.chemistry.elements import ElementFilter
+from index.search.query import Effort
+from index.search.retriever import Retriever
 from model.errors import OptionError
 from tests.index.layers import crystal
 from tests.index.stand_in import RadialEncoder, pattern_of

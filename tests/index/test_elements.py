@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.elements import ElementBits, ElementFilter, atomic_numbers
+from index.chemistry.elements import ElementBits, ElementFilter, atomic_numbers
 from model.errors import LibraryError, OptionError
 
 SYMBOLS = ("H", "Mo", "S", "Se", "W", "Cf")

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index.catalogue import Catalogue, Entry, write_catalogue
-from index.grouping import Grouping
-from model.crystal import Crystal, first_same, group_duplicates, symmetry_of
+from index.live.grouping import Grouping
+from index.storage.catalogue import Catalogue, Entry, write_catalogue
+from model.crystal.crystal import Crystal
+from model.crystal.duplicates import first_same, group_duplicates
+from model.crystal.symmetry import symmetry_of
 from tests.index.layers import crystal
 
 

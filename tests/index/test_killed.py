@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from index.build import build_index
-from index.inspection import verify_index
-from index.living.library import LivingLibrary
-from index.living.submission import Submission
-from index.versions import publish_copy, roll_back
+from index.build.build import build_index
+from index.build.inspection import verify_index
+from index.live.live_index import LivingLibrary
+from index.live.submission import Submission
+from index.storage.versions import publish_copy, roll_back
 from model.errors import OptionError
 from tests.index.layers import crystal, document, same_structure, write_lines
 from tests.index.stand_in import RadialEncoder

@@ -13,17 +13,19 @@ from ase.db import connect
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.sources import Rejected, crystal_of, open_source
 from index.sources import structure_files as limits
 from index.sources.documents import document_records
 from index.sources.json_lines import json_lines_records
-from index.sources.recognition import source_records
+from index.sources.recognition import open_source, source_records
+from index.sources.record import Rejected, crystal_of
 from index.sources.source_file import SourceFile
-from model.crystal import Crystal, write_cif, write_poscar
+from model.crystal.crystal import Crystal
+from model.crystal.structure_files import write_cif, write_poscar
 from model.errors import OptionError
 from tests.index.layers import crystal, document, same_structure, write_lines
+from tests.paths import SHARED
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+DATA = SHARED / "data"
 
 
 def read(path: Path) -> tuple[list[Crystal], list[Rejected]]:
@@ -348,7 +350,7 @@ GAPS_INSIDE = {"Ag4Bi12", "Hf16O56", "Zr16O56", "Rb16Sn32", "Na16Pb32", "K16Sn32
 
 @pytest.mark.parametrize("name", ["2dmatpedia", "bilayers", "c2db_sample", "ml2ddb", "mxenes"])
 def test_published_databases_are_read_but_for_what_is_no_layer(name: str) -> None:
-    path = SHARED / "structures" / f"{name}.jsonl.gz"
+    path = DATA / "structures" / f"{name}.jsonl.gz"
     if not path.exists():
         pytest.skip("the databases of ../shared are not here")
     records = [record for record in source_records(path) if not isinstance(record, Rejected)]
@@ -367,7 +369,7 @@ def test_published_databases_are_read_but_for_what_is_no_layer(name: str) -> Non
 
 
 def test_published_structures_of_dd2d_are_read() -> None:
-    folder = SHARED / "patterns" / "dd2d"
+    folder = DATA / "patterns" / "dd2d"
     if not folder.exists():
         pytest.skip("the patterns of ../shared are not here")
     crystals, rejected = read(folder)

@@ -9,18 +9,21 @@ import numpy as np
 import pytest
 from ase.data import atomic_numbers, covalent_radii
 
-from index.build import build_index
-from index.retrieve import Retriever
-from index.starter import StarterEntry, starter_crystals, starter_entries
+from index.build.build import build_index
+from index.search.retriever import Retriever
 from index.starter.citations import read_citations
-from index.starter.library import LIBRARY
+from index.starter.library import LIBRARY, StarterEntry, starter_crystals, starter_entries
 from index.starter.orbits import Orbits
 from index.starter.prototypes import PROTOTYPES
-from model.crystal import Crystal, Tolerance, group_duplicates, same_crystal, symmetry_of
+from model.crystal.crystal import Crystal
+from model.crystal.duplicates import group_duplicates, same_crystal
+from model.crystal.site_matching import Tolerance
+from model.crystal.symmetry import symmetry_of
 from model.errors import LibraryError
 from tests.index.stand_in import RadialEncoder
+from tests.paths import SHARED
 
-STRUCTURES = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "structures"
+STRUCTURES = SHARED / "data" / "structures"
 # Wide, so that an entry is held against every computed layer arranged as it is, even if its numbers are wrong.
 SAME_ARRANGEMENT = Tolerance(length_fraction=0.2, angle_deg=6.0, site_fraction=0.2, translation_angstrom=0.25)
 LATTICE_FRACTION, BOND_FRACTION = 0.03, 0.05

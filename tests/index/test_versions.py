@@ -7,10 +7,11 @@ from typing import TextIO
 
 import pytest
 
-from index.build import build_index
-from index.inspection import index_info, verify_index
-from index.publishing import CURRENT, KEPT_VERSIONS, make_current, staging, version_folder
-from index.versions import publish_copy, roll_back, versions
+from index.build.build import build_index
+from index.build.inspection import index_info, verify_index
+from index.storage.layout import CURRENT_NAME
+from index.storage.publish import KEPT_VERSIONS, make_current, staging, version_folder
+from index.storage.versions import publish_copy, roll_back, versions
 from model.errors import LibraryError, OptionError
 from tests.index.layers import document, write_lines
 from tests.index.stand_in import RadialEncoder
@@ -178,7 +179,7 @@ def test_an_index_of_before_has_no_history_and_is_listed_all_the_same(
     for source in sources[:3]:
         publish_copy(source, served)
     current = version_folder(served).name
-    (served / CURRENT).write_text(current + "\n")
+    (served / CURRENT_NAME).write_text(current + "\n")
     assert held(served)[0] == 3
     assert set(held(served)) == {1, 2, 3}
     shutil.rmtree(served / versions(served)[2].name)

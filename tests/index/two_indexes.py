@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from index.build import build_index
+from index.build.build import build_index
 from tests.index.layers import document, write_lines
 from tests.index.stand_in import RadialEncoder
 

@@ -1,6 +1,6 @@
 import pytest
 
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 from tests.matching.patterns import LAYERS
 
 

@@ -5,20 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 from model.pattern.spots import Spots
 from model.physics.kinematic import Geometry, on_camera
 from model.physics.multislice import Conditions, dynamical_intensities
 from model.physics.reciprocal import reciprocal_lattice
-from tests.physics.layers import (
-    BLACK_PHOSPHORUS,
-    GRAPHENE,
-    JANUS,
-    MOS2,
-    PRISMATIC,
-    hexagonal,
-    layer,
-)
+from tests.physics.layers import BLACK_PHOSPHORUS, GRAPHENE, JANUS, MOS2, PRISMATIC, hexagonal, layer
 
 Array = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.matching.confidence import COVERAGES, Calibration, confidence
-from model.matching.verification import verify
+from model.matching.verify import verify
 from model.pattern.spots import Spots
 from tests.matches import match_of
 from tests.matching.patterns import LAYERS, Lying, pattern

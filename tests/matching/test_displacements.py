@@ -5,16 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.crystal import Crystal
-from model.matching.displacements import (
+from model.crystal.crystal import Crystal
+from model.matching.fitting.displacements import (
     DIFFUSE_B,
     DISPLACEMENT_SIGMA_ANGSTROM,
     MOST_DIRECTIONS,
     Scatterers,
     main_directions,
 )
-from model.matching.noise import FLOOR
-from model.matching.verification import verify
+from model.matching.verify import verify
+from model.pattern.intensity_noise import FLOOR
 from model.pattern.spots import Spots
 from model.physics.multislice import Conditions, dynamical_intensities
 from model.physics.reciprocal import reciprocal_lattice, reflections

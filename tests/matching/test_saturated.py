@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from model.matching.fit import Fit, fitted
-from model.matching.layer import layer_of
-from model.matching.observation import Observation
-from model.matching.seeds import seeds
-from model.matching.settings import lay_lattices
-from model.matching.trials import Start, Trials
+from model.indexing.orientations import lay_lattices
+from model.matching.fitting.candidate_diffraction import layer_of
+from model.matching.fitting.refinement import Fit, fitted
+from model.matching.fitting.rough_fit import Start, Trials
+from model.matching.fitting.starting_points import seeds
+from model.pattern.observation import Observation
 from tests.matching.patterns import LAYERS, Lying, pattern
 
 

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, expect, sync_playwright
 
-from index.build import build_index
-from model.towers import load_towers
+from index.build.build import build_index
+from model.towers.checkpoint import load_towers
 from tests.page.patterns import mos2_frame
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # On a machine that has other things to do.
 PATIENCE_MS = 60_000
@@ -57,7 +57,7 @@ def server(executable: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     assert executable
     folder = tmp_path_factory.mktemp("page")
     build_index([Path("starter")], folder / "index", load_towers(), workers=0)
-    command = [sys.executable, "-c", "from app.cli import main; main()", "serve", "--port", "0"]
+    command = [sys.executable, "-c", "from app.cli.main import main; main()", "serve", "--port", "0"]
     with subprocess.Popen(
         [*command, "--index", str(folder / "index")], cwd=ROOT, stderr=subprocess.PIPE, text=True
     ) as process:

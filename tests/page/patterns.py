@@ -6,10 +6,10 @@ from typing import Literal
 import numpy as np
 from playwright.sync_api import Page, expect
 
-from app.rendering import counted_frame
-from model.crystal import Crystal
+from app.cli.render_frame import counted_frame
+from model.crystal.crystal import Crystal
 from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
-from tests.pattern.camera_files import DmWriter, tiff
+from tests.pattern.formats.camera_files import DmWriter, tiff
 
 PIXEL_SIZE, SIDE = 0.0072, 400
 

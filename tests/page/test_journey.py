@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from model.crystal import read_structure
+from model.crystal.structure_files import read_structure
 from tests.page.conftest import Seen
 from tests.page.patterns import candidates, drop, large_frame, settled, stack_without_scale
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from model.crystal import read_structure
+from model.crystal.structure_files import read_structure
 from tests.page.conftest import Seen
 from tests.page.patterns import settled
 

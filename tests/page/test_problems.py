@@ -7,7 +7,7 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.page.conftest import Seen
 from tests.page.patterns import candidates, drop, settled
-from tests.pattern.camera_files import tiff
+from tests.pattern.formats.camera_files import tiff
 
 
 def test_a_blank_frame_is_told_beside_the_file(page: Page, seen: Seen) -> None:

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.pattern import Frame, PatternOptions, find_spots
-from model.pattern.film_rings import FilmRings
+from model.pattern.detection.spot_finding import find_spots
+from model.pattern.frame import Frame
 from model.pattern.materials import MATERIALS
-from model.pattern.options import RINGS_SIGMA
+from model.pattern.options import RINGS_SIGMA, PatternOptions
+from model.pattern.signal.film_rings import FilmRings
 from model.pattern.spots import Spots
 
 Render = Callable[..., Any]

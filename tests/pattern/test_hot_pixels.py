@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.pattern import Frame, locate_spots
-from model.pattern.hot_pixels import without_hot_pixels
+from model.pattern.detection.spot_finding import locate_spots
+from model.pattern.frame import Frame
+from model.pattern.signal.hot_pixels import without_hot_pixels
 
 SIDE = 256
 

@@ -1,14 +1,14 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.pattern import PatternOptions, read_pattern
-from model.pattern.centre import Centre
-from model.pattern.lattice_node import SpotLattice, is_half_node, on_node
+from model.pattern.beam_center.friedel_center import Centre
+from model.pattern.beam_center.lattice_node import SpotLattice, is_half_node, on_node
+from model.pattern.options import PatternOptions
+from model.pattern.read import read_pattern
+from tests.paths import SHARED
 
-FORMATS = Path(__file__).resolve().parents[3] / "shared" / "data" / "patterns" / "formats"
+FORMATS = SHARED / "data" / "patterns" / "formats"
 VIEW = (-400.0, -400.0, 400.0, 400.0)
 BASIS = np.array([[41.0, 3.0], [-12.0, 33.0]])
 

@@ -1,6 +1,5 @@
 import json
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,12 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import NoSpotsError, OptionError, TooLargeError, UnknownFormatError, UnreadableError
-from model.pattern import PatternOptions, Spots, read_pattern, spots_from_points
 from model.pattern.friedel import friedel_pairs
+from model.pattern.options import PatternOptions
+from model.pattern.points.point_cloud import spots_from_points
+from model.pattern.read import read_pattern
 from model.pattern.scale import FARTHEST_COMPARED_INV_ANGSTROM, nominal_pixel_size
+from model.pattern.spots import Spots
 from model.towers.tokens import Q_MAX_INV_ANGSTROM
+from tests.paths import SHARED
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "patterns"
+PATTERNS = SHARED / "data" / "patterns"
 AUTO = PatternOptions()
 ROWS = [[0.5, 0.1, 10.0], [-0.5, -0.1, 12.0], [0.2, 0.9, 3.0], [-0.2, -0.9, 4.0]]
 
@@ -336,13 +339,13 @@ def test_faint_spots_of_a_superstructure_do_not_cost_the_intensities() -> None:
     assert spots_from_points(flat, AUTO).intensity is None
 
 
-needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="needs the patterns of ../shared/data")
+needs_shared = pytest.mark.skipif(not PATTERNS.exists(), reason="needs the patterns of ../shared/data")
 
 
 @needs_shared
 @pytest.mark.parametrize(("name", "shortest"), [("prse3_figure4", 1 / 4.033), ("example", 1 / 4.669)])
 def test_published_patterns_are_matched_on_geometry(name: str, shortest: float) -> None:
-    spots = read((SHARED / "dd2d" / f"{name}.json").read_text())
+    spots = read((PATTERNS / "dd2d" / f"{name}.json").read_text())
     assert spots.intensity is None
     assert any("fall off" in warning for warning in spots.warnings)
     assert np.linalg.norm(spots.q_inv_angstrom, axis=1).min() == pytest.approx(shortest, abs=0.02)
@@ -353,7 +356,7 @@ def test_published_patterns_are_matched_on_geometry(name: str, shortest: float) 
     ("name", "pixel_size"), [("1_SAED", 0.0020271), ("Camera_Ceta_1359_410_mm___Raw", 0.0035174)]
 )
 def test_recorded_graphene_points_lie_on_graphenes_rings(name: str, pixel_size: float) -> None:
-    text = (SHARED / "graphene" / f"{name}_points.csv").read_text()
+    text = (PATTERNS / "graphene" / f"{name}_points.csv").read_text()
     spots = read(text, PatternOptions(pixel_size_inv_angstrom=pixel_size))
     first = np.sort(np.linalg.norm(spots.q_inv_angstrom, axis=1))[:6]
     assert first == pytest.approx(2 / np.sqrt(3) / 2.461, rel=0.015)

@@ -5,8 +5,10 @@ import pytest
 from numpy.typing import NDArray
 
 from model.errors import NoSpotsError
-from model.pattern import Frame, PatternOptions, find_spots
-from tests.matching.test_reference import gold
+from model.pattern.detection.spot_finding import find_spots
+from model.pattern.frame import Frame
+from model.pattern.options import PatternOptions
+from tests.calibration.test_calibrate_camera import gold
 
 SIDE = 512
 

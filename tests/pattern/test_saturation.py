@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from model.matching.noise import FLANK_SIGMA, flank_variance
-from model.matching.observation import Observation
-from model.pattern import Frame, PatternOptions, Spots, find_spots, locate_spots
-from model.pattern.frame import saturation_of
+from model.pattern.detection.spot_finding import find_spots, locate_spots
+from model.pattern.frame import Frame, saturation_of
+from model.pattern.intensity_noise import FLANK_SIGMA, flank_variance
+from model.pattern.observation import Observation
+from model.pattern.options import PatternOptions
+from model.pattern.spots import Spots
 
 
 def test_clipped_spots_are_marked_where_intensities_are_compared(render: Callable[..., Any]) -> None:

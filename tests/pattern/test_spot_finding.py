@@ -10,8 +10,10 @@ from PIL import Image
 from scipy.spatial import cKDTree
 
 from model.errors import NoSpotsError, OptionError
-from model.pattern import FoundSpots, Frame, PatternOptions, find_spots, locate_spots, read_frame
-from model.pattern.frame import saturation_of
+from model.pattern.detection.spot_finding import FoundSpots, find_spots, locate_spots
+from model.pattern.formats.read_frame import read_frame
+from model.pattern.frame import Frame, saturation_of
+from model.pattern.options import PatternOptions
 
 Render = Callable[..., Any]
 

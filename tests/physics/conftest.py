@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 from tests.physics.layers import BLACK_PHOSPHORUS, GRAPHENE, JANUS, MOS2
 
 

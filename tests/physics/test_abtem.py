@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 from model.physics.reciprocal import reciprocal_lattice, reflections
 from model.physics.sheets import Sheets
 from tests.physics.layers import BLACK_PHOSPHORUS, GRAPHENE, JANUS, MOS2

@@ -7,7 +7,8 @@ from typing import cast
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
+
 BENCHMARK = ROOT.parent / "shared" / "bench"
 
 pytestmark = pytest.mark.skipif(not BENCHMARK.is_dir(), reason="the benchmark is not beside the project")

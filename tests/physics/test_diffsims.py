@@ -13,7 +13,7 @@ from diffsims.utils.sim_utils import (
 )
 from numpy.typing import NDArray
 
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 from model.electrons import electron_wavelength_angstrom
 from model.physics.kinematic import Geometry, Reflections, ThermalMotion, structure_factors
 from model.physics.scattering import SYMBOLS, electron_form_factor

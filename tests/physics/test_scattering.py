@@ -5,17 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 from model.electrons import electron_wavelength_angstrom, interaction_constant
 from model.errors import CrystalError, OptionError
 from model.physics.eikonal import eikonal_form_factor
 from model.physics.kinematic import Geometry, structure_factors
-from model.physics.scattering import (
-    SYMBOLS,
-    electron_form_factor,
-    polarisation_factor,
-    xray_form_factor,
-)
+from model.physics.scattering import SYMBOLS, electron_form_factor, polarisation_factor, xray_form_factor
 
 EVERY = np.arange(1, len(SYMBOLS))
 

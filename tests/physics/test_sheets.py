@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.crystal import Crystal, Operations, operations_of
+from model.crystal.crystal import Crystal
+from model.crystal.operations import Operations, operations_of
 from model.physics import sheets as sheets_module
 from model.physics.multislice import Conditions, dynamical_intensities
 from model.physics.reciprocal import reflections

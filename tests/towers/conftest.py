@@ -2,8 +2,8 @@
 
 import pytest
 
-from model.crystal import Crystal
-from model.towers import load_towers
+from model.crystal.crystal import Crystal
+from model.towers.checkpoint import load_towers
 from model.towers.encoder import Towers
 from tests.crystal.layers import layers
 from tests.towers.networks import untrained

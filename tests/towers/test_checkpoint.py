@@ -8,10 +8,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 from model.errors import CheckpointError
-from model.towers import load_towers, save_towers
-from model.towers.checkpoint import CARD, PRETRAINED, WEIGHTS
+from model.towers.checkpoint import CARD, PRETRAINED, WEIGHTS, load_towers, save_towers
 from model.towers.contrastive import FORMS, Form, Shape, TwinTowers
 from model.towers.encoder import Towers
 

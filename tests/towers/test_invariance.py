@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from model.crystal import Crystal
-from model.pattern import Spots
+from model.crystal.crystal import Crystal
+from model.pattern.spots import Spots
 from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
 from model.towers.encoder import Towers
 from tests.crystal.descriptions import CHANGES

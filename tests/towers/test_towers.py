@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 from model.errors import CheckpointError, OptionError
-from model.pattern import Spots
 from model.pattern.friedel import friedel_pairs
+from model.pattern.spots import Spots
 from model.physics.kinematic import Geometry, kinematic_spots
 from model.towers.cge import SequenceEmbedding, SequenceEncoder
 from model.towers.contrastive import FORMS, SHAPES, Form, Shape, TwinTowers, contrastive_loss

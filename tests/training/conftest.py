@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 from model.training.dataset import Dataset
 from tests.index.layers import crystal
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 from model.towers.tokens import PatternBatch
 from model.training.augmentation import CLEAN, FIXED, TRAINING, Instrument, observe
 from model.training.pool import Draws, patterns_of

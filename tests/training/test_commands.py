@@ -7,7 +7,7 @@ import pytest
 import safetensors.torch
 from torch import Tensor
 
-from app.cli import main
+from app.cli.main import main
 from model.towers.checkpoint import WEIGHTS
 from tests.index.layers import document, write_lines
 

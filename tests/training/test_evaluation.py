@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 from model.errors import OptionError
 from model.training.evaluation import Bench, evaluate_library, evaluate_paper, table
 from model.training.ranking import ranks_of_truth, top_k

@@ -12,7 +12,7 @@ from model.errors import OptionError
 from model.towers.contrastive import Form, Shape, TwinTowers
 from model.training.dataset import Dataset
 from model.training.loop import Schedule, Trainer
-from model.training.optimiser import optimisers_of, orthogonalised
+from model.training.optimizer import optimisers_of, orthogonalised
 from model.training.split import Part
 
 SHAPE = Shape("physics", width=24, layers=1, heads=3, dimension=16)

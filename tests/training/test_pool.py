@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.crystal import Crystal
+from model.crystal.crystal import Crystal
 from model.physics.kinematic import Geometry, ThermalMotion, structure_factors
 from model.training.augmentation import FIXED
 from model.training.dataset import Dataset, at_most_of_each, neighbourhood_order

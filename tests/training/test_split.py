@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from model.crystal import Crystal, group_duplicates
+from app.cli.training_runs import held_out_formulas
+from model.crystal.crystal import Crystal
+from model.crystal.duplicates import group_duplicates
 from model.errors import UnreadableError
-from model.training.cli import held_out_formulas
 from model.training.split import Part, part_of, split
 from tests.index.layers import crystal
+from tests.paths import SHARED
 
-SHARED = Path(__file__).resolve().parents[3] / "shared"
 beside = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared databases are not beside the project")
 
 
@@ -62,7 +63,8 @@ def test_what_holds_no_crystals_is_told(text: str, tmp_path: Path) -> None:
 
 @beside
 def test_nothing_of_the_benchmark_and_no_duplicate_crosses_the_split() -> None:
-    from index.sources import Rejected, open_source
+    from index.sources.recognition import open_source
+    from index.sources.record import Rejected
 
     names = ("c2db_sample", "ml2ddb", "mxenes")
     found = [

@@ -1,0 +1,90 @@
+"""`dd2d serve`: the service, until it is stopped."""
+
+import argparse
+import asyncio
+import math
+import signal
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model.errors import OptionError
+
+if TYPE_CHECKING:
+    from app.cli.lazy import Commands
+    from app.settings import Settings
+
+
+def add_to(commands: "Commands") -> None:
+    """Declare the command; what is not given here comes from DD2D_* or its default."""
+    parser = commands.add_parser(
+        "serve",
+        help="answer over HTTP",
+        description="Answer over HTTP until stopped, on this machine alone unless told otherwise.",
+        epilog="Keys, limits and log are set by further DD2D_* variables, which docs/settings.md describes.",
+    )
+    parser.add_argument(
+        "--index", type=Path, metavar="DIR", help="index to search (DD2D_INDEX, indexes/starter)"
+    )
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help="trained towers (DD2D_MODEL, the shipped ones)"
+    )
+    parser.add_argument("--host", metavar="H", help="address to listen on (DD2D_HOST, 127.0.0.1)")
+    parser.add_argument("--port", type=int, metavar="P", help="port to listen on (DD2D_PORT, 8000)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until stopped; an index that cannot be served ends the command before it listens."""
+    from app.auth.trusted_hosts import LOCAL, is_loopback
+    from app.observability.logging import set_up_log
+    from app.settings import read_settings
+
+    settings = read_settings(index=args.index, model=args.model, host=args.host, port=args.port)
+    _check_address(settings.host, settings.port)
+    set_up_log(settings.log_level, settings.log_format)
+    if settings.allowed_hosts is None and is_loopback(settings.host):
+        settings = settings.model_copy(update={"allowed_hosts": LOCAL})
+    # uvicorn stops at these signals, and then raises them again for whoever was there before.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: None)
+    asyncio.run(_serve(settings))
+    return 0
+
+
+async def _serve(settings: "Settings") -> None:
+    import uvicorn
+
+    from app.main import create_app
+
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        lifespan="off",  # begun here, so that what keeps it from starting is told in one line
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=settings.trusted_proxies is not None,
+        forwarded_allow_ips=list(settings.trusted_proxies or ()),
+        timeout_graceful_shutdown=math.ceil(settings.deadline_s),
+    )
+    async with app.router.lifespan_context(app):
+        await uvicorn.Server(config).serve()
+
+
+def _check_address(host: str, port: int) -> None:
+    """Tell an address that cannot be had before model and index are loaded.
+
+    Raises:
+        OptionError: it is taken, or none of this machine's.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+    except OSError as error:
+        told = f"cannot listen on {host}, port {port}: {error.strerror}; give another --host or --port"
+        raise OptionError(told) from None

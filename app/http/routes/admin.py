@@ -1,0 +1,43 @@
+"""`POST /admin/reload`: another version of the index, without a restart."""
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.http.accept import JSON
+from app.http.openapi import RELOAD_BODY, RELOAD_RESPONSES
+from app.http.state import Service, computed, request_id_of, service_of
+from app.services.options import refuse_query
+from app.services.uploads import JsonBody, read_body
+from app.workers.messages import Job
+from model.errors import UnknownFormatError
+
+router = APIRouter()
+
+
+@router.post(
+    "/admin/reload",
+    summary="Serve another version of the index",
+    response_class=Response,
+    responses=RELOAD_RESPONSES,
+    openapi_extra={"requestBody": RELOAD_BODY},
+)
+async def post_reload(request: Request) -> Response:
+    """Serves the version in use, which is noticed within a second without this too, or makes another one that."""
+    service = service_of(request)
+    refuse_query(request.query_params)
+    body = await _body(request, service)
+    blobs = () if body is None else (body.data,)
+    reply = await computed(request, Job("reload", {}, blobs, request_id_of(request)))
+    return Response(reply.blobs[0], media_type=JSON)
+
+
+async def _body(request: Request, service: Service) -> JsonBody | None:
+    if not request.headers.get("content-type"):
+        return None
+    body = await read_body(request, service.settings)
+    if not isinstance(body, JsonBody):
+        raise UnknownFormatError(
+            'the request is a form; send {"version": NAME} as application/json, or nothing'
+        )
+    return body

@@ -1,0 +1,33 @@
+"""What the routes that take a pattern have in common: read it, let a worker compute, send what came of it."""
+
+from collections.abc import Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.http.accept import preferred
+from app.http.state import computed, request_id_of, service_of
+from app.services.options import refuse_query
+from app.services.uploads import read_body, upload_job
+
+
+async def answered(
+    request: Request, kind: str, offered: Sequence[str], attached: str = "", most_attached: int = 0
+) -> Response:
+    """A worker's answer to a request that comes with a body, in the form that its client likes best.
+
+    Args:
+        request: whose body has not been read.
+        kind: which of the desk's works.
+        offered: media types of the answer.
+        attached: field of the files that may come beside the pattern.
+        most_attached: how many of these.
+
+    Raises:
+        DomainError: the request cannot be answered; see `preferred`, `read_body` and `computed`.
+    """
+    refuse_query(request.query_params)
+    media_type = preferred(request.headers.get("accept"), offered)
+    body = await read_body(request, service_of(request).settings, attached, most_attached)
+    reply = await computed(request, upload_job(kind, body, media_type, request_id_of(request)))
+    return Response(reply.blobs[0], headers={"Vary": "Accept"}, media_type=media_type)

@@ -1,0 +1,90 @@
+"""`POST /predict/batch`: many patterns in, a line of JSON out for each."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from app.errors import BusyError
+from app.http.accept import NDJSON, preferred
+from app.http.openapi import BATCH_BODY, BATCH_RESPONSES
+from app.http.saved_files import saved_files
+from app.http.state import MOST_BATCHES, Service, request_id_of, service_of
+from app.services.options import Options, options_from_text, refuse_query
+from app.workers.batch import Batch
+from app.workers.messages import Job, Reply
+
+logger = logging.getLogger(__name__)
+
+router = APIRouter()
+
+
+@router.post(
+    "/predict/batch",
+    summary="Identify the crystals of many patterns",
+    response_class=Response,
+    responses=BATCH_RESPONSES,
+    openapi_extra={"requestBody": BATCH_BODY},
+)
+async def post_batch(request: Request) -> Response:
+    """Send files, zips of files, or scans; the answer to each pattern is a line, in order, sent when it is ready."""
+    service = service_of(request)
+    refuse_query(request.query_params)
+    preferred(request.headers.get("accept"), (NDJSON,))
+    if service.batches.locked():
+        raise BusyError(
+            f"{MOST_BATCHES} batches are under way, as many as may be; try again when one has ended"
+        )
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(service.batches)
+        form = await stack.enter_async_context(saved_files(request, service.settings))
+        options = options_from_text(Options, form.fields)
+        batch = Batch(form.files, form.fields, options.frame is not None, request_id_of(request))
+        lines = await stack.enter_async_context(aclosing(_lines(service, batch)))
+        return _Lines(lines, stack.pop_all(), service.settings.stall_s)
+
+
+class _Lines(StreamingResponse):
+    """Lines as they come.
+
+    Args:
+        lines: of the answer.
+        held: until the last line is out, or the client has gone, be it before the first.
+        stall_s: a client that takes nothing for so long has gone, too.
+    """
+
+    def __init__(self, lines: AsyncIterator[bytes], held: AsyncExitStack, stall_s: float) -> None:
+        super().__init__(lines, media_type=NDJSON, headers={"Vary": "Accept"})
+        self._held = held
+        self._stall_s = stall_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(self._stall_s):
+                await send(message)
+
+        async with self._held:
+            try:
+                await super().__call__(scope, receive, send_in_time)
+            except TimeoutError:
+                logger.warning("a client took no line of its batch for %g s and is left", self._stall_s)
+
+
+async def _lines(service: Service, batch: Batch) -> AsyncGenerator[bytes, None]:
+    async def run(job: Job) -> Reply:
+        reply = await service.dispatcher.run(job)
+        service.note(reply)
+        return reply
+
+    # One more than there are workers, so that none waits for the stream.
+    together = service.settings.workers + 1
+    async with aclosing(batch.lines(run, together, service.metrics.refused)) as lines:
+        async for line in lines:
+            yield line

@@ -1,0 +1,24 @@
+"""`POST /compare`: which of the user's own structures made a pattern."""
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.http.accept import JSON, SVG
+from app.http.openapi import COMPARE_BODY, COMPARE_RESPONSES
+from app.http.routes.answering import answered
+from model.matching.compare import MOST
+
+router = APIRouter()
+
+
+@router.post(
+    "/compare",
+    summary="Compare structures with a pattern",
+    response_class=Response,
+    responses=COMPARE_RESPONSES,
+    openapi_extra={"requestBody": COMPARE_BODY},
+)
+async def post_compare(request: Request) -> Response:
+    """Send a pattern as for /predict, and two to twenty CIF or POSCAR files as `structures`."""
+    return await answered(request, "compare", (JSON, SVG), "structures", MOST)

@@ -1,0 +1,77 @@
+"""Whether the service lives, whether it can answer, and what it is made of."""
+
+import asyncio
+from contextlib import suppress
+from time import perf_counter
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.auth.access import needs
+from app.errors import NotReadyError
+from app.http.openapi import METRICS_RESPONSES, NOT_READY_RESPONSES
+from app.http.state import service_of
+from app.observability.metrics import CONTENT_TYPE
+from app.presentation.schemas import Alive, Provenance, Ready
+from app.workers.messages import Job, Reply, UnforeseenError
+from model.errors import DomainError
+
+# A worker that is free tells it in a millisecond.
+LONGEST_VERSION_S = 1.0
+
+router = APIRouter()
+
+
+@router.get("/livez", summary="The process answers")
+async def livez() -> Alive:
+    """Answers at any load."""
+    return Alive()
+
+
+@router.get("/readyz", summary="Model and index answer", responses=NOT_READY_RESPONSES)
+async def readyz(request: Request) -> Ready:
+    """Searches a pattern of graphene, before all that waits: a busy service is a ready one."""
+    begun = perf_counter()
+    try:
+        reply = await asked_once(request)
+    except DomainError:
+        raise
+    except UnforeseenError as error:  # whatever is broken, the answer to "are you ready?" is no
+        raise NotReadyError(
+            "model and index do not answer a pattern of graphene; see the service's log"
+        ) from error
+    milliseconds = round(1000.0 * (perf_counter() - begun), 3)
+    return Ready(crystals=reply.told["serving"]["crystals"], canary_ms=milliseconds)
+
+
+async def asked_once(request: Request, kind: str = "canary", deadline_s: float | None = None) -> Reply:
+    """One such job at a time, shared by all who ask meanwhile: the paths need no key, so they must cost little."""
+    service = service_of(request)
+    running = service.asked.get(kind)
+    if running is None or running.done():
+        run = service.dispatcher.run(Job(kind), urgent=True, deadline_s=deadline_s)
+        running = service.asked[kind] = asyncio.create_task(run)
+    reply = await asyncio.shield(running)
+    service.note(reply)
+    return reply
+
+
+@router.get(
+    "/metrics",
+    summary="Measurements for Prometheus",
+    response_class=Response,
+    responses=METRICS_RESPONSES,
+    dependencies=[needs("read", limited=False)],
+)
+async def metrics(request: Request) -> Response:
+    """Requests by route and status, problems by type, how long all took, the queue, and what is served."""
+    return Response(service_of(request).metrics.text(), media_type=CONTENT_TYPE)
+
+
+@router.get("/version", summary="Software, weights and index")
+async def version(request: Request) -> Provenance:
+    """What every answer states as its provenance; where no worker is free to tell, as the last answer stated it."""
+    with suppress(DomainError, UnforeseenError):
+        await asked_once(request, "serving", LONGEST_VERSION_S)
+    return service_of(request).provenance

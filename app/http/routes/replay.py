@@ -1,0 +1,23 @@
+"""`POST /replay`: a stored answer, asked again."""
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.http.accept import JSON
+from app.http.openapi import REPLAY_BODY, REPLAY_RESPONSES
+from app.http.routes.answering import answered
+
+router = APIRouter()
+
+
+@router.post(
+    "/replay",
+    summary="Ask again what was answered before",
+    response_class=Response,
+    responses=REPLAY_RESPONSES,
+    openapi_extra={"requestBody": REPLAY_BODY},
+)
+async def post_replay(request: Request) -> Response:
+    """Send a stored answer, and its pattern unless it was recorded; what would be different today comes back."""
+    return await answered(request, "replay", (JSON,), "answer", 1)

@@ -1,0 +1,52 @@
+"""`POST /structures` and `DELETE /structures/{id}`: the library lives."""
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.http.accept import JSON, preferred
+from app.http.openapi import ADD_BODY, ADD_RESPONSES, ID_PARAMETER, REMOVE_RESPONSES
+from app.http.routes.structures import requested
+from app.http.state import computed, request_id_of, service_of
+from app.services.options import refuse_query
+from app.services.uploads import read_body
+from app.workers.messages import Job
+
+router = APIRouter()
+
+
+@router.post(
+    "/structures",
+    summary="Add a structure to the library",
+    status_code=201,
+    response_class=Response,
+    responses=ADD_RESPONSES,
+    openapi_extra={"requestBody": ADD_BODY},
+)
+async def post_structure(request: Request) -> Response:
+    """Send a CIF or POSCAR; when the answer comes it is on the disk, and every search from then on can find it."""
+    service = service_of(request)
+    refuse_query(request.query_params)
+    preferred(request.headers.get("accept"), (JSON,))
+    body = await read_body(request, service.settings)
+    told, blobs = body.packed()
+    asked = {"body": told, "key_name": getattr(request.state, "key_name", None)}
+    reply = await computed(request, Job("add", asked, blobs, request_id_of(request)))
+    return Response(reply.blobs[0], reply.told["status"], {"Location": reply.told["address"]}, JSON)
+
+
+@router.delete(
+    "/structures/{id}",
+    summary="Remove a structure that was added",
+    status_code=204,
+    response_class=Response,
+    responses=REMOVE_RESPONSES,
+    openapi_extra={"parameters": [ID_PARAMETER]},
+)
+@router.delete("/structures/{id:path}", status_code=204, include_in_schema=False)
+async def delete_structure(request: Request) -> Response:
+    """Only what was added can be removed; to be rid of a crystal of the index, publish one without it."""
+    refuse_query(request.query_params)
+    id, _ = requested(request, with_cif=False)
+    await computed(request, Job("remove", {"id": id}, request_id=request_id_of(request)))
+    return Response(status_code=204)

@@ -1,0 +1,145 @@
+"""Structures of the user's own, held against a pattern."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from app.presentation import schemas
+from app.presentation import svg as drawing
+from app.presentation.serialize import fit_told, lines_of, match_of
+from app.services.options import ReadingOptions
+from app.services.predict import choose_voltage, lattice_of, query_of, read_upload
+from app.services.uploaded_structure import read_uploaded_structure
+from app.services.uploads import FileUpload, Parsed
+from index.search.timing import milliseconds
+from model.crystal.crystal import Crystal
+from model.errors import OptionError
+from model.matching.compare import FEWEST, MOST, Comparison, Deciding, compare
+from model.matching.match import Match
+from model.pattern.spots import Spots
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What came of a comparison.
+
+    Attributes:
+        answer: for JSON.
+        spots: the pattern.
+        names: of the structures.
+        found: the comparison itself.
+    """
+
+    answer: schemas.Comparison
+    spots: Spots
+    names: tuple[str, ...]
+    found: Comparison
+
+    def drawn(self) -> str:
+        """As SVG: a panel for each structure, with the spots that decide marked."""
+        panels = []
+        for row, hypothesis in zip(self.found.ranking.tolist(), self.answer.hypotheses, strict=True):
+            marked = [line.other for line in self.found.deciding[row] if line.other is not None]
+            title = f"{hypothesis.rank}. {self.names[row]} ({hypothesis.formula})"
+            panels.append(drawing.Panel(title, _told(hypothesis), self.found.matches[row], marked))
+        return drawing.drawn(self.spots, self.found.lattice, panels)
+
+
+def compare_upload(
+    asked: Parsed[ReadingOptions], request_id: str, version: str, calibrations: Path | None = None
+) -> Compared:
+    """Hold the structures of a request against its pattern.
+
+    Raises:
+        DomainError: pattern or structures that cannot be read or used; the message names the structure.
+    """
+    begun = perf_counter()
+    crystals = read_structures(asked.structures)
+    spots, _ = read_upload(asked.pattern, asked.options, calibrations)
+    voltage = choose_voltage(asked.options.voltage_kv, spots.voltage_kv)
+    read = perf_counter()
+    found = compare(crystals, spots, voltage.kv)
+    compared = perf_counter()
+    names = tuple(each.filename for each in asked.structures)
+    answer = schemas.Comparison(
+        request_id=request_id,
+        verdict=found.verdict,
+        hypotheses=[
+            _hypothesis(rank, row, names[row], crystals[row], found, spots)
+            for rank, row in enumerate(found.ranking.tolist(), start=1)
+        ],
+        query=query_of(spots, voltage, found.lattice, found.warnings),
+        version=version,
+        timing_ms={
+            "read": milliseconds(begun, read),
+            "compare": milliseconds(read, compared),
+            "total": milliseconds(begun, perf_counter()),
+        },
+    )
+    return Compared(answer, spots, names, found)
+
+
+def read_structures(files: Sequence[FileUpload]) -> list[Crystal]:
+    """The crystals of two to twenty files.
+
+    Raises:
+        OptionError: fewer or more.
+        DomainError: one that cannot be read or used, see `read_uploaded_structure`.
+    """
+    if not FEWEST <= len(files) <= MOST:
+        raise OptionError(
+            f"{len(files)} structures came; send {FEWEST} to {MOST} CIF or POSCAR files in the field `structures`"
+        )
+    return [read_uploaded_structure(file) for file in files]
+
+
+def _hypothesis(
+    rank: int, row: int, name: str, crystal: Crystal, found: Comparison, spots: Spots
+) -> schemas.Hypothesis:
+    match, first = found.matches[row], found.matches[int(found.ranking[0])]
+    likelihood = float(found.log_likelihood[row])
+    return schemas.Hypothesis(
+        rank=rank,
+        name=name,
+        formula=crystal.formula,
+        elements=list(crystal.elements),
+        lattice=lattice_of(crystal),
+        log_likelihood=round(likelihood, 2) if np.isfinite(likelihood) else None,
+        probability=None if found.probability is None else round(float(found.probability[row]), 6),
+        match=None if match is None else match_of(match, spots, listed=False),
+        deciding=(
+            [] if first is None or match is None else _told_lines(found.deciding[row], first, match, spots)
+        ),
+    )
+
+
+def _told_lines(
+    lines: Sequence[Deciding], first: Match, other: Match, spots: Spots
+) -> list[schemas.Deciding]:
+    of_first, of_this = lines_of(first, spots), lines_of(other, spots)
+    told = []
+    for line in lines:
+        mine = None if line.first is None else of_first[line.first]
+        its = None if line.other is None else of_this[line.other]
+        known = [each for each in (mine, its) if each is not None]
+        places = [each.position or each.calculated_position for each in known]
+        told.append(
+            schemas.Deciding(
+                position=next(place for place in places if place is not None),
+                intensity_observed=known[0].intensity_observed,
+                of_first=mine,
+                of_this=its,
+                log_ratio=round(line.log_ratio, 2),
+            )
+        )
+    return told
+
+
+def _told(hypothesis: schemas.Hypothesis) -> str:
+    if hypothesis.match is None:
+        return "its lattice does not fit"
+    likelihood = f"ln likelihood {hypothesis.log_likelihood:+.1f}"
+    return fit_told(likelihood, hypothesis.probability, hypothesis.match)

@@ -1,0 +1,157 @@
+"""A pattern looked at without any search: its spots, its lattice, how good it is, and a picture of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from app.errors import NotAcceptableError
+from app.presentation import schemas
+from app.presentation import svg as drawing
+from app.presentation.frame_overlay import FramePicture, frame_picture
+from app.presentation.serialize import position_of
+from app.services.options import InspectOptions
+from app.services.predict import choose_voltage, query_of, read_upload
+from app.services.uploads import Parsed
+from index.search.timing import milliseconds
+from model.errors import OptionError
+from model.indexing.pattern_lattice import PlaneLattice, index_pattern
+from model.indexing.picked_lattice import picked_lattice
+from model.pattern.detection.measure_spots import measured_at
+from model.pattern.frame import Frame
+from model.pattern.observation import Observation
+from model.pattern.spots import Spots
+
+# A place shows a spot where its height is so many standard errors.
+STANDING_OUT = 2.0
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What came of an inspection.
+
+    Attributes:
+        answer: for JSON.
+        spots: the pattern.
+        lattice: its own.
+        frame: that the spots were found in; None for points.
+        marks: whether what was found is drawn over it.
+    """
+
+    answer: schemas.Inspection
+    spots: Spots
+    lattice: PlaneLattice | None
+    frame: Frame | None
+    marks: bool
+
+    def svg(self) -> str:
+        """The frame with what was found drawn over it; points alone where there is no frame."""
+        if self.frame is not None:
+            return self._picture(self.frame).svg()
+        alone = drawing.Panel("The pattern", f"{len(self.spots)} spots", None)
+        return drawing.drawn(self.spots, self.lattice, [alone])
+
+    def png(self) -> bytes:
+        """The same as PNG.
+
+        Raises:
+            NotAcceptableError: there is no frame.
+        """
+        if self.frame is None:
+            raise NotAcceptableError("points have no frame to draw on as PNG; ask for image/svg+xml")
+        return self._picture(self.frame).png()
+
+    def _picture(self, frame: Frame) -> FramePicture:
+        drawn = frame_picture(frame, self.spots, self.lattice)
+        return drawn if self.marks else replace(drawn, shapes=())
+
+
+def inspect_upload(
+    asked: Parsed[InspectOptions], request_id: str, version: str, calibrations: Path | None = None
+) -> Inspected:
+    """Look at the pattern of a request.
+
+    Raises:
+        DomainError: the upload cannot be read, or holds no pattern.
+    """
+    begun = perf_counter()
+    spots, frame = read_upload(asked.pattern, asked.options, calibrations)
+    voltage = choose_voltage(asked.options.voltage_kv, spots.voltage_kv)
+    read = perf_counter()
+    observed = Observation.of(spots, voltage.kv)
+    basis = asked.options.picked_basis(spots)
+    lattice = index_pattern(observed) if basis is None else picked_lattice(observed, basis)
+    everywhere = None if lattice is None else lattice.counting(spots.q_inv_angstrom)
+    indexed = perf_counter()
+    answer = schemas.Inspection(
+        request_id=request_id,
+        frame=_frame_seen(spots),
+        spots=_listed(spots, everywhere),
+        measured=_measured(asked.options.measure, spots, frame),
+        query=query_of(spots, voltage, lattice),
+        version=version,
+        timing_ms={
+            "read": milliseconds(begun, read),
+            "lattice": milliseconds(read, indexed),
+            "total": milliseconds(begun, perf_counter()),
+        },
+    )
+    return Inspected(answer, spots, lattice, frame, asked.options.marks)
+
+
+def _frame_seen(spots: Spots) -> schemas.FrameSeen | None:
+    if spots.exposure is None:
+        return None
+    height, width = spots.exposure.shape
+    return schemas.FrameSeen(width=width, height=height, format=spots.exposure.source_format)
+
+
+def _listed(spots: Spots, lattice: PlaneLattice | None) -> list[schemas.InspectedSpot]:
+    """The spots, strongest first."""
+    intensity, exposure = spots.intensity, spots.exposure
+    order = np.arange(len(spots)) if intensity is None else np.argsort(-intensity, kind="stable")
+    length = np.hypot(*spots.q_inv_angstrom.T)
+    return [
+        schemas.InspectedSpot(
+            position=position_of(spots.q_inv_angstrom[row].tolist(), spots),
+            position_sigma=None if exposure is None else round(float(exposure.position_sigma_px[row]), 4),
+            d=round(1 / float(length[row]), 4) if spots.scale_is_known and length[row] > 0 else None,
+            intensity=None if intensity is None else float(f"{intensity[row]:.6g}"),
+            intensity_sigma=None if exposure is None else float(f"{exposure.intensity_sigma[row]:.3g}"),
+            saturated=None if exposure is None else bool(exposure.saturated[row]),
+            hk=lattice.hk[row].tolist() if lattice is not None and lattice.met[row] else None,
+        )
+        for row in order.tolist()
+    ]
+
+
+def _measured(
+    places: Sequence[Sequence[float]], spots: Spots, frame: Frame | None
+) -> list[schemas.InspectedSpot]:
+    """What lies at the places asked for, in their order; where nothing stands out, the place itself."""
+    if not places:
+        return []
+    if frame is None or spots.exposure is None:
+        raise OptionError("measure is for camera frames; points tell their own intensities")
+    asked = np.array(places, dtype=np.float64)
+    peaks = measured_at(frame, spots, asked)
+    volume = 2 * np.pi * spots.exposure.spot_sigma_px**2
+    seen = peaks.amplitude > STANDING_OUT * peaks.amplitude_error
+    pixels, error = (
+        np.where(seen[:, None], peaks.pixels, asked),
+        peaks.position_error(spots.exposure.spot_sigma_px),
+    )
+    return [
+        schemas.InspectedSpot(
+            position=[round(float(each), 2) for each in pixels[row]],
+            position_sigma=round(float(error[row]), 4) if seen[row] else None,
+            d=None,
+            intensity=float(f"{peaks.amplitude[row] * volume:.6g}") if seen[row] else None,
+            intensity_sigma=float(f"{peaks.amplitude_error[row] * volume:.3g}"),
+            saturated=bool(peaks.clipped[row]),
+            hk=None,
+        )
+        for row in range(len(asked))
+    ]

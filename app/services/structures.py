@@ -1,0 +1,44 @@
+"""A crystal of the library as it is told."""
+
+from app.errors import NotFoundError
+from app.presentation.schemas import Structure
+from app.services.library import Library
+from app.services.predict import lattice_of
+from index.storage.catalogue import Entry
+
+
+def entry_of(library: Library, id: str) -> Entry:
+    """The crystal with this id.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    try:
+        return library.entry(id)
+    except KeyError:
+        raise not_found(id) from None
+
+
+def not_found(id: str) -> NotFoundError:
+    """What is told of an id that no crystal has."""
+    return NotFoundError(
+        f"no crystal {id[:100]!r} in this library; ids are case-sensitive and percent-encoded in paths"
+    )
+
+
+def structure_of(entry: Entry) -> Structure:
+    """All that is known of a crystal."""
+    return Structure(
+        id=entry.id,
+        source=entry.source,
+        licence=entry.licence,
+        reference=entry.reference,
+        formula=entry.formula,
+        elements=list(entry.elements),
+        layer_group=entry.layer_group,
+        layer_group_symbol=entry.layer_group_symbol,
+        space_group=entry.space_group,
+        space_group_symbol=entry.space_group_symbol,
+        lattice=lattice_of(entry.crystal),
+        cif=entry.cif(),
+    )

@@ -1,0 +1,170 @@
+"""Structures that are added to the library while it is served, and taken from it again."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from app.presentation.schemas import AddedStructure, ServedIndex
+from app.services.json_object import json_object
+from app.services.library import ChangingLibrary
+from app.services.options import validated
+from app.services.structures import not_found, structure_of
+from app.services.uploaded_structure import read_uploaded_structure
+from app.services.uploads import FileUpload, FormBody, JsonBody
+from index.live.submission import SOURCE, Added, Submission
+from model.crystal.structure_files import read_structure
+from model.errors import OptionError
+
+LONGEST_ID, LONGEST_LICENCE, LONGEST_REFERENCE = 200, 200, 2000
+# One atom in a flat square cell.
+_SMALLEST = """data_x
+_cell_length_a 2
+_cell_length_b 2
+_cell_length_c 20
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+loop_
+_atom_site_label
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+C 0 0 0
+"""
+_FORM = 'send {"structure": "the text of a CIF or POSCAR"}'
+
+
+def _is_printable(id: str) -> str:
+    if not id.isprintable() or id != id.strip():
+        raise ValueError("an id is printable, and neither begins nor ends with a space")
+    return id
+
+
+class AdditionOptions(BaseModel):
+    """What may be said of a structure that is added."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Annotated[str, AfterValidator(_is_printable)] | None = Field(
+        None,
+        min_length=1,
+        max_length=LONGEST_ID,
+        description="Under which it is to be found; made from the structure if absent.",
+    )
+    reference: str | None = Field(
+        None, max_length=LONGEST_REFERENCE, description="The work that describes the structure."
+    )
+    licence: str | None = Field(None, max_length=LONGEST_LICENCE, description="Of the structure.")
+
+
+class ReloadOptions(BaseModel):
+    """Which version is to be served."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: str | None = Field(
+        None,
+        max_length=100,
+        description="Name of a version in the index folder, which is made the one in use; the one in use if absent.",
+    )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A structure that is to be added, not yet looked at, and what is said of it."""
+
+    file: FileUpload
+    options: AdditionOptions
+
+
+def asked_of(body: JsonBody | FormBody) -> Asked:
+    """What a request wants added.
+
+    Raises:
+        DomainError: see `json_object`.
+        OptionError: no structure, or an option that cannot be used.
+    """
+    if isinstance(body, FormBody):
+        given: dict[str, Any] = {}
+        for name, text in body.fields:
+            if name in given:
+                raise OptionError(f"{name} is given more than once; give it once")
+            given[name] = text.strip() or None
+        return Asked(body.file, validated(AdditionOptions, given, strict=False))
+    content = json_object(body.data, _FORM)
+    text = content.pop("structure", None)
+    if not isinstance(text, str):
+        wrong = "missing" if text is None else f"not a text but {type(text).__name__}"
+        raise OptionError(f"structure: {wrong}; {_FORM}")
+    options = validated(AdditionOptions, content, strict=True)
+    return Asked(FileUpload(text.encode("utf-8", "replace"), "the structure"), options)
+
+
+def version_of(body: JsonBody | None) -> str | None:
+    """Name of the version that a request wants served; None for the one in use.
+
+    Raises:
+        DomainError: see `json_object`.
+        OptionError: an option that cannot be used.
+    """
+    if body is None or not body.data.strip():
+        return None
+    content = json_object(body.data, 'send {"version": NAME}, or nothing')
+    return validated(ReloadOptions, content, strict=True).version
+
+
+def add_structure(library: ChangingLibrary, asked: Asked, key_name: str | None) -> Added:
+    """Add a structure.
+
+    Raises:
+        DomainError: it cannot be read, is no two-dimensional crystal or too large, or the id is another's.
+    """
+    crystal, options = read_uploaded_structure(asked.file), asked.options
+    return library.add(Submission(crystal, options.id, options.licence, options.reference, key_name))
+
+
+def remove_structure(library: ChangingLibrary, id: str) -> None:
+    """Remove a structure that was added.
+
+    Raises:
+        NotFoundError: there is none with this id.
+        ConflictError: it is one of the index itself.
+    """
+    try:
+        library.remove(id)
+    except KeyError:
+        raise not_found(id) from None
+
+
+def told(added: Added) -> AddedStructure:
+    """What came of adding a structure."""
+    return AddedStructure(**dict(structure_of(added.entry)), same_as=list(added.same_as))
+
+
+def address_of(id: str) -> str:
+    """Where a crystal is found; a client must not take dots for steps in the path."""
+    return f"/structures/{quote(id, safe='').replace('.', '%2E')}"
+
+
+def reload(library: ChangingLibrary, version: str | None) -> ServedIndex:
+    """Serve the version in use, or another one by its name.
+
+    Raises:
+        OptionError: there is no such version.
+        ConflictError: it cannot be served.
+    """
+    served = library.reload(version)
+    return ServedIndex(
+        name=served.name,
+        created=served.manifest.created,
+        index=served.manifest.digest,
+        crystals=served.manifest.crystals + served.added,
+        added=served.added,
+    )
+
+
+def warm_up() -> None:
+    """Load what reads structures, half a second to be spent before somebody waits for it."""
+    read_structure(_SMALLEST, id=SOURCE, source=SOURCE)

@@ -1,0 +1,102 @@
+"""Hits held against their pattern, and what follows from all of them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.search.query import Query
+from index.search.results import Hit, SearchResult
+from index.search.timing import Timing
+from model.crystal.crystal import Crystal
+from model.indexing.pattern_lattice import PlaneLattice
+from model.matching.confidence import CALIBRATIONS, Confidence, Verdict
+from model.matching.next_measurement import Measurement, distinguishing
+from model.matching.verify import Scale, Verification, verify
+from model.pattern.observation import Q_MAX_INV_ANGSTROM
+
+# Of candidates that a pattern hardly tells apart, so many are parted.
+MOST_PARTED = 6
+# So many spots show their lattice if they have one.
+MANY_SPOTS = 20
+
+
+def verified(
+    hits: Sequence[Hit],
+    query: Query,
+    scale: Scale | None,
+    cell_sigma: NDArray[np.float64],
+    lattice: PlaneLattice | None,
+    admitted: int,
+    timing: Timing,
+) -> SearchResult:
+    """The hits in the order of the verification, each with what it found, and what follows from all of them.
+
+    Args:
+        hits: H candidates.
+        query: what was asked.
+        scale: what is known of the pattern's, where not what it states.
+        cell_sigma: (H,) rms error of the logarithm of the lengths of each cell.
+        lattice: the pattern's own.
+        admitted: how many crystals could have been candidates.
+        timing: told when it is done.
+    """
+    assert query.effort != "search"
+    crystals = [hit.entry.crystal for hit in hits]
+    near = [hit.similarity + hit.bonus for hit in hits]
+    found = verify(
+        crystals, near, query.spots, query.voltage_kv, query.effort, scale, cell_sigma, query.top_k
+    )
+    sure = found.confidence
+    size = None if sure is None else sure.set_size(query.coverage, admitted, CALIBRATIONS[query.effort])
+    ranking = found.ranking.tolist()
+    ordered = [
+        _judged(hits[row], row, place, found, size) for place, row in enumerate(ranking[: query.top_k])
+    ]
+    measurement = None
+    if sure is not None and sure.verdict != "no_match":
+        measurement = _parting(crystals, found, sure, query)
+    timing.stop("verify")
+    return SearchResult(
+        hits=tuple(ordered),
+        timing_ms=timing.milliseconds,
+        verdict=sure.verdict if sure is not None else _by_geometry(query, lattice),
+        lattice=lattice,
+        set_size=size if hits else None,
+        measurement=measurement,
+    )
+
+
+def _by_geometry(query: Query, lattice: PlaneLattice | None) -> Verdict | None:
+    """Without intensities a verdict can only be that many spots on no lattice are those of no crystal."""
+    return "no_match" if lattice is None and len(query.spots) >= MANY_SPOTS else None
+
+
+def _parting(
+    crystals: Sequence[Crystal], found: Verification, sure: Confidence, query: Query
+) -> Measurement | None:
+    """What would part the first of those candidates that the pattern hardly tells from the likeliest, if there are."""
+    alike = [
+        (crystals[row], match)
+        for row in found.ranking.tolist()
+        if (match := found.matches[row]) is not None and sure.groups[row] == 1
+    ][:MOST_PARTED]
+    if len(alike) < 2:
+        return None
+    reach = min(float(np.hypot(*query.spots.q_inv_angstrom.T).max()), Q_MAX_INV_ANGSTROM)
+    crystals, matches = zip(*alike, strict=True)
+    return distinguishing(crystals, matches, query.voltage_kv, reach)
+
+
+def _judged(hit: Hit, row: int, place: int, found: Verification, size: int | None) -> Hit:
+    """A hit with what its verification found."""
+    sure = found.confidence
+    told = sure is not None and np.isfinite(found.values[row])
+    return replace(
+        hit,
+        match=found.matches[row],
+        probability=float(sure.probability[row]) if sure is not None and told else None,
+        group=int(sure.groups[row]) if sure is not None and told else None,
+        in_set=None if size is None else place < size,
+    )

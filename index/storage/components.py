@@ -1,0 +1,101 @@
+"""The parts of an opened index, whose rows are the same crystals; more rows can be laid behind them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.chemistry.composition import CompositionTable
+from index.chemistry.elements import ElementBits
+from index.storage.catalogue import Catalogue, Entry
+from index.storage.extended_catalogue import Entries, ExtendedCatalogue
+from index.storage.layout import CATALOGUE_NAME, ELEMENTS_NAME, VECTORS_NAME
+from index.storage.manifest import Manifest
+from index.storage.vectors import Vectors
+from model.errors import LibraryError
+from model.indexing.lattice_table import LatticeTable
+
+
+@dataclass(frozen=True)
+class Extra:
+    """M crystals that come behind those of an index.
+
+    Attributes:
+        entries: M of them, with ids that the index does not have.
+        vectors: (M, D), of the model that made the index.
+        groups: (M,) duplicate group of each, the index's where it is the same crystal as one of that.
+    """
+
+    entries: Sequence[Entry]
+    vectors: NDArray[np.float32]
+    groups: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a search reads; row i is the same crystal in each.
+
+    Attributes:
+        base: the catalogue's file.
+        catalogue: what is known of each crystal.
+        vectors: of the structure tower.
+        bits: elements.
+        lattices: with their sublattices.
+        compositions: atomic fractions.
+
+    Raises:
+        LibraryError: parts of different numbers of crystals.
+    """
+
+    base: Catalogue
+    catalogue: Entries
+    vectors: Vectors
+    bits: ElementBits
+    lattices: LatticeTable
+    compositions: CompositionTable
+
+    def __post_init__(self) -> None:
+        if not len(self.vectors) == len(self.catalogue) == self.bits.count:
+            raise LibraryError(
+                f"the index's parts disagree: {len(self.vectors)} vectors, {len(self.catalogue)} catalogue "
+                f"entries, {self.bits.count} in the element table; build it again"
+            )
+
+    @classmethod
+    def open(cls, folder: Path, manifest: Manifest) -> Self:
+        """Those of a version, read-only; vectors and elements are memory-mapped.
+
+        Raises:
+            LibraryError: missing or damaged, or not as many crystals as the manifest states.
+        """
+        base = Catalogue.open(folder / CATALOGUE_NAME)
+        try:
+            return cls(
+                base=base,
+                catalogue=base,
+                vectors=Vectors.open(folder / VECTORS_NAME),
+                bits=ElementBits.open(folder / ELEMENTS_NAME, manifest.crystals),
+                lattices=LatticeTable.of(base.lattices()),
+                compositions=CompositionTable(base.numbers()),
+            )
+        except BaseException:
+            base.close()
+            raise
+
+    def extended(self, extra: Extra) -> "Parts":
+        """The rows of the files, and these behind them."""
+        crystals = [entry.crystal for entry in extra.entries]
+        numbers = [crystal.numbers for crystal in crystals]
+        return Parts(
+            base=self.base,
+            catalogue=ExtendedCatalogue(self.base, extra.entries, extra.groups),
+            vectors=self.vectors.extended(extra.vectors),
+            bits=self.bits.extended(numbers),
+            lattices=self.lattices.extended(
+                np.array([crystal.lattice for crystal in crystals]), len(self.base)
+            ),
+            compositions=self.compositions.extended(numbers),
+        )

@@ -1,0 +1,260 @@
+"""`dd2d predict` of folders, and of a running service."""
+
+import csv
+import io
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+from tqdm import tqdm
+
+from app.auth.api_keys import made_key
+from app.cli.main import main
+from app.main import create_app
+from app.settings import Settings
+from app.workers.handlers import Desk
+from app.workers.threads import ThreadWorker
+from tests.app.conftest import listening
+from tests.app.http.test_batch import zipped
+from tests.app.stand_in import StandIn
+from tests.pattern.formats.camera_files import npy
+
+
+@pytest.fixture
+def folder(tmp_path: Path, point_file: bytes) -> Path:
+    inside = tmp_path / "session"
+    (inside / "b").mkdir(parents=True)
+    (inside / "a.json").write_bytes(point_file)
+    (inside / "b" / "c.tif").write_bytes(b"II*\x00")
+    (inside / "d.zip").write_bytes(zipped(x=point_file))
+    (inside / ".hidden").write_bytes(b"no pattern")
+    return inside
+
+
+@pytest.fixture(autouse=True)
+def workers(monkeypatch: pytest.MonkeyPatch, library: StandIn) -> None:
+    desk = Desk(library)
+    monkeypatch.setattr("app.main.processes", lambda _settings: [ThreadWorker(desk, desk.serving())])
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_folder_becomes_a_table(
+    folder: Path, address: str, capsys: pytest.CaptureFixture[str], remote: bool
+) -> None:
+    asked = ["predict", str(folder), "--top-k", "1", *(["--url", address] if remote else [])]
+    assert main(asked) == 1
+    told = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(told.out)))
+    names = [row["file"].removeprefix(str(folder)) for row in rows]
+    assert names == ["/a.json", "/b/c.tif", "/d.zip/x"]
+    assert [row["formula"] for row in rows] == ["C", "", "C"]
+    assert "damaged" in rows[1]["error"] or "truncated" in rows[1]["error"]
+    assert "3 patterns, 1 could not be answered" in told.err
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_the_bar_counts_files_not_what_is_in_them(
+    folder: Path, address: str, point_file: bytes, monkeypatch: pytest.MonkeyPatch, remote: bool
+) -> None:
+    bars: list[tqdm[None]] = []
+
+    def kept(**options: Any) -> "tqdm[None]":
+        bars.append(tqdm(**{**options, "disable": False, "file": io.StringIO()}))
+        return bars[-1]
+
+    monkeypatch.setattr("tqdm.tqdm", kept)
+    (folder / "d.zip").write_bytes(zipped(x=point_file, y=point_file, z=point_file))
+    scan = npy(np.zeros((3, 64, 64), np.uint8))
+    (folder / "e.npy").write_bytes(scan)
+    assert main(["predict", str(folder), "--effort", "search", *(["--url", address] if remote else [])]) == 1
+    (bar,) = bars
+    assert bar.n == bar.total == 4
+
+
+def test_whole_answers_go_to_a_file(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "answers.json"
+    assert main(["predict", str(folder / "a.json"), str(folder / "d.zip"), "--out", str(out)]) == 0
+    answers = json.loads(out.read_text())
+    assert [each["answer"]["candidates"][0]["formula"] for each in answers] == ["C", "C"]
+
+
+@pytest.mark.parametrize("kind", ["json", "cif", "table"])
+def test_one_pattern_is_the_same_from_a_service(
+    folder: Path, address: str, capsys: pytest.CaptureFixture[str], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.services.library.open_library", lambda _settings: StandIn())
+    printed = []
+    for where in ([], ["--url", address]):
+        assert main(["predict", str(folder / "a.json"), "--format", kind, *where]) == 0
+        printed.append(capsys.readouterr().out)
+    if kind == "json":
+        for text in printed:
+            assert json.loads(text)["candidates"][0]["id"] == "graphene"
+    else:
+        assert printed[0] == printed[1] != ""
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["predict", *arguments]) == 2
+    return capsys.readouterr().err
+
+
+def test_what_cannot_be_done_is_told(
+    folder: Path, address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = str(folder / "b" / "c.tif")
+    assert "no such file" in refused(capsys, str(folder / "absent"), "--out", "x.csv")
+    assert ".csv or .json" in refused(capsys, str(folder), "--out", "x.txt")
+    assert "of one pattern" in refused(capsys, str(folder), "--format", "cif")
+    assert "cannot be reached" in refused(capsys, bad, "--url", "http://127.0.0.1:9")
+    assert "give an address" in refused(capsys, bad, "--url", "microscope:8000")
+    assert "TIFF" in refused(capsys, bad, "--url", address)
+    (tmp_path / "empty").mkdir()
+    assert "no files" in refused(capsys, str(tmp_path / "empty"))
+
+
+def test_asking_a_service_loads_nothing_heavy(folder: Path, address: str) -> None:
+    told = (
+        "import sys; from app.cli.main import main; status = main(sys.argv[1:]); "
+        "print(*sorted({'torch', 'faiss', 'pymatgen'} & set(sys.modules)), file=sys.stderr); sys.exit(status)"
+    )
+    command = [sys.executable, "-c", told, "predict", str(folder / "a.json"), "--url", address]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "C " in run.stdout
+    assert run.stderr.splitlines()[-1] == ""
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_a_file_that_a_service_refuses_whole_is_one_row(
+    folder: Path, library: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "b" / "large.npy").write_bytes(bytes(300_000))
+    with listening(create_app(Settings(max_batch_bytes=50_000), library)) as port:
+        assert main(["predict", str(folder), "--url", f"http://127.0.0.1:{port}"]) == 1
+    rows = rows_of(capsys.readouterr().out)
+    assert [row["formula"] for row in rows] == ["C", "", "", "C"]
+    assert "DD2D_MAX_BATCH_BYTES" in rows[2]["error"]
+
+
+def test_a_service_that_is_busy_is_asked_again(
+    folder: Path, library: StandIn, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app(Settings(rate_per_minute=1, rate_burst=1), library)
+    waits: list[float] = []
+
+    def waited(seconds: float) -> None:
+        waits.append(seconds)
+        app.state.access.rate._buckets.clear()
+
+    monkeypatch.setattr("app.cli.remote_service.sleep", waited)
+    with listening(app) as port:
+        assert main(["predict", str(folder), "--url", f"http://127.0.0.1:{port}"]) == 1
+    assert len(rows_of(capsys.readouterr().out)) == 3
+    assert len(waits) == 2
+    assert all(0 < seconds <= 60 for seconds in waits)
+
+
+def test_what_was_answered_is_kept_when_the_service_goes(
+    folder: Path, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from app.cli.remote_service import Remote, RemoteError
+
+    asked = Remote.predict_batch
+
+    def gone(self: Remote, file: Path, fields: Sequence[tuple[str, str]]) -> Iterator[bytes]:
+        if file.name == "d.zip":
+            raise RemoteError("the service cannot be reached")
+        return asked(self, file, fields)
+
+    monkeypatch.setattr(Remote, "predict_batch", gone)
+    out = tmp_path / "table.csv"
+    assert main(["predict", str(folder), "--url", address, "--out", str(out)]) == 2
+    assert [row["formula"] for row in rows_of(out.read_text())] == ["C", ""]
+    gone_at_once = ["predict", str(folder / "d.zip"), "--url", address, "--out", str(out)]
+    assert main(gone_at_once) == 2
+    assert len(rows_of(out.read_text())) == 2, "an empty table has taken the place of a full one"
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """The address of something that gives every request this answer and closes."""
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(2**20)
+                connection.sendall(answer)
+
+        thread = Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        thread.join()
+
+
+SHORT, CHUNKED = b"Content-Length: 100\r\n\r\n{}", b"Transfer-Encoding: chunked\r\n\r\n40\r\n{}"
+
+
+@pytest.mark.parametrize("status", ["200 OK", "404 Not Found"])
+@pytest.mark.parametrize(("many", "body"), [(False, SHORT), (False, CHUNKED), (True, CHUNKED)])
+def test_an_answer_that_breaks_off_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str], status: str, many: bool, body: bytes
+) -> None:
+    with answering(f"HTTP/1.1 {status}\r\n".encode() + body) as url:
+        file = str(folder / ("d.zip" if many else "a.json"))
+        assert "broke off" in refused(capsys, file, "--url", url)
+
+
+def test_a_name_that_is_no_text_can_be_sent(
+    tmp_path: Path, address: str, point_file: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inside = tmp_path / "odd"
+    inside.mkdir()
+    (inside / "\udcff.json").write_bytes(point_file)
+    for where in ([], ["--url", address]):
+        assert main(["predict", str(inside), *where]) == 0
+        (row,) = rows_of(capsys.readouterr().out)
+        assert row["file"].endswith("?.json")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1", "http://microscope:port", "http://microscope:99999", "http://"]
+)
+def test_what_is_no_address_is_told(folder: Path, capsys: pytest.CaptureFixture[str], url: str) -> None:
+    assert "give an address" in refused(capsys, str(folder), "--url", url)
+
+
+def test_a_key_is_taken_from_the_environment(
+    folder: Path,
+    library: StandIn,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keys = tmp_path / "keys.jsonl"
+    key, secret = made_key("lab", "read")
+    keys.write_text(key.model_dump_json() + "\n")
+    keys.chmod(0o600)
+    with listening(create_app(Settings(keys=keys), library)) as port:
+        asked = ["predict", str(folder / "a.json"), "--url", f"http://127.0.0.1:{port}"]
+        assert "a key is needed" in refused(capsys, *asked[1:])
+        monkeypatch.setenv("DD2D_KEY", "dd2d_" + "a" * 43)
+        assert "not known" in refused(capsys, *asked[1:])
+        monkeypatch.setenv("DD2D_KEY", f"{secret}\n")
+        assert main(asked) == 0
+    monkeypatch.setenv("DD2D_KEY", f"{secret}\nInjected: yes")
+    told = refused(capsys, *asked[1:])
+    assert "holds no key" in told
+    assert secret not in told

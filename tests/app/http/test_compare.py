@@ -1,0 +1,148 @@
+"""`POST /compare` over HTTP."""
+
+import json
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from model.crystal.crystal import Crystal
+from model.crystal.structure_files import write_cif
+from tests.app.answers import problem_of
+from tests.matching.patterns import LAYERS, Lying, pattern
+from tests.paths import ROOT
+
+MOS2 = (ROOT / "docs" / "examples" / "mos2.cif").read_text()
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def cif(crystal: Crystal) -> str:
+    return write_cif(crystal)
+
+
+@pytest.fixture(scope="module")
+def points() -> list[list[float]]:
+    spots = pattern(LAYERS["MoS2"], Lying(tilt_deg=1.0, rotation_deg=20.0), np.random.default_rng(0))
+    assert spots.intensity is not None
+    rows: list[list[float]] = np.column_stack([spots.q_inv_angstrom, spots.intensity]).tolist()
+    return rows
+
+
+def asked(client: TestClient, points: list[list[float]], structures: list[str], **options: Any) -> Any:
+    return client.post("/compare", json={"points": points, "structures": structures, **options})
+
+
+def test_the_likelier_structure_comes_first_with_what_decides(
+    client: TestClient, points: list[list[float]]
+) -> None:
+    answer = asked(client, points, [cif(LAYERS["WS2"]), MOS2], voltage_kv=80).json()
+    first, second = answer["hypotheses"]
+    assert (first["name"], first["formula"], first["rank"]) == ("structure 2", "MoS2", 1)
+    assert first["log_likelihood"] == 0
+    assert second["log_likelihood"] < 0
+    assert first["probability"] > second["probability"]
+    assert first["deciding"] == []
+    assert second["deciding"]
+    for line in second["deciding"]:
+        assert len(line["position"]) == 2
+        assert line["of_first"] or line["of_this"]
+    assert answer["query"]["lattice"]["bravais"] == "hexagonal"
+    assert answer["verdict"] in {"match", "ambiguous"}
+
+
+def test_a_form_names_its_structures_and_takes_pixels(client: TestClient, points: list[list[float]]) -> None:
+    pixels = [[x / 0.004 + 500, y / 0.004 + 480, i] for x, y, i in points]
+    files = [
+        ("file", ("spots.json", json.dumps(pixels).encode())),
+        ("structures", ("ours.cif", MOS2.encode())),
+        ("structures", ("theirs.cif", cif(LAYERS["WS2"]).encode())),
+    ]
+    form = {"units": "pixel", "pixel_size": "0.004", "center": "500,480"}
+    answer = client.post("/compare", files=files, data=form).json()
+    assert [each["name"] for each in answer["hypotheses"]] == ["ours.cif", "theirs.cif"]
+    x, y = answer["hypotheses"][1]["deciding"][0]["position"]
+    assert abs(x - 500) + abs(y - 480) > 20
+
+
+def test_it_is_drawn_with_a_panel_for_each(client: TestClient, points: list[list[float]]) -> None:
+    structures = [MOS2, cif(LAYERS["WS2"]), cif(LAYERS["oblique"])]
+    response = client.post(
+        "/compare", json={"points": points, "structures": structures}, headers={"Accept": "image/svg+xml"}
+    )
+    assert response.headers["content-type"].startswith("image/svg+xml")
+    root = ElementTree.fromstring(response.text)
+    assert len(root.findall(f"{SVG}g")) == 3
+    shown = " ".join(element.text or "" for element in root.iter(f"{SVG}text"))
+    assert "structure 1 (MoS2)" in shown
+    assert "does not fit" in shown
+    kinds = {element.get("class") for element in root.iter() if element.get("class")}
+    assert {"spot", "beam", "decides", "lattice"} <= kinds
+    assert sum(element.get("class") == "spot" for element in root.iter()) == 3 * len(points)
+
+
+@pytest.mark.parametrize(
+    ("structures", "says"),
+    [
+        ([], "0 structures came; send 2 to 20"),
+        ([MOS2], "1 structures came"),
+        ([MOS2] * 21, "21 structures came"),
+        ([MOS2, 3], "a list of texts"),
+        ("data_x", "a list of texts"),
+        (None, "a list of texts"),
+    ],
+)
+def test_structures_that_cannot_be_compared(
+    client: TestClient, points: list[list[float]], structures: Any, says: str
+) -> None:
+    assert says in problem_of(client.post("/compare", json={"points": points, "structures": structures}), 422)
+
+
+def test_a_structure_that_cannot_be_read_is_named(client: TestClient, points: list[list[float]]) -> None:
+    assert "structure 2: " in problem_of(asked(client, points, [MOS2, "data_broken\n_cell_length_a ?"]), 400)
+    assert "structure 2: " in problem_of(asked(client, points, [MOS2, "nothing of the kind"]), 415)
+
+
+def test_options_of_a_search_are_refused(client: TestClient, points: list[list[float]]) -> None:
+    told = problem_of(asked(client, points, [MOS2, MOS2], effort="full"), 422)
+    assert "unknown option 'effort'" in told
+
+
+def test_predict_takes_no_structures(client: TestClient, points: list[list[float]]) -> None:
+    told = problem_of(client.post("/predict", json={"points": points, "structures": [MOS2, MOS2]}), 422)
+    assert "structures" in told
+
+
+@pytest.mark.parametrize("length", ["1e200", "1e308", "1e5"])
+def test_a_cell_of_absurd_size_is_refused(client: TestClient, points: list[list[float]], length: str) -> None:
+    absurd = MOS2.replace(
+        next(line for line in MOS2.splitlines() if "_cell_length_a" in line), f"_cell_length_a {length}"
+    )
+    assert asked(client, points, [MOS2, absurd]).status_code in {400, 422}
+
+
+def test_structures_are_bounded(client: TestClient, points: list[list[float]]) -> None:
+    assert "structure 2: " in problem_of(asked(client, points, [MOS2, MOS2 + "#" * 70_000]), 413)
+    poscar = "many\n1.0\n3 0 0\n0 3 0\n0 0 30\nC\n99999999999\nDirect\n0 0 0\n"
+    assert "announces 99999999999 atoms" in problem_of(asked(client, points, [MOS2, poscar]), 400)
+
+
+def test_a_name_that_xml_does_not_know_is_drawn_all_the_same(
+    client: TestClient, points: list[list[float]]
+) -> None:
+    files = [
+        ("file", ("spots.json", json.dumps(points).encode())),
+        ("structures", ("a\x01\x1b<b>.cif", MOS2.encode())),
+        ("structures", ("theirs.cif", cif(LAYERS["WS2"]).encode())),
+    ]
+    response = client.post("/compare", files=files, headers={"Accept": "image/svg+xml"})
+    assert response.status_code == 200
+    assert ElementTree.fromstring(response.text) is not None
+
+
+@pytest.mark.parametrize("field", ["file", "structure"])
+def test_no_file_goes_unheard(client: TestClient, points: list[list[float]], field: str) -> None:
+    pattern = ("spots.json", json.dumps(points).encode())
+    files = [("file", pattern), *[("structures", ("a.cif", MOS2.encode()))] * 2, (field, pattern)]
+    assert field in problem_of(client.post("/compare", files=files), 422)

@@ -1,0 +1,554 @@
+"""`POST /predict`: every option, both bodies, the form of the answer."""
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from app.cli.render_frame import png_frame
+from app.presentation.schemas import Answer
+from app.presentation.serialize import told_of_tilt
+from index.chemistry.composition import Composition
+from model.matching.next_measurement import Measurement
+from model.physics.kinematic import kinematic_spots
+from tests.app.answers import cell_of, problem_of
+from tests.app.stand_in import MODEL, StandIn, made
+from tests.matches import match_of
+
+Points = list[list[float]]
+
+
+def post(client: TestClient, points: Any, **options: Any) -> Any:
+    return client.post("/predict", json={"points": points, **options})
+
+
+def send(client: TestClient, data: bytes, name: str = "pattern.json", **fields: Any) -> Any:
+    return client.post("/predict", files={"file": (name, data)}, data=fields)
+
+
+def test_points_give_their_crystal_first(client: TestClient, points: Points) -> None:
+    response = post(client, points, voltage_kv=80)
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    assert Answer.model_validate(answer)
+    first = answer["candidates"][0]
+    assert (first["rank"], first["id"], first["formula"]) == (1, "graphene", "C")
+    assert first["layer_group"] == 80
+    assert first["lattice"]["a"] == pytest.approx(2.46)
+    assert first["lattice"]["gamma"] == pytest.approx(120, abs=1e-3)
+    assert [each["rank"] for each in answer["candidates"]] == list(range(1, 10))
+    assert answer["query"]["warnings"] == []
+
+
+def test_the_answer_holds_the_keys_of_the_contract(client: TestClient, points: Points) -> None:
+    answer = post(client, points).json()
+    assert answer.keys() >= {"request_id", "verdict", "candidates", "query", "provenance", "timing_ms"}
+    assert answer["candidates"][0].keys() >= {
+        *("rank", "id", "source", "formula", "elements", "layer_group", "lattice"),
+        *("similarity", "probability", "match", "cif", "also"),
+    }
+    assert answer["query"].keys() >= {
+        *("spots", "center", "pixel_size", "calibration", "lattice", "quality", "warnings")
+    }
+    assert answer["provenance"]["model"] == MODEL
+    assert answer["provenance"].keys() == {"version", "model", "index", "crystals", "added"}
+    assert answer["timing_ms"].keys() >= {"read", "embed", "search", "total"}
+
+
+def test_how_sure_the_scale_is_may_be_said(client: TestClient, library: StandIn, points: Points) -> None:
+    assert post(client, points).json()["query"]["scale_sigma"] == 0.013
+    answer = post(client, points, scale_sigma=0.004).json()
+    assert answer["query"]["scale_sigma"] == 0.004
+    assert library.searches[-1]["spots"].scale_sigma == 0.004
+    for wrong in (0, 0.2, "sure"):
+        assert "scale_sigma" in problem_of(post(client, points, scale_sigma=wrong), 422)
+    unknown = post(
+        client, [[100 * x, 100 * y, i] for x, y, i in points], units="pixel", scale_sigma=0.004
+    ).json()
+    assert unknown["query"]["scale_sigma"] is None
+    assert any("scale_sigma, its error, went unheard" in each for each in unknown["query"]["warnings"])
+
+
+@pytest.mark.parametrize("effort", ["search", "verify", "full"])
+def test_the_effort_is_passed_on(client: TestClient, library: StandIn, points: Points, effort: str) -> None:
+    assert post(client, points, effort=effort).status_code == 200
+    assert library.searches[-1]["effort"] == effort
+
+
+def test_candidates_are_verified_unless_asked_otherwise(
+    client: TestClient, library: StandIn, points: Points
+) -> None:
+    assert post(client, points).status_code == 200
+    assert library.searches[-1]["effort"] == "verify"
+
+
+def test_a_match_is_told_in_the_answer(client: TestClient, library: StandIn, points: Points) -> None:
+    library.match = match_of(
+        rotation_deg=12.3456,
+        mirrored=True,
+        scale=1.00456,
+        distortion=0.002,
+        tilt_deg=2.34567,
+        tilt_azimuth_deg=45.678,
+        tilt_azimuth_sigma_deg=None,
+        r_factor=0.07891,
+        missing=0.05,
+    )
+    library.probability, library.verdict = 0.123456789, "ambiguous"
+    answer = post(client, points).json()
+    assert answer["verdict"] == "ambiguous"
+    assert answer["candidates"][0]["probability"] == 0.123457
+    assert answer["candidates"][0]["match"] == {
+        "rotation_deg": 12.35,
+        "rotation_sigma_deg": 0.04,
+        "mirrored": True,
+        "face_down": False,
+        "scale": 1.0046,
+        "scale_sigma": 0.0007,
+        "pixel_size": None,
+        "distortion": 0.002,
+        "distortion_sigma": 0.0014,
+        "tilt_deg": 2.35,
+        "tilt_sigma_deg": 0.1,
+        "tilt_azimuth_deg": 45.7,
+        "tilt_azimuth_sigma_deg": None,
+        "b_factor": 0.4,
+        "b_factor_sigma": 0.1,
+        "explained": 1.0,
+        "missing": 0.05,
+        "extra": 0.0,
+        "r_factor": 0.0789,
+        "refined": True,
+        "spots": None,
+        "overlay": None,
+    }
+
+
+def test_what_is_not_computed_is_null(client: TestClient, points: Points) -> None:
+    answer = post(client, points).json()
+    assert answer["verdict"] is None
+    assert answer["query"]["lattice"] is None
+    assert all(each["match"] is None and each["probability"] is None for each in answer["candidates"])
+
+
+def test_the_cif_is_the_lattice_that_the_answer_states(client: TestClient, points: Points) -> None:
+    first = post(client, points).json()["candidates"][0]
+    assert cell_of(first["cif"]) == pytest.approx(tuple(first["lattice"].values()), abs=1e-4)
+    assert "vacuum" in first["cif"]
+
+
+def test_a_file_gives_what_its_points_give(client: TestClient, points: Points, point_file: bytes) -> None:
+    by_file, by_json = send(client, point_file).json(), post(client, points).json()
+    assert by_file["candidates"] == by_json["candidates"]
+    assert by_file["query"]["calibration"] == "file"
+    assert by_json["query"]["calibration"] == "request"
+
+
+def test_a_frame_gives_its_crystal_first(client: TestClient) -> None:
+    frame = png_frame(kinematic_spots(made("C", 2.46, "x")), pixel_size_inv_angstrom=0.005, size=512)
+    response = send(client, frame, "frame.png", pixel_size="0.005", voltage_kv="80")
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    assert answer["candidates"][0]["id"] == "graphene"
+    assert answer["query"]["center"] == pytest.approx([256, 256], abs=0.5)
+    assert answer["query"]["pixel_size"] == 0.005
+
+
+def test_one_over_nanometre_is_a_tenth(client: TestClient, library: StandIn, points: Points) -> None:
+    tenfold = [[10 * x, 10 * y, i] for x, y, i in points]
+    assert post(client, tenfold, units="1/nm").status_code == 200
+    assert post(client, points).status_code == 200
+    nm, angstrom = (each["spots"].q_inv_angstrom for each in library.searches)
+    np.testing.assert_allclose(nm, angstrom)
+
+
+def test_pixels_take_size_and_centre(client: TestClient, library: StandIn, points: Points) -> None:
+    pixels = [[x / 0.004 + 500, y / 0.004 + 480, i] for x, y, i in points]
+    by_json = post(client, pixels, units="pixel", pixel_size=0.004, center=[500, 480])
+    by_form = send(client, json.dumps(pixels).encode(), units="pixel", pixel_size="0.004", center="500, 480")
+    found = post(client, pixels, units="pixel", pixel_size=0.004)
+    for response in (by_json, by_form, found):
+        assert response.json()["query"]["center"] == pytest.approx([500, 480], abs=1e-3)
+        assert response.json()["candidates"][0]["id"] == "graphene"
+    first = library.searches[0]["spots"].q_inv_angstrom
+    np.testing.assert_allclose(library.searches[1]["spots"].q_inv_angstrom, first)
+
+
+def test_pixels_without_a_scale_say_so_and_are_searched_at_any(
+    client: TestClient, library: StandIn, points: Points
+) -> None:
+    pixels = [[x / 0.004 + 500, y / 0.004 + 480, i] for x, y, i in points]
+    library.match = match_of(scale=1.25)
+    answer = post(client, pixels, units="pixel", center=[500, 480]).json()
+    spots = library.searches[-1]["spots"]
+    assert not spots.scale_is_known
+    query = answer["query"]
+    assert (query["calibration"], query["pixel_size"]) == ("unknown", None)
+    assert (query["quality"]["q_min"], query["quality"]["q_max"]) == (None, None)
+    match = answer["candidates"][0]["match"]
+    assert (match["scale"], match["scale_sigma"]) == (None, None)
+    assert match["pixel_size"] == pytest.approx(spots.pixel_size_inv_angstrom / 1.25, rel=1e-4)
+
+
+def test_the_set_and_what_would_part_the_first_are_told(
+    client: TestClient, library: StandIn, points: Points
+) -> None:
+    answer = post(client, points).json()
+    assert (answer["set"], answer["measurement"]) == (None, None)
+    library.set_size, library.measurement = 12, Measurement("element", "Look for W.", element="W")
+    answer = post(client, points, coverage=0.9).json()
+    assert answer["set"] == {"coverage": 0.9, "size": 12}
+    told = {"by": "element", "text": "Look for W.", "element": "W", "tilt_deg": None, "log_ratio": None}
+    assert answer["measurement"] == told
+
+
+def test_coverage_is_passed_on_within_its_range(client: TestClient, library: StandIn, points: Points) -> None:
+    post(client, points)
+    assert library.searches[-1]["coverage"] == 0.95
+    assert post(client, points, coverage=0.8).status_code == 200
+    assert library.searches[-1]["coverage"] == 0.8
+    for wrong in (0.2, 1.0, "most"):
+        assert "coverage" in problem_of(post(client, points, coverage=wrong), 422)
+
+
+def test_a_composition_is_passed_on_in_either_form(
+    client: TestClient, library: StandIn, points: Points
+) -> None:
+    assert post(client, points).status_code == 200
+    assert library.searches[-1]["composition"] is None
+    assert post(client, points, composition={"Mo": 0.33, "S": 0.67}, composition_sigma=0.1).status_code == 200
+    assert library.searches[-1]["composition"] == Composition({"Mo": 0.33, "S": 0.67}, 0.1)
+    sent = send(client, json.dumps(points).encode(), composition="Mo: 0.33, S:0.67")
+    assert sent.status_code == 200
+    assert library.searches[-1]["composition"] == Composition({"Mo": 0.33, "S": 0.67}, 0.05)
+    for wrong in ("Mo", "Mo:x", "Mo:1,Mo:2", "Xx:1", "Mo:-1"):
+        assert "omposition" in problem_of(send(client, json.dumps(points).encode(), composition=wrong), 422)
+    assert "give composition" in problem_of(post(client, points, composition_sigma=0.1), 422)
+
+
+@pytest.mark.parametrize("elements", [{"elements_none": ["S"]}, {"elements_only": ["Mo", "Se"]}])
+def test_a_composition_of_elements_that_are_ruled_out_is_refused(
+    client: TestClient, points: Points, elements: dict[str, list[str]]
+) -> None:
+    asked = {"composition": {"Mo": 0.33, "S": 0.67}, **elements}
+    assert "composition holds S" in problem_of(post(client, points, **asked), 422)
+    assert post(client, points, composition={"Mo": 1.0}, elements_only=["Mo", "H"]).status_code == 200
+
+
+def test_what_a_verdict_leaves_open_is_said(client: TestClient, library: StandIn, points: Points) -> None:
+    library.verdict = "ambiguous"
+    assert "bulk" in post(client, points).json()["caveat"]
+    library.verdict = "no_match"
+    assert post(client, points).json()["caveat"] is None
+
+
+def test_a_lattice_that_was_not_sought_is_not_missed(client: TestClient, points: Points) -> None:
+    for effort, said in (("search", False), ("verify", True)):
+        advice = post(client, points, effort=effort).json()["query"]["quality"]["advice"]
+        assert any("no lattice" in each for each in advice) is said
+
+
+def test_it_is_drawn_with_a_panel_for_each_of_the_first(
+    client: TestClient, library: StandIn, points: Points
+) -> None:
+    library.match, library.probability = match_of(), 0.5
+    body, headers = {"points": points, "top_k": 3}, {"Accept": "image/svg+xml"}
+    response = client.post("/predict", json=body, headers=headers)
+    assert response.headers["content-type"].startswith("image/svg+xml")
+    root = ElementTree.fromstring(response.text)
+    panels = root.findall("{http://www.w3.org/2000/svg}g")
+    assert len(panels) == 3
+    for panel in panels:
+        kinds = [element.get("class") for element in panel.iter()]
+        assert kinds.count("spot") == len(points)
+        assert kinds.count("missing") == kinds.count("extra") == 1
+    assert "probability 0.500" in response.text
+    library.match = None
+    nothing = client.post("/predict", json={**body, "elements_only": ["Cf"]}, headers=headers)
+    assert "The pattern" in nothing.text
+
+
+def test_every_spot_is_listed_on_request(client: TestClient, library: StandIn, points: Points) -> None:
+    library.match = match_of()
+    assert post(client, points).json()["candidates"][0]["match"]["spots"] is None
+    explained, extra, missing = post(client, points, spots=True).json()["candidates"][0]["match"]["spots"]
+    assert explained == {
+        "h": 1,
+        "k": 0,
+        "status": "explained",
+        "d_observed": 2.5,
+        "d_calculated": 2.5,
+        "position": [0.4, 0.0],
+        "calculated_position": [0.401, 0.0],
+        "intensity_observed": 1.0,
+        "intensity_calculated": 1.105,
+        "intensity_sigma": 0.28,
+    }
+    assert extra["status"] == "extra"
+    assert [extra[key] for key in ("d_calculated", "calculated_position", "intensity_calculated")] == [
+        None
+    ] * 3
+    assert missing["status"] == "missing"
+    assert [missing[key] for key in ("d_observed", "position", "intensity_observed")] == [None] * 3
+    assert missing["intensity_calculated"] == pytest.approx(np.exp(-1), abs=1e-3)
+
+
+def test_on_a_camera_listed_spots_are_in_pixels(client: TestClient, library: StandIn, points: Points) -> None:
+    pixels = [[x / 0.004 + 500, y / 0.004 + 480, i] for x, y, i in points]
+    library.match = match_of()
+    answer = post(client, pixels, units="pixel", pixel_size=0.004, center=[500, 480], spots=True).json()
+    assert answer["candidates"][0]["match"]["spots"][0]["position"] == [600, 480]
+
+
+@pytest.mark.parametrize("voltage", [60, 200.5, 300])
+def test_the_voltage_is_passed_on(
+    client: TestClient, library: StandIn, points: Points, voltage: float
+) -> None:
+    answer = post(client, points, voltage_kv=voltage).json()
+    assert library.searches[-1]["voltage_kv"] == voltage
+    assert answer["query"]["voltage_kv"] == voltage
+
+
+def test_an_unknown_voltage_is_80_with_a_warning(
+    client: TestClient, library: StandIn, points: Points
+) -> None:
+    (warning,) = post(client, points).json()["query"]["warnings"]
+    assert library.searches[-1]["voltage_kv"] == 80
+    assert "80 kV" in warning
+    assert "voltage_kv" in warning
+
+
+@pytest.mark.parametrize(
+    ("option", "symbols", "holds"),
+    [
+        ("elements_all", ["Mo", "S"], lambda found: found == [{"Mo", "S"}]),
+        ("elements_only", ["Mo", "S", "Se"], lambda found: len(found) == 2),
+        ("elements_any", ["C", "Te"], lambda found: len(found) == 2),
+        ("elements_none", ["S", "Se", "Te"], lambda found: found == [{"C"}]),
+    ],
+)
+@pytest.mark.parametrize("form", [False, True])
+def test_elements_restrict_the_search(
+    client: TestClient,
+    points: Points,
+    point_file: bytes,
+    option: str,
+    symbols: list[str],
+    holds: Callable[[list[set[str]]], bool],
+    form: bool,
+) -> None:
+    if form:
+        response = send(client, point_file, **{option: ",".join(symbols)})
+    else:
+        response = post(client, points, **{option: symbols})
+    assert holds([set(each["elements"]) for each in response.json()["candidates"]])
+
+
+def test_a_repeated_form_field_adds_to_its_list(client: TestClient, point_file: bytes) -> None:
+    response = send(client, point_file, elements_all=["Mo", "S"])
+    assert [each["formula"] for each in response.json()["candidates"]] == ["MoS2"]
+
+
+def test_elements_that_no_crystal_has_give_an_empty_list(client: TestClient, points: Points) -> None:
+    response = post(client, points, elements_all=["Au"])
+    assert response.status_code == 200
+    assert response.json()["candidates"] == []
+
+
+def test_top_k_limits_the_candidates(client: TestClient, points: Points, point_file: bytes) -> None:
+    assert len(post(client, points, top_k=3).json()["candidates"]) == 3
+    assert len(send(client, point_file, top_k="1").json()["candidates"]) == 1
+
+
+def test_null_and_empty_stand_for_an_absent_option(
+    client: TestClient, points: Points, point_file: bytes
+) -> None:
+    assert post(client, points, voltage_kv=None, center=None, units=None, top_k=None).status_code == 200
+    assert send(client, point_file, voltage_kv="", elements_only=" ", center="").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"radiation": "xray"}, "X-rays"),
+        ({"radiation": "neutron"}, "radiation"),
+        ({"effort": "most"}, "effort"),
+        ({"units": "furlong"}, "units"),
+        ({"units": 1}, "units"),
+        ({"pixel_size": 0}, "pixel_size"),
+        ({"pixel_size": -0.1}, "pixel_size"),
+        ({"pixel_size": "0.1"}, "pixel_size"),
+        ({"center": [1]}, "center"),
+        ({"center": [1, 2, 3]}, "center"),
+        ({"center": "1,2"}, "center"),
+        ({"center": ["a", 2]}, "center"),
+        ({"voltage_kv": 59.9}, "voltage_kv"),
+        ({"voltage_kv": 301}, "voltage_kv"),
+        ({"voltage_kv": True}, "voltage_kv"),
+        ({"top_k": 0}, "top_k"),
+        ({"top_k": 101}, "top_k"),
+        ({"top_k": 2.5}, "top_k"),
+        ({"top_k": "10"}, "top_k"),
+        ({"elements_only": "Mo"}, "elements_only"),
+        ({"elements_only": ["Xx"]}, "Xx"),
+        ({"elements_all": ["mo"]}, "write Mo"),
+        ({"elements_all": [42]}, "elements_all"),
+        ({"elements_all": ["Mo"], "elements_none": ["Mo"]}, "Mo"),
+        ({"elements_any": ["Mo"], "elements_only": ["S"]}, "Mo"),
+        ({"colour": "red"}, "colour"),
+        ({"file": "x"}, "file"),
+    ],
+)
+def test_a_wrong_option_is_named(
+    client: TestClient, library: StandIn, points: Points, options: dict[str, Any], named: str
+) -> None:
+    assert named in problem_of(post(client, points, **options), 422)
+    assert library.searches == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"top_k": "ten"}, "top_k"),
+        ({"voltage_kv": "nan"}, "voltage_kv"),
+        ({"pixel_size": "inf"}, "pixel_size"),
+        ({"center": "1;2"}, "center"),
+        ({"elements_all": "Mo S"}, "Mo S"),
+        ({"units": "1/A"}, "units"),
+        ({"top_n": "5"}, "top_n"),
+        ({"points": "[]"}, "points"),
+        ({"top_k": ["3", "4"]}, "more than once"),
+        ({"effort": "most"}, "effort"),
+    ],
+)
+def test_a_wrong_form_field_is_named(
+    client: TestClient, point_file: bytes, fields: dict[str, Any], named: str
+) -> None:
+    assert named in problem_of(send(client, point_file, **fields), 422)
+
+
+def test_options_in_the_address_are_refused(client: TestClient, points: Points) -> None:
+    response = client.post("/predict?top_k=3&units=pixel", json={"points": points})
+    assert "'top_k', 'units'" in problem_of(response, 422)
+
+
+def test_unknown_options_are_named_together(client: TestClient, points: Points) -> None:
+    told = problem_of(post(client, points, colour=1, shade=2, top_k=0), 422)
+    assert "'colour', 'shade'" in told
+    assert "top_k: " in told
+    assert told.count("the options are units, pixel_size") == 1
+
+
+def test_json_may_begin_with_a_byte_order_mark(client: TestClient, points: Points) -> None:
+    body = b"\xef\xbb\xbf" + json.dumps({"points": points}).encode()
+    assert (
+        client.post("/predict", content=body, headers={"Content-Type": "application/json"}).status_code == 200
+    )
+
+
+def test_a_file_may_state_its_voltage(client: TestClient, points: Points) -> None:
+    data = json.dumps({"points": points, "voltage_kv": 200}).encode()
+    assert send(client, data).json()["query"]["voltage_kv"] == 200
+    assert send(client, data, voltage_kv="120").json()["query"]["voltage_kv"] == 120
+    low = send(client, json.dumps({"points": points, "voltage_kv": 30}).encode()).json()["query"]
+    assert low["voltage_kv"] == 60
+    assert "30 kV" in low["warnings"][0]
+
+
+def test_cif_on_demand_is_the_first_candidate(client: TestClient, points: Points) -> None:
+    first = post(client, points).json()["candidates"][0]["cif"]
+    response = client.post("/predict", json={"points": points}, headers={"Accept": "chemical/x-cif"})
+    assert response.headers["content-type"].split(";")[0] == "chemical/x-cif"
+    assert response.text == first
+
+
+def test_zip_on_demand_holds_the_answer_and_every_cif(client: TestClient, points: Points) -> None:
+    response = client.post("/predict", json={"points": points}, headers={"Accept": "application/zip"})
+    assert response.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
+        answer = json.loads(archive.read("answer.json"))
+        cifs = [archive.read(name).decode() for name in sorted(archive.namelist()) if name.endswith(".cif")]
+        assert all("/" not in name for name in archive.namelist())
+    assert cifs == [each["cif"] for each in answer["candidates"]]
+
+
+@pytest.mark.parametrize(
+    ("accept", "given"),
+    [
+        ("*/*", "application/json"),
+        ("", "application/json"),
+        ("application/*", "application/json"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "application/json"),
+        ("chemical/*", "chemical/x-cif"),
+        ("application/json;q=0.2, chemical/x-cif;q=0.9", "chemical/x-cif"),
+        ("application/json;q=0, */*", "chemical/x-cif"),
+        ("Application/ZIP", "application/zip"),
+    ],
+)
+def test_accept_chooses(client: TestClient, points: Points, accept: str, given: str) -> None:
+    response = client.post("/predict", json={"points": points}, headers={"Accept": accept})
+    assert response.headers["content-type"].split(";")[0] == given
+    assert response.headers["vary"] == "Accept"
+
+
+@pytest.mark.parametrize("accept", ["text/csv", "application/json;q=0", "nonsense", "application/json;q=x"])
+def test_what_cannot_be_given_is_406(client: TestClient, points: Points, accept: str) -> None:
+    response = client.post("/predict", json={"points": points}, headers={"Accept": accept})
+    assert "application/json" in problem_of(response, 406)
+
+
+def test_no_candidate_has_no_cif(client: TestClient, points: Points) -> None:
+    response = client.post(
+        "/predict", json={"points": points, "elements_all": ["Au"]}, headers={"Accept": "chemical/x-cif"}
+    )
+    problem_of(response, 406)
+
+
+def test_a_picked_lattice_goes_to_the_search_in_reciprocal_angstrom(
+    client: TestClient, library: StandIn, points: list[list[float]]
+) -> None:
+    picked = [[0.47, 0.0], [0.235, 0.407]]
+    assert client.post("/predict", json={"points": points, "lattice": picked}).status_code == 200
+    assert library.searches[-1]["lattice"].tolist() == picked
+    pixels = [[100 * x + 300, 100 * y + 300, i] for x, y, i in points]
+    asked = {
+        "points": pixels,
+        "center": [300.0, 300.0],
+        "pixel_size": 0.01,
+        "lattice": [[47, 0], [23.5, 40.7]],
+    }
+    assert client.post("/predict", json=asked).status_code == 200
+    np.testing.assert_allclose(library.searches[-1]["lattice"], picked)
+    assert client.post("/predict", json={"points": points}).status_code == 200
+    assert library.searches[-1]["lattice"] is None
+
+
+def test_a_lattice_is_not_left_unheard(client: TestClient, points: list[list[float]]) -> None:
+    asked = {"points": points, "lattice": [[0.47, 0.0], [0.235, 0.407]], "effort": "search"}
+    response = client.post("/predict", json=asked)
+    assert response.status_code == 422
+    assert "effort=search" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "lattice", [[[0.47, 0.0]], [[0.47], [0.2, 0.4]], "0.47,0;0.2,0.4", [[1, 2], [3, None]]]
+)
+def test_a_lattice_of_another_form_is_refused(
+    client: TestClient, points: list[list[float]], lattice: object
+) -> None:
+    response = client.post("/predict", json={"points": points, "lattice": lattice})
+    assert response.status_code == 422
+    assert "lattice" in response.json()["detail"]
+
+
+def test_a_tilt_at_the_end_of_its_range_is_told() -> None:
+    assert told_of_tilt(None) == ()
+    assert told_of_tilt(match_of(tilt_deg=3.0)) == ()
+    (warning,) = told_of_tilt(match_of(tilt_deg=5.7))
+    assert "5.7 degrees" in warning

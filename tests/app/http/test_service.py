@@ -1,0 +1,398 @@
+"""Health, errors, headers, and a service that is asked too much."""
+
+import asyncio
+import http.client
+import json
+import logging
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.requests import Request
+from starlette.testclient import TestClient
+
+from app.errors import KINDS, kind_of
+from app.http.routes import health
+from app.main import create_app
+from app.observability.logging import add_request_id
+from app.observability.metrics import Metrics
+from app.settings import Settings
+from index.chemistry.elements import atomic_numbers
+from index.search.results import SearchResult
+from model import errors
+from model.errors import DomainError, LibraryError
+from tests.app.answers import problem_of
+from tests.app.conftest import listening
+from tests.app.stand_in import StandIn
+
+Points = list[list[float]]
+
+
+def test_the_service_lives(client: TestClient) -> None:
+    assert client.get("/livez").json() == {"status": "alive"}
+
+
+def test_ready_means_that_a_search_was_made(client: TestClient, library: StandIn) -> None:
+    ready = client.get("/readyz")
+    assert ready.status_code == 200
+    assert ready.json()["crystals"] == len(library.entries)
+    assert len(library.searches) == 1
+
+
+def test_the_canary_is_graphene(client: TestClient, library: StandIn) -> None:
+    client.get("/readyz")
+    (asked,) = library.searches
+    result = library.search(**asked)
+    assert result.hits[0].entry.id == "graphene"
+
+
+@pytest.mark.parametrize("outcome", [RuntimeError("/secret"), LibraryError("/secret"), SearchResult((), {})])
+def test_a_search_that_fails_is_not_ready(
+    client: TestClient, library: StandIn, monkeypatch: pytest.MonkeyPatch, outcome: Exception | SearchResult
+) -> None:
+    def search(*_: object, **__: object) -> SearchResult:
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(library, "search", search)
+    response = client.get("/readyz")
+    assert "secret" not in problem_of(response, 503)
+    assert int(response.headers["retry-after"]) >= 1
+    assert client.get("/livez").status_code == 200
+
+
+def test_version_is_the_provenance(client: TestClient, points: Points) -> None:
+    answer = client.post("/predict", json={"points": points}).json()
+    assert client.get("/version").json() == answer["provenance"]
+
+
+def samples(client: TestClient, name: str) -> dict[tuple[str, ...], float]:
+    """The values of a metric by their labels' values."""
+    response = client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    families = text_string_to_metric_families(response.text)
+    found = [sample for family in families for sample in family.samples if sample.name == name]
+    return {tuple(sample.labels.values()): sample.value for sample in found}
+
+
+def test_requests_are_counted_by_route_and_status(client: TestClient, points: Points) -> None:
+    client.post("/predict", json={"points": points})
+    client.post("/predict", json={"points": []})
+    for id in ("graphene", "bilayers%2FMoS2%2050%25%2FAB", "absent"):
+        client.get(f"/structures/{id}")
+    client.get("/nowhere/1")
+    client.request("BREW", "/nowhere/2")
+    assert samples(client, "dd2d_http_requests_total") == {
+        ("POST", "/predict", "200"): 1,
+        ("POST", "/predict", "422"): 1,
+        ("GET", "/structures/{id}", "200"): 2,
+        ("GET", "/structures/{id}", "404"): 1,
+        ("GET", "other", "404"): 1,
+        ("other", "other", "404"): 1,
+    }
+    assert samples(client, "dd2d_http_request_duration_seconds_count")["POST", "/predict"] == 2
+    assert samples(client, "dd2d_prediction_stage_seconds_count")[("search",)] == 1
+
+
+def test_the_memory_of_each_worker_is_measured() -> None:
+    """Of this process, of a worker that is none, and of one that has ended."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    metrics = Metrics()
+    metrics.watch(lambda: [os.getpid(), None, ended.pid])
+    families = {each.name: each for each in text_string_to_metric_families(metrics.text().decode())}
+    (found,) = families["dd2d_worker_resident_memory_bytes"].samples
+    (whole,) = families["process_resident_memory_bytes"].samples
+    assert found.labels == {"worker": "0"}
+    assert found.value == pytest.approx(whole.value, rel=0.2)
+
+
+def test_unforeseen_errors_are_counted(
+    client: TestClient, library: StandIn, points: Points, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "search", None)
+    client.post("/predict", json={"points": points})
+    assert samples(client, "dd2d_http_requests_total") == {("POST", "/predict", "500"): 1}
+
+
+def test_problems_are_counted_by_type_and_those_of_a_batch_too(
+    client: TestClient, library: StandIn, points: Points, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.post("/predict", json={"points": []})
+    client.post("/predict", content=b"{", headers={"Content-Type": "application/json"})
+    client.post("/predict/batch", files=[("file", ("a.json", b"{")), ("file", ("b.txt", b"no table"))])
+    client.get("/nowhere")
+    monkeypatch.setattr(library, "search", None)
+    client.post("/predict", json={"points": points})
+    assert samples(client, "dd2d_problems_total") == {
+        ("no-spots",): 1,
+        ("unreadable",): 2,
+        ("unknown-format",): 1,
+        ("404",): 1,
+        ("500",): 1,
+    }
+
+
+def test_metrics_tell_what_is_served(client: TestClient, library: StandIn) -> None:
+    provenance = client.get("/version").json()
+    assert samples(client, "dd2d_index_crystals") == {(): len(library.entries)}
+    (labels,) = samples(client, "dd2d_build_info")
+    assert set(labels) == {provenance["version"], provenance["model"], provenance["index"]}
+
+
+def test_applications_measure_apart(client: TestClient) -> None:
+    client.get("/livez")
+    with TestClient(create_app(Settings(), StandIn())) as other:
+        assert samples(other, "dd2d_http_requests_total") == {}
+
+
+def test_each_request_leaves_a_line(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "app"):
+        client.get("/structures/a%0Ab")
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "app.http.middleware"]
+    assert line.startswith("GET /structures/a%0Ab 404 in ")
+
+
+def test_what_is_not_there_is_a_problem(client: TestClient) -> None:
+    assert "/nowhere" in problem_of(client.get("/nowhere"), 404)
+    problem_of(client.get("/static/absent.js"), 404)
+    problem_of(client.get("/static/../main.py"), 404)
+
+
+def test_another_method_is_a_problem_that_names_the_right_one(client: TestClient) -> None:
+    response = client.get("/predict")
+    problem_of(response, 405)
+    assert response.headers["allow"] == "POST"
+    problem_of(client.post("/livez"), 405)
+
+
+def test_an_unforeseen_error_shows_nothing_of_itself(
+    client: TestClient,
+    library: StandIn,
+    points: Points,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(*_: object, **__: object) -> SearchResult:
+        raise RuntimeError("/secret/path")
+
+    monkeypatch.setattr(library, "search", broken)
+    caplog.handler.addFilter(add_request_id)
+    with caplog.at_level(logging.ERROR):
+        response = client.post("/predict", json={"points": points}, headers={"X-Request-ID": "mine-1"})
+    assert "secret" not in problem_of(response, 500)
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert "/secret/path" in caplog.text
+    assert {vars(record)["request_id"] for record in caplog.records} == {"mine-1"}
+
+
+def test_every_domain_error_has_its_own_row() -> None:
+    family = {
+        each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, DomainError)
+    }
+    assert family <= set(KINDS)
+    assert {KINDS[each].status for each in family} == {400, 409, 413, 415, 422, 503}
+
+
+def test_an_error_of_a_new_class_takes_the_nearest_row() -> None:
+    class Narrower(errors.OptionError):
+        """A refinement that the table does not know."""
+
+    assert kind_of(Narrower("x")) is KINDS[errors.OptionError]
+
+
+@pytest.mark.parametrize("given", ["lab-7", "a" * 128, "550e8400-e29b-41d4-a716-446655440000"])
+def test_a_request_id_comes_back(client: TestClient, points: Points, given: str) -> None:
+    response = client.post("/predict", json={"points": points}, headers={"X-Request-ID": given})
+    assert response.headers["x-request-id"] == given
+    assert response.json()["request_id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "a" * 129, "two words", "<script>"])
+def test_an_impossible_request_id_is_replaced(client: TestClient, given: str) -> None:
+    made = client.get("/livez", headers={"X-Request-ID": given}).headers["x-request-id"]
+    assert made != given
+    assert made != client.get("/livez").headers["x-request-id"]
+
+
+def test_every_answer_has_security_headers(client: TestClient) -> None:
+    for path in ("/", "/docs", "/livez", "/nowhere", "/static/style.css"):
+        headers = client.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'self'" in headers["content-security-policy"]
+        assert headers["x-frame-options"] == "DENY"
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_pages_load_nothing_from_elsewhere(client: TestClient, path: str) -> None:
+    page = client.get(path)
+    assert page.headers["content-type"].startswith("text/html")
+    assert "http:" not in page.text
+    assert "https:" not in page.text
+    links = [part.split('"')[0] for mark in ('src="', 'href="') for part in page.text.split(mark)[1:]]
+    assert [link for link in links if link.startswith("/static/")]
+    for link in links:
+        assert link.startswith("data:") or client.get(link).status_code == 200
+
+
+def test_files_of_two_versions_are_never_mixed(client: TestClient) -> None:
+    for path in ("/", "/docs", "/static/page.js"):
+        first = client.get(path)
+        assert first.headers["cache-control"] == "no-cache"
+    again = client.get("/static/page.js", headers={"If-None-Match": first.headers["etag"]})
+    assert again.status_code == 304
+
+
+def test_the_page_sends_only_options_there_are(client: TestClient) -> None:
+    sent = client.get("/static/page/request.js").text
+    names = set(re.findall(r"\b[a-z]+_[a-z]+\b", sent))
+    body = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]["content"]
+    assert {"pixel_size", "elements_all", "top_k"} <= names
+    assert names <= set(body["multipart/form-data"]["schema"]["properties"])
+
+
+def test_the_page_knows_where_every_element_stands(client: TestClient) -> None:
+    table = {each["symbol"]: each for each in client.get("/elements.json").json()}
+    assert len(table) == len(atomic_numbers())
+    assert len({(each["row"], each["column"]) for each in table.values()}) == len(table)
+    places = {
+        symbol: (table[symbol]["row"], table[symbol]["column"]) for symbol in ("H", "C", "Mo", "W", "Eu")
+    }
+    assert places == {"H": (1, 1), "C": (2, 14), "Mo": (5, 6), "W": (6, 6), "Eu": (9, 9)}
+    assert table["S"]["radius"] == 1.05
+    assert [symbol for symbol in ("C", "S", "Mo", "Bi") if table[symbol]["metal"]] == ["Mo", "Bi"]
+
+
+class Held(StandIn):
+    """Searches wait until they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = threading.Semaphore(0)
+        self.gate = threading.Event()
+
+    def search(self, *args: Any, **kwargs: Any) -> SearchResult:
+        self.begun.release()
+        assert self.gate.wait(20)
+        return super().search(*args, **kwargs)
+
+
+@pytest.fixture
+def held() -> Iterator[Held]:
+    library = Held()
+    yield library
+    library.gate.set()
+
+
+def test_a_full_queue_is_429_and_the_loop_stays_free(held: Held, points: Points) -> None:
+    settings = Settings(workers=1, queue=0)
+    with TestClient(create_app(settings, held)) as client, ThreadPoolExecutor(1) as threads:
+        first = threads.submit(client.post, "/predict", json={"points": points})
+        assert held.begun.acquire(timeout=20)
+        response = client.post("/predict", json={"points": points})
+        problem_of(response, 429)
+        assert int(response.headers["retry-after"]) >= 1
+        assert client.get("/livez").status_code == 200
+        held.gate.set()
+        assert first.result().status_code == 200
+        assert client.post("/predict", json={"points": points}).status_code == 200
+
+
+def test_what_takes_too_long_is_503_and_keeps_its_place_until_it_ends(held: Held, points: Points) -> None:
+    settings = Settings(workers=1, queue=0, deadline_s=0.05)
+    with TestClient(create_app(settings, held)) as client:
+        response = client.post("/predict", json={"points": points})
+        assert "0.05 seconds" in problem_of(response, 503)
+        assert int(response.headers["retry-after"]) >= 1
+        problem_of(client.post("/predict", json={"points": points}), 429)
+        held.gate.set()
+
+
+def test_the_version_waits_for_no_busy_worker(
+    held: Held, points: Points, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.http.routes.health.LONGEST_VERSION_S", 0.01)
+    with TestClient(create_app(Settings(workers=1), held)) as client, ThreadPoolExecutor(1) as threads:
+        first = threads.submit(client.post, "/predict", json={"points": points})
+        assert held.begun.acquire(timeout=20)
+        assert client.get("/version").json()["crystals"] == len(held.entries)
+        held.gate.set()
+        assert first.result().status_code == 200
+
+
+def test_many_who_ask_whether_it_is_ready_cost_one_search(held: Held) -> None:
+    app = create_app(Settings(), held)
+
+    async def ask() -> None:
+        request = Request({"type": "http", "app": app})
+        asking = [asyncio.create_task(health.asked_once(request)) for _ in range(5)]
+        assert await asyncio.to_thread(held.begun.acquire, timeout=20)
+        held.gate.set()
+        await asyncio.gather(*asking)
+        assert len(held.searches) == 1
+        await health.asked_once(request)
+        assert len(held.searches) == 2
+
+    with TestClient(app) as client:
+        assert client.portal is not None
+        client.portal.call(ask)
+
+
+def test_whose_client_left_is_never_computed(held: Held, points: Points) -> None:
+    body = json.dumps({"points": points, "top_k": 7}).encode()
+    head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    app = create_app(Settings(workers=1), held)
+    with listening(app) as port, ThreadPoolExecutor(1) as threads:
+        first = threads.submit(posted, port, json.dumps({"points": points}))
+        assert held.begun.acquire(timeout=20)
+        dispatcher = app.state.service.dispatcher
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            await_true(lambda: dispatcher.waiting == 1)
+        await_true(lambda: dispatcher.waiting == 0)
+        held.gate.set()
+        assert first.result() == 200
+        assert posted(port, json.dumps({"points": points})) == 200
+    assert [asked["top_k"] for asked in held.searches] == [10, 10]
+
+
+def posted(port: int, body: str) -> int:
+    """The status of a prediction."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def await_true(condition: Callable[[], bool]) -> None:
+    """Until another thread has made it so."""
+    for _ in range(2000):
+        if condition():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("it never came true")
+
+
+def test_a_library_that_was_given_stays_open(library: StandIn) -> None:
+    with TestClient(create_app(Settings(), library)):
+        pass
+    assert not library.closed
+
+
+def test_a_service_without_an_index_does_not_start(tmp_path: Path) -> None:
+    with (
+        pytest.raises(LibraryError, match="holds no index"),
+        TestClient(create_app(Settings(index=tmp_path))),
+    ):
+        pass

@@ -1,0 +1,250 @@
+"""What people and machines send by mistake or malice: always a 4xx that says what to do."""
+
+import io
+import json
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from app.settings import Settings
+from tests.app.answers import problem_of
+from tests.app.stand_in import StandIn
+
+
+def post_text(client: TestClient, body: bytes | str, kind: str = "application/json") -> Any:
+    return client.post("/predict", content=body, headers={"Content-Type": kind})
+
+
+def send(client: TestClient, data: bytes, name: str = "upload") -> Any:
+    return client.post("/predict", files={"file": (name, data)}, data={"pixel_size": "0.01"})
+
+
+def png(array: np.ndarray[Any, Any]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def png_that_claims(width: int, height: int) -> bytes:
+    """A PNG whose header promises an image that nobody should decode."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0)
+    data = zlib.compress(bytes(1000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("body", ["", "{", "nonsense", '{"points": [[1,2,3],}', b"\xff\xfe", "[" * 100_000])
+def test_damaged_json_is_400(client: TestClient, body: bytes | str) -> None:
+    assert "JSON" in problem_of(post_text(client, body), 400)
+
+
+@pytest.mark.parametrize("body", ["[[1,2,3]]", "5", "null", '"points"', "{}", '{"points": null}'])
+def test_json_without_points_says_what_to_send(client: TestClient, body: str) -> None:
+    assert "points" in problem_of(post_text(client, body), 422)
+
+
+@pytest.mark.parametrize(
+    "points", ["5", '"a"', "{}", "true", '{"0": [1, 2]}'], ids=["number", "text", "object", "true", "dict"]
+)
+def test_points_of_another_type_are_422(client: TestClient, points: str) -> None:
+    assert "list" in problem_of(post_text(client, f'{{"points": {points}}}'), 422)
+
+
+RING = "[1,0,1],[0,1,1],[-1,0,1],[0,-1,1]"
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        f"[{RING},[NaN,1,1]]",
+        f"[{RING},[1,Infinity,1]]",
+        f"[{RING},[1,1e999,1]]",
+        f"[{RING},[1,1,-1]]",
+        f"[{RING},[1]]",
+        f"[{RING},[1,2,3,4]]",
+        f"[{RING},5]",
+        f"[{RING},null]",
+        f'[{RING},["a","b","c"]]',
+        f"[{RING},[[1],[2],[3]]]",
+        f"[{RING},[[1,2],[3]]]",
+        f"[{RING},[{{}},1,1]]",
+        '[{"x":1,"y":2}]',
+        f"[{RING},[1{'0' * 400},1,1]]",
+    ],
+)
+def test_points_that_are_none_are_400(client: TestClient, points: str) -> None:
+    told = problem_of(post_text(client, f'{{"points": {points}}}'), 400)
+    assert "point" in told or "read" in told
+
+
+@pytest.mark.parametrize("points", ["[]", "[[0,0,1]]", "[[1,0,1],[-1,0,1]]", "[[0,0,1],[0,0,2],[0,0,3]]"])
+def test_too_few_points_are_422(client: TestClient, points: str) -> None:
+    problem_of(post_text(client, f'{{"points": {points}}}'), 422)
+
+
+def test_a_detail_repeats_no_upload(client: TestClient) -> None:
+    told = problem_of(post_text(client, f'{{"points": [{RING}, ["{"a" * 100_000}", 1, 1]]}}'), 400)
+    assert len(told) == 1000
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "(" * 1_000_000,
+        "a" + " " * 1_000_000 + "b",
+        "x ( " * 300_000,
+        "x_" * 500_000 + ",y",
+        ",".join(["x,y"] * 100_000),
+        "log " * 300_000,
+    ],
+    ids=["brackets", "blanks", "pairs", "long", "many", "logarithms"],
+)
+def test_no_header_takes_long(client: TestClient, header: str) -> None:
+    begun = time.process_time()
+    response = send(client, f"{header}\n0.1,0.2\n0.3,0.1\n-0.1,-0.2\n".encode())
+    assert response.status_code in {400, 415, 422}
+    assert time.process_time() - begun < 3
+
+
+def test_a_million_points_are_413(client: TestClient) -> None:
+    body = '{"points": [' + ",".join(["[1,2,3]"] * 1_000_000) + "]}"
+    assert "100000" in problem_of(post_text(client, body), 413)
+
+
+@pytest.mark.parametrize(
+    "kind", ["", "text/csv", "application/x-www-form-urlencoded", "image/png", "nonsense", "multipart/mixed"]
+)
+def test_another_kind_of_body_is_415(client: TestClient, kind: str) -> None:
+    told = problem_of(post_text(client, '{"points": []}', kind), 415)
+    assert "multipart/form-data" in told
+    assert "application/json" in told
+
+
+def test_json_under_another_name_is_json(client: TestClient) -> None:
+    body = f'{{"points": [{RING}]}}'
+    assert post_text(client, body, "application/vnd.lab+json; charset=utf-8").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"", 400),
+        (b"\x00\x01\x02\x03" * 100, 415),
+        (b"GIF89a" + bytes(100), 415),
+        (b"PK\x03\x04" + bytes(100), 415),
+        (b"%PDF-1.7\n\x00\x00", 415),
+        (b"\x89PNG\r\n\x1a\n", 400),
+        (b"\x89PNG\r\n\x1a\n" + bytes(200), 400),
+        (b"II*\x00" + b"\xff" * 64, 400),
+        (b"MM\x00*" + bytes(4), 400),
+        (b"hello, this is a letter", 415),
+        (b"x,y,intensity\n", 422),
+        (b"x,y,intensity\n1,2\n", 400),
+        (b"x,y,intensity\n1,2,abc\n", 400),
+        (b'{"points": [[1,2,', 400),
+        (b'{"X": [[1,2],[3,4],["a","b"]]}', 400),
+        (b'{"nothing": 1}', 415),
+    ],
+)
+def test_files_that_are_no_pattern(client: TestClient, data: bytes, status: int) -> None:
+    problem_of(send(client, data), status)
+
+
+def test_images_of_nothing(client: TestClient) -> None:
+    assert send(client, png(np.zeros((1, 1), np.uint8))).status_code in {400, 422}
+    problem_of(send(client, png(np.full((128, 128), 7, np.uint16))), 422)
+    problem_of(send(client, png_that_claims(100_000, 100_000)), 413)
+    problem_of(send(client, png_that_claims(2000, 2000)), 400)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_mangled_upload_gets_a_500(client: TestClient, point_file: bytes, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    frame = png(rng.poisson(20, (64, 64)).astype(np.uint16))
+    data = bytearray((point_file, frame)[seed % 2])
+    for at in rng.integers(0, len(data), 1 + seed):
+        data[at] = rng.integers(0, 256)
+    response = send(client, bytes(data[: rng.integers(1, len(data))]))
+    assert response.status_code in {200, 400, 413, 415, 422}
+
+
+def test_a_reader_that_breaks_is_a_400_without_a_trace(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, point_file: bytes
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("/secret/path")
+
+    monkeypatch.setattr("app.services.predict.read_with_frame", broken)
+    assert "secret" not in problem_of(send(client, point_file), 400)
+
+
+def test_a_form_needs_the_field_file(client: TestClient, point_file: bytes) -> None:
+    other = client.post("/predict", files={"pattern": ("a", point_file)})
+    assert "'pattern'" in problem_of(other, 422)
+    text = client.post("/predict", files={"file": (None, "no file but a field")})
+    assert "`file`" in problem_of(text, 422)
+
+
+def test_two_files_are_refused(client: TestClient, point_file: bytes) -> None:
+    both = [("file", ("a", point_file)), ("file", ("b", point_file))]
+    assert "file" in problem_of(client.post("/predict", files=both), 400)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("multipart/form-data", b"--x--"),
+        ("multipart/form-data; boundary=x", b"nonsense"),
+        ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data\r\n\r\n1\r\n--x--\r\n"),
+        ("multipart/form-data; boundary=x", b"--x\r\n" + b"A: b\r\n" * 10_000),
+    ],
+)
+def test_a_damaged_form_is_a_4xx(client: TestClient, kind: str, body: bytes) -> None:
+    response = post_text(client, body, kind)
+    problem_of(response, response.status_code)
+    assert response.status_code in {400, 422}
+
+
+def test_a_huge_field_is_refused(client: TestClient, point_file: bytes) -> None:
+    response = client.post("/predict", files={"file": ("a", point_file)}, data={"units": "x" * 100_000})
+    problem_of(response, 400)
+
+
+@pytest.fixture
+def small(library: StandIn) -> Iterator[TestClient]:
+    settings = Settings(max_upload_bytes=4096, max_json_bytes=2048)
+    with TestClient(create_app(settings, library)) as client:
+        yield client
+
+
+def test_a_large_file_is_413(small: TestClient) -> None:
+    assert "DD2D_MAX_UPLOAD_BYTES" in problem_of(send(small, bytes(5000)), 413)
+
+
+def test_large_json_is_413(small: TestClient) -> None:
+    body = json.dumps({"points": [[0.1, 0.2, 0.3]] * 500})
+    assert "DD2D_MAX_JSON_BYTES" in problem_of(post_text(small, body), 413)
+
+
+def test_a_stream_is_cut_off_at_the_limit(small: TestClient) -> None:
+    taken = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal taken
+        while taken < 100:
+            taken += 1
+            yield b" " * 1024
+
+    response = small.post("/predict", content=endless(), headers={"Content-Type": "application/json"})
+    problem_of(response, 413)

@@ -1,0 +1,280 @@
+"""Structures are added, found, named as duplicates and removed over HTTP, while versions are swapped."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
+
+from app.presentation.schemas import AddedStructure, ServedIndex
+from app.services.uploaded_structure import MOST_BYTES
+from app.services.user_structures import warm_up
+from index.live.live_index import LivingLibrary
+from index.storage.publish import version_folder
+from index.storage.user_structures import Additions
+from index.storage.versions import publish_copy, roll_back
+from model.crystal.structure_files import write_cif, write_poscar
+from tests.app.answers import problem_of
+from tests.app.conftest import keyed
+from tests.app.stand_in import StandIn
+from tests.index.layers import crystal
+from tests.index.stand_in import RadialEncoder, pattern_of
+from tests.index.two_indexes import LARGE, SMALL
+
+
+@pytest.fixture
+def client(served: Path) -> Iterator[TestClient]:
+    """Of a service whose library lives, asked with a key that may do everything."""
+    library = LivingLibrary.open(served, RadialEncoder(), watch_s=None)
+    with keyed(library, served.parent) as client:
+        yield client
+    library.close()
+
+
+def cif(index: int) -> str:
+    return write_cif(crystal(index))
+
+
+def points(index: int) -> list[list[float]]:
+    spots = pattern_of(crystal(index))
+    assert spots.intensity is not None
+    return [[*q, i] for q, i in zip(spots.q_inv_angstrom.tolist(), spots.intensity.tolist(), strict=True)]
+
+
+def first(client: TestClient, index: int) -> dict[str, Any]:
+    response = client.post("/predict", json={"points": points(index), "effort": "search", "top_k": 1})
+    assert response.status_code == 200, response.text
+    (candidate,) = response.json()["candidates"]
+    return dict(candidate)
+
+
+def test_a_structure_is_added_found_and_removed(client: TestClient) -> None:
+    given = {"id": "mine/20 %", "reference": "a lab book", "licence": "CC0"}
+    response = client.post("/structures", files={"file": ("x.cif", cif(20))}, data=given)
+    assert response.status_code == 201, response.text
+    added = AddedStructure.model_validate(response.json())
+    assert (added.id, added.reference, added.licence, added.source) == (*given.values(), "added")
+    assert added.same_as == []
+    assert client.get(response.headers["location"]).json() == {
+        name: value for name, value in response.json().items() if name != "same_as"
+    }
+    assert first(client, 20)["id"] == given["id"]
+    assert client.delete(response.headers["location"]).status_code == 204
+    problem_of(client.get(response.headers["location"]), 404)
+    problem_of(client.delete(response.headers["location"]), 404)
+    assert first(client, 20)["id"] != given["id"]
+
+
+def test_what_is_the_same_is_named(client: TestClient) -> None:
+    response = client.post("/structures", json={"structure": write_poscar(crystal(2)), "id": "again"})
+    assert response.status_code == 201
+    assert response.json()["same_as"] == [crystal(2).id]
+    found = first(client, 2)
+    assert {found["id"], *found["also"]} == {"again", crystal(2).id}
+
+
+def test_a_request_may_be_repeated(client: TestClient) -> None:
+    for body in ({"structure": cif(20)}, {"structure": cif(21), "id": "mine"}):
+        once, again = (client.post("/structures", json=body) for _ in range(2))
+        assert (once.status_code, again.status_code) == (201, 200)
+        assert once.json() == again.json()
+        assert once.headers["location"] == again.headers["location"]
+    told = problem_of(client.post("/structures", json={"structure": cif(22), "id": "mine"}), 409)
+    assert "'mine' belongs to another structure" in told
+    problem_of(client.post("/structures", json={"structure": cif(22), "id": crystal(1).id}), 409)
+
+
+@pytest.mark.parametrize("id", ["..", "cif", "a/cif", "x/y z?#%", "ünïcode", "x" * 200, "."])
+def test_every_printable_id_can_be_asked_for_and_removed(client: TestClient, id: str) -> None:
+    response = client.post("/structures", json={"structure": cif(20), "id": id})
+    assert response.status_code == 201, response.text
+    assert client.get(response.headers["location"]).json()["id"] == id
+    assert client.delete(response.headers["location"]).status_code == 204
+
+
+def test_a_crystal_of_the_index_stays(client: TestClient) -> None:
+    address = f"/structures/{quote(crystal(1).id, safe='')}"
+    assert "publish" in problem_of(client.delete(address), 409)
+    assert client.get(address).status_code == 200
+
+
+BULK = """data_bulk
+_cell_length_a 3.0
+_cell_length_b 3.0
+_cell_length_c 3.0
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+loop_
+_atom_site_label
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+Fe 0 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "status"),
+    [
+        (b"", 400),
+        (b"nothing of the kind", 415),
+        (b"\x89PNG\r\n\x1a\n" + bytes(200), 415),
+        (b"data_x\n_cell_length_a what\n", 400),
+        (BULK.encode(), 422),
+        (cif(20).encode() + b"#" * MOST_BYTES, 413),
+        (cif(20).replace("1\n", "0.5\n").encode(), 422),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused(client: TestClient, file: bytes, status: int) -> None:
+    assert problem_of(client.post("/structures", files={"file": ("x.cif", file)}), status)
+    assert client.get("/version").json()["added"] == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"structure": 5},
+        {"structure": None},
+        {"structure": cif(20), "id": ""},
+        {"structure": cif(20), "id": 5},
+        {"structure": cif(20), "id": "a\nb"},
+        {"structure": cif(20), "id": " a"},
+        {"structure": cif(20), "id": "x" * 201},
+        {"structure": cif(20), "reference": "x" * 2001},
+        {"structure": cif(20), "source": "mine"},
+        [cif(20)],
+    ],
+)
+def test_a_request_that_cannot_be_used_says_why(client: TestClient, body: object) -> None:
+    assert problem_of(client.post("/structures", json=body), 422)
+
+
+def test_other_requests_that_cannot_be_used(client: TestClient) -> None:
+    problem_of(client.post("/structures", content=b"{", headers={"Content-Type": "application/json"}), 400)
+    problem_of(client.post("/structures", content=cif(20).encode()), 415)
+    problem_of(client.post("/structures?id=x", json={"structure": cif(20)}), 422)
+    problem_of(client.post("/structures", json={"structure": cif(20)}, headers={"Accept": "image/png"}), 406)
+    files = [("file", ("a", cif(20))), ("file", ("b", cif(21)))]
+    problem_of(client.post("/structures", files=files), 400)
+    problem_of(client.post("/structures", data={"file": cif(20)}), 415)
+    problem_of(client.post("/structures", files={"structure": ("a", cif(20))}), 422)
+    twice = [("id", (None, "a")), ("id", (None, "b")), ("file", ("x", cif(20)))]
+    assert "more than once" in problem_of(client.post("/structures", files=twice), 422)
+
+
+def test_where_nothing_can_be_written_the_setting_is_named(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert "DD2D_ADDED" in problem_of(client.post("/structures", json={"structure": cif(20)}), 409)
+    assert first(client, 2)["id"] == crystal(2).id
+
+
+def test_a_library_that_does_not_change_says_so(tmp_path: Path) -> None:
+    with keyed(StandIn(), tmp_path) as client:
+        problem_of(client.post("/structures", json={"structure": cif(20)}), 409)
+        problem_of(client.delete("/structures/graphene"), 409)
+        problem_of(client.post("/admin/reload"), 409)
+
+
+def test_the_name_of_the_key_is_kept(client: TestClient, served: Path) -> None:
+    assert client.post("/structures", json={"structure": cif(20)}).status_code == 201
+    (kept,) = Additions(served / "added.sqlite").read([1], RadialEncoder().digest)
+    assert kept.added_by == "robot"
+
+
+def test_a_reload_tells_what_is_served(client: TestClient, served: Path, indexes: dict[int, Path]) -> None:
+    client.post("/structures", json={"structure": cif(20)})
+    small = ServedIndex.model_validate(client.post("/admin/reload").json())
+    assert (small.crystals, small.added) == (SMALL + 1, 1)
+    large = publish_copy(indexes[LARGE], served)
+    told = ServedIndex.model_validate(client.post("/admin/reload", json={}).json())
+    assert (told.name, told.index) == (large.name, large.manifest.digest)
+    version = client.get("/version").json()
+    assert (version["index"], version["crystals"], version["added"]) == (told.index, LARGE + 1, 1)
+    assert client.get("/readyz").json()["crystals"] == LARGE + 1
+    back = client.post("/admin/reload", json={"version": small.name})
+    assert ServedIndex.model_validate(back.json()) == small
+    assert version_folder(served).name == small.name
+    assert first(client, 20)["id"].startswith("added/")
+
+
+def test_a_version_published_elsewhere_is_told_before_any_answer(
+    tmp_path: Path, served: Path, indexes: dict[int, Path]
+) -> None:
+    library = LivingLibrary.open(served, RadialEncoder(), watch_s=None)
+    with keyed(library, tmp_path) as client:
+        publish_copy(indexes[LARGE], served)
+        library.refresh()  # as a worker's own watch does within a second
+        assert client.get("/version").json()["crystals"] == LARGE
+    library.close()
+
+
+def test_a_reload_that_cannot_be_says_why(client: TestClient, served: Path, indexes: dict[int, Path]) -> None:
+    large = publish_copy(indexes[LARGE], served)
+    roll_back(served)
+    assert large.name in problem_of(client.post("/admin/reload", json={"version": "absent"}), 422)
+    (served / large.name / "vectors.faiss").unlink()
+    told = problem_of(client.post("/admin/reload", json={"version": large.name}), 409)
+    assert "vectors.faiss is missing" in told
+    assert "served as before" in told
+    wrong: list[object] = [{"version": 5}, {"name": "x"}, []]
+    for body in wrong:
+        problem_of(client.post("/admin/reload", json=body), 422)
+    problem_of(client.post("/admin/reload", content="{", headers={"Content-Type": "application/json"}), 400)
+    problem_of(client.post("/admin/reload", files={"file": ("x", "y")}), 415)
+    assert first(client, 3)["id"] == crystal(3).id
+
+
+def test_metrics_follow_what_is_served(client: TestClient, served: Path, indexes: dict[int, Path]) -> None:
+    def value(name: str) -> list[tuple[dict[str, str], float]]:
+        families = text_string_to_metric_families(client.get("/metrics").text)
+        return [(s.labels, s.value) for family in families for s in family.samples if s.name == name]
+
+    client.post("/structures", json={"structure": cif(20)})
+    assert value("dd2d_index_crystals") == [({}, SMALL + 1)]
+    publish_copy(indexes[LARGE], served)
+    client.post("/admin/reload")
+    assert value("dd2d_index_crystals") == [({}, LARGE + 1)]
+    ((labels, _),) = value("dd2d_build_info")
+    assert labels["index"] == client.get("/version").json()["index"]
+
+
+def test_no_request_fails_while_versions_are_swapped(
+    client: TestClient, served: Path, indexes: dict[int, Path]
+) -> None:
+    stop = Event()
+
+    def ask(index: int) -> int:
+        count = 0
+        while not stop.is_set():
+            answer = client.post("/predict", json={"points": points(index), "effort": "search"})
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["candidates"][0]["id"] == crystal(index).id
+            provenance = answer.json()["provenance"]
+            assert provenance["crystals"] - provenance["added"] in {SMALL, LARGE}
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(2) as pool:
+        asking = [pool.submit(ask, index) for index in (1, 4)]
+        try:
+            for _ in range(8):
+                publish_copy(indexes[LARGE], served)
+                assert client.post("/admin/reload").json()["crystals"] == LARGE
+                roll_back(served)
+                assert client.post("/admin/reload").json()["crystals"] == SMALL
+        finally:
+            stop.set()
+        assert all(each.result() > 0 for each in asking)
+
+
+def test_the_smallest_structure_can_be_read() -> None:
+    warm_up()

@@ -1,0 +1,142 @@
+"""A library with crystals behind it is searched as one that was built with all of them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from index.build.build import build_index
+from index.chemistry.composition import Composition
+from index.chemistry.elements import ElementBits, ElementFilter
+from index.live.live_index import LivingLibrary
+from index.live.submission import Submission
+from index.search.query import Effort
+from index.search.results import SearchResult
+from index.search.retriever import Retriever
+from index.storage.vectors import Vectors, write_vectors
+from model.indexing.lattice_table import LatticeTable
+from model.pattern.spots import Spots
+from tests.index.layers import crystal, document, write_lines
+from tests.index.stand_in import RadialEncoder, pattern_of
+from tests.matching.patterns import Lying, pattern
+
+BASE, ALL = 27, 40
+# The same crystals as one of the base or as another addition, with a slightly larger cell, so that no two tie.
+TWINS = {"twin/3": (3, 1.001), "twin/30": (30, 1.002), "twin/3 again": (3, 1.003), "twin/35": (35, 1.001)}
+
+
+def twin(id: str) -> dict[str, Any]:
+    index, larger = TWINS[id]
+    made = document(index, id=id)
+    return made | {"lattice": (np.array(made["lattice"]) * [[larger], [larger], [1.0]]).tolist()}
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> tuple[LivingLibrary, Retriever]:
+    """The same crystals, some of them added, and all of them built into one index."""
+    folder, encoder = tmp_path_factory.mktemp("extension"), RadialEncoder()
+    documents = [document(i) for i in range(ALL)]
+    build_index([write_lines(folder / "base", documents[:BASE])], folder / "living", encoder)
+    build_index([write_lines(folder / "all", [*documents, *map(twin, TWINS)])], folder / "one", encoder)
+    living = LivingLibrary.open(folder / "living", encoder, watch_s=None)
+    for index in range(BASE, ALL):
+        living.add(Submission(crystal(index), crystal(index).id))
+    one = Retriever.open(folder / "one", encoder)
+    for id in TWINS:
+        added = living.add(Submission(one.entry(id).crystal, id))
+        assert added.same_as
+    return living, one
+
+
+def told(result: SearchResult) -> list[tuple[str, tuple[str, ...]]]:
+    return [(hit.entry.id, hit.also) for hit in result.hits]
+
+
+@pytest.mark.parametrize("index", [0, 3, 26, 27, 30, 35, 39])
+@pytest.mark.parametrize("effort", ["search", "verify"])
+def test_hits_are_those_of_one_index(
+    libraries: tuple[LivingLibrary, Retriever], index: int, effort: Effort
+) -> None:
+    spots = pattern(crystal(index), Lying(rotation_deg=20.0))
+    living, one = (each.search(spots, effort=effort, top_k=12) for each in libraries)
+    assert told(living) == told(one)
+    for mine, its in zip(living.hits, one.hits, strict=True):
+        assert mine.similarity == pytest.approx(its.similarity, abs=1e-6)
+        assert (mine.probability is None) == (its.probability is None)
+        if mine.probability is not None and its.probability is not None:
+            assert mine.probability == pytest.approx(its.probability, abs=1e-6)
+    assert (living.verdict, living.set_size) == (one.verdict, one.set_size)
+
+
+@pytest.mark.parametrize(
+    ("elements", "composition"),
+    [
+        (ElementFilter(all=("Mo",)), None),
+        (ElementFilter(only=("W", "S", "Se")), None),
+        (ElementFilter(none=("O", "Te")), None),
+        (None, Composition({"Nb": 1.0, "Te": 2.0})),
+        (ElementFilter(any=("V", "Zr")), Composition({"V": 1.0, "S": 2.0})),
+    ],
+)
+def test_conditions_hold_for_added_crystals_too(
+    libraries: tuple[LivingLibrary, Retriever],
+    elements: ElementFilter | None,
+    composition: Composition | None,
+) -> None:
+    spots = pattern_of(crystal(31), 12.0)
+    living, one = (
+        each.search(spots, elements=elements, composition=composition, top_k=15) for each in libraries
+    )
+    assert told(living) == told(one)
+    assert living.hits
+
+
+def test_a_pattern_without_scale_finds_added_crystals_too(
+    libraries: tuple[LivingLibrary, Retriever],
+) -> None:
+    spots = pattern(crystal(33), Lying())
+    unknown = Spots(spots.q_inv_angstrom * 1.3, spots.intensity, scale_is_known=False)
+    living, one = (each.search(unknown, top_k=12) for each in libraries)
+    assert told(living) == told(one)
+
+
+def test_nothing_added_is_the_index_itself(built: Path, encoder: RadialEncoder) -> None:
+    living = LivingLibrary.open(built, encoder, watch_s=None)
+    with living.held() as held, Retriever.open(built, encoder) as retriever:
+        assert type(held.parts.catalogue) is type(retriever.parts.catalogue)
+        assert held.added == 0
+    living.close()
+
+
+def test_vectors_behind_others_are_found_by_row_and_by_condition(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    vectors = rng.normal(size=(50, 16)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    write_vectors(tmp_path / "some", vectors[:37])
+    write_vectors(tmp_path / "all", vectors)
+    some, whole = Vectors.open(tmp_path / "some").extended(vectors[37:]), Vectors.open(tmp_path / "all")
+    assert len(some) == 50
+    rows = rng.permutation(50)
+    np.testing.assert_array_equal(some.rows(rows), vectors[rows])
+    for count in (1, 10, 50, 90):
+        for allowed in (None, rng.random(50) < 0.4):
+            bits = None if allowed is None else np.packbits(allowed, bitorder="little")
+            mine, its = some.search(vectors[40], count, bits), whole.search(vectors[40], count, bits)
+            np.testing.assert_array_equal(mine[1], its[1])
+            np.testing.assert_allclose(mine[0], its[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("first", [1, 7, 8, 9, 16])
+def test_tables_behind_others_are_those_of_all(first: int) -> None:
+    crystals = [crystal(index) for index in range(20)]
+    numbers = [each.numbers for each in crystals]
+    bits = ElementBits.of(numbers[:first]).extended(numbers[first:])
+    np.testing.assert_array_equal(bits.bits, ElementBits.of(numbers).bits)
+    cells = np.array([each.lattice for each in crystals])
+    table, whole = LatticeTable.of(cells[:first]).extended(cells[first:], first), LatticeTable.of(cells)
+    basis = np.linalg.inv(cells[12]).T
+    for tolerance in (0.04, np.inf):
+        mine, its = table.fitting(basis, tolerance), whole.fitting(basis, tolerance)
+        pairs = [sorted(zip(f.crystal.tolist(), f.scale.tolist(), strict=True)) for f in (mine, its)]
+        np.testing.assert_allclose(pairs[0], pairs[1], rtol=1e-12)

@@ -1,0 +1,450 @@
+"""A library that changes while it is served: additions are found, versions are swapped under running searches."""
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from index.build.build import build_index
+from index.build.inspection import verify_index
+from index.live.live_index import LivingLibrary
+from index.live.submission import SOURCE, Submission
+from index.search.retriever import Retriever
+from index.storage.layout import ADDED_NAME, CURRENT_NAME
+from index.storage.publish import added_beside, version_folder
+from index.storage.user_structures import Additions
+from index.storage.versions import publish_copy, roll_back, versions
+from model.crystal.crystal import Crystal
+from model.crystal.structure_files import read_structure, write_cif
+from model.errors import ConflictError, CrystalError, LibraryError, OptionError, ReadOnlyError
+from model.pattern.spots import Spots
+from tests.index.layers import crystal, document, same_structure, write_lines
+from tests.index.stand_in import SPOILT, RadialEncoder, pattern_of
+from tests.index.two_indexes import LARGE, SMALL
+
+
+@pytest.fixture
+def opened(served: Path, encoder: RadialEncoder) -> Iterator[Callable[[], LivingLibrary]]:
+    """Opens the served index as one more process would, and closes it at the end."""
+    libraries: list[LivingLibrary] = []
+
+    def open_one() -> LivingLibrary:
+        libraries.append(LivingLibrary.open(served, encoder, watch_s=None))
+        return libraries[-1]
+
+    yield open_one
+    for each in libraries:
+        each.close()
+
+
+Opened = Callable[[], LivingLibrary]
+
+
+def first(library: LivingLibrary, index: int) -> str:
+    return library.search(pattern_of(crystal(index), 33.0), top_k=1).hits[0].entry.id
+
+
+def test_what_was_added_is_found_by_pattern_and_id_here_and_elsewhere(opened: Opened) -> None:
+    here, elsewhere = opened(), opened()
+    assert first(elsewhere, 20) != "mine"
+    added = here.add(Submission(crystal(20), "mine", "CC0", "a paper", "robot"))
+    assert (added.is_new, added.same_as) == (True, ())
+    for library in (here, elsewhere, opened()):
+        assert first(library, 20) == "mine"
+        entry = library.entry("mine")
+        assert same_structure(entry.crystal, crystal(20))
+        assert (entry.source, entry.licence, entry.reference) == (SOURCE, "CC0", "a paper")
+        assert (library.added, library.manifest.crystals) == (1, SMALL)
+
+
+def test_what_was_removed_is_gone_here_and_elsewhere(opened: Opened) -> None:
+    here, elsewhere = opened(), opened()
+    for index in (20, 21, 22):
+        here.add(Submission(crystal(index), f"mine/{index}"))
+    elsewhere.remove("mine/21")
+    for library in (here, elsewhere, opened()):
+        assert library.added == 2
+        assert first(library, 21) != "mine/21"
+        assert first(library, 22) == "mine/22"
+        with pytest.raises(KeyError):
+            library.entry("mine/21")
+        with pytest.raises(KeyError):
+            library.remove("mine/21")
+
+
+def test_duplicates_are_named_of_the_index_and_of_what_was_added(opened: Opened) -> None:
+    library = opened()
+    of_index = crystal(2)
+    assert library.add(Submission(of_index)).same_as == (of_index.id,)
+    assert library.add(Submission(crystal(30), "one")).same_as == ()
+    assert library.add(Submission(crystal(30), "two")).same_as == ("one",)
+    (hit, *_) = library.search(pattern_of(crystal(30))).hits
+    assert {hit.entry.id, *hit.also} == {"one", "two"}
+    library.remove("one")
+    (hit, *_) = library.search(pattern_of(crystal(30))).hits
+    assert (hit.entry.id, hit.also) == ("two", ())
+
+
+def test_the_same_structure_again_is_the_same_one(opened: Opened) -> None:
+    library, elsewhere = opened(), opened()
+    made = library.add(Submission(crystal(20)))
+    named = library.add(Submission(crystal(21), "mine"))
+    again = read_structure(write_cif(crystal(20)), id="other", source="other")
+    for other in (library, elsewhere):
+        assert not other.add(Submission(again)).is_new
+        assert other.add(Submission(crystal(20))).entry.id == made.entry.id
+        assert other.add(Submission(crystal(21), "mine")).entry == replace(
+            named.entry, crystal=other.entry("mine").crystal
+        )
+    assert library.added == 2
+
+
+def test_an_id_names_one_structure(opened: Opened) -> None:
+    library, elsewhere = opened(), opened()
+    library.add(Submission(crystal(20), "mine"))
+    for other, id in ((library, "mine"), (elsewhere, "mine"), (library, crystal(3).id)):
+        with pytest.raises(ConflictError, match="belongs to another structure"):
+            other.add(Submission(crystal(21), id))
+    assert not library.add(Submission(crystal(3), crystal(3).id)).is_new
+    assert library.added == 1
+
+
+def test_a_structure_of_the_index_itself_stays(opened: Opened) -> None:
+    library = opened()
+    library.add(Submission(crystal(20), "mine"))
+    with pytest.raises(ConflictError, match=r"build an index without it and publish"):
+        library.remove(crystal(1).id)
+    assert library.entry(crystal(1).id)
+
+
+def test_what_the_model_cannot_embed_is_not_added(opened: Opened) -> None:
+    library = opened()
+    with pytest.raises(CrystalError, match="spoilt"):
+        library.add(Submission(crystal(20), SPOILT))
+    assert library.added == 0
+
+
+@dataclass(frozen=True)
+class Reversed(RadialEncoder):
+    """Other weights, which refuse a structure."""
+
+    digest: str = "sha256:" + "ef" * 32
+
+    def embed_crystals(self, crystals: Sequence[Crystal]) -> NDArray[np.float32]:
+        if any("refused" in each.id for each in crystals):
+            raise CrystalError("refused by these weights")
+        return super().embed_crystals(crystals)
+
+    def embed_spots(
+        self, patterns: Sequence[Spots], voltage_kv: Sequence[float] | None = None
+    ) -> NDArray[np.float32]:
+        return super().embed_spots(patterns, voltage_kv)[:, ::-1]
+
+
+def test_other_weights_embed_again_and_lose_nothing(
+    tmp_path: Path, served: Path, opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    library = opened()
+    for id, index in (("mine", 20), ("refused", 21)):
+        library.add(Submission(crystal(index), id))
+    other = Reversed()
+    build_index([write_lines(tmp_path / "again", [document(0)])], tmp_path / "other", other)
+    with caplog.at_level(logging.WARNING, "index"):
+        second = LivingLibrary.open(tmp_path / "other", other, served / ADDED_NAME, watch_s=None)
+    assert "refused by these weights" in caplog.text
+    assert first(second, 20) == "mine"
+    assert second.search(pattern_of(crystal(20))).hits[0].similarity == pytest.approx(1.0, abs=1e-5)
+    assert second.entry("refused").id == "refused"
+    second.close()
+    (kept,) = Additions(served / ADDED_NAME).read([1], other.digest)
+    assert kept.vector is not None
+    assert first(library, 20) == "mine"
+
+
+def test_a_new_version_is_taken_up_and_gone_back_from(
+    opened: Opened, served: Path, indexes: dict[int, Path]
+) -> None:
+    library, elsewhere = opened(), opened()
+    library.add(Submission(crystal(20), "mine"))
+    small = library.served.name
+    large = publish_copy(indexes[LARGE], served).name
+    assert library.manifest.crystals == SMALL
+    assert library.refresh()
+    assert not library.refresh()
+    assert (library.served.name, library.manifest.crystals, library.added) == (large, LARGE, 1)
+    assert (first(library, 8), first(library, 20)) == (crystal(8).id, "mine")
+    assert elsewhere.reload().name == large
+    assert elsewhere.reload(small).name == small
+    assert version_folder(served).name == small
+    assert library.reload().manifest.crystals == SMALL
+    assert first(library, 20) == "mine"
+    with pytest.raises(OptionError, match="no version 'absent'"):
+        library.reload("absent")
+
+
+def test_a_version_that_cannot_be_served_leaves_the_old_one(
+    opened: Opened, served: Path, indexes: dict[int, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    library = opened()
+    small = library.served.name
+    vectors = served / publish_copy(indexes[LARGE], served).name / "vectors.faiss"
+    content = vectors.read_bytes()
+    vectors.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    for _ in range(2):
+        with pytest.raises(LibraryError, match=r"vectors.faiss is not the file"):
+            library.refresh()
+        assert first(library, 3) == crystal(3).id
+    with pytest.raises(ConflictError, match=rf"vectors.faiss.*{small} is served as before"):
+        library.reload()
+    assert "vectors.faiss" in caplog.text
+    assert not library._take_version(again=False)
+    vectors.write_bytes(content)
+    assert library.refresh()
+    roll_back(served)
+    (served / CURRENT_NAME).unlink()
+    with pytest.raises(LibraryError, match="holds no index"):
+        library.refresh()
+    assert first(library, 8) == crystal(8).id
+
+
+def test_a_version_is_tried_again_when_what_was_added_is_mended(
+    opened: Opened, served: Path, indexes: dict[int, Path]
+) -> None:
+    library = opened()
+    library.add(Submission(crystal(20), "mine"))
+    library._additions.close()
+    (served / ADDED_NAME).rename(served / "kept")
+    (served / ADDED_NAME).write_bytes(b"something else" * 500)
+    large = publish_copy(indexes[LARGE], served).name
+    for again in (library.refresh, library.reload):
+        with pytest.raises((LibraryError, ConflictError), match="damaged"):
+            again()
+    (served / "kept").replace(served / ADDED_NAME)
+    assert library.refresh()
+    assert (library.served.name, library.added) == (large, 1)
+
+
+def test_a_version_that_may_not_be_read_is_told_as_such(
+    opened: Opened, indexes: dict[int, Path], served: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = opened()
+    publish_copy(indexes[LARGE], served)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("index.live.current_version.check_version", refuse)
+    with pytest.raises(ConflictError, match=r"cannot be read: Permission denied.*served as before"):
+        library.reload()
+
+
+def test_a_version_of_other_weights_is_not_gone_to(
+    tmp_path: Path, opened: Opened, served: Path, encoder: RadialEncoder
+) -> None:
+    library = opened()
+    small = library.served.name
+    other = replace(encoder, digest="sha256:" + "00" * 32)
+    build_index([write_lines(tmp_path / "x", [document(0)])], tmp_path / "other", other)
+    name = publish_copy(tmp_path / "other", served).name
+    roll_back(served)
+    with pytest.raises(ConflictError, match=r"other\.digest|made by the weights"):
+        library.reload(name)
+    assert version_folder(served).name == library.served.name == small
+
+
+@pytest.mark.parametrize("at_start", [True, False])
+def test_a_version_that_goes_while_it_is_opened_is_not_missed(
+    opened: Opened, served: Path, indexes: dict[int, Path], monkeypatch: pytest.MonkeyPatch, at_start: bool
+) -> None:
+    """Of many that are published in a row, the one that CURRENT named a moment ago may be gone already."""
+    library = None if at_start else opened()
+    publish_copy(indexes[SMALL], served)
+    going = version_folder(served)
+    open_ = Retriever.open.__func__  # type: ignore[attr-defined]
+
+    def late(cls: type[Retriever], folder: Path, encoder: RadialEncoder) -> Retriever:
+        if folder == going and going.is_dir():
+            publish_copy(indexes[LARGE], served)
+            shutil.rmtree(going)
+        return open_(cls, folder, encoder)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(Retriever, "open", classmethod(late))
+    if library is None:
+        library = opened()
+    else:
+        (served / CURRENT_NAME).write_text(f"{going.name}\n")
+        library._snapshot.version.name = "another"
+        assert library.refresh()
+    assert library.manifest.crystals == LARGE
+
+
+def test_an_index_that_has_the_addition_takes_its_place(
+    opened: Opened, served: Path, indexes: dict[int, Path]
+) -> None:
+    library = opened()
+    library.add(Submission(crystal(7), crystal(7).id))
+    library.add(Submission(crystal(20), crystal(8).id))
+    small = library.served.name
+    publish_copy(indexes[LARGE], served)
+    library.refresh()
+    assert library.entry(crystal(7).id).source == "made"
+    assert library.added == 1
+    # Another structure under an id that the index has come to have: both are there.
+    assert same_structure(library.entry(crystal(8).id).crystal, crystal(8))
+    renamed = f"{SOURCE}:{crystal(8).id}"
+    assert same_structure(library.entry(renamed).crystal, crystal(20))
+    assert first(library, 20) == renamed
+    library.reload(small)
+    assert library.added == 2
+    assert first(library, 20) == crystal(8).id
+    library.reload(versions(served)[1].name)
+    library.remove(renamed)
+    library.reload(small)
+    assert library.added == 1
+
+
+def test_a_damaged_file_stops_the_start_but_no_search(
+    opened: Opened, served: Path, encoder: RadialEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    library = opened()
+    library.add(Submission(crystal(20), "mine"))
+    (served / "foreign").write_bytes(b"something else" * 500)
+    (served / "foreign").replace(served / ADDED_NAME)
+    for _ in range(3):
+        assert first(library, 20) == "mine"
+    assert sum("damaged" in record.getMessage() for record in caplog.records) == 1
+    with pytest.raises(LibraryError, match="damaged"):
+        library.add(Submission(crystal(21)))
+    with pytest.raises(LibraryError, match="damaged"):
+        LivingLibrary.open(served, encoder, watch_s=None)
+    (served / ADDED_NAME).unlink()
+    assert library.added == 0
+    assert library.add(Submission(crystal(21))).is_new
+
+
+def test_where_nothing_can_be_written_all_else_goes_on(
+    opened: Opened, served: Path, indexes: dict[int, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = opened()
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(ReadOnlyError, match="DD2D_ADDED"):
+        library.add(Submission(crystal(20)))
+    assert first(library, 3) == crystal(3).id
+    large = publish_copy(indexes[LARGE], served).name
+    roll_back(served)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("index.live.current_version.make_current", refuse)
+    with pytest.raises(ConflictError, match="cannot be written"):
+        library.reload(large)
+
+
+def test_one_version_alone_goes_nowhere(
+    tmp_path: Path, served: Path, indexes: dict[int, Path], encoder: RadialEncoder
+) -> None:
+    version = version_folder(served)
+    library = LivingLibrary.open(version, encoder, watch_s=None)
+    # A version may be removed one day; what was added must not go with it.
+    assert added_beside(version) == served / ADDED_NAME
+    library.add(Submission(crystal(20)))
+    assert (served / ADDED_NAME).is_file()
+    publish_copy(indexes[LARGE], served)
+    assert not library.refresh()
+    with pytest.raises(OptionError, match="one version"):
+        library.reload(version.name)
+    library.close()
+    assert added_beside(tmp_path) == tmp_path / ADDED_NAME
+    assert verify_index(version, encoder).sound
+
+
+def test_searches_go_on_while_everything_changes(
+    opened: Opened, served: Path, indexes: dict[int, Path]
+) -> None:
+    """Four threads search and look up while others add, remove, publish and go back: none fails."""
+    library = opened()
+    stop = Event()
+
+    def search(index: int) -> int:
+        count = 0
+        while not stop.is_set():
+            with library.held() as held:
+                assert held.search(pattern_of(crystal(index)), top_k=3).hits[0].entry.id == crystal(index).id
+                assert len(held) == held.manifest.crystals + held.added
+            assert library.entry(crystal(index).id)
+            count += 1
+        return count
+
+    def add(index: int) -> int:
+        count = 0
+        while not stop.is_set():
+            library.add(Submission(crystal(index), f"mine/{index}"))
+            assert library.entry(f"mine/{index}")
+            library.remove(f"mine/{index}")
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(6) as pool:
+        working = [
+            *(pool.submit(search, index) for index in range(4)),
+            *(pool.submit(add, i) for i in (20, 21)),
+        ]
+        try:
+            for _ in range(15):
+                publish_copy(indexes[LARGE], served)
+                library.refresh()
+                assert library.manifest.crystals == LARGE
+                roll_back(served)
+                assert library.reload().manifest.crystals == SMALL
+        finally:
+            stop.set()
+        assert all(each.result() > 0 for each in working)
+
+
+def test_a_watched_library_follows_by_itself(
+    served: Path, indexes: dict[int, Path], encoder: RadialEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swapped = Event()
+    swap = LivingLibrary._swap
+
+    def told(self: LivingLibrary, *args: object) -> None:
+        swap(self, *args)  # type: ignore[arg-type]
+        swapped.set()
+
+    monkeypatch.setattr(LivingLibrary, "_swap", told)
+    library = LivingLibrary.open(served, encoder, watch_s=0.01)
+    publish_copy(indexes[LARGE], served)
+    assert swapped.wait(30)
+    assert library.manifest.crystals == LARGE
+    library.close()
+    with pytest.raises(LibraryError, match="closed"):
+        library.entry("x")
+
+
+def test_files_are_closed_when_the_last_search_has_ended(
+    opened: Opened, served: Path, indexes: dict[int, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[int] = []
+    close = Retriever.close
+
+    def told(self: Retriever) -> None:
+        closed.append(self.manifest.crystals)
+        close(self)
+
+    monkeypatch.setattr(Retriever, "close", told)
+    library = opened()
+    library.add(Submission(crystal(20)))
+    with library.held() as held:
+        publish_copy(indexes[LARGE], served)
+        library.refresh()
+        assert closed == []
+        assert held.entry(crystal(1).id)
+    assert closed == [SMALL]

@@ -1,0 +1,110 @@
+"""Which of a few crystals made a pattern, and which spots say so."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from model.errors import OptionError
+from model.matching.compare import DECIDING, compare, deciding
+from model.pattern.spots import Spots
+from tests.matching.patterns import LAYERS, Lying, pattern
+from tests.physics.layers import hexagonal, layer
+
+PRISMATIC = LAYERS["MoS2"]
+OCTAHEDRAL = layer(
+    "1T-MoS2", hexagonal(3.18), [42, 16, 16], [[0, 0], [1 / 3, 2 / 3], [2 / 3, 1 / 3]], [0, 1.58, -1.58]
+)
+TUNGSTEN = LAYERS["WS2"]
+LYING = Lying(tilt_deg=1.5, azimuth_deg=70.0, rotation_deg=33.0)
+
+
+@pytest.mark.parametrize(("truth", "place"), [(PRISMATIC, 0), (OCTAHEDRAL, 1)])
+@pytest.mark.parametrize("scale_is_known", [True, False])
+def test_prismatic_and_octahedral_molybdenum_disulphide_are_told_apart(
+    truth: object, place: int, scale_is_known: bool
+) -> None:
+    crystals = [PRISMATIC, OCTAHEDRAL]
+    spots = pattern(crystals[place], LYING, np.random.default_rng(5))
+    assert truth is crystals[place]
+    if not scale_is_known:
+        spots = replace(spots.rescaled(0.7), scale_is_known=False)
+    found = compare(crystals, spots, 80.0)
+    assert found.ranking.tolist() == [place, 1 - place]
+    assert found.log_likelihood[place] == 0
+    assert found.log_likelihood[1 - place] < -20
+    assert found.probability is not None
+    assert found.probability[place] > 0.7
+    assert found.probability[1 - place] < 0.03
+    assert found.probability.sum() <= 1
+    assert found.verdict != "no_match"
+    assert found.deciding[place] == ()
+    lines = found.deciding[1 - place]
+    assert 3 <= len(lines) <= DECIDING
+    assert [abs(line.log_ratio) for line in lines] == sorted(
+        (abs(line.log_ratio) for line in lines), reverse=True
+    )
+    assert sum(line.log_ratio for line in lines) > 10
+
+
+def test_what_the_lines_say_adds_up_to_the_likelihoods() -> None:
+    """Spots and missing beams make up the difference, but for priors and what is too faint."""
+    spots = pattern(PRISMATIC, LYING, np.random.default_rng(1))
+    found = compare([PRISMATIC, OCTAHEDRAL], spots, 80.0)
+    first, other = found.matches
+    assert first is not None
+    assert other is not None
+    by_lines = first.beams.log_likelihood.sum() - other.beams.log_likelihood.sum()
+    assert by_lines == pytest.approx(-found.log_likelihood[1], rel=0.2)
+
+
+def test_a_crystal_whose_lattice_does_not_fit_comes_last_without_a_match() -> None:
+    spots = pattern(PRISMATIC, LYING, np.random.default_rng(2))
+    found = compare([LAYERS["oblique"], TUNGSTEN, PRISMATIC], spots, 80.0)
+    assert found.ranking.tolist() == [2, 1, 0]
+    assert found.matches[0] is None
+    assert found.log_likelihood[0] == -np.inf
+    assert found.probability is not None
+    assert found.probability[0] == 0
+    assert found.deciding[0] == ()
+
+
+def test_two_copies_are_as_likely_and_nothing_decides() -> None:
+    spots = pattern(PRISMATIC, LYING, np.random.default_rng(3))
+    found = compare([PRISMATIC, PRISMATIC], spots, 80.0)
+    assert found.verdict == "ambiguous"
+    assert found.log_likelihood == pytest.approx([0, 0], abs=1e-6)
+    first, other = found.matches
+    assert first is not None
+    assert other is not None
+    assert max(abs(line.log_ratio) for line in deciding(first, other)) < 1e-6
+
+
+def test_without_intensities_there_is_an_order_and_no_probability() -> None:
+    spots = pattern(LAYERS["graphene"], LYING, np.random.default_rng(4))
+    found = compare([PRISMATIC, LAYERS["graphene"]], Spots(spots.q_inv_angstrom), 80.0)
+    assert found.ranking[0] == 1
+    assert (found.probability, found.verdict) == (None, None)
+
+
+@pytest.mark.parametrize("count", [0, 1, 21])
+def test_two_to_twenty_are_compared(count: int) -> None:
+    with pytest.raises(OptionError, match="2 to 20"):
+        compare([PRISMATIC] * count, pattern(PRISMATIC, LYING), 80.0)
+
+
+@pytest.mark.parametrize("scale", [1.1, 0.9])
+def test_structures_are_compared_at_their_own_scale_where_the_stated_one_is_wrong(scale: float) -> None:
+    spots = pattern(PRISMATIC, LYING, np.random.default_rng(5)).rescaled(scale)
+    found = compare([OCTAHEDRAL, PRISMATIC], spots, 80.0)
+    assert found.ranking[0] == 1
+    assert found.best is not None
+    assert found.best.scale == pytest.approx(scale, rel=0.02)
+    assert found.verdict == "ambiguous"
+    (warning,) = found.warnings
+    assert f"off by {100 * (scale - 1):+.0f}"[:8] in warning
+    sure = compare([OCTAHEDRAL, PRISMATIC], spots.rescaled(1 / scale), 80.0)
+    assert sure.warnings == ()
+    assert found.probability is not None
+    assert sure.probability is not None
+    assert found.probability[1] < sure.probability[1]

@@ -1,0 +1,87 @@
+"""Weak spots between those of a crystal, of a wave of charge for instance."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from model.crystal.crystal import Crystal
+from model.indexing.pattern_lattice import PlaneLattice, index_pattern
+from model.matching.overlapping_lattices import Overlap, second_lattice
+from model.matching.superlattice import is_superlattice, spots_of_superlattice, without_superstructure
+from model.matching.verify import verify
+from model.pattern.observation import Observation
+from model.pattern.spots import Spots
+from tests.matching.patterns import LAYERS, Lying, pattern, with_superlattice
+
+MOS2, GRAPHENE = LAYERS["MoS2"], LAYERS["graphene"]
+
+
+def lattice_of(spots: Spots) -> PlaneLattice:
+    lattice = index_pattern(Observation.of(spots, 80.0))
+    assert lattice is not None
+    return lattice
+
+
+def told(crystal: Crystal, spots: Spots) -> int:
+    (match,) = verify([crystal], [0.5], spots, 80.0).matches
+    assert match is not None
+    lattice = lattice_of(spots)
+    second = second_lattice(spots, lattice, 80.0)
+    if second is not None and not is_superlattice(spots, lattice, second):
+        second = None
+    return spots_of_superlattice(match, lattice, second)
+
+
+def test_a_superlattice_is_no_second_layer() -> None:
+    spots = with_superlattice(MOS2, 20.0, 6, 0.02)
+    lattice = lattice_of(spots)
+    assert lattice.parameters[0] == pytest.approx(3.18, rel=0.01)
+    second = second_lattice(spots, lattice, 80.0)
+    assert second is not None
+    assert is_superlattice(spots, lattice, second)
+    assert Overlap.of(spots, lattice, 80.0) is None
+    assert told(MOS2, spots) == 6
+
+
+def test_spots_as_strong_as_those_of_the_first_are_a_second_layers() -> None:
+    spots = with_superlattice(MOS2, 20.0, 6, 1.0)
+    lattice = lattice_of(spots)
+    second = second_lattice(spots, lattice, 80.0)
+    assert second is not None
+    assert not is_superlattice(spots, lattice, second)
+
+
+def test_of_a_full_superlattice_the_crystals_own_spots_are_told() -> None:
+    spots = with_superlattice(MOS2, 20.0, 40, 0.01)
+    lattice = lattice_of(spots)
+    assert lattice.parameters[0] == pytest.approx(2 * 3.18, rel=0.01)
+    rows = without_superstructure(spots, lattice)
+    assert rows is not None
+    assert np.flatnonzero(~rows).tolist() == list(range(len(spots) - 40, len(spots)))
+    assert without_superstructure(replace(spots, intensity=None), lattice) is None
+    assert told(MOS2, spots) == 40
+
+
+def test_spots_on_no_lattice_are_kept_with_the_crystals_own() -> None:
+    spots = with_superlattice(MOS2, 20.0, 40, 0.01)
+    assert spots.intensity is not None
+    stray = lattice_of(spots).basis.sum(axis=0) * [[1.43, 1.37], [-2.6, 1.41], [0.55, -3.38]]
+    more = Spots(
+        np.concatenate([spots.q_inv_angstrom, stray]), np.concatenate([spots.intensity, np.full(3, 0.3)])
+    )
+    rows = without_superstructure(more, lattice_of(more))
+    assert rows is not None
+    assert rows[-3:].all()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_false_spots_are_no_superstructure(name: str) -> None:
+    crystal = LAYERS[name]
+    spots = pattern(crystal, Lying(tilt_deg=1.0, rotation_deg=20.0))
+    assert spots.intensity is not None
+    stray = np.random.default_rng(3).uniform(-1.0, 1.0, (6, 2))
+    more = Spots(
+        np.concatenate([spots.q_inv_angstrom, stray]), np.concatenate([spots.intensity, np.full(6, 0.01)])
+    )
+    assert told(crystal, more) < 5

@@ -1,0 +1,334 @@
+"""Candidates held against patterns: the true one wins, and is found to lie as it lay."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.crystal.crystal import Crystal
+from model.errors import NoSpotsError, OptionError
+from model.indexing.orientations import lay_lattices
+from model.matching.depth import Effort
+from model.matching.fitting.candidate_diffraction import layer_of
+from model.matching.fitting.rough_fit import Start
+from model.matching.fitting.starting_points import Seed
+from model.matching.fitting.visibility import seen_or_not
+from model.matching.match import Match
+from model.matching.verify import Scale, verify
+from model.pattern.mask import without_masked
+from model.pattern.observation import Observation
+from model.pattern.spots import Spots
+from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
+from tests.matching.patterns import LAYERS, Lying, pattern
+
+EVERY = list(LAYERS.values())
+
+
+def matched(crystal: Crystal, spots: Spots) -> Match:
+    (match,) = verify([crystal], [0.5], spots, 80.0).matches
+    assert match is not None
+    return match
+
+
+@pytest.mark.parametrize("effort", ["verify", "full"])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_true_crystal_wins_though_the_towers_favour_another(
+    crystal: Crystal, seed: int, effort: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    tilt, azimuth, rotation = rng.uniform([0, 0, 0], [4, 360, 360]).tolist()
+    lying = Lying(tilt, azimuth, rotation, bool(rng.random() < 0.5), float(rng.normal(1, 0.01)))
+    spots = pattern(crystal, lying, rng)
+    similarity = np.where([each is crystal for each in EVERY], 0.60, 0.65)
+    found = verify(EVERY, similarity.tolist(), spots, 80.0, effort)  # type: ignore[arg-type]
+    assert EVERY[found.ranking[0]] is crystal
+    assert sorted(found.ranking.tolist()) == list(range(len(EVERY)))
+    match = found.matches[found.ranking[0]]
+    assert match is not None
+    assert match.r_factor is not None
+    assert match.r_factor < 0.12
+    assert match.explained > 0.95
+    assert match.scale == pytest.approx(lying.scale, abs=0.004)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    name=st.sampled_from(["MoSSe", "oblique", "1T-TaS2"]),
+    lying=st.builds(
+        Lying, st.floats(0.5, 4), st.floats(0, 360), st.floats(0, 360), st.booleans(), st.floats(0.98, 1.02)
+    ),
+)
+def test_what_is_fitted_reproduces_the_pattern(name: str, lying: Lying) -> None:
+    """Symmetry may give other angles than were put in; the pattern they make is the same."""
+    crystal = LAYERS[name]
+    spots = pattern(crystal, lying)
+    match = matched(crystal, spots)
+    assert match.tilt_deg == pytest.approx(lying.tilt_deg, abs=0.3)
+    assert match.scale == pytest.approx(lying.scale, abs=0.003)
+    again = Lying(match.tilt_deg, match.tilt_azimuth_deg, match.rotation_deg, match.mirrored, match.scale)
+    flake = crystal.turned_over() if match.face_down else crystal
+    computed = pattern(flake, again)
+    assert spots.intensity is not None
+    assert computed.intensity is not None
+    strong = spots.intensity > 0.03
+    distance = np.linalg.norm(spots.q_inv_angstrom[strong][:, None] - computed.q_inv_angstrom, axis=2)
+    assert distance.min(axis=1).max() < 0.01
+    ratio = spots.intensity[strong] / computed.intensity[distance.argmin(axis=1)]
+    assert np.std(np.log(ratio)) < 0.15
+
+
+def test_the_other_face_is_recognised() -> None:
+    crystal, lying = LAYERS["oblique"], Lying(3.0, 70.0, 20.0)
+    down = pattern(crystal.turned_over(), lying)
+    match = matched(crystal, down)
+    assert match.face_down
+    assert not match.mirrored
+    assert match.tilt_deg == pytest.approx(3.0, abs=0.2)
+    assert match.r_factor is not None
+    assert match.r_factor < 0.03
+    assert not matched(crystal, pattern(crystal, lying)).face_down
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_of_equal_descriptions_an_unmirrored_one_is_told(mirrored: bool) -> None:
+    match = matched(LAYERS["graphene"], pattern(LAYERS["graphene"], Lying(0.0, 0.0, 20.0, mirrored)))
+    assert not match.mirrored
+    assert match.rotation_deg % 60 == pytest.approx(20.0, abs=0.1)
+
+
+def test_the_tilt_has_an_error_that_tells_how_sharply_it_is_fixed() -> None:
+    lying = Lying(2.0, 30.0)
+    flat, thick = (matched(LAYERS[name], pattern(LAYERS[name], lying)) for name in ("graphene", "1T-TaS2"))
+    assert flat.tilt_sigma_deg is not None
+    assert thick.tilt_sigma_deg is not None
+    assert thick.tilt_sigma_deg < 0.7 < flat.tilt_sigma_deg
+    assert flat.tilt_deg < 1.0  # one plane of atoms cannot tell: the prior's middle stays
+
+
+def test_spots_off_the_lattice_are_extra_and_absent_beams_are_missing() -> None:
+    crystal = LAYERS["MoS2"]
+    spots = pattern(crystal, Lying())
+    assert spots.intensity is not None
+    length = np.linalg.norm(spots.q_inv_angstrom, axis=1)
+    gone = np.isclose(length, np.sort(length)[0], atol=1e-3)
+    more = np.array([[0.11, 0.17], [0.53, -0.29]])
+    changed = Spots(
+        np.concatenate([spots.q_inv_angstrom[~gone], more]),
+        np.concatenate([spots.intensity[~gone], [0.01, 0.01]]),
+    )
+    whole, spoilt = matched(crystal, spots), matched(crystal, changed)
+    assert whole.missing == whole.extra == 0.0
+    assert spoilt.extra == pytest.approx(2 / len(changed))
+    assert spoilt.explained < 1.0
+    assert spoilt.score < whole.score
+
+
+def test_how_a_perfect_pattern_is_turned_does_not_change_its_score() -> None:
+    """Beams as far out as the farthest spot lie within the pattern, whatever rounding makes of their |q|."""
+    crystal = LAYERS["MoSSe"]
+    scores = [
+        matched(
+            crystal, kinematic_spots(crystal, Geometry(rotation_deg=angle), relative_threshold=0.03)
+        ).score
+        for angle in np.linspace(0, 75, 16)
+    ]
+    assert np.ptp(scores) < 1e-3
+
+
+def test_a_lattice_that_does_not_fit_has_no_match_and_comes_last() -> None:
+    spots = pattern(LAYERS["MoS2"], Lying(rotation_deg=10.0))
+    found = verify([LAYERS["oblique"], LAYERS["MoS2"]], [0.9, 0.1], spots, 80.0)
+    assert found.ranking.tolist() == [1, 0]
+    assert found.matches[0] is None
+    assert found.matches[1] is not None
+
+
+def test_without_intensities_geometry_and_absences_decide() -> None:
+    spots = pattern(LAYERS["black phosphorus"], Lying(rotation_deg=33.0, scale=1.01))
+    bare = Spots(spots.q_inv_angstrom)
+    found = verify(EVERY, [0.5] * len(EVERY), bare, 80.0)
+    best = found.ranking[0]
+    assert EVERY[best] is LAYERS["black phosphorus"]
+    match = found.matches[best]
+    assert match is not None
+    assert match.r_factor is None
+    assert match.tilt_sigma_deg is None
+    assert match.explained == 1.0
+    assert match.scale == pytest.approx(1.01, abs=0.001)
+
+
+def test_where_every_beam_was_seen_none_was_too_faint() -> None:
+    """Graphene's three rings, all there, without intensities: next to nothing is held against it."""
+    graphene = LAYERS["graphene"]
+    spots = pattern(graphene, Lying(rotation_deg=8.0))
+    inner = np.linalg.norm(spots.q_inv_angstrom, axis=1) < 1.0
+    observed = Observation.of(Spots(spots.q_inv_angstrom[inner]), 80.0)
+    laid = lay_lattices(graphene.lattice[None], observed)
+    layer, seed = layer_of(graphene, observed), Seed(0, 0, np.zeros(2), 0.0)
+    fit = seen_or_not(Start(layer, observed, laid.met[0], laid.hk[0], laid.basis[0], seed))
+    assert (len(observed), fit.absent.expected, len(fit.absent.hk)) == (18, 18, 0)
+    assert fit.absent.log_likelihood > -0.1 * len(observed)
+
+
+def test_a_kinematic_pattern_of_another_model_is_explained_too(crystal: Crystal) -> None:
+    lying = Geometry(tilt_deg=2.0, tilt_azimuth_deg=40.0, rotation_deg=77.0, q_max_inv_angstrom=1.3)
+    spots = kinematic_spots(crystal, lying, ThermalMotion(0.3, 0.3), relative_threshold=1e-3)
+    match = matched(crystal, spots)
+    assert match.r_factor is not None
+    assert match.r_factor < 0.2
+    assert match.extra == 0.0
+
+
+@pytest.mark.parametrize(
+    ("step", "looked_at", "alike"),
+    [
+        (0.019, 7, 7),  # down to 0.12 less similar
+        (0.05, 6, 3),  # the fewest
+        (0.001, 10, 18),  # as many as are fitted at most
+    ],
+)
+def test_candidates_are_looked_at_in_the_order_of_their_similarity_as_far_as_they_are_alike(
+    step: float, looked_at: int, alike: int
+) -> None:
+    spots = pattern(LAYERS["MoS2"], Lying())
+    copies = [replace(LAYERS["MoS2"], id=f"copy {i}") for i in range(18)]
+    found = verify(copies, (0.9 - step * np.arange(18)).tolist(), spots, 80.0)
+    refined = [match is not None for match in found.matches]
+    assert refined == [True] * looked_at + [False] * (18 - looked_at)
+    assert found.ranking.tolist() == list(range(18))
+    assert found.alike == alike
+
+
+@pytest.mark.parametrize("effort", ["verify", "full"])
+@pytest.mark.parametrize("bare", [False, True])
+def test_those_that_are_wanted_have_a_match_though_they_are_out_of_question(
+    bare: bool, effort: Effort
+) -> None:
+    own, count = LAYERS["MoS2"], 12
+    spots = pattern(own, Lying(tilt_deg=2.0, rotation_deg=20.0))
+    spots = Spots(spots.q_inv_angstrom) if bare else spots
+    others = [
+        replace(own, id=f"metal {number}", numbers=np.where(own.numbers == 42, number, own.numbers))
+        for number in range(20, 20 + count)
+    ]
+    similarity = (0.9 - 0.05 * np.arange(count + 1)).tolist()
+    crystals = [own, *others]
+    without = verify(crystals, similarity, spots, 80.0, effort)
+    found = verify(crystals, similarity, spots, 80.0, effort, wanted=count + 1)
+    assert found.ranking.tolist() == without.ranking.tolist()
+    assert found.values.tolist() == without.values.tolist()
+    told = 10 if effort == "verify" and not bare else count + 1
+    matches = [found.matches[row] for row in found.ranking.tolist()]
+    assert [match is not None for match in matches] == [True] * told + [False] * (count + 1 - told)
+    for match, value in zip(matches[:told], found.values[found.ranking].tolist(), strict=False):
+        assert match is not None
+        assert match.refined == np.isfinite(value)
+        assert match.rotation_deg % 60 == pytest.approx(20.0, abs=0.2)
+        assert match.extra == 0.0
+        assert (match.r_factor is None) == bare
+
+
+def test_a_rough_match_lies_as_the_refined_one_does() -> None:
+    own = LAYERS["MoS2"]
+    spots = pattern(own, Lying(tilt_deg=2.5, azimuth_deg=40.0, rotation_deg=20.0))
+    better = [replace(own, id=f"nearer {place}") for place in range(10)]
+    hidden = replace(own, id="hidden")
+    similarity = [0.9 - 0.001 * place for place in range(10)] + [0.5]
+    found = verify([*better, hidden], similarity, spots, 80.0, wanted=11)
+    assert found.matches[10] is None  # the eleventh
+    few = verify([*better[:6], hidden], [*similarity[:6], 0.5], spots, 80.0, wanted=7)
+    refined, roughly = few.matches[0], few.matches[6]
+    assert refined is not None
+    assert roughly is not None
+    assert (refined.refined, roughly.refined) == (True, False)
+    assert roughly.tilt_deg == pytest.approx(refined.tilt_deg, abs=0.2)
+    assert roughly.rotation_deg == pytest.approx(refined.rotation_deg, abs=1e-6)
+    assert roughly.r_factor == pytest.approx(refined.r_factor, abs=0.02)
+
+
+def test_nothing_to_verify_is_nothing() -> None:
+    assert verify([], [], pattern(LAYERS["MoS2"], Lying()), 80.0).matches == ()
+
+
+def test_what_cannot_be_verified_is_refused() -> None:
+    spots = pattern(LAYERS["MoS2"], Lying())
+    with pytest.raises(OptionError, match="2 similarities for 1 crystals"):
+        verify([LAYERS["MoS2"]], [0.1, 0.2], spots, 80.0)
+    far = Spots(spots.q_inv_angstrom * 10)
+    with pytest.raises(NoSpotsError, match="check the scale"):
+        verify([LAYERS["MoS2"]], [0.1], far, 80.0)
+
+
+@pytest.mark.parametrize("radius", np.linspace(0.2, 0.7, 26).tolist())
+@pytest.mark.parametrize("effort", ["verify", "full"])
+def test_a_single_ring_is_borne_at_any_radius(radius: float, effort: str) -> None:
+    """A lattice a little too fine has no beam as far out as the ring."""
+    angle = np.radians(60.0 * np.arange(6))
+    spots = Spots(radius * np.column_stack([np.cos(angle), np.sin(angle)]), np.ones(6))
+    found = verify(EVERY, [0.5] * len(EVERY), spots, 80.0, effort)  # type: ignore[arg-type]
+    assert sorted(found.ranking.tolist()) == list(range(len(EVERY)))
+
+
+def test_the_surer_the_scale_the_more_a_cell_speaks() -> None:
+    """Of a crystal and the same with a cell larger by 1.5 %."""
+    own = LAYERS["1T-TaS2"]
+    larger = replace(own, lattice=1.015 * own.lattice, positions=own.positions * [1.015, 1.015, 1.0])
+    spots = pattern(own, Lying(tilt_deg=1.0, rotation_deg=8.0))
+    lead = []
+    for sigma in (0.02, 0.013, 0.006):
+        found = verify([own, larger], [0.5, 0.5], replace(spots, scale_sigma=sigma), 80.0, cell_sigma=0.003)
+        lead.append(float(found.values[0] - found.values[1]))
+    assert lead == sorted(lead)
+    # (0.015 / 0.0067)^2 / 2 instead of (0.015 / 0.0202)^2 / 2.
+    assert lead[2] - lead[0] == pytest.approx(2.23, abs=0.3)
+    sure = verify(
+        [own, larger],
+        [0.5, 0.5],
+        replace(spots, scale_sigma=0.002),
+        80.0,
+        cell_sigma=np.array([0.002, 0.002]),
+    )
+    assert sure.matches[0] is not None
+    assert sure.matches[1] is None
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.0, 1.3])
+def test_lines_are_where_the_spots_are_whatever_the_scale(factor: float) -> None:
+    graphene = LAYERS["graphene"]
+    spots = pattern(graphene, Lying(tilt_deg=1.0, rotation_deg=8.0)).rescaled(factor)
+    (match,) = verify([graphene], [0.5], spots, 80.0, scale=Scale(0.1, np.array([factor]))).matches
+    assert match is not None
+    assert match.scale == pytest.approx(factor, rel=1e-3)
+    beams = match.beams
+    own = {tuple(q) for q in spots.q_inv_angstrom.round(9).tolist()}
+    assert {tuple(q) for q in beams.measured[: beams.spots].round(9).tolist()} == own
+    explained = ~np.isnan(beams.computed[: beams.spots, 0])
+    off = (beams.measured - beams.computed)[: beams.spots][explained]
+    assert np.abs(off).max() < 0.005
+
+
+@pytest.mark.parametrize("with_intensity", [True, False])
+@pytest.mark.parametrize("factor", [1.0, 1.3])
+def test_no_beam_is_missed_under_a_mask(with_intensity: bool, factor: float) -> None:
+    """A shadow over a corner of the pattern: told, it costs nothing; untold, its beams are missing."""
+    whole = pattern(LAYERS["MoS2"], Lying(tilt_deg=2.0, rotation_deg=31.0)).rescaled(factor)
+    if not with_intensity:
+        whole = replace(whole, intensity=None)
+    box = factor * np.array([[0.1, 0.1, 1.3, 1.3]])
+    masked = without_masked(whole, box)
+    untold = replace(masked, masks_inv_angstrom=np.empty((0, 4)))
+    assert len(masked) < 0.85 * len(whole)
+    scale = Scale(0.3, np.array([factor]))
+
+    def match(spots: Spots) -> Match:
+        (found,) = verify([LAYERS["MoS2"]], [0.8], spots, 80.0, scale=scale).matches
+        assert found is not None
+        return found
+
+    told, not_told = match(masked), match(untold)
+    assert told.missing < 0.02
+    assert not_told.missing > 0.1
+    assert told.score > not_told.score + 10
+    assert "missing" not in told.beams.status
