@@ -66,7 +66,7 @@ ENV PATH=/opt/dd2d/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     DD2D_HOST=0.0.0.0 \
     DD2D_PORT=8000 \
-    DD2D_ADDED=/srv/indexes/added.sqlite \
+    DD2D_USER_STRUCTURES=/srv/indexes/user_structures.sqlite \
     DD2D_INDEX=/srv/starter \
     DD2D_CALIBRATIONS=/srv/indexes/calibrations
 

@@ -43,9 +43,9 @@ class Settings(BaseSettings):
         default=None,
         description="Folder of the trained towers; the shipped ones if not set. The index must be theirs.",
     )
-    added: Path | None = Field(
+    user_structures: Path | None = Field(
         default=None,
-        description="File of the structures that are added over HTTP, on a local disk; `added.sqlite` in the index "
+        description="File of the structures that are added over HTTP, on a local disk; `user_structures.sqlite` in the index "
         "folder if not set.",
     )
     calibrations: Path | None = Field(

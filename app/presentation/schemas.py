@@ -95,7 +95,7 @@ class Match(Schema):
         description="Fitted with shifted atoms and the pattern's own noise; false where it is out of question and was "
         "fitted roughly, the atoms where the library has them.",
     )
-    spots: list[Line] | None = Field(description="Spot by spot, with `spots=true`; else null.")
+    spots: list[Line] | None = Field(description="Spot by spot, with `reflections=true`; else null.")
     overlay: str | None = Field(
         default=None,
         description="Path of a picture of the candidate over the frame, with `overlay=true`; kept for some minutes.",

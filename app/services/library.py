@@ -128,7 +128,7 @@ def open_library(settings: Settings) -> Library:
     from model.towers.threads import use_threads
 
     use_threads(settings.torch_threads)
-    return LivingLibrary.open(settings.index, load_towers(settings.model), settings.added)
+    return LivingLibrary.open(settings.index, load_towers(settings.model), settings.user_structures)
 
 
 def provenance_of(library: Library) -> Provenance:

@@ -219,7 +219,7 @@ def predict(
     searched = perf_counter()
     drawing = _drawing(pattern.frame, spots, result) if options.overlay else None
     candidates = [
-        _candidate(rank, hit, spots, options.spots, _link(drawing, rank))
+        _candidate(rank, hit, spots, options.reflections, _link(drawing, rank))
         for rank, hit in enumerate(result.hits, start=1)
     ]
     before = {"read": pattern.read_ms} | ({} if embedded is None else {"embed": embedded.ms})

@@ -17,7 +17,7 @@ from index.live.submission import SOURCE, Added, Submission
 from model.crystal.structure_files import read_structure
 from model.errors import OptionError
 
-LONGEST_ID, LONGEST_LICENCE, LONGEST_REFERENCE = 200, 200, 2000
+LONGEST_ID, MAX_LICENSE, LONGEST_REFERENCE = 200, 200, 2000
 # One atom in a flat square cell.
 _SMALLEST = """data_x
 _cell_length_a 2
@@ -56,7 +56,7 @@ class AdditionOptions(BaseModel):
     reference: str | None = Field(
         None, max_length=LONGEST_REFERENCE, description="The work that describes the structure."
     )
-    licence: str | None = Field(None, max_length=LONGEST_LICENCE, description="Of the structure.")
+    license: str | None = Field(None, max_length=MAX_LICENSE, description="Of the structure.")
 
 
 class ReloadOptions(BaseModel):
@@ -122,7 +122,7 @@ def add_structure(library: ChangingLibrary, asked: Asked, key_name: str | None) 
         DomainError: it cannot be read, is no two-dimensional crystal or too large, or the id is another's.
     """
     crystal, options = read_uploaded_structure(asked.file), asked.options
-    return library.add(Submission(crystal, options.id, options.licence, options.reference, key_name))
+    return library.add(Submission(crystal, options.id, options.license, options.reference, key_name))
 
 
 def remove_structure(library: ChangingLibrary, id: str) -> None:

@@ -62,7 +62,7 @@ class LivingLibrary:
         Args:
             directory: an index, or one version of it.
             encoder: the weights that made it.
-            added: file of the added structures, made when the first is; `added.sqlite` in the index folder if None.
+            added: file of the added structures, made when the first is; `user_structures.sqlite` in the index folder if None.
             watch_s: how often to look for a new version, in a thread; None for only when asked by `refresh`.
 
         Raises:

@@ -5,7 +5,7 @@ DIR/20260131T120000Z-1f2e3d4c/     a version: manifest, vectors, catalogue, elem
 DIR/.building-.../                 a version being written
 DIR/.lock                          held by the one build that may write
 DIR/.CURRENT.lock                  held for the moment in which CURRENT changes
-DIR/added.sqlite                   structures added while the index is served
+DIR/user_structures.sqlite                   structures added while the index is served
 """
 
 CURRENT_NAME = "CURRENT"
@@ -13,7 +13,7 @@ NEXT_CURRENT_NAME = ".CURRENT.next"
 LOCK_NAME = ".lock"
 CURRENT_LOCK_NAME = ".CURRENT.lock"
 BUILDING_PREFIX = ".building-"
-ADDED_NAME = "added.sqlite"
+ADDED_NAME = "user_structures.sqlite"
 
 # In the folder of a version.
 MANIFEST_NAME = "manifest.json"

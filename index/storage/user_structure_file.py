@@ -202,11 +202,11 @@ def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
     if application == _APPLICATION:
         raise LibraryError(
             f"the added structures in {path} have layout {layout}, this software reads {_LAYOUT}: use the "
-            "software that wrote them, or set DD2D_ADDED to another file"
+            "software that wrote them, or set DD2D_USER_STRUCTURES to another file"
         )
     if application or tables:
         raise LibraryError(
-            f"{path} is a database of something else: set DD2D_ADDED to a file for added structures alone"
+            f"{path} is a database of something else: set DD2D_USER_STRUCTURES to a file for added structures alone"
         )
     return False
 
@@ -242,5 +242,5 @@ def _told(path: Path, *, is_write: bool) -> Iterator[None]:
 def _read_only(path: Path) -> ReadOnlyError:
     return ReadOnlyError(
         f"structures cannot be added or removed: {path} cannot be written; whoever runs the service can set "
-        "DD2D_ADDED to a file in a folder that can"
+        "DD2D_USER_STRUCTURES to a file in a folder that can"
     )

@@ -334,7 +334,7 @@ def test_where_nothing_can_be_written_all_else_goes_on(
 ) -> None:
     library = opened()
     monkeypatch.setattr("os.access", lambda *_: False)
-    with pytest.raises(ReadOnlyError, match="DD2D_ADDED"):
+    with pytest.raises(ReadOnlyError, match="DD2D_USER_STRUCTURES"):
         library.add(Submission(crystal(20)))
     assert first(library, 3) == crystal(3).id
     large = publish_copy(indexes[LARGE], served).name

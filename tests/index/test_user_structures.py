@@ -190,7 +190,7 @@ def test_another_database_and_another_layout_are_refused(path: Path) -> None:
         lambda: Additions(path).numbers(),
         lambda: Additions(path).add(entry(1), vector(1), MODEL, NOW, None),
     ):
-        with pytest.raises(LibraryError, match="something else: set DD2D_ADDED"):
+        with pytest.raises(LibraryError, match="something else: set DD2D_USER_STRUCTURES"):
             use()
     path.unlink()
     Additions(path).add(entry(1), vector(1), MODEL, NOW, None)
@@ -204,11 +204,11 @@ def test_another_database_and_another_layout_are_refused(path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_named(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ReadOnlyError, match="DD2D_ADDED"):
+    with pytest.raises(ReadOnlyError, match="DD2D_USER_STRUCTURES"):
         Additions(tmp_path / "absent" / "x").add(entry(1), vector(1), MODEL, NOW, None)
     Additions(path).add(entry(1), vector(1), MODEL, NOW, None)
     monkeypatch.setattr("os.access", lambda *_: False)
-    with pytest.raises(ReadOnlyError, match="DD2D_ADDED"):
+    with pytest.raises(ReadOnlyError, match="DD2D_USER_STRUCTURES"):
         Additions(path).remove(1)
     assert Additions(path).numbers()[1] == [1]
 

@@ -11,7 +11,7 @@ export function inspectForm(file, reading, more = {}) {
 }
 
 export function predictBody({ file, edits, settings, reading, inspection, ...known }) {
-  const common = { ...knowledge(known), top_k: CANDIDATES, spots: true };
+  const common = { ...knowledge(known), top_k: CANDIDATES, reflections: true };
   if (settings.effort) common.effort = settings.effort;
   if (edits.masks.length) common.mask = masks(edits);
   if (edits.lattice) common.lattice = edits.lattice;

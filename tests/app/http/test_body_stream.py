@@ -79,4 +79,4 @@ def test_a_request_that_comes_to_a_halt_is_408_and_the_connection_closed(path: s
                 client.sendall(f"{head}Content-Length: 900\r\n\r\n--x".encode())
                 answer = client.makefile("rb").read()  # until it is closed
             assert answer.startswith(b"HTTP/1.1 408 ")
-            assert b"urn:dd2d:problem:stalled" in answer
+            assert b"urn:dd2d:problem:request-timeout" in answer

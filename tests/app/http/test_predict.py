@@ -277,7 +277,7 @@ def test_it_is_drawn_with_a_panel_for_each_of_the_first(
 def test_every_spot_is_listed_on_request(client: TestClient, library: StandIn, points: Points) -> None:
     library.match = match_of()
     assert post(client, points).json()["candidates"][0]["match"]["spots"] is None
-    explained, extra, missing = post(client, points, spots=True).json()["candidates"][0]["match"]["spots"]
+    explained, extra, missing = post(client, points, reflections=True).json()["candidates"][0]["match"]["spots"]
     assert explained == {
         "h": 1,
         "k": 0,
@@ -302,7 +302,7 @@ def test_every_spot_is_listed_on_request(client: TestClient, library: StandIn, p
 def test_on_a_camera_listed_spots_are_in_pixels(client: TestClient, library: StandIn, points: Points) -> None:
     pixels = [[x / 0.004 + 500, y / 0.004 + 480, i] for x, y, i in points]
     library.match = match_of()
-    answer = post(client, pixels, units="pixel", pixel_size=0.004, center=[500, 480], spots=True).json()
+    answer = post(client, pixels, units="pixel", pixel_size=0.004, center=[500, 480], reflections=True).json()
     assert answer["candidates"][0]["match"]["spots"][0]["position"] == [600, 480]
 
 

@@ -137,7 +137,7 @@ def test_problems_are_counted_by_type_and_those_of_a_batch_too(
     assert samples(client, "dd2d_problems_total") == {
         ("no-spots",): 1,
         ("unreadable",): 2,
-        ("unknown-format",): 1,
+        ("unsupported-format",): 1,
         ("404",): 1,
         ("500",): 1,
     }

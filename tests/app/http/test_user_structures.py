@@ -54,7 +54,7 @@ def first(client: TestClient, index: int) -> dict[str, Any]:
 
 
 def test_a_structure_is_added_found_and_removed(client: TestClient) -> None:
-    given = {"id": "mine/20 %", "reference": "a lab book", "licence": "CC0"}
+    given = {"id": "mine/20 %", "reference": "a lab book", "license": "CC0"}
     response = client.post("/structures", files={"file": ("x.cif", cif(20))}, data=given)
     assert response.status_code == 201, response.text
     added = AddedStructure.model_validate(response.json())
@@ -173,7 +173,7 @@ def test_where_nothing_can_be_written_the_setting_is_named(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.access", lambda *_: False)
-    assert "DD2D_ADDED" in problem_of(client.post("/structures", json={"structure": cif(20)}), 409)
+    assert "DD2D_USER_STRUCTURES" in problem_of(client.post("/structures", json={"structure": cif(20)}), 409)
     assert first(client, 2)["id"] == crystal(2).id
 
 
@@ -186,7 +186,7 @@ def test_a_library_that_does_not_change_says_so(tmp_path: Path) -> None:
 
 def test_the_name_of_the_key_is_kept(client: TestClient, served: Path) -> None:
     assert client.post("/structures", json={"structure": cif(20)}).status_code == 201
-    (kept,) = Additions(served / "added.sqlite").read([1], RadialEncoder().digest)
+    (kept,) = Additions(served / "user_structures.sqlite").read([1], RadialEncoder().digest)
     assert kept.added_by == "robot"
 
 
