@@ -26,7 +26,7 @@ RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))
     && pip install -c constraints.txt --no-build-isolation -r requirements.txt \
     && python -c "import torch; assert torch.version.cuda is None, 'give PIP_EXTRA_INDEX_URL: a CPU build of torch is needed'"
 
-# What no command of ours imports: what pymatgen and ase would plot with (tests/ground/test_container.py holds us to
+# What no command of ours imports: what pymatgen and ase would plot with (tests/repository/test_container.py holds us to
 # that), the headers and test programs of PyTorch, and the tests that packages install.
 WORKDIR /opt/dd2d/lib/python3.11/site-packages
 RUN pip uninstall --yes plotly narwhals pandas matplotlib contourpy fonttools kiwisolver cycler \
