@@ -17,7 +17,7 @@ from model.errors import (
     ConflictError,
     CrystalError,
     DomainError,
-    LibraryError,
+    IndexUnavailableError,
     NoSpotsError,
     OptionError,
     ReadOnlyError,
@@ -129,7 +129,7 @@ KINDS: dict[type[DomainError], Kind] = {
     DeadlineError: Kind(503, "deadline-exceeded", "The answer took too long"),
     NotReadyError: Kind(503, "not-ready", "The service is not ready"),
     CheckpointError: Kind(503, "not-ready", "The service is not ready", _UNUSABLE),
-    LibraryError: Kind(503, "not-ready", "The service is not ready", _UNUSABLE),
+    IndexUnavailableError: Kind(503, "not-ready", "The service is not ready", _UNUSABLE),
     DomainError: Kind(400, "bad-request", "The request was refused"),
 }
 

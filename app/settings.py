@@ -45,8 +45,8 @@ class Settings(BaseSettings):
     )
     user_structures: Path | None = Field(
         default=None,
-        description="File of the structures that are added over HTTP, on a local disk; `user_structures.sqlite` in the index "
-        "folder if not set.",
+        description="File of the structures that users add, on a local disk; `user_structures.sqlite` in the "
+        "index folder if not set.",
     )
     calibrations: Path | None = Field(
         default=None, description="Folder of the cameras' calibrations that `dd2d calibrate` made."

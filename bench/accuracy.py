@@ -29,8 +29,8 @@ from app.cli.training_runs import split_of
 from index.chemistry.elements import ElementFilter
 from index.search.query import Effort
 from index.search.retriever import Retriever
-from index.storage.catalogue import Catalogue, Entry
-from index.storage.layout import CATALOGUE_NAME
+from index.storage.catalog import Catalog, Entry
+from index.storage.layout import CATALOG_NAME
 from index.storage.publish import version_folder
 from model.indexing.lattice_table import LatticeTable
 from model.indexing.orientations import SCALE_TOLERANCE
@@ -50,11 +50,11 @@ Asked = tuple[float, str, str]
 class Lattices:
     """The crystals of an index in the order of how well their lattice fits."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._table = LatticeTable.of(catalogue.lattices())
-        self._groups = catalogue.groups
-        self._elements = [frozenset(entry.elements) for entry in catalogue]
-        self._row = {entry.id: row for row, entry in enumerate(catalogue)}
+    def __init__(self, catalog: Catalog) -> None:
+        self._table = LatticeTable.of(catalog.lattices())
+        self._groups = catalog.groups
+        self._elements = [frozenset(entry.elements) for entry in catalog]
+        self._row = {entry.id: row for row, entry in enumerate(catalog)}
 
     def place(self, spots: Spots, truth: Entry, elements: frozenset[str] | None) -> int | None:
         """Of the true one, from 0; None where its lattice does not fit, or the pattern shows none."""
@@ -73,12 +73,12 @@ class Lattices:
         return groups.index(own) if own in groups else None
 
 
-def held_out_entries(catalogue: Iterable[Entry], part: Part = Part.TEST) -> list[Entry]:
+def held_out_entries(catalog: Iterable[Entry], part: Part = Part.TEST) -> list[Entry]:
     """The crystals of the source that are in a part of the split."""
     seed, held_out = split_of(load_towers().training)
     return [
         entry
-        for entry in catalogue
+        for entry in catalog
         if entry.source.startswith(SOURCE) and part_of(entry.formula, seed, held_out) is part
     ]
 
@@ -87,9 +87,9 @@ def main() -> None:
     options = _options()
     use_threads(1)
     towers, rng = load_towers(), np.random.default_rng(options.seed)
-    with closing(Catalogue.open(version_folder(options.index) / CATALOGUE_NAME)) as catalogue:
-        lattices = Lattices(catalogue)
-        entries = held_out_entries(catalogue)
+    with closing(Catalog.open(version_folder(options.index) / CATALOG_NAME)) as catalog:
+        lattices = Lattices(catalog)
+        entries = held_out_entries(catalog)
     places: dict[Asked, list[int | None]] = defaultdict(list)
     seconds: dict[str, list[float]] = defaultdict(list)
     efforts: tuple[Effort, ...] = ("search", "verify", "full") if options.full else ("search", "verify")
@@ -111,7 +111,7 @@ def main() -> None:
                     seconds["lattice"].append(perf_counter() - begun)
                     for effort in efforts:
                         begun = perf_counter()
-                        hits = retriever.search(
+                        candidates = retriever.search(
                             spots,
                             voltage_kv=VOLTAGE_KV,
                             elements=ElementFilter(all=truth.elements, only=truth.elements)
@@ -119,10 +119,12 @@ def main() -> None:
                             else None,
                             top_k=max(LEVELS),
                             effort=effort,
-                        ).hits
+                        ).candidates
                         seconds[effort].append(perf_counter() - begun)
                         found = [
-                            place for place, hit in enumerate(hits) if truth.id in (hit.entry.id, *hit.also)
+                            place
+                            for place, candidate in enumerate(candidates)
+                            if truth.id in (candidate.entry.id, *candidate.same_as)
                         ]
                         places[noise, asked, effort].append(found[0] if found else None)
     rows = [

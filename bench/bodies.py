@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from scenes import KINDS, rendered  # type: ignore[import-not-found]
 
-from index.storage.catalogue import Catalogue, Entry
-from index.storage.layout import CATALOGUE_NAME
+from index.storage.catalog import Catalog, Entry
+from index.storage.layout import CATALOG_NAME
 from index.storage.publish import version_folder
 from model.crystal.crystal import Crystal
 from model.physics.kinematic import Geometry, kinematic_spots
@@ -31,8 +31,8 @@ def frame_bodies(index: Path, count: int, rng: np.random.Generator) -> list[byte
 
 
 def _entries(index: Path, count: int, rng: np.random.Generator) -> list[Entry]:
-    with closing(Catalogue.open(version_folder(index) / CATALOGUE_NAME)) as catalogue:
-        return [catalogue.entry_at(row) for row in rng.integers(0, len(catalogue), count).tolist()]
+    with closing(Catalog.open(version_folder(index) / CATALOG_NAME)) as catalog:
+        return [catalog.entry_at(row) for row in rng.integers(0, len(catalog), count).tolist()]
 
 
 def _points(crystal: Crystal, rng: np.random.Generator) -> dict[str, Any]:

@@ -28,10 +28,10 @@ from queries import VOLTAGE_KV, Instrument, broken_rings, bulk_zone, pattern_of,
 from tqdm import tqdm
 
 from app.cli.training_runs import split_of
-from index.search.results import Hit
+from index.search.results import Candidate
 from index.search.retriever import Retriever
-from index.storage.catalogue import Catalogue
-from index.storage.layout import CATALOGUE_NAME, VECTORS_NAME
+from index.storage.catalog import Catalog
+from index.storage.layout import CATALOG_NAME, VECTORS_NAME
 from index.storage.publish import version_folder
 from index.storage.vectors import Vectors
 from model.crystal.crystal import Crystal
@@ -85,11 +85,11 @@ class Answer:
 class Gallery:
     """Every crystal of the index in the order that the towers give it, without reading any."""
 
-    def __init__(self, folder: Path, catalogue: Catalogue) -> None:
+    def __init__(self, folder: Path, catalog: Catalog) -> None:
         vectors = Vectors.open(folder / VECTORS_NAME)
         self._vectors = vectors.rows(np.arange(len(vectors)))
-        self._groups = catalogue.groups
-        self._row = {entry.id: row for row, entry in enumerate(catalogue)}
+        self._groups = catalog.groups
+        self._row = {entry.id: row for row, entry in enumerate(catalog)}
 
     def place(self, vector: NDArray[np.float32], crystal: Crystal) -> int:
         """Of a crystal, from 0: how many different ones are nearer."""
@@ -118,12 +118,10 @@ def _ask(options: argparse.Namespace) -> tuple[list[Answer], int]:
     seed, held_out = split_of(towers.training)
     part = Part.VALIDATION if options.fit else Part.TEST
     with Retriever.open(options.index, towers) as retriever:
-        with closing(Catalogue.open(version_folder(options.index) / CATALOGUE_NAME)) as catalogue:
-            crystals = [
-                entry.crystal for entry in catalogue if part_of(entry.formula, seed, held_out) is part
-            ]
-            cells = LatticeTable.of(catalogue.lattices(), largest_index=1)
-            gallery = Gallery(version_folder(options.index), catalogue)
+        with closing(Catalog.open(version_folder(options.index) / CATALOG_NAME)) as catalog:
+            crystals = [entry.crystal for entry in catalog if part_of(entry.formula, seed, held_out) is part]
+            cells = LatticeTable.of(catalog.lattices(), largest_index=1)
+            gallery = Gallery(version_folder(options.index), catalog)
         by_formula: dict[str, list[Crystal]] = {}
         for crystal in crystals:
             by_formula.setdefault(crystal.formula, []).append(crystal)
@@ -165,12 +163,14 @@ def _asked(
         spots = _zone(cells, rng)
     else:
         spots = pattern_of(crystal, Instrument(), rng)
-    hits = retriever.candidates(spots, voltage_kv=VOLTAGE_KV, effort=effort)
+    candidates = retriever.find_candidates(spots, voltage_kv=VOLTAGE_KV, effort=effort)
     if kind == "removed":
-        hits = [hit for hit in hits if not _is(hit, crystal)]
-    similarity = [hit.similarity for hit in hits]
-    found = verify([hit.entry.crystal for hit in hits], similarity, spots, VOLTAGE_KV, effort)
-    true = [row for row, hit in enumerate(hits) if kind == "known" and _is(hit, crystal)]
+        candidates = [candidate for candidate in candidates if not _is(candidate, crystal)]
+    similarity = [candidate.similarity for candidate in candidates]
+    found = verify(
+        [candidate.entry.crystal for candidate in candidates], similarity, spots, VOLTAGE_KV, effort
+    )
+    true = [row for row, candidate in enumerate(candidates) if kind == "known" and _is(candidate, crystal)]
     place = verdict = None
     if true:
         place = found.ranking.tolist().index(true[0])
@@ -191,8 +191,8 @@ def _asked(
     )
 
 
-def _is(hit: Hit, crystal: Crystal) -> bool:
-    return crystal.id in (hit.entry.id, *hit.also)
+def _is(candidate: Candidate, crystal: Crystal) -> bool:
+    return crystal.id in (candidate.entry.id, *candidate.same_as)
 
 
 def _fitted(answers: list[Answer]) -> Calibration:

@@ -26,8 +26,8 @@ from tqdm import tqdm
 
 from index.chemistry.elements import ElementFilter
 from index.search.retriever import Retriever
-from index.storage.catalogue import Catalogue, Entry
-from index.storage.layout import CATALOGUE_NAME
+from index.storage.catalog import Catalog, Entry
+from index.storage.layout import CATALOG_NAME
 from index.storage.publish import version_folder
 from model.errors import DomainError
 from model.pattern.options import PatternOptions
@@ -71,8 +71,8 @@ class Told:
 def main() -> None:
     options = _options()
     use_threads(1)
-    with closing(Catalogue.open(version_folder(options.index) / CATALOGUE_NAME)) as catalogue:
-        entries = held_out_entries(catalogue, Part(options.part))
+    with closing(Catalog.open(version_folder(options.index) / CATALOG_NAME)) as catalog:
+        entries = held_out_entries(catalog, Part(options.part))
     rows, on_frame = [], []
     with Retriever.open(options.index, load_towers()) as retriever:
         for name in options.kinds:
@@ -164,8 +164,10 @@ def compared(spots: Spots, frame: Rendered) -> Found:
 
 
 def _is_first(retriever: Retriever, spots: Spots, truth: Entry, elements: ElementFilter | None) -> bool:
-    hits = retriever.search(spots, voltage_kv=VOLTAGE_KV, elements=elements, top_k=10, effort="verify").hits
-    return bool(hits) and truth.id in (hits[0].entry.id, *hits[0].also)
+    candidates = retriever.search(
+        spots, voltage_kv=VOLTAGE_KV, elements=elements, top_k=10, effort="verify"
+    ).candidates
+    return bool(candidates) and truth.id in (candidates[0].entry.id, *candidates[0].same_as)
 
 
 def _large(index: Path, truth: Entry, side: int, seed: int) -> dict[str, float]:

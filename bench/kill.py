@@ -22,11 +22,11 @@ from pathlib import Path
 
 from index.build.inspection import verify_index
 from index.encoder import Encoder
-from index.live.live_index import LivingLibrary
-from index.live.submission import Submission, is_identical
+from index.live.live_index import LiveIndex
+from index.live.new_user_structure import NewUserStructure, is_identical
 from index.search.retriever import Retriever
 from index.starter.library import starter_entries
-from index.storage.catalogue import Entry
+from index.storage.catalog import Entry
 from index.storage.layout import MANIFEST_NAME
 from index.storage.manifest import Manifest
 from index.storage.publish import version_folder
@@ -83,11 +83,11 @@ def main() -> None:
 def _work(served: Path, source: Path, name: str, told: Connection, publishes: bool) -> None:
     use_threads(1)
     crystals = [entry.crystal for entry in starter_entries()]
-    library = LivingLibrary.open(served, load_towers())
+    library = LiveIndex.open(served, load_towers())
     told.send("begun")
     for step in range(10_000):
         id = f"{name} {step}"
-        library.add(Submission(crystals[step % len(crystals)], id))
+        library.add(NewUserStructure(crystals[step % len(crystals)], id))
         told.send(f"+{id}")
         if step % 3 == 2:
             told.send(f"?{id}")
@@ -140,7 +140,7 @@ def _note(told: str, counts: Counts) -> None:
 def _check(served: Path, crystals: list[Crystal], encoder: Encoder, counts: Counts) -> None:
     counts.rounds += 1
     counts.unsound += not verify_index(served).sound
-    library = LivingLibrary.open(served, encoder, watch_s=None)
+    library = LiveIndex.open(served, encoder, watch_s=None)
     with library.held() as held:
         found = {id: _entry(held, id) for id in counts.there | counts.gone}
     library.close()

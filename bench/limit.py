@@ -37,8 +37,8 @@ from queries import Q_MAX, VOLTAGE_KV, Drawn, Instrument, drawn  # type: ignore[
 from scipy.special import ndtr
 from tqdm import tqdm
 
-from index.storage.catalogue import Catalogue, Entry
-from index.storage.layout import CATALOGUE_NAME
+from index.storage.catalog import Catalog, Entry
+from index.storage.layout import CATALOG_NAME
 from index.storage.publish import version_folder
 from model.crystal.crystal import Crystal
 from model.indexing.lattice_table import LatticeTable
@@ -87,10 +87,10 @@ class Laid:
 def main() -> None:
     options = _options()
     rng = np.random.default_rng(options.seed)
-    with closing(Catalogue.open(version_folder(options.index) / CATALOGUE_NAME)) as catalogue:
-        everything = list(catalogue)
+    with closing(Catalog.open(version_folder(options.index) / CATALOG_NAME)) as catalog:
+        everything = list(catalog)
         entries = held_out_entries(everything)
-        table, groups = LatticeTable.of(catalogue.lattices()), catalogue.groups
+        table, groups = LatticeTable.of(catalog.lattices()), catalog.groups
     row_of = {entry.id: row for row, entry in enumerate(everything)}
     places: dict[tuple[float, str], list[int]] = defaultdict(list)
     for _ in tqdm(range(options.queries), unit="query"):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from queries import Instrument, pattern_of  # type: ignore[import-not-found]
 
-from index.storage.catalogue import Entry
+from index.storage.catalog import Entry
 
 SIDE, Q_MAX = 1024, 1.55
 DETECTED, CERTAIN = 2.0, 5.0

@@ -86,7 +86,10 @@ def main() -> None:
         folder = Path(name)
         index = _two_versions(options.index, folder / "index")
         keys = {role: _key(role, folder / "keys.jsonl") for role in ("read", "write", "admin")}
-        environment = {"DD2D_KEYS": str(folder / "keys.jsonl"), "DD2D_USER_STRUCTURES": str(folder / "user_structures.sqlite")}
+        environment = {
+            "DD2D_KEYS": str(folder / "keys.jsonl"),
+            "DD2D_USER_STRUCTURES": str(folder / "user_structures.sqlite"),
+        }
         with served(index, PORT, environment) as (_, process):
             if options.bad:
                 asyncio.run(_only_bad(options, keys, process.pid))

@@ -28,8 +28,8 @@ from tqdm import tqdm
 
 from index.search.query import Effort
 from index.search.retriever import Retriever
-from index.storage.catalogue import Catalogue, Entry
-from index.storage.layout import CATALOGUE_NAME
+from index.storage.catalog import Catalog, Entry
+from index.storage.layout import CATALOG_NAME
 from index.storage.publish import version_folder
 from model.pattern.spots import Spots
 from model.physics.kinematic import Geometry, kinematic_spots
@@ -49,9 +49,9 @@ def main() -> None:
     options = _options()
     use_threads(1)
     rng = np.random.default_rng(options.seed)
-    with closing(Catalogue.open(version_folder(options.index) / CATALOGUE_NAME)) as catalogue:
-        everything = list(catalogue)
-        groups = catalogue.groups
+    with closing(Catalog.open(version_folder(options.index) / CATALOG_NAME)) as catalog:
+        everything = list(catalog)
+        groups = catalog.groups
         truths = held_out_entries(everything)
     instrument = replace(Instrument(), intensity_noise=(options.noise, options.noise))
     asked: list[tuple[Entry, Spots]] = []
@@ -86,9 +86,15 @@ def _search(index: Path, asked: list[tuple[Entry, Spots]], effort: Effort) -> di
     with Retriever.open(index, load_towers()) as retriever:
         for truth, spots in tqdm(asked, desc=effort):
             begun = perf_counter()
-            hits = retriever.search(spots, voltage_kv=VOLTAGE_KV, top_k=max(LEVELS), effort=effort).hits
+            candidates = retriever.search(
+                spots, voltage_kv=VOLTAGE_KV, top_k=max(LEVELS), effort=effort
+            ).candidates
             seconds.append(perf_counter() - begun)
-            own = [place for place, hit in enumerate(hits) if truth.id in (hit.entry.id, *hit.also)]
+            own = [
+                place
+                for place, candidate in enumerate(candidates)
+                if truth.id in (candidate.entry.id, *candidate.same_as)
+            ]
             places.append(own[0] if own else None)
     return _row(effort, places, 1e3 * float(np.median(seconds)))
 

@@ -22,8 +22,8 @@ from tqdm import tqdm
 from app.cli.training_runs import split_of
 from index.chemistry.elements import ElementFilter
 from index.search.retriever import Retriever
-from index.storage.catalogue import Catalogue
-from index.storage.layout import CATALOGUE_NAME
+from index.storage.catalog import Catalog
+from index.storage.layout import CATALOG_NAME
 from index.storage.publish import version_folder
 from model.crystal.crystal import Crystal
 from model.pattern.spots import Spots
@@ -39,10 +39,10 @@ def main() -> None:
     use_threads(1)
     towers, rng = load_towers(), np.random.default_rng(options.seed)
     seed, held_out = split_of(towers.training)
-    with closing(Catalogue.open(version_folder(options.index) / CATALOGUE_NAME)) as catalogue:
+    with closing(Catalog.open(version_folder(options.index) / CATALOG_NAME)) as catalog:
         crystals = [
             entry.crystal
-            for entry in catalogue
+            for entry in catalog
             if part_of(entry.formula, seed, held_out) is Part.TEST
             and "bilayer" not in entry.source.lower()
             and _period_deg(entry.crystal) is not None
@@ -59,7 +59,7 @@ def main() -> None:
                 effort=options.effort,
                 top_k=TOP,
             )
-            names = {id for hit in result.hits for id in (hit.entry.id, *hit.also)}
+            names = {id for candidate in result.candidates for id in (candidate.entry.id, *candidate.same_as)}
             both.append(all(crystal.id in names for crystal in pair))
             told.append(result.overlap is not None)
             verdicts.append(result.verdict)

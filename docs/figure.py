@@ -14,7 +14,7 @@ from matplotlib.colors import LogNorm
 from PIL import Image
 
 from app.cli.render_frame import png_frame
-from index.search.results import Hit
+from index.search.results import Candidate
 from index.search.retriever import Retriever
 from model.crystal.crystal import Crystal
 from model.crystal.elements import element_symbol
@@ -38,12 +38,12 @@ def main() -> None:
     frame = png_frame(pattern, pixel_size_inv_angstrom=PIXEL_SIZE_INV_ANGSTROM, size=512)
     spots = read_pattern(frame, "frame.png", PatternOptions(pixel_size_inv_angstrom=PIXEL_SIZE_INV_ANGSTROM))
     with Retriever.open(options.index, load_towers()) as retriever:
-        hits = retriever.search(spots, voltage_kv=80.0, top_k=SHOWN).hits
+        candidates = retriever.search(spots, voltage_kv=80.0, top_k=SHOWN).candidates
         count = len(retriever)
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(11, 3.9), layout="constrained")
     _draw_frame(left, frame, spots)
-    _list_candidates(middle, hits, count)
-    _draw_layer(right, hits[0].entry.crystal)
+    _list_candidates(middle, candidates, count)
+    _draw_layer(right, candidates[0].entry.crystal)
     figure.savefig(options.out, dpi=110)
 
 
@@ -58,10 +58,15 @@ def _draw_frame(axes: Axes, frame: bytes, spots: Spots) -> None:
     axes.set_axis_off()
 
 
-def _list_candidates(axes: Axes, hits: tuple[Hit, ...], count: int) -> None:
+def _list_candidates(axes: Axes, candidates: tuple[Candidate, ...], count: int) -> None:
     rows = [
-        [str(rank), hit.entry.formula, f"{hit.similarity:.3f}", hit.entry.layer_group_symbol]
-        for rank, hit in enumerate(hits, start=1)
+        [
+            str(rank),
+            candidate.entry.formula,
+            f"{candidate.similarity:.3f}",
+            candidate.entry.layer_group_symbol,
+        ]
+        for rank, candidate in enumerate(candidates, start=1)
     ]
     table = axes.table(
         rows, colLabels=["rank", "formula", "similarity", "layer group"], loc="center", cellLoc="center"

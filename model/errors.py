@@ -41,5 +41,5 @@ class CheckpointError(DomainError):
     """Weights are missing, damaged or of another form than asked for."""
 
 
-class LibraryError(DomainError):
+class IndexUnavailableError(DomainError):
     """An index is missing, damaged, or was made by other weights."""

@@ -45,11 +45,11 @@ def run_publish(args: argparse.Namespace) -> int:
     """Publish, then say what is in use now."""
     from index.build.inspection import index_info
     from index.storage.versions import publish_copy
-    from model.errors import LibraryError
+    from model.errors import IndexUnavailableError
 
     try:
         before = index_info(args.to)
-    except LibraryError:  # the first one there
+    except IndexUnavailableError:  # the first one there
         before = None
     published = publish_copy(args.built, args.to)
     print(f"{published.name} ({published.manifest.crystals} crystals) is in use in {args.to}")

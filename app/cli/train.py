@@ -58,7 +58,7 @@ def read_crystals(sources: Iterable[Path]) -> list["Crystal"]:
         OptionError: a source that does not exist.
     """
     from index.sources.recognition import open_source
-    from index.sources.record import Rejected
+    from index.sources.record import RejectedEntry
 
     found = (each for source in sources for each in open_source(source))
-    return [each for each in found if not isinstance(each, Rejected)]
+    return [each for each in found if not isinstance(each, RejectedEntry)]

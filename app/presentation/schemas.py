@@ -448,7 +448,7 @@ class Structure(Schema):
 
     id: str
     source: str
-    licence: str | None
+    license: str | None
     reference: str | None = Field(
         description="The work that describes the crystal; of the starter library also what of it was not checked."
     )

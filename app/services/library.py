@@ -14,16 +14,16 @@ from app.presentation.schemas import Provenance
 from app.settings import Settings
 from index.chemistry.composition import Composition
 from index.chemistry.elements import ElementFilter
-from index.live.submission import Added, Submission
+from index.live.new_user_structure import AddOutcome, NewUserStructure
 from index.search.query import COVERAGE, Effort
 from index.search.results import SearchResult
-from index.storage.catalogue import Entry
+from index.storage.catalog import Entry
 from index.storage.manifest import Manifest
 from model.errors import ReadOnlyError
 from model.pattern.spots import Spots
 
 if TYPE_CHECKING:
-    from index.live.snapshot import Served
+    from index.live.snapshot import ServedVersion
 
 # Graphene's two inner rings: lattice constant 2.46 angstrom.
 _CANARY_RADII = (0.4694, 0.8130)
@@ -32,7 +32,7 @@ _CANARY_VOLTAGE_KV = 80.0
 
 
 class Library(Protocol):
-    """An opened index with its model; `index.live.live_index.LivingLibrary` is one, the tests have another."""
+    """An opened index with its model; `index.live.live_index.LiveIndex` is one, the tests have another."""
 
     @property
     def manifest(self) -> Manifest:
@@ -75,13 +75,13 @@ class Library(Protocol):
 
 @runtime_checkable
 class ChangingLibrary(Library, Protocol):
-    """A library that can be added to; `index.live.live_index.LivingLibrary` is one."""
+    """A library that can be added to; `index.live.live_index.LiveIndex` is one."""
 
     def held(self) -> AbstractContextManager[Library]:
         """The library as it is now, for a request that wants all that it asks to agree."""
         ...
 
-    def add(self, submission: Submission) -> Added:
+    def add(self, submission: NewUserStructure) -> AddOutcome:
         """Add a structure."""
         ...
 
@@ -89,7 +89,7 @@ class ChangingLibrary(Library, Protocol):
         """Remove a structure that was added; KeyError if there is none."""
         ...
 
-    def reload(self, version: str | None = None) -> "Served":
+    def reload(self, version: str | None = None) -> "ServedVersion":
         """Serve the version in use, or make another one that."""
         ...
 
@@ -121,14 +121,14 @@ def open_library(settings: Settings) -> Library:
 
     Raises:
         CheckpointError: no usable towers.
-        LibraryError: no usable index, or one that other weights made.
+        IndexUnavailableError: no usable index, or one that other weights made.
     """
-    from index.live.live_index import LivingLibrary
+    from index.live.live_index import LiveIndex
     from model.towers.checkpoint import load_towers
     from model.towers.threads import use_threads
 
     use_threads(settings.torch_threads)
-    return LivingLibrary.open(settings.index, load_towers(settings.model), settings.user_structures)
+    return LiveIndex.open(settings.index, load_towers(settings.model), settings.user_structures)
 
 
 def provenance_of(library: Library) -> Provenance:
@@ -144,7 +144,7 @@ def provenance_of(library: Library) -> Provenance:
 
 
 def ask_canary(library: Library, effort: Effort = "search") -> None:
-    """Search graphene's pattern through model, vectors and catalogue.
+    """Search graphene's pattern through model, vectors and catalog.
 
     Args:
         library: that is asked.
@@ -159,7 +159,7 @@ def ask_canary(library: Library, effort: Effort = "search") -> None:
         for radius, turn in zip(_CANARY_RADII, np.radians(_CANARY_TURNS_DEG), strict=True)
     ]
     spots = Spots(np.concatenate(rings), np.repeat([1.0, 0.9], 6))
-    hits = library.search(
+    candidates = library.search(
         spots,
         voltage_kv=_CANARY_VOLTAGE_KV,
         elements=None,
@@ -167,6 +167,6 @@ def ask_canary(library: Library, effort: Effort = "search") -> None:
         coverage=COVERAGE,
         composition=None,
         effort=effort,
-    ).hits
-    if not hits or not np.isfinite(hits[0].similarity):
+    ).candidates
+    if not candidates or not np.isfinite(candidates[0].similarity):
         raise NotReadyError("model and index do not answer a pattern of graphene; see the service's log")

@@ -155,7 +155,9 @@ class Options(LatticeOptions):
         le=0.99,
         description="In which share of cases the set of candidates has to hold the crystal.",
     )
-    reflections: bool = Field(False, description="Whether each match lists every spot and every missing beam.")
+    reflections: bool = Field(
+        False, description="Whether each match lists every spot and every missing beam."
+    )
     record: bool = Field(
         False, description="Whether the answer carries its spots, so that `/replay` needs nothing else."
     )

@@ -16,7 +16,6 @@ from app.presentation.frame_overlay import beams_over, frame_picture
 from app.presentation.overlays import MOST_CANDIDATES, Drawing, overlay_link
 from app.presentation.schemas import (
     Answer,
-    Candidate,
     CandidateSet,
     Lattice,
     Measurement,
@@ -24,14 +23,15 @@ from app.presentation.schemas import (
     Query,
     Twist,
 )
+from app.presentation.schemas import Candidate as CandidateSchema
 from app.presentation.schemas import Pattern as RecordedPattern
 from app.presentation.serialize import fit_told, lattice_seen, match_of, quality_seen, told_of_tilt, twist_of
 from app.services.library import Library
 from app.services.options import Options, ReadingOptions
 from app.services.uploads import FileUpload, FrameUpload, Upload
-from index.search.results import Hit, SearchResult
+from index.search.results import Candidate, SearchResult
 from index.search.timing import milliseconds
-from index.storage.catalogue import Entry
+from index.storage.catalog import Entry
 from model.crystal.crystal import Crystal
 from model.crystal.structure_files import VACUUM_ANGSTROM
 from model.errors import DomainError, TooLargeError, UnreadableError
@@ -125,9 +125,9 @@ class Prediction:
             drawing.Panel(
                 f"{each.rank}. {each.formula} ({each.id})",
                 fit_told(f"similarity {each.similarity:.3f}", each.probability, each.match),
-                hit.match,
+                candidate.match,
             )
-            for each, hit in zip(self.answer.candidates[:DRAWN], self.result.hits, strict=False)
+            for each, candidate in zip(self.answer.candidates[:DRAWN], self.result.candidates, strict=False)
         ]
         spots_alone = drawing.Panel("The pattern", f"{len(self.spots)} spots", None)
         return drawing.drawn(self.spots, self.result.lattice, panels or [spots_alone])
@@ -219,8 +219,8 @@ def predict(
     searched = perf_counter()
     drawing = _drawing(pattern.frame, spots, result) if options.overlay else None
     candidates = [
-        _candidate(rank, hit, spots, options.reflections, _link(drawing, rank))
-        for rank, hit in enumerate(result.hits, start=1)
+        _candidate(rank, candidate, spots, options.reflections, _link(drawing, rank))
+        for rank, candidate in enumerate(result.candidates, start=1)
     ]
     before = {"read": pattern.read_ms} | ({} if embedded is None else {"embed": embedded.ms})
     write_ms, total_ms = (milliseconds(since, perf_counter()) for since in (searched, begun))
@@ -236,9 +236,9 @@ def predict(
         caveat=_CAVEAT if result.verdict in {"match", "ambiguous"} else None,
         candidates=candidates,
         set=None
-        if result.set_size is None
-        else CandidateSet(coverage=options.coverage, size=result.set_size),
-        measurement=None if result.measurement is None else _measurement(result.measurement),
+        if result.confidence_set_size is None
+        else CandidateSet(coverage=options.coverage, size=result.confidence_set_size),
+        measurement=None if result.next_measurement is None else _measurement(result.next_measurement),
         query=query_of(
             spots,
             pattern.voltage,
@@ -275,9 +275,9 @@ def _drawing(frame: Frame | None, spots: Spots, result: SearchResult) -> Drawing
     if frame is None:
         return None
     shapes = {
-        rank: beams_over(spots, hit.match, frame.shape)
-        for rank, hit in enumerate(result.hits[:MOST_CANDIDATES], start=1)
-        if hit.match is not None
+        rank: beams_over(spots, candidate.match, frame.shape)
+        for rank, candidate in enumerate(result.candidates[:MOST_CANDIDATES], start=1)
+        if candidate.match is not None
     }
     if not shapes:
         return None
@@ -319,9 +319,11 @@ def lattice_of(crystal: Crystal) -> Lattice:
     )
 
 
-def _candidate(rank: int, hit: Hit, spots: Spots, listed: bool, overlay: str | None) -> Candidate:
-    entry: Entry = hit.entry
-    return Candidate(
+def _candidate(
+    rank: int, candidate: Candidate, spots: Spots, listed: bool, overlay: str | None
+) -> CandidateSchema:
+    entry: Entry = candidate.entry
+    return CandidateSchema(
         rank=rank,
         id=entry.id,
         source=entry.source,
@@ -329,13 +331,13 @@ def _candidate(rank: int, hit: Hit, spots: Spots, listed: bool, overlay: str | N
         elements=list(entry.elements),
         layer_group=entry.layer_group,
         lattice=lattice_of(entry.crystal),
-        similarity=round(hit.similarity, 6),
-        probability=None if hit.probability is None else round(hit.probability, 6),
-        group=hit.group,
-        in_set=hit.in_set,
-        layer=hit.layer,
-        match=None if hit.match is None else match_of(hit.match, spots, listed, overlay),
-        also=list(hit.also),
+        similarity=round(candidate.similarity, 6),
+        probability=None if candidate.probability is None else round(candidate.probability, 6),
+        group=candidate.equivalence_group,
+        in_set=candidate.in_confidence_set,
+        layer=candidate.lattice_number,
+        match=None if candidate.match is None else match_of(candidate.match, spots, listed, overlay),
+        also=list(candidate.same_as),
         cif=entry.cif(),
     )
 

@@ -4,7 +4,7 @@ from app.errors import NotFoundError
 from app.presentation.schemas import Structure
 from app.services.library import Library
 from app.services.predict import lattice_of
-from index.storage.catalogue import Entry
+from index.storage.catalog import Entry
 
 
 def entry_of(library: Library, id: str) -> Entry:
@@ -31,7 +31,7 @@ def structure_of(entry: Entry) -> Structure:
     return Structure(
         id=entry.id,
         source=entry.source,
-        licence=entry.licence,
+        license=entry.license,
         reference=entry.reference,
         formula=entry.formula,
         elements=list(entry.elements),

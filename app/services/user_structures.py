@@ -13,7 +13,7 @@ from app.services.options import validated
 from app.services.structures import not_found, structure_of
 from app.services.uploaded_structure import read_uploaded_structure
 from app.services.uploads import FileUpload, FormBody, JsonBody
-from index.live.submission import SOURCE, Added, Submission
+from index.live.new_user_structure import SOURCE, AddOutcome, NewUserStructure
 from model.crystal.structure_files import read_structure
 from model.errors import OptionError
 
@@ -115,14 +115,14 @@ def version_of(body: JsonBody | None) -> str | None:
     return validated(ReloadOptions, content, strict=True).version
 
 
-def add_structure(library: ChangingLibrary, asked: Asked, key_name: str | None) -> Added:
+def add_structure(library: ChangingLibrary, asked: Asked, key_name: str | None) -> AddOutcome:
     """Add a structure.
 
     Raises:
         DomainError: it cannot be read, is no two-dimensional crystal or too large, or the id is another's.
     """
     crystal, options = read_uploaded_structure(asked.file), asked.options
-    return library.add(Submission(crystal, options.id, options.license, options.reference, key_name))
+    return library.add(NewUserStructure(crystal, options.id, options.license, options.reference, key_name))
 
 
 def remove_structure(library: ChangingLibrary, id: str) -> None:
@@ -138,7 +138,7 @@ def remove_structure(library: ChangingLibrary, id: str) -> None:
         raise not_found(id) from None
 
 
-def told(added: Added) -> AddedStructure:
+def told(added: AddOutcome) -> AddedStructure:
     """What came of adding a structure."""
     return AddedStructure(**dict(structure_of(added.entry)), same_as=list(added.same_as))
 

@@ -20,10 +20,10 @@ from index.build.report import BuildReport, Stopwatch, reasons, write_rejected
 from index.chemistry.elements import ElementBits
 from index.encoder import Encoder
 from index.sources.recognition import check_source, source_records
-from index.sources.record import Record, Rejected
-from index.storage.catalogue import Entry, write_catalogue
+from index.sources.record import Record, RejectedEntry
+from index.storage.catalog import Entry, write_catalog
 from index.storage.layout import (
-    CATALOGUE_NAME,
+    CATALOG_NAME,
     ELEMENTS_NAME,
     MANIFEST_NAME,
     REJECTED_NAME,
@@ -34,12 +34,12 @@ from index.storage.manifest import FileDigest, Manifest, ModelIdentity
 from index.storage.publish import publish, staging, version_name
 from index.storage.vectors import write_vectors
 from model.crystal.duplicates import group_duplicates
-from model.errors import DomainError, LibraryError
+from model.errors import DomainError, IndexUnavailableError
 
 BATCH = 512
 
 
-class Progress(Protocol):
+class BuildProgress(Protocol):
     """Told how many entries are done; `tqdm` is one."""
 
     def update(self, n: float | None = 1) -> bool | None:
@@ -47,16 +47,16 @@ class Progress(Protocol):
         ...
 
 
-ShowProgress = Callable[[], AbstractContextManager[Progress]]
+ShowProgress = Callable[[], AbstractContextManager[BuildProgress]]
 Stage = Callable[[str], None]
 
 
-def show_progress() -> AbstractContextManager[Progress]:
+def show_progress() -> AbstractContextManager[BuildProgress]:
     """A bar on standard error with the rate; sources do not say beforehand how many entries they hold."""
     return tqdm(unit=" crystals", smoothing=0.1)
 
 
-def no_progress() -> AbstractContextManager[Progress]:
+def no_progress() -> AbstractContextManager[BuildProgress]:
     """Nothing shown."""
     return tqdm(disable=True)
 
@@ -67,7 +67,7 @@ class _Collected:
 
     entries: list[Entry] = field(default_factory=list)
     vectors: list[NDArray[np.float32]] = field(default_factory=list)
-    rejected: list[Rejected] = field(default_factory=list)
+    rejected: list[RejectedEntry] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
     renamed: int = 0
 
@@ -96,7 +96,7 @@ def build_index(
 
     Raises:
         OptionError: a source that does not exist.
-        LibraryError: no entry could be used, `out` holds something else, or another build is under way.
+        IndexUnavailableError: no entry could be used, `out` holds something else, or another build is under way.
     """
     watch = Stopwatch()
     for source in sources:
@@ -105,7 +105,7 @@ def build_index(
         stage("embed")
         collected = _collect(_records(sources), encoder, watch, progress, workers)
         if not collected.entries:
-            raise LibraryError(_nothing_usable(collected.rejected))
+            raise IndexUnavailableError(_nothing_usable(collected.rejected))
         stage("group")
         with watch.stage("group"):
             groups = group_duplicates([entry.crystal for entry in collected.entries])
@@ -120,13 +120,13 @@ def build_index(
     return replace(report, directory=target, seconds=watch.seconds)
 
 
-def _records(sources: Sequence[Path]) -> Iterator[Record | Rejected]:
+def _records(sources: Sequence[Path]) -> Iterator[Record | RejectedEntry]:
     for source in sources:
         yield from source_records(source)
 
 
 def _collect(
-    records: Iterator[Record | Rejected],
+    records: Iterator[Record | RejectedEntry],
     encoder: Encoder,
     watch: Stopwatch,
     progress: ShowProgress,
@@ -153,7 +153,7 @@ def _collect(
 def _admitted(chunk: list[Prepared], collected: _Collected) -> Iterator[Entry]:
     """Entries under ids that are unique in the index."""
     for each in chunk:
-        if isinstance(each, Rejected):
+        if isinstance(each, RejectedEntry):
             collected.rejected.append(each)
             continue
         id = _unique_id(each, collected.ids)
@@ -178,19 +178,21 @@ def _embed(batch: list[Entry], collected: _Collected, encoder: Encoder) -> None:
         vectors = encoder.embed_crystals([entry.crystal for entry in batch])
     except DomainError as error:
         if len(batch) == 1:
-            collected.rejected.append(Rejected(batch[0].id, str(error)))
+            collected.rejected.append(RejectedEntry(batch[0].id, str(error)))
             return
         for entry in batch:
             _embed([entry], collected, encoder)
         return
     if vectors.shape != (len(batch), encoder.dimension):
-        raise LibraryError(f"the model gave vectors of shape {vectors.shape} for {len(batch)} crystals")
+        raise IndexUnavailableError(
+            f"the model gave vectors of shape {vectors.shape} for {len(batch)} crystals"
+        )
     usable = np.asarray(np.isfinite(vectors).all(axis=1))
     for entry, is_usable in zip(batch, usable.tolist(), strict=True):
         if is_usable:
             collected.entries.append(entry)
         else:
-            collected.rejected.append(Rejected(entry.id, "the model's vector for it is not finite"))
+            collected.rejected.append(RejectedEntry(entry.id, "the model's vector for it is not finite"))
     collected.vectors.append(np.asarray(vectors[usable], dtype=np.float32))
 
 
@@ -200,10 +202,10 @@ def _write(
     entries = collected.entries
     sources = dict(Counter(entry.source for entry in entries).most_common())
     write_vectors(folder / VECTORS_NAME, np.concatenate(collected.vectors))
-    write_catalogue(folder / CATALOGUE_NAME, entries, groups)
+    write_catalog(folder / CATALOG_NAME, entries, groups)
     ElementBits.of(entry.crystal.numbers for entry in entries).write(folder / ELEMENTS_NAME)
     write_rejected(folder / REJECTED_NAME, collected.rejected)
-    names = (VECTORS_NAME, CATALOGUE_NAME, ELEMENTS_NAME, REJECTED_NAME)
+    names = (VECTORS_NAME, CATALOG_NAME, ELEMENTS_NAME, REJECTED_NAME)
     manifest = Manifest(
         created=datetime.now(UTC).isoformat(),
         software=importlib.metadata.version("dd2d-server"),
@@ -237,7 +239,7 @@ def _report(folder: Path, manifest: Manifest, collected: _Collected, watch: Stop
     return report
 
 
-def _nothing_usable(rejected: list[Rejected]) -> str:
+def _nothing_usable(rejected: list[RejectedEntry]) -> str:
     if not rejected:
         return "the sources hold no structures"
     shown = "; ".join(f"{each.name}: {each.reason}" for each in rejected[:3])

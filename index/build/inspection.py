@@ -8,13 +8,13 @@ import numpy as np
 
 from index.chemistry.elements import ElementBits
 from index.encoder import Encoder
-from index.storage.catalogue import Catalogue, Entry
-from index.storage.layout import CATALOGUE_NAME, ELEMENTS_NAME, VECTORS_NAME
+from index.storage.catalog import Catalog, Entry
+from index.storage.layout import CATALOG_NAME, ELEMENTS_NAME, VECTORS_NAME
 from index.storage.manifest import Manifest
-from index.storage.publish import added_beside, version_folder
-from index.storage.user_structures import Additions
+from index.storage.publish import locate_user_structures, version_folder
+from index.storage.user_structures import UserStructures
 from index.storage.vectors import Vectors
-from model.errors import LibraryError
+from model.errors import IndexUnavailableError
 
 SAMPLE = 64
 # Another machine's matrix product rounds otherwise; other weights give cosines far below.
@@ -22,7 +22,7 @@ MINIMUM_COSINE = 0.999
 
 
 @dataclass(frozen=True)
-class Verification:
+class IndexCheck:
     """What `verify_index` found.
 
     Attributes:
@@ -47,12 +47,12 @@ def index_info(directory: Path) -> Manifest:
     """The manifest of the version in use.
 
     Raises:
-        LibraryError: no index there, or its manifest is damaged.
+        IndexUnavailableError: no index there, or its manifest is damaged.
     """
     return Manifest.read(version_folder(directory))
 
 
-def verify_index(directory: Path, encoder: Encoder | None = None) -> Verification:
+def verify_index(directory: Path, encoder: Encoder | None = None) -> IndexCheck:
     """Read all of an index, check it against its manifest and itself, and embed a sample again.
 
     The structures that were added to it, if they lie beside it, are checked too.
@@ -62,7 +62,7 @@ def verify_index(directory: Path, encoder: Encoder | None = None) -> Verificatio
         encoder: the weights that made it; None leaves the vectors' values unchecked.
 
     Raises:
-        LibraryError: no index there, its manifest is damaged, or it was made by other weights.
+        IndexUnavailableError: no index there, its manifest is damaged, or it was made by other weights.
     """
     folder = version_folder(directory)
     manifest = Manifest.read(folder)
@@ -70,52 +70,50 @@ def verify_index(directory: Path, encoder: Encoder | None = None) -> Verificatio
         manifest.check_encoder(encoder)
     damaged = (*manifest.problems(folder), *_added_problems(directory))
     if damaged:
-        return Verification(folder, 0, 0, damaged)
-    catalogue = Catalogue.open(folder / CATALOGUE_NAME)
+        return IndexCheck(folder, 0, 0, damaged)
+    catalog = Catalog.open(folder / CATALOG_NAME)
     try:
-        return _verified(folder, manifest, catalogue, encoder)
+        return _verified(folder, manifest, catalog, encoder)
     finally:
-        catalogue.close()
+        catalog.close()
 
 
-def _verified(
-    folder: Path, manifest: Manifest, catalogue: Catalogue, encoder: Encoder | None
-) -> Verification:
-    problems = list(_catalogue_problems(manifest, catalogue))
+def _verified(folder: Path, manifest: Manifest, catalog: Catalog, encoder: Encoder | None) -> IndexCheck:
+    problems = list(_catalog_problems(manifest, catalog))
     try:
         vectors = Vectors.open(folder / VECTORS_NAME)
         bits = ElementBits.open(folder / ELEMENTS_NAME, manifest.crystals)
-    except LibraryError as error:
-        return Verification(folder, len(catalogue), 0, (*problems, str(error)))
+    except IndexUnavailableError as error:
+        return IndexCheck(folder, len(catalog), 0, (*problems, str(error)))
     problems += _vector_problems(manifest, vectors)
     if problems:
-        return Verification(folder, len(catalogue), 0, tuple(problems))
-    entries = list(catalogue)
+        return IndexCheck(folder, len(catalog), 0, tuple(problems))
+    entries = list(catalog)
     if not np.array_equal(ElementBits.of(entry.crystal.numbers for entry in entries).bits, bits.bits):
-        problems.append("the element table does not agree with the catalogue")
+        problems.append("the element table does not agree with the catalog")
     sample = _sample(len(entries)) if encoder is not None else []
     if encoder is not None:
         problems += _embedding_problems([entries[row] for row in sample], sample, vectors, encoder)
-    return Verification(folder, len(catalogue), len(sample), tuple(problems))
+    return IndexCheck(folder, len(catalog), len(sample), tuple(problems))
 
 
 def _added_problems(directory: Path) -> Iterator[str]:
-    additions = Additions(added_beside(directory))
+    additions = UserStructures(locate_user_structures(directory))
     damage = additions.damage()
     additions.close()
     if damage:
         yield f"the added structures are damaged: {damage}"
 
 
-def _catalogue_problems(manifest: Manifest, catalogue: Catalogue) -> Iterator[str]:
-    damage = catalogue.damage()
+def _catalog_problems(manifest: Manifest, catalog: Catalog) -> Iterator[str]:
+    damage = catalog.damage()
     if damage:
-        yield f"the catalogue is damaged: {damage}"
-    if len(catalogue) != manifest.crystals:
-        yield f"the catalogue has {len(catalogue)} crystals, the manifest {manifest.crystals}"
-    groups = len(np.unique(catalogue.groups))
+        yield f"the catalog is damaged: {damage}"
+    if len(catalog) != manifest.crystals:
+        yield f"the catalog has {len(catalog)} crystals, the manifest {manifest.crystals}"
+    groups = len(np.unique(catalog.groups))
     if groups != manifest.groups:
-        yield f"the catalogue has {groups} different crystals, the manifest {manifest.groups}"
+        yield f"the catalog has {groups} different crystals, the manifest {manifest.groups}"
 
 
 def _vector_problems(manifest: Manifest, vectors: Vectors) -> Iterator[str]:

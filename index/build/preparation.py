@@ -1,4 +1,4 @@
-"""From records to catalogue entries: canonical form and symmetry, in several processes.
+"""From records to catalog entries: canonical form and symmetry, in several processes.
 
 Worker processes import this module and what it needs, so neither torch nor faiss may come in here.
 """
@@ -12,8 +12,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from itertools import chain, islice
 
-from index.sources.record import Record, Rejected, crystal_of
-from index.storage.catalogue import Entry
+from index.sources.record import Record, RejectedEntry, crystal_of
+from index.storage.catalog import Entry
 from model.crystal.crystal import Crystal
 from model.crystal.symmetry import Symmetry, symmetry_of
 from model.errors import CrystalError, OptionError
@@ -24,11 +24,13 @@ _WORTH_PROCESSES = 1024
 # Tried in turn: a layer that spglib cannot settle at one tolerance it usually settles at another.
 _SYMPREC_ANGSTROM = (0.05, 0.02, 0.1)
 
-Prepared = Entry | Rejected
-Chunk = list[Record | Rejected]
+Prepared = Entry | RejectedEntry
+Chunk = list[Record | RejectedEntry]
 
 
-def prepare(records: Iterable[Record | Rejected], workers: int | None = None) -> Iterator[list[Prepared]]:
+def prepare(
+    records: Iterable[Record | RejectedEntry], workers: int | None = None
+) -> Iterator[list[Prepared]]:
     """Chunks of entries and rejections, in the order of the records.
 
     Args:
@@ -55,16 +57,16 @@ def prepare_chunk(records: Chunk) -> list[Prepared]:
     return [_prepared(record) for record in records]
 
 
-def _prepared(record: Record | Rejected) -> Prepared:
-    if isinstance(record, Rejected):
+def _prepared(record: Record | RejectedEntry) -> Prepared:
+    if isinstance(record, RejectedEntry):
         return record
     crystal = crystal_of(record)
-    if isinstance(crystal, Rejected):
+    if isinstance(crystal, RejectedEntry):
         return crystal
     try:
-        return Entry.of(crystal, settled_symmetry(crystal), record.licence, record.reference)
+        return Entry.of(crystal, settled_symmetry(crystal), record.license, record.reference)
     except CrystalError as error:
-        return Rejected(crystal.id, str(error))
+        return RejectedEntry(crystal.id, str(error))
 
 
 def settled_symmetry(crystal: Crystal) -> Symmetry:
@@ -82,7 +84,7 @@ def settled_symmetry(crystal: Crystal) -> Symmetry:
     return symmetry_of(crystal, last)
 
 
-def _chunks(records: Iterator[Record | Rejected]) -> Iterator[Chunk]:
+def _chunks(records: Iterator[Record | RejectedEntry]) -> Iterator[Chunk]:
     while chunk := list(islice(records, CHUNK)):
         yield chunk
 
@@ -140,10 +142,10 @@ def _rescued(chunk: Chunk) -> list[Prepared]:
         except BrokenProcessPool:
             pass
     if len(chunk) == 1:
-        return [Rejected(_name(chunk[0]), "it crashed the process that turned it into a crystal")]
+        return [RejectedEntry(_name(chunk[0]), "it crashed the process that turned it into a crystal")]
     middle = len(chunk) // 2
     return _rescued(chunk[:middle]) + _rescued(chunk[middle:])
 
 
-def _name(record: Record | Rejected) -> str:
-    return record.name if isinstance(record, Rejected) else record.id
+def _name(record: Record | RejectedEntry) -> str:
+    return record.name if isinstance(record, RejectedEntry) else record.id

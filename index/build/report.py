@@ -9,7 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from index.sources.record import Rejected
+from index.sources.record import RejectedEntry
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,13 @@ class Stopwatch:
         return {**times, "total": round(perf_counter() - self._started, 4)}
 
 
-def write_rejected(path: Path, rejected: list[Rejected]) -> None:
+def write_rejected(path: Path, rejected: list[RejectedEntry]) -> None:
     """One JSON object a line: name and reason."""
     lines = (json.dumps(asdict(each)) + "\n" for each in rejected)
     path.write_text("".join(lines), encoding="utf-8")
 
 
-def reasons(rejected: list[Rejected]) -> dict[str, int]:
+def reasons(rejected: list[RejectedEntry]) -> dict[str, int]:
     """How many entries for each reason, most frequent first, with digits blanked so that like adds to like."""
     kinds = Counter("".join("#" if c.isdigit() else c for c in each.reason)[:160] for each in rejected)
     return dict(kinds.most_common())

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal.crystal import LAST_ATOMIC_NUMBER, element_symbol
-from model.errors import LibraryError, OptionError
+from model.errors import IndexUnavailableError, OptionError
 
 Bitmap = NDArray[np.uint8]
 
@@ -104,7 +104,9 @@ class ElementBits:
 
     def __init__(self, bits: Bitmap, count: int) -> None:
         if bits.shape != (LAST_ATOMIC_NUMBER, (count + 7) // 8) or bits.dtype != np.uint8:
-            raise LibraryError(f"the element table does not hold {count} crystals; build the index again")
+            raise IndexUnavailableError(
+                f"the element table does not hold {count} crystals; build the index again"
+            )
         self.bits = bits
         self.count = count
 
@@ -122,12 +124,12 @@ class ElementBits:
         """Memory-mapped, read-only.
 
         Raises:
-            LibraryError: missing, damaged, or of another number of crystals.
+            IndexUnavailableError: missing, damaged, or of another number of crystals.
         """
         try:
             bits = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise LibraryError(
+            raise IndexUnavailableError(
                 f"the elements in {path.name} cannot be read; build the index again"
             ) from error
         return cls(bits, count)

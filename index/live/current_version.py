@@ -12,7 +12,7 @@ from index.storage.layout import CURRENT_NAME, MANIFEST_NAME
 from index.storage.manifest import Manifest
 from index.storage.publish import history, make_current, version_folder
 from index.storage.versions import check_version, named_version
-from model.errors import LibraryError, OptionError, ReadOnlyError
+from model.errors import IndexUnavailableError, OptionError, ReadOnlyError
 
 Opened = TypeVar("Opened", OpenVersion, OpenVersion | None)
 
@@ -35,7 +35,7 @@ class CurrentVersion:
         """The version in use, opened as `Retriever.open` does.
 
         Raises:
-            LibraryError: missing, damaged, or made by other weights.
+            IndexUnavailableError: missing, damaged, or made by other weights.
         """
         self._mark = self._current_mark()
         return self._in_use(self._opened_as_it_is)
@@ -48,7 +48,7 @@ class CurrentVersion:
             again: whether one that was refused before is tried again.
 
         Raises:
-            LibraryError: missing, damaged, or made by other weights.
+            IndexUnavailableError: missing, damaged, or made by other weights.
         """
         mark = self._current_mark()
         if mark == self._mark and not (again and self._was_refused):
@@ -72,7 +72,7 @@ class CurrentVersion:
         Raises:
             OptionError: there is no such version.
             ReadOnlyError: the index folder cannot be written.
-            LibraryError: missing, damaged, or made by other weights.
+            IndexUnavailableError: missing, damaged, or made by other weights.
         """
         if (self._directory / MANIFEST_NAME).is_file():
             raise OptionError("the service was started with one version of an index, and can go to no other")
@@ -81,10 +81,10 @@ class CurrentVersion:
         try:
             if history(self._directory)[:1] != [name]:
                 make_current(self._directory, name, goes_back=True)
-        except (OSError, LibraryError) as error:
+        except (OSError, IndexUnavailableError) as error:
             if opened is not None:
                 opened.retire()
-            if isinstance(error, LibraryError):
+            if isinstance(error, IndexUnavailableError):
                 raise
             raise ReadOnlyError(
                 f"no version can be chosen: the index folder {self._directory} cannot be written ({error.strerror})"
@@ -98,12 +98,12 @@ class CurrentVersion:
             folder = version_folder(self._directory)
             try:
                 return opened(folder)
-            except (LibraryError, OSError) as error:
+            except (IndexUnavailableError, OSError) as error:
                 if version_folder(self._directory) != folder:
                     continue
                 if isinstance(error, OSError):
                     told = f"the index in {folder} cannot be read: {error.strerror}"
-                    raise LibraryError(told) from error
+                    raise IndexUnavailableError(told) from error
                 raise
 
     def _opened_as_it_is(self, folder: Path) -> OpenVersion:

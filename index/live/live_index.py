@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 
 from index.encoder import Encoder
 from index.live.current_version import CurrentVersion
-from index.live.snapshot import OpenVersion, Served, Snapshot
-from index.live.submission import Added, Submission, refuse_another
-from index.live.user_structures import KnownAdditions, vector_of
+from index.live.embedded_user_structures import EmbeddedUserStructures, vector_of
+from index.live.new_user_structure import AddOutcome, NewUserStructure, refuse_another
+from index.live.snapshot import OpenVersion, ServedVersion, Snapshot
 from index.search.results import SearchResult
 from index.search.retriever import Retriever
-from index.storage.catalogue import Entry
+from index.storage.catalog import Entry
 from index.storage.manifest import Manifest
-from index.storage.publish import added_beside
-from index.storage.user_structures import Additions
-from model.errors import ConflictError, LibraryError
+from index.storage.publish import locate_user_structures
+from index.storage.user_structures import UserStructures
+from model.errors import ConflictError, IndexUnavailableError
 from model.pattern.spots import Spots
 
 logger = logging.getLogger(__name__)
@@ -34,16 +34,16 @@ logger = logging.getLogger(__name__)
 WATCH_S = 1.0
 
 
-class LivingLibrary:
+class LiveIndex:
     """An index with the structures added to it, kept up with both; safe to use from several threads.
 
-    Use `LivingLibrary.open`; a process that is forked off must open its own.
+    Use `LiveIndex.open`; a process that is forked off must open its own.
     """
 
     def __init__(self, directory: Path, encoder: Encoder, added: Path) -> None:
         self._encoder = encoder
-        self._additions = Additions(added)
-        self._known = KnownAdditions(self._additions, encoder)
+        self._additions = UserStructures(added)
+        self._known = EmbeddedUserStructures(self._additions, encoder)
         self._current = CurrentVersion(directory, encoder)
         # Opening a version takes a while, in which structures can be added to the one that is served.
         self._opening, self._changing = Lock(), Lock()
@@ -62,13 +62,13 @@ class LivingLibrary:
         Args:
             directory: an index, or one version of it.
             encoder: the weights that made it.
-            added: file of the added structures, made when the first is; `user_structures.sqlite` in the index folder if None.
+            added: file of the user structures; `user_structures.sqlite` in the index folder if None.
             watch_s: how often to look for a new version, in a thread; None for only when asked by `refresh`.
 
         Raises:
-            LibraryError: index or file are missing, damaged, or made by other weights or software.
+            IndexUnavailableError: index or file are missing, damaged, or made by other weights or software.
         """
-        library = cls(directory, encoder, added or added_beside(directory))
+        library = cls(directory, encoder, added or locate_user_structures(directory))
         try:
             library.refresh()
         except BaseException:
@@ -88,7 +88,7 @@ class LivingLibrary:
             self._additions.close()
 
     @property
-    def served(self) -> Served:
+    def served(self) -> ServedVersion:
         """Version, manifest and number of added structures, all of one moment."""
         with self._held() as snapshot:
             return snapshot.served
@@ -134,12 +134,12 @@ class LivingLibrary:
             Whether there was anything new.
 
         Raises:
-            LibraryError: what is new cannot be served; what was served still is.
+            IndexUnavailableError: what is new cannot be served; what was served still is.
         """
         has_new_version = self._take_version(again=True)
         return self._take_additions() or has_new_version
 
-    def reload(self, version: str | None = None) -> Served:
+    def reload(self, version: str | None = None) -> ServedVersion:
         """Serve the version in use, or make another one that.
 
         Args:
@@ -157,18 +157,18 @@ class LivingLibrary:
                     chosen = self._current.choose(version, self._snapshot.version.name)
                     if chosen is not None:
                         self._swap(chosen)
-        except LibraryError as error:
+        except IndexUnavailableError as error:
             told = f"{error}; the version {self._snapshot.version.name} is served as before"
             raise ConflictError(told) from error
         return self.served
 
-    def add(self, submission: Submission) -> Added:
+    def add(self, submission: NewUserStructure) -> AddOutcome:
         """Add a structure; on the disk and searched when this returns.
 
         Raises:
             ConflictError: the id is that of another structure.
             ReadOnlyError: nothing can be written where the added structures lie.
-            LibraryError: the file of the added structures is damaged or the disk full.
+            IndexUnavailableError: the file of the added structures is damaged or the disk full.
             CrystalError: no symmetry, or no vector, can be found for it.
         """
         crystal = submission.named()
@@ -184,7 +184,7 @@ class LivingLibrary:
         refuse_another(entry, crystal)
         if is_new:
             logger.info("%r was added by %s", entry.id, submission.key_name or "nobody named")
-        return Added(entry, self._same_as(entry.id), is_new)
+        return AddOutcome(entry, self._same_as(entry.id), is_new)
 
     def remove(self, id: str) -> None:
         """Remove a structure that was added; searched no more when this returns.
@@ -193,7 +193,7 @@ class LivingLibrary:
             KeyError: there is none with this id.
             ConflictError: it is one of the index itself.
             ReadOnlyError: nothing can be written where the added structures lie.
-            LibraryError: the file of the added structures is damaged or the disk full.
+            IndexUnavailableError: the file of the added structures is damaged or the disk full.
         """
         with self._held() as snapshot:
             number = snapshot.numbers.get(id)
@@ -212,14 +212,14 @@ class LivingLibrary:
     def _held(self) -> Iterator[Snapshot]:
         """The snapshot of now, whose files stay open for the block."""
         if self._closed.is_set():
-            raise LibraryError("the library is closed")
+            raise IndexUnavailableError("the library is closed")
         try:
             self._take_additions()
-        except LibraryError as error:  # what is there can be searched all the same
+        except IndexUnavailableError as error:  # what is there can be searched all the same
             self._tell(str(error))
         while not (snapshot := self._snapshot).version.take():
             if self._closed.is_set():
-                raise LibraryError("the library is closed")
+                raise IndexUnavailableError("the library is closed")
         try:
             yield snapshot
         finally:
@@ -244,7 +244,7 @@ class LivingLibrary:
                 version = self._current.other_than(served, again=again)
                 if version is not None:
                     self._swap(version)
-            except LibraryError as error:
+            except IndexUnavailableError as error:
                 self._tell(f"{error}; the version {served} is served as before")
                 raise
             return version is not None
@@ -287,7 +287,7 @@ class LivingLibrary:
             while not self._closed.wait(seconds):
                 try:
                     self._take_version(again=False)
-                except LibraryError:
+                except IndexUnavailableError:
                     pass  # it was told
                 except Exception:
                     logger.exception("looking for a new version failed")

@@ -7,13 +7,13 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from index.live.grouping import Grouping
-from index.live.submission import is_identical
+from index.live.duplicate_groups import DuplicateGroups
+from index.live.new_user_structure import is_identical
 from index.search.retriever import Retriever
-from index.storage.catalogue import Entry
-from index.storage.components import Extra
+from index.storage.catalog import Entry
+from index.storage.components import AppendedCrystals
 from index.storage.manifest import Manifest
-from index.storage.user_structures import Addition, Generation
+from index.storage.user_structures import Generation, UserStructure
 
 
 class OpenVersion:
@@ -30,7 +30,7 @@ class OpenVersion:
         self._lock = Lock()
         self._users = 0
         self._is_retired = False
-        self._grouping = Grouping(retriever.parts.base)
+        self._grouping = DuplicateGroups(retriever.components.base)
         self._in_index: dict[int, Entry | None] = {}
         self._file: int | None = None
 
@@ -58,7 +58,7 @@ class OpenVersion:
         if self._is_retired and not self._users:
             self.retriever.close()
 
-    def with_additions(self, additions: Sequence[Addition], generation: Generation) -> "Snapshot":
+    def with_additions(self, additions: Sequence[UserStructure], generation: Generation) -> "Snapshot":
         """This version and what was added, as one library; not to be called from several threads at once.
 
         Args:
@@ -67,18 +67,22 @@ class OpenVersion:
         """
         file = None if generation is None else generation[0]
         if file != self._file:  # the same numbers are others in another file
-            self._grouping, self._in_index, self._file = Grouping(self.retriever.parts.base), {}, file
+            self._grouping, self._in_index, self._file = (
+                DuplicateGroups(self.retriever.components.base),
+                {},
+                file,
+            )
         shown = self._shown(additions)
         if not shown:
             return Snapshot(self, self.retriever, {}, generation)
         kept = [each for each in additions if each.number in shown]
         entries = [_renamed(each.entry, shown[each.number]) for each in kept]
         groups = self._grouping.of({each.number: each.entry.crystal for each in kept})
-        extra = Extra(entries, np.array([_vector_of(each) for each in kept]), groups)
+        extra = AppendedCrystals(entries, np.array([_vector_of(each) for each in kept]), groups)
         numbers = {entry.id: each.number for entry, each in zip(entries, kept, strict=True)}
         return Snapshot(self, self.retriever.extended(extra), numbers, generation)
 
-    def _shown(self, additions: Sequence[Addition]) -> dict[int, str]:
+    def _shown(self, additions: Sequence[UserStructure]) -> dict[int, str]:
         """Number to id of the additions that are searched.
 
         A version may come that has the id of an addition. If it has the very structure too, that is the index's from
@@ -111,7 +115,7 @@ class OpenVersion:
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedVersion:
     """What is searched at the moment.
 
     Attributes:
@@ -142,12 +146,12 @@ class Snapshot:
     generation: Generation
 
     @property
-    def served(self) -> Served:
+    def served(self) -> ServedVersion:
         """What this is."""
-        return Served(self.version.name, self.retriever.manifest, self.retriever.added)
+        return ServedVersion(self.version.name, self.retriever.manifest, self.retriever.added)
 
 
-def _vector_of(addition: Addition) -> NDArray[np.float32]:
+def _vector_of(addition: UserStructure) -> NDArray[np.float32]:
     assert addition.vector is not None
     return addition.vector
 

@@ -19,14 +19,14 @@ COVERAGE = 0.95
 
 
 @dataclass(frozen=True)
-class Query:
+class SearchQuery:
     """A pattern with all that is said of it.
 
     Attributes:
         spots: the pattern.
         voltage_kv: accelerating voltage.
         allowed: a bit for each crystal that may be found; None allows all.
-        top_k: hits wanted.
+        top_k: candidates wanted.
         effort: as `Retriever.search` takes it.
         coverage: of the set of candidates.
         bonus: (N,) what is added to each crystal's similarity; None for nothing.

@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from index.chemistry.composition import Composition
 from index.chemistry.elements import Bitmap, ElementFilter
 from index.encoder import Encoder
-from index.search.query import COVERAGE, Effort, Query
-from index.search.results import Hit, SearchResult
+from index.search.query import COVERAGE, Effort, SearchQuery
+from index.search.results import Candidate, SearchResult
 from index.search.timing import Timing
 from index.search.two_lattices import MOST_PAIRED, interleaved
 from index.search.unknown_scale import at_best_scale, scales_of
-from index.search.verify_hits import verified
-from index.storage.catalogue import Entry
-from index.storage.components import Extra, Parts
+from index.search.verification import verified
+from index.storage.catalog import Entry
+from index.storage.components import AppendedCrystals, Components
 from index.storage.manifest import Manifest
 from index.storage.publish import version_folder
-from model.errors import LibraryError, OptionError
+from model.errors import IndexUnavailableError, OptionError
 from model.indexing.pattern_lattice import PlaneLattice
 from model.indexing.picked_lattice import picked_lattice
 from model.matching import depth
@@ -44,7 +44,7 @@ from model.matching.verify import SIMILARITY_WEIGHT, Scale
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots
 
-# One search for so many rows a hit usually leaves enough when crystals that are the same come together.
+# One search for so many rows a candidate usually leaves enough when crystals that are the same come together.
 _OVERFETCH = 3
 # A candidate of which more beams are missing explains no pattern.
 MOST_MISSING = 0.5
@@ -64,20 +64,20 @@ class Retriever:
     Use `Retriever.open`.
     """
 
-    def __init__(self, manifest: Manifest, parts: Parts, encoder: Encoder) -> None:
-        if parts.vectors.dimension != encoder.dimension:
-            raise LibraryError(
-                f"the index has vectors of {parts.vectors.dimension} numbers, the model makes "
+    def __init__(self, manifest: Manifest, components: Components, encoder: Encoder) -> None:
+        if components.vectors.dimension != encoder.dimension:
+            raise IndexUnavailableError(
+                f"the index has vectors of {components.vectors.dimension} numbers, the model makes "
                 f"{encoder.dimension}"
             )
         self.manifest = manifest
-        self.parts = parts
-        self._catalogue = parts.catalogue
-        self._vectors = parts.vectors
-        self._bits = parts.bits
+        self.components = components
+        self._catalog = components.catalog
+        self._vectors = components.vectors
+        self._bits = components.bits
         self._encoder = encoder
-        self._lattices = parts.lattices
-        self._compositions = parts.compositions
+        self._lattices = components.lattices
+        self._compositions = components.compositions
 
     @classmethod
     def open(cls, directory: Path, encoder: Encoder) -> Self:
@@ -88,21 +88,21 @@ class Retriever:
             encoder: the weights that made it.
 
         Raises:
-            LibraryError: missing, damaged, or made by other weights; the message names both.
+            IndexUnavailableError: missing, damaged, or made by other weights; the message names both.
         """
         folder = version_folder(directory)
         manifest = Manifest.read(folder)
         manifest.check_encoder(encoder)
         manifest.check_sizes(folder)
-        return cls(manifest, Parts.open(folder, manifest), encoder)
+        return cls(manifest, Components.open(folder, manifest), encoder)
 
-    def extended(self, extra: Extra) -> "Retriever":
+    def extended(self, extra: AppendedCrystals) -> "Retriever":
         """This index with more crystals behind its own, as one; its files stay this one's to close."""
-        return Retriever(self.manifest, self.parts.extended(extra), self._encoder)
+        return Retriever(self.manifest, self.components.extended(extra), self._encoder)
 
     def close(self) -> None:
         """Let go of the files, also for what was extended from this."""
-        self.parts.base.close()
+        self.components.base.close()
 
     def __enter__(self) -> Self:
         return self
@@ -113,7 +113,7 @@ class Retriever:
         self.close()
 
     def __len__(self) -> int:
-        return len(self._catalogue)
+        return len(self._catalog)
 
     @property
     def added(self) -> int:
@@ -126,7 +126,7 @@ class Retriever:
         Raises:
             KeyError: there is none.
         """
-        return self._catalogue.entry(id)
+        return self._catalog.entry(id)
 
     def same_as(self, id: str) -> tuple[str, ...]:
         """Ids of the others that are the same crystal as this one.
@@ -134,7 +134,7 @@ class Retriever:
         Raises:
             KeyError: there is none.
         """
-        return self._catalogue.same_as(self._catalogue.row(id))
+        return self._catalog.same_as(self._catalog.row(id))
 
     def search(
         self,
@@ -173,7 +173,7 @@ class Retriever:
             raise OptionError(f"top_k must be at least 1, not {top_k}")
         allowed, bonus = self._known(elements, composition)
         picked = None if lattice is None else picked_lattice(Observation.of(spots, voltage_kv), lattice)
-        query = Query(spots, voltage_kv, allowed, top_k, effort, coverage, bonus, picked)
+        query = SearchQuery(spots, voltage_kv, allowed, top_k, effort, coverage, bonus, picked)
         nothing_left = allowed is not None and not allowed.any()
         # Of two layers either may be admitted, though no crystal holds what both hold.
         if nothing_left and (effort == "search" or not spots.scale_is_known):
@@ -204,21 +204,25 @@ class Retriever:
         weight = CALIBRATIONS["verify"].temperature / SIMILARITY_WEIGHT
         return admitted if allowed is None else admitted & allowed, weight * likelihood
 
-    def candidates(self, spots: Spots, *, voltage_kv: float, effort: depth.Effort) -> list[Hit]:
+    def find_candidates(self, spots: Spots, *, voltage_kv: float, effort: depth.Effort) -> list[Candidate]:
         """What a search at a known scale would verify: the nearest by the towers, and those of the lattice."""
-        hits, _ = self._candidates(Query(spots, voltage_kv, None, 1, effort), Timing())
-        return list(hits)
+        candidates, _ = self._candidates(SearchQuery(spots, voltage_kv, None, 1, effort), Timing())
+        return list(candidates)
 
-    def _search_known_scale(self, query: Query, vector: NDArray[np.float32] | None = None) -> SearchResult:
+    def _search_known_scale(
+        self, query: SearchQuery, vector: NDArray[np.float32] | None = None
+    ) -> SearchResult:
         timing = Timing()
-        hits, lattice = self._candidates(query, timing, vector)
+        candidates, lattice = self._candidates(query, timing, vector)
         if query.effort == "search":
-            return SearchResult(hits, timing.milliseconds)
-        return verified(hits, query, None, self._cell_sigma(hits), lattice, self._admitted(query), timing)
+            return SearchResult(candidates, timing.milliseconds)
+        return verified(
+            candidates, query, None, self._cell_sigma(candidates), lattice, self._admitted(query), timing
+        )
 
     def _candidates(
-        self, query: Query, timing: Timing, vector: NDArray[np.float32] | None = None
-    ) -> tuple[tuple[Hit, ...], PlaneLattice | None]:
+        self, query: SearchQuery, timing: Timing, vector: NDArray[np.float32] | None = None
+    ) -> tuple[tuple[Candidate, ...], PlaneLattice | None]:
         """Candidates and, where they will be verified, the pattern's lattice."""
         if vector is None:
             (vector,) = self.embed([query.spots], [query.voltage_kv])
@@ -237,13 +241,13 @@ class Retriever:
                 sure = query.picked is not None and len(having[1]) > 0
                 found = having if sure else self._together(found, having)
             timing.stop("lattice")
-        hits = self._hits(found, query.bonus)
+        candidates = self._hits(found, query.bonus)
         timing.stop("collect")
-        return hits, lattice
+        return candidates, lattice
 
     def _search_both(
         self,
-        query: Query,
+        query: SearchQuery,
         found: SearchResult,
         elements: ElementFilter | None,
         composition: Composition | None,
@@ -267,11 +271,13 @@ class Retriever:
             )
             for spots in overlap.spots
         ]
-        if all(layer.verdict == "no_match" for layer in layers) or not all(layer.hits for layer in layers):
+        if all(layer.verdict == "no_match" for layer in layers) or not all(
+            layer.candidates for layer in layers
+        ):
             return None
         return interleaved(layers, overlap, elements, composition, query.top_k)
 
-    def _search_parent(self, query: Query, found: SearchResult) -> SearchResult | None:
+    def _search_parent(self, query: SearchQuery, found: SearchResult) -> SearchResult | None:
         """A search without the weak spots of a superstructure, where no crystal has it.
 
         None where the pattern shows no such spots, or no crystal fits without them.
@@ -287,7 +293,7 @@ class Retriever:
         told = _SUPERSTRUCTURE.format(left=int((~rows).sum()))
         return replace(parent, lattice=found.lattice).trusted(TRUST, told)
 
-    def _told_of_superlattice(self, query: Query, found: SearchResult) -> SearchResult:
+    def _told_of_superlattice(self, query: SearchQuery, found: SearchResult) -> SearchResult:
         """The same, with a warning where spots that the first candidate does not explain are of a superlattice."""
         if found.lattice is None or found.best is None or found.best.extra < FALSE_SHARE:
             return found
@@ -299,7 +305,7 @@ class Retriever:
             return found
         return replace(found, warnings=(*found.warnings, _SUPERLATTICE.format(count=count)))
 
-    def _search_other_scales(self, query: Query, found: SearchResult) -> SearchResult | None:
+    def _search_other_scales(self, query: SearchQuery, found: SearchResult) -> SearchResult | None:
         """A search at other scales than the one given, where that explains the pattern poorly or there is time.
 
         None where no other explains it far better.
@@ -310,7 +316,7 @@ class Retriever:
         told = self._at_another_scale(replace(query, effort="verify"), found)
         return told if told is None or query.effort == "verify" else self._at_another_scale(query, found)
 
-    def _at_another_scale(self, query: Query, found: SearchResult) -> SearchResult | None:
+    def _at_another_scale(self, query: SearchQuery, found: SearchResult) -> SearchResult | None:
         """What is found at other scales, if that explains the pattern far better."""
         doubted = self._search_scales(query, DOUBT, found.lattice, Timing())
         other = doubted.best
@@ -321,7 +327,7 @@ class Retriever:
         return doubted.trusted(trust(other.scale), told_of(other.scale))
 
     def _search_scales(
-        self, query: Query, doubt: float, lattice: PlaneLattice | None, timing: Timing
+        self, query: SearchQuery, doubt: float, lattice: PlaneLattice | None, timing: Timing
     ) -> SearchResult:
         """A search among all scales within a doubt (of the logarithm), given the pattern's lattice."""
         spots = query.spots
@@ -341,23 +347,23 @@ class Retriever:
         found = at_best_scale(similarity, scales, rows, fitting)
         best = self._different(found.row)[: query.pool]
         timing.stop("search")
-        hits = self._hits((found.similarity[best], found.row[best]), query.bonus)
+        candidates = self._hits((found.similarity[best], found.row[best]), query.bonus)
         timing.stop("collect")
         if query.effort == "search":
-            return SearchResult(hits, timing.milliseconds, lattice=lattice)
-        scale, cells = Scale(doubt / 2, found.scale[best]), self._cell_sigma(hits)
-        return verified(hits, query, scale, cells, lattice, self._admitted(query), timing)
+            return SearchResult(candidates, timing.milliseconds, lattice=lattice)
+        scale, cells = Scale(doubt / 2, found.scale[best]), self._cell_sigma(candidates)
+        return verified(candidates, query, scale, cells, lattice, self._admitted(query), timing)
 
-    def _cell_sigma(self, hits: Sequence[Hit]) -> NDArray[np.float64]:
+    def _cell_sigma(self, candidates: Sequence[Candidate]) -> NDArray[np.float64]:
         """(H,) rms error of the logarithm of the lengths of each cell."""
-        return np.array([self.manifest.cell_sigma_of(hit.entry.source) for hit in hits])
+        return np.array([self.manifest.cell_sigma_of(candidate.entry.source) for candidate in candidates])
 
     def _scale_tolerance(self, spots: Spots) -> float:
         """How far from the pattern's own scale a crystal's may be."""
         cells = max(self.manifest.largest_cell_sigma, CELL_SIGMA if self.added else 0.0)
         return scale_tolerance(hypot(spots.scale_sigma, cells))
 
-    def _admitted(self, query: Query) -> int:
+    def _admitted(self, query: SearchQuery) -> int:
         """How many crystals the condition on the elements leaves."""
         return len(self._bits.rows(query.allowed))
 
@@ -374,9 +380,9 @@ class Retriever:
         timing = Timing()
         found = self._nearest(vector, self._bits.select(elements) if elements else None, top_k)
         timing.stop("search")
-        hits = self._hits(found)
+        candidates = self._hits(found)
         timing.stop("collect")
-        return SearchResult(hits, timing.milliseconds)
+        return SearchResult(candidates, timing.milliseconds)
 
     def _nearest(
         self,
@@ -408,14 +414,14 @@ class Retriever:
 
     def _different(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Places of the first of each duplicate group among rows, ascending."""
-        _, first = np.unique(self._catalogue.groups[rows], return_index=True)
+        _, first = np.unique(self._catalog.groups[rows], return_index=True)
         return np.sort(first)
 
-    def _hits(self, found: "_Found", bonus: NDArray[np.float64] | None = None) -> tuple[Hit, ...]:
+    def _hits(self, found: "_Found", bonus: NDArray[np.float64] | None = None) -> tuple[Candidate, ...]:
         """From scores, in which the bonus is, and rows."""
         added = np.zeros(len(found[1])) if bonus is None else bonus[found[1]]
         return tuple(
-            Hit(self._catalogue.entry_at(row), score - extra, self._catalogue.same_as(row), bonus=extra)
+            Candidate(self._catalog.entry_at(row), score - extra, self._catalog.same_as(row), bonus=extra)
             for score, row, extra in zip(found[0].tolist(), found[1].tolist(), added.tolist(), strict=True)
         )
 

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from index.sources.record import CellRecord, Record, Rejected, plain_text
+from index.sources.record import CellRecord, Record, RejectedEntry, plain_text
 from model.errors import UnreadableError
 
 SQLITE_MAGIC = b"SQLite format 3\x00"
-_LICENCE_KEYS = ("licence", "license")
+_LICENSE_KEYS = ("licence", "license")
 
 
-def ase_database_records(path: Path, name: str, source: str) -> Iterator[Record | Rejected]:
+def ase_database_records(path: Path, name: str, source: str) -> Iterator[Record | RejectedEntry]:
     """The structures, row by row.
 
     Args:
@@ -31,7 +31,9 @@ def ase_database_records(path: Path, name: str, source: str) -> Iterator[Record 
             try:
                 yield _record(database.get(id=row_id), row_id, source)
             except Exception as error:  # ASE decodes binary columns and lets any exception through
-                yield Rejected(f"{name}[{row_id}]", f"the row is damaged: {type(error).__name__} {error}")
+                yield RejectedEntry(
+                    f"{name}[{row_id}]", f"the row is damaged: {type(error).__name__} {error}"
+                )
 
 
 def _row_ids(path: Path) -> list[int]:
@@ -47,7 +49,7 @@ def _row_ids(path: Path) -> list[int]:
 
 def _record(row: Any, row_id: int, source: str) -> CellRecord:
     keys = row.key_value_pairs
-    licence = next((keys[key] for key in _LICENCE_KEYS if key in keys), None)
+    license = next((keys[key] for key in _LICENSE_KEYS if key in keys), None)
     return CellRecord(
         id=plain_text(keys.get("uid") or row_id),
         source=source,
@@ -55,5 +57,5 @@ def _record(row: Any, row_id: int, source: str) -> CellRecord:
         species=row.numbers.tolist(),
         coordinates=row.positions,
         cartesian=True,
-        licence=None if licence is None else plain_text(licence),
+        license=None if license is None else plain_text(license),
     )

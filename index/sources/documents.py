@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from index.sources.pymatgen_json import is_structure, pymatgen_record
-from index.sources.record import CellRecord, Record, Rejected, plain_text
+from index.sources.record import CellRecord, Record, RejectedEntry, plain_text
 
 _ID_KEYS = ("id", "material_id", "entry_id", "task_id", "uid")
-_LICENCE_KEYS = ("licence", "license")
+_LICENSE_KEYS = ("licence", "license")
 # A list of documents in a mapping in a list is as deep as any database has been seen to go.
 _MAX_DEPTH = 4
 
 
-def document_records(document: object, name: str, source: str) -> Iterator[Record | Rejected]:
+def document_records(document: object, name: str, source: str) -> Iterator[Record | RejectedEntry]:
     """The structures in a parsed JSON document.
 
     Args:
@@ -27,10 +27,12 @@ def document_records(document: object, name: str, source: str) -> Iterator[Recor
     try:
         yield from _records(document, name, name, source, _MAX_DEPTH)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        yield Rejected(name, f"the document is damaged: {type(error).__name__} {error}")
+        yield RejectedEntry(name, f"the document is damaged: {type(error).__name__} {error}")
 
 
-def _records(document: object, name: str, id: str, source: str, depth: int) -> Iterator[Record | Rejected]:
+def _records(
+    document: object, name: str, id: str, source: str, depth: int
+) -> Iterator[Record | RejectedEntry]:
     if isinstance(document, dict):
         found = _own_records(document, name, id, source)
         if found is not None:
@@ -43,13 +45,13 @@ def _records(document: object, name: str, id: str, source: str, depth: int) -> I
         children = []
     children = [child for child in children if isinstance(child[2], dict | list)]
     if not (children and depth and _may_hold_structures(document)):
-        yield Rejected(name, _unknown(document))
+        yield RejectedEntry(name, _unknown(document))
         return
     for child_name, child_id, child in children:
         try:
             yield from _records(child, child_name, child_id, source, depth - 1)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            yield Rejected(child_name, f"the document is damaged: {type(error).__name__} {error}")
+            yield RejectedEntry(child_name, f"the document is damaged: {type(error).__name__} {error}")
 
 
 def _may_hold_structures(document: object) -> bool:
@@ -62,26 +64,26 @@ def _may_hold_structures(document: object) -> bool:
     )
 
 
-def _own_records(document: dict[str, Any], name: str, id: str, source: str) -> Record | Rejected | None:
+def _own_records(document: dict[str, Any], name: str, id: str, source: str) -> Record | RejectedEntry | None:
     id = plain_text(next((document[key] for key in _ID_KEYS if document.get(key)), id))
     source = plain_text(document.get("source") or source)
-    licence = _licence(document)
+    license = _license(document)
     if {"lattice", "species", "frac"} <= document.keys():
         return CellRecord(
-            id, source, document["lattice"], document["species"], document["frac"], licence=licence
+            id, source, document["lattice"], document["species"], document["frac"], license=license
         )
     if is_structure(document):
-        return pymatgen_record(document, name, id, source, licence)
+        return pymatgen_record(document, name, id, source, license)
     inner = document.get("structure")
     if isinstance(inner, dict):
-        return pymatgen_record(inner, name, id, source, licence)
+        return pymatgen_record(inner, name, id, source, license)
     return None
 
 
-def _licence(document: dict[str, Any]) -> str | None:
+def _license(document: dict[str, Any]) -> str | None:
     places = (document, document.get("meta"), document.get("data"))
     for place in places:
-        for key in _LICENCE_KEYS:
+        for key in _LICENSE_KEYS:
             if isinstance(place, dict) and isinstance(place.get(key), str):
                 return plain_text(place[key])
     return None

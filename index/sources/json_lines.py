@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 from index.sources.documents import document_records
-from index.sources.record import Record, Rejected
+from index.sources.record import Record, RejectedEntry
 from index.sources.source_file import SourceFile
 
 MAX_LINE_BYTES = 32 * 2**20
@@ -22,7 +22,7 @@ def is_json_lines(file: SourceFile) -> bool:
     return False
 
 
-def json_lines_records(file: SourceFile) -> Iterator[Record | Rejected]:
+def json_lines_records(file: SourceFile) -> Iterator[Record | RejectedEntry]:
     """The structures, line by line; a line that cannot be used is told by its number."""
     with file.open() as stream:
         for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE_BYTES), b""), start=1):
@@ -31,10 +31,10 @@ def json_lines_records(file: SourceFile) -> Iterator[Record | Rejected]:
                 yield from _line_records(text, f"{file.name}:{number}", file.source)
 
 
-def _line_records(line: bytes, name: str, source: str) -> Iterator[Record | Rejected]:
+def _line_records(line: bytes, name: str, source: str) -> Iterator[Record | RejectedEntry]:
     document = _parsed(line)
     if document is None:
-        yield Rejected(name, "the line is not a JSON object")
+        yield RejectedEntry(name, "the line is not a JSON object")
     else:
         yield from document_records(document, name, source)
 

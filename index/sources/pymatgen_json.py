@@ -5,7 +5,7 @@ They are taken apart here and not by monty's decoder, which imports whatever mod
 
 from typing import Any
 
-from index.sources.record import CellRecord, Record, Rejected
+from index.sources.record import CellRecord, Record, RejectedEntry
 
 
 def is_structure(document: dict[str, Any]) -> bool:
@@ -14,8 +14,8 @@ def is_structure(document: dict[str, Any]) -> bool:
 
 
 def pymatgen_record(
-    document: dict[str, Any], name: str, id: str, source: str, licence: str | None = None
-) -> Record | Rejected:
+    document: dict[str, Any], name: str, id: str, source: str, license: str | None = None
+) -> Record | RejectedEntry:
     """The record of one structure.
 
     Args:
@@ -23,21 +23,23 @@ def pymatgen_record(
         name: what to call it in reports.
         id: its id.
         source: name of the database.
-        licence: as the source states it.
+        license: as the source states it.
 
     Raises:
         KeyError, TypeError, ValueError, AttributeError, IndexError: the document is damaged.
     """
     if not is_structure(document):
-        return Rejected(name, "the structure has no lattice with sites; molecules are no crystals")
+        return RejectedEntry(name, "the structure has no lattice with sites; molecules are no crystals")
     species: list[str] = []
     for site in document["sites"]:
         kinds = site["species"]
         if len(kinds) != 1 or abs(float(kinds[0]["occu"]) - 1.0) > 1e-6:
-            return Rejected(name, "partial occupancy: order the structure first, one whole atom to a site")
+            return RejectedEntry(
+                name, "partial occupancy: order the structure first, one whole atom to a site"
+            )
         species.append(str(kinds[0]["element"]))
     coordinates = [_plain(site["abc"]) for site in document["sites"]]
-    return CellRecord(id, source, _cell(document["lattice"]), species, coordinates, licence=licence)
+    return CellRecord(id, source, _cell(document["lattice"]), species, coordinates, license=license)
 
 
 def _cell(lattice: dict[str, Any]) -> Any:

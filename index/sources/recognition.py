@@ -7,7 +7,7 @@ from pathlib import Path
 from index.sources.ase_database import SQLITE_MAGIC, ase_database_records
 from index.sources.documents import document_records
 from index.sources.json_lines import is_json_lines, json_lines_records
-from index.sources.record import CrystalRecord, Record, Rejected, crystal_of
+from index.sources.record import CrystalRecord, Record, RejectedEntry, crystal_of
 from index.sources.source_file import GZIP_MAGIC, SourceFile
 from index.sources.structure_files import (
     MAX_MEMBER_BYTES,
@@ -24,8 +24,8 @@ STARTER = Path("starter")
 """The keyword that stands for the library this project carries; `./starter` is a folder of that name."""
 
 
-def open_source(path: Path) -> Iterator[Crystal | Rejected]:
-    """The crystals of a source, one by one; what cannot be used comes as `Rejected` in its place.
+def open_source(path: Path) -> Iterator[Crystal | RejectedEntry]:
+    """The crystals of a source, one by one; what cannot be used comes as `RejectedEntry` in its place.
 
     Args:
         path: file, folder or zip of any kind that is known, or the keyword `starter`.
@@ -34,10 +34,10 @@ def open_source(path: Path) -> Iterator[Crystal | Rejected]:
         OptionError: no such file.
     """
     for record in source_records(path):
-        yield record if isinstance(record, Rejected) else crystal_of(record)
+        yield record if isinstance(record, RejectedEntry) else crystal_of(record)
 
 
-def source_records(path: Path) -> Iterator[Record | Rejected]:
+def source_records(path: Path) -> Iterator[Record | RejectedEntry]:
     """As `open_source`, but before the structures are turned into crystals.
 
     Raises:
@@ -68,17 +68,17 @@ def check_source(path: Path) -> None:
         raise OptionError(f"source {path} does not exist: give a file, a folder, or the keyword `starter`")
 
 
-def _file_records(file: SourceFile) -> Iterator[Record | Rejected]:
+def _file_records(file: SourceFile) -> Iterator[Record | RejectedEntry]:
     """Records of one file; whatever goes wrong with it is one rejected entry."""
     try:
         yield from _recognised(file)
     except DomainError as error:
-        yield Rejected(file.name, str(error))
+        yield RejectedEntry(file.name, str(error))
     except Exception as error:  # zipfile, zlib, gzip, json and sqlite each have their own for damaged files
-        yield Rejected(file.name, f"the file is damaged: {error}")
+        yield RejectedEntry(file.name, f"the file is damaged: {error}")
 
 
-def _recognised(file: SourceFile) -> Iterator[Record | Rejected]:
+def _recognised(file: SourceFile) -> Iterator[Record | RejectedEntry]:
     file = file.expanded()
     head = file.head()
     if head.startswith(SQLITE_MAGIC):
@@ -89,7 +89,7 @@ def _recognised(file: SourceFile) -> Iterator[Record | Rejected]:
         if file.path is None:
             raise UnknownFormatError("an archive inside an archive: unpack it first")
         for member in zip_files(file):
-            if isinstance(member, Rejected):
+            if isinstance(member, RejectedEntry):
                 yield member
             else:
                 yield from _file_records(member)
@@ -99,7 +99,7 @@ def _recognised(file: SourceFile) -> Iterator[Record | Rejected]:
         yield from _text_file_records(file, head)
 
 
-def _text_file_records(file: SourceFile, head: bytes) -> Iterator[Record | Rejected]:
+def _text_file_records(file: SourceFile, head: bytes) -> Iterator[Record | RejectedEntry]:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if b"\x00" in head or not start:
         raise UnknownFormatError("the file is empty" if not head else "a binary file of no known format")

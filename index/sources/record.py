@@ -17,7 +17,7 @@ from model.errors import CrystalError, DomainError
 
 
 @dataclass(frozen=True)
-class Rejected:
+class RejectedEntry:
     """An entry that cannot be used.
 
     Attributes:
@@ -43,7 +43,7 @@ class Record(Protocol):
         ...
 
     @property
-    def licence(self) -> str | None:
+    def license(self) -> str | None:
         """As the source states it, or None."""
         ...
 
@@ -78,7 +78,7 @@ class CellRecord:
     species: Sequence[str | int]
     coordinates: Any
     cartesian: bool = False
-    licence: str | None = None
+    license: str | None = None
     reference: str | None = None
 
     def crystal(self) -> Crystal:
@@ -98,7 +98,7 @@ class TextRecord:
     id: str
     source: str
     text: str
-    licence: str | None = None
+    license: str | None = None
     reference: str | None = None
 
     def crystal(self) -> Crystal:
@@ -111,7 +111,7 @@ class CrystalRecord:
     """A crystal that needs no reading."""
 
     ready: Crystal
-    licence: str | None = None
+    license: str | None = None
     reference: str | None = None
 
     @property
@@ -133,14 +133,14 @@ class CrystalRecord:
 _ISOTOPES = {"D": 1, "T": 1}
 
 
-def crystal_of(record: Record) -> Crystal | Rejected:
+def crystal_of(record: Record) -> Crystal | RejectedEntry:
     """The crystal of a record, or why there is none."""
     try:
         return record.crystal()
     except DomainError as error:
-        return Rejected(record.id, str(error))
+        return RejectedEntry(record.id, str(error))
     except Exception as error:  # one bad entry never ends a build of many thousands, whatever it met
-        return Rejected(record.id, f"unexpected {type(error).__name__}: {error}")
+        return RejectedEntry(record.id, f"unexpected {type(error).__name__}: {error}")
 
 
 def plain_text(value: object) -> str:

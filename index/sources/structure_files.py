@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from index.sources.record import Record, Rejected, TextRecord, plain_text
+from index.sources.record import Record, RejectedEntry, TextRecord, plain_text
 from index.sources.source_file import SourceFile
 
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
@@ -68,13 +68,13 @@ def folder_files(folder: Path, source: str) -> Iterator[SourceFile]:
             yield SourceFile.on_disk(path, inside.as_posix(), source)
 
 
-def zip_files(file: SourceFile) -> Iterator[SourceFile | Rejected]:
+def zip_files(file: SourceFile) -> Iterator[SourceFile | RejectedEntry]:
     """The files of a zip, within limits on what it may expand to."""
     assert file.path is not None
     try:
         archive = zipfile.ZipFile(file.path)
     except (zipfile.BadZipFile, OSError, ValueError) as error:
-        yield Rejected(file.name, f"the zip is damaged: {error}")
+        yield RejectedEntry(file.name, f"the zip is damaged: {error}")
         return
     with archive:
         expanded = 0
@@ -84,11 +84,13 @@ def zip_files(file: SourceFile) -> Iterator[SourceFile | Rejected]:
             name = f"{file.name}/{member.filename}"
             refusal = _refusal(member)
             if refusal:
-                yield Rejected(name, refusal)
+                yield RejectedEntry(name, refusal)
                 continue
             expanded += member.file_size
             if count >= MAX_MEMBERS or expanded > MAX_EXPANDED_BYTES:
-                yield Rejected(name, "this and the rest of the zip exceed the limit: unpack it into a folder")
+                yield RejectedEntry(
+                    name, "this and the rest of the zip exceed the limit: unpack it into a folder"
+                )
                 return
             opened = cast("partial[BinaryIO]", partial(archive.open, member))
             yield SourceFile(member.filename, file.source, opened)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from model.errors import LibraryError
+from model.errors import IndexUnavailableError
 
 FIRST_YEAR, LAST_YEAR = 1912, 2026
 
@@ -36,11 +36,13 @@ class Citation:
 
     def __post_init__(self) -> None:
         if not (self.authors and self.journal):
-            raise LibraryError(f"citation {self.key} needs authors and a journal")
+            raise IndexUnavailableError(f"citation {self.key} needs authors and a journal")
         if not FIRST_YEAR <= self.year <= LAST_YEAR:
-            raise LibraryError(f"citation {self.key}: no crystal structure was published in {self.year}")
+            raise IndexUnavailableError(
+                f"citation {self.key}: no crystal structure was published in {self.year}"
+            )
         if self.doi and not self.doi.startswith("10."):
-            raise LibraryError(f"citation {self.key}: {self.doi!r} is no DOI")
+            raise IndexUnavailableError(f"citation {self.key}: {self.doi!r} is no DOI")
 
     def __str__(self) -> str:
         where = f" {self.volume}, {self.page}" if self.volume else ""
@@ -51,14 +53,14 @@ def read_citations(file: Traversable) -> dict[str, Citation]:
     """The citations by key.
 
     Raises:
-        LibraryError: a citation lacks a field or has one that is not known.
+        IndexUnavailableError: a citation lacks a field or has one that is not known.
     """
     citations = {}
     for key, row in read_tables(file).items():
         try:
             citations[key] = Citation(key=key, **row)
         except TypeError as error:
-            raise LibraryError(f"citation {key}: {error}") from error
+            raise IndexUnavailableError(f"citation {key}: {error}") from error
     return citations
 
 
@@ -66,13 +68,13 @@ def read_tables(file: Traversable) -> dict[str, dict[str, Any]]:
     """A TOML file that holds nothing but tables.
 
     Raises:
-        LibraryError: it is no TOML, or a key stands outside a table.
+        IndexUnavailableError: it is no TOML, or a key stands outside a table.
     """
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise LibraryError(f"{file.name} is not TOML: {error}") from error
+        raise IndexUnavailableError(f"{file.name} is not TOML: {error}") from error
     for key, table in document.items():
         if not isinstance(table, dict):
-            raise LibraryError(f"{file.name}: {key} stands outside a table")
+            raise IndexUnavailableError(f"{file.name}: {key} stands outside a table")
     return document

@@ -9,7 +9,7 @@ from importlib.resources.abc import Traversable
 from index.starter.citations import Citation, read_citations, read_tables
 from index.starter.prototypes import PROTOTYPES, Prototype
 from model.crystal.crystal import Crystal
-from model.errors import CrystalError, LibraryError
+from model.errors import CrystalError, IndexUnavailableError
 
 Value = float | tuple[float, ...]
 LIBRARY: Traversable = files("index.starter")
@@ -45,23 +45,27 @@ class StarterEntry:
     def __post_init__(self) -> None:
         prototype = self.prototype
         if len(self.elements) != len(prototype.roles):
-            raise LibraryError(f"{self.name}: {self.prototype_name} takes the elements {prototype.roles}")
+            raise IndexUnavailableError(
+                f"{self.name}: {self.prototype_name} takes the elements {prototype.roles}"
+            )
         missing, surplus = prototype.parameters - set(self.values), set(self.values) - prototype.parameters
         if missing or surplus:
-            raise LibraryError(
+            raise IndexUnavailableError(
                 f"{self.name}: {self.prototype_name} takes {sorted(prototype.parameters)}; "
                 f"missing {sorted(missing)}, unknown {sorted(surplus)}"
             )
         if not set(self.checked) <= set(CHECKABLE):
-            raise LibraryError(f"{self.name}: checked may hold {CHECKABLE}, not {self.checked}")
+            raise IndexUnavailableError(f"{self.name}: checked may hold {CHECKABLE}, not {self.checked}")
 
     @property
     def prototype(self) -> Prototype:
-        """Raises LibraryError for a name that is no prototype's."""
+        """Raises IndexUnavailableError for a name that is no prototype's."""
         try:
             return PROTOTYPES[self.prototype_name]
         except KeyError:
-            raise LibraryError(f"{self.name}: no prototype is called {self.prototype_name!r}") from None
+            raise IndexUnavailableError(
+                f"{self.name}: no prototype is called {self.prototype_name!r}"
+            ) from None
 
     @property
     def unchecked(self) -> tuple[str, ...]:
@@ -83,12 +87,12 @@ class StarterEntry:
         """The layer.
 
         Raises:
-            LibraryError: the numbers draw no possible crystal.
+            IndexUnavailableError: the numbers draw no possible crystal.
         """
         try:
             return self.prototype.draw(self.elements, self.values).crystal(self.name)
         except (ValueError, CrystalError) as error:
-            raise LibraryError(f"{self.name}: {error}") from error
+            raise IndexUnavailableError(f"{self.name}: {error}") from error
 
 
 def starter_entries(folder: Traversable = LIBRARY) -> Iterator[StarterEntry]:
@@ -98,7 +102,7 @@ def starter_entries(folder: Traversable = LIBRARY) -> Iterator[StarterEntry]:
         folder: holds `citations.toml` and `families/*.toml`.
 
     Raises:
-        LibraryError: an entry names no prototype or no citation that is there, repeats a name, or lacks a number.
+        IndexUnavailableError: an entry names an unknown prototype or citation, repeats a name, or lacks a number.
     """
     citations = read_citations(folder / "citations.toml")
     names: set[str] = set()
@@ -106,7 +110,7 @@ def starter_entries(folder: Traversable = LIBRARY) -> Iterator[StarterEntry]:
         if file.name.endswith(".toml"):
             for entry in _read_family(file, citations):
                 if entry.name in names:
-                    raise LibraryError(f"two entries are called {entry.name}")
+                    raise IndexUnavailableError(f"two entries are called {entry.name}")
                 names.add(entry.name)
                 yield entry
 
@@ -122,7 +126,7 @@ def _read_family(file: Traversable, citations: dict[str, Citation]) -> Iterator[
     for prototype, rows in read_tables(file).items():
         for name, row in rows.items():
             if not isinstance(row, dict):
-                raise LibraryError(
+                raise IndexUnavailableError(
                     f"{file.name}: {name} is no entry; write it as {{ elements = ..., a = ... }}"
                 )
             yield _entry(name, family, prototype, row, citations)
@@ -133,10 +137,10 @@ def _entry(
 ) -> StarterEntry:
     key = str(row.get("cite", ""))
     if key not in citations:
-        raise LibraryError(f"{name}: citations.toml has no {key!r}")
+        raise IndexUnavailableError(f"{name}: citations.toml has no {key!r}")
     checked = row.get("checked", [])
     if not isinstance(checked, list):
-        raise LibraryError(f"{name}: checked must be a list")
+        raise IndexUnavailableError(f"{name}: checked must be a list")
     return StarterEntry(
         name=name,
         family=family,
@@ -154,4 +158,4 @@ def _number(name: str, label: str, value: object) -> Value:
         return value
     if isinstance(value, list) and value and all(isinstance(part, float) for part in value):
         return tuple(value)
-    raise LibraryError(f"{name}: {label} must be a decimal number or a list of them, not {value!r}")
+    raise IndexUnavailableError(f"{name}: {label} must be a decimal number or a list of them, not {value!r}")

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from index.chemistry.composition import CompositionTable
 from index.chemistry.elements import ElementBits
-from index.storage.catalogue import Catalogue, Entry
-from index.storage.extended_catalogue import Entries, ExtendedCatalogue
-from index.storage.layout import CATALOGUE_NAME, ELEMENTS_NAME, VECTORS_NAME
+from index.storage.catalog import Catalog, Entry
+from index.storage.extended_catalog import Entries, ExtendedCatalog
+from index.storage.layout import CATALOG_NAME, ELEMENTS_NAME, VECTORS_NAME
 from index.storage.manifest import Manifest
 from index.storage.vectors import Vectors
-from model.errors import LibraryError
+from model.errors import IndexUnavailableError
 from model.indexing.lattice_table import LatticeTable
 
 
 @dataclass(frozen=True)
-class Extra:
+class AppendedCrystals:
     """M crystals that come behind those of an index.
 
     Attributes:
@@ -35,32 +35,32 @@ class Extra:
 
 
 @dataclass(frozen=True)
-class Parts:
+class Components:
     """What a search reads; row i is the same crystal in each.
 
     Attributes:
-        base: the catalogue's file.
-        catalogue: what is known of each crystal.
+        base: the catalog's file.
+        catalog: what is known of each crystal.
         vectors: of the structure tower.
         bits: elements.
         lattices: with their sublattices.
         compositions: atomic fractions.
 
     Raises:
-        LibraryError: parts of different numbers of crystals.
+        IndexUnavailableError: parts of different numbers of crystals.
     """
 
-    base: Catalogue
-    catalogue: Entries
+    base: Catalog
+    catalog: Entries
     vectors: Vectors
     bits: ElementBits
     lattices: LatticeTable
     compositions: CompositionTable
 
     def __post_init__(self) -> None:
-        if not len(self.vectors) == len(self.catalogue) == self.bits.count:
-            raise LibraryError(
-                f"the index's parts disagree: {len(self.vectors)} vectors, {len(self.catalogue)} catalogue "
+        if not len(self.vectors) == len(self.catalog) == self.bits.count:
+            raise IndexUnavailableError(
+                f"the index's parts disagree: {len(self.vectors)} vectors, {len(self.catalog)} catalog "
                 f"entries, {self.bits.count} in the element table; build it again"
             )
 
@@ -69,13 +69,13 @@ class Parts:
         """Those of a version, read-only; vectors and elements are memory-mapped.
 
         Raises:
-            LibraryError: missing or damaged, or not as many crystals as the manifest states.
+            IndexUnavailableError: missing or damaged, or not as many crystals as the manifest states.
         """
-        base = Catalogue.open(folder / CATALOGUE_NAME)
+        base = Catalog.open(folder / CATALOG_NAME)
         try:
             return cls(
                 base=base,
-                catalogue=base,
+                catalog=base,
                 vectors=Vectors.open(folder / VECTORS_NAME),
                 bits=ElementBits.open(folder / ELEMENTS_NAME, manifest.crystals),
                 lattices=LatticeTable.of(base.lattices()),
@@ -85,13 +85,13 @@ class Parts:
             base.close()
             raise
 
-    def extended(self, extra: Extra) -> "Parts":
+    def extended(self, extra: AppendedCrystals) -> "Components":
         """The rows of the files, and these behind them."""
         crystals = [entry.crystal for entry in extra.entries]
         numbers = [crystal.numbers for crystal in crystals]
-        return Parts(
+        return Components(
             base=self.base,
-            catalogue=ExtendedCatalogue(self.base, extra.entries, extra.groups),
+            catalog=ExtendedCatalog(self.base, extra.entries, extra.groups),
             vectors=self.vectors.extended(extra.vectors),
             bits=self.bits.extended(numbers),
             lattices=self.lattices.extended(

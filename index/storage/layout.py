@@ -1,7 +1,7 @@
 """The name of every file in an index folder.
 
 DIR/CURRENT                        the name of the version in use; below it those that were before, the last first
-DIR/20260131T120000Z-1f2e3d4c/     a version: manifest, vectors, catalogue, elements, report
+DIR/20260131T120000Z-1f2e3d4c/     a version: manifest, vectors, catalog, elements, report
 DIR/.building-.../                 a version being written
 DIR/.lock                          held by the one build that may write
 DIR/.CURRENT.lock                  held for the moment in which CURRENT changes
@@ -13,12 +13,12 @@ NEXT_CURRENT_NAME = ".CURRENT.next"
 LOCK_NAME = ".lock"
 CURRENT_LOCK_NAME = ".CURRENT.lock"
 BUILDING_PREFIX = ".building-"
-ADDED_NAME = "user_structures.sqlite"
+USER_STRUCTURES_NAME = "user_structures.sqlite"
 
 # In the folder of a version.
 MANIFEST_NAME = "manifest.json"
 VECTORS_NAME = "vectors.faiss"
-CATALOGUE_NAME = "catalogue.sqlite"
+CATALOG_NAME = "catalog.sqlite"
 ELEMENTS_NAME = "elements.npy"
 REPORT_NAME = "report.json"
 REJECTED_NAME = "rejected.jsonl"

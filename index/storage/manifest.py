@@ -10,10 +10,10 @@ from typing import Any, Self
 
 from index.encoder import Encoder
 from index.storage.layout import MANIFEST_NAME
-from model.errors import LibraryError
+from model.errors import IndexUnavailableError
 from model.matching.fitting.priors import CELL_SIGMA
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -95,17 +95,21 @@ class Manifest:
         """The manifest in a folder that holds one index.
 
         Raises:
-            LibraryError: none there, damaged, or of a layout this software does not know.
+            IndexUnavailableError: none there, damaged, or of a layout this software does not know.
         """
         try:
             content = json.loads((directory / MANIFEST_NAME).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise LibraryError(f"{directory} holds no index: build one with `dd2d index build`") from None
+            raise IndexUnavailableError(
+                f"{directory} holds no index: build one with `dd2d index build`"
+            ) from None
         except (OSError, ValueError) as error:
-            raise LibraryError(f"the manifest in {directory} is damaged; build the index again") from error
+            raise IndexUnavailableError(
+                f"the manifest in {directory} is damaged; build the index again"
+            ) from error
         version = content.get("format_version") if isinstance(content, dict) else None
         if version != FORMAT_VERSION:
-            raise LibraryError(
+            raise IndexUnavailableError(
                 f"the index in {directory} has layout {version}, this software reads {FORMAT_VERSION}; "
                 "build the index again"
             )
@@ -118,17 +122,19 @@ class Manifest:
             files = {name: FileDigest(**digest) for name, digest in content.pop("files").items()}
             return cls(model=model, files=files, **content)
         except (KeyError, TypeError, AttributeError) as error:
-            raise LibraryError(f"the manifest in {directory} is damaged; build the index again") from error
+            raise IndexUnavailableError(
+                f"the manifest in {directory} is damaged; build the index again"
+            ) from error
 
     def check_encoder(self, encoder: Encoder) -> None:
         """Refuse an encoder whose vectors do not belong with this index.
 
         Raises:
-            LibraryError: other weights; the message names both.
+            IndexUnavailableError: other weights; the message names both.
         """
         loaded = ModelIdentity.of(encoder)
         if loaded != self.model:
-            raise LibraryError(
+            raise IndexUnavailableError(
                 f"the index was made by the weights {_described(self.model)}, and {_described(loaded)} are "
                 "loaded: load those weights, or build the index again with `dd2d index build`"
             )
@@ -149,14 +155,16 @@ class Manifest:
         """Refuse an index with a file missing or cut short; `verify` reads them in full.
 
         Raises:
-            LibraryError: naming the file.
+            IndexUnavailableError: naming the file.
         """
         for name, expected in self.files.items():
             path = directory / name
             length = path.stat().st_size if path.is_file() else None
             if length != expected.bytes:
                 state = "is missing" if length is None else f"has {length} bytes, not {expected.bytes}"
-                raise LibraryError(f"the index in {directory} is damaged: {name} {state}; build it again")
+                raise IndexUnavailableError(
+                    f"the index in {directory} is damaged: {name} {state}; build it again"
+                )
 
 
 def _described(model: ModelIdentity) -> str:

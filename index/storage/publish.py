@@ -18,15 +18,15 @@ from datetime import datetime
 from pathlib import Path
 
 from index.storage.layout import (
-    ADDED_NAME,
     BUILDING_PREFIX,
     CURRENT_LOCK_NAME,
     CURRENT_NAME,
     LOCK_NAME,
     MANIFEST_NAME,
     NEXT_CURRENT_NAME,
+    USER_STRUCTURES_NAME,
 )
-from model.errors import LibraryError
+from model.errors import IndexUnavailableError
 
 # A fault in a new index may be found out weeks later; one of 18,000 crystals takes 20 MB.
 KEPT_VERSIONS = 5
@@ -40,18 +40,20 @@ def version_folder(directory: Path) -> Path:
         directory: an index, or one version of it.
 
     Raises:
-        LibraryError: no index there.
+        IndexUnavailableError: no index there.
     """
     if (directory / MANIFEST_NAME).is_file():
         return directory
     try:
         name, *_ = (directory / CURRENT_NAME).read_text(encoding="ascii").split("\n")
     except OSError:
-        raise LibraryError(f"{directory} holds no index: build one with `dd2d index build`") from None
+        raise IndexUnavailableError(
+            f"{directory} holds no index: build one with `dd2d index build`"
+        ) from None
     except UnicodeDecodeError:
         name = ""
     if not _VERSION.fullmatch(name):
-        raise LibraryError(f"{directory / CURRENT_NAME} is damaged; build the index again")
+        raise IndexUnavailableError(f"{directory / CURRENT_NAME} is damaged; build the index again")
     return directory / name
 
 
@@ -81,14 +83,14 @@ def version_name(created: str, digest: str) -> str:
     return f"{datetime.fromisoformat(created):%Y%m%dT%H%M%SZ}-{digest.removeprefix('sha256:')[:8]}"
 
 
-def added_beside(directory: Path) -> Path:
+def locate_user_structures(directory: Path) -> Path:
     """Where the structures added to an index lie if nobody says otherwise.
 
     Args:
         directory: an index, or one version of it, which may be removed when newer ones come: they never lie in that.
     """
     is_inside = (directory / MANIFEST_NAME).is_file() and (directory.parent / CURRENT_NAME).is_file()
-    return (directory.parent if is_inside else directory) / ADDED_NAME
+    return (directory.parent if is_inside else directory) / USER_STRUCTURES_NAME
 
 
 @contextmanager
@@ -99,12 +101,12 @@ def staging(directory: Path) -> Iterator[Path]:
         directory: the index; made if it is not there.
 
     Raises:
-        LibraryError: the folder holds something else, or another build is under way.
+        IndexUnavailableError: the folder holds something else, or another build is under way.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise LibraryError(f"{directory} is a file; give a new or empty folder") from None
+        raise IndexUnavailableError(f"{directory} is a file; give a new or empty folder") from None
     _refuse_foreign(directory)
     with _locked(directory):
         _remove_leftovers(directory)
@@ -150,11 +152,13 @@ def make_current(directory: Path, name: str, *, goes_back: bool = False) -> None
         goes_back: whether those that came after it are to be forgotten as its past, if it was in use before.
 
     Raises:
-        LibraryError: the version has been removed since it was checked.
+        IndexUnavailableError: the version has been removed since it was checked.
     """
     with _current_locked(directory):
         if not _is_version(directory / name):
-            raise LibraryError(f"the version {name} has just been removed from {directory}; publish it again")
+            raise IndexUnavailableError(
+                f"the version {name} has just been removed from {directory}; publish it again"
+            )
         _make_current(directory, name, goes_back=goes_back)
 
 
@@ -186,15 +190,17 @@ def _free_name(target: Path) -> Path:
 def _refuse_foreign(directory: Path) -> None:
     """A mistyped --out must not mix an index into somebody's folder."""
     if (directory / MANIFEST_NAME).exists():
-        raise LibraryError(f"{directory} is one version of an index; give the folder above it")
+        raise IndexUnavailableError(f"{directory} is one version of an index; give the folder above it")
     foreign = [path.name for path in directory.iterdir() if not _ours(path.name)]
     if foreign and not (directory / CURRENT_NAME).exists():
-        raise LibraryError(f"{directory} holds other files ({foreign[0]}, ...); give a new or empty folder")
+        raise IndexUnavailableError(
+            f"{directory} holds other files ({foreign[0]}, ...); give a new or empty folder"
+        )
 
 
 def _ours(name: str) -> bool:
     known = name in {CURRENT_NAME, LOCK_NAME, CURRENT_LOCK_NAME, NEXT_CURRENT_NAME, "lost+found"}
-    return known or name.startswith((BUILDING_PREFIX, ADDED_NAME)) or bool(_VERSION.fullmatch(name))
+    return known or name.startswith((BUILDING_PREFIX, USER_STRUCTURES_NAME)) or bool(_VERSION.fullmatch(name))
 
 
 @contextmanager
@@ -203,7 +209,9 @@ def _locked(directory: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go by the system when the process dies
         except OSError:
-            raise LibraryError(f"another build is writing to {directory}; wait until it ends") from None
+            raise IndexUnavailableError(
+                f"another build is writing to {directory}; wait until it ends"
+            ) from None
         yield
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from threading import Lock
 from time import monotonic
 
-from index.storage.catalogue import ENTRY_SCHEMA
-from model.errors import LibraryError, ReadOnlyError
+from index.storage.catalog import ENTRY_SCHEMA
+from model.errors import IndexUnavailableError, ReadOnlyError
 
 # "dd2d" in ASCII: tells `file`, and us, whose database it is.
 _APPLICATION = 0x64643264
-_LAYOUT = 1
+_LAYOUT = 2
 # How long one writer waits for another; each holds the file for milliseconds.
 _PATIENCE_S = 10.0
 _SCHEMA = (
@@ -46,7 +46,7 @@ _UNWRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
 _UNREACHABLE = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_IOERR", *_UNWRITABLE)
 
 
-class AddedFile:
+class UserStructureFile:
     """Access to the file; safe to use from several threads, not to be taken through a fork.
 
     Args:
@@ -70,7 +70,7 @@ class AddedFile:
         """A connection to the file that lies there now, with a number of its own; None where there is none.
 
         Raises:
-            LibraryError: damaged, or no such file.
+            IndexUnavailableError: damaged, or no such file.
         """
         with self._lock, _told(self.path, is_write=False):
             reader = self._opened()
@@ -86,7 +86,7 @@ class AddedFile:
 
         Raises:
             ReadOnlyError: it cannot be written.
-            LibraryError: damaged, no such file, or the disk is full.
+            IndexUnavailableError: damaged, no such file, or the disk is full.
         """
         with _told(self.path, is_write=True):
             is_new = not self.path.exists()
@@ -182,7 +182,7 @@ def _opened_to_read(path: Path) -> tuple[sqlite3.Connection, bool]:
 
 
 def _connected(address: str) -> sqlite3.Connection:
-    # The lock of `AddedFile` guards it.
+    # The lock of `UserStructureFile` guards it.
     return sqlite3.connect(
         address, uri=True, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False
     )
@@ -192,7 +192,7 @@ def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
     """Whether the file is one of added structures; False where nothing is in it yet.
 
     Raises:
-        LibraryError: it is something else.
+        IndexUnavailableError: it is something else.
     """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (layout,) = connection.execute("PRAGMA user_version").fetchone()
@@ -200,12 +200,12 @@ def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
     if (application, layout) == (_APPLICATION, _LAYOUT):
         return True
     if application == _APPLICATION:
-        raise LibraryError(
+        raise IndexUnavailableError(
             f"the added structures in {path} have layout {layout}, this software reads {_LAYOUT}: use the "
             "software that wrote them, or set DD2D_USER_STRUCTURES to another file"
         )
     if application or tables:
-        raise LibraryError(
+        raise IndexUnavailableError(
             f"{path} is a database of something else: set DD2D_USER_STRUCTURES to a file for added structures alone"
         )
     return False
@@ -230,13 +230,17 @@ def _told(path: Path, *, is_write: bool) -> Iterator[None]:
         if is_write and name.startswith(_UNWRITABLE):
             raise _read_only(path) from error
         if name.startswith(_UNREACHABLE):
-            raise LibraryError(f"the added structures in {path} cannot be reached now: {error}") from error
-        raise LibraryError(
+            raise IndexUnavailableError(
+                f"the added structures in {path} cannot be reached now: {error}"
+            ) from error
+        raise IndexUnavailableError(
             f"the added structures in {path} are damaged ({error}): put a backup in the place of the file, or move "
             "it away to go on without them"
         ) from error
     except OSError as error:
-        raise LibraryError(f"the added structures in {path} cannot be reached: {error.strerror}") from error
+        raise IndexUnavailableError(
+            f"the added structures in {path} cannot be reached: {error.strerror}"
+        ) from error
 
 
 def _read_only(path: Path) -> ReadOnlyError:

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from index.storage.catalogue import ENTRY_COLUMNS, Entry, entry_of_values, entry_values
-from index.storage.user_structure_file import AddedFile
-from model.errors import LibraryError
+from index.storage.catalog import ENTRY_COLUMNS, Entry, entry_of_values, entry_values
+from index.storage.user_structure_file import UserStructureFile
+from model.errors import IndexUnavailableError
 
 Vector = NDArray[np.float32]
 # A number of the file, and of the changes made to it; None where there is no file.
@@ -27,7 +27,7 @@ VALUES ({", ".join("?" * (3 + ENTRY_COLUMNS.count(",")))})
 
 
 @dataclass(frozen=True)
-class Addition:
+class UserStructure:
     """A structure that was added.
 
     Attributes:
@@ -45,18 +45,18 @@ class Addition:
     vector: Vector | None = None
 
 
-class Additions:
+class UserStructures:
     """The added structures of one file; safe to use from several threads, not to be taken through a fork.
 
-    Every method raises LibraryError where the file is damaged, no such file or cannot be reached, and those that write
-    raise ReadOnlyError where it cannot be written.
+    Every method raises IndexUnavailableError where the file is damaged, of another kind or out of reach; those that
+    write raise ReadOnlyError where it cannot be written.
 
     Args:
         path: of the file, which need not be there.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = AddedFile(path)
+        self._file = UserStructureFile(path)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -78,14 +78,16 @@ class Additions:
             found = reader.execute("SELECT number FROM structures ORDER BY number").fetchall()
             return (file, generation), [number for (number,) in found]
 
-    def read(self, numbers: Iterable[int], model: str) -> list[Addition]:
+    def read(self, numbers: Iterable[int], model: str) -> list[UserStructure]:
         """Those of these that are there still, in this order, with the vectors of these weights."""
         with self._file.reading() as opened:
             if opened is None:
                 return []
             return [each for number in numbers for each in _read(opened[0], "number", number, model)]
 
-    def add(self, entry: Entry, vector: Vector, model: str, added: str, added_by: str | None) -> Addition:
+    def add(
+        self, entry: Entry, vector: Vector, model: str, added: str, added_by: str | None
+    ) -> UserStructure:
         """Add a structure, or find the one that has its id.
 
         Args:
@@ -106,7 +108,7 @@ class Additions:
             assert number is not None
             _keep_vector(writer, number, model, vector)
             _count_up(writer)
-        return Addition(number, entry, added, added_by, vector)
+        return UserStructure(number, entry, added, added_by, vector)
 
     def keep_vectors(self, vectors: Mapping[int, Vector], model: str) -> None:
         """Keep what other weights make of those that are there still; nothing new for a reader."""
@@ -130,7 +132,7 @@ class Additions:
                 if opened is None:
                     return None
                 (answer,) = opened[0].execute("PRAGMA integrity_check(1)").fetchone()
-        except LibraryError as error:
+        except IndexUnavailableError as error:
             return str(error)
         return None if answer == "ok" else str(answer)
 
@@ -140,7 +142,7 @@ def _generation(reader: sqlite3.Connection) -> int:
     return int(generation)
 
 
-def _read(connection: sqlite3.Connection, column: str, value: object, model: str) -> list[Addition]:
+def _read(connection: sqlite3.Connection, column: str, value: object, model: str) -> list[UserStructure]:
     found = connection.execute(
         f"""
         SELECT structures.number, added, added_by, vector, {ENTRY_COLUMNS} FROM structures
@@ -150,7 +152,7 @@ def _read(connection: sqlite3.Connection, column: str, value: object, model: str
         (model, value),
     )
     return [
-        Addition(
+        UserStructure(
             number,
             entry_of_values(tuple(row)),
             added,

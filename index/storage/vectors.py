@@ -7,7 +7,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from model.errors import LibraryError
+from model.errors import IndexUnavailableError
 
 FloatVectors = NDArray[np.float32]
 
@@ -44,14 +44,18 @@ class Vectors:
         """Memory-mapped, read-only.
 
         Raises:
-            LibraryError: missing, damaged, or no flat inner-product index.
+            IndexUnavailableError: missing, damaged, or no flat inner-product index.
         """
         try:
             index = faiss.read_index(str(path), _MAPPED)
         except RuntimeError as error:
-            raise LibraryError(f"the vectors in {path.name} cannot be read; build the index again") from error
+            raise IndexUnavailableError(
+                f"the vectors in {path.name} cannot be read; build the index again"
+            ) from error
         if not isinstance(index, faiss.IndexFlat) or index.metric_type != faiss.METRIC_INNER_PRODUCT:
-            raise LibraryError(f"{path.name} is not a flat inner-product index; build the index again")
+            raise IndexUnavailableError(
+                f"{path.name} is not a flat inner-product index; build the index again"
+            )
         return cls(index)
 
     def extended(self, vectors: FloatVectors) -> Self:
@@ -82,10 +86,10 @@ class Vectors:
             (K,) inner products and (K,) rows.
 
         Raises:
-            LibraryError: a query of another dimension.
+            IndexUnavailableError: a query of another dimension.
         """
         if query.shape != (self.dimension,):
-            raise LibraryError(
+            raise IndexUnavailableError(
                 f"a query of shape {query.shape} for vectors of {self.dimension}: use the index's own model"
             )
         # The setting belongs to the calling thread. One query is too small a product to share out, and a

@@ -15,7 +15,7 @@ from index.storage.publish import (
     version_name,
     version_names,
 )
-from model.errors import LibraryError, OptionError
+from model.errors import IndexUnavailableError, OptionError
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def versions(directory: Path) -> list[Version]:
     """The versions of an index folder: the one in use, those that were before, the last first, then all others.
 
     Raises:
-        LibraryError: no index there, or one of them has a damaged manifest.
+        IndexUnavailableError: no index there, or one of them has a damaged manifest.
     """
     current = version_folder(directory).name
     names = dict.fromkeys([*history(directory), *version_names(directory)])
@@ -55,7 +55,7 @@ def publish_copy(built: Path, served: Path) -> Version:
         served: the other index folder; made if it is not there.
 
     Raises:
-        LibraryError: no index in `built`, or a damaged one; `served` holds something else, or is being built to.
+        IndexUnavailableError: `built` holds no sound index; `served` holds other files, or a build is writing to it.
     """
     source = version_folder(built)
     manifest = Manifest.read(source)
@@ -80,7 +80,7 @@ def roll_back(directory: Path, name: str | None = None) -> Version:
 
     Raises:
         OptionError: there is no such version, or none before.
-        LibraryError: no index there, or the version is damaged.
+        IndexUnavailableError: no index there, or the version is damaged.
     """
     folder = named_version(directory, name)
     manifest = Manifest.read(folder)
@@ -98,7 +98,7 @@ def named_version(directory: Path, name: str | None) -> Path:
 
     Raises:
         OptionError: there is no such version, or none before.
-        LibraryError: no index there.
+        IndexUnavailableError: no index there.
     """
     version_folder(directory)
     there = version_names(directory)
@@ -122,16 +122,16 @@ def check_version(folder: Path, manifest: Manifest, told: Path) -> None:
         told: the folder to name in the message.
 
     Raises:
-        LibraryError: a file is missing or damaged.
+        IndexUnavailableError: a file is missing or damaged.
     """
     problems = manifest.problems(folder)
     if problems:
-        raise LibraryError(f"the index in {told} is damaged: {'; '.join(problems)}; build it again")
+        raise IndexUnavailableError(f"the index in {told} is damaged: {'; '.join(problems)}; build it again")
 
 
 def _holds(folder: Path, manifest: Manifest) -> bool:
     """Whether this very version lies there, undamaged."""
     try:
         return Manifest.read(folder).digest == manifest.digest and not manifest.problems(folder)
-    except LibraryError:
+    except IndexUnavailableError:
         return False

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from index.chemistry.composition import Composition
 from index.chemistry.elements import ElementFilter, atomic_numbers
 from index.search.query import Effort
-from index.search.results import Hit, SearchResult
-from index.storage.catalogue import Entry
+from index.search.results import Candidate, SearchResult
+from index.storage.catalog import Entry
 from index.storage.manifest import Manifest, ModelIdentity
 from model.crystal.crystal import Crystal
 from model.crystal.symmetry import symmetry_of
@@ -106,14 +106,17 @@ class StandIn:
         first = float(np.hypot(*spots.q_inv_angstrom.T).min())
         admitted = [each for each in self.entries if elements is None or elements.admits(each.elements)]
         near = {each.id: float(np.exp(-abs(ring(each.crystal) - first))) for each in admitted}
-        hits = [Hit(each, near[each.id], match=self.match, probability=self.probability) for each in admitted]
-        hits.sort(key=lambda hit: -hit.similarity)
+        candidates = [
+            Candidate(each, near[each.id], match=self.match, probability=self.probability)
+            for each in admitted
+        ]
+        candidates.sort(key=lambda candidate: -candidate.similarity)
         return SearchResult(
-            hits=tuple(hits[:top_k]),
+            candidates=tuple(candidates[:top_k]),
             timing_ms={"search": 0.1},
             verdict=self.verdict,
-            set_size=self.set_size,
-            measurement=self.measurement,
+            confidence_set_size=self.set_size,
+            next_measurement=self.measurement,
         )
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from app.settings import Settings
 from app.workers.dispatcher import Dispatcher
 from app.workers.messages import Job
 from app.workers.pool import ProcessWorker
-from model.errors import LibraryError, UnreadableError
+from model.errors import IndexUnavailableError, UnreadableError
 
 CANARY = Job("canary")
 
@@ -89,7 +89,7 @@ def test_a_worker_that_hangs_is_ended(starter: Path) -> None:
 
 
 def test_a_worker_says_why_it_cannot_start(tmp_path: Path) -> None:
-    with pytest.raises(LibraryError, match="holds no index"):
+    with pytest.raises(IndexUnavailableError, match="holds no index"):
         asyncio.run(ProcessWorker(Settings(index=tmp_path), 5.0).start())
 
 

@@ -14,15 +14,15 @@ from index.build.cell_errors import CellErrors
 from index.build.inspection import index_info, verify_index
 from index.build.preparation import prepare
 from index.search.retriever import Retriever
-from index.sources.record import Rejected
+from index.sources.record import RejectedEntry
 from index.starter.cell import CELL_SIGMA as STARTER_CELL_SIGMA
-from index.storage.catalogue import Catalogue, Entry
+from index.storage.catalog import Catalog, Entry
 from index.storage.layout import CURRENT_NAME
 from index.storage.publish import KEPT_VERSIONS, version_folder
 from model.crystal.crystal import Crystal
 from model.crystal.structure_files import read_structure
 from model.crystal.symmetry import symmetry_of
-from model.errors import LibraryError, OptionError
+from model.errors import IndexUnavailableError, OptionError
 from model.matching.fitting.priors import CELL_SIGMA
 from tests.index.layers import crystal, document, same_structure, write_lines
 from tests.index.stand_in import SPOILT, RadialEncoder
@@ -37,7 +37,7 @@ def test_an_index_holds_what_the_source_held(built: Path, encoder: RadialEncoder
             assert same_structure(entry.crystal, made, 1e-12)
             assert entry == replace(Entry.of(made, symmetry_of(made)), crystal=entry.crystal)
             assert same_structure(read_structure(entry.cif(), id="x", source="x"), made)
-        assert retriever.entry("again/3").licence == "MIT"
+        assert retriever.entry("again/3").license == "MIT"
         with pytest.raises(KeyError):
             retriever.entry("MoS2/0")
 
@@ -124,7 +124,7 @@ def test_what_cannot_be_used_is_listed_with_its_reason(tmp_path: Path) -> None:
 def test_a_build_without_a_usable_entry_leaves_the_old_index(tmp_path: Path, encoder: RadialEncoder) -> None:
     good = write_lines(tmp_path / "good", [document(0)])
     before = build_index([good], tmp_path / "out", encoder).digest
-    with pytest.raises(LibraryError, match=r"none of 1 entries.*JSON"):
+    with pytest.raises(IndexUnavailableError, match=r"none of 1 entries.*JSON"):
         build_index([write_lines(tmp_path / "bad", ["{broken"])], tmp_path / "out", encoder)
     with pytest.raises(OptionError, match="does not exist"):
         build_index([good, tmp_path / "mistyped"], tmp_path / "out", encoder)
@@ -208,19 +208,19 @@ def test_an_open_index_goes_on_working_while_others_replace_it(
         for _ in range(3):
             build_index([source], tmp_path / "out", encoder)
         (vector,) = encoder.embed_crystals([crystal(2)])
-        assert retriever.rank(vector).hits[0].entry.id == crystal(2).id
+        assert retriever.rank(vector).candidates[0].entry.id == crystal(2).id
 
 
 def test_a_build_keeps_out_of_folders_that_hold_something_else(
     tmp_path: Path, encoder: RadialEncoder
 ) -> None:
     source = write_lines(tmp_path / "source", [document(0)])
-    with pytest.raises(LibraryError, match="holds other files"):
+    with pytest.raises(IndexUnavailableError, match="holds other files"):
         build_index([source], tmp_path, encoder)
-    with pytest.raises(LibraryError, match="is a file"):
+    with pytest.raises(IndexUnavailableError, match="is a file"):
         build_index([source], source, encoder)
     version = build_index([source], tmp_path / "out", encoder).directory
-    with pytest.raises(LibraryError, match="one version of an index"):
+    with pytest.raises(IndexUnavailableError, match="one version of an index"):
         build_index([source], version, encoder)
     assert {path.name for path in tmp_path.iterdir()} == {"source", "out"}
 
@@ -231,7 +231,7 @@ def test_two_builds_do_not_write_to_one_folder(tmp_path: Path, encoder: RadialEn
     def second_build(stage: str) -> None:
         if stage == "done":
             return
-        with pytest.raises(LibraryError, match="another build"):
+        with pytest.raises(IndexUnavailableError, match="another build"):
             build_index([source], tmp_path / "out", encoder)
 
     build_index([source], tmp_path / "out", encoder, stage=second_build)
@@ -244,7 +244,7 @@ class Crashing:
 
     id: str = "crash"
     source: str = "made"
-    licence: str | None = None
+    license: str | None = None
     reference: str | None = None
 
     def crystal(self) -> Crystal:
@@ -255,7 +255,7 @@ class Crashing:
 class Ready:
     number: int
     source: str = "made"
-    licence: str | None = None
+    license: str | None = None
     reference: str | None = None
 
     @property
@@ -272,7 +272,7 @@ def test_processes_keep_the_order_and_survive_a_record_that_crashes_them() -> No
     assert len(prepared) == 1100
     for number, each in enumerate(prepared):
         if number == 700:
-            assert isinstance(each, Rejected)
+            assert isinstance(each, RejectedEntry)
             assert each.name == "crash"
         else:
             assert each.id == f"ready {number}" if isinstance(each, Entry) else False
@@ -289,20 +289,23 @@ def test_a_damaged_index_is_refused_or_found_out(tmp_path: Path, encoder: Radial
             path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
             assert any(name in problem for problem in verify_index(version, encoder).problems)
             path.write_bytes(content[:-1])
-            with pytest.raises(LibraryError, match=name):
+            with pytest.raises(IndexUnavailableError, match=name):
                 Retriever.open(version, encoder)
         path.unlink()
-        with pytest.raises(LibraryError, match=f"{name} is missing"):
+        with pytest.raises(IndexUnavailableError, match=f"{name} is missing"):
             Retriever.open(version, encoder)
         assert f"{name} is missing" in verify_index(version, encoder).problems
         path.write_bytes(content)
     assert verify_index(version, encoder).sound
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format_version": 2}', '{"format_version": 1}'])
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "{}", '{"format_version": 1}', '{"format_version": 2}', '{"format_version": 3}'],
+)
 def test_a_damaged_manifest_is_refused(content: str, tmp_path: Path, encoder: RadialEncoder) -> None:
     (tmp_path / "manifest.json").write_text(content)
-    with pytest.raises(LibraryError, match="build the index again"):
+    with pytest.raises(IndexUnavailableError, match="build the index again"):
         Retriever.open(tmp_path, encoder)
 
 
@@ -312,9 +315,9 @@ def test_a_folder_without_an_index_is_refused(
 ) -> None:
     if content is not None:
         (tmp_path / CURRENT_NAME).write_bytes(content)
-    with pytest.raises(LibraryError, match="build"):
+    with pytest.raises(IndexUnavailableError, match="build"):
         Retriever.open(tmp_path, encoder)
-    with pytest.raises(LibraryError, match="build"):
+    with pytest.raises(IndexUnavailableError, match="build"):
         Retriever.open(tmp_path / "nowhere", encoder)
 
 
@@ -326,7 +329,7 @@ def test_other_weights_are_refused_and_both_named(built: Path, encoder: RadialEn
     )
     for other in others:
         for refuses in (Retriever.open, verify_index):
-            with pytest.raises(LibraryError, match=encoder.digest) as refusal:
+            with pytest.raises(IndexUnavailableError, match=encoder.digest) as refusal:
                 refuses(built, other)
             assert other.digest in str(refusal.value)
             assert f"{other.form}, {other.dimension}" in str(refusal.value)
@@ -344,11 +347,11 @@ def test_verify_finds_vectors_that_the_model_no_longer_makes(built: Path, encode
     assert "cosine" in problems[0]
 
 
-def test_the_catalogue_cannot_be_written_to(built: Path) -> None:
-    catalogue = Catalogue.open(version_folder(built) / "catalogue.sqlite")
+def test_the_catalog_cannot_be_written_to(built: Path) -> None:
+    catalog = Catalog.open(version_folder(built) / "catalog.sqlite")
     with pytest.raises(Exception, match="readonly"):
-        catalogue._connection.execute("DELETE FROM crystals")
-    catalogue.close()
+        catalog._connection.execute("DELETE FROM crystals")
+    catalog.close()
 
 
 def test_a_negative_number_of_workers_is_refused() -> None:

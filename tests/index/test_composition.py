@@ -69,11 +69,11 @@ def test_a_search_prefers_and_admits_what_agrees(built: Path, encoder: RadialEnc
         both = retriever.search(
             pattern_of(right), composition=Composition(fractions, 0.02), elements=ElementFilter(all=("Mo",))
         )
-    assert found.hits
-    assert {hit.entry.formula for hit in found.hits} == {"VS2"}
-    assert len(free.hits) > len(found.hits)
-    similarity = {hit.entry.id: hit.similarity for hit in free.hits}
-    for hit in found.hits:
-        assert hit.similarity == pytest.approx(similarity[hit.entry.id], abs=1e-5)
-    assert (none.hits, none.verdict) == ((), "no_match")
-    assert (both.hits, both.verdict) == ((), "no_match")
+    assert found.candidates
+    assert {candidate.entry.formula for candidate in found.candidates} == {"VS2"}
+    assert len(free.candidates) > len(found.candidates)
+    similarity = {candidate.entry.id: candidate.similarity for candidate in free.candidates}
+    for candidate in found.candidates:
+        assert candidate.similarity == pytest.approx(similarity[candidate.entry.id], abs=1e-5)
+    assert (none.candidates, none.verdict) == ((), "no_match")
+    assert (both.candidates, both.verdict) == ((), "no_match")

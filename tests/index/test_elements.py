@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from index.chemistry.elements import ElementBits, ElementFilter, atomic_numbers
-from model.errors import LibraryError, OptionError
+from model.errors import IndexUnavailableError, OptionError
 
 SYMBOLS = ("H", "Mo", "S", "Se", "W", "Cf")
 Subset = st.lists(st.sampled_from(SYMBOLS), max_size=4).map(tuple)
@@ -115,8 +115,8 @@ def test_a_table_of_another_index_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "elements.npy"
     bits_of(LIBRARY).write(path)
     assert np.array_equal(ElementBits.open(path, len(LIBRARY)).bits, bits_of(LIBRARY).bits)
-    with pytest.raises(LibraryError, match="does not hold 9 crystals"):
+    with pytest.raises(IndexUnavailableError, match="does not hold 9 crystals"):
         ElementBits.open(path, 9)
     path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(LibraryError, match="cannot be read"):
+    with pytest.raises(IndexUnavailableError, match="cannot be read"):
         ElementBits.open(path, len(LIBRARY))

@@ -12,8 +12,8 @@ import pytest
 
 from index.build.build import build_index
 from index.build.inspection import verify_index
-from index.live.live_index import LivingLibrary
-from index.live.submission import Submission
+from index.live.live_index import LiveIndex
+from index.live.new_user_structure import NewUserStructure
 from index.storage.versions import publish_copy, roll_back
 from model.errors import OptionError
 from tests.index.layers import crystal, document, same_structure, write_lines
@@ -27,11 +27,11 @@ LAYERS = 40
 
 def work(served: Path, built: list[Path], name: str, told: int, *, publishes: bool) -> None:
     """Adds and removes structures, and publishes and goes back; each is acknowledged on a line of its own."""
-    library = LivingLibrary.open(served, RadialEncoder(), watch_s=None)
+    library = LiveIndex.open(served, RadialEncoder(), watch_s=None)
     os.write(told, b"begun\n")
     for step in range(10_000):
         id = f"{name} {step}"
-        library.add(Submission(crystal(step % LAYERS), id))
+        library.add(NewUserStructure(crystal(step % LAYERS), id))
         os.write(told, f"+{id}\n".encode())
         if step % 3 == 2:
             os.write(told, f"?{id}\n".encode())
@@ -114,7 +114,7 @@ def test_what_was_acknowledged_survives_every_kill(tmp_path: Path) -> None:
             gone |= each.gone
         found = verify_index(served, encoder)
         assert found.sound, found.problems
-        with LivingLibrary.open(served, encoder, watch_s=None).held() as library:
+        with LiveIndex.open(served, encoder, watch_s=None).held() as library:
             for id in there:
                 assert same_structure(library.entry(id).crystal, crystal(int(id.split()[-1]) % LAYERS))
             for id in gone:

@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 
 from index.build.build import build_index
 from index.build.inspection import verify_index
-from index.live.live_index import LivingLibrary
-from index.live.submission import SOURCE, Submission
+from index.live.live_index import LiveIndex
+from index.live.new_user_structure import SOURCE, NewUserStructure
 from index.search.retriever import Retriever
-from index.storage.layout import ADDED_NAME, CURRENT_NAME
-from index.storage.publish import added_beside, version_folder
-from index.storage.user_structures import Additions
+from index.storage.layout import CURRENT_NAME, USER_STRUCTURES_NAME
+from index.storage.publish import locate_user_structures, version_folder
+from index.storage.user_structures import UserStructures
 from index.storage.versions import publish_copy, roll_back, versions
 from model.crystal.crystal import Crystal
 from model.crystal.structure_files import read_structure, write_cif
-from model.errors import ConflictError, CrystalError, LibraryError, OptionError, ReadOnlyError
+from model.errors import ConflictError, CrystalError, IndexUnavailableError, OptionError, ReadOnlyError
 from model.pattern.spots import Spots
 from tests.index.layers import crystal, document, same_structure, write_lines
 from tests.index.stand_in import SPOILT, RadialEncoder, pattern_of
@@ -31,12 +31,12 @@ from tests.index.two_indexes import LARGE, SMALL
 
 
 @pytest.fixture
-def opened(served: Path, encoder: RadialEncoder) -> Iterator[Callable[[], LivingLibrary]]:
+def opened(served: Path, encoder: RadialEncoder) -> Iterator[Callable[[], LiveIndex]]:
     """Opens the served index as one more process would, and closes it at the end."""
-    libraries: list[LivingLibrary] = []
+    libraries: list[LiveIndex] = []
 
-    def open_one() -> LivingLibrary:
-        libraries.append(LivingLibrary.open(served, encoder, watch_s=None))
+    def open_one() -> LiveIndex:
+        libraries.append(LiveIndex.open(served, encoder, watch_s=None))
         return libraries[-1]
 
     yield open_one
@@ -44,30 +44,30 @@ def opened(served: Path, encoder: RadialEncoder) -> Iterator[Callable[[], Living
         each.close()
 
 
-Opened = Callable[[], LivingLibrary]
+Opened = Callable[[], LiveIndex]
 
 
-def first(library: LivingLibrary, index: int) -> str:
-    return library.search(pattern_of(crystal(index), 33.0), top_k=1).hits[0].entry.id
+def first(library: LiveIndex, index: int) -> str:
+    return library.search(pattern_of(crystal(index), 33.0), top_k=1).candidates[0].entry.id
 
 
 def test_what_was_added_is_found_by_pattern_and_id_here_and_elsewhere(opened: Opened) -> None:
     here, elsewhere = opened(), opened()
     assert first(elsewhere, 20) != "mine"
-    added = here.add(Submission(crystal(20), "mine", "CC0", "a paper", "robot"))
+    added = here.add(NewUserStructure(crystal(20), "mine", "CC0", "a paper", "robot"))
     assert (added.is_new, added.same_as) == (True, ())
     for library in (here, elsewhere, opened()):
         assert first(library, 20) == "mine"
         entry = library.entry("mine")
         assert same_structure(entry.crystal, crystal(20))
-        assert (entry.source, entry.licence, entry.reference) == (SOURCE, "CC0", "a paper")
+        assert (entry.source, entry.license, entry.reference) == (SOURCE, "CC0", "a paper")
         assert (library.added, library.manifest.crystals) == (1, SMALL)
 
 
 def test_what_was_removed_is_gone_here_and_elsewhere(opened: Opened) -> None:
     here, elsewhere = opened(), opened()
     for index in (20, 21, 22):
-        here.add(Submission(crystal(index), f"mine/{index}"))
+        here.add(NewUserStructure(crystal(index), f"mine/{index}"))
     elsewhere.remove("mine/21")
     for library in (here, elsewhere, opened()):
         assert library.added == 2
@@ -82,25 +82,25 @@ def test_what_was_removed_is_gone_here_and_elsewhere(opened: Opened) -> None:
 def test_duplicates_are_named_of_the_index_and_of_what_was_added(opened: Opened) -> None:
     library = opened()
     of_index = crystal(2)
-    assert library.add(Submission(of_index)).same_as == (of_index.id,)
-    assert library.add(Submission(crystal(30), "one")).same_as == ()
-    assert library.add(Submission(crystal(30), "two")).same_as == ("one",)
-    (hit, *_) = library.search(pattern_of(crystal(30))).hits
-    assert {hit.entry.id, *hit.also} == {"one", "two"}
+    assert library.add(NewUserStructure(of_index)).same_as == (of_index.id,)
+    assert library.add(NewUserStructure(crystal(30), "one")).same_as == ()
+    assert library.add(NewUserStructure(crystal(30), "two")).same_as == ("one",)
+    (candidate, *_) = library.search(pattern_of(crystal(30))).candidates
+    assert {candidate.entry.id, *candidate.same_as} == {"one", "two"}
     library.remove("one")
-    (hit, *_) = library.search(pattern_of(crystal(30))).hits
-    assert (hit.entry.id, hit.also) == ("two", ())
+    (candidate, *_) = library.search(pattern_of(crystal(30))).candidates
+    assert (candidate.entry.id, candidate.same_as) == ("two", ())
 
 
 def test_the_same_structure_again_is_the_same_one(opened: Opened) -> None:
     library, elsewhere = opened(), opened()
-    made = library.add(Submission(crystal(20)))
-    named = library.add(Submission(crystal(21), "mine"))
+    made = library.add(NewUserStructure(crystal(20)))
+    named = library.add(NewUserStructure(crystal(21), "mine"))
     again = read_structure(write_cif(crystal(20)), id="other", source="other")
     for other in (library, elsewhere):
-        assert not other.add(Submission(again)).is_new
-        assert other.add(Submission(crystal(20))).entry.id == made.entry.id
-        assert other.add(Submission(crystal(21), "mine")).entry == replace(
+        assert not other.add(NewUserStructure(again)).is_new
+        assert other.add(NewUserStructure(crystal(20))).entry.id == made.entry.id
+        assert other.add(NewUserStructure(crystal(21), "mine")).entry == replace(
             named.entry, crystal=other.entry("mine").crystal
         )
     assert library.added == 2
@@ -108,17 +108,17 @@ def test_the_same_structure_again_is_the_same_one(opened: Opened) -> None:
 
 def test_an_id_names_one_structure(opened: Opened) -> None:
     library, elsewhere = opened(), opened()
-    library.add(Submission(crystal(20), "mine"))
+    library.add(NewUserStructure(crystal(20), "mine"))
     for other, id in ((library, "mine"), (elsewhere, "mine"), (library, crystal(3).id)):
         with pytest.raises(ConflictError, match="belongs to another structure"):
-            other.add(Submission(crystal(21), id))
-    assert not library.add(Submission(crystal(3), crystal(3).id)).is_new
+            other.add(NewUserStructure(crystal(21), id))
+    assert not library.add(NewUserStructure(crystal(3), crystal(3).id)).is_new
     assert library.added == 1
 
 
 def test_a_structure_of_the_index_itself_stays(opened: Opened) -> None:
     library = opened()
-    library.add(Submission(crystal(20), "mine"))
+    library.add(NewUserStructure(crystal(20), "mine"))
     with pytest.raises(ConflictError, match=r"build an index without it and publish"):
         library.remove(crystal(1).id)
     assert library.entry(crystal(1).id)
@@ -127,7 +127,7 @@ def test_a_structure_of_the_index_itself_stays(opened: Opened) -> None:
 def test_what_the_model_cannot_embed_is_not_added(opened: Opened) -> None:
     library = opened()
     with pytest.raises(CrystalError, match="spoilt"):
-        library.add(Submission(crystal(20), SPOILT))
+        library.add(NewUserStructure(crystal(20), SPOILT))
     assert library.added == 0
 
 
@@ -153,17 +153,17 @@ def test_other_weights_embed_again_and_lose_nothing(
 ) -> None:
     library = opened()
     for id, index in (("mine", 20), ("refused", 21)):
-        library.add(Submission(crystal(index), id))
+        library.add(NewUserStructure(crystal(index), id))
     other = Reversed()
     build_index([write_lines(tmp_path / "again", [document(0)])], tmp_path / "other", other)
     with caplog.at_level(logging.WARNING, "index"):
-        second = LivingLibrary.open(tmp_path / "other", other, served / ADDED_NAME, watch_s=None)
+        second = LiveIndex.open(tmp_path / "other", other, served / USER_STRUCTURES_NAME, watch_s=None)
     assert "refused by these weights" in caplog.text
     assert first(second, 20) == "mine"
-    assert second.search(pattern_of(crystal(20))).hits[0].similarity == pytest.approx(1.0, abs=1e-5)
+    assert second.search(pattern_of(crystal(20))).candidates[0].similarity == pytest.approx(1.0, abs=1e-5)
     assert second.entry("refused").id == "refused"
     second.close()
-    (kept,) = Additions(served / ADDED_NAME).read([1], other.digest)
+    (kept,) = UserStructures(served / USER_STRUCTURES_NAME).read([1], other.digest)
     assert kept.vector is not None
     assert first(library, 20) == "mine"
 
@@ -172,7 +172,7 @@ def test_a_new_version_is_taken_up_and_gone_back_from(
     opened: Opened, served: Path, indexes: dict[int, Path]
 ) -> None:
     library, elsewhere = opened(), opened()
-    library.add(Submission(crystal(20), "mine"))
+    library.add(NewUserStructure(crystal(20), "mine"))
     small = library.served.name
     large = publish_copy(indexes[LARGE], served).name
     assert library.manifest.crystals == SMALL
@@ -198,7 +198,7 @@ def test_a_version_that_cannot_be_served_leaves_the_old_one(
     content = vectors.read_bytes()
     vectors.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     for _ in range(2):
-        with pytest.raises(LibraryError, match=r"vectors.faiss is not the file"):
+        with pytest.raises(IndexUnavailableError, match=r"vectors.faiss is not the file"):
             library.refresh()
         assert first(library, 3) == crystal(3).id
     with pytest.raises(ConflictError, match=rf"vectors.faiss.*{small} is served as before"):
@@ -209,7 +209,7 @@ def test_a_version_that_cannot_be_served_leaves_the_old_one(
     assert library.refresh()
     roll_back(served)
     (served / CURRENT_NAME).unlink()
-    with pytest.raises(LibraryError, match="holds no index"):
+    with pytest.raises(IndexUnavailableError, match="holds no index"):
         library.refresh()
     assert first(library, 8) == crystal(8).id
 
@@ -218,15 +218,15 @@ def test_a_version_is_tried_again_when_what_was_added_is_mended(
     opened: Opened, served: Path, indexes: dict[int, Path]
 ) -> None:
     library = opened()
-    library.add(Submission(crystal(20), "mine"))
+    library.add(NewUserStructure(crystal(20), "mine"))
     library._additions.close()
-    (served / ADDED_NAME).rename(served / "kept")
-    (served / ADDED_NAME).write_bytes(b"something else" * 500)
+    (served / USER_STRUCTURES_NAME).rename(served / "kept")
+    (served / USER_STRUCTURES_NAME).write_bytes(b"something else" * 500)
     large = publish_copy(indexes[LARGE], served).name
     for again in (library.refresh, library.reload):
-        with pytest.raises((LibraryError, ConflictError), match="damaged"):
+        with pytest.raises((IndexUnavailableError, ConflictError), match="damaged"):
             again()
-    (served / "kept").replace(served / ADDED_NAME)
+    (served / "kept").replace(served / USER_STRUCTURES_NAME)
     assert library.refresh()
     assert (library.served.name, library.added) == (large, 1)
 
@@ -289,8 +289,8 @@ def test_an_index_that_has_the_addition_takes_its_place(
     opened: Opened, served: Path, indexes: dict[int, Path]
 ) -> None:
     library = opened()
-    library.add(Submission(crystal(7), crystal(7).id))
-    library.add(Submission(crystal(20), crystal(8).id))
+    library.add(NewUserStructure(crystal(7), crystal(7).id))
+    library.add(NewUserStructure(crystal(20), crystal(8).id))
     small = library.served.name
     publish_copy(indexes[LARGE], served)
     library.refresh()
@@ -314,19 +314,19 @@ def test_a_damaged_file_stops_the_start_but_no_search(
     opened: Opened, served: Path, encoder: RadialEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     library = opened()
-    library.add(Submission(crystal(20), "mine"))
+    library.add(NewUserStructure(crystal(20), "mine"))
     (served / "foreign").write_bytes(b"something else" * 500)
-    (served / "foreign").replace(served / ADDED_NAME)
+    (served / "foreign").replace(served / USER_STRUCTURES_NAME)
     for _ in range(3):
         assert first(library, 20) == "mine"
     assert sum("damaged" in record.getMessage() for record in caplog.records) == 1
-    with pytest.raises(LibraryError, match="damaged"):
-        library.add(Submission(crystal(21)))
-    with pytest.raises(LibraryError, match="damaged"):
-        LivingLibrary.open(served, encoder, watch_s=None)
-    (served / ADDED_NAME).unlink()
+    with pytest.raises(IndexUnavailableError, match="damaged"):
+        library.add(NewUserStructure(crystal(21)))
+    with pytest.raises(IndexUnavailableError, match="damaged"):
+        LiveIndex.open(served, encoder, watch_s=None)
+    (served / USER_STRUCTURES_NAME).unlink()
     assert library.added == 0
-    assert library.add(Submission(crystal(21))).is_new
+    assert library.add(NewUserStructure(crystal(21))).is_new
 
 
 def test_where_nothing_can_be_written_all_else_goes_on(
@@ -335,7 +335,7 @@ def test_where_nothing_can_be_written_all_else_goes_on(
     library = opened()
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(ReadOnlyError, match="DD2D_USER_STRUCTURES"):
-        library.add(Submission(crystal(20)))
+        library.add(NewUserStructure(crystal(20)))
     assert first(library, 3) == crystal(3).id
     large = publish_copy(indexes[LARGE], served).name
     roll_back(served)
@@ -352,17 +352,17 @@ def test_one_version_alone_goes_nowhere(
     tmp_path: Path, served: Path, indexes: dict[int, Path], encoder: RadialEncoder
 ) -> None:
     version = version_folder(served)
-    library = LivingLibrary.open(version, encoder, watch_s=None)
+    library = LiveIndex.open(version, encoder, watch_s=None)
     # A version may be removed one day; what was added must not go with it.
-    assert added_beside(version) == served / ADDED_NAME
-    library.add(Submission(crystal(20)))
-    assert (served / ADDED_NAME).is_file()
+    assert locate_user_structures(version) == served / USER_STRUCTURES_NAME
+    library.add(NewUserStructure(crystal(20)))
+    assert (served / USER_STRUCTURES_NAME).is_file()
     publish_copy(indexes[LARGE], served)
     assert not library.refresh()
     with pytest.raises(OptionError, match="one version"):
         library.reload(version.name)
     library.close()
-    assert added_beside(tmp_path) == tmp_path / ADDED_NAME
+    assert locate_user_structures(tmp_path) == tmp_path / USER_STRUCTURES_NAME
     assert verify_index(version, encoder).sound
 
 
@@ -377,7 +377,10 @@ def test_searches_go_on_while_everything_changes(
         count = 0
         while not stop.is_set():
             with library.held() as held:
-                assert held.search(pattern_of(crystal(index)), top_k=3).hits[0].entry.id == crystal(index).id
+                assert (
+                    held.search(pattern_of(crystal(index)), top_k=3).candidates[0].entry.id
+                    == crystal(index).id
+                )
                 assert len(held) == held.manifest.crystals + held.added
             assert library.entry(crystal(index).id)
             count += 1
@@ -386,7 +389,7 @@ def test_searches_go_on_while_everything_changes(
     def add(index: int) -> int:
         count = 0
         while not stop.is_set():
-            library.add(Submission(crystal(index), f"mine/{index}"))
+            library.add(NewUserStructure(crystal(index), f"mine/{index}"))
             assert library.entry(f"mine/{index}")
             library.remove(f"mine/{index}")
             count += 1
@@ -413,19 +416,19 @@ def test_a_watched_library_follows_by_itself(
     served: Path, indexes: dict[int, Path], encoder: RadialEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     swapped = Event()
-    swap = LivingLibrary._swap
+    swap = LiveIndex._swap
 
-    def told(self: LivingLibrary, *args: object) -> None:
+    def told(self: LiveIndex, *args: object) -> None:
         swap(self, *args)  # type: ignore[arg-type]
         swapped.set()
 
-    monkeypatch.setattr(LivingLibrary, "_swap", told)
-    library = LivingLibrary.open(served, encoder, watch_s=0.01)
+    monkeypatch.setattr(LiveIndex, "_swap", told)
+    library = LiveIndex.open(served, encoder, watch_s=0.01)
     publish_copy(indexes[LARGE], served)
     assert swapped.wait(30)
     assert library.manifest.crystals == LARGE
     library.close()
-    with pytest.raises(LibraryError, match="closed"):
+    with pytest.raises(IndexUnavailableError, match="closed"):
         library.entry("x")
 
 
@@ -441,7 +444,7 @@ def test_files_are_closed_when_the_last_search_has_ended(
 
     monkeypatch.setattr(Retriever, "close", told)
     library = opened()
-    library.add(Submission(crystal(20)))
+    library.add(NewUserStructure(crystal(20)))
     with library.held() as held:
         publish_copy(indexes[LARGE], served)
         library.refresh()

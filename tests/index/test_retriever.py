@@ -11,7 +11,7 @@ from index.chemistry.elements import ElementFilter
 from index.search.query import Effort
 from index.search.retriever import Retriever
 from index.storage.vectors import Vectors, write_vectors
-from model.errors import LibraryError, OptionError
+from model.errors import IndexUnavailableError, OptionError
 from model.indexing.orientations import SCALE_TOLERANCE
 from model.indexing.pattern_lattice import index_pattern
 from model.pattern.observation import Observation
@@ -30,11 +30,11 @@ def retriever(built: Path, encoder: RadialEncoder) -> Retriever:
 def test_a_crystals_own_pattern_finds_it(retriever: Retriever, with_intensity: bool) -> None:
     for index in (7, 20, 39):
         result = retriever.search(pattern_of(crystal(index), 25.0, with_intensity=with_intensity))
-        assert len(result.hits) == 10
+        assert len(result.candidates) == 10
         if with_intensity:
-            assert result.hits[0].entry.id == crystal(index).id
-            assert result.hits[0].similarity == pytest.approx(1.0, abs=1e-5)
-        similarities = [hit.similarity for hit in result.hits]
+            assert result.candidates[0].entry.id == crystal(index).id
+            assert result.candidates[0].similarity == pytest.approx(1.0, abs=1e-5)
+        similarities = [candidate.similarity for candidate in result.candidates]
         assert similarities == sorted(similarities, reverse=True)
         assert set(result.timing_ms) == {"embed", "search", "collect"}
 
@@ -44,29 +44,31 @@ def test_candidates_are_held_against_the_pattern(retriever: Retriever, effort: E
     """Of 40 that differ in their cell by little, the towers' stand-in may prefer another; the pattern does not."""
     spots = pattern(crystal(7), Lying(tilt_deg=2.0, rotation_deg=40.0))
     result = retriever.search(spots, effort=effort, top_k=5)
-    assert len(result.hits) == 5
-    first = result.hits[0]
+    assert len(result.candidates) == 5
+    first = result.candidates[0]
     assert first.entry.id == crystal(7).id
     assert first.match is not None
     assert first.match.r_factor is not None
     assert first.match.r_factor < 0.15
     assert first.match.tilt_deg == pytest.approx(2.0, abs=0.7)
     assert result.verdict in {"match", "ambiguous"}
-    stated = [hit.probability for hit in result.hits if hit.probability is not None]
+    stated = [candidate.probability for candidate in result.candidates if candidate.probability is not None]
     assert stated
     assert stated == sorted(stated, reverse=True)
     assert sum(stated) <= 1
     assert set(result.timing_ms) == {"embed", "search", "lattice", "collect", "verify"}
-    assert next(hit.group for hit in result.hits if hit.match) == 1
-    matches = [hit.match for hit in result.hits if hit.match is not None]
+    assert next(candidate.equivalence_group for candidate in result.candidates if candidate.match) == 1
+    matches = [candidate.match for candidate in result.candidates if candidate.match is not None]
     assert len(matches) == 5
     refined = [match.refined for match in matches]
-    assert [hit.group is not None for hit in result.hits] == refined
-    assert [hit.probability is not None for hit in result.hits] == refined
-    assert result.set_size is not None
-    assert [hit.in_set for hit in result.hits] == [place < result.set_size for place in range(5)]
-    alike = sum(hit.group == 1 for hit in result.hits)
-    assert (result.measurement is not None) >= (alike > 1)
+    assert [candidate.equivalence_group is not None for candidate in result.candidates] == refined
+    assert [candidate.probability is not None for candidate in result.candidates] == refined
+    assert result.confidence_set_size is not None
+    assert [candidate.in_confidence_set for candidate in result.candidates] == [
+        place < result.confidence_set_size for place in range(5)
+    ]
+    alike = sum(candidate.equivalence_group == 1 for candidate in result.candidates)
+    assert (result.next_measurement is not None) >= (alike > 1)
     assert result.lattice is not None
     assert result.lattice.met.mean() > 0.95
     assert result.warnings == ()
@@ -81,12 +83,12 @@ def test_without_a_scale_each_crystal_is_met_at_its_own(
     result = retriever.search(spots, effort=effort, top_k=40)
     assert result.lattice is not None
     if effort == "search":
-        assert len(result.hits) > 10
-        assert all(hit.match is None for hit in result.hits)
+        assert len(result.candidates) > 10
+        assert all(candidate.match is None for candidate in result.candidates)
     else:
         # Neither crystals that differ by their size alone can be told apart, nor neighbours in the periodic table.
-        assert result.hits[0].entry.formula in {"VS2", "TiS2"}
-        mine = next(hit for hit in result.hits if hit.entry.id == crystal(7).id)
+        assert result.candidates[0].entry.formula in {"VS2", "TiS2"}
+        mine = next(candidate for candidate in result.candidates if candidate.entry.id == crystal(7).id)
         assert mine.match is not None
         assert mine.match.scale == pytest.approx(factor, rel=0.005)
         assert mine.match.r_factor is not None
@@ -104,9 +106,9 @@ def test_two_layers_are_both_found_with_what_they_hold_together(retriever: Retri
     assert result.overlap is not None
     assert result.twist is not None
     assert result.twist.angle_deg == pytest.approx(17.5, abs=0.3)
-    assert [hit.layer for hit in result.hits[:2]] == [1, 2]
-    assert {hit.layer for hit in result.hits[2:]} <= {1, 2}
-    leaders = {symbol for hit in result.hits[:2] for symbol in hit.entry.elements}
+    assert [candidate.lattice_number for candidate in result.candidates[:2]] == [1, 2]
+    assert {candidate.lattice_number for candidate in result.candidates[2:]} <= {1, 2}
+    leaders = {symbol for candidate in result.candidates[:2] for symbol in candidate.entry.elements}
     assert leaders == set(both)
     assert "two lattices" in result.warnings[0]
 
@@ -116,7 +118,7 @@ def test_one_ring_without_a_scale_is_answered(retriever: Retriever, with_intensi
     angle = np.radians(60.0 * np.arange(6))
     q = 0.9 * np.column_stack([np.cos(angle), np.sin(angle)])
     ring = replace(Spots(q, np.ones(6) if with_intensity else None), scale_is_known=False)
-    assert retriever.search(ring, effort="verify").hits
+    assert retriever.search(ring, effort="verify").candidates
 
 
 def test_two_layers_meet_the_conditions_together_or_not_at_all(retriever: Retriever) -> None:
@@ -125,14 +127,14 @@ def test_two_layers_meet_the_conditions_together_or_not_at_all(retriever: Retrie
     for condition in (ElementFilter(any=("Fe",)), ElementFilter(all=("He",)), ElementFilter(only=("He",))):
         result = retriever.search(spots, effort="verify", elements=condition)
         assert result.overlap is None
-        assert all(condition.admits(hit.entry.elements) for hit in result.hits)
+        assert all(condition.admits(candidate.entry.elements) for candidate in result.candidates)
 
 
 def test_a_scale_that_is_wrong_is_told_and_mended(retriever: Retriever) -> None:
     spots = pattern(crystal(7), Lying(tilt_deg=1.0, rotation_deg=40.0, scale=1.12))
     result = retriever.search(spots, effort="verify", elements=ElementFilter(all=("V",)))
-    assert result.hits[0].match is not None
-    assert result.hits[0].match.scale == pytest.approx(1.12, rel=0.03)
+    assert result.candidates[0].match is not None
+    assert result.candidates[0].match.scale == pytest.approx(1.12, rel=0.03)
     (warning,) = result.warnings
     assert "off by +1" in warning
 
@@ -144,7 +146,7 @@ def test_a_wrong_scale_costs_probability(retriever: Retriever) -> None:
         for scale in (1.0, 1.12)
     )
     assert right.warnings == ()
-    stated = [max(hit.probability or 0.0 for hit in each.hits) for each in (right, wrong)]
+    stated = [max(candidate.probability or 0.0 for candidate in each.candidates) for each in (right, wrong)]
     assert stated[1] < 0.75 * stated[0]
     assert wrong.verdict != "match"
 
@@ -155,7 +157,7 @@ def test_a_superstructure_is_told_and_hides_no_crystal(retriever: Retriever) -> 
         spots = with_superlattice(crystal(7), 40.0, count, share)
         result = retriever.search(spots, effort="verify")
         assert result.overlap is None
-        assert result.hits[0].entry.id == own.hits[0].entry.id
+        assert result.candidates[0].entry.id == own.candidates[0].entry.id
         assert any("superstructure" in warning for warning in result.warnings)
 
 
@@ -175,13 +177,19 @@ def test_a_sure_scale_leaves_fewer_crystals(
     with Retriever.open(tmp_path / "index", encoder) as measured:
         found = {
             sigma: [
-                hit.entry.id
-                for hit in measured.search(replace(spots, scale_sigma=sigma), effort="full", top_k=40).hits
-                if hit.match is not None
+                candidate.entry.id
+                for candidate in measured.search(
+                    replace(spots, scale_sigma=sigma), effort="full", top_k=40
+                ).candidates
+                if candidate.match is not None
             ]
             for sigma in (0.001, 0.013)
         }
-    computed = [hit.entry.id for hit in retriever.search(spots, effort="full", top_k=40).hits if hit.match]
+    computed = [
+        candidate.entry.id
+        for candidate in retriever.search(spots, effort="full", top_k=40).candidates
+        if candidate.match
+    ]
     near = {crystal(row).id for row in (5, 6, 7, 8, 9)}
     assert crystal(7).id in found[0.001]
     assert set(found[0.001]) < near
@@ -195,32 +203,32 @@ def test_a_scale_that_is_less_sure_than_was_said_is_told(tmp_path: Path, encoder
     with Retriever.open(tmp_path / "index", encoder) as measured:
         assert measured.search(spots, effort="verify").warnings == ()
         result = measured.search(replace(spots, scale_sigma=0.002), effort="verify")
-    assert result.hits[0].entry.id == crystal(7).id
+    assert result.candidates[0].entry.id == crystal(7).id
     (warning,) = result.warnings
     assert "off by +3" in warning
 
 
 def test_elements_restrict_what_is_verified(retriever: Retriever) -> None:
     spots = pattern_of(crystal(7))
-    assert retriever.search(spots, elements=ElementFilter(all=("Cf",)), effort="verify").hits == ()
-    hits = retriever.search(spots, elements=ElementFilter(all=("W",)), effort="verify").hits
-    assert hits
-    assert all("W" in hit.entry.elements for hit in hits)
+    assert retriever.search(spots, elements=ElementFilter(all=("Cf",)), effort="verify").candidates == ()
+    candidates = retriever.search(spots, elements=ElementFilter(all=("W",)), effort="verify").candidates
+    assert candidates
+    assert all("W" in candidate.entry.elements for candidate in candidates)
 
 
 def test_crystals_that_are_the_same_come_back_once(retriever: Retriever) -> None:
-    hits = retriever.search(pattern_of(crystal(3)), top_k=40).hits
-    assert len(hits) == 40
-    first = hits[0]
-    assert {first.entry.id, *first.also} == {crystal(3).id, "again/3"}
-    named = [id for hit in hits for id in (hit.entry.id, *hit.also)]
+    candidates = retriever.search(pattern_of(crystal(3)), top_k=40).candidates
+    assert len(candidates) == 40
+    first = candidates[0]
+    assert {first.entry.id, *first.same_as} == {crystal(3).id, "again/3"}
+    named = [id for candidate in candidates for id in (candidate.entry.id, *candidate.same_as)]
     assert len(named) == len(set(named)) == 46
 
 
 def test_fewer_come_back_than_asked_for_when_there_are_no_more(retriever: Retriever) -> None:
-    assert len(retriever.search(pattern_of(crystal(0)), top_k=1000).hits) == 40
+    assert len(retriever.search(pattern_of(crystal(0)), top_k=1000).candidates) == 40
     nothing = retriever.search(pattern_of(crystal(0)), elements=ElementFilter(all=("Cf",)))
-    assert nothing.hits == ()
+    assert nothing.candidates == ()
 
 
 def test_many_that_are_the_same_do_not_crowd_out_the_others(tmp_path: Path, encoder: RadialEncoder) -> None:
@@ -228,9 +236,9 @@ def test_many_that_are_the_same_do_not_crowd_out_the_others(tmp_path: Path, enco
     source = write_lines(tmp_path / "x", [*copies, *(document(i) for i in range(1, 6))])
     build_index([source], tmp_path / "out", encoder, workers=0)
     with Retriever.open(tmp_path / "out", encoder) as retriever:
-        hits = retriever.search(pattern_of(crystal(0)), top_k=5).hits
-    assert len(hits) == 5
-    assert len(hits[0].also) == 199
+        candidates = retriever.search(pattern_of(crystal(0)), top_k=5).candidates
+    assert len(candidates) == 5
+    assert len(candidates[0].same_as) == 199
 
 
 @pytest.mark.parametrize(
@@ -247,17 +255,17 @@ def test_elements_restrict_the_search_and_not_its_result(
     retriever: Retriever, elements: ElementFilter
 ) -> None:
     spots = pattern_of(crystal(0))
-    every = retriever.search(spots, top_k=1000).hits
-    expected = [hit for hit in every if elements.admits(hit.entry.elements)]
+    every = retriever.search(spots, top_k=1000).candidates
+    expected = [candidate for candidate in every if elements.admits(candidate.entry.elements)]
     assert 0 < len(expected) < len(every)
-    found = retriever.search(spots, elements=elements, top_k=3).hits
-    assert [hit.entry.id for hit in found] == [hit.entry.id for hit in expected][:3]
-    assert [hit.also for hit in found] == [hit.also for hit in expected][:3]
+    found = retriever.search(spots, elements=elements, top_k=3).candidates
+    assert [candidate.entry.id for candidate in found] == [candidate.entry.id for candidate in expected][:3]
+    assert [candidate.same_as for candidate in found] == [candidate.same_as for candidate in expected][:3]
 
 
 def test_threads_get_the_same_answers(retriever: Retriever) -> None:
     def first(index: int) -> str:
-        return retriever.search(pattern_of(crystal(index % 40))).hits[0].entry.id
+        return retriever.search(pattern_of(crystal(index % 40))).candidates[0].entry.id
 
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(first, range(200)))
@@ -267,7 +275,7 @@ def test_threads_get_the_same_answers(retriever: Retriever) -> None:
 def test_impossible_requests_are_refused(retriever: Retriever) -> None:
     with pytest.raises(OptionError, match="top_k"):
         retriever.search(pattern_of(crystal(0)), top_k=0)
-    with pytest.raises(LibraryError, match="own model"):
+    with pytest.raises(IndexUnavailableError, match="own model"):
         retriever.rank(np.ones(3, dtype=np.float32))
 
 
@@ -293,7 +301,7 @@ def test_a_damaged_vector_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "vectors.faiss"
     for content in (b"", b"nonsense" * 10):
         path.write_bytes(content)
-        with pytest.raises(LibraryError, match="cannot be read"):
+        with pytest.raises(IndexUnavailableError, match="cannot be read"):
             Vectors.open(path)
 
 
@@ -308,7 +316,7 @@ def test_a_picked_lattice_takes_the_place_of_the_found_one(retriever: Retriever)
         result = retriever.search(both, effort="verify", lattice=own.basis + 0.004)
         assert result.lattice is not None
         assert result.lattice.parameters == pytest.approx(own.parameters, rel=5e-3)
-        assert result.hits[0].entry.formula == each.formula
+        assert result.candidates[0].entry.formula == each.formula
 
 
 def test_only_crystals_that_can_have_a_picked_lattice_are_candidates(retriever: Retriever) -> None:
@@ -317,10 +325,10 @@ def test_only_crystals_that_can_have_a_picked_lattice_are_candidates(retriever: 
     assert own is not None
     free = retriever.search(spots, effort="verify", top_k=40)
     picked = retriever.search(spots, effort="verify", top_k=40, lattice=own.basis)
-    assert 0 < len(picked.hits) < len(free.hits)
+    assert 0 < len(picked.candidates) < len(free.candidates)
     area = abs(np.linalg.det(own.direct))
-    for hit in picked.hits:
-        ratio = abs(np.linalg.det(hit.entry.crystal.lattice)) / area
+    for candidate in picked.candidates:
+        ratio = abs(np.linalg.det(candidate.entry.crystal.lattice)) / area
         assert ratio == pytest.approx(max(round(ratio), 1), rel=2 * SCALE_TOLERANCE)
 
 

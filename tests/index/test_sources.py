@@ -17,7 +17,7 @@ from index.sources import structure_files as limits
 from index.sources.documents import document_records
 from index.sources.json_lines import json_lines_records
 from index.sources.recognition import open_source, source_records
-from index.sources.record import Rejected, crystal_of
+from index.sources.record import RejectedEntry, crystal_of
 from index.sources.source_file import SourceFile
 from model.crystal.crystal import Crystal
 from model.crystal.structure_files import write_cif, write_poscar
@@ -28,11 +28,11 @@ from tests.paths import SHARED
 DATA = SHARED / "data"
 
 
-def read(path: Path) -> tuple[list[Crystal], list[Rejected]]:
+def read(path: Path) -> tuple[list[Crystal], list[RejectedEntry]]:
     items = list(open_source(path))
     return (
         [item for item in items if isinstance(item, Crystal)],
-        [item for item in items if isinstance(item, Rejected)],
+        [item for item in items if isinstance(item, RejectedEntry)],
     )
 
 
@@ -134,7 +134,7 @@ def test_ase_database_takes_the_uid_for_an_id(tmp_path: Path) -> None:
     assert not rejected
     assert [(found.id, found.source) for found in crystals] == [(f"uid-{i}", "c2db") for i in range(3)]
     records = list(source_records(tmp_path / "c2db.db"))
-    assert {None if isinstance(r, Rejected) else r.licence for r in records} == {"CC BY-SA 4.0"}
+    assert {None if isinstance(r, RejectedEntry) else r.license for r in records} == {"CC BY-SA 4.0"}
 
 
 def test_ase_database_without_uid_in_a_read_only_folder(tmp_path: Path) -> None:
@@ -353,16 +353,16 @@ def test_published_databases_are_read_but_for_what_is_no_layer(name: str) -> Non
     path = DATA / "structures" / f"{name}.jsonl.gz"
     if not path.exists():
         pytest.skip("the databases of ../shared are not here")
-    records = [record for record in source_records(path) if not isinstance(record, Rejected)]
+    records = [record for record in source_records(path) if not isinstance(record, RejectedEntry)]
     assert len(records) > 300
     refused = {record.id: crystal_of(record) for record in records if record.id in NO_LAYER}
     assert set(refused) == (set(NO_LAYER) if name == "2dmatpedia" else set())
     for id, found in refused.items():
-        assert isinstance(found, Rejected)
+        assert isinstance(found, RejectedEntry)
         assert NO_LAYER[id] in found.reason
     gapped = {record.id: crystal_of(record) for record in records if record.id in GAPS_INSIDE}
     assert set(gapped) == (GAPS_INSIDE if name == "2dmatpedia" else set())
-    assert not any(isinstance(found, Rejected) for found in gapped.values())
+    assert not any(isinstance(found, RejectedEntry) for found in gapped.values())
     usable = [record for record in records if record.id not in NO_LAYER]
     for record in usable[:: len(usable) // 60]:
         assert record.crystal().id == record.id
@@ -382,4 +382,4 @@ def test_published_structures_of_dd2d_are_read() -> None:
 def test_lines_are_numbered_from_one(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "x", [document(0), "nonsense"])
     (_, second) = json_lines_records(SourceFile.on_disk(path, "x", "x"))
-    assert second == Rejected("x:2", "the line is not a JSON object")
+    assert second == RejectedEntry("x:2", "the line is not a JSON object")

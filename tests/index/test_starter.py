@@ -19,7 +19,7 @@ from model.crystal.crystal import Crystal
 from model.crystal.duplicates import group_duplicates, same_crystal
 from model.crystal.site_matching import Tolerance
 from model.crystal.symmetry import symmetry_of
-from model.errors import LibraryError
+from model.errors import IndexUnavailableError
 from tests.index.stand_in import RadialEncoder
 from tests.paths import SHARED
 
@@ -163,7 +163,7 @@ def test_reads_a_small_library(tmp_path: Path) -> None:
     ],
 )
 def test_refuses_an_entry(tmp_path: Path, old: str, new: str, message: str) -> None:
-    with pytest.raises(LibraryError, match=message):
+    with pytest.raises(IndexUnavailableError, match=message):
         list(starter_entries(library(tmp_path, ENTRY.replace(old, new, 1))))
 
 
@@ -185,7 +185,7 @@ def test_refuses_an_entry(tmp_path: Path, old: str, new: str, message: str) -> N
 )
 def test_refuses_numbers_that_draw_no_crystal(tmp_path: Path, old: str, new: str, message: str) -> None:
     (entry,) = starter_entries(library(tmp_path, ENTRY.replace(old, new)))
-    with pytest.raises(LibraryError, match=message):
+    with pytest.raises(IndexUnavailableError, match=message):
         _ = entry.crystal
 
 
@@ -201,7 +201,7 @@ def test_refuses_numbers_that_draw_no_crystal(tmp_path: Path, old: str, new: str
     ],
 )
 def test_refuses_a_citation(tmp_path: Path, old: str, new: str, message: str) -> None:
-    with pytest.raises(LibraryError, match=message):
+    with pytest.raises(IndexUnavailableError, match=message):
         list(starter_entries(library(tmp_path, citations=CITATION.replace(old, new))))
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from index.build.build import build_index
 from index.build.inspection import verify_index
-from index.storage.catalogue import Entry
-from index.storage.layout import ADDED_NAME
-from index.storage.user_structures import Additions
+from index.storage.catalog import Entry
+from index.storage.layout import USER_STRUCTURES_NAME
+from index.storage.user_structures import UserStructures
 from model.crystal.symmetry import symmetry_of
-from model.errors import LibraryError, ReadOnlyError
+from model.errors import IndexUnavailableError, ReadOnlyError
 from tests.index.layers import crystal, document, same_structure, write_lines
 from tests.index.stand_in import RadialEncoder
 
@@ -33,15 +33,15 @@ def vector(index: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / ADDED_NAME
+    return tmp_path / USER_STRUCTURES_NAME
 
 
 def test_what_was_added_comes_back(path: Path) -> None:
-    Additions(path).add(entry(3), vector(3), MODEL, NOW, "robot")
-    generation, (number,) = Additions(path).numbers()
-    (read,) = Additions(path).read([number, number + 1], MODEL)
+    UserStructures(path).add(entry(3), vector(3), MODEL, NOW, "robot")
+    generation, (number,) = UserStructures(path).numbers()
+    (read,) = UserStructures(path).read([number, number + 1], MODEL)
     assert same_structure(read.entry.crystal, entry(3).crystal, 0.0)
-    assert (read.entry.licence, read.entry.reference, read.entry.symmetry) == (
+    assert (read.entry.license, read.entry.reference, read.entry.symmetry) == (
         "CC0",
         "a paper",
         entry(3).symmetry,
@@ -49,11 +49,11 @@ def test_what_was_added_comes_back(path: Path) -> None:
     assert (read.added, read.added_by) == (NOW, "robot")
     assert read.vector is not None
     np.testing.assert_array_equal(read.vector, vector(3))
-    assert Additions(path).generation() == generation
+    assert UserStructures(path).generation() == generation
 
 
 def test_a_reader_sees_every_change_of_another(path: Path) -> None:
-    reader, writer = Additions(path), Additions(path)
+    reader, writer = UserStructures(path), UserStructures(path)
     assert reader.generation() is None
     assert reader.numbers() == (None, [])
     assert not path.exists()
@@ -72,7 +72,7 @@ def test_a_reader_sees_every_change_of_another(path: Path) -> None:
 
 
 def test_an_id_that_is_there_gives_what_is_there(path: Path) -> None:
-    additions = Additions(path)
+    additions = UserStructures(path)
     first = additions.add(entry(1), vector(1), MODEL, NOW, "one")
     before = additions.generation()
     again = additions.add(entry(1), vector(2), MODEL, NOW, "two")
@@ -81,7 +81,7 @@ def test_an_id_that_is_there_gives_what_is_there(path: Path) -> None:
 
 
 def test_vectors_of_several_weights_stand_beside_each_other(path: Path) -> None:
-    additions = Additions(path)
+    additions = UserStructures(path)
     number = additions.add(entry(1), vector(1), MODEL, NOW, None).number
     assert additions.read([number], OTHER)[0].vector is None
     before = additions.generation()
@@ -100,18 +100,20 @@ def test_vectors_of_several_weights_stand_beside_each_other(path: Path) -> None:
 def test_writers_that_come_at_once_all_get_through(path: Path) -> None:
     """Each with a connection of its own, as processes have; two of them make the file."""
     with ThreadPoolExecutor(4) as pool:
-        made = pool.map(lambda i: Additions(path).add(entry(i % 20), vector(i), MODEL, NOW, None), range(40))
+        made = pool.map(
+            lambda i: UserStructures(path).add(entry(i % 20), vector(i), MODEL, NOW, None), range(40)
+        )
         assert {each.entry.id for each in made} == {entry(i).id for i in range(20)}
-    generation, numbers = Additions(path).numbers()
+    generation, numbers = UserStructures(path).numbers()
     assert generation is not None
     assert (generation[1], len(numbers)) == (20, 20)
-    assert Additions(path).damage() is None
+    assert UserStructures(path).damage() is None
 
 
 def test_a_file_put_in_the_place_of_another_is_read(path: Path, tmp_path: Path) -> None:
-    reader = Additions(path)
-    Additions(path).add(entry(1), vector(1), MODEL, NOW, None)
-    Additions(tmp_path / "backup").add(entry(2), vector(2), MODEL, NOW, None)
+    reader = UserStructures(path)
+    UserStructures(path).add(entry(1), vector(1), MODEL, NOW, None)
+    UserStructures(tmp_path / "backup").add(entry(2), vector(2), MODEL, NOW, None)
     before = reader.generation()
     (tmp_path / "backup").replace(path)
     assert reader.generation() != before
@@ -124,8 +126,8 @@ def test_a_file_put_in_the_place_of_another_is_read(path: Path, tmp_path: Path) 
 def test_changes_are_seen_in_a_folder_that_others_alone_can_write(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Additions(path).add(entry(1), vector(1), MODEL, NOW, None)
-    reader, connect = Additions(path), sqlite3.connect
+    UserStructures(path).add(entry(1), vector(1), MODEL, NOW, None)
+    reader, connect = UserStructures(path), sqlite3.connect
 
     class Barred(sqlite3.Connection):
         """What SQLite says where it cannot make its files beside the database."""
@@ -143,9 +145,9 @@ def test_changes_are_seen_in_a_folder_that_others_alone_can_write(
             return reader.numbers()[1]
 
     assert numbers() == [1]
-    Additions(path).add(entry(2), vector(2), MODEL, NOW, None)
+    UserStructures(path).add(entry(2), vector(2), MODEL, NOW, None)
     assert numbers() == [1, 2]
-    Additions(path).remove(1)
+    UserStructures(path).remove(1)
     assert numbers() == [2]
 
 
@@ -159,8 +161,8 @@ def test_a_file_that_is_no_such_file_is_let_go_of(path: Path, monkeypatch: pytes
         return opened[-1]
 
     monkeypatch.setattr("sqlite3.connect", noted)
-    with pytest.raises(LibraryError, match="damaged"):
-        Additions(path).generation()
+    with pytest.raises(IndexUnavailableError, match="damaged"):
+        UserStructures(path).generation()
     (connection,) = opened
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         connection.execute("SELECT 1")
@@ -173,13 +175,13 @@ def test_a_file_that_is_no_such_file_is_let_go_of(path: Path, monkeypatch: pytes
 def test_what_is_no_such_file_is_refused_and_left_alone(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     for use in (
-        lambda: Additions(path).generation(),
-        lambda: Additions(path).add(entry(1), vector(1), MODEL, NOW, None),
+        lambda: UserStructures(path).generation(),
+        lambda: UserStructures(path).add(entry(1), vector(1), MODEL, NOW, None),
     ):
-        with pytest.raises(LibraryError, match=r"damaged.*backup"):
+        with pytest.raises(IndexUnavailableError, match=r"damaged.*backup"):
             use()
     assert path.read_bytes() == content
-    assert Additions(path).damage()
+    assert UserStructures(path).damage()
 
 
 def test_another_database_and_another_layout_are_refused(path: Path) -> None:
@@ -187,37 +189,37 @@ def test_another_database_and_another_layout_are_refused(path: Path) -> None:
     connection.execute("CREATE TABLE structures (id TEXT)")
     connection.close()
     for use in (
-        lambda: Additions(path).numbers(),
-        lambda: Additions(path).add(entry(1), vector(1), MODEL, NOW, None),
+        lambda: UserStructures(path).numbers(),
+        lambda: UserStructures(path).add(entry(1), vector(1), MODEL, NOW, None),
     ):
-        with pytest.raises(LibraryError, match="something else: set DD2D_USER_STRUCTURES"):
+        with pytest.raises(IndexUnavailableError, match="something else: set DD2D_USER_STRUCTURES"):
             use()
     path.unlink()
-    Additions(path).add(entry(1), vector(1), MODEL, NOW, None)
+    UserStructures(path).add(entry(1), vector(1), MODEL, NOW, None)
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 2")
     connection.close()
-    with pytest.raises(LibraryError, match="layout 2, this software reads 1"):
-        Additions(path).generation()
+    with pytest.raises(IndexUnavailableError, match="layout 2, this software reads 1"):
+        UserStructures(path).generation()
 
 
 def test_a_folder_that_cannot_be_written_is_named(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ReadOnlyError, match="DD2D_USER_STRUCTURES"):
-        Additions(tmp_path / "absent" / "x").add(entry(1), vector(1), MODEL, NOW, None)
-    Additions(path).add(entry(1), vector(1), MODEL, NOW, None)
+        UserStructures(tmp_path / "absent" / "x").add(entry(1), vector(1), MODEL, NOW, None)
+    UserStructures(path).add(entry(1), vector(1), MODEL, NOW, None)
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(ReadOnlyError, match="DD2D_USER_STRUCTURES"):
-        Additions(path).remove(1)
-    assert Additions(path).numbers()[1] == [1]
+        UserStructures(path).remove(1)
+    assert UserStructures(path).numbers()[1] == [1]
 
 
 def test_damage_beside_an_index_is_found_out(tmp_path: Path, encoder: RadialEncoder) -> None:
     build_index([write_lines(tmp_path / "source", [document(0)])], tmp_path / "index", encoder)
-    path = tmp_path / "index" / ADDED_NAME
+    path = tmp_path / "index" / USER_STRUCTURES_NAME
     for index in range(30):
-        Additions(path).add(entry(index), vector(index), MODEL, NOW, None)
+        UserStructures(path).add(entry(index), vector(index), MODEL, NOW, None)
     assert verify_index(tmp_path / "index", encoder).sound
     content = path.read_bytes()
     path.write_bytes(content[:4096] + bytes(4096) + content[8192:])

@@ -12,7 +12,7 @@ from index.build.inspection import index_info, verify_index
 from index.storage.layout import CURRENT_NAME
 from index.storage.publish import KEPT_VERSIONS, make_current, staging, version_folder
 from index.storage.versions import publish_copy, roll_back, versions
-from model.errors import LibraryError, OptionError
+from model.errors import IndexUnavailableError, OptionError
 from tests.index.layers import document, write_lines
 from tests.index.stand_in import RadialEncoder
 
@@ -65,14 +65,14 @@ def test_a_damaged_index_is_not_published(tmp_path: Path, sources: list[Path]) -
     content = vectors.read_bytes()
     for damaged in (content[:-1], content[:-1] + b"x"):
         vectors.write_bytes(damaged)
-        with pytest.raises(LibraryError, match=r"built 2.*vectors.faiss is not the file"):
+        with pytest.raises(IndexUnavailableError, match=r"built 2.*vectors.faiss is not the file"):
             publish_copy(sources[1], served)
     vectors.unlink()
-    with pytest.raises(LibraryError, match=r"vectors.faiss is missing"):
+    with pytest.raises(IndexUnavailableError, match=r"vectors.faiss is missing"):
         publish_copy(sources[1], served)
     assert held(served) == [1]
     assert not list(served.glob(".building-*"))
-    with pytest.raises(LibraryError, match="holds no index"):
+    with pytest.raises(IndexUnavailableError, match="holds no index"):
         publish_copy(tmp_path, served)
 
 
@@ -107,9 +107,9 @@ def test_a_damaged_version_is_not_gone_back_to(tmp_path: Path, sources: list[Pat
     served = tmp_path / "served"
     for source in sources[:2]:
         publish_copy(source, served)
-    catalogue = served / versions(served)[1].name / "catalogue.sqlite"
-    catalogue.write_bytes(catalogue.read_bytes()[:-1])
-    with pytest.raises(LibraryError, match=r"catalogue.sqlite is not the file"):
+    catalog = served / versions(served)[1].name / "catalog.sqlite"
+    catalog.write_bytes(catalog.read_bytes()[:-1])
+    with pytest.raises(IndexUnavailableError, match=r"catalog.sqlite is not the file"):
         roll_back(served)
     assert held(served)[0] == 2
 
@@ -157,7 +157,7 @@ def test_a_version_that_was_just_removed_is_not_gone_back_to(tmp_path: Path, sou
         publish_copy(source, served)
     first = versions(served)[1].name
     shutil.rmtree(served / first)
-    with pytest.raises(LibraryError, match=f"{first} has just been removed"):
+    with pytest.raises(IndexUnavailableError, match=f"{first} has just been removed"):
         make_current(served, first, goes_back=True)
     assert held(served) == [2]
 
@@ -168,7 +168,7 @@ def test_going_back_does_not_wait_for_a_build(tmp_path: Path, sources: list[Path
         publish_copy(source, served)
     with staging(served):
         assert roll_back(served).manifest.crystals == 1
-        with pytest.raises(LibraryError, match="another build"):
+        with pytest.raises(IndexUnavailableError, match="another build"):
             publish_copy(sources[2], served)
 
 

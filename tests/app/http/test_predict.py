@@ -277,7 +277,9 @@ def test_it_is_drawn_with_a_panel_for_each_of_the_first(
 def test_every_spot_is_listed_on_request(client: TestClient, library: StandIn, points: Points) -> None:
     library.match = match_of()
     assert post(client, points).json()["candidates"][0]["match"]["spots"] is None
-    explained, extra, missing = post(client, points, reflections=True).json()["candidates"][0]["match"]["spots"]
+    explained, extra, missing = post(client, points, reflections=True).json()["candidates"][0]["match"][
+        "spots"
+    ]
     assert explained == {
         "h": 1,
         "k": 0,

@@ -29,7 +29,7 @@ from app.settings import Settings
 from index.chemistry.elements import atomic_numbers
 from index.search.results import SearchResult
 from model import errors
-from model.errors import DomainError, LibraryError
+from model.errors import DomainError, IndexUnavailableError
 from tests.app.answers import problem_of
 from tests.app.conftest import listening
 from tests.app.stand_in import StandIn
@@ -52,10 +52,12 @@ def test_the_canary_is_graphene(client: TestClient, library: StandIn) -> None:
     client.get("/readyz")
     (asked,) = library.searches
     result = library.search(**asked)
-    assert result.hits[0].entry.id == "graphene"
+    assert result.candidates[0].entry.id == "graphene"
 
 
-@pytest.mark.parametrize("outcome", [RuntimeError("/secret"), LibraryError("/secret"), SearchResult((), {})])
+@pytest.mark.parametrize(
+    "outcome", [RuntimeError("/secret"), IndexUnavailableError("/secret"), SearchResult((), {})]
+)
 def test_a_search_that_fails_is_not_ready(
     client: TestClient, library: StandIn, monkeypatch: pytest.MonkeyPatch, outcome: Exception | SearchResult
 ) -> None:
@@ -392,7 +394,7 @@ def test_a_library_that_was_given_stays_open(library: StandIn) -> None:
 
 def test_a_service_without_an_index_does_not_start(tmp_path: Path) -> None:
     with (
-        pytest.raises(LibraryError, match="holds no index"),
+        pytest.raises(IndexUnavailableError, match="holds no index"),
         TestClient(create_app(Settings(index=tmp_path))),
     ):
         pass

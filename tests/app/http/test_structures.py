@@ -34,7 +34,7 @@ def test_a_slash_may_stay_as_it_is(client: TestClient) -> None:
 
 def test_a_structure_says_all_that_is_known(client: TestClient) -> None:
     found = client.get("/structures/mos2").json()
-    assert (found["formula"], found["licence"], found["source"]) == ("MoS2", "MIT", "stand-in")
+    assert (found["formula"], found["license"], found["source"]) == ("MoS2", "MIT", "stand-in")
     assert found["reference"] is None
     assert (found["layer_group"], found["space_group"]) == (78, 187)
     assert cell_of(found["cif"])[0] == pytest.approx(found["lattice"]["a"], abs=1e-4)

@@ -14,9 +14,9 @@ from starlette.testclient import TestClient
 from app.presentation.schemas import AddedStructure, ServedIndex
 from app.services.uploaded_structure import MOST_BYTES
 from app.services.user_structures import warm_up
-from index.live.live_index import LivingLibrary
+from index.live.live_index import LiveIndex
 from index.storage.publish import version_folder
-from index.storage.user_structures import Additions
+from index.storage.user_structures import UserStructures
 from index.storage.versions import publish_copy, roll_back
 from model.crystal.structure_files import write_cif, write_poscar
 from tests.app.answers import problem_of
@@ -30,7 +30,7 @@ from tests.index.two_indexes import LARGE, SMALL
 @pytest.fixture
 def client(served: Path) -> Iterator[TestClient]:
     """Of a service whose library lives, asked with a key that may do everything."""
-    library = LivingLibrary.open(served, RadialEncoder(), watch_s=None)
+    library = LiveIndex.open(served, RadialEncoder(), watch_s=None)
     with keyed(library, served.parent) as client:
         yield client
     library.close()
@@ -58,7 +58,7 @@ def test_a_structure_is_added_found_and_removed(client: TestClient) -> None:
     response = client.post("/structures", files={"file": ("x.cif", cif(20))}, data=given)
     assert response.status_code == 201, response.text
     added = AddedStructure.model_validate(response.json())
-    assert (added.id, added.reference, added.licence, added.source) == (*given.values(), "added")
+    assert (added.id, added.reference, added.license, added.source) == (*given.values(), "added")
     assert added.same_as == []
     assert client.get(response.headers["location"]).json() == {
         name: value for name, value in response.json().items() if name != "same_as"
@@ -186,7 +186,7 @@ def test_a_library_that_does_not_change_says_so(tmp_path: Path) -> None:
 
 def test_the_name_of_the_key_is_kept(client: TestClient, served: Path) -> None:
     assert client.post("/structures", json={"structure": cif(20)}).status_code == 201
-    (kept,) = Additions(served / "user_structures.sqlite").read([1], RadialEncoder().digest)
+    (kept,) = UserStructures(served / "user_structures.sqlite").read([1], RadialEncoder().digest)
     assert kept.added_by == "robot"
 
 
@@ -209,7 +209,7 @@ def test_a_reload_tells_what_is_served(client: TestClient, served: Path, indexes
 def test_a_version_published_elsewhere_is_told_before_any_answer(
     tmp_path: Path, served: Path, indexes: dict[int, Path]
 ) -> None:
-    library = LivingLibrary.open(served, RadialEncoder(), watch_s=None)
+    library = LiveIndex.open(served, RadialEncoder(), watch_s=None)
     with keyed(library, tmp_path) as client:
         publish_copy(indexes[LARGE], served)
         library.refresh()  # as a worker's own watch does within a second

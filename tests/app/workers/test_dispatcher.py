@@ -12,7 +12,7 @@ import pytest
 from app.errors import BusyError, DeadlineError, NotReadyError
 from app.workers.dispatcher import MOST_TOGETHER, Dispatcher, WorkerLostError
 from app.workers.messages import Answered, Failure, Job, Reply
-from model.errors import LibraryError, OptionError, UnreadableError
+from model.errors import IndexUnavailableError, OptionError, UnreadableError
 
 
 @dataclass
@@ -221,7 +221,7 @@ async def test_what_ends_workers_is_refused_and_takes_nothing_with_it() -> None:
         assert worker.taken == [["first"], ["deadly", "innocent"], ["deadly"], ["innocent"]]
 
 
-@pytest.mark.parametrize("error", [LibraryError("no index"), OSError("no memory")])
+@pytest.mark.parametrize("error", [IndexUnavailableError("no index"), OSError("no memory")])
 def test_a_worker_that_cannot_start_again_is_tried_again(error: Exception) -> None:
     asyncio.run(_tried_again(error))
 
@@ -256,8 +256,8 @@ async def test_closing_finishes_what_was_taken_in_and_takes_no_more() -> None:
 
 @in_a_loop
 async def test_a_start_that_fails_closes_the_others() -> None:
-    good, bad = Gated(), Gated(broken=LibraryError("no index"))
+    good, bad = Gated(), Gated(broken=IndexUnavailableError("no index"))
     queue, _ = dispatcher(good, bad)
-    with pytest.raises(LibraryError):
+    with pytest.raises(IndexUnavailableError):
         await queue.start()
     assert good.closed

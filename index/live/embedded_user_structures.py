@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from index.encoder import Encoder
-from index.storage.user_structures import Addition, Additions, Generation, Vector
+from index.storage.user_structures import Generation, UserStructure, UserStructures, Vector
 from model.crystal.crystal import Crystal
-from model.errors import CrystalError, DomainError, LibraryError
+from model.errors import CrystalError, DomainError, IndexUnavailableError
 
 logger = logging.getLogger(__name__)
 
 
-class KnownAdditions:
+class EmbeddedUserStructures:
     """Reads only what is new. Not safe for use from several threads.
 
     Args:
@@ -22,17 +22,17 @@ class KnownAdditions:
         encoder: whose vectors are wanted.
     """
 
-    def __init__(self, additions: Additions, encoder: Encoder) -> None:
+    def __init__(self, additions: UserStructures, encoder: Encoder) -> None:
         self._additions = additions
         self._encoder = encoder
-        self._known: dict[int, Addition] = {}
+        self._known: dict[int, UserStructure] = {}
         self._file: int | None = None
 
-    def now(self) -> tuple[Generation, list[Addition]]:
+    def now(self) -> tuple[Generation, list[UserStructure]]:
         """The generation, and all there is then, in order, each with its vector.
 
         Raises:
-            LibraryError: the file is damaged, or no such file.
+            IndexUnavailableError: the file is damaged, or no such file.
         """
         generation, numbers = self._additions.numbers()
         file = None if generation is None else generation[0]
@@ -45,20 +45,20 @@ class KnownAdditions:
         self._known = {n: each for n in numbers if (each := self._known.get(n) or read.get(n)) is not None}
         return generation, list(self._known.values())
 
-    def _embedded(self, additions: Sequence[Addition]) -> list[Addition]:
+    def _embedded(self, additions: Sequence[UserStructure]) -> list[UserStructure]:
         """With vectors; what other weights have embedded is embedded again, and the vectors are kept."""
         vectors = {each.number: self._vector_or_nothing(each) for each in additions if each.vector is None}
         if not vectors:
             return list(additions)
         try:
             self._additions.keep_vectors(vectors, self._encoder.digest)
-        except LibraryError as error:
+        except IndexUnavailableError as error:
             logger.warning("added structures will be embedded again at the next start: %s", error)
         return [
             replace(each, vector=vectors[each.number]) if each.vector is None else each for each in additions
         ]
 
-    def _vector_or_nothing(self, addition: Addition) -> Vector:
+    def _vector_or_nothing(self, addition: UserStructure) -> Vector:
         """A structure that these weights cannot embed is still there, and found by its lattice."""
         try:
             return vector_of(addition.entry.crystal, self._encoder)

@@ -1,4 +1,4 @@
-"""A catalogue with further entries behind its own, which is not touched."""
+"""A catalog with further entries behind its own, which is not touched."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -6,11 +6,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from index.storage.catalogue import Catalogue, Entry
+from index.storage.catalog import Catalog, Entry
 
 
 class Entries(Protocol):
-    """What a search needs of a catalogue; N rows."""
+    """What a search needs of a catalog; N rows."""
 
     @property
     def groups(self) -> NDArray[np.int64]:
@@ -36,8 +36,8 @@ class Entries(Protocol):
         ...
 
 
-class ExtendedCatalogue:
-    """A catalogue and M entries more, as one.
+class ExtendedCatalog:
+    """A catalog and M entries more, as one.
 
     Args:
         base: of B entries; whoever opened it closes it.
@@ -45,7 +45,7 @@ class ExtendedCatalogue:
         groups: (M,) duplicate group of each; one of the base's where it is the same crystal as that.
     """
 
-    def __init__(self, base: Catalogue, entries: Sequence[Entry], groups: NDArray[np.int64]) -> None:
+    def __init__(self, base: Catalog, entries: Sequence[Entry], groups: NDArray[np.int64]) -> None:
         self.groups: NDArray[np.int64] = np.concatenate([base.groups, groups])
         self._base = base
         self._entries = tuple(entries)

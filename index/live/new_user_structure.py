@@ -6,7 +6,7 @@ from hashlib import sha256
 import numpy as np
 
 from index.build.preparation import settled_symmetry
-from index.storage.catalogue import Entry
+from index.storage.catalog import Entry
 from model.crystal.crystal import Crystal
 from model.errors import ConflictError
 
@@ -17,20 +17,20 @@ _IDENTICAL_ANGSTROM = 2e-3
 
 
 @dataclass(frozen=True)
-class Submission:
+class NewUserStructure:
     """A structure that is to be added.
 
     Attributes:
         crystal: the structure; its own id and source are not looked at.
         id: under which it is to be found; made from the structure if None, so that one structure comes to one id.
-        licence: of the structure.
+        license: of the structure.
         reference: the work that describes it.
         key_name: who adds it.
     """
 
     crystal: Crystal
     id: str | None = None
-    licence: str | None = None
+    license: str | None = None
     reference: str | None = None
     key_name: str | None = None
 
@@ -45,11 +45,11 @@ class Submission:
             CrystalError: no symmetry can be found for it.
         """
         crystal = self.named()
-        return Entry.of(crystal, settled_symmetry(crystal), self.licence, self.reference)
+        return Entry.of(crystal, settled_symmetry(crystal), self.license, self.reference)
 
 
 @dataclass(frozen=True)
-class Added:
+class AddOutcome:
     """What came of adding a structure.
 
     Attributes:

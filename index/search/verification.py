@@ -1,4 +1,4 @@
-"""Hits held against their pattern, and what follows from all of them."""
+"""Candidates held against their pattern, and what follows from all of them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from index.search.query import Query
-from index.search.results import Hit, SearchResult
+from index.search.query import SearchQuery
+from index.search.results import Candidate, SearchResult
 from index.search.timing import Timing
 from model.crystal.crystal import Crystal
 from model.indexing.pattern_lattice import PlaneLattice
@@ -23,18 +23,18 @@ MANY_SPOTS = 20
 
 
 def verified(
-    hits: Sequence[Hit],
-    query: Query,
+    candidates: Sequence[Candidate],
+    query: SearchQuery,
     scale: Scale | None,
     cell_sigma: NDArray[np.float64],
     lattice: PlaneLattice | None,
     admitted: int,
     timing: Timing,
 ) -> SearchResult:
-    """The hits in the order of the verification, each with what it found, and what follows from all of them.
+    """The candidates in the order of the verification, each with what it found, and what follows from all of them.
 
     Args:
-        hits: H candidates.
+        candidates: H candidates.
         query: what was asked.
         scale: what is known of the pattern's, where not what it states.
         cell_sigma: (H,) rms error of the logarithm of the lengths of each cell.
@@ -43,8 +43,8 @@ def verified(
         timing: told when it is done.
     """
     assert query.effort != "search"
-    crystals = [hit.entry.crystal for hit in hits]
-    near = [hit.similarity + hit.bonus for hit in hits]
+    crystals = [candidate.entry.crystal for candidate in candidates]
+    near = [candidate.similarity + candidate.bonus for candidate in candidates]
     found = verify(
         crystals, near, query.spots, query.voltage_kv, query.effort, scale, cell_sigma, query.top_k
     )
@@ -52,29 +52,29 @@ def verified(
     size = None if sure is None else sure.set_size(query.coverage, admitted, CALIBRATIONS[query.effort])
     ranking = found.ranking.tolist()
     ordered = [
-        _judged(hits[row], row, place, found, size) for place, row in enumerate(ranking[: query.top_k])
+        _judged(candidates[row], row, place, found, size) for place, row in enumerate(ranking[: query.top_k])
     ]
     measurement = None
     if sure is not None and sure.verdict != "no_match":
         measurement = _parting(crystals, found, sure, query)
     timing.stop("verify")
     return SearchResult(
-        hits=tuple(ordered),
+        candidates=tuple(ordered),
         timing_ms=timing.milliseconds,
         verdict=sure.verdict if sure is not None else _by_geometry(query, lattice),
         lattice=lattice,
-        set_size=size if hits else None,
-        measurement=measurement,
+        confidence_set_size=size if candidates else None,
+        next_measurement=measurement,
     )
 
 
-def _by_geometry(query: Query, lattice: PlaneLattice | None) -> Verdict | None:
+def _by_geometry(query: SearchQuery, lattice: PlaneLattice | None) -> Verdict | None:
     """Without intensities a verdict can only be that many spots on no lattice are those of no crystal."""
     return "no_match" if lattice is None and len(query.spots) >= MANY_SPOTS else None
 
 
 def _parting(
-    crystals: Sequence[Crystal], found: Verification, sure: Confidence, query: Query
+    crystals: Sequence[Crystal], found: Verification, sure: Confidence, query: SearchQuery
 ) -> Measurement | None:
     """What would part the first of those candidates that the pattern hardly tells from the likeliest, if there are."""
     alike = [
@@ -89,14 +89,14 @@ def _parting(
     return distinguishing(crystals, matches, query.voltage_kv, reach)
 
 
-def _judged(hit: Hit, row: int, place: int, found: Verification, size: int | None) -> Hit:
-    """A hit with what its verification found."""
+def _judged(candidate: Candidate, row: int, place: int, found: Verification, size: int | None) -> Candidate:
+    """A candidate with what its verification found."""
     sure = found.confidence
     told = sure is not None and np.isfinite(found.values[row])
     return replace(
-        hit,
+        candidate,
         match=found.matches[row],
         probability=float(sure.probability[row]) if sure is not None and told else None,
-        group=int(sure.groups[row]) if sure is not None and told else None,
-        in_set=None if size is None else place < size,
+        equivalence_group=int(sure.groups[row]) if sure is not None and told else None,
+        in_confidence_set=None if size is None else place < size,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from index.storage.catalogue import Catalogue
+from index.storage.catalog import Catalog
 from model.crystal.crystal import Crystal
 from model.crystal.duplicates import first_same
 
@@ -35,21 +35,21 @@ class _Family:
         self.joined[number] = new_group if place is None else self.groups[place]
 
 
-class Grouping:
+class DuplicateGroups:
     """The duplicate groups of added structures beside an index: those that one build of all of them would have made.
 
     It remembers what it has found; to add one costs a comparison with the groups of its composition, to remove one
     those of all additions of the same composition. Not safe for use from several threads.
 
     Args:
-        catalogue: of the index.
+        catalog: of the index.
     """
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
         self._families: dict[bytes, _Family] = {}
         self._index_families: Mapping[bytes, list[int]] | None = None
-        self._first_free = int(catalogue.groups.max(initial=-1)) + 1
+        self._first_free = int(catalog.groups.max(initial=-1)) + 1
 
     def of(self, additions: Mapping[int, Crystal]) -> NDArray[np.int64]:
         """(M,) the group of each.
@@ -78,13 +78,13 @@ class Grouping:
         if self._index_families is None:
             self._index_families = self._founders()
         rows = self._index_families.get(atoms, [])
-        founders = [self._catalogue.entry_at(row).crystal for row in rows]
-        return _Family(founders, self._catalogue.groups[rows].tolist() if rows else [])
+        founders = [self._catalog.entry_at(row).crystal for row in rows]
+        return _Family(founders, self._catalog.groups[rows].tolist() if rows else [])
 
     def _founders(self) -> Mapping[bytes, list[int]]:
         """Rows of the first crystals of the index's groups, by their atoms."""
-        _, first = np.unique(self._catalogue.groups, return_index=True)
-        numbers = self._catalogue.numbers()
+        _, first = np.unique(self._catalog.groups, return_index=True)
+        numbers = self._catalog.numbers()
         families: defaultdict[bytes, list[int]] = defaultdict(list)
         for row in sorted(first.tolist()):
             families[numbers[row].astype(np.int64).tobytes()].append(row)

@@ -9,8 +9,8 @@ import pytest
 from index.build.build import build_index
 from index.chemistry.composition import Composition
 from index.chemistry.elements import ElementBits, ElementFilter
-from index.live.live_index import LivingLibrary
-from index.live.submission import Submission
+from index.live.live_index import LiveIndex
+from index.live.new_user_structure import NewUserStructure
 from index.search.query import Effort
 from index.search.results import SearchResult
 from index.search.retriever import Retriever
@@ -33,40 +33,40 @@ def twin(id: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def libraries(tmp_path_factory: pytest.TempPathFactory) -> tuple[LivingLibrary, Retriever]:
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> tuple[LiveIndex, Retriever]:
     """The same crystals, some of them added, and all of them built into one index."""
     folder, encoder = tmp_path_factory.mktemp("extension"), RadialEncoder()
     documents = [document(i) for i in range(ALL)]
     build_index([write_lines(folder / "base", documents[:BASE])], folder / "living", encoder)
     build_index([write_lines(folder / "all", [*documents, *map(twin, TWINS)])], folder / "one", encoder)
-    living = LivingLibrary.open(folder / "living", encoder, watch_s=None)
+    living = LiveIndex.open(folder / "living", encoder, watch_s=None)
     for index in range(BASE, ALL):
-        living.add(Submission(crystal(index), crystal(index).id))
+        living.add(NewUserStructure(crystal(index), crystal(index).id))
     one = Retriever.open(folder / "one", encoder)
     for id in TWINS:
-        added = living.add(Submission(one.entry(id).crystal, id))
+        added = living.add(NewUserStructure(one.entry(id).crystal, id))
         assert added.same_as
     return living, one
 
 
 def told(result: SearchResult) -> list[tuple[str, tuple[str, ...]]]:
-    return [(hit.entry.id, hit.also) for hit in result.hits]
+    return [(candidate.entry.id, candidate.same_as) for candidate in result.candidates]
 
 
 @pytest.mark.parametrize("index", [0, 3, 26, 27, 30, 35, 39])
 @pytest.mark.parametrize("effort", ["search", "verify"])
 def test_hits_are_those_of_one_index(
-    libraries: tuple[LivingLibrary, Retriever], index: int, effort: Effort
+    libraries: tuple[LiveIndex, Retriever], index: int, effort: Effort
 ) -> None:
     spots = pattern(crystal(index), Lying(rotation_deg=20.0))
     living, one = (each.search(spots, effort=effort, top_k=12) for each in libraries)
     assert told(living) == told(one)
-    for mine, its in zip(living.hits, one.hits, strict=True):
+    for mine, its in zip(living.candidates, one.candidates, strict=True):
         assert mine.similarity == pytest.approx(its.similarity, abs=1e-6)
         assert (mine.probability is None) == (its.probability is None)
         if mine.probability is not None and its.probability is not None:
             assert mine.probability == pytest.approx(its.probability, abs=1e-6)
-    assert (living.verdict, living.set_size) == (one.verdict, one.set_size)
+    assert (living.verdict, living.confidence_set_size) == (one.verdict, one.confidence_set_size)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_hits_are_those_of_one_index(
     ],
 )
 def test_conditions_hold_for_added_crystals_too(
-    libraries: tuple[LivingLibrary, Retriever],
+    libraries: tuple[LiveIndex, Retriever],
     elements: ElementFilter | None,
     composition: Composition | None,
 ) -> None:
@@ -89,11 +89,11 @@ def test_conditions_hold_for_added_crystals_too(
         each.search(spots, elements=elements, composition=composition, top_k=15) for each in libraries
     )
     assert told(living) == told(one)
-    assert living.hits
+    assert living.candidates
 
 
 def test_a_pattern_without_scale_finds_added_crystals_too(
-    libraries: tuple[LivingLibrary, Retriever],
+    libraries: tuple[LiveIndex, Retriever],
 ) -> None:
     spots = pattern(crystal(33), Lying())
     unknown = Spots(spots.q_inv_angstrom * 1.3, spots.intensity, scale_is_known=False)
@@ -102,9 +102,9 @@ def test_a_pattern_without_scale_finds_added_crystals_too(
 
 
 def test_nothing_added_is_the_index_itself(built: Path, encoder: RadialEncoder) -> None:
-    living = LivingLibrary.open(built, encoder, watch_s=None)
+    living = LiveIndex.open(built, encoder, watch_s=None)
     with living.held() as held, Retriever.open(built, encoder) as retriever:
-        assert type(held.parts.catalogue) is type(retriever.parts.catalogue)
+        assert type(held.components.catalog) is type(retriever.components.catalog)
         assert held.added == 0
     living.close()
 

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from model.crystal.crystal import Crystal
 from model.crystal.structure_files import write_cif
 from model.crystal.symmetry import Symmetry
-from model.errors import LibraryError
+from model.errors import IndexUnavailableError
 
 RECENT_ENTRIES = 4096
 # What an entry is in a table, of this file and of added structures.
 ENTRY_SCHEMA = """
     id TEXT NOT NULL UNIQUE,
     source TEXT NOT NULL,
-    licence TEXT,
+    license TEXT,
     reference TEXT,
     formula TEXT NOT NULL,
     elements TEXT NOT NULL,
@@ -33,7 +33,7 @@ ENTRY_SCHEMA = """
     positions BLOB NOT NULL
 """
 ENTRY_COLUMNS = (
-    "id, source, licence, reference, formula, elements, layer_group, layer_group_symbol, space_group, "
+    "id, source, license, reference, formula, elements, layer_group, layer_group_symbol, space_group, "
     "space_group_symbol, lattice, numbers, positions"
 )
 _SCHEMA = f"""
@@ -61,7 +61,7 @@ class Entry:
         space_group: 1 to 230, of the layer in a box.
         space_group_symbol: such as "P-6m2".
         crystal: the structure, with the same id.
-        licence: as the source states it, or None.
+        license: as the source states it, or None.
         reference: the work that describes the crystal, as the source states it, or None.
     """
 
@@ -74,12 +74,12 @@ class Entry:
     space_group: int
     space_group_symbol: str
     crystal: Crystal
-    licence: str | None = None
+    license: str | None = None
     reference: str | None = None
 
     @classmethod
     def of(
-        cls, crystal: Crystal, symmetry: Symmetry, licence: str | None = None, reference: str | None = None
+        cls, crystal: Crystal, symmetry: Symmetry, license: str | None = None, reference: str | None = None
     ) -> Self:
         """The entry of a crystal whose symmetry is known."""
         return cls(
@@ -92,7 +92,7 @@ class Entry:
             space_group=symmetry.space_group,
             space_group_symbol=symmetry.space_group_symbol,
             crystal=crystal,
-            licence=licence,
+            license=license,
             reference=reference,
         )
 
@@ -106,8 +106,8 @@ class Entry:
         return write_cif(self.crystal, self.symmetry)
 
 
-def write_catalogue(path: Path, entries: Iterable[Entry], groups: Sequence[int]) -> None:
-    """Write a new catalogue; entry i becomes row i.
+def write_catalog(path: Path, entries: Iterable[Entry], groups: Sequence[int]) -> None:
+    """Write a new catalog; entry i becomes row i.
 
     Args:
         path: file to make.
@@ -137,7 +137,7 @@ def entry_values(entry: Entry) -> tuple[object, ...]:
     return (
         entry.id,
         entry.source,
-        entry.licence,
+        entry.license,
         entry.reference,
         entry.formula,
         " ".join(entry.elements),
@@ -151,11 +151,11 @@ def entry_values(entry: Entry) -> tuple[object, ...]:
     )
 
 
-class Catalogue:
-    """An opened catalogue, read-only and safe to use from several threads.
+class Catalog:
+    """An opened catalog, read-only and safe to use from several threads.
 
     Args:
-        connection: to a file that `write_catalogue` made.
+        connection: to a file that `write_catalog` made.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -170,7 +170,7 @@ class Catalogue:
         """Read-only; the file must not change while it is open, so SQLite needs no locks.
 
         Raises:
-            LibraryError: missing or damaged.
+            IndexUnavailableError: missing or damaged.
         """
         try:
             # SQLite built for serialised use guards the connection itself (sqlite3.threadsafety == 3).
@@ -178,12 +178,14 @@ class Catalogue:
                 f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
             )
         except sqlite3.Error as error:
-            raise LibraryError(f"the catalogue {path} cannot be opened; build the index again") from error
+            raise IndexUnavailableError(
+                f"the catalog {path} cannot be opened; build the index again"
+            ) from error
         try:
             return cls(connection)
         except sqlite3.Error as error:
             connection.close()
-            raise LibraryError(f"the catalogue {path} is damaged; build the index again") from error
+            raise IndexUnavailableError(f"the catalog {path} is damaged; build the index again") from error
 
     def close(self) -> None:
         """Let go of the file."""
@@ -264,7 +266,7 @@ class Catalogue:
 
 def entry_of_values(row: tuple[object, ...]) -> Entry:
     """The entry in the columns `ENTRY_COLUMNS`."""
-    id, source, licence, reference, formula, elements, *groups, lattice, numbers, positions = row
+    id, source, license, reference, formula, elements, *groups, lattice, numbers, positions = row
     crystal = Crystal.stored(
         id=str(id),
         source=str(source),
@@ -283,12 +285,12 @@ def entry_of_values(row: tuple[object, ...]) -> Entry:
         space_group=int(str(space_group)),
         space_group_symbol=str(space_symbol),
         crystal=crystal,
-        licence=None if licence is None else str(licence),
+        license=None if license is None else str(license),
         reference=None if reference is None else str(reference),
     )
 
 
 def _blob(value: object) -> bytes:
     if not isinstance(value, bytes):
-        raise LibraryError("the catalogue holds a crystal without coordinates; build the index again")
+        raise IndexUnavailableError("the catalog holds a crystal without coordinates; build the index again")
     return value

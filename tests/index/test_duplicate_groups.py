@@ -1,4 +1,4 @@
-"""Added structures come into the groups that one build of everything would have made."""
+"""User structures come into the groups that one build of everything would have made."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index.live.grouping import Grouping
-from index.storage.catalogue import Catalogue, Entry, write_catalogue
+from index.live.duplicate_groups import DuplicateGroups
+from index.storage.catalog import Catalog, Entry, write_catalog
 from model.crystal.crystal import Crystal
 from model.crystal.duplicates import first_same, group_duplicates
 from model.crystal.symmetry import symmetry_of
@@ -27,14 +27,14 @@ CHAIN = [larger(index, factor) for index in (0, 9) for factor in (1.0, 1.04, 1.0
 CHAIN += [larger(5, 1.0), larger(6, 1.0), larger(6, 1.01)]
 
 
-def catalogue_of(path: Path, crystals: Sequence[Crystal]) -> Catalogue:
+def catalog_of(path: Path, crystals: Sequence[Crystal]) -> Catalog:
     entries = [
         Entry.of(named, symmetry_of(named))
         for n, c in enumerate(crystals)
         for named in [replace(c, id=f"{n}")]
     ]
-    write_catalogue(path, entries, group_duplicates(crystals))
-    return Catalogue.open(path)
+    write_catalog(path, entries, group_duplicates(crystals))
+    return Catalog.open(path)
 
 
 def partition(groups: Sequence[int]) -> list[int]:
@@ -47,8 +47,8 @@ def test_groups_are_those_of_one_build(tmp_path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
     crystals = [CHAIN[row] for row in rng.permutation(len(CHAIN))]
     base = int(rng.integers(1, len(crystals)))
-    catalogue = catalogue_of(tmp_path / "catalogue", crystals[:base])
-    grouping = Grouping(catalogue)
+    catalog = catalog_of(tmp_path / "catalog", crystals[:base])
+    grouping = DuplicateGroups(catalog)
     held: dict[int, Crystal] = {}
     for number, one in enumerate(crystals[base:], start=1):
         held[number] = one
@@ -56,8 +56,8 @@ def test_groups_are_those_of_one_build(tmp_path: Path, seed: int) -> None:
             del held[int(rng.choice(list(held)))]
         found = grouping.of(held)
         expected = group_duplicates([*crystals[:base], *held.values()])
-        assert partition([*catalogue.groups.tolist(), *found.tolist()]) == expected
-    catalogue.close()
+        assert partition([*catalog.groups.tolist(), *found.tolist()]) == expected
+    catalog.close()
 
 
 def test_the_first_founder_that_is_the_same_is_told() -> None:
