@@ -17,7 +17,7 @@ from model.errors import IndexUnavailableError, ReadOnlyError
 
 # "dd2d" in ASCII: tells `file`, and us, whose database it is.
 _APPLICATION = 0x64643264
-_LAYOUT = 2
+_LAYOUT = 1
 # How long one writer waits for another; each holds the file for milliseconds.
 _PATIENCE_S = 10.0
 _SCHEMA = (
