@@ -58,7 +58,7 @@ class Lattices:
 
     def place(self, spots: Spots, truth: Entry, elements: frozenset[str] | None) -> int | None:
         """Of the true one, from 0; None where its lattice does not fit, or the pattern shows none."""
-        lattice = index_pattern(Observation.of(spots, VOLTAGE_KV))
+        lattice = index_pattern(Observation.from_spots(spots, VOLTAGE_KV))
         if lattice is None:
             return None
         fitting = self._table.fitting(lattice.basis, SCALE_TOLERANCE)

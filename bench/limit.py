@@ -131,7 +131,7 @@ def _scores(
 ) -> dict[int, float]:
     """ln likelihood of the candidates that can be the crystal, by row."""
     q = _undone(query, scale_known=scale_known)
-    observed = Observation.of(Spots(q, query.spots.intensity), VOLTAGE_KV)
+    observed = Observation.from_spots(Spots(q, query.spots.intensity), VOLTAGE_KV)
     own = reciprocal_lattice(query.flake.lattice)
     if not scale_known:
         own = own * np.sqrt(np.prod(query.camera.stretch))

@@ -35,13 +35,13 @@ def run(args: argparse.Namespace) -> int:
     from app.services.options import ReadingOptions, options_from_text
     from app.settings import read_settings
     from model.calibration.calibrate_camera import calibrated
-    from model.pattern.camera import NAME
+    from model.pattern.camera import NAME_PATTERN
     from model.pattern.formats.read_frame import read_frame
 
     folder = args.out or read_settings().calibrations
     if args.name is not None and folder is None:
         raise OptionError("--name: say where to keep it, by --out or DD2D_CALIBRATIONS")
-    if args.name is not None and not NAME.fullmatch(args.name):
+    if args.name is not None and not NAME_PATTERN.fullmatch(args.name):
         raise OptionError("--name: letters, digits, dots, dashes and underscores, 64 at most")
     center = options_from_text(ReadingOptions, [("center", args.center)]).center_px
     found = calibrated(read_frame(args.file.read_bytes()), args.material, center)

@@ -66,7 +66,7 @@ def _print(answer: "Inspection") -> None:
         print(f"frame    {answer.frame.width} x {answer.frame.height}, {answer.frame.format}")
     if query.center is not None:
         print(
-            f"centre   {query.center[0]:.2f}, {query.center[1]:.2f} ({query.quality.center_found or 'symmetry'})"
+            f"centre   {query.center[0]:.2f}, {query.center[1]:.2f} ({query.quality.center_method or 'symmetry'})"
         )
     print(f"spots    {query.spots}")
     size = "unknown" if query.pixel_size is None else f"{query.pixel_size:.6g} 1/angstrom per pixel"

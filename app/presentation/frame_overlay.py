@@ -145,7 +145,7 @@ class _View:
 
     def places(self, q_inv_angstrom: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N, 2) pixels of the picture where scattering vectors (N, 2) lie."""
-        return self.pixels(self.spots.on_camera(q_inv_angstrom))
+        return self.pixels(self.spots.project_to_pixels(q_inv_angstrom))
 
 
 def _seen(spots: Spots, view: _View) -> list[Shape]:

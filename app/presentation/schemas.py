@@ -215,12 +215,12 @@ class Quality(Schema):
         default=None,
         description="Spots with clipped pixels, whose intensities were told from their flanks. Null for points.",
     )
-    center_found: Literal["symmetry", "request", "extrapolated"] | None = Field(
+    center_method: Literal["symmetry", "request", "extrapolated"] | None = Field(
         default=None,
         description="How the centre of a frame was found; `extrapolated` is a node of the spots' lattice, mostly off "
         "the frame, that they and the ground fall off from. Null for points.",
     )
-    center_certainty: float | None = Field(
+    center_probability: float | None = Field(
         default=None,
         description="Probability that it is right, where it was extrapolated or something speaks against it.",
     )

@@ -99,7 +99,7 @@ def position_of(q_inv_angstrom: Sequence[float], spots: Spots) -> list[float]:
     """On the camera in pixels where there is one, else q."""
     if spots.center_px is None or spots.pixel_size_inv_angstrom is None:
         return [round(float(each), 5) for each in q_inv_angstrom]
-    x, y = spots.on_camera(np.array(q_inv_angstrom, dtype=np.float64)[None])[0].tolist()
+    x, y = spots.project_to_pixels(np.array(q_inv_angstrom, dtype=np.float64)[None])[0].tolist()
     return [round(x, 2), round(y, 2)]
 
 
@@ -139,10 +139,10 @@ def quality_seen(spots: Spots, lattice: FoundLattice | None, sought: bool = True
         if judged.ellipticity_sigma is None
         else _significant(judged.ellipticity_sigma),
         saturated=None if exposure is None else int(exposure.saturated.sum()),
-        center_found=None if exposure is None else exposure.center_found,
-        center_certainty=None
-        if exposure is None or exposure.center_certainty is None
-        else round(exposure.center_certainty, 3),
+        center_method=None if exposure is None else exposure.center_method,
+        center_probability=None
+        if exposure is None or exposure.center_probability is None
+        else round(exposure.center_probability, 3),
         paired=None if exposure is None else round(exposure.paired_fraction, 3),
         beam_stop=None if exposure is None else exposure.beam_stop,
         spot_width=None if exposure is None else round(exposure.spot_sigma_px, 2),

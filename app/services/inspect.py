@@ -19,7 +19,7 @@ from index.search.timing import milliseconds
 from model.errors import OptionError
 from model.indexing.pattern_lattice import PlaneLattice, index_pattern
 from model.indexing.picked_lattice import picked_lattice
-from model.pattern.detection.measure_spots import measured_at
+from model.pattern.detection.measure_spots import measure_peaks_at
 from model.pattern.frame import Frame
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots
@@ -80,7 +80,7 @@ def inspect_upload(
     spots, frame = read_upload(asked.pattern, asked.options, calibrations)
     voltage = choose_voltage(asked.options.voltage_kv, spots.voltage_kv)
     read = perf_counter()
-    observed = Observation.of(spots, voltage.kv)
+    observed = Observation.from_spots(spots, voltage.kv)
     basis = asked.options.picked_basis(spots)
     lattice = index_pattern(observed) if basis is None else picked_lattice(observed, basis)
     everywhere = None if lattice is None else lattice.counting(spots.q_inv_angstrom)
@@ -136,7 +136,7 @@ def _measured(
     if frame is None or spots.exposure is None:
         raise OptionError("measure is for camera frames; points tell their own intensities")
     asked = np.array(places, dtype=np.float64)
-    peaks = measured_at(frame, spots, asked)
+    peaks = measure_peaks_at(frame, spots, asked)
     volume = 2 * np.pi * spots.exposure.spot_sigma_px**2
     seen = peaks.amplitude > STANDING_OUT * peaks.amplitude_error
     pixels, error = (

@@ -6,12 +6,12 @@ from typing import Any
 from pydantic_core import from_json
 
 from model.errors import OptionError, UnreadableError
-from model.pattern.points.table import MAXIMUM_POINTS, check_openings
+from model.pattern.points.point_table import MAX_POINTS, check_bracket_count
 
 MOST_KEYS = 64
 
 
-def json_object(data: bytes, wanted: str, most_points: int = MAXIMUM_POINTS) -> dict[str, Any]:
+def json_object(data: bytes, wanted: str, most_points: int = MAX_POINTS) -> dict[str, Any]:
     """The object that a JSON text is.
 
     Args:
@@ -24,7 +24,7 @@ def json_object(data: bytes, wanted: str, most_points: int = MAXIMUM_POINTS) -> 
         UnreadableError: no JSON, or nested too deep.
         OptionError: no object, or one of too many keys.
     """
-    check_openings(data.count(b"[") + data.count(b"{"), most_points)
+    check_bracket_count(data.count(b"[") + data.count(b"{"), most_points)
     try:
         content = from_json(data.removeprefix(BOM_UTF8))
     except ValueError as error:

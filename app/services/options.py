@@ -81,7 +81,7 @@ class ReadingOptions(BaseModel):
         Raises:
             OptionError: no calibration of the name asked for.
         """
-        camera = None if self.calibration is None else CameraCalibration.named(calibrations, self.calibration)
+        camera = None if self.calibration is None else CameraCalibration.load(calibrations, self.calibration)
         return PatternOptions(
             self.units, self.pixel_size, self.center_px, self.frame, camera, self.scale_sigma
         )

@@ -39,10 +39,10 @@ from model.indexing.pattern_lattice import PlaneLattice
 from model.matching.next_measurement import Measurement as FoundMeasurement
 from model.pattern.detection.spot_finding import find_spots
 from model.pattern.frame import Frame
-from model.pattern.mask import without_masked
+from model.pattern.mask import mask_spots
 from model.pattern.options import PatternOptions
 from model.pattern.points.point_cloud import spots_from_points
-from model.pattern.read import read_with_frame
+from model.pattern.read import read_pattern_and_frame
 from model.pattern.spots import Spots
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def read_upload(
         if options.scale_sigma is not None and not spots.scale_is_known:
             spots = replace(spots, warnings=(*spots.warnings, _SIGMA_OF_NOTHING))
         masks = np.array(options.mask, dtype=np.float64)
-        return (without_masked(spots, masks) if len(masks) else spots), frame
+        return (mask_spots(spots, masks) if len(masks) else spots), frame
     except DomainError:
         raise
     except MemoryError as error:
@@ -97,7 +97,7 @@ def read_upload(
 
 def _read(upload: Upload, pattern: PatternOptions) -> tuple[Spots, Frame | None]:
     if isinstance(upload, FileUpload):
-        return read_with_frame(upload.data, upload.filename, pattern)
+        return read_pattern_and_frame(upload.data, upload.filename, pattern)
     if isinstance(upload, FrameUpload):
         return find_spots(upload.frame, pattern), upload.frame
     return spots_from_points(upload.points, pattern), None

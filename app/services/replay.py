@@ -10,12 +10,12 @@ from app.services.json_object import json_object
 from app.services.options import Options, options_from_json
 from app.services.uploads import FormBody, JsonBody, PointUpload, Upload
 from model.errors import OptionError, TooLargeError
-from model.pattern.points.table import MAXIMUM_POINTS
+from model.pattern.points.point_table import MAX_POINTS
 
 # Probabilities that differ by less are the same: other processors round otherwise.
 SAME_PROBABILITY = 0.005
 # A hundred candidates with each spot listed take 250 lists and 25 kB a spot.
-MOST_BYTES, MOST_LISTS = 32 * 2**20, 5 * MAXIMUM_POINTS
+MOST_BYTES, MOST_LISTS = 32 * 2**20, 5 * MAX_POINTS
 _SEND = "send the answer as /predict gave it, as the JSON key or the file `answer`"
 
 

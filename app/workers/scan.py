@@ -4,7 +4,7 @@ from pathlib import Path
 from threading import Lock
 
 from model.errors import DomainError, OptionError, UnreadableError
-from model.pattern.formats.read_frame import Images, is_frame, read_images
+from model.pattern.formats.read_frame import FrameSeries, is_frame, read_frames
 from model.pattern.frame import Frame
 
 _MOST_TOGETHER = 16
@@ -24,7 +24,7 @@ class Scan:
         self._path: Path | None = None
         self._data = b""
         self._first = 0
-        self._images: Images | None = None
+        self._images: FrameSeries | None = None
 
     def forget_gone(self) -> None:
         """Let go of a file that lies on the disk no more, as when its batch has ended: up to 256 MiB."""
@@ -58,7 +58,7 @@ class Scan:
             if not is_frame(self._data):
                 return 1
             try:
-                return self._around(0).of
+                return self._around(0).total
             except OptionError:  # more images than are read: none may go unheard
                 raise
             except DomainError:
@@ -68,7 +68,7 @@ class Scan:
         """One image, counted from 0.
 
         Raises:
-            DomainError: see `model.pattern.read_images`.
+            DomainError: see `model.pattern.read_frames`.
         """
         with self._lock:
             self._open(path)
@@ -84,12 +84,12 @@ class Scan:
             raise unopened(error) from None
         self._path, self._data, self._images = path, data, None
 
-    def _around(self, number: int) -> Images:
+    def _around(self, number: int) -> FrameSeries:
         if self._images is None or not 0 <= number - self._first < len(self._images.frames):
             together = 1
             if self._images is not None:
                 height, width = self._images.frames[0].shape
                 together = min(_MOST_TOGETHER, max(_MOST_PIXELS_TOGETHER // (height * width), 1))
-            self._images = read_images(self._data, range(number, number + together))
+            self._images = read_frames(self._data, range(number, number + together))
             self._first = number
         return self._images

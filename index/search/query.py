@@ -44,7 +44,7 @@ class SearchQuery:
 
     def lattice(self) -> PlaneLattice | None:
         """The pattern's own, as picked or as its spots show it."""
-        return self.picked or index_pattern(Observation.of(self.spots, self.voltage_kv))
+        return self.picked or index_pattern(Observation.from_spots(self.spots, self.voltage_kv))
 
     @property
     def pool(self) -> int:

@@ -172,7 +172,9 @@ class Retriever:
         if top_k < 1:
             raise OptionError(f"top_k must be at least 1, not {top_k}")
         allowed, bonus = self._known(elements, composition)
-        picked = None if lattice is None else picked_lattice(Observation.of(spots, voltage_kv), lattice)
+        picked = (
+            None if lattice is None else picked_lattice(Observation.from_spots(spots, voltage_kv), lattice)
+        )
         query = SearchQuery(spots, voltage_kv, allowed, top_k, effort, coverage, bonus, picked)
         nothing_left = allowed is not None and not allowed.any()
         # Of two layers either may be admitted, though no crystal holds what both hold.
@@ -336,9 +338,7 @@ class Retriever:
         scales = scales_of(spots, doubt)
         if not len(scales):
             return SearchResult((), timing.milliseconds, "no_match", lattice)
-        vectors = self.embed(
-            [spots.rescaled(1 / scale) for scale in scales], [query.voltage_kv] * len(scales)
-        )
+        vectors = self.embed([spots.rescale(1 / scale) for scale in scales], [query.voltage_kv] * len(scales))
         timing.stop("embed")
         rows = self._bits.rows(query.allowed)
         similarity = vectors @ self._vectors.rows(rows).T

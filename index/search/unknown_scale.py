@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.indexing.lattice_table import Fitting
-from model.pattern.scale import FARTHEST_COMPARED_INV_ANGSTROM
-from model.pattern.spots import MINIMUM_SPOTS, Spots
+from model.pattern.scale import MAX_COMPARED_Q_INV_ANGSTROM
+from model.pattern.spots import MIN_SPOTS, Spots
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -40,8 +40,8 @@ def scales_of(spots: Spots, doubt: float = np.inf) -> FloatArray:
         return np.empty(0)
     scales = np.exp(lowest + STEP * np.arange(ceil((highest - lowest) / STEP) + 1))
     # The towers have to see some of the spots.
-    compared = (lengths[:, None] / scales <= FARTHEST_COMPARED_INV_ANGSTROM).sum(axis=0)
-    return np.asarray(scales[compared >= MINIMUM_SPOTS])
+    compared = (lengths[:, None] / scales <= MAX_COMPARED_Q_INV_ANGSTROM).sum(axis=0)
+    return np.asarray(scales[compared >= MIN_SPOTS])
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from model.errors import NoSpotsError, OptionError
 from model.indexing.pattern_lattice import index_pattern
-from model.pattern.beam_center.rough_center import symmetry_centre
-from model.pattern.camera import MOST_ELLIPTIC, CameraCalibration
+from model.pattern.beam_center.rough_center import find_symmetry_center
+from model.pattern.camera import MAX_ELLIPTICITY, CameraCalibration
 from model.pattern.detection.spot_finding import DETECTION_SIDE, find_spots
 from model.pattern.frame import Frame
 from model.pattern.materials import MATERIALS, Material
@@ -53,7 +53,7 @@ def calibrated(
 def _by_spots(frame: Frame, material: Material, center_px: tuple[float, float] | None) -> CameraCalibration:
     # The file's own scale is what is to be found out.
     spots = find_spots(replace(frame, pixel_size_inv_angstrom=None), PatternOptions(center_px=center_px))
-    lattice = index_pattern(Observation.of(spots, 80.0))
+    lattice = index_pattern(Observation.from_spots(spots, 80.0))
     size = spots.pixel_size_inv_angstrom
     if lattice is None or size is None or not _nearly_hexagonal(*lattice.parameters):
         raise NoSpotsError(
@@ -74,7 +74,7 @@ def _by_spots(frame: Frame, material: Material, center_px: tuple[float, float] |
 
 def _nearly_hexagonal(a: float, b: float, gamma_deg: float) -> bool:
     """Whether a camera may have made it of a hexagonal lattice."""
-    return bool(b / a - 1 < MOST_ELLIPTIC and abs(gamma_deg - 120) < np.degrees(MOST_ELLIPTIC))
+    return bool(b / a - 1 < MAX_ELLIPTICITY and abs(gamma_deg - 120) < np.degrees(MAX_ELLIPTICITY))
 
 
 def _from_map(stretched: FloatArray, material: Material, residual: float) -> CameraCalibration:
@@ -124,7 +124,7 @@ def _ring_centre(counts: FloatArray) -> tuple[float, float]:
     """By the frame's symmetry, whether rings or spots."""
     image = np.log1p(np.clip(counts - np.quantile(counts, 0.02), 0, None)).astype(np.float32)
     binned = Binned.to_side(image, DETECTION_SIDE)
-    return binned.full_point(symmetry_centre(binned.counts))
+    return binned.full_point(find_symmetry_center(binned.counts))
 
 
 def _profile(counts: FloatArray, centre: FloatArray) -> FloatArray:

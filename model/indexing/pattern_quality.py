@@ -15,7 +15,7 @@ SHORT_RANGE, LONG_RANGE = 20.0, 100.0
 NEAR_INV_ANGSTROM, FAR_INV_ANGSTROM = 0.6, 1.0
 MOST_SATURATED = 0.2
 LEAST_PAIRED = 0.5
-MOST_ELLIPTIC = 0.008
+MAX_ELLIPTICITY = 0.008
 SURE = 0.5
 # Angle of the ideal cell where lengths are equal.
 _IDEAL_GAMMA_DEG = {"hexagonal": 120.0, "square": 90.0}
@@ -49,7 +49,7 @@ def quality_of(spots: Spots, lattice: PlaneLattice | None, sought: bool = True) 
     """
     found = [_number(spots), _range(spots), _reach(spots), *_exposure(spots)]
     ellipticity, sigma = _ellipticity(lattice)
-    if ellipticity is not None and sigma is not None and ellipticity - 2 * sigma > MOST_ELLIPTIC:
+    if ellipticity is not None and sigma is not None and ellipticity - 2 * sigma > MAX_ELLIPTICITY:
         found.append(
             (1, f"The pattern is elliptic by {100 * ellipticity:.1f} %: correct the projector's astigmatism.")
         )
@@ -93,20 +93,20 @@ def _exposure(spots: Spots) -> list[tuple[int, str]]:
             f"{saturated} of {len(spots)} spots are saturated: expose shorter, or sum several frames.",
         )
     ]
-    if exposure.center_found == "symmetry":
+    if exposure.center_method == "symmetry":
         found.append(
             (
                 int(exposure.paired_fraction < LEAST_PAIRED),
                 "Many spots lack their mate across the centre: is the centre right? Give center if it is not.",
             )
         )
-    if exposure.center_certainty is not None:
+    if exposure.center_probability is not None:
         advice = (
-            f"The centre is right with a probability of {100 * exposure.center_certainty:.0f} %: give center, or move "
-            "the direct beam onto the camera."
+            f"The centre is right with a probability of {100 * exposure.center_probability:.0f} %: give center, or "
+            "move the direct beam onto the camera."
         )
         found.append(
-            (int(exposure.center_found == "extrapolated" or exposure.center_certainty < SURE), advice)
+            (int(exposure.center_method == "extrapolated" or exposure.center_probability < SURE), advice)
         )
     return found
 

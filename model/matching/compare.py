@@ -93,7 +93,7 @@ def compare(crystals: Sequence[Crystal], spots: Spots, voltage_kv: float) -> Com
     """
     if not FEWEST <= len(crystals) <= MOST:
         raise OptionError(f"{len(crystals)} structures; give {FEWEST} to {MOST} to be compared")
-    lattice = index_pattern(Observation.of(spots, voltage_kv))
+    lattice = index_pattern(Observation.from_spots(spots, voltage_kv))
     if not spots.scale_is_known:
         return _compared(crystals, spots, voltage_kv, lattice, _at_implied_scales(crystals, lattice, np.inf))
     found = _compared(crystals, spots, voltage_kv, lattice, None)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
 from model.crystal.elements import element_symbol
+from model.matching.fitting.intensity_noise import FAINT_INTENSITY, INTENSITY_FLOOR, ROUGH_NOISE
 from model.matching.match import Match
-from model.pattern.intensity_noise import FAINT, FLOOR, ROUGH
 from model.physics.kinematic import Geometry, on_camera
 from model.physics.reciprocal import reciprocal_lattice, reflections
 from model.physics.sheets import Sheets
@@ -162,10 +162,10 @@ def _expected_ratio(pair: Sequence[_Lying], tilts: FloatArray) -> FloatArray:
     meets = distance[np.arange(len(first.q)), nearest] < SAME_BEAM_INV_ANGSTROM
     intensity = first.intensities(tilts)
     against = np.where(meets, second.intensities(tilts)[:, nearest], 0.0)
-    difference = np.log(intensity + FLOOR) - np.log(against + FLOOR)
-    weight = (intensity > FAINT) / ROUGH.variance(intensity)
+    difference = np.log(intensity + INTENSITY_FLOOR) - np.log(against + INTENSITY_FLOOR)
+    weight = (intensity > FAINT_INTENSITY) / ROUGH_NOISE.variance(intensity)
     total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-9)
     level = (weight * difference).sum(axis=1, keepdims=True) / total
     # Tails as those of the fit: a single beam never decides alone.
-    tails = np.log1p(weight * (difference - level) ** 2 / ROUGH.freedom)
-    return np.asarray((ROUGH.freedom + 1) / 2 * tails.sum(axis=1))
+    tails = np.log1p(weight * (difference - level) ** 2 / ROUGH_NOISE.freedom)
+    return np.asarray((ROUGH_NOISE.freedom + 1) / 2 * tails.sum(axis=1))

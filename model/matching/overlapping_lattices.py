@@ -12,8 +12,8 @@ from model.indexing.pattern_lattice import PlaneLattice, index_pattern
 from model.matching.match import Match
 from model.matching.superlattice import is_superlattice
 from model.pattern.observation import Q_MAX_INV_ANGSTROM, Observation
-from model.pattern.scale import DIRECT_BEAM_INV_ANGSTROM
-from model.pattern.spots import MINIMUM_SPOTS, Spots
+from model.pattern.scale import DIRECT_BEAM_RADIUS_INV_ANGSTROM
+from model.pattern.spots import MIN_SPOTS, Spots
 from model.physics.kinematic import Geometry, on_camera
 
 FloatArray = NDArray[np.float64]
@@ -51,7 +51,7 @@ class Overlap:
         if second is None or is_superlattice(spots, lattice, second):
             return None
         on_first, on_second = (each.counting(spots.q_inv_angstrom).met for each in (lattice, second))
-        if min(on_first.sum(), on_second.sum()) < MINIMUM_SPOTS:
+        if min(on_first.sum(), on_second.sum()) < MIN_SPOTS:
             return None
         return cls((spots.take(on_first), spots.take(on_second)), (lattice, second))
 
@@ -59,11 +59,11 @@ class Overlap:
 def second_lattice(spots: Spots, lattice: PlaneLattice, voltage_kv: float) -> PlaneLattice | None:
     """That of the spots which the first lattice of a pattern leaves; None where they are few, or without order."""
     length = np.linalg.norm(spots.q_inv_angstrom, axis=1)
-    compared = (length > DIRECT_BEAM_INV_ANGSTROM) & (length <= Q_MAX_INV_ANGSTROM)
+    compared = (length > DIRECT_BEAM_RADIUS_INV_ANGSTROM) & (length <= Q_MAX_INV_ANGSTROM)
     left = compared & ~lattice.counting(spots.q_inv_angstrom).met
     if left.sum() < max(FALSE_SHARE * len(spots), FALSE_SPOTS):
         return None
-    return index_pattern(Observation.of(spots.take(left), voltage_kv))
+    return index_pattern(Observation.from_spots(spots.take(left), voltage_kv))
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ class Ground:
         placed: list[Placed] = []
         for row, candidate in enumerate(settings.candidate.tolist()):
             scale = float(self.scales[candidate])
-            observed = self.observed.rescaled(1 / scale)
+            observed = self.observed.rescale(1 / scale)
             layer = layer_of(self.crystals[candidate], observed)
             if not len(layer.hk):  # its lattice is too fine for a pattern of so few spots
                 continue

@@ -125,7 +125,7 @@ def verify(
     alike, ground = 0, None
     placed: list[Placed] = []
     if len(near):
-        ground = Ground.of(crystals, scales, sigma, Observation.of(spots, voltage_kv))
+        ground = Ground.of(crystals, scales, sigma, Observation.from_spots(spots, voltage_kv))
         chosen, alike = ground.chosen(near, depth)
         placed = ground.placed(chosen, depth.starts)
         promise = _highest((each.candidate, each.promise) for each in placed)

@@ -14,8 +14,8 @@ from model.errors import OptionError
 
 FloatArray = NDArray[np.float64]
 
-MOST_ELLIPTIC = 0.2
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+MAX_ELLIPTICITY = 0.2
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class CameraCalibration:
         numbers = (self.pixel_size_inv_angstrom, self.ellipticity, self.axis_deg, self.residual)
         if not all(isinstance(each, int | float) and isfinite(each) for each in numbers):
             raise OptionError("calibration: holds something that is no number; calibrate again")
-        if not 1e-6 <= self.pixel_size_inv_angstrom <= 1.0 or not 0 <= self.ellipticity <= MOST_ELLIPTIC:
+        if not 1e-6 <= self.pixel_size_inv_angstrom <= 1.0 or not 0 <= self.ellipticity <= MAX_ELLIPTICITY:
             raise OptionError(
                 "calibration: its values are impossible; calibrate again with a reference pattern"
             )
@@ -64,12 +64,12 @@ class CameraCalibration:
                 f"hold for {shape[1]} x {shape[0]}; calibrate with this size and binning"
             )
 
-    def corrected(self, offsets_px: FloatArray) -> FloatArray:
+    def correct_distortion(self, offsets_px: FloatArray) -> FloatArray:
         """Offsets (N, 2) from the centre as a camera without distortion would show them."""
         return self._stretched(offsets_px, 1 / np.sqrt(1 + self.ellipticity))
 
-    def distorted(self, offsets_px: FloatArray) -> FloatArray:
-        """Offsets (N, 2) from the centre as this camera shows them; undoes `corrected`."""
+    def apply_distortion(self, offsets_px: FloatArray) -> FloatArray:
+        """Offsets (N, 2) from the centre as this camera shows them; undoes `correct_distortion`."""
         return self._stretched(offsets_px, np.sqrt(1 + self.ellipticity))
 
     def _stretched(self, offsets_px: FloatArray, along: float) -> FloatArray:
@@ -83,7 +83,7 @@ class CameraCalibration:
         path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
-    def named(cls, folder: Path | None, name: str) -> Self:
+    def load(cls, folder: Path | None, name: str) -> Self:
         """The calibration of this name in a folder.
 
         Raises:
@@ -94,7 +94,7 @@ class CameraCalibration:
                 "calibration: none are kept here; set DD2D_CALIBRATIONS to the folder of `dd2d calibrate`"
             )
         path = folder / f"{name}.json"
-        if not NAME.fullmatch(name) or not path.is_file():
+        if not NAME_PATTERN.fullmatch(name) or not path.is_file():
             known = ", ".join(sorted(each.stem for each in folder.glob("*.json"))[:20]) or "none"
             raise OptionError(f"calibration: there is no {name[:64]!r}; there are: {known}")
         try:

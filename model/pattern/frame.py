@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from model.errors import OptionError, TooLargeError, UnreadableError
 
-MAXIMUM_PIXELS = 64 * 2**20
+MAX_PIXELS = 64 * 2**20
 MINIMUM_SIDE = 32
 LARGEST_ASPECT = 64
 _FEWEST_TOUCHING = 2
@@ -77,9 +77,9 @@ def check_pixels(height: int, width: int) -> None:
         TooLargeError: more than 64 megapixels.
         UnreadableError: fewer than 32 pixels along a side, or a strip.
     """
-    if height * width > MAXIMUM_PIXELS:
+    if height * width > MAX_PIXELS:
         raise TooLargeError(
-            f"a frame of {width} x {height} pixels; at most {MAXIMUM_PIXELS // 2**20} megapixels are read, bin it"
+            f"a frame of {width} x {height} pixels; at most {MAX_PIXELS // 2**20} megapixels are read, bin it"
         )
     if min(height, width) < MINIMUM_SIDE:
         raise UnreadableError(
@@ -92,7 +92,7 @@ def check_pixels(height: int, width: int) -> None:
         )
 
 
-def saturation_of(counts: NDArray[np.float32]) -> float | None:
+def find_saturation_level(counts: NDArray[np.float32]) -> float | None:
     """The level at which pixels are clipped: the maximum, where neighbouring pixels share it.
 
     A camera of 12 or 14 bits in a 16-bit file clips below the file's full scale, so the level is looked for in

@@ -11,7 +11,7 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 
-def without_masked(spots: Spots, boxes: FloatArray) -> Spots:
+def mask_spots(spots: Spots, boxes: FloatArray) -> Spots:
     """The pattern without the spots in boxes; beams of a crystal that fall there will not be missed.
 
     Args:

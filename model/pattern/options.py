@@ -6,14 +6,14 @@ from typing import Literal, get_args
 
 from model.errors import OptionError
 from model.pattern.camera import CameraCalibration
-from model.pattern.spots import CAMERA_SIGMA, Calibration
+from model.pattern.spots import DEFAULT_SCALE_SIGMA, Calibration
 
 Units = Literal["1/angstrom", "1/nm", "pixel"]
 Choice = int | Literal["sum"] | range | None
 """Number of the image of a file from 0, the sum of all, several of them (readers only), or None for the first."""
 SCALE_SIGMA_RANGE = (0.0005, 0.03)
 # Of a camera that `dd2d calibrate` has measured, which the lenses' hysteresis leaves; and of gold rings in the frame.
-CALIBRATED_SIGMA, RINGS_SIGMA = 0.005, 0.004
+CALIBRATED_SCALE_SIGMA, RING_SCALE_SIGMA = 0.005, 0.004
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class PatternOptions:
         if isinstance(self.frame, int) and self.frame < 0:
             raise OptionError(f"frame counts from 0, not {self.frame}")
 
-    def sigma_of_scale(self, calibration: Calibration) -> float:
+    def scale_sigma_for(self, calibration: Calibration) -> float:
         """rms error of the logarithm of a pattern's scale: as given, or as known where it comes from."""
         if self.scale_sigma is not None:
             return self.scale_sigma
         if calibration == "rings":
-            return RINGS_SIGMA
+            return RING_SCALE_SIGMA
         calibrated = self.camera is not None and self.pixel_size_inv_angstrom is None
-        return CALIBRATED_SIGMA if calibrated else CAMERA_SIGMA
+        return CALIBRATED_SCALE_SIGMA if calibrated else DEFAULT_SCALE_SIGMA

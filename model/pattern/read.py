@@ -8,7 +8,7 @@ from model.pattern.options import PatternOptions
 from model.pattern.points.point_cloud import read_point_cloud
 from model.pattern.spots import Spots
 
-MAXIMUM_TEXT_BYTES = 16 * 2**20
+MAX_TEXT_BYTES = 16 * 2**20
 # How files begin that people try, and what to do with them.
 _FOREIGN: dict[bytes, tuple[str, str]] = {
     b"GIF8": ("GIF", "export the frame as 16-bit TIFF"),
@@ -33,10 +33,10 @@ def read_pattern(data: bytes, filename: str, options: PatternOptions) -> Spots:
         OptionError: the scale cannot be right, or options contradict the content.
         NoSpotsError: nothing that can be identified.
     """
-    return read_with_frame(data, filename, options)[0]
+    return read_pattern_and_frame(data, filename, options)[0]
 
 
-def read_with_frame(data: bytes, filename: str, options: PatternOptions) -> tuple[Spots, Frame | None]:
+def read_pattern_and_frame(data: bytes, filename: str, options: PatternOptions) -> tuple[Spots, Frame | None]:
     """As `read_pattern`, with the frame that the spots were found in; None for a point cloud."""
     if is_frame(data):
         frame = read_frame(data, options.frame)
@@ -45,10 +45,10 @@ def read_with_frame(data: bytes, filename: str, options: PatternOptions) -> tupl
 
 
 def _decode(data: bytes, filename: str) -> str:
-    if len(data) > MAXIMUM_TEXT_BYTES:
+    if len(data) > MAX_TEXT_BYTES:
         raise TooLargeError(
             f"{filename} is no known camera frame, and its {len(data)} bytes are too many for points, which may have "
-            f"{MAXIMUM_TEXT_BYTES}; send fewer of them"
+            f"{MAX_TEXT_BYTES}; send fewer of them"
         )
     marked = data[:2] in (b"\xff\xfe", b"\xfe\xff")
     for encoding in ["utf-16"] if marked else ["utf-8-sig", "cp1252"]:

@@ -5,13 +5,13 @@ from numpy.typing import NDArray
 
 from model.errors import NoSpotsError, OptionError
 from model.pattern.options import Units
-from model.pattern.spots import MINIMUM_SPOTS
+from model.pattern.spots import MIN_SPOTS
 
-DIRECT_BEAM_INV_ANGSTROM = 0.03
+DIRECT_BEAM_RADIUS_INV_ANGSTROM = 0.03
 """A spot nearer to the centre belongs to the direct beam."""
-FARTHEST_COMPARED_INV_ANGSTROM = 1.6
+MAX_COMPARED_Q_INV_ANGSTROM = 1.6
 """The towers see no spot beyond it."""
-LARGEST_Q_INV_ANGSTROM = 10.0
+MAX_PLAUSIBLE_Q_INV_ANGSTROM = 10.0
 NOMINAL_RADIUS_INV_ANGSTROM = 1.2
 """Radius within which 95 % of the spots lie in the units of a pattern of unknown scale."""
 _NOMINAL_SHARE = 0.95
@@ -46,10 +46,10 @@ def require_plausible_scale(
         OptionError: the scale cannot be right. Fewer than three spots at any scale are the caller's to refuse.
     """
     length = np.linalg.norm(q_inv_angstrom, axis=1)
-    near = length <= DIRECT_BEAM_INV_ANGSTROM
-    compared = int((~near & (length <= FARTHEST_COMPARED_INV_ANGSTROM)).sum())
+    near = length <= DIRECT_BEAM_RADIUS_INV_ANGSTROM
+    compared = int((~near & (length <= MAX_COMPARED_Q_INV_ANGSTROM)).sum())
     spots = len(length) - int(near.any())
-    if spots < MINIMUM_SPOTS or (compared >= MINIMUM_SPOTS and length.max() <= LARGEST_Q_INV_ANGSTROM):
+    if spots < MIN_SPOTS or (compared >= MIN_SPOTS and length.max() <= MAX_PLAUSIBLE_Q_INV_ANGSTROM):
         return
     scale = f"units={units}"
     advice = "are units right? Say units=1/nm, or units=pixel with pixel_size, if positions are in those"
@@ -57,7 +57,7 @@ def require_plausible_scale(
         scale = f"{pixel_size_inv_angstrom:.6g} 1/angstrom per pixel"
         advice = "is pixel_size right? It is in 1/angstrom per pixel, a tenth of the value in 1/nm"
     raise OptionError(
-        f"with this scale ({scale}) {compared} of {spots} spots lie within {DIRECT_BEAM_INV_ANGSTROM} to "
-        f"{FARTHEST_COMPARED_INV_ANGSTROM} 1/angstrom, where patterns are compared ({MINIMUM_SPOTS} are needed), "
+        f"with this scale ({scale}) {compared} of {spots} spots lie within {DIRECT_BEAM_RADIUS_INV_ANGSTROM} to "
+        f"{MAX_COMPARED_Q_INV_ANGSTROM} 1/angstrom, where patterns are compared ({MIN_SPOTS} are needed), "
         f"and the farthest at {length.max():.3g}; {advice}"
     )

@@ -11,10 +11,10 @@ from model.pattern.camera import CameraCalibration
 
 FloatArray = NDArray[np.float64]
 Calibration = Literal["request", "file", "rings", "unknown"]
-CenterFound = Literal["symmetry", "request", "extrapolated"]
+CenterMethod = Literal["symmetry", "request", "extrapolated"]
 
-MINIMUM_SPOTS = 3
-CAMERA_SIGMA = 0.013
+MIN_SPOTS = 3
+DEFAULT_SCALE_SIGMA = 0.013
 """rms error of the logarithm of a camera's scale that nobody has checked: they are known to 1 to 3 %."""
 
 
@@ -27,7 +27,7 @@ class Exposure:
         intensity_sigma: (N,) standard error, in the units of the intensities.
         saturated: (N,) spots with clipped pixels, whose intensities were told from the flanks.
         spot_sigma_px: the spots' common Gaussian deviation.
-        center_found: by the inversion symmetry of the spots, given by the request, or by what falls off from it.
+        center_method: by the inversion symmetry of the spots, given by the request, or by what falls off from it.
         pairs: spots with a Friedel mate at the centre, by two.
         paired_fraction: share of the spots that have one, of those whose mate would lie on the frame, the strong ones
             counting more.
@@ -35,7 +35,7 @@ class Exposure:
         shape: rows and columns of the frame.
         source_format: of the file.
         camera: whose distortion was taken out of the spots' positions.
-        center_certainty: probability that the centre is right, where it was extrapolated or something speaks against
+        center_probability: probability that the centre is right, where it was extrapolated or something speaks against
             it.
     """
 
@@ -43,14 +43,14 @@ class Exposure:
     intensity_sigma: FloatArray
     saturated: NDArray[np.bool_]
     spot_sigma_px: float
-    center_found: CenterFound
+    center_method: CenterMethod
     pairs: int
     paired_fraction: float
     beam_stop: bool
     shape: tuple[int, int]
     source_format: str
     camera: CameraCalibration | None = None
-    center_certainty: float | None = None
+    center_probability: float | None = None
 
     def take(self, rows: NDArray[np.bool_]) -> "Exposure":
         """Of the spots at these rows."""
@@ -92,7 +92,7 @@ class Spots:
     pixel_size_inv_angstrom: float | None = None
     calibration: Calibration = "request"
     scale_is_known: bool = True
-    scale_sigma: float = CAMERA_SIGMA
+    scale_sigma: float = DEFAULT_SCALE_SIGMA
     voltage_kv: float | None = None
     warnings: tuple[str, ...] = ()
     exposure: Exposure | None = None
@@ -102,8 +102,8 @@ class Spots:
         q = np.array(self.q_inv_angstrom, dtype=np.float64)
         if q.ndim != 2 or q.shape[1] != 2:
             raise OptionError(f"spots need positions of shape (N, 2), not {q.shape}")
-        if len(q) < MINIMUM_SPOTS:
-            raise NoSpotsError(f"{len(q)} spots besides the direct beam; at least {MINIMUM_SPOTS} are needed")
+        if len(q) < MIN_SPOTS:
+            raise NoSpotsError(f"{len(q)} spots besides the direct beam; at least {MIN_SPOTS} are needed")
         arrays = {"q_inv_angstrom": q}
         if self.intensity is not None:
             arrays["intensity"] = np.array(self.intensity, dtype=np.float64)
@@ -122,7 +122,7 @@ class Spots:
     def __len__(self) -> int:
         return len(self.q_inv_angstrom)
 
-    def on_camera(self, q_inv_angstrom: FloatArray) -> FloatArray:
+    def project_to_pixels(self, q_inv_angstrom: FloatArray) -> FloatArray:
         """(N, 2) x, y in pixels where the camera shows scattering vectors (N, 2).
 
         Raises:
@@ -132,7 +132,7 @@ class Spots:
             raise OptionError("the pattern has positions in q and no camera")
         offsets = q_inv_angstrom / self.pixel_size_inv_angstrom
         camera = None if self.exposure is None else self.exposure.camera
-        return np.asarray(self.center_px + (offsets if camera is None else camera.distorted(offsets)))
+        return np.asarray(self.center_px + (offsets if camera is None else camera.apply_distortion(offsets)))
 
     def take(self, rows: NDArray[np.bool_]) -> Self:
         """The spots at these rows.
@@ -148,7 +148,7 @@ class Spots:
             exposure=None if self.exposure is None else self.exposure.take(rows),
         )
 
-    def rescaled(self, factor: float) -> Self:
+    def rescale(self, factor: float) -> Self:
         """The same pattern with all lengths in reciprocal space times a factor."""
         size = self.pixel_size_inv_angstrom
         return replace(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
-from model.pattern.friedel import friedel_pairs
+from model.pattern.friedel_pairs import find_friedel_pairs
 from model.pattern.spots import Spots
 from model.towers.contrastive import Form, TwinTowers
 from model.towers.tokens import CrystalBatch, CrystalTokens, PatternBatch, crystal_batch, pattern_batch
@@ -66,7 +66,7 @@ class Towers:
         if len(voltage_kv) != len(patterns):
             raise OptionError(f"{len(voltage_kv)} voltages for {len(patterns)} patterns; give one each")
         return self.embed_patterns(
-            pattern_batch([friedel_pairs(pattern) for pattern in patterns], voltage_kv)
+            pattern_batch([find_friedel_pairs(pattern) for pattern in patterns], voltage_kv)
         )
 
     def embed_patterns(self, batch: PatternBatch) -> Vectors:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.crystal.crystal import Crystal
-from model.pattern.friedel import FriedelPairs
+from model.pattern.friedel_pairs import FriedelPairs
 from model.physics.reciprocal import reciprocal_lattice, reflections
 from model.physics.scattering import electron_form_factor
 
@@ -183,7 +183,7 @@ def crystal_batch(tokens: Sequence[CrystalTokens]) -> CrystalBatch:
 
 def pattern_batch(patterns: Sequence[FriedelPairs], voltage_kv: Sequence[float]) -> PatternBatch:
     """Pad patterns to the longest of them, each cut to its MAX_PAIRS most telling pairs."""
-    cut = [pattern.strongest(MAX_PAIRS, Q_MAX_INV_ANGSTROM) for pattern in patterns]
+    cut = [pattern.select_strongest(MAX_PAIRS, Q_MAX_INV_ANGSTROM) for pattern in patterns]
     width = max(len(pattern) for pattern in cut)
     return PatternBatch(
         q=_padded([p.q_inv_angstrom for p in cut], width),

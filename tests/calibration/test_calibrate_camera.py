@@ -79,8 +79,8 @@ def test_layers(material: str, ellipticity: float, axis_deg: float) -> None:
 def test_a_correction_undoes_the_distortion() -> None:
     true = np.random.default_rng(2).normal(0, 50, (20, 2))
     camera = CameraCalibration(0.004, 0.03, 40.0)
-    assert camera.corrected(true @ stretched(0.03, 40.0)) == pytest.approx(true)
-    assert camera.distorted(camera.corrected(true)) == pytest.approx(true)
+    assert camera.correct_distortion(true @ stretched(0.03, 40.0)) == pytest.approx(true)
+    assert camera.apply_distortion(camera.correct_distortion(true)) == pytest.approx(true)
 
 
 def test_an_ellipse_too_large_to_follow_is_refused_and_a_layer_still_tells_it() -> None:

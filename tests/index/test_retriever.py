@@ -79,7 +79,7 @@ def test_candidates_are_held_against_the_pattern(retriever: Retriever, effort: E
 def test_without_a_scale_each_crystal_is_met_at_its_own(
     retriever: Retriever, effort: Effort, factor: float
 ) -> None:
-    spots = replace(pattern(crystal(7), Lying(rotation_deg=40.0)).rescaled(factor), scale_is_known=False)
+    spots = replace(pattern(crystal(7), Lying(rotation_deg=40.0)).rescale(factor), scale_is_known=False)
     result = retriever.search(spots, effort=effort, top_k=40)
     assert result.lattice is not None
     if effort == "search":
@@ -311,7 +311,7 @@ def test_a_picked_lattice_takes_the_place_of_the_found_one(retriever: Retriever)
     level = np.concatenate([each.intensity for each in parts if each.intensity is not None])
     both = Spots(np.concatenate([each.q_inv_angstrom for each in parts]), level)
     for each, part in zip((first, second), parts, strict=True):
-        own = index_pattern(Observation.of(part, 80.0))
+        own = index_pattern(Observation.from_spots(part, 80.0))
         assert own is not None
         result = retriever.search(both, effort="verify", lattice=own.basis + 0.004)
         assert result.lattice is not None
@@ -321,7 +321,7 @@ def test_a_picked_lattice_takes_the_place_of_the_found_one(retriever: Retriever)
 
 def test_only_crystals_that_can_have_a_picked_lattice_are_candidates(retriever: Retriever) -> None:
     spots = pattern(crystal(7), Lying())
-    own = index_pattern(Observation.of(spots, 80.0))
+    own = index_pattern(Observation.from_spots(spots, 80.0))
     assert own is not None
     free = retriever.search(spots, effort="verify", top_k=40)
     picked = retriever.search(spots, effort="verify", top_k=40, lattice=own.basis)

@@ -50,5 +50,5 @@ def test_nothing_admitted_gives_nothing() -> None:
 
 
 def test_a_pattern_that_no_scale_within_the_doubt_brings_within_reach_has_none() -> None:
-    assert len(scales_of(SPOTS.rescaled(4.0), 0.1)) == 0
-    assert len(scales_of(SPOTS.rescaled(4.0))) > 10
+    assert len(scales_of(SPOTS.rescale(4.0), 0.1)) == 0
+    assert len(scales_of(SPOTS.rescale(4.0))) > 10

@@ -14,7 +14,7 @@ from tests.matching.patterns import LAYERS, Lying, pattern
 
 
 def observed(spots: Spots) -> Observation:
-    return Observation.of(spots, 80.0)
+    return Observation.from_spots(spots, 80.0)
 
 
 @settings(max_examples=25, deadline=None)

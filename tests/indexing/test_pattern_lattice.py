@@ -26,7 +26,7 @@ CELLS: dict[Bravais, Array] = {
 
 
 def found(q: Array) -> PlaneLattice | None:
-    return index_pattern(Observation.of(Spots(q), 80.0))
+    return index_pattern(Observation.from_spots(Spots(q), 80.0))
 
 
 def points(cell: Array, q_max: float = 1.2) -> Array:
@@ -47,7 +47,7 @@ def test_the_lattice_of_a_tilted_noisy_pattern_is_the_crystals(crystal: Crystal,
     rng = np.random.default_rng(seed)
     tilt, azimuth, rotation = rng.uniform([0, 0, 0], [4, 360, 360]).tolist()
     spots = pattern(crystal, Lying(tilt, azimuth, rotation, seed % 2 == 0), rng, lost=0.2)
-    lattice = index_pattern(Observation.of(spots, 80.0))
+    lattice = index_pattern(Observation.from_spots(spots, 80.0))
     assert lattice is not None
     index = abs(np.linalg.det(lattice.basis) / np.linalg.det(reciprocal_lattice(crystal.lattice)))
     # What a glide or a faint superlattice hides makes the seen lattice a part of the crystal's, never more.

@@ -18,7 +18,7 @@ def observed(*cells: NDArray[np.float64], noise: float = 0.001) -> Observation:
     hk = np.array([(h, k) for h in range(-9, 10) for k in range(-9, 10) if h or k])
     q = np.concatenate([hk @ np.linalg.inv(cell).T for cell in cells])
     q = q[np.linalg.norm(q, axis=1) < 1.2]
-    return Observation.of(Spots(q + np.random.default_rng(3).normal(0, noise, q.shape)), 80.0)
+    return Observation.from_spots(Spots(q + np.random.default_rng(3).normal(0, noise, q.shape)), 80.0)
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -37,10 +37,10 @@ def test_changes_of_basis_are_undone_by_their_inverse() -> None:
 
 def test_a_layer_is_kept_for_patterns_that_reach_as_far_and_no_others() -> None:
     crystal = LAYERS["MoS2"]
-    observed = Observation.of(pattern(crystal, Lying()), 80.0)
+    observed = Observation.from_spots(pattern(crystal, Lying()), 80.0)
     own = layer_of(crystal, observed)
-    assert layer_of(crystal, observed.rescaled(0.999)) is own
-    assert layer_of(crystal, observed.rescaled(0.9)) is not own
+    assert layer_of(crystal, observed.rescale(0.999)) is own
+    assert layer_of(crystal, observed.rescale(0.9)) is not own
     assert layer_of(LAYERS["MoSSe"], observed) is not own
-    assert layer_of(crystal, Observation.of(pattern(crystal, Lying()), 200.0)) is not own
+    assert layer_of(crystal, Observation.from_spots(pattern(crystal, Lying()), 200.0)) is not own
     assert np.linalg.norm(own.scatterers.q, axis=1).max() >= observed.q_max_inv_angstrom

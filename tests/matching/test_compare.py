@@ -28,7 +28,7 @@ def test_prismatic_and_octahedral_molybdenum_disulphide_are_told_apart(
     spots = pattern(crystals[place], LYING, np.random.default_rng(5))
     assert truth is crystals[place]
     if not scale_is_known:
-        spots = replace(spots.rescaled(0.7), scale_is_known=False)
+        spots = replace(spots.rescale(0.7), scale_is_known=False)
     found = compare(crystals, spots, 80.0)
     assert found.ranking.tolist() == [place, 1 - place]
     assert found.log_likelihood[place] == 0
@@ -95,7 +95,7 @@ def test_two_to_twenty_are_compared(count: int) -> None:
 
 @pytest.mark.parametrize("scale", [1.1, 0.9])
 def test_structures_are_compared_at_their_own_scale_where_the_stated_one_is_wrong(scale: float) -> None:
-    spots = pattern(PRISMATIC, LYING, np.random.default_rng(5)).rescaled(scale)
+    spots = pattern(PRISMATIC, LYING, np.random.default_rng(5)).rescale(scale)
     found = compare([OCTAHEDRAL, PRISMATIC], spots, 80.0)
     assert found.ranking[0] == 1
     assert found.best is not None
@@ -103,7 +103,7 @@ def test_structures_are_compared_at_their_own_scale_where_the_stated_one_is_wron
     assert found.verdict == "ambiguous"
     (warning,) = found.warnings
     assert f"off by {100 * (scale - 1):+.0f}"[:8] in warning
-    sure = compare([OCTAHEDRAL, PRISMATIC], spots.rescaled(1 / scale), 80.0)
+    sure = compare([OCTAHEDRAL, PRISMATIC], spots.rescale(1 / scale), 80.0)
     assert sure.warnings == ()
     assert found.probability is not None
     assert sure.probability is not None

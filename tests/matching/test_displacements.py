@@ -13,8 +13,8 @@ from model.matching.fitting.displacements import (
     Scatterers,
     main_directions,
 )
+from model.matching.fitting.intensity_noise import INTENSITY_FLOOR
 from model.matching.verify import verify
-from model.pattern.intensity_noise import FLOOR
 from model.pattern.spots import Spots
 from model.physics.multislice import Conditions, dynamical_intensities
 from model.physics.reciprocal import reciprocal_lattice, reflections
@@ -48,10 +48,10 @@ def test_responses_are_those_of_the_multislice(crystal: Crystal, face: int) -> N
     for _ in range(6):
         shift = rng.normal(0, DISPLACEMENT_SIGMA_ANGSTROM, (len(crystal.numbers), 2))
         after = np.abs(waves(shifted(crystal, shift), hk, face)) ** 2 / strongest
-        change = np.log(after + FLOOR) - np.log(np.abs(amplitude) ** 2 + FLOOR)
+        change = np.log(after + INTENSITY_FLOOR) - np.log(np.abs(amplitude) ** 2 + INTENSITY_FLOOR)
         changes.append(change[strong])
         by_waves = np.abs(amplitude + responses @ (shift.ravel() / DISPLACEMENT_SIGMA_ANGSTROM)) ** 2
-        left.append((np.log(after + FLOOR) - np.log(by_waves + FLOOR))[strong])
+        left.append((np.log(after + INTENSITY_FLOOR) - np.log(by_waves + INTENSITY_FLOOR))[strong])
     assert np.std(left) < 0.45 * np.std(changes)
 
 

@@ -26,7 +26,7 @@ def both(first: Crystal, second: Crystal, rotations: tuple[float, float], seed: 
 
 
 def apart(spots: Spots) -> Overlap | None:
-    lattice = index_pattern(Observation.of(spots, 80.0))
+    lattice = index_pattern(Observation.from_spots(spots, 80.0))
     assert lattice is not None
     return Overlap.of(spots, lattice, 80.0)
 
@@ -68,7 +68,7 @@ def test_one_crystal_with_false_spots_is_one_lattice(crystal: Crystal, seed: int
 
 def test_spots_beyond_what_is_compared_are_borne() -> None:
     spots = pattern(MOS2, Lying(rotation_deg=20.0))
-    lattice = index_pattern(Observation.of(spots, 80.0))
+    lattice = index_pattern(Observation.from_spots(spots, 80.0))
     assert lattice is not None
     far = np.random.default_rng(0).uniform(1.3, 1.45, (8, 2))
     assert spots.intensity is not None

@@ -29,7 +29,7 @@ def observation(factor: float) -> Observation:
     spots = pattern(LAYERS["MoSSe"], Lying(1.0, 20.0, 40.0, False, 1.0), np.random.default_rng(3))
     assert spots.intensity is not None
     wrong = np.where(spots.intensity == spots.intensity.max(), factor, 1.0)
-    return Observation.of(replace(spots, intensity=spots.intensity * wrong), 80.0)
+    return Observation.from_spots(replace(spots, intensity=spots.intensity * wrong), 80.0)
 
 
 def test_a_wrong_height_of_a_saturated_spot_speaks_less_against_its_crystal() -> None:
@@ -38,7 +38,7 @@ def test_a_wrong_height_of_a_saturated_spot_speaks_less_against_its_crystal() ->
     seed, fit = best_fit(observed)
     less_seed, less = best_fit(full)
     assert less_seed > seed
-    assert less.sigma[0] ** 2 > 0.5 * full.flank_variance[0] > 0
+    assert less.sigma[0] ** 2 > 0.5 * full.saturation_variance[0] > 0
     assert less.log_densities[0] > fit.log_densities[0]
 
 

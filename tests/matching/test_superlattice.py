@@ -18,7 +18,7 @@ MOS2, GRAPHENE = LAYERS["MoS2"], LAYERS["graphene"]
 
 
 def lattice_of(spots: Spots) -> PlaneLattice:
-    lattice = index_pattern(Observation.of(spots, 80.0))
+    lattice = index_pattern(Observation.from_spots(spots, 80.0))
     assert lattice is not None
     return lattice
 

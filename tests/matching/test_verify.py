@@ -17,7 +17,7 @@ from model.matching.fitting.starting_points import Seed
 from model.matching.fitting.visibility import seen_or_not
 from model.matching.match import Match
 from model.matching.verify import Scale, verify
-from model.pattern.mask import without_masked
+from model.pattern.mask import mask_spots
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots
 from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
@@ -164,7 +164,7 @@ def test_where_every_beam_was_seen_none_was_too_faint() -> None:
     graphene = LAYERS["graphene"]
     spots = pattern(graphene, Lying(rotation_deg=8.0))
     inner = np.linalg.norm(spots.q_inv_angstrom, axis=1) < 1.0
-    observed = Observation.of(Spots(spots.q_inv_angstrom[inner]), 80.0)
+    observed = Observation.from_spots(Spots(spots.q_inv_angstrom[inner]), 80.0)
     laid = lay_lattices(graphene.lattice[None], observed)
     layer, seed = layer_of(graphene, observed), Seed(0, 0, np.zeros(2), 0.0)
     fit = seen_or_not(Start(layer, observed, laid.met[0], laid.hk[0], laid.basis[0], seed))
@@ -297,7 +297,7 @@ def test_the_surer_the_scale_the_more_a_cell_speaks() -> None:
 @pytest.mark.parametrize("factor", [0.8, 1.0, 1.3])
 def test_lines_are_where_the_spots_are_whatever_the_scale(factor: float) -> None:
     graphene = LAYERS["graphene"]
-    spots = pattern(graphene, Lying(tilt_deg=1.0, rotation_deg=8.0)).rescaled(factor)
+    spots = pattern(graphene, Lying(tilt_deg=1.0, rotation_deg=8.0)).rescale(factor)
     (match,) = verify([graphene], [0.5], spots, 80.0, scale=Scale(0.1, np.array([factor]))).matches
     assert match is not None
     assert match.scale == pytest.approx(factor, rel=1e-3)
@@ -313,11 +313,11 @@ def test_lines_are_where_the_spots_are_whatever_the_scale(factor: float) -> None
 @pytest.mark.parametrize("factor", [1.0, 1.3])
 def test_no_beam_is_missed_under_a_mask(with_intensity: bool, factor: float) -> None:
     """A shadow over a corner of the pattern: told, it costs nothing; untold, its beams are missing."""
-    whole = pattern(LAYERS["MoS2"], Lying(tilt_deg=2.0, rotation_deg=31.0)).rescaled(factor)
+    whole = pattern(LAYERS["MoS2"], Lying(tilt_deg=2.0, rotation_deg=31.0)).rescale(factor)
     if not with_intensity:
         whole = replace(whole, intensity=None)
     box = factor * np.array([[0.1, 0.1, 1.3, 1.3]])
-    masked = without_masked(whole, box)
+    masked = mask_spots(whole, box)
     untold = replace(masked, masks_inv_angstrom=np.empty((0, 4)))
     assert len(masked) < 0.85 * len(whole)
     scale = Scale(0.3, np.array([factor]))

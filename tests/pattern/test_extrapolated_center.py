@@ -12,7 +12,7 @@ from model.indexing.pattern_quality import quality_of
 from model.pattern.beam_center.envelope import NodeHeights
 from model.pattern.beam_center.lattice_node import SpotLattice
 from model.pattern.detection.spot_finding import FoundSpots, find_spots, locate_spots
-from model.pattern.frame import Frame, saturation_of
+from model.pattern.frame import Frame, find_saturation_level
 from model.pattern.options import PatternOptions
 from model.pattern.read import read_pattern
 from model.pattern.signal.peaks import Peaks
@@ -27,7 +27,7 @@ def cut(truth: Any, beyond: int) -> tuple[Frame, NDArray[np.float64]]:
     """A piece of a frame whose left edge lies `beyond` pixels right of the direct beam, and where that is."""
     left, top = round(truth.center[0]) + beyond, round(truth.center[1]) - SIDE // 3
     counts = truth.counts[top : top + SIDE, left : left + SIDE].astype(np.float32)
-    return Frame(counts, saturation_level=saturation_of(counts)), truth.center - [left, top]
+    return Frame(counts, saturation_level=find_saturation_level(counts)), truth.center - [left, top]
 
 
 def found_off(render: Render, seed: int, beyond: int) -> tuple[FoundSpots | None, float]:
@@ -46,7 +46,7 @@ def test_a_direct_beam_off_the_frame_is_told_or_the_frame_refused(render: Render
     answered = [(found, off) for found, off in told if found is not None]
     assert len(answered) >= 0.5 * len(told)
     assert all(off < 1.5 for _, off in answered)
-    assert all(found.center_found == "extrapolated" for found, _ in answered)
+    assert all(found.center_method == "extrapolated" for found, _ in answered)
     assert all(found.certainty is not None and found.certainty >= 0.8 for found, _ in answered)
 
 
@@ -55,7 +55,7 @@ def test_an_extrapolated_centre_is_warned_of(render: Render) -> None:
     frame, centre = cut(truth, 20)
     spots = find_spots(frame, PatternOptions(pixel_size_inv_angstrom=truth.pixel_size))
     assert spots.exposure is not None
-    assert spots.exposure.center_found == "extrapolated"
+    assert spots.exposure.center_method == "extrapolated"
     assert spots.center_px == pytest.approx(tuple(centre), abs=1.5)
     assert any("give center if you know it" in each for each in spots.warnings)
     assert any("give center" in each for each in quality_of(spots, None).advice)
@@ -65,7 +65,7 @@ def test_an_extrapolated_centre_is_warned_of(render: Render) -> None:
 def test_a_recorded_direct_beam_behind_a_stop_at_the_edge_closes_the_parallelogram_of_its_spots() -> None:
     spots = read_pattern((FORMATS / "test.mib").read_bytes(), "test.mib", PatternOptions())
     assert spots.exposure is not None
-    assert spots.exposure.center_found == "extrapolated"
+    assert spots.exposure.center_method == "extrapolated"
     assert spots.pixels is not None
     near = spots.pixels[np.argsort(np.hypot(*spots.q_inv_angstrom.T))[:4]]
     corners = [
@@ -81,8 +81,8 @@ def test_a_centre_of_symmetry_that_is_the_direct_beam_stays(
     for seed in range(40, 46):
         truth = render(seed, stop=stop, direct=direct)
         counts = truth.counts.astype(np.float32)
-        found = locate_spots(Frame(counts, saturation_level=saturation_of(counts)))
-        assert found.center_found == "symmetry"
+        found = locate_spots(Frame(counts, saturation_level=find_saturation_level(counts)))
+        assert found.center_method == "symmetry"
         assert np.hypot(found.center.x - truth.center[0], found.center.y - truth.center[1]) < 0.3
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from model.pattern.detection.spot_finding import find_spots
 from model.pattern.frame import Frame
 from model.pattern.materials import MATERIALS
-from model.pattern.options import RINGS_SIGMA, PatternOptions
+from model.pattern.options import RING_SCALE_SIGMA, PatternOptions
 from model.pattern.signal.film_rings import FilmRings
 from model.pattern.spots import Spots
 
@@ -35,7 +35,7 @@ def test_rings_of_gold_tell_the_scale_where_nobody_else_does(render: Render, see
     truth = render(seed, size=512)
     spots = read(with_rings(truth, (3, 4, 8, 11, 12)))
     assert (spots.calibration, spots.scale_is_known) == ("rings", True)
-    assert spots.scale_sigma == RINGS_SIGMA
+    assert spots.scale_sigma == RING_SCALE_SIGMA
     assert spots.pixel_size_inv_angstrom == pytest.approx(truth.pixel_size, rel=0.003)
     assert any("rings beside the spots, as those of gold" in told for told in spots.warnings)
 

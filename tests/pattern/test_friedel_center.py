@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from model.pattern.beam_center.friedel_center import friedel_centre
+from model.pattern.beam_center.friedel_center import find_friedel_center
 
 
 def lattice(seed: int, orders: int = 5) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -24,7 +24,7 @@ def lattice(seed: int, orders: int = 5) -> tuple[NDArray[np.float64], NDArray[np
 @given(dx=st.floats(-2000, 2000), dy=st.floats(-2000, 2000), seed=st.integers(0, 50))
 def test_the_centre_moves_with_the_points(dx: float, dy: float, seed: int) -> None:
     positions, intensity = lattice(seed)
-    found = friedel_centre(positions + np.array([dx, dy]), intensity)
+    found = find_friedel_center(positions + np.array([dx, dy]), intensity)
     assert found is not None
     assert (found.x, found.y) == pytest.approx((dx, dy), abs=1e-6)
 
@@ -36,7 +36,7 @@ def test_missing_and_false_spots_do_not_move_the_centre(seed: int) -> None:
     kept = rng.random(len(positions)) > 0.15
     positions = positions[kept] + rng.normal(0, 0.4, (int(kept.sum()), 2))
     false = rng.uniform(-150, 150, (6, 2))
-    found = friedel_centre(
+    found = find_friedel_center(
         np.vstack([positions, false]),
         np.concatenate([intensity[kept], intensity.min() * rng.uniform(1, 20, 6)]),
     )
@@ -47,7 +47,7 @@ def test_missing_and_false_spots_do_not_move_the_centre(seed: int) -> None:
 def test_spots_cut_off_by_the_frame_are_no_evidence_against_a_centre() -> None:
     positions, intensity = lattice(1)
     inside = (positions[:, 0] < 90) & (positions[:, 0] > -160)
-    found = friedel_centre(
+    found = find_friedel_center(
         positions[inside], intensity[inside], view=(-160, -200, 90, 200), guess=(10, 0), search_radius=40
     )
     assert found is not None
@@ -55,5 +55,5 @@ def test_spots_cut_off_by_the_frame_are_no_evidence_against_a_centre() -> None:
 
 
 def test_no_centre_without_pairs() -> None:
-    assert friedel_centre(np.zeros((1, 2))) is None
-    assert friedel_centre(np.array([[0.0, 0], [1, 0]]), guess=(50, 50), search_radius=3) is None
+    assert find_friedel_center(np.zeros((1, 2))) is None
+    assert find_friedel_center(np.array([[0.0, 0], [1, 0]]), guess=(50, 50), search_radius=3) is None

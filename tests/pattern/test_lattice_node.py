@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.pattern.beam_center.friedel_center import Centre
-from model.pattern.beam_center.lattice_node import SpotLattice, is_half_node, on_node
+from model.pattern.beam_center.friedel_center import Center
+from model.pattern.beam_center.lattice_node import SpotLattice, is_half_node, move_to_lattice_node
 from model.pattern.options import PatternOptions
 from model.pattern.read import read_pattern
 from tests.paths import SHARED
@@ -32,22 +32,22 @@ def test_a_centre_half_a_lattice_vector_off_goes_to_the_direct_beam(
 ) -> None:
     pixels, strength = pattern(seed)
     x, y = (np.array(half) @ BASIS).tolist()
-    found = on_node(pixels, strength, Centre(x, y, 10, 0.9), VIEW)
+    found = move_to_lattice_node(pixels, strength, Center(x, y, 10, 0.9), VIEW)
     assert np.hypot(found.x, found.y) < 0.6
 
 
 def test_a_centre_on_a_node_stays() -> None:
     pixels, strength = pattern(7)
-    given = Centre(0.3, -0.2, 10, 0.9)
-    assert on_node(pixels, strength, given, VIEW) is given
+    given = Center(0.3, -0.2, 10, 0.9)
+    assert move_to_lattice_node(pixels, strength, given, VIEW) is given
 
 
 def test_spots_without_a_lattice_move_nothing() -> None:
     rng = np.random.default_rng(1)
     pixels = rng.uniform(-200, 200, (60, 2))
     assert SpotLattice.of(pixels, np.ones(60), np.zeros(2)) is None
-    given = Centre(3.0, 4.0, 10, 0.9)
-    assert on_node(pixels, np.ones(60), given, VIEW) is given
+    given = Center(3.0, 4.0, 10, 0.9)
+    assert move_to_lattice_node(pixels, np.ones(60), given, VIEW) is given
 
 
 def test_the_basis_is_found_and_its_halves_are_told() -> None:

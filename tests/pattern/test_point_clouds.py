@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import NoSpotsError, OptionError, TooLargeError, UnknownFormatError, UnreadableError
-from model.pattern.friedel import friedel_pairs
+from model.pattern.friedel_pairs import find_friedel_pairs
 from model.pattern.options import PatternOptions
 from model.pattern.points.point_cloud import spots_from_points
 from model.pattern.read import read_pattern
-from model.pattern.scale import FARTHEST_COMPARED_INV_ANGSTROM, nominal_pixel_size
+from model.pattern.scale import MAX_COMPARED_Q_INV_ANGSTROM, nominal_pixel_size
 from model.pattern.spots import Spots
 from model.towers.tokens import Q_MAX_INV_ANGSTROM
 from tests.paths import SHARED
@@ -182,10 +182,10 @@ def test_one_point_absurdly_far_is_refused() -> None:
 
 
 def test_spots_are_compared_within_what_the_towers_see() -> None:
-    assert FARTHEST_COMPARED_INV_ANGSTROM == Q_MAX_INV_ANGSTROM
-    pairs = friedel_pairs(Spots(5 * np.array(HEXAGON)))
+    assert MAX_COMPARED_Q_INV_ANGSTROM == Q_MAX_INV_ANGSTROM
+    pairs = find_friedel_pairs(Spots(5 * np.array(HEXAGON)))
     with pytest.raises(NoSpotsError, match="check the scale"):
-        pairs.strongest(10, Q_MAX_INV_ANGSTROM)
+        pairs.select_strongest(10, Q_MAX_INV_ANGSTROM)
 
 
 def test_pixel_options_contradict_reciprocal_units() -> None:

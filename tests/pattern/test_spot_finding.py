@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from model.errors import NoSpotsError, OptionError
 from model.pattern.detection.spot_finding import FoundSpots, find_spots, locate_spots
 from model.pattern.formats.read_frame import read_frame
-from model.pattern.frame import Frame, saturation_of
+from model.pattern.frame import Frame, find_saturation_level
 from model.pattern.options import PatternOptions
 
 Render = Callable[..., Any]
@@ -20,7 +20,7 @@ Render = Callable[..., Any]
 
 def frame_of(counts: NDArray[Any], **known: Any) -> Frame:
     counts = counts.astype(np.float32)
-    return Frame(counts, saturation_level=saturation_of(counts), **known)
+    return Frame(counts, saturation_level=find_saturation_level(counts), **known)
 
 
 @dataclass(frozen=True)

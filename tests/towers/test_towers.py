@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from model.crystal.crystal import Crystal
 from model.errors import CheckpointError, OptionError
-from model.pattern.friedel import friedel_pairs
+from model.pattern.friedel_pairs import find_friedel_pairs
 from model.pattern.spots import Spots
 from model.physics.kinematic import Geometry, kinematic_spots
 from model.towers.cge import SequenceEmbedding, SequenceEncoder
@@ -100,7 +100,7 @@ def test_pairs_come_apart_into_the_spots_they_were_made_of(crystals: list[Crysta
     spots = kinematic_spots(janus, Geometry(q_max_inv_angstrom=0.8), relative_threshold=1e-2)
     assert len(spots) < MAX_PAIRS
     assert spots.intensity is not None
-    batch = pattern_batch([friedel_pairs(spots)], [80.0])
+    batch = pattern_batch([find_friedel_pairs(spots)], [80.0])
     q, log_intensity, present = spots_of_pairs(batch)
     assert int(present.sum()) == len(spots)
     found = {tuple(row) for row in q[present].round(decimals=3).tolist()}

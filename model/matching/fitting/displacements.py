@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from model.crystal.crystal import Crystal
 from model.crystal.operations import symmetric_shifts
 from model.electrons import electron_wavelength_angstrom
-from model.pattern.intensity_noise import log_slopes
+from model.matching.fitting.intensity_noise import compute_log_slopes
 from model.physics.eikonal import eikonal_form_factor
 from model.physics.multislice import potential_limit
 from model.physics.reciprocal import reciprocal_lattice
@@ -146,7 +146,7 @@ def main_directions(
     basis, free = basis[:, order].astype(np.float32), free[order]
     if len(free) > MOST_DIRECTIONS:
         own, strength = amplitude[seen], np.zeros(len(free))
-        slopes = log_slopes(own, shifts[seen] @ basis, np.abs(own) ** 2)
+        slopes = compute_log_slopes(own, shifts[seen] @ basis, np.abs(own) ** 2)
         for kind in (free, ~free):
             strength[kind], directions = np.linalg.eigh(slopes[:, kind].T @ slopes[:, kind])
             basis[:, kind] = basis[:, kind] @ directions

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.pattern.intensity_noise import Noise
+from model.matching.fitting.intensity_noise import IntensityNoise
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -95,7 +95,7 @@ class Linear:
             self.prior.take(rows),
         )
 
-    def solved(self, noise: Noise, steps: int) -> Solution:
+    def solved(self, noise: IntensityNoise, steps: int) -> Solution:
         """The optimum after so many reweighted least-squares steps."""
         information = self.prior.information
         at, left = self.known, self.residual
@@ -107,11 +107,11 @@ class Linear:
             left = self.residual - np.einsum("jnp,jp->jn", self.design, at - self.known)
         return Solution(at, left)
 
-    def information(self, noise: Noise) -> FloatArray:
+    def information(self, noise: IntensityNoise) -> FloatArray:
         """(J, Q, Q) expected of the data."""
         return self._weighed(noise.curvature(self.variance))[1]
 
-    def log_evidence(self, noise: Noise, steps: int, priors: Prior) -> FloatArray:
+    def log_evidence(self, noise: IntensityNoise, steps: int, priors: Prior) -> FloatArray:
         """(..., J) ln of likelihood and prior, all that is fitted integrated out, under each of priors (..., J, Q).
 
         The weights are those of the optimum under the own prior; of the noise only its freedom counts.

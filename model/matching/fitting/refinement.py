@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.matching.fitting.displacements import Unrest
+from model.matching.fitting.intensity_noise import ROUGH_NOISE, IntensityNoise, compute_log_slopes
 from model.matching.fitting.least_squares import Linear, Prior
 from model.matching.fitting.missing_reflections import Absent
 from model.matching.fitting.priors import AT_REST, SNAPSHOTS, Disorder
@@ -32,7 +33,6 @@ from model.matching.fitting.rough_fit import (
     Trials,
     moved,
 )
-from model.pattern.intensity_noise import ROUGH, Noise, log_slopes
 from model.physics.tilt_series import monomials
 
 FloatArray = NDArray[np.float64]
@@ -109,7 +109,7 @@ def fitted_still(trials: Trials, known: FloatArray) -> list[Fit]:
     """
     relaxed = _Relaxed.still(trials, known)
     of_each = np.zeros(len(known))
-    return _Explained(relaxed, ROUGH, of_each.astype(np.int64), of_each).fits()
+    return _Explained(relaxed, ROUGH_NOISE, of_each.astype(np.int64), of_each).fits()
 
 
 def _either(first: Fit, second: Fit) -> Fit:
@@ -154,7 +154,7 @@ class _Relaxed:
         known = np.concatenate([rough, np.zeros((len(rough), count))], axis=1)
         relaxed = cls(trials, unrest, free, (AT_REST,) * len(rough), known, trials.shape(known))
         for _ in range(ROUNDS):
-            relaxed = relaxed.nearer(ROUGH, relaxed.expected_breaking)
+            relaxed = relaxed.nearer(ROUGH_NOISE, relaxed.expected_breaking)
         return relaxed
 
     @classmethod
@@ -188,7 +188,7 @@ class _Relaxed:
             known=known,
             shape=twice.trials.shape(known),
         )
-        return begun.nearer(ROUGH, begun.expected_breaking)
+        return begun.nearer(ROUGH_NOISE, begun.expected_breaking)
 
     @property
     def expected_breaking(self) -> FloatArray:
@@ -200,27 +200,27 @@ class _Relaxed:
         spread = np.array([each.log_breaking_sigma for each in self.disorder])
         return np.asarray(-((np.log(breaking / self.expected_breaking) / spread) ** 2) / 2)
 
-    def nearer(self, noise: Noise, breaking: FloatArray) -> Self:
+    def nearer(self, noise: IntensityNoise, breaking: FloatArray) -> Self:
         """One Gauss-Newton step on, given the rms (J,) of the shifts that break the symmetry."""
         known = moved(self.known, self.linear(noise, breaking).solved(noise, STEPS).parameters)
         return replace(self, known=known, shape=self.trials.shape(known))
 
-    def linear(self, noise: Noise, breaking: FloatArray) -> Linear:
+    def linear(self, noise: IntensityNoise, breaking: FloatArray) -> Linear:
         """Made linear, given the rms (J,) of the shifts that break the symmetry."""
         return self.trials.linear(self.known, self.shape, noise, self._prior(breaking))
 
-    def by_breaking(self, noise: Noise) -> FloatArray:
+    def by_breaking(self, noise: IntensityNoise) -> FloatArray:
         """(B, J) ln evidence of each fit under each of BREAKING, and how likely such shifts are."""
         return self._by_breaking(self.linear(noise, self.expected_breaking), noise)
 
-    def by_noise(self, row: int, noises: Sequence[Noise]) -> FloatArray:
+    def by_noise(self, row: int, noises: Sequence[IntensityNoise]) -> FloatArray:
         """(B, S) the same of one of the fits under S noises of the same freedom."""
         own = self.take([row])
         variance = np.concatenate([own.trials.variance(own.shape.intensity, each) for each in noises])
         same = own.linear(noises[0], own.expected_breaking).take([0] * len(noises))
         return own._by_breaking(replace(same, variance=variance), noises[0])
 
-    def _by_breaking(self, linear: Linear, noise: Noise) -> FloatArray:
+    def _by_breaking(self, linear: Linear, noise: IntensityNoise) -> FloatArray:
         priors = self._prior(BREAKING[:, None])
         log_prior = self.log_prior_breaking(BREAKING[:, None])
         return np.asarray(linear.log_evidence(noise, STEPS, priors) + log_prior)
@@ -250,20 +250,20 @@ class _Explained:
     """
 
     relaxed: _Relaxed
-    noise: Noise
+    noise: IntensityNoise
     breaking: IntArray
     log_evidence: FloatArray
 
     @classmethod
     def of(cls, relaxed: _Relaxed, favour: FloatArray) -> Self:
         """The likeliest noise, one of the fits being right, which is the likeliest with it."""
-        leader = int(np.argmax(relaxed.by_breaking(ROUGH).max(axis=0) + favour))
+        leader = int(np.argmax(relaxed.by_breaking(ROUGH_NOISE).max(axis=0) + favour))
         best = cls._with(relaxed, _noise_by(relaxed, leader), favour)
         likeliest = int(np.argmax(best.log_evidence))
         return best if likeliest == leader else cls._with(relaxed, _noise_by(relaxed, likeliest), favour)
 
     @classmethod
-    def _with(cls, relaxed: _Relaxed, noise: Noise, favour: FloatArray) -> Self:
+    def _with(cls, relaxed: _Relaxed, noise: IntensityNoise, favour: FloatArray) -> Self:
         evidence = relaxed.by_breaking(noise)
         log_evidence = evidence.max(axis=0) + favour
         return cls(relaxed, noise, evidence.argmax(axis=0), log_evidence)
@@ -311,19 +311,19 @@ class _Explained:
         amplitude = _amplitude(start, known[TILT]) + unrest.shifts @ known[of_shifts].astype(np.complex64)
         intensity = np.abs(amplitude).astype(np.float64) ** 2 + np.exp(known[DIFFUSE]) * unrest.diffuse
         level, b = known[:2].tolist()
-        above = np.log(intensity + 1e-6) + level - b * q2 / 2 - observed.faintest
-        within = _within(q2, observed.squared[trials.used[row]]) & observed.shows(q)
+        above = np.log(intensity + 1e-6) + level - b * q2 / 2 - observed.log_detection_limit
+        within = _within(q2, observed.squared[trials.used[row]]) & observed.is_visible(q)
         variance = self.noise.variance(intensity)
         # Beams that are hidden anyway need not be known better.
         near = within & (above > -_HIDDEN)
-        slopes = log_slopes(amplitude[near], unrest.shifts[near], intensity[near])
+        slopes = compute_log_slopes(amplitude[near], unrest.shifts[near], intensity[near])
         variance[near] += np.einsum("mk,mk->m", slopes @ covariance[of_shifts, of_shifts], slopes)
-        return Absent.of(layer.hk, above, within, rows, observed.faintest, np.sqrt(variance))
+        return Absent.of(layer.hk, above, within, rows, observed.log_detection_limit, np.sqrt(variance))
 
 
-def _noise_by(relaxed: _Relaxed, leader: int) -> Noise:
+def _noise_by(relaxed: _Relaxed, leader: int) -> IntensityNoise:
     """The likeliest noise, one of the fits being right."""
-    noises = [Noise(MODEL_SIGMA, sigma, FREEDOM) for sigma in SPOT_SIGMAS.tolist()]
+    noises = [IntensityNoise(MODEL_SIGMA, sigma, FREEDOM) for sigma in SPOT_SIGMAS.tolist()]
     off = np.log(SPOT_SIGMAS / SPOT_SIGMAS[2]) / _SPOT_SIGMA_SPREAD
     return noises[int(np.argmax(relaxed.by_noise(leader, noises).max(axis=0) - off**2 / 2))]
 

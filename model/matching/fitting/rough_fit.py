@@ -13,10 +13,15 @@ from numpy.typing import NDArray
 
 from model.matching.fitting.candidate_diffraction import Layer
 from model.matching.fitting.displacements import Unrest
+from model.matching.fitting.intensity_noise import (
+    INTENSITY_FLOOR,
+    ROUGH_NOISE,
+    IntensityNoise,
+    compute_log_slopes,
+)
 from model.matching.fitting.least_squares import Linear, Prior
 from model.matching.fitting.priors import AT_REST, B_EXPECTED, B_RANGE, B_SIGMA, TILT_SIGMA
 from model.matching.fitting.starting_points import Seed
-from model.pattern.intensity_noise import FLOOR, ROUGH, Noise, log_slopes
 from model.pattern.observation import Observation
 from model.physics.tilt_series import MAX_TILT_TANGENT, monomial_slopes, monomials
 
@@ -89,7 +94,7 @@ class Trials:
         rows: (J, N) of the spots among the layer's beams, -1 where there is none.
         used: (J, N) spots that lie on the lattice and have a beam.
         measured: (N,) ln I.
-        flank_variance: (N,) of ln I of saturated spots, besides the noise's.
+        saturation_variance: (N,) of ln I of saturated spots, besides the noise's.
         damping: (J, N) derivative of ln I by B.
         coefficients: (J, P, N) of the tilt series of the spots' beams.
         shifts: (J, N, K) derivatives of the amplitudes by the shifts.
@@ -100,7 +105,7 @@ class Trials:
     rows: IntArray
     used: BoolArray
     measured: FloatArray
-    flank_variance: FloatArray
+    saturation_variance: FloatArray
     damping: FloatArray
     coefficients: ComplexArray
     shifts: ComplexArray
@@ -119,7 +124,7 @@ class Trials:
             rows=rows,
             used=np.stack([start.met for start in starts]) & (rows >= 0),
             measured=starts[0].observed.log_intensity,
-            flank_variance=starts[0].observed.flank_variance,
+            saturation_variance=starts[0].observed.saturation_variance,
             damping=np.stack([-start.observed.squared / 2 for start in starts]),
             coefficients=coefficients,
             shifts=np.zeros((*rows.shape, 0), dtype=np.complex64),
@@ -137,7 +142,7 @@ class Trials:
             self.rows[rows],
             self.used[rows],
             self.measured,
-            self.flank_variance,
+            self.saturation_variance,
             self.damping[rows],
             self.coefficients[rows],
             self.shifts[rows],
@@ -165,20 +170,20 @@ class Trials:
         amplitude, along_x, along_y = (wanted.astype(np.complex64) @ self.coefficients).transpose(1, 0, 2)
         amplitude = amplitude + (self.shifts @ shift[..., None])[..., 0]
         intensity = np.abs(amplitude).astype(np.float64) ** 2 + diffuse
-        by_tilt = log_slopes(amplitude, np.stack([along_x, along_y], axis=2), intensity)
-        by_shifts = log_slopes(amplitude, self.shifts, intensity)
-        by_diffuse = (diffuse / (intensity + FLOOR))[..., None]
+        by_tilt = compute_log_slopes(amplitude, np.stack([along_x, along_y], axis=2), intensity)
+        by_shifts = compute_log_slopes(amplitude, self.shifts, intensity)
+        by_diffuse = (diffuse / (intensity + INTENSITY_FLOOR))[..., None]
         slopes = np.concatenate([by_tilt, by_diffuse, by_shifts], axis=2).astype(np.float64)
-        return Shape(intensity, np.log(intensity + FLOOR), slopes)
+        return Shape(intensity, np.log(intensity + INTENSITY_FLOOR), slopes)
 
     def residual(self, known: FloatArray, shape: Shape) -> FloatArray:
         """(J, N) measured less computed ln I."""
         level, b = known[:, :1], known[:, 1:2]
         return self.measured - shape.log_intensity - level - b * self.damping
 
-    def variance(self, intensity: FloatArray, noise: Noise) -> FloatArray:
+    def variance(self, intensity: FloatArray, noise: IntensityNoise) -> FloatArray:
         """(..., N) expected of the residuals of spots with such computed intensities."""
-        return noise.variance(intensity) + self.flank_variance
+        return noise.variance(intensity) + self.saturation_variance
 
     def design(self, shape: Shape) -> FloatArray:
         """(J, N, Q) derivatives of the computed ln I by what is known."""
@@ -186,7 +191,7 @@ class Trials:
             [np.ones_like(self.damping)[..., None], self.damping[..., None], shape.slopes], axis=2
         )
 
-    def linear(self, known: FloatArray, shape: Shape, noise: Noise, prior: Prior) -> Linear:
+    def linear(self, known: FloatArray, shape: Shape, noise: IntensityNoise, prior: Prior) -> Linear:
         """The fits, made linear at what is known."""
         return Linear(
             known,
@@ -207,7 +212,9 @@ class Trials:
             score = self._rough_score(known, shape)
             better = score > highest
             best, highest = np.where(better[:, None], known, best), np.where(better, score, highest)
-            known = moved(known, self.linear(known, shape, ROUGH, prior).solved(ROUGH, 2).parameters)
+            known = moved(
+                known, self.linear(known, shape, ROUGH_NOISE, prior).solved(ROUGH_NOISE, 2).parameters
+            )
         score = self._rough_score(known, self.shape(known))
         better = score > highest
         return np.where(better[:, None], known, best), np.maximum(score, highest)
@@ -221,7 +228,9 @@ class Trials:
 
     def _rough_score(self, known: FloatArray, shape: Shape) -> FloatArray:
         """(J,) ln likelihood and prior, but for the beams that were not seen."""
-        density = ROUGH.log_density(self.residual(known, shape), self.variance(shape.intensity, ROUGH))
+        density = ROUGH_NOISE.log_density(
+            self.residual(known, shape), self.variance(shape.intensity, ROUGH_NOISE)
+        )
         off = PRECISION * (known - EXPECTED) ** 2
         return np.asarray((self.used * density).sum(axis=1) - off.sum(axis=1) / 2)
 

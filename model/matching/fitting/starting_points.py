@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.matching.fitting.candidate_diffraction import Layer
+from model.matching.fitting.intensity_noise import INTENSITY_FLOOR, ROUGH_NOISE
 from model.matching.fitting.priors import B_EXPECTED, TILT_SIGMA
-from model.pattern.intensity_noise import FLOOR, ROUGH
 from model.pattern.observation import Observation
 from model.physics.tilt_series import MOST_TERMS, monomials
 
@@ -73,22 +73,24 @@ def seeds(layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, cou
     used = met[:_SPOTS] & (rows >= 0)
     # (F, T, M): faces, tilts, beams
     intensity = np.stack([face.intensities_by(_GRID_TERMS) for face in layer.faces])
-    computed = np.log(intensity + np.float32(FLOOR))
-    variance = ROUGH.variance(intensity) + ROUGH.model_sigma**2  # a coarse grid leaves as much again
+    computed = np.log(intensity + np.float32(INTENSITY_FLOOR))
+    variance = (
+        ROUGH_NOISE.variance(intensity) + ROUGH_NOISE.model_sigma**2
+    )  # a coarse grid leaves as much again
     undamped = observed.log_intensity + B_EXPECTED * observed.squared / 2
     measured = undamped[:_SPOTS].astype(np.float32)
     # (F, T, A, N): faces, tilts, settings, spots
     residual = measured - computed[..., rows]
     spread, weight = (np.log(variance) / 2)[..., rows], (1 / variance)[..., rows]
     if observed.saturated.any():
-        own = variance[..., rows] + observed.flank_variance[:_SPOTS]
+        own = variance[..., rows] + observed.saturation_variance[:_SPOTS]
         spread, weight = np.log(own) / 2, 1 / own
     weight = weight * used
     level = _mean(residual, weight)
     for _ in range(2):
-        level = _mean(residual, weight / (1 + (residual - level) ** 2 * weight / ROUGH.freedom))
-    tails = np.log1p((residual - level) ** 2 * weight / ROUGH.freedom).sum(axis=-1, dtype=np.float64)
-    score = -(ROUGH.freedom + 1) / 2 * tails - (spread * used).sum(axis=-1, dtype=np.float64)
+        level = _mean(residual, weight / (1 + (residual - level) ** 2 * weight / ROUGH_NOISE.freedom))
+    tails = np.log1p((residual - level) ** 2 * weight / ROUGH_NOISE.freedom).sum(axis=-1, dtype=np.float64)
+    score = -(ROUGH_NOISE.freedom + 1) / 2 * tails - (spread * used).sum(axis=-1, dtype=np.float64)
     score -= (_GRID**2).sum(axis=1)[:, None] / (2 * TILT_SIGMA**2)
     found: list[Seed] = []
     for place in np.argsort(-score.round(6), axis=None, kind="stable")[: 8 * count].tolist():

@@ -74,7 +74,7 @@ def _seen(
     q = layer.hk @ bases
     length = np.linalg.norm(q, axis=2)
     within = np.stack([_within(own, observed, spots) for own, spots in zip(length, used, strict=True)])
-    return used, seen, within & observed.shows(q)
+    return used, seen, within & observed.is_visible(q)
 
 
 def _brightness(layer: Layer) -> FloatArray:

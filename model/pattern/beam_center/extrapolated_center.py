@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from model.errors import NoSpotsError
 from model.pattern.beam_center.direct_beam_evidence import fall_off_about, is_brightest_about
 from model.pattern.beam_center.envelope import NodeHeights
-from model.pattern.beam_center.friedel_center import Centre, spot_weights
+from model.pattern.beam_center.friedel_center import Center, weigh_spots
 from model.pattern.beam_center.lattice_node import SpotLattice
 from model.pattern.signal.binning import Binned
 from model.pattern.signal.diffuse_background import DiffuseGround
@@ -90,7 +90,7 @@ class Detected:
     sigma: float
     binned: Binned
 
-    def direct_beam(self, symmetric: Centre, spots: Peaks) -> Beam | None:
+    def direct_beam(self, symmetric: Center, spots: Peaks) -> Beam | None:
         """Where the direct beam is, if something speaks against a centre of symmetry; else None.
 
         Args:
@@ -147,7 +147,7 @@ class Detected:
     def evidence(self, ground: DiffuseGround) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray] | None:
         """(C, 2) nodes; (C,) ln of the likelihoods of ground, heights and symmetry about each, or None."""
         peaks = self.peaks
-        weight = spot_weights(len(peaks), peaks.amplitude)
+        weight = weigh_spots(len(peaks), peaks.amplitude)
         lattice = SpotLattice.of(peaks.pixels, weight, np.median(peaks.pixels, axis=0))
         if lattice is None:
             return None

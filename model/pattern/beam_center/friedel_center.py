@@ -15,7 +15,7 @@ _LOG_MISMATCH = 0.9  # rms of ln I(q)/I(-q) that tilt and polar layers cause
 
 
 @dataclass(frozen=True)
-class Centre:
+class Center:
     """A centre with its support.
 
     Attributes:
@@ -30,14 +30,14 @@ class Centre:
     paired_fraction: float
 
 
-def friedel_centre(
+def find_friedel_center(
     positions: FloatArray,
     intensity: FloatArray | None = None,
     *,
     guess: tuple[float, float] | None = None,
     search_radius: float | None = None,
     view: tuple[float, float, float, float] | None = None,
-) -> Centre | None:
+) -> Center | None:
     """The point about which most spots have a partner of like intensity, or None without any pair.
 
     Every pair of spots votes for its midpoint; the best-supported midpoints are then scored with all spots,
@@ -53,7 +53,7 @@ def friedel_centre(
     """
     if len(positions) < 2:
         return None
-    strength = spot_weights(len(positions), intensity)
+    strength = weigh_spots(len(positions), intensity)
     outside = np.linalg.norm(positions - (np.median(positions, axis=0) if guess is None else guess), axis=1)
     kept = np.lexsort((outside, -strength))[:_JUDGES]
     points, strength = positions[kept], strength[kept]
@@ -65,33 +65,33 @@ def friedel_centre(
     return _best_supported(tree, strength, candidates, tolerance, view)
 
 
-def friedel_support(
+def measure_friedel_support(
     positions: FloatArray,
     intensity: FloatArray | None,
     center: tuple[float, float],
     view: tuple[float, float, float, float] | None = None,
-) -> Centre:
-    """The support of a centre that is given; arguments as of `friedel_centre`."""
+) -> Center:
+    """The support of a centre that is given; arguments as of `find_friedel_center`."""
     if len(positions) < 2:
-        return Centre(*center, pairs=0, paired_fraction=0.0)
+        return Center(*center, pairs=0, paired_fraction=0.0)
     tree = cKDTree(positions)
-    strength = spot_weights(len(positions), intensity)
+    strength = weigh_spots(len(positions), intensity)
     _, pairs, fraction = _score(tree, strength, np.array(center), _tolerance(tree), view)
-    return Centre(*center, pairs=pairs, paired_fraction=fraction)
+    return Center(*center, pairs=pairs, paired_fraction=fraction)
 
 
-def best_supported(
+def refine_best_center(
     positions: FloatArray,
     intensity: FloatArray | None,
     candidates: FloatArray,
     view: tuple[float, float, float, float] | None = None,
-) -> Centre | None:
-    """Of candidates (C, 2) the best supported one, moved to the middle of its pairs; others as of `friedel_centre`."""
-    tree, strength = cKDTree(positions), spot_weights(len(positions), intensity)
+) -> Center | None:
+    """Return the candidate (C, 2) with the best support, moved to the middle of its pairs."""
+    tree, strength = cKDTree(positions), weigh_spots(len(positions), intensity)
     return _best_supported(tree, strength, candidates, _tolerance(tree), view)
 
 
-def spot_weights(count: int, intensity: FloatArray | None) -> FloatArray:
+def weigh_spots(count: int, intensity: FloatArray | None) -> FloatArray:
     """Weights from 0.3 for the weakest to 1.3 for the strongest, linear in ln I."""
     if intensity is None:
         return np.ones(count)
@@ -112,12 +112,12 @@ def _best_supported(
     candidates: FloatArray,
     tolerance: float,
     view: tuple[float, float, float, float] | None,
-) -> Centre | None:
+) -> Center | None:
     best = candidates[int(np.argmax(_scores(tree, strength, candidates, tolerance, view)[0]))]
     for _ in range(3):
         best = _refined(tree, strength, best, tolerance)
     _, pairs, fraction = _score(tree, strength, best, tolerance, view)
-    return Centre(float(best[0]), float(best[1]), pairs, fraction) if pairs else None
+    return Center(float(best[0]), float(best[1]), pairs, fraction) if pairs else None
 
 
 def _voted(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from model.pattern.beam_center.friedel_center import Centre, best_supported, spot_weights
+from model.pattern.beam_center.friedel_center import Center, refine_best_center, weigh_spots
 
 FloatArray = NDArray[np.float64]
 
@@ -127,9 +127,9 @@ def is_half_node(lattice: SpotLattice, point: FloatArray) -> bool:
     return bool(on_half_grid and np.abs(at - np.rint(at)).max() > 0.5 - _NEAR)
 
 
-def on_node(
-    pixels: FloatArray, strength: FloatArray, center: Centre, view: tuple[float, float, float, float]
-) -> Centre:
+def move_to_lattice_node(
+    pixels: FloatArray, strength: FloatArray, center: Center, view: tuple[float, float, float, float]
+) -> Center:
     """The centre, or, where it lies half a lattice vector off, the node beside it with the best symmetry.
 
     Args:
@@ -138,13 +138,13 @@ def on_node(
         center: of inversion symmetry.
         view: x0, y0, x1, y1 of the field recorded.
     """
-    weight = spot_weights(len(pixels), strength)
+    weight = weigh_spots(len(pixels), strength)
     at = np.array([center.x, center.y])
     lattice = SpotLattice.of(pixels, weight, at)
     if lattice is None or not is_half_node(lattice, at):
         return center
     # In 484 rendered frames, each seen from its three half nodes, the symmetry was always best at the direct beam.
-    best = best_supported(pixels, strength, lattice.nodes_about(at), view)
+    best = refine_best_center(pixels, strength, lattice.nodes_about(at), view)
     return center if best is None else best
 
 

@@ -5,7 +5,7 @@ import scipy.fft
 import scipy.ndimage as ndi
 from numpy.typing import NDArray
 
-from model.pattern.beam_center.friedel_center import Centre, friedel_centre
+from model.pattern.beam_center.friedel_center import Center, find_friedel_center
 from model.pattern.signal.binning import Binned
 from model.pattern.signal.peaks import local_maxima
 
@@ -18,7 +18,7 @@ _POORLY_PAIRED, _WELL_PAIRED = 0.25, 0.6
 _NEARLY_AS_GOOD = 0.38
 
 
-def symmetry_centre(image: FloatImage) -> tuple[float, float]:
+def find_symmetry_center(image: FloatImage) -> tuple[float, float]:
     """The x, y about which the frame turned by half a turn agrees best with itself.
 
     The autoconvolution A(2c) = sum_x g(x) g(2c - x) of the block-averaged image g above its median is largest
@@ -40,7 +40,7 @@ def symmetry_centre(image: FloatImage) -> tuple[float, float]:
     return float(centre[0]), float(centre[1])
 
 
-def rough_centre(small: FloatImage) -> tuple[float, float]:
+def estimate_center(small: FloatImage) -> tuple[float, float]:
     """The x, y of the centre from the frame's own symmetry, sharpened by its strong spots' Friedel pairs.
 
     Good to a few tenths of a pixel where there are pairs, whatever lies at the centre: a direct beam, saturated
@@ -48,7 +48,7 @@ def rough_centre(small: FloatImage) -> tuple[float, float]:
     """
     sample = small.ravel()[::7]
     root = np.sqrt(np.maximum(small - np.partition(sample, len(sample) // 50)[len(sample) // 50], 0))
-    guess = symmetry_centre(np.log1p(root))
+    guess = find_symmetry_center(np.log1p(root))
     contrast = ndi.gaussian_filter(root, _SIGMA, truncate=3) - ndi.uniform_filter(root, 11)
     spread = np.median(np.abs(contrast.ravel()[::7])) * 1.4826
     rows, columns = local_maxima(contrast, 6 * spread)
@@ -58,15 +58,15 @@ def rough_centre(small: FloatImage) -> tuple[float, float]:
     strength = contrast[rows, columns].astype(float) ** 2
     view = (0.0, 0.0, small.shape[1] - 1.0, small.shape[0] - 1.0)
 
-    def paired_about(start: tuple[float, float], radius: float) -> Centre | None:
+    def paired_about(start: tuple[float, float], radius: float) -> Center | None:
         reach = radius * max(small.shape)
-        return friedel_centre(positions, strength, guess=start, search_radius=reach, view=view)
+        return find_friedel_center(positions, strength, guess=start, search_radius=reach, view=view)
 
     # Gradients over the frame have a symmetry of their own, which the spots alone do not share; discs without light
     # between them have several nearly as good. Where the brightest place agrees with the symmetry of the whole frame,
     # both are the direct beam and spots are not asked for more than to allow it; else the spots decide.
     brightest = _brightest(root)
-    guesses = (guess, symmetry_centre(np.maximum(contrast, 0)), brightest)
+    guesses = (guess, find_symmetry_center(np.maximum(contrast, 0)), brightest)
     near = [found for each in guesses if (found := paired_about(each, 0.03)) and found.pairs >= 3]
     near = [found for found in near if found.paired_fraction > _POORLY_PAIRED]
     best = max(near, key=_support, default=None)
@@ -90,7 +90,7 @@ def _brightest(root: FloatImage) -> tuple[float, float]:
     return halved.full_point((float(x), float(y)))
 
 
-def _support(centre: Centre) -> float:
+def _support(centre: Center) -> float:
     return centre.pairs * centre.paired_fraction
 
 

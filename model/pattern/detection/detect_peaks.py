@@ -13,7 +13,7 @@ from model.pattern.frame import Frame
 from model.pattern.signal.background import Rings, local_level, shadow
 from model.pattern.signal.binning import Binned
 from model.pattern.signal.peaks import Peaks, draw_peaks, fit_peaks, local_maxima, spot_sigma, windows
-from model.pattern.spots import MINIMUM_SPOTS
+from model.pattern.spots import MIN_SPOTS
 
 FloatImage = NDArray[np.float32]
 BoolImage = NDArray[np.bool_]
@@ -52,7 +52,7 @@ def detect_peaks(frame: Frame, binned: Binned, center: tuple[float, float]) -> t
     usable = ~shadow(residual, np.maximum(noise, 1e-30)[rings.number])
     residual -= local_level(residual, usable)
     columns, rows = _significant(residual, rings, usable, _FIRST_SIGMA, 2 * DETECTION)
-    if len(rows) < MINIMUM_SPOTS:
+    if len(rows) < MIN_SPOTS:
         columns, rows = _significant(residual, rings, usable, _FIRST_SIGMA, DETECTION)
     if not len(rows):
         raise NoSpotsError("no spots stand out from the background; is the frame blank or underexposed?")

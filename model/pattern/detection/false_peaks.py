@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from model.pattern.beam_center.friedel_center import Centre, spot_weights
+from model.pattern.beam_center.friedel_center import Center, weigh_spots
 from model.pattern.beam_center.lattice_node import SpotLattice
 from model.pattern.signal.peaks import Peaks
 
@@ -13,7 +13,7 @@ BoolImage = NDArray[np.bool_]
 _CHANCE = 0.2
 
 
-def without_noise(peaks: Peaks, center: Centre, sigma: float, usable: BoolImage) -> Peaks:
+def without_noise(peaks: Peaks, center: Center, sigma: float, usable: BoolImage) -> Peaks:
     """The spots down to the amplitude below which they have partners no more often than chance allows.
 
     Single hot pixels and counts far out in the noise's tail pass any threshold, but come without partners.
@@ -30,7 +30,7 @@ def without_noise(peaks: Peaks, center: Centre, sigma: float, usable: BoolImage)
     return peaks.take(np.sort(order[: best + 1]))
 
 
-def without_ripples(peaks: Peaks, center: Centre, sigma: float, height: float) -> Peaks:
+def without_ripples(peaks: Peaks, center: Center, sigma: float, height: float) -> Peaks:
     """The spots higher than `height`, and of the lower ones those with a mate, or on the lattice of the higher ones.
 
     A low mate has to lie more closely than a high one. Of JPEG frames this keeps 92.3 % of the spots five sigma above
@@ -41,7 +41,7 @@ def without_ripples(peaks: Peaks, center: Centre, sigma: float, height: float) -
     believed = high | (cKDTree(peaks.pixels).query(mirrored)[0] < 0.7 * sigma + 0.3)
     if len(strong):
         believed |= cKDTree(strong.pixels).query(mirrored)[0] < 1.5 * sigma + 1
-        weight = spot_weights(len(strong), strong.amplitude)
+        weight = weigh_spots(len(strong), strong.amplitude)
         lattice = SpotLattice.of(strong.pixels, weight, middle)
         if lattice is not None:
             believed |= lattice.distance(peaks.pixels) < sigma + 1

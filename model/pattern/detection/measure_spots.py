@@ -12,7 +12,7 @@ from model.pattern.spots import Spots
 _REACH = 3
 
 
-def measured_at(frame: Frame, spots: Spots, pixels: NDArray[np.float64]) -> Peaks:
+def measure_peaks_at(frame: Frame, spots: Spots, pixels: NDArray[np.float64]) -> Peaks:
     """A Gaussian of the spots' width fitted at each place, from the brightest pixel beside it.
 
     Args:

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from model.errors import NoSpotsError, OptionError
 from model.pattern.beam_center.extrapolated_center import Beam, Detected
-from model.pattern.beam_center.friedel_center import Centre, friedel_centre, friedel_support
-from model.pattern.beam_center.lattice_node import on_node
-from model.pattern.beam_center.rough_center import rough_centre
+from model.pattern.beam_center.friedel_center import Center, find_friedel_center, measure_friedel_support
+from model.pattern.beam_center.lattice_node import move_to_lattice_node
+from model.pattern.beam_center.rough_center import estimate_center
 from model.pattern.detection.detect_peaks import detect_peaks
 from model.pattern.detection.false_peaks import without_noise, without_ripples
 from model.pattern.detection.film_ring_scale import size_by_rings, told_by_rings
@@ -27,7 +27,7 @@ from model.pattern.signal.binning import Binned
 from model.pattern.signal.film_rings import FilmRings
 from model.pattern.signal.hot_pixels import without_hot_pixels
 from model.pattern.signal.peaks import Peaks
-from model.pattern.spots import MINIMUM_SPOTS, Calibration, CenterFound, Exposure, Spots
+from model.pattern.spots import MIN_SPOTS, Calibration, CenterMethod, Exposure, Spots
 
 DETECTION_SIDE = 512
 _WELL_PAIRED, _POORLY_PAIRED = 0.8, 0.5
@@ -46,16 +46,16 @@ class FoundSpots:
         center: of inversion symmetry, with its support, or the one given, or extrapolated.
         beam_stop: whether a shadow covers a part of the frame.
         fcc_unit: pixels of 1 / a of a face-centred cubic metal whose rings are seen too, or None.
-        center_found: how.
+        center_method: how.
         certainty: probability that the centre is right, where something speaks against it or it was extrapolated.
     """
 
     peaks: Peaks
     sigma: float
-    center: Centre
+    center: Center
     beam_stop: bool
     fcc_unit: float | None = None
-    center_found: CenterFound = "symmetry"
+    center_method: CenterMethod = "symmetry"
     certainty: float | None = None
 
     @property
@@ -92,7 +92,7 @@ def find_spots(frame: Frame, options: PatternOptions) -> Spots:
     center = (found.center.x, found.center.y)
     offsets = found.peaks.pixels - center
     if camera is not None:
-        offsets = camera.corrected(offsets)
+        offsets = camera.correct_distortion(offsets)
     rings = () if found.fcc_unit is None else told_by_rings(found.fcc_unit, stated)
     calibration = _calibration(options, frame)
     if stated is None and found.fcc_unit is not None:
@@ -110,7 +110,7 @@ def find_spots(frame: Frame, options: PatternOptions) -> Spots:
         pixel_size_inv_angstrom=size,
         calibration=calibration,
         scale_is_known=stated is not None,
-        scale_sigma=options.sigma_of_scale(calibration),
+        scale_sigma=options.scale_sigma_for(calibration),
         voltage_kv=frame.voltage_kv,
         warnings=(*frame.warnings, *rings, *((saturated,) if clipped else ()), *_told_of_centre(found)),
         exposure=Exposure(
@@ -118,8 +118,8 @@ def find_spots(frame: Frame, options: PatternOptions) -> Spots:
             intensity_sigma=found.peaks.amplitude_error * found.volume,
             saturated=found.peaks.clipped,
             spot_sigma_px=found.sigma,
-            center_found=found.center_found,
-            center_certainty=found.certainty,
+            center_method=found.center_method,
+            center_probability=found.certainty,
             pairs=found.center.pairs,
             paired_fraction=found.center.paired_fraction,
             beam_stop=found.beam_stop,
@@ -131,10 +131,10 @@ def find_spots(frame: Frame, options: PatternOptions) -> Spots:
 
 
 def _told_of_centre(found: FoundSpots) -> tuple[str, ...]:
-    if found.certainty is None or (found.center_found == "symmetry" and found.certainty > _SURE):
+    if found.certainty is None or (found.center_method == "symmetry" and found.certainty > _SURE):
         return ()
     at, percent = f"{found.center.x:.0f}, {found.center.y:.0f}", f"{100 * found.certainty:.0f} %"
-    if found.center_found == "symmetry":
+    if found.center_method == "symmetry":
         return (
             f"The spots do not fall off from {at}, about which they are symmetric: the direct beam is there with a "
             f"probability of only {percent}; give center if it is not.",
@@ -169,22 +169,22 @@ def locate_spots(frame: Frame, center_px: tuple[float, float] | None = None) -> 
     cleaned = without_hot_pixels(frame.counts)
     frame = _in_range(frame if cleaned is frame.counts else replace(frame, counts=cleaned))
     binned = Binned.to_side(frame.counts, DETECTION_SIDE)
-    rough = binned.binned_point(center_px) if center_px else rough_centre(binned.counts)
+    rough = binned.binned_point(center_px) if center_px else estimate_center(binned.counts)
     detected = Detected(*detect_peaks(frame, binned, rough), binned)
     sigma = detected.sigma
     center = _refined_centre(frame, detected.peaks, binned.full_point(rough), given=center_px is not None)
     peaks = _without_direct_beam(detected.peaks, center, sigma)
     if frame.ripple:
         peaks = without_ripples(peaks, center, sigma, frame.ripple)
-        center = friedel_support(peaks.pixels, peaks.amplitude, (center.x, center.y), _view(frame))
-    if center.pairs >= MINIMUM_SPOTS and center.paired_fraction < _WELL_PAIRED:
+        center = measure_friedel_support(peaks.pixels, peaks.amplitude, (center.x, center.y), _view(frame))
+    if center.pairs >= MIN_SPOTS and center.paired_fraction < _WELL_PAIRED:
         peaks = without_noise(peaks, center, sigma, detected.usable)
     # What was taken for noise has no say in how well the spots are paired.
-    support = friedel_support(peaks.pixels, peaks.amplitude, (center.x, center.y), _view(frame))
+    support = measure_friedel_support(peaks.pixels, peaks.amplitude, (center.x, center.y), _view(frame))
     beam = _direct_beam(detected, peaks, center, support, rough) if center_px is None else None
     if beam is not None and beam.elsewhere:
         found = locate_spots(frame, beam.at)
-        return replace(found, center_found="extrapolated", certainty=beam.probability)
+        return replace(found, center_method="extrapolated", certainty=beam.probability)
     unit = FilmRings.about(binned.counts, binned.binned_point((center.x, center.y))).fcc_unit()
     return FoundSpots(
         peaks,
@@ -192,13 +192,13 @@ def locate_spots(frame: Frame, center_px: tuple[float, float] | None = None) -> 
         support,
         bool((~detected.usable).any()),
         None if unit is None else unit * binned.factor,
-        center_found="symmetry" if center_px is None else "request",
+        center_method="symmetry" if center_px is None else "request",
         certainty=None if beam is None else beam.probability,
     )
 
 
 def _direct_beam(
-    detected: Detected, peaks: Peaks, center: Centre, support: Centre, rough: tuple[float, float]
+    detected: Detected, peaks: Peaks, center: Center, support: Center, rough: tuple[float, float]
 ) -> Beam | None:
     """Where the direct beam is, if not surely at the centre of symmetry; refuses what is no pattern of spots.
 
@@ -240,16 +240,16 @@ def _in_range(frame: Frame) -> Frame:
     return replace(frame, counts=counts, saturation_level=clipped, faintest=faintest, ripple=ripple)
 
 
-def _refined_centre(frame: Frame, peaks: Peaks, rough: tuple[float, float], *, given: bool) -> Centre:
+def _refined_centre(frame: Frame, peaks: Peaks, rough: tuple[float, float], *, given: bool) -> Center:
     found = None
-    if not given and len(peaks) >= MINIMUM_SPOTS:
+    if not given and len(peaks) >= MIN_SPOTS:
         reach = 0.02 * max(frame.shape)
-        found = friedel_centre(
+        found = find_friedel_center(
             peaks.pixels, peaks.amplitude, guess=rough, search_radius=reach, view=_view(frame)
         )
     if found is None:
-        return friedel_support(peaks.pixels, peaks.amplitude, rough, _view(frame))
-    return on_node(peaks.pixels, peaks.amplitude, found, _view(frame))
+        return measure_friedel_support(peaks.pixels, peaks.amplitude, rough, _view(frame))
+    return move_to_lattice_node(peaks.pixels, peaks.amplitude, found, _view(frame))
 
 
 def _view(frame: Frame) -> tuple[float, float, float, float]:
@@ -258,6 +258,6 @@ def _view(frame: Frame) -> tuple[float, float, float, float]:
     return 0.0, 0.0, width - 1.0, height - 1.0
 
 
-def _without_direct_beam(peaks: Peaks, center: Centre, sigma: float) -> Peaks:
+def _without_direct_beam(peaks: Peaks, center: Center, sigma: float) -> Peaks:
     radius = np.linalg.norm(peaks.pixels - [center.x, center.y], axis=1)
     return peaks.take(radius > _DIRECT_BEAM_SIGMAS * sigma)

@@ -16,7 +16,7 @@ from model.errors import NoSpotsError, TooLargeError, UnreadableError
 from model.pattern.formats.metadata import Scale, stated_number, stated_scale, stated_voltage
 from model.pattern.formats.recorded_image import Recorded
 from model.pattern.formats.stack import chosen
-from model.pattern.frame import MAXIMUM_PIXELS, check_pixels
+from model.pattern.frame import MAX_PIXELS, check_pixels
 from model.pattern.options import Choice
 
 MOST_OBJECTS = 20_000
@@ -115,7 +115,7 @@ class _Images:
         count = int(np.prod(sizes, dtype=object)) if sizes else 1
         if count > _MOST_IMAGES:
             raise TooLargeError(f"the HDF5 file holds {count} images; save the pattern on its own")
-        if choice == "sum" and self.dataset.size > 8 * MAXIMUM_PIXELS:
+        if choice == "sum" and self.dataset.size > 8 * MAX_PIXELS:
             raise TooLargeError("the HDF5 file holds too many pixels to sum; choose a frame")
 
         def image_at(number: int) -> np.ndarray[Any, Any]:

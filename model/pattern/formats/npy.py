@@ -10,11 +10,11 @@ from model.errors import TooLargeError, UnreadableError
 from model.pattern.formats.bytes_reader import array_at
 from model.pattern.formats.recorded_image import Recorded
 from model.pattern.formats.stack import chosen
-from model.pattern.frame import MAXIMUM_PIXELS, check_pixels
+from model.pattern.frame import MAX_PIXELS, check_pixels
 from model.pattern.options import Choice
 
 _MOST_MEMBERS = 1000
-_MOST_BYTES = 8 * MAXIMUM_PIXELS
+_MOST_BYTES = 8 * MAX_PIXELS
 # Deflate reaches 1000. Counts of single electrons shrink as much honestly: 80 times at one in a hundred pixels, 420 at
 # one in a thousand (uint16).
 _MOST_EXPANSION, _HARMLESS_BYTES = 200, 64 * 2**20

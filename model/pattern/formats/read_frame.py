@@ -61,19 +61,19 @@ def is_frame(data: bytes) -> bool:
 
 
 @dataclass(frozen=True)
-class Images:
+class FrameSeries:
     """Some images of a file.
 
     Attributes:
         frames: in their order.
-        of: how many the file holds.
+        total: how many the file holds.
     """
 
     frames: tuple[Frame, ...]
-    of: int
+    total: int
 
 
-def read_images(data: bytes, numbers: range) -> Images:
+def read_frames(data: bytes, numbers: range) -> FrameSeries:
     """Read some images of a file, as many of these numbers as there are; see `read_frame`.
 
     Args:
@@ -84,7 +84,7 @@ def read_images(data: bytes, numbers: range) -> Images:
         OptionError: there is none of these numbers; otherwise as `read_frame`.
     """
     recorded, frames = _read(data, numbers, lambda recorded: tuple(recorded.frames()))
-    return Images(frames, recorded.images or 1)
+    return FrameSeries(frames, recorded.images or 1)
 
 
 def read_frame(data: bytes, choice: Choice = None) -> Frame:

@@ -11,7 +11,7 @@ from model.pattern.formats.color_maps import signal_of
 from model.pattern.formats.drawings import filled
 from model.pattern.formats.metadata import REAL_SPACE, stated_scale
 from model.pattern.formats.scale_bar import find_scale_bar
-from model.pattern.frame import Frame, saturation_of
+from model.pattern.frame import Frame, find_saturation_level
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Recorded:
             counts = array.astype(np.float32)
         return Frame(
             counts,
-            saturation_level=saturation_of(counts),
+            saturation_level=find_saturation_level(counts),
             bit_depth=depth,
             pixel_size_inv_angstrom=size,
             voltage_kv=self.voltage_kv,

@@ -10,10 +10,10 @@ import numpy as np
 from model.errors import UnknownFormatError, UnreadableError
 from model.pattern.options import PatternOptions, Units
 from model.pattern.points.columns import Column, choose_columns, parse_units, warn_of_unused
-from model.pattern.points.table import (
+from model.pattern.points.point_table import (
     PointTable,
+    check_bracket_count,
     check_count,
-    check_openings,
     intensity_from_logarithm,
     table_from_rows,
 )
@@ -36,7 +36,7 @@ def read_point_json(text: str, preferred_units: Units | None = None) -> PointTab
         UnknownFormatError: JSON without points.
         TooLargeError: JSON of more points than are read.
     """
-    check_openings(text.count("[") + text.count("{"))
+    check_bracket_count(text.count("[") + text.count("{"))
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import OptionError, UnknownFormatError
-from model.pattern.beam_center.friedel_center import friedel_centre
+from model.pattern.beam_center.friedel_center import find_friedel_center
 from model.pattern.options import PatternOptions, Units
 from model.pattern.points.json_points import read_point_json
 from model.pattern.points.plausibility import intensities_fall_off
-from model.pattern.points.table import PointTable, table_from_rows
+from model.pattern.points.point_table import PointTable, table_from_rows
 from model.pattern.points.text_points import read_point_text
-from model.pattern.scale import DIRECT_BEAM_INV_ANGSTROM, nominal_pixel_size, require_plausible_scale
+from model.pattern.scale import DIRECT_BEAM_RADIUS_INV_ANGSTROM, nominal_pixel_size, require_plausible_scale
 from model.pattern.spots import Calibration, Spots
 
 FloatArray = NDArray[np.float64]
@@ -82,7 +82,7 @@ def spots_from_table(table: PointTable, options: PatternOptions) -> Spots:
     require_plausible_scale(q, units)
     stated = table.units == units and options.units is None
     calibration: Calibration = "file" if stated else "request"
-    sigma = options.sigma_of_scale(calibration)
+    sigma = options.scale_sigma_for(calibration)
     return _assemble(q, table, warnings, calibration=calibration, scale_sigma=sigma)
 
 
@@ -129,12 +129,12 @@ def _from_pixels(table: PointTable, options: PatternOptions, warnings: list[str]
         pixel_size_inv_angstrom=size,
         calibration=calibration if known else "unknown",
         scale_is_known=known,
-        scale_sigma=options.sigma_of_scale(calibration),
+        scale_sigma=options.scale_sigma_for(calibration),
     )
 
 
 def _find_center(table: PointTable) -> tuple[tuple[float, float], list[str]]:
-    found = friedel_centre(table.positions, table.intensity)
+    found = find_friedel_center(table.positions, table.intensity)
     if found is None or found.pairs < 2:
         raise OptionError(
             "the centre cannot be found: too few spots have a partner on the other side; give center as x, y"
@@ -180,7 +180,7 @@ def _assemble(
     pixel_size_inv_angstrom: float | None = None,
     scale_is_known: bool = True,
 ) -> Spots:
-    away = np.linalg.norm(q, axis=1) > DIRECT_BEAM_INV_ANGSTROM
+    away = np.linalg.norm(q, axis=1) > DIRECT_BEAM_RADIUS_INV_ANGSTROM
     q = q[away]
     intensity = None
     if table.intensity is not None:

@@ -7,7 +7,7 @@ import numpy as np
 from model.errors import NoSpotsError, TooLargeError, UnknownFormatError, UnreadableError
 from model.pattern.options import Units
 from model.pattern.points.columns import Column, choose_columns, warn_of_unused
-from model.pattern.points.table import MAXIMUM_POINTS, PointTable, check_count, intensity_from_logarithm
+from model.pattern.points.point_table import MAX_POINTS, PointTable, check_count, intensity_from_logarithm
 
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
 _COMMENT = ("#", "//", "%", "!")
@@ -122,10 +122,8 @@ def _split_header(text: str) -> tuple[list[str], list[Row]]:
             continue
         if not comment:
             rows.append((number, cells))
-            if len(rows) > MAXIMUM_POINTS:
-                raise TooLargeError(
-                    f"more than {MAXIMUM_POINTS} points; give the spots rather than all pixels"
-                )
+            if len(rows) > MAX_POINTS:
+                raise TooLargeError(f"more than {MAX_POINTS} points; give the spots rather than all pixels")
     return header, rows
 
 

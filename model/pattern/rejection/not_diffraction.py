@@ -4,10 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import NoSpotsError
-from model.pattern.beam_center.friedel_center import Centre
+from model.pattern.beam_center.friedel_center import Center
 from model.pattern.signal.peaks import Peaks
 from model.pattern.signal.real_space import are_alike
-from model.pattern.spots import MINIMUM_SPOTS
+from model.pattern.spots import MIN_SPOTS
 
 BoolImage = NDArray[np.bool_]
 
@@ -19,15 +19,15 @@ _LEAST_PAIRED = 0.15
 _MANY, _MANY_PAIRED = 12, 0.45
 
 
-def require_diffraction(peaks: Peaks, center: Centre) -> None:
+def require_diffraction(peaks: Peaks, center: Center) -> None:
     """Refuse what shows bright places without the symmetry, or the range of brightness, of diffraction.
 
     Raises:
         NoSpotsError: too few spots, no centre of symmetry, or the equal bright places of a real-space image.
     """
-    if len(peaks) < MINIMUM_SPOTS:
+    if len(peaks) < MIN_SPOTS:
         raise NoSpotsError(
-            f"{len(peaks)} spots stand out from the background; at least {MINIMUM_SPOTS} are needed"
+            f"{len(peaks)} spots stand out from the background; at least {MIN_SPOTS} are needed"
         )
     if not has_symmetry(center):
         raise NoSpotsError(_NO_SYMMETRY)
@@ -38,7 +38,7 @@ def require_diffraction(peaks: Peaks, center: Centre) -> None:
         )
 
 
-def require_symmetry(center: Centre, count: int) -> None:
+def require_symmetry(center: Center, count: int) -> None:
     """Refuse many spots of which, with the noise taken out, fewer are paired than about the best place of any image.
 
     Of rendered patterns no fewer than three quarters are paired, of images of a lattice that get so far two fifths.
@@ -54,6 +54,6 @@ def require_symmetry(center: Centre, count: int) -> None:
         raise NoSpotsError(_NO_SYMMETRY)
 
 
-def has_symmetry(center: Centre) -> bool:
+def has_symmetry(center: Center) -> bool:
     """Whether enough of the bright places have a mate across the centre."""
-    return center.pairs >= MINIMUM_SPOTS and center.paired_fraction >= _LEAST_PAIRED
+    return center.pairs >= MIN_SPOTS and center.paired_fraction >= _LEAST_PAIRED

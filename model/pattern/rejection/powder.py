@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import NoSpotsError
-from model.pattern.beam_center.friedel_center import Centre
+from model.pattern.beam_center.friedel_center import Center
 from model.pattern.signal.background import Rings
 from model.pattern.signal.binning import Binned
 from model.pattern.signal.film_rings import FilmRings
@@ -26,7 +26,7 @@ _ONLY_RINGS = (
 _MOST_ON_SMOOTH_RINGS = 40
 
 
-def require_no_powder(peaks: Peaks, centre: Centre, sigma: float) -> None:
+def require_no_powder(peaks: Peaks, centre: Center, sigma: float) -> None:
     """Refuse spots that lie on few rings.
 
     Args:
@@ -48,7 +48,7 @@ def require_no_powder(peaks: Peaks, centre: Centre, sigma: float) -> None:
         )
 
 
-def require_no_rings(peaks: Peaks, centre: Centre, sigma: float, binned: Binned) -> None:
+def require_no_rings(peaks: Peaks, centre: Center, sigma: float, binned: Binned) -> None:
     """Refuse maxima of the noise on smooth rings.
 
     Args:

@@ -43,7 +43,7 @@ def test_centre_spots_lattice_and_quality_are_told(client: TestClient) -> None:
     assert query["center"] == pytest.approx(CENTRE, abs=0.1)
     assert query["lattice"]["bravais"] == "hexagonal"
     assert query["lattice"]["a"] == pytest.approx(3.16, rel=5e-3)
-    assert quality["center_found"] == "symmetry"
+    assert quality["center_method"] == "symmetry"
     assert quality["paired"] > 0.9
     assert quality["ellipticity"] < 0.005
     assert quality["saturated"] == 0

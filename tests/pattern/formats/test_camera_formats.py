@@ -13,7 +13,7 @@ import pytest
 from model.electrons import electron_wavelength_angstrom
 from model.errors import NoSpotsError, OptionError, TooLargeError, UnreadableError
 from model.pattern.formats import hdf5
-from model.pattern.formats.read_frame import read_frame, read_images
+from model.pattern.formats.read_frame import read_frame, read_frames
 from tests.paths import SHARED
 from tests.pattern.formats.camera_files import (
     DmWriter,
@@ -308,18 +308,18 @@ def test_files_without_their_data_say_where_it_is(name: str) -> None:
     ids=["npy", "columns", "tiff", "mib", "mrc", "ser", "velox", "hspy"],
 )
 def test_several_images_are_read_as_each_by_itself(data: bytes) -> None:
-    images = read_images(data, range(1, 9))
-    assert images.of == 3
+    images = read_frames(data, range(1, 9))
+    assert images.total == 3
     assert len(images.frames) == 2
     for number, frame in enumerate(images.frames, start=1):
         alone = read_frame(data, number)
         assert np.array_equal(frame.counts, alone.counts)
         assert frame.pixel_size_inv_angstrom == alone.pixel_size_inv_angstrom
     with pytest.raises(OptionError, match="no image 3"):
-        read_images(data, range(3, 4))
+        read_frames(data, range(3, 4))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP"])
 def test_a_picture_is_one_image(kind: str) -> None:
-    images = read_images(picture(IMAGE.astype(np.uint8), kind), range(5))
-    assert images.of == len(images.frames) == 1
+    images = read_frames(picture(IMAGE.astype(np.uint8), kind), range(5))
+    assert images.total == len(images.frames) == 1

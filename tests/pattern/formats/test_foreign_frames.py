@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from model.errors import NoSpotsError
 from model.pattern.detection.spot_finding import find_spots
-from model.pattern.frame import Frame, saturation_of
+from model.pattern.frame import Frame, find_saturation_level
 from model.pattern.options import PatternOptions
 from model.pattern.read import read_pattern
 from tests.paths import SHARED
@@ -25,7 +25,7 @@ def told(render: Callable[[int], Array]) -> list[str]:
     for seed in SEEDS:
         counts = render(seed).astype(np.float32)
         try:
-            find_spots(Frame(counts, saturation_level=saturation_of(counts)), PatternOptions())
+            find_spots(Frame(counts, saturation_level=find_saturation_level(counts)), PatternOptions())
         except NoSpotsError as error:
             reasons.append(str(error))
         else:

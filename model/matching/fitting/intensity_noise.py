@@ -11,16 +11,12 @@ Floats = NDArray[np.floating[Any]]
 Complexes = NDArray[np.complexfloating[Any, Any]]
 
 # Diffuse scattering and relaxed atoms fill in faint beams: their ln I is uncertain, and never very low.
-FLOOR = 3e-4
-FAINT = 6e-4
-# rms of ln I of saturated spots, for each that they lie above the camera's level: of 2,415 of rendered frames 0.02
-# below 0.3, 0.07 about 1, 0.12 about 1.6, 0.13 about 2.5. Less than half of it is bias or skew: flanks know more than
-# that the camera was full.
-FLANK_SIGMA = 0.07
+INTENSITY_FLOOR = 3e-4
+FAINT_INTENSITY = 6e-4
 
 
 @dataclass(frozen=True)
-class Noise:
+class IntensityNoise:
     """Of ln I: Student's t, its variance the sum of what model, spot finder and faintness leave.
 
     Attributes:
@@ -35,7 +31,7 @@ class Noise:
 
     def variance(self, intensity: Floats) -> FloatArray:
         """Expected variance of ln I of beams with these relative intensities."""
-        return np.asarray(self.model_sigma**2 + self.spot_sigma**2 + FAINT / (intensity + 1e-3))
+        return np.asarray(self.model_sigma**2 + self.spot_sigma**2 + FAINT_INTENSITY / (intensity + 1e-3))
 
     def log_density(self, residual: Floats, variance: Floats) -> FloatArray:
         """ln of the density of a residual, up to a constant."""
@@ -51,24 +47,11 @@ class Noise:
         return np.asarray((self.freedom + 1) / (self.freedom + 3) / variance)
 
 
-def log_slopes(amplitude: Complexes, slopes: Complexes, intensity: Floats) -> Floats:
+def compute_log_slopes(amplitude: Complexes, slopes: Complexes, intensity: Floats) -> Floats:
     """(..., K) derivatives of ln I, floored, given those of the amplitudes (...), which are (..., K), and I (...)."""
     steep: Floats = 2 * (amplitude.conj()[..., None] * slopes).real
-    return np.asarray(steep / (intensity + FLOOR)[..., None])
+    return np.asarray(steep / (intensity + INTENSITY_FLOOR)[..., None])
 
 
-ROUGH = Noise(model_sigma=0.2, spot_sigma=0.15, freedom=4.0)
+ROUGH_NOISE = IntensityNoise(model_sigma=0.2, spot_sigma=0.15, freedom=4.0)
 """Before the atoms may move: what they do is part of the model's error then."""
-
-
-def flank_variance(log_intensity: FloatArray, saturated: NDArray[np.bool_]) -> FloatArray:
-    """(N,) variance of ln I that the flanks of saturated spots add; 0 of others.
-
-    A width that is a little wrong makes a height the more wrong, the more of the spot is cut off, to either side alike.
-    How much is, is told by the strongest of the others, which stands for the level of the camera.
-    """
-    if not saturated.any():
-        return np.zeros(len(saturated))
-    others = log_intensity[~saturated]
-    above = log_intensity - (others.max() if len(others) else log_intensity.min())
-    return np.where(saturated, (FLANK_SIGMA * np.maximum(above, 0)) ** 2, 0.0)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from model.errors import NoSpotsError
-from model.pattern.scale import DIRECT_BEAM_INV_ANGSTROM
+from model.pattern.scale import DIRECT_BEAM_RADIUS_INV_ANGSTROM
 from model.pattern.spots import Spots
 
 FloatArray = NDArray[np.float64]
@@ -36,7 +36,7 @@ class FriedelPairs:
     def __len__(self) -> int:
         return len(self.q_inv_angstrom)
 
-    def strongest(self, count: int, q_max_inv_angstrom: float) -> "FriedelPairs":
+    def select_strongest(self, count: int, q_max_inv_angstrom: float) -> "FriedelPairs":
         """The `count` strongest pairs within q_max; the innermost ones where intensities are unknown.
 
         Raises:
@@ -60,13 +60,13 @@ class FriedelPairs:
         )
 
 
-def friedel_pairs(spots: Spots) -> FriedelPairs:
+def find_friedel_pairs(spots: Spots) -> FriedelPairs:
     """Join each spot with the one nearest to its inverse, where both choose each other.
 
     The tolerance is 0.02 1/angstrom, or a third of the smallest distance between spots where they lie denser.
     Spots within 0.03 1/angstrom of the direct beam belong to it and are left out.
     """
-    away = np.linalg.norm(spots.q_inv_angstrom, axis=1) > DIRECT_BEAM_INV_ANGSTROM
+    away = np.linalg.norm(spots.q_inv_angstrom, axis=1) > DIRECT_BEAM_RADIUS_INV_ANGSTROM
     q = spots.q_inv_angstrom[away]
     intensity = np.ones(len(q)) if spots.intensity is None else spots.intensity[away]
     first, second = _mutual_partners(q)

@@ -11,7 +11,7 @@ from model.pattern.options import Units
 
 FloatArray = NDArray[np.float64]
 
-MAXIMUM_POINTS = 100_000
+MAX_POINTS = 100_000
 LARGEST_INTENSITY = 1e30
 
 
@@ -69,13 +69,13 @@ def check_count(count: int) -> None:
     """Refuse an empty cloud (NoSpotsError) and one of more than 100,000 points (TooLargeError)."""
     if count == 0:
         raise NoSpotsError("there are no points; give at least three spots besides the direct beam")
-    if count > MAXIMUM_POINTS:
+    if count > MAX_POINTS:
         raise TooLargeError(
-            f"{count} points; at most {MAXIMUM_POINTS} are read, give the spots rather than all pixels"
+            f"{count} points; at most {MAX_POINTS} are read, give the spots rather than all pixels"
         )
 
 
-def check_openings(count: int, most: int = MAXIMUM_POINTS) -> None:
+def check_bracket_count(count: int, most: int = MAX_POINTS) -> None:
     """Refuse JSON by its brackets, of which each point takes one, before it is decoded.
 
     A million points would be 200 MB of lists before `check_count` saw them.
