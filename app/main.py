@@ -6,10 +6,14 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from app.auth.access import Access, needs
-from app.auth.trusted_hosts import NamedHosts
+from app.auth.access import Access, require_role
 from app.errors import add_error_handlers
-from app.http.middleware import Envelope, Unforeseen
+from app.http.middleware import (
+    DrainBodyMiddleware,
+    InternalErrorMiddleware,
+    RequestMiddleware,
+    TrustedHostMiddleware,
+)
 from app.http.openapi import ACCESS_RESPONSES, Documented
 from app.http.routes import (
     admin,
@@ -25,7 +29,6 @@ from app.http.routes import (
 )
 from app.http.routes import user_structures as additions
 from app.http.state import Service
-from app.http.unread_body import ReadToTheEnd
 from app.observability.metrics import Metrics
 from app.presentation.schemas import Provenance
 from app.services.library import Library, software_version
@@ -58,10 +61,10 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         workers = processes(settings) if retriever is None else _threads(settings, retriever)
         dispatcher = Dispatcher(workers, settings.queue, settings.queue_bytes, settings.deadline_s, metrics)
-        metrics.watch(lambda: [worker.pid for worker in workers])
+        metrics.watch_workers(lambda: [worker.pid for worker in workers])
         serving = await dispatcher.start()
         app.state.service = Service(settings, dispatcher, metrics, Provenance(**serving))
-        app.state.access.announce(settings)
+        app.state.access.log_policy(settings)
         try:
             yield
         finally:
@@ -77,7 +80,7 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.access = Access.of(settings)
+    app.state.access = Access.from_settings(settings)
     _add_middleware(app, settings, metrics)
     add_error_handlers(app)
     guarded = (
@@ -90,9 +93,9 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
         structures.router,
     )
     for each in guarded:
-        app.include_router(each, dependencies=[needs("read")], responses=ACCESS_RESPONSES)
-    app.include_router(additions.router, dependencies=[needs("write")], responses=ACCESS_RESPONSES)
-    app.include_router(admin.router, dependencies=[needs("admin")], responses=ACCESS_RESPONSES)
+        app.include_router(each, dependencies=[require_role("read")], responses=ACCESS_RESPONSES)
+    app.include_router(additions.router, dependencies=[require_role("write")], responses=ACCESS_RESPONSES)
+    app.include_router(admin.router, dependencies=[require_role("admin")], responses=ACCESS_RESPONSES)
     for each in (health.router, pages.router):
         app.include_router(each)
     app.mount("/static", pages.FreshFiles(directory=pages.WEB), name="static")
@@ -101,9 +104,9 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
 
 def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     """From the inside out: unforeseen errors are answers before the headers of the others are put on them."""
-    app.add_middleware(Unforeseen)
+    app.add_middleware(InternalErrorMiddleware)
     if settings.allowed_hosts is not None:
-        app.add_middleware(NamedHosts, names=settings.allowed_hosts)
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.allowed_hosts)
     if settings.cors_origins is not None:
         app.add_middleware(
             CORSMiddleware,
@@ -112,8 +115,8 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
             allow_headers=["Authorization", "X-API-Key", "X-Request-ID", "Content-Type"],
             expose_headers=["Retry-After", "WWW-Authenticate", "X-Request-ID"],
         )
-    app.add_middleware(Envelope, metrics=metrics)
-    app.add_middleware(ReadToTheEnd)
+    app.add_middleware(RequestMiddleware, metrics=metrics)
+    app.add_middleware(DrainBodyMiddleware)
 
 
 def processes(settings: Settings) -> list[Worker]:

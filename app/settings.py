@@ -1,5 +1,6 @@
-"""What an operator sets: environment variables `DD2D_*`, each described here and in docs/settings.md."""
+"""The settings of the service: environment variables `DD2D_*`, listed in docs/settings.md."""
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,103 +13,111 @@ from model.errors import OptionError
 _ORIGIN = re.compile(r"\*|https?://[^\s/?#@]+")
 
 
-def _separated(given: object) -> object:
-    if not isinstance(given, str):
-        return given
-    return tuple(part.strip() for part in given.split(",") if part.strip()) or None
+def _split_at_commas(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip()) or None
 
 
-def _origins(given: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """A browser sends scheme, host and port; anything more would silently never match."""
-    wrong = [origin for origin in given or () if not _ORIGIN.fullmatch(origin)]
-    if wrong:
-        raise ValueError(f"{wrong[0]!r} is no origin; give scheme, host and port alone: https://lab.org")
-    return given
+def _check_origins(origins: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Reject origins that would silently never match: a browser sends scheme, host and port only."""
+    invalid = [origin for origin in origins or () if not _ORIGIN.fullmatch(origin)]
+    if invalid:
+        raise ValueError(
+            f"{invalid[0]!r} is not an origin; give the scheme, host and port only: https://lab.org"
+        )
+    return origins
 
 
-Names = Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_separated)]
-Origins = Annotated[Names, AfterValidator(_origins)]
+NameList = Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_split_at_commas)]
+Origins = Annotated[NameList, AfterValidator(_check_origins)]
 
 
 class Settings(BaseSettings):
-    """The settings of one process; read once, then passed on."""
+    """The settings of one process, read once and then passed on."""
 
     model_config = SettingsConfigDict(env_prefix="DD2D_", frozen=True, extra="forbid")
 
     index: Path = Field(
-        default=Path("indexes/starter"),
-        description="Folder of the index that is searched (`dd2d index build`).",
+        default=Path("indexes/starter"), description="Folder of the index to serve (`dd2d index build`)."
     )
     model: Path | None = Field(
         default=None,
-        description="Folder of the trained towers; the shipped ones if not set. The index must be theirs.",
+        description="Folder of the trained towers; the shipped ones if not set. The index must have been built with "
+        "them.",
     )
     user_structures: Path | None = Field(
         default=None,
-        description="File of the structures that users add, on a local disk; `user_structures.sqlite` in the "
-        "index folder if not set.",
+        description="File for the structures that users add over HTTP, on a local disk; `user_structures.sqlite` in "
+        "the index folder if not set.",
     )
     calibrations: Path | None = Field(
-        default=None, description="Folder of the cameras' calibrations that `dd2d calibrate` made."
+        default=None, description="Folder of the camera calibrations written by `dd2d calibrate`."
     )
     host: str = Field(
         default="127.0.0.1",
-        description="Address to listen on; set `DD2D_KEYS` before it is another than loopback.",
+        description="Address to listen on. Set `DD2D_KEYS` before you listen on anything but loopback.",
     )
-    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     keys: Path | None = Field(
         default=None,
-        description="File of the API keys (`dd2d key create`). Without one everybody may read and nobody write.",
+        description="File of the API keys (`dd2d key create`). Without it everyone may read and no one may write.",
     )
     rate_per_minute: float | None = Field(
         default=None,
         gt=0,
         le=1e6,
-        description="Requests a minute of one key, or without keys of one address; more get a 429. No limit if not "
-        "set.",
+        description="Requests per minute allowed for each key, or for each address where there are no keys; more get "
+        "a 429. No limit if not set.",
     )
     rate_burst: int = Field(
-        default=10, ge=1, le=100_000, description="Requests at once before `DD2D_RATE_PER_MINUTE` counts."
+        default=10,
+        ge=1,
+        le=100_000,
+        description="Requests allowed at once before `DD2D_RATE_PER_MINUTE` applies.",
     )
     cors_origins: Origins = Field(
         default=None,
-        description="Origins whose pages may ask from a browser, with commas (`https://lab.org`); none if not set.",
+        description="Comma-separated origins whose pages may call the service from a browser (`https://lab.org`); none "
+        "if not set.",
     )
-    allowed_hosts: Names = Field(
+    allowed_hosts: NameList = Field(
         default=None,
-        description="Host names that are answered besides localhost and numbers, with commas (`*.lab.org`, `*`). If "
-        "not set: no others on loopback, any elsewhere.",
+        description="Comma-separated host names that the service answers for, besides localhost and IP addresses "
+        "(`*.lab.org`, `*`). If not set: no others on loopback, any elsewhere.",
     )
-    trusted_proxies: Names = Field(
+    trusted_proxies: NameList = Field(
         default=None,
-        description="Addresses or networks of proxies whose X-Forwarded-For is believed, with commas; none if not "
+        description="Comma-separated addresses or networks of proxies whose X-Forwarded-For is trusted; none if not "
         "set.",
     )
     max_upload_bytes: int = Field(
         default=64 * 2**20,
         ge=1024,
-        description="Largest upload in bytes; a larger one is cut off with a 413.",
+        description="Maximum size of an upload in bytes; a larger one gets a 413.",
     )
     max_json_bytes: int = Field(
-        default=16 * 2**20, ge=1024, description="Largest JSON request in bytes; a larger one gets a 413."
+        default=16 * 2**20,
+        ge=1024,
+        description="Maximum size of a JSON request in bytes; a larger one gets a 413.",
     )
     max_batch_bytes: int = Field(
         default=256 * 2**20,
         ge=1024,
-        description="Largest request of many patterns in bytes; a larger one gets a 413.",
+        description="Maximum size of a batch request in bytes; a larger one gets a 413.",
     )
     stall_s: float = Field(
         default=30.0,
         gt=0,
         le=3600,
-        description="Seconds in which 64 KiB more of a request have to come, or its end; a slower one gets a 408. A "
-        "batch whose client takes no line for so long is ended, too.",
+        description="Seconds within which the next 64 KiB of a request, or its end, must arrive; a slower one gets a "
+        "408. A batch whose client reads no line for that long is aborted.",
     )
     workers: int = Field(
         default=2,
         ge=1,
         le=64,
-        description="Processes that compute requests, one at a time each; as many as there are cores.",
+        description="Worker processes, each computing one request at a time; use as many as there are cores.",
     )
     queue: int = Field(
         default=256, ge=0, description="Requests that may wait for a worker; the next one gets a 429."
@@ -116,35 +125,43 @@ class Settings(BaseSettings):
     queue_bytes: int = Field(
         default=256 * 2**20,
         ge=0,
-        description="Bytes of uploads that may wait together; the next one gets a 429.",
+        description="Total bytes of the uploads that may wait; the next one gets a 429.",
     )
     deadline_s: float = Field(
-        default=30.0, gt=0, le=600, description="Seconds until a request that has no answer yet gets a 503."
+        default=30.0, gt=0, le=600, description="Seconds after which an unanswered request gets a 503."
     )
     torch_threads: int = Field(
         default=1,
         ge=1,
         le=256,
-        description="Threads of the computations within one request; more seldom help.",
+        description="Threads used for computations within one request; more than one rarely helps.",
     )
     log_level: str = Field(
         default="info",
         pattern="^(critical|error|warning|info|debug)$",
-        description="Least severe messages logged: critical, error, warning, info or debug.",
+        description="Minimum severity that is logged: critical, error, warning, info or debug.",
     )
     log_format: Literal["text", "json"] = Field(
-        default="text", description="Lines of the log: `text` for people, `json` for machines."
+        default="text", description="Format of a log line: `text` for people, `json` for machines."
     )
 
+    @property
+    def listens_on_loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        try:
+            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
-def read_settings(**given: object) -> Settings:
-    """Settings of the environment, with what is given here in their place; None gives nothing.
+
+def read_settings(**overrides: object) -> Settings:
+    """Read the settings from the environment; an override that is not None takes precedence.
 
     Raises:
-        OptionError: a value that is impossible, named as its variable.
+        OptionError: a value is invalid; the message names its variable.
     """
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
-        problems = (f"DD2D_{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors())
-        raise OptionError("; ".join(problems)) from None
+        problems = (f"DD2D_{str(each['loc'][0]).upper()}: {each['msg']}." for each in error.errors())
+        raise OptionError(" ".join(problems)) from None

@@ -1,4 +1,4 @@
-"""Who may do what, and how often; decided before a request's body is read."""
+"""Authentication, authorization and rate limits, applied before a request's body is read."""
 
 import logging
 import math
@@ -10,10 +10,9 @@ from fastapi import Depends, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import Request
 
-from app.auth.api_keys import Key, Role
+from app.auth.api_keys import ApiKey, Role
 from app.auth.keyring import Keyring
-from app.auth.rate_limit import TokenBuckets, network_of
-from app.auth.trusted_hosts import is_loopback
+from app.auth.rate_limit import RateLimiter, client_network
 from app.errors import ForbiddenError, TooOftenError, UnknownKeyError
 from app.settings import Settings
 
@@ -21,39 +20,41 @@ logger = logging.getLogger(__name__)
 
 _FAILURES_PER_MINUTE = 10
 _CHALLENGE = 'Bearer realm="dd2d"'
-_HOW = (
-    "dd2d key create NAME --role {role} --keys FILE, then start the service with DD2D_KEYS=FILE and send the key "
-    "as `Authorization: Bearer KEY`"
+_HOW_TO_ENABLE = (
+    "run `dd2d key create NAME --role {role} --keys FILE`, start the service with DD2D_KEYS=FILE, and send the key "
+    "as `Authorization: Bearer KEY`."
 )
-_BEARER = HTTPBearer(auto_error=False, scheme_name="key", description="An API key of `dd2d key create`.")
+_BEARER = HTTPBearer(
+    auto_error=False, scheme_name="key", description="An API key created by `dd2d key create`."
+)
 _HEADER = APIKeyHeader(
     name="X-API-Key",
     auto_error=False,
     scheme_name="keyHeader",
-    description="The same key, where a proxy needs Authorization for itself.",
+    description="The same key, for services behind a proxy that uses Authorization itself.",
 )
 
 
 @dataclass(frozen=True)
 class Access:
-    """The door of one application.
+    """The access policy of one application.
 
     Attributes:
-        keyring: None where no keys are configured: reading is open then, all else shut.
-        rate: of each key, or where there are none of each address; None is no limit.
-        failures: refused keys of each address. A key that is known passes even then: nobody can guess 256 bits, and
-            a neighbour's old script must not lock out a laboratory behind one address.
+        keyring: None where no keys are configured; reading is open then and everything else disabled.
+        requests: limits the requests of each key, or of each address where there are no keys; None for no limit.
+        failures: limits the invalid keys of each address. A valid key passes even then: 256 random bits cannot be
+            guessed, and one misconfigured client must not lock out everyone behind the same address.
     """
 
     keyring: Keyring | None = None
-    rate: TokenBuckets | None = None
-    failures: TokenBuckets = field(
-        default_factory=lambda: TokenBuckets(_FAILURES_PER_MINUTE, _FAILURES_PER_MINUTE)
+    requests: RateLimiter | None = None
+    failures: RateLimiter = field(
+        default_factory=lambda: RateLimiter(_FAILURES_PER_MINUTE, _FAILURES_PER_MINUTE)
     )
 
     @classmethod
-    def of(cls, settings: Settings) -> "Access":
-        """As the settings say.
+    def from_settings(cls, settings: Settings) -> "Access":
+        """Build the policy that the settings describe.
 
         Raises:
             OptionError: the key file cannot be used.
@@ -61,97 +62,100 @@ class Access:
         per_minute = settings.rate_per_minute
         return cls(
             None if settings.keys is None else Keyring(settings.keys),
-            None if per_minute is None else TokenBuckets(per_minute, settings.rate_burst),
+            None if per_minute is None else RateLimiter(per_minute, settings.rate_burst),
         )
 
-    def identify(self, secret: str | None, address: str) -> Key | None:
-        """Whose request it is; None where no keys are configured.
+    def authenticate(self, secret: str | None, address: str) -> ApiKey | None:
+        """Return the key of a request, or None where no keys are configured.
 
         Args:
-            secret: the key that came with the request.
-            address: where it came from.
+            secret: the key that the request carries.
+            address: the client's IP address.
 
         Raises:
-            UnknownKeyError: no key, or one that is not valid.
-            TooOftenError: too many of these from one address.
+            UnknownKeyError: the key is missing or invalid.
+            TooOftenError: the address has sent too many invalid keys.
         """
         if self.keyring is None:
             return None
         if not secret:
-            told = "a key is needed; send it as `Authorization: Bearer KEY` (or `X-API-Key: KEY`)"
-            raise UnknownKeyError(told, {"WWW-Authenticate": _CHALLENGE})
+            raise UnknownKeyError(
+                "An API key is required; send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
+                {"WWW-Authenticate": _CHALLENGE},
+            )
         key = self.keyring.find(secret)
-        if key and not key.has_expired(datetime.now(UTC)):
+        if key and not key.is_expired(datetime.now(UTC)):
             return key
-        _wait(self.failures.take(network_of(address)), "too many keys that are not valid")
-        told = "the key has expired" if key else "the key is not known, or was revoked"
+        _check_rate(self.failures, client_network(address), "Too many invalid API keys from this address")
+        problem = "The API key has expired" if key else "The API key is unknown or was revoked"
         raise UnknownKeyError(
-            f"{told}; ask whoever runs the service for another",
+            f"{problem}; ask the operator of the service for a new one.",
             {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'},
         )
 
-    def permit(self, key: Key | None, needed: Role, address: str, *, limited: bool = True) -> None:
-        """Let a request pass.
+    def authorize(self, key: ApiKey | None, role: Role, address: str, *, limited: bool = True) -> None:
+        """Check that a request may proceed.
 
         Args:
-            key: that was identified.
-            needed: role that the request takes.
-            address: where it came from.
-            limited: whether it counts for the rate.
+            key: the authenticated key.
+            role: the role that the route requires.
+            address: the client's IP address.
+            limited: whether the request counts toward the rate limit.
 
         Raises:
-            ForbiddenError: the role does not suffice, or without keys: more than reading is asked for.
-            TooOftenError: the rate is exceeded.
+            ForbiddenError: the key's role does not suffice, or the route needs a key and none are configured.
+            TooOftenError: the rate limit is exceeded.
         """
-        if key is None and needed != "read":
-            how = _HOW.format(role=needed)
-            raise ForbiddenError(f"this is shut as long as the service has no keys; to open it: {how}")
-        if key and not key.may(needed):
-            told = f"the key {key.name!r} may {key.role}; this needs one with the role {needed}"
+        if key is None and role != "read":
             raise ForbiddenError(
-                told, {"WWW-Authenticate": f'{_CHALLENGE}, error="insufficient_scope", scope="{needed}"'}
+                f"This is disabled until API keys are configured: {_HOW_TO_ENABLE.format(role=role)}"
             )
-        if limited and self.rate is not None:
-            who = f"key {key.name}" if key else network_of(address)
-            _wait(self.rate.take(who), "more requests than DD2D_RATE_PER_MINUTE allows")
+        if key and not key.has_role(role):
+            raise ForbiddenError(
+                f"The key {key.name!r} has the role {key.role}; this requires the role {role}.",
+                {"WWW-Authenticate": f'{_CHALLENGE}, error="insufficient_scope", scope="{role}"'},
+            )
+        if limited and self.requests is not None:
+            client = f"key {key.name}" if key else client_network(address)
+            _check_rate(self.requests, client, "The rate limit, DD2D_RATE_PER_MINUTE, is exceeded")
 
-    def announce(self, settings: Settings) -> None:
-        """Say in the log who may come in; loudly, where that is anybody."""
+    def log_policy(self, settings: Settings) -> None:
+        """Log who has access, as a warning where that is everyone or no one."""
         if self.keyring is None:
             reach = (
-                "every program and user of this machine"
-                if is_loopback(settings.host)
-                else f"EVERYBODY WHO CAN REACH {settings.host}, port {settings.port},"
+                "every user and program on this machine"
+                if settings.listens_on_loopback
+                else f"EVERYONE WHO CAN REACH {settings.host}, port {settings.port},"
             )
+            how = _HOW_TO_ENABLE.format(role="read")
             logger.warning(
-                "NO API KEYS: %s may read; writing and admin are shut. For keys: %s",
+                "NO API KEYS: %s has read access; writing and administration are disabled. To require keys, %s",
                 reach,
-                _HOW.format(role="read"),
+                how,
             )
         elif not len(self.keyring):
             logger.warning(
-                "the key file holds no key, so nobody can come in: dd2d key create NAME --role read"
+                "The key file holds no keys, so every request will be refused; create one with "
+                "`dd2d key create NAME --role read`."
             )
-        elif not is_loopback(settings.host):
-            logger.info(
-                "keys and patterns travel as plain text: let a proxy in front of the service speak TLS"
-            )
+        elif not settings.listens_on_loopback:
+            logger.info("Keys and patterns travel unencrypted; put a proxy with TLS in front of the service.")
 
 
-def _wait(seconds: float, told: str) -> None:
-    if seconds > 0:
-        after = math.ceil(seconds)
-        raise TooOftenError(f"{told}; try again in {after} s", {"Retry-After": str(after)})
+def _check_rate(limiter: RateLimiter, client: str, problem: str) -> None:
+    wait_s = math.ceil(limiter.acquire(client))
+    if wait_s > 0:
+        raise TooOftenError(f"{problem}; retry after {wait_s} s.", {"Retry-After": str(wait_s)})
 
 
-def needs(role: Role, *, limited: bool = True) -> Any:
-    """A dependency of routes, which lets nobody pass without a key of this role.
+def require_role(role: Role, *, limited: bool = True) -> Any:
+    """Return a FastAPI dependency that admits only requests with this role.
 
-    `request.state.key_name` is the key's name after it, or None. The routes read their bodies themselves, so this
-    comes before the first byte of them.
+    It sets `request.state.key_name` to the name of the key, or to None. It runs before the body is read, because
+    the dependencies that read a body come after those of the router.
     """
 
-    async def admitted(
+    async def check_access(
         request: Request,
         bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
         header: Annotated[str | None, Security(_HEADER)],
@@ -159,10 +163,9 @@ def needs(role: Role, *, limited: bool = True) -> Any:
         access: Access = request.app.state.access
         address = request.client.host if request.client else "unknown"
         secret = bearer.credentials if bearer else header
-        key = access.identify(secret, address)
-        request.state.key_name = (
-            key.name if key else None
-        )  # before what may refuse it, so that the log has it
-        access.permit(key, role, address, limited=limited)
+        key = access.authenticate(secret, address)
+        # Set before authorization can fail, so that the access log names the key of a refused request too.
+        request.state.key_name = key.name if key else None
+        access.authorize(key, role, address, limited=limited)
 
-    return Depends(admitted)
+    return Depends(check_access)

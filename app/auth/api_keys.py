@@ -1,4 +1,4 @@
-"""API keys: what is kept of one, how one is made, and how one is recognised."""
+"""API keys: creation, lookup by secret, and the record that is stored of each."""
 
 import hashlib
 import hmac
@@ -12,20 +12,20 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 Role = Literal["read", "write", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
-"""Each may do what the ones before it may."""
+"""In ascending order: each role includes the ones before it."""
 
-# A prefix that scanners for leaked secrets can know, and 256 random bits. Nothing else is ever looked up, so nobody
-# can put a password of his own into the file, which a fast digest would not protect.
+# Secret scanners can recognize the prefix. Text of any other form is never looked up, so an operator cannot put a
+# password into the key file, which a fast digest would not protect.
 _PREFIX = "dd2d_"
 _SECRET_BYTES = 32
 _SECRET = re.compile(_PREFIX + r"[A-Za-z0-9_-]{43}")
 
 
-class Key(BaseModel):
-    """What is kept of a key, one line of the key file. The key itself is nowhere.
+class ApiKey(BaseModel):
+    """The stored record of an API key, one line of the key file. The secret itself is not stored.
 
-    The digest is a plain SHA-256. Slow ones (argon2, scrypt) make short passwords costly to guess; 256 random bits
-    cannot be guessed at any speed, and a fast digest lets the key be checked before each request's body is read.
+    The digest is a plain SHA-256. Slow digests such as argon2 protect guessable passwords; 256 random bits cannot be
+    guessed at any speed, and a fast digest can be checked before each request's body is read.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,39 +36,39 @@ class Key(BaseModel):
     created: AwareDatetime
     expires: AwareDatetime | None = None
 
-    def may(self, needed: Role) -> bool:
-        """Whether the role suffices."""
-        return ROLES.index(self.role) >= ROLES.index(needed)
+    def has_role(self, role: Role) -> bool:
+        """Return whether the key's role includes this one."""
+        return ROLES.index(self.role) >= ROLES.index(role)
 
-    def has_expired(self, now: datetime) -> bool:
-        """Whether it was good only until before `now`."""
+    def is_expired(self, now: datetime) -> bool:
+        """Return whether the key's expiry date has passed."""
         return self.expires is not None and self.expires <= now
 
 
-def made_key(name: str, role: Role, expires: datetime | None = None) -> tuple[Key, str]:
-    """A new key, and its secret, which nobody can tell again.
+def create_key(name: str, role: Role, expires: datetime | None = None) -> tuple[ApiKey, str]:
+    """Create a key and return its record and its secret, which cannot be recovered from the record.
 
     Raises:
-        pydantic.ValidationError: a name that is none.
+        pydantic.ValidationError: the name is invalid.
     """
     secret = _PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
     created = datetime.now(UTC).replace(microsecond=0)
-    return Key(name=name, role=role, sha256=_digest(secret), created=created, expires=expires), secret
+    return ApiKey(name=name, role=role, sha256=_hash_secret(secret), created=created, expires=expires), secret
 
 
-def recognised(keys: Iterable[Key], secret: str) -> Key | None:
-    """The key with this secret, expired or not.
+def find_key(keys: Iterable[ApiKey], secret: str) -> ApiKey | None:
+    """Return the key with this secret, expired or not, or None.
 
-    All are compared, each in constant time, so how long it takes tells nothing of which one is near.
+    Every key is compared, each in constant time, so that the duration reveals nothing about the keys.
     """
     if not _SECRET.fullmatch(secret):
         return None
-    digest, found = _digest(secret), None
+    digest, match = _hash_secret(secret), None
     for key in keys:
         if hmac.compare_digest(key.sha256, digest):
-            found = key
-    return found
+            match = key
+    return match
 
 
-def _digest(secret: str) -> str:
+def _hash_secret(secret: str) -> str:
     return hashlib.sha256(secret.encode("ascii")).hexdigest()

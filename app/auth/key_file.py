@@ -1,107 +1,109 @@
-"""The file of the API keys: JSON lines, written whole or not at all, for the service's own eyes."""
+"""The key file: API keys as JSON lines, replaced atomically, readable by its owner alone."""
 
-import fcntl
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+from filelock import FileLock
 from pydantic import ValidationError
 
-from app.auth.api_keys import Key
+from app.auth.api_keys import ApiKey
 from model.errors import OptionError
 
-MOST_BYTES = 4 * 2**20
-_FOR_OTHERS = stat.S_IROTH | stat.S_IWOTH | stat.S_IXOTH | stat.S_IWGRP
+MAX_BYTES = 4 * 2**20
+_EXPOSED = stat.S_IROTH | stat.S_IWOTH | stat.S_IXOTH | stat.S_IWGRP
 
 
 @dataclass(frozen=True)
 class KeyFile:
-    """What a key file holds.
+    """The content of a key file.
 
     Attributes:
-        keys: of the lines that could be read.
-        problems: of the others, a sentence each.
+        keys: those on the lines that could be parsed.
+        problems: one sentence for each other line.
     """
 
-    keys: tuple[Key, ...] = ()
+    keys: tuple[ApiKey, ...] = ()
     problems: tuple[str, ...] = ()
 
-    def sound(self) -> tuple[Key, ...]:
-        """The keys of a file without a damaged line.
+    def require_intact(self) -> tuple[ApiKey, ...]:
+        """Return the keys if every line could be parsed.
 
         Raises:
-            OptionError: there is one.
+            OptionError: a line is damaged.
         """
         if self.problems:
-            raise OptionError("; ".join(self.problems[:3]))
+            raise OptionError(" ".join(self.problems[:3]))
         return self.keys
 
 
 def read_key_file(path: Path) -> KeyFile:
-    """The keys of a file, and what is wrong with it.
+    """Read a key file and collect its damaged lines.
 
     Raises:
-        OptionError: it cannot be read at all.
+        OptionError: the file cannot be read at all.
     """
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        told = (
-            f"the key file {path} does not exist; make a key: dd2d key create NAME --role admin --keys {path}"
-        )
-        raise OptionError(told) from None
+        raise OptionError(
+            f"The key file {path} does not exist; create a key with "
+            f"`dd2d key create NAME --role admin --keys {path}`."
+        ) from None
     except OSError as error:
-        raise OptionError(f"the key file {path} cannot be read: {error.strerror}") from None
-    if len(content) > MOST_BYTES:
-        raise OptionError(f"the key file {path} has more than {MOST_BYTES} bytes; it is no key file")
-    return _parsed(content, path)
+        raise OptionError(f"The key file {path} cannot be read: {error.strerror}.") from None
+    if len(content) > MAX_BYTES:
+        raise OptionError(f"{path} has more than {MAX_BYTES} bytes and is not a key file.")
+    return _parse_key_file(content, path)
 
 
-def _parsed(content: bytes, path: Path) -> KeyFile:
-    keys: list[Key] = []
+def _parse_key_file(content: bytes, path: Path) -> KeyFile:
+    keys: list[ApiKey] = []
     problems: list[str] = []
     for number, line in enumerate(content.splitlines(), start=1):
         if not line.strip():
             continue
         try:
-            keys.append(Key.model_validate_json(line))
+            keys.append(ApiKey.model_validate_json(line))
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
-            where = "".join(f"{part}: " for part in first["loc"])
-            told = f"the key file {path} is damaged, line {number}: {where}{first['msg']}"
-            problems.append(f"{told}; mend or remove that line")
+            field = "".join(f"{part}: " for part in first["loc"])
+            problems.append(
+                f"The key file {path} is damaged at line {number}: {field}{first['msg']}. Repair or remove that line."
+            )
     names = Counter(key.name for key in keys)
-    twice = [name for name, count in names.items() if count > 1]
-    problems += [f"the key file {path} names {name!r} more than once; remove one" for name in twice]
+    duplicates = [name for name, count in names.items() if count > 1]
+    problems += [f"The key file {path} names {name!r} more than once; remove one." for name in duplicates]
     return KeyFile(tuple(keys), tuple(problems))
 
 
-def exposure(path: Path) -> str | None:
-    """What is wrong with a key file's permissions, if anything is."""
+def describe_exposure(path: Path) -> str | None:
+    """Return a warning if other users can read or change a key file, else None."""
     mode = path.stat().st_mode
-    if mode & _FOR_OTHERS:
-        return f"the key file {path} is open to others (mode {mode & 0o777:03o}): chmod 600 {path}"
+    if mode & _EXPOSED:
+        return f"The key file {path} is accessible to other users (mode {mode & 0o777:03o}); run `chmod 600 {path}`."
     return None
 
 
-def change_key_file(path: Path, change: Callable[[tuple[Key, ...]], tuple[Key, ...]]) -> None:
-    """Replace the keys of a file, which need not be there yet, by what `change` makes of them.
+def update_key_file(path: Path, update: Callable[[tuple[ApiKey, ...]], tuple[ApiKey, ...]]) -> None:
+    """Replace the keys of a file by `update(keys)`; a missing file counts as empty.
 
-    A reader sees the old file or the new one, and two changes at once are made one after the other.
+    A reader sees either the old or the new file. Concurrent updates run one after the other.
 
     Raises:
-        OptionError: the file is damaged.
-        OSError: its folder cannot be written.
+        OptionError: the file is damaged, or its folder does not exist.
+        OSError: its folder is not writable.
     """
-    with _alone_in(path.parent) as folder:
-        keys = read_key_file(path).sound() if path.exists() else ()
-        lines = "".join(key.model_dump_json(exclude_none=True) + "\n" for key in change(keys))
+    if not path.parent.is_dir():  # FileLock would create it
+        raise OptionError(f"The folder {path.parent} does not exist; create it first.")
+    with FileLock(path.parent / f".{path.name}.lock", mode=0o600, poll_interval=0.01):
+        keys = read_key_file(path).require_intact() if path.exists() else ()
+        lines = "".join(key.model_dump_json(exclude_none=True) + "\n" for key in update(keys))
         with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             try:
                 file.write(lines)  # NamedTemporaryFile's mode is 0600
@@ -111,15 +113,12 @@ def change_key_file(path: Path, change: Callable[[tuple[Key, ...]], tuple[Key, .
             except BaseException:
                 Path(file.name).unlink(missing_ok=True)
                 raise
-        os.fsync(folder)  # or a key that was revoked is back after a power cut
+        _sync_folder(path.parent)  # otherwise a power failure could restore a revoked key
 
 
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[int]:
-    """The folder's descriptor, with a lock on it, which leaves no file behind and goes with the process."""
+def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The keys of a running service, which follow their file."""
+"""The keys of a running service, reloaded when their file changes."""
 
 import logging
 import os
@@ -6,27 +6,27 @@ from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
-from app.auth.api_keys import Key, recognised
-from app.auth.key_file import KeyFile, exposure, read_key_file
+from app.auth.api_keys import ApiKey, find_key
+from app.auth.key_file import KeyFile, describe_exposure, read_key_file
 from model.errors import OptionError
 
 logger = logging.getLogger(__name__)
 
-LOOK_AGAIN_S = 1.0
-"""Longest time for which a revoked key still works; the file is asked for its date no more often than that."""
+CHECK_INTERVAL_S = 1.0
+"""Minimum time between two checks of the file, and thus how long a revoked key can still work."""
 
-_Stamp = tuple[int, int, int] | None
+_FileVersion = tuple[int, int, int] | None
 
 
 class Keyring:
-    """The keys of a file, read again when it changes.
+    """The keys of a file, reloaded when it changes.
 
-    A running service keeps to the lines that can be read, and to none if the file has gone: whatever was taken out
-    is out, even if something else was broken on the way.
+    A running service keeps the keys on undamaged lines, and none if the file is gone. A revoked key therefore never
+    stays valid because another line was damaged.
 
     Args:
         path: the key file.
-        clock: seconds.
+        clock: monotonic time in seconds.
 
     Raises:
         OptionError: the file is missing, unreadable or damaged.
@@ -35,51 +35,51 @@ class Keyring:
     def __init__(self, path: Path, clock: Callable[[], float] = monotonic) -> None:
         self._path = path
         self._clock = clock
-        self._looked = clock()
-        self._stamp = self._stamp_now()
-        self._keys = read_key_file(path).sound()
-        self._warn_of_exposure()
+        self._last_check = clock()
+        self._version = self._file_version()
+        self._keys = read_key_file(path).require_intact()
+        self._warn_if_exposed()
 
-    def find(self, secret: str) -> Key | None:
-        """The key with this secret, expired or not."""
-        self._follow()
-        return recognised(self._keys, secret)
+    def find(self, secret: str) -> ApiKey | None:
+        """Return the key with this secret, expired or not, or None."""
+        self._reload_if_changed()
+        return find_key(self._keys, secret)
 
     def __len__(self) -> int:
         return len(self._keys)
 
-    def _follow(self) -> None:
+    def _reload_if_changed(self) -> None:
         now = self._clock()
-        if now - self._looked < LOOK_AGAIN_S:
+        if now - self._last_check < CHECK_INTERVAL_S:
             return
-        self._looked = now
-        stamp = self._stamp_now()
-        if stamp != self._stamp:
-            self._stamp = stamp
-            self._read_again()
+        self._last_check = now
+        version = self._file_version()
+        if version != self._version:
+            self._version = version
+            self._reload()
 
-    def _read_again(self) -> None:
+    def _reload(self) -> None:
         try:
-            found = read_key_file(self._path)
+            file = read_key_file(self._path)
         except OptionError as error:
-            found = KeyFile(problems=(str(error),))
-        self._keys = found.keys
-        for told in found.problems:
-            logger.error("%s", told)
-        logger.info("the key file has changed: %d keys", len(self._keys))
-        self._warn_of_exposure()
+            file = KeyFile(problems=(str(error),))
+        self._keys = file.keys
+        for problem in file.problems:
+            logger.error("%s", problem)
+        logger.info("The key file was reloaded: %d keys.", len(self._keys))
+        self._warn_if_exposed()
 
-    def _stamp_now(self) -> _Stamp:
+    def _file_version(self) -> _FileVersion:
         try:
-            found = os.stat(self._path)
+            status = os.stat(self._path)
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        return status.st_mtime_ns, status.st_size, status.st_ino
 
-    def _warn_of_exposure(self) -> None:
+    def _warn_if_exposed(self) -> None:
         try:
-            told = exposure(self._path)
+            warning = describe_exposure(self._path)
         except OSError:
             return
-        if told:
-            logger.warning("%s", told)
+        if warning:
+            logger.warning("%s", warning)

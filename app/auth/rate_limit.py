@@ -1,24 +1,24 @@
-"""How often somebody may ask: token buckets, in bounded memory."""
+"""Rate limits as token buckets, in bounded memory."""
 
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 from time import monotonic
 
-MOST_REMEMBERED = 10_000
+MAX_CLIENTS = 10_000
 
 
-class TokenBuckets:
-    """A bucket for each name: so many at once, then so many a minute.
+class RateLimiter:
+    """Allows each client a burst of requests, then a steady rate.
 
-    Used by the event loop alone, so it needs no lock. Who has not asked for longest is forgotten first, and starts
-    with a full bucket again.
+    Only the event loop uses it, so it needs no lock. The least recently seen client is forgotten first and starts
+    again with a full bucket.
 
     Args:
-        per_minute: tokens that come back.
-        burst: tokens that a bucket holds.
-        clock: seconds.
-        most: names that are remembered.
+        per_minute: sustained rate.
+        burst: capacity of a bucket.
+        clock: monotonic time in seconds.
+        max_clients: number of buckets kept.
     """
 
     def __init__(
@@ -26,32 +26,34 @@ class TokenBuckets:
         per_minute: float,
         burst: int,
         clock: Callable[[], float] = monotonic,
-        most: int = MOST_REMEMBERED,
+        max_clients: int = MAX_CLIENTS,
     ) -> None:
         self._per_second = per_minute / 60.0
         self._burst = float(burst)
         self._clock = clock
-        self._most = most
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, and when
+        self._max_clients = max_clients
+        self._buckets: OrderedDict[str, tuple[float, float]] = (
+            OrderedDict()
+        )  # tokens, time of the last update
 
-    def take(self, name: str) -> float:
-        """Take a token: 0, or the seconds until there is one."""
+    def acquire(self, client: str) -> float:
+        """Take a token and return 0, or return the seconds until one is available."""
         now = self._clock()
-        tokens, since = self._buckets.get(name, (self._burst, now))
-        tokens = min(self._burst, tokens + self._per_second * (now - since))
-        wait = max(0.0, (1.0 - tokens) / self._per_second)
-        self._buckets[name] = (tokens if wait else tokens - 1.0, now)
-        self._buckets.move_to_end(name)
-        if len(self._buckets) > self._most:
+        tokens, updated = self._buckets.get(client, (self._burst, now))
+        tokens = min(self._burst, tokens + self._per_second * (now - updated))
+        wait_s = max(0.0, (1.0 - tokens) / self._per_second)
+        self._buckets[client] = (tokens if wait_s else tokens - 1.0, now)
+        self._buckets.move_to_end(client)
+        if len(self._buckets) > self._max_clients:
             self._buckets.popitem(last=False)
-        return wait
+        return wait_s
 
     def __len__(self) -> int:
         return len(self._buckets)
 
 
-def network_of(address: str) -> str:
-    """Whom an address stands for: itself, or its network of 64 bits, of which one IPv6 client has all."""
+def client_network(address: str) -> str:
+    """Return the address under which a client is counted: its IPv4 address, or its IPv6 network of 64 bits."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

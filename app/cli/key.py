@@ -12,7 +12,7 @@ from app.cli.lazy import LazyParser
 from model.errors import OptionError
 
 if TYPE_CHECKING:
-    from app.auth.api_keys import Key
+    from app.auth.api_keys import ApiKey
     from app.cli.lazy import Commands
 
 _DAYS = re.compile(r"[1-9]\d{0,4}")
@@ -22,100 +22,112 @@ def add_to(commands: "Commands") -> None:
     """Declare the three commands."""
     parser = commands.add_parser(
         "key",
-        help="make, list and revoke API keys",
-        description="API keys of a service that is started with DD2D_KEYS. A running one follows within a second.",
+        help="create, list and revoke API keys",
+        description="Manage the API keys of a service started with DD2D_KEYS. A running service notices changes within "
+        "a second.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True, parser_class=LazyParser)
     create = actions.add_parser(
         "create",
-        help="make a key and print it",
-        description="Make a key and print it, once; the file keeps its digest alone.",
+        help="create a key and print it",
+        description="Create a key and print it once. The file stores only its digest.",
     )
-    create.add_argument("name", metavar="NAME", help="who or what will use it; stands in the log")
+    create.add_argument("name", metavar="NAME", help="user or program that will use it; appears in the log")
     create.add_argument(
         "--role",
         choices=["read", "write", "admin"],
         required=True,
-        help="read: ask; write: also change structures; admin: everything",
+        help="read: send patterns; write: also change structures; admin: everything",
     )
-    create.add_argument("--days", metavar="N", help="days until it expires (never)")
+    create.add_argument("--days", metavar="N", help="days until it expires (default: never)")
     create.set_defaults(run=run_create)
-    shown = actions.add_parser(
-        "list", help="list the keys", description="Names, roles and dates of the keys."
+    listing = actions.add_parser(
+        "list", help="list the keys", description="List the names, roles and dates of the keys."
     )
-    shown.set_defaults(run=run_list)
-    revoke = actions.add_parser("revoke", help="revoke a key", description="Revoke a key.")
+    listing.set_defaults(run=run_list)
+    revoke = actions.add_parser(
+        "revoke",
+        help="revoke a key",
+        description="Revoke a key. A running service refuses it within a second.",
+    )
     revoke.add_argument("name", metavar="NAME")
     revoke.set_defaults(run=run_revoke)
-    for each in (create, shown, revoke):
-        each.add_argument("--keys", type=Path, metavar="FILE", help="the key file (DD2D_KEYS)")
+    for each in (create, listing, revoke):
+        each.add_argument("--keys", type=Path, metavar="FILE", help="key file (default: DD2D_KEYS)")
 
 
 def run_create(args: argparse.Namespace) -> int:
-    """Print the secret alone to standard output, so that it can be piped into where it belongs."""
+    """Create a key; only its secret goes to standard output, so that it can be piped."""
     from pydantic import ValidationError
 
-    from app.auth.api_keys import made_key
-    from app.auth.key_file import change_key_file
+    from app.auth.api_keys import create_key
+    from app.auth.key_file import update_key_file
 
-    path = _path(args)
+    path = _key_file_path(args)
     try:
-        key, secret = made_key(args.name, args.role, _expiry(args.days))
+        key, secret = create_key(args.name, args.role, _expiry(args.days))
     except ValidationError:
-        raise OptionError(f"{args.name!r} is no name of a key; take letters, digits and ._@- (64)") from None
+        raise OptionError(
+            f"{args.name!r} is not a valid key name; use up to 64 letters, digits and ._@-."
+        ) from None
 
-    def added(keys: "tuple[Key, ...]") -> "tuple[Key, ...]":
+    def add_key(keys: "tuple[ApiKey, ...]") -> "tuple[ApiKey, ...]":
         if any(each.name == key.name for each in keys):
-            raise OptionError(f"there is a key {key.name!r} already; revoke it first, or take another name")
+            raise OptionError(
+                f"A key named {key.name!r} already exists; revoke it first, or choose another name."
+            )
         return (*keys, key)
 
-    change_key_file(path, added)
-    print(f"dd2d: key {key.name!r} may {key.role}; keep it well, it is not shown again", file=sys.stderr)
+    update_key_file(path, add_key)
+    print(
+        f"dd2d: created the key {key.name!r} with the role {key.role}; store it safely, it is not shown again.",
+        file=sys.stderr,
+    )
     print(secret)
     return 0
 
 
 def run_list(args: argparse.Namespace) -> int:
-    """Print a line for each key; nothing that lets anybody in."""
-    from app.auth.key_file import exposure, read_key_file
+    """Print one line per key, without secrets or digests."""
+    from app.auth.key_file import describe_exposure, read_key_file
 
-    path = _path(args)
+    path = _key_file_path(args)
     now = datetime.now(UTC)
-    for key in read_key_file(path).sound():
-        until = f"until {key.expires:%Y-%m-%d}" if key.expires else "no end"
+    for key in read_key_file(path).require_intact():
+        expiry = f"expires {key.expires:%Y-%m-%d}" if key.expires else "never expires"
         print(
-            f"{key.name}\t{key.role}\t{key.created:%Y-%m-%d}\t{'expired' if key.has_expired(now) else until}"
+            f"{key.name}\t{key.role}\t{key.created:%Y-%m-%d}\t{'expired' if key.is_expired(now) else expiry}"
         )
-    told = exposure(path)
-    if told:
-        print(f"dd2d: {told}", file=sys.stderr)
+    warning = describe_exposure(path)
+    if warning:
+        print(f"dd2d: {warning}", file=sys.stderr)
     return 0
 
 
 def run_revoke(args: argparse.Namespace) -> int:
-    """Take a key out of the file."""
-    from app.auth.key_file import change_key_file
+    """Remove a key from the file."""
+    from app.auth.key_file import update_key_file
 
-    def without(keys: "tuple[Key, ...]") -> "tuple[Key, ...]":
-        left = tuple(each for each in keys if each.name != args.name)
-        if len(left) == len(keys):
-            raise OptionError(f"there is no key {args.name!r}; dd2d key list shows those there are")
-        return left
+    def remove_key(keys: "tuple[ApiKey, ...]") -> "tuple[ApiKey, ...]":
+        remaining = tuple(each for each in keys if each.name != args.name)
+        if len(remaining) == len(keys):
+            raise OptionError(f"There is no key named {args.name!r}; `dd2d key list` shows all keys.")
+        return remaining
 
-    change_key_file(_path(args), without)
+    update_key_file(_key_file_path(args), remove_key)
     return 0
 
 
-def _path(args: argparse.Namespace) -> Path:
-    given = args.keys or os.environ.get("DD2D_KEYS")
-    if not given:
-        raise OptionError("which key file? give --keys FILE, or set DD2D_KEYS")
-    return Path(given)
+def _key_file_path(args: argparse.Namespace) -> Path:
+    path = args.keys or os.environ.get("DD2D_KEYS")
+    if not path:
+        raise OptionError("The key file is not set; give --keys FILE or set DD2D_KEYS.")
+    return Path(path)
 
 
 def _expiry(days: str | None) -> datetime | None:
     if days is None:
         return None
     if not _DAYS.fullmatch(days):
-        raise OptionError(f"--days is {days!r}; give a whole number of days, 1 to 99999")
+        raise OptionError(f"--days is {days!r}; give a whole number of days from 1 to 99999.")
     return datetime.now(UTC).replace(microsecond=0) + timedelta(days=int(days))

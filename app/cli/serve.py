@@ -36,15 +36,15 @@ def add_to(commands: "Commands") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until stopped; an index that cannot be served ends the command before it listens."""
-    from app.auth.trusted_hosts import LOCAL, is_loopback
-    from app.observability.logging import set_up_log
+    from app.http.middleware import LOCAL_HOSTS
+    from app.observability.logging import configure_logging
     from app.settings import read_settings
 
     settings = read_settings(index=args.index, model=args.model, host=args.host, port=args.port)
     _check_address(settings.host, settings.port)
-    set_up_log(settings.log_level, settings.log_format)
-    if settings.allowed_hosts is None and is_loopback(settings.host):
-        settings = settings.model_copy(update={"allowed_hosts": LOCAL})
+    configure_logging(settings.log_level, settings.log_format)
+    if settings.allowed_hosts is None and settings.listens_on_loopback:
+        settings = settings.model_copy(update={"allowed_hosts": LOCAL_HOSTS})
     # uvicorn stops at these signals, and then raises them again for whoever was there before.
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: None)

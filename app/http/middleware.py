@@ -1,8 +1,11 @@
-"""What holds for every request: an id, security headers, no trace to the client, a line in the log, a measurement."""
+"""ASGI middleware: request ids, security headers, access log, internal errors, host names, unread bodies."""
 
+import asyncio
+import ipaddress
 import logging
 import re
 import uuid
+from collections.abc import Sequence
 from time import perf_counter
 from urllib.parse import quote
 
@@ -10,14 +13,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import unexpected
+from app.errors import WrongHostError, refusal, unexpected
 from app.observability import logging as logs
 from app.observability.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-ID"
-_ACCEPTED_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
@@ -32,9 +35,15 @@ _SECURITY_HEADERS = {
     "X-Permitted-Cross-Domain-Policies": "none",
 }
 
+LOCAL_HOSTS = ("localhost", "*.localhost")
+MAX_DRAIN_S = 10.0
 
-class Envelope:
-    """Wraps every request; the client's own id is kept where it is one that a log can hold."""
+
+class RequestMiddleware:
+    """Gives every request an id, its response the common headers, and the log and the metrics a record of it.
+
+    The client's own id is kept if it is safe to log.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -45,12 +54,12 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun = perf_counter()
+        started = perf_counter()
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         status = 0
 
-        async def send_enveloped(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -58,60 +67,40 @@ class Envelope:
                 headers[REQUEST_ID] = request_id
                 for name, value in _SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", _caching(scope["path"]))
+                headers.setdefault("Cache-Control", _cache_control(scope["path"]))
             await send(message)
 
         token = logs.REQUEST_ID.set(request_id)
         try:
-            await self._app(scope, receive, send_enveloped)
+            await self._app(scope, receive, send_with_headers)
         finally:
-            seconds = perf_counter() - begun
-            self._metrics.answered(scope, status, seconds)
+            seconds = perf_counter() - started
+            self._metrics.record_request(scope, status, seconds)
             if "problem" in scope["state"]:
-                self._metrics.refused(scope["state"]["problem"])
-            _log(scope, status, seconds)
+                self._metrics.record_problem(scope["state"]["problem"])
+            _log_request(scope, status, seconds)
             logs.REQUEST_ID.reset(token)
 
 
-class Unforeseen:
-    """Answers errors that nobody foresaw, inside of whatever adds headers to answers."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one connection."""
-        begun = False
-
-        async def send_noting(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_noting)
-        except Exception:
-            if scope["type"] != "http" or begun:
-                raise
-            logger.exception("the request ended in an unexpected error")
-            await unexpected(Request(scope))(scope, receive, send)
+def _request_id(scope: Scope) -> str:
+    client_id = Headers(scope=scope).get(REQUEST_ID, "")
+    return client_id if _VALID_REQUEST_ID.fullmatch(client_id) else uuid.uuid4().hex
 
 
-def _caching(path: str) -> str:
-    """Pages may be kept and are asked for again; what was computed from somebody's pattern is kept nowhere."""
+def _cache_control(path: str) -> str:
+    """Let browsers keep pages but revalidate them, and keep nothing that was computed from a user's pattern."""
     return "no-cache" if path in {"/", "/docs"} or path.startswith("/static/") else "no-store"
 
 
-def _log(scope: Scope, status: int, seconds: float) -> None:
-    """The line of a request; its path is percent-encoded and its query left out."""
+def _log_request(scope: Scope, status: int, seconds: float) -> None:
+    """Write the access log line, with the path percent-encoded and without the query string."""
     method, path, ms = scope["method"], quote(scope["path"]), round(1000 * seconds, 1)
     key = scope["state"].get("key_name")
     client = (scope.get("client") or ("unknown",))[0]
-    route = getattr(scope.get("route"), "path_format", None)
-    told = {
+    fields = {
         "method": method,
         "path": path,
-        "route": route,
+        "route": getattr(scope.get("route"), "path_format", None),
         "status": status,
         "ms": ms,
         "key": key,
@@ -120,10 +109,123 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
     }
     logger.info(
         "%s %s %d in %.1f ms, key %s, from %s",
-        method, path, status, ms, key or "-", client, extra={logs.ACCESS: told},
+        method, path, status, ms, key or "-", client, extra={logs.ACCESS: fields},
     )  # fmt: skip
 
 
-def _request_id(scope: Scope) -> str:
-    given = Headers(scope=scope).get(REQUEST_ID, "")
-    return given if _ACCEPTED_ID.fullmatch(given) else uuid.uuid4().hex
+class InternalErrorMiddleware:
+    """Answers unhandled exceptions with a 500, inside the middleware that adds headers to responses."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        started = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_note)
+        except Exception:
+            if scope["type"] != "http" or started:
+                raise
+            logger.exception("Internal error while handling a request.")
+            await unexpected(Request(scope))(scope, receive, send)
+
+
+class TrustedHostMiddleware:
+    """Refuses requests for other host names, which protects a service on loopback against DNS rebinding.
+
+    A page on the internet can point its own host name at 127.0.0.1 and then read the service's responses as its own
+    origin. It cannot do that with an IP address or with `localhost`, so those are always accepted. Starlette's
+    middleware of the same name knows no IP addresses and answers in plain text.
+
+    Args:
+        app: the application.
+        allowed_hosts: accepted names; `*.lab.org` covers every name below `lab.org`, `*` every name.
+    """
+
+    def __init__(self, app: ASGIApp, allowed_hosts: Sequence[str]) -> None:
+        self._app = app
+        self._patterns = [name.lower() for name in (*LOCAL_HOSTS, *allowed_hosts)]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http" or self._is_allowed(Headers(scope=scope).get("host", "")):
+            await self._app(scope, receive, send)
+            return
+        error = WrongHostError(
+            "The service does not answer for this host name; its operator can add the name to DD2D_ALLOWED_HOSTS."
+        )
+        await refusal(Request(scope), error)(scope, receive, send)
+
+    def _is_allowed(self, host: str) -> bool:
+        name = _strip_port(host).lower().rstrip(".")
+        return _is_ip_address(name) or any(_matches(pattern, name) for pattern in self._patterns)
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return pattern == "*" or name == pattern or (pattern.startswith("*.") and name.endswith(pattern[1:]))
+
+
+def _strip_port(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def _is_ip_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+class DrainBodyMiddleware:
+    """Reads and discards what a client still sends after its response, for a limited time.
+
+    Closing a connection while its client sends resets it. A client that reads the response only after its last byte,
+    such as Python's urllib, would then see "connection reset" instead of the reason. uvicorn drains the body itself
+    where the connection is kept alive.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http" or not _closes_after_sending(Headers(scope=scope)):
+            await self._app(scope, receive, send)
+            return
+        complete = False
+
+        async def receive_and_note() -> Message:
+            nonlocal complete
+            message = await receive()
+            complete = message["type"] != "http.request" or not message.get("more_body", False)
+            return message
+
+        async def send_then_drain(message: Message) -> None:
+            if message["type"] != "http.response.body" or message.get("more_body", False) or complete:
+                await send(message)
+                return
+            await send({**message, "more_body": True})
+            try:
+                async with asyncio.timeout(MAX_DRAIN_S):
+                    while not complete:
+                        await receive_and_note()
+            except TimeoutError:
+                pass
+            await send({"type": "http.response.body", "body": b""})
+
+        await self._app(scope, receive_and_note, send_then_drain)
+
+
+def _closes_after_sending(headers: Headers) -> bool:
+    """Return whether the client closes the connection afterwards and does not ask first whether to send."""
+    return headers.get("connection", "").lower() == "close" and "expect" not in headers

@@ -41,13 +41,13 @@ class Service:
     asked: "dict[str, asyncio.Task[Reply]]" = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.metrics.serve(self.provenance)
+        self.metrics.set_provenance(self.provenance)
 
     def note(self, reply: Reply) -> None:
         """Take in what a worker tells beside the answer: measurements, pictures, what it serves."""
         told = reply.told
         if "timing_ms" in told:
-            self.metrics.predicted(told["timing_ms"], told["verdict"])
+            self.metrics.record_prediction(told["timing_ms"], told["verdict"])
         if "drawing" in told:
             self.overlays.keep(Drawing.unpacked(told["drawing"], reply.blobs[1]))
         if "serving" in told:
@@ -57,7 +57,7 @@ class Service:
         provenance = Provenance(**serving)
         if provenance != self.provenance:
             self.provenance = provenance
-            self.metrics.serve(provenance)
+            self.metrics.set_provenance(provenance)
 
 
 def service_of(request: Request) -> Service:

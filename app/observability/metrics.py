@@ -1,114 +1,149 @@
-"""What a Prometheus server reads: requests by route and status, their stages, the queue, and what is served."""
+"""The Prometheus metrics: requests by route and status, prediction stages, the queue, memory, and what is served."""
 
-from collections.abc import Callable, Mapping, Sequence
+import resource
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
+from prometheus_client.registry import Collector
 from starlette.types import Scope
 
-from app.observability.worker_memory import WorkerMemory
 from app.presentation.schemas import Provenance
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-# Whatever a client makes up must not become a label of its own.
+# A client must not be able to create labels.
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _OTHER = "other"
+_PAGE_BYTES = resource.getpagesize()
+
+WorkerPids = Callable[[], Sequence[int | None]]
 
 
 class Metrics:
-    """The measurements of one application, in a registry of its own."""
+    """The metrics of one application, in a registry of its own."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        labels = ("method", "route")
-        self._requests = Counter(
-            "dd2d_http_requests", "Requests answered.", (*labels, "status"), registry=self._registry
+        self._requests = self._counter(
+            "dd2d_http_requests", "Requests answered.", "method", "route", "status"
         )
-        self._seconds = Histogram(
+        self._request_seconds = self._histogram(
             "dd2d_http_request_duration_seconds",
-            "From the first byte of a request to the last of its answer.",
-            labels,
-            buckets=_SECONDS,
-            registry=self._registry,
+            "Time from the first byte of a request to the last byte of its response.",
+            "method",
+            "route",
         )
-        self._stages = Histogram(
+        self._stage_seconds = self._histogram(
             "dd2d_prediction_stage_seconds",
-            "Stages of a prediction, as timing_ms names them.",
-            ("stage",),
-            buckets=_SECONDS,
-            registry=self._registry,
+            "Duration of the stages of a prediction, as in timing_ms.",
+            "stage",
         )
-        self._crystals = Gauge("dd2d_index_crystals", "Crystals in the index.", registry=self._registry)
-        self._build = Gauge(
-            "dd2d_build_info", "1; the labels are the provenance.", ("version", "model", "index"),
-            registry=self._registry,
-        )  # fmt: skip
-        self._waiting = Gauge(
-            "dd2d_queue_waiting", "Requests that wait for a worker.", registry=self._registry
+        self._crystals = self._gauge("dd2d_index_crystals", "Crystals in the index.")
+        self._build = self._gauge(
+            "dd2d_build_info", "Always 1; the labels give the provenance.", "version", "model", "index"
         )
-        self._together = Histogram(
-            "dd2d_batch_size",
-            "Requests that a worker takes together.",
-            buckets=(1, 2, 3, 4),
-            registry=self._registry,
+        self._waiting = self._gauge("dd2d_queue_waiting", "Requests waiting for a worker.")
+        self._batch_size = self._histogram(
+            "dd2d_batch_size", "Requests that a worker computes together.", buckets=(1, 2, 3, 4)
         )
-        self._lost = Counter(
-            "dd2d_workers_lost", "Workers that ended by themselves or hung.", registry=self._registry
-        )
-        self._verdicts = Counter(
-            "dd2d_verdicts", "Predictions by verdict.", ("verdict",), registry=self._registry
-        )
-        self._problems = Counter(
+        self._lost_workers = self._counter("dd2d_workers_lost", "Workers that exited or hung.")
+        self._verdicts = self._counter("dd2d_verdicts", "Predictions by verdict.", "verdict")
+        self._problems = self._counter(
             "dd2d_problems",
-            "Requests, and patterns of batches, that were refused or failed, by the problem's type.",
-            ("type",),
-            registry=self._registry,
+            "Requests, and patterns of batches, that were refused or failed, by problem type.",
+            "type",
         )
         ProcessCollector(registry=self._registry)
-        self._pids: Callable[[], Sequence[int | None]] = tuple
-        self._registry.register(WorkerMemory(lambda: self._pids()))
+        self._worker_pids: WorkerPids = tuple
+        self._registry.register(WorkerMemoryCollector(lambda: self._worker_pids()))
 
-    def watch(self, pids: Callable[[], Sequence[int | None]]) -> None:
-        """Measure the memory of these workers too, see `WorkerMemory`."""
-        self._pids = pids
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self._registry)
 
-    def serve(self, provenance: Provenance) -> None:
-        """State what is being served."""
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self._registry)
+
+    def _histogram(
+        self, name: str, text: str, *labels: str, buckets: Sequence[float] = _SECONDS
+    ) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self._registry)
+
+    def watch_workers(self, pids: WorkerPids) -> None:
+        """Report the memory of these worker processes too."""
+        self._worker_pids = pids
+
+    def set_provenance(self, provenance: Provenance) -> None:
+        """Report which software, weights and index are served."""
         self._crystals.set(provenance.crystals)
-        self._build.clear()  # of an index that was served before
+        self._build.clear()  # drop the labels of the index served before
         self._build.labels(provenance.version, provenance.model, provenance.index).set(1)
 
-    def answered(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count a request, under the path of its route and never under that of its own."""
+    def set_queue_length(self, waiting: int) -> None:
+        """Report the number of waiting requests."""
+        self._waiting.set(waiting)
+
+    def record_request(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count a request under the path template of its route, never under its own path."""
         method = scope["method"] if scope["method"] in _METHODS else _OTHER
         route = getattr(scope.get("route"), "path_format", _OTHER)
         self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(method, route).observe(seconds)
+        self._request_seconds.labels(method, route).observe(seconds)
 
-    def refused(self, problem: str) -> None:
-        """Count a request, or a pattern of a batch, that a problem was the answer to."""
-        self._problems.labels(problem).inc()
+    def record_problem(self, name: str) -> None:
+        """Count a request, or a pattern of a batch, that was answered with this problem type."""
+        self._problems.labels(name).inc()
 
-    def predicted(self, timing_ms: Mapping[str, float], verdict: str | None) -> None:
-        """Record the stages of a prediction, and what it found."""
+    def record_prediction(self, timing_ms: Mapping[str, float], verdict: str | None) -> None:
+        """Record the stages and the verdict of a prediction."""
         self._verdicts.labels(verdict or "none").inc()
         for stage, milliseconds in timing_ms.items():
-            self._stages.labels(stage).observe(milliseconds / 1000.0)
+            self._stage_seconds.labels(stage).observe(milliseconds / 1000.0)
 
-    def queued(self, waiting: int) -> None:
-        """So many requests wait now."""
-        self._waiting.set(waiting)
+    def record_batch(self, size: int) -> None:
+        """Record how many requests a worker took together."""
+        self._batch_size.observe(size)
 
-    def taken(self, together: int) -> None:
-        """A worker has taken so many requests together."""
-        self._together.observe(together)
+    def record_lost_worker(self) -> None:
+        """Count a worker that exited or hung."""
+        self._lost_workers.inc()
 
-    def lost(self) -> None:
-        """A worker ended by itself, or hung."""
-        self._lost.inc()
-
-    def text(self) -> bytes:
-        """All of it, in Prometheus' text format."""
+    def render(self) -> bytes:
+        """Return all metrics in the Prometheus text format."""
         return generate_latest(self._registry)
+
+
+class WorkerMemoryCollector(Collector):
+    """Reads the resident memory of each worker process whenever Prometheus scrapes.
+
+    Args:
+        pids: process id of each worker; None for one that is not running or is not a process of its own.
+    """
+
+    def __init__(self, pids: WorkerPids) -> None:
+        self._pids = pids
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Measure now."""
+        family = GaugeMetricFamily(
+            "dd2d_worker_resident_memory_bytes",
+            "Resident memory of a worker process, without that of its reader processes.",
+            labels=("worker",),
+        )
+        for row, pid in enumerate(self._pids()):
+            resident = None if pid is None else resident_bytes(pid)
+            if resident is not None:
+                family.add_metric((str(row),), resident)
+        yield family
+
+
+def resident_bytes(pid: int) -> int | None:
+    """Return the resident memory of a process, or None if it has exited or the system has no /proc."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
+    except OSError:
+        return None
+    return int(pages) * _PAGE_BYTES

@@ -57,15 +57,15 @@ class Worker(Protocol):
 class Observer(Protocol):
     """Is told what the queue does; the service's metrics are one."""
 
-    def queued(self, waiting: int) -> None:
+    def set_queue_length(self, waiting: int) -> None:
         """So many jobs wait now."""
         ...
 
-    def taken(self, together: int) -> None:
+    def record_batch(self, size: int) -> None:
         """A worker has taken so many jobs together."""
         ...
 
-    def lost(self) -> None:
+    def record_lost_worker(self) -> None:
         """A worker ended by itself."""
         ...
 
@@ -167,7 +167,7 @@ class Dispatcher:
         if not urgent:
             self._refuse_too_much(entry)
         (self._urgent if urgent else self._waiting).append(entry)
-        self.observer.queued(len(self._waiting))
+        self.observer.set_queue_length(len(self._waiting))
         async with self._changed:
             self._changed.notify()
 
@@ -185,7 +185,7 @@ class Dispatcher:
         for line in (self._waiting, self._urgent):
             if entry in line:
                 line.remove(entry)
-                self.observer.queued(len(self._waiting))
+                self.observer.set_queue_length(len(self._waiting))
 
     async def _serve(self, worker: Worker) -> None:
         """Keep one worker busy."""
@@ -196,7 +196,7 @@ class Dispatcher:
                 await worker.compute([each.job for each in batch], partial(self._answered, batch, left))
             except Exception as error:  # a loop that ends leaves its worker idle for good
                 logger.error("%s", error, exc_info=not isinstance(error, WorkerLostError))
-                self.observer.lost()
+                self.observer.record_lost_worker()
                 await self._again([entry for entry in batch if not entry.answer.done()])
                 await self._restart(worker)
             self._free += bool(left)
@@ -218,8 +218,8 @@ class Dispatcher:
             share = 1 if alone else min(MOST_TOGETHER, -(-len(self._waiting) // len(self.workers)))
             batch = [self._waiting.popleft() for _ in range(share)]
         if batch:
-            self.observer.taken(len(batch))
-            self.observer.queued(len(self._waiting))
+            self.observer.record_batch(len(batch))
+            self.observer.set_queue_length(len(self._waiting))
         return batch
 
     async def _restart(self, worker: Worker) -> None:

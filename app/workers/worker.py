@@ -39,10 +39,10 @@ def main() -> None:
 
 
 def _work(settings: Settings, incoming: BinaryIO, outgoing: BinaryIO) -> None:
-    from app.observability.logging import set_up_log
+    from app.observability.logging import configure_logging
     from app.workers.handlers import Desk
 
-    set_up_log(settings.log_level, settings.log_format)
+    configure_logging(settings.log_level, settings.log_format)
     try:
         desk = Desk.open(settings)
     except DomainError as error:

@@ -12,8 +12,8 @@ import uvicorn
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
-from app.auth.api_keys import made_key
-from app.auth.key_file import change_key_file
+from app.auth.api_keys import create_key
+from app.auth.key_file import update_key_file
 from app.main import create_app
 from app.services.library import Library
 from app.settings import Settings
@@ -49,8 +49,8 @@ def point_file(points: list[list[float]]) -> bytes:
 def keyed(library: Library, folder: Path) -> Iterator[TestClient]:
     """Asks a service of a library with the key of an administrator, named robot."""
     keys = folder / "keys.jsonl"
-    key, secret = made_key("robot", "admin")
-    change_key_file(keys, lambda _: (key,))
+    key, secret = create_key("robot", "admin")
+    update_key_file(keys, lambda _: (key,))
     app = create_app(Settings(keys=keys), library)
     headers = {"Authorization": f"Bearer {secret}"}
     with TestClient(app, raise_server_exceptions=False, headers=headers) as client:

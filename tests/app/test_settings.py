@@ -1,4 +1,4 @@
-"""Settings come from the environment, and docs/settings.md tells all of them."""
+"""Settings are read from the environment, and docs/settings.md lists all of them."""
 
 import re
 
@@ -13,17 +13,18 @@ DOCUMENT = ROOT / "docs" / "settings.md"
 ROW = re.compile(r"^\| `(DD2D_\w+)` \| (.*?) \| (.*) \|$", re.MULTILINE)
 
 
-def rows() -> dict[str, tuple[str, str]]:
+def documented() -> dict[str, tuple[str, str]]:
     return {
-        name: (default, told) for name, default, told in ROW.findall(DOCUMENT.read_text(encoding="utf-8"))
+        name: (default, meaning)
+        for name, default, meaning in ROW.findall(DOCUMENT.read_text(encoding="utf-8"))
     }
 
 
-def test_every_setting_is_described() -> None:
+def test_every_setting_has_a_description() -> None:
     assert all(field.description for field in Settings.model_fields.values())
 
 
-def test_the_document_tells_each_setting_as_the_code_does() -> None:
+def test_the_document_matches_the_code() -> None:
     expected = {
         f"DD2D_{name.upper()}": (
             "not set" if field.default is None else f"`{field.default}`",
@@ -31,10 +32,10 @@ def test_the_document_tells_each_setting_as_the_code_does() -> None:
         )
         for name, field in Settings.model_fields.items()
     }
-    assert rows() == expected
+    assert documented() == expected
 
 
-GIVEN: dict[str, tuple[str, object]] = {
+VALUES: dict[str, tuple[str, object]] = {
     "log_level": ("debug", "debug"),
     "log_format": ("json", "json"),
     "cors_origins": ("https://a.org, http://b.org:81", ("https://a.org", "http://b.org:81")),
@@ -44,22 +45,22 @@ GIVEN: dict[str, tuple[str, object]] = {
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
-def test_each_is_read_from_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_setting_is_read_from_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     default = Settings.model_fields[name].default
     number = "3" if name in {"workers", "torch_threads"} else "4000" if isinstance(default, int) else "21"
-    given, expected = GIVEN.get(name, (number, None))
-    monkeypatch.setenv(f"DD2D_{name.upper()}", given)
-    found = getattr(read_settings(), name)
-    assert found != default
-    assert str(found).removesuffix(".0") == given if expected is None else found == expected
+    text, expected = VALUES.get(name, (number, None))
+    monkeypatch.setenv(f"DD2D_{name.upper()}", text)
+    value = getattr(read_settings(), name)
+    assert value != default
+    assert str(value).removesuffix(".0") == text if expected is None else value == expected
 
 
-def test_an_empty_list_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_list_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DD2D_CORS_ORIGINS", " , ")
     assert read_settings().cors_origins is None
 
 
-def test_what_is_given_stands_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overrides_take_precedence_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DD2D_PORT", "9000")
     assert read_settings(port=9001).port == 9001
     assert read_settings(port=None).port == 9000
@@ -79,14 +80,12 @@ def test_what_is_given_stands_before_the_environment(monkeypatch: pytest.MonkeyP
         ("CORS_ORIGINS", "null"),
     ],
 )
-def test_an_impossible_value_names_its_variable(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
+def test_an_invalid_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"DD2D_{name}", value)
     with pytest.raises(OptionError, match=f"DD2D_{name}"):
         read_settings()
 
 
-def test_settings_cannot_change() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(ValidationError):
         Settings().port = 1

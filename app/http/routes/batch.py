@@ -85,6 +85,6 @@ async def _lines(service: Service, batch: Batch) -> AsyncGenerator[bytes, None]:
 
     # One more than there are workers, so that none waits for the stream.
     together = service.settings.workers + 1
-    async with aclosing(batch.lines(run, together, service.metrics.refused)) as lines:
+    async with aclosing(batch.lines(run, together, service.metrics.record_problem)) as lines:
         async for line in lines:
             yield line

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.auth.access import needs
+from app.auth.access import require_role
 from app.errors import NotReadyError
 from app.http.openapi import METRICS_RESPONSES, NOT_READY_RESPONSES
 from app.http.state import service_of
@@ -62,11 +62,11 @@ async def asked_once(request: Request, kind: str = "canary", deadline_s: float |
     summary="Measurements for Prometheus",
     response_class=Response,
     responses=METRICS_RESPONSES,
-    dependencies=[needs("read", limited=False)],
+    dependencies=[require_role("read", limited=False)],
 )
 async def metrics(request: Request) -> Response:
     """Requests by route and status, problems by type, how long all took, the queue, and what is served."""
-    return Response(service_of(request).metrics.text(), media_type=CONTENT_TYPE)
+    return Response(service_of(request).metrics.render(), media_type=CONTENT_TYPE)
 
 
 @router.get("/version", summary="Software, weights and index")

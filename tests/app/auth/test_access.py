@@ -1,4 +1,4 @@
-"""Who is let in over HTTP, with keys and without, and how often."""
+"""Authentication, authorization and rate limits over HTTP, with and without keys."""
 
 import logging
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from app.auth.access import Access, needs
-from app.auth.api_keys import ROLES, Role, made_key
-from app.auth.key_file import change_key_file
+from app.auth.access import Access, require_role
+from app.auth.api_keys import ROLES, Role, create_key
+from app.auth.key_file import update_key_file
 from app.main import create_app
 from app.settings import Settings
 from tests.app.answers import problem_of
@@ -30,42 +30,42 @@ def keys(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def secrets(keys: Path) -> dict[str, str]:
-    made = {role: made_key(role, role) for role in ROLES}
-    change_key_file(keys, lambda _: tuple(key for key, _ in made.values()))
+    made = {role: create_key(role, role) for role in ROLES}
+    update_key_file(keys, lambda _: tuple(key for key, _ in made.values()))
     return {role: secret for role, (_, secret) in made.items()}
 
 
-def guarded(settings: Settings) -> FastAPI:
-    """The service, and a route for each role that answers with the name of the key."""
+def app_with_role_routes(settings: Settings) -> FastAPI:
+    """Return the service with one more route per role, which answers with the name of the key."""
     app = create_app(settings, StandIn())
 
-    def add(role: Role) -> None:
-        async def named(request: Request) -> dict[str, Any]:
+    def add_route(role: Role) -> None:
+        async def answer_key_name(request: Request) -> dict[str, Any]:
             return {"key": request.state.key_name}
 
         app.add_api_route(
             f"/for/{role}",
-            named,
+            answer_key_name,
             methods=["GET", "POST"],
-            dependencies=[needs(role)],
+            dependencies=[require_role(role)],
             include_in_schema=False,
         )
 
     for role in ROLES:
-        add(role)
+        add_route(role)
     return app
 
 
 @pytest.fixture
 def client(keys: Path, secrets: dict[str, str]) -> Iterator[TestClient]:
     assert secrets
-    with TestClient(guarded(Settings(keys=keys))) as client:
+    with TestClient(app_with_role_routes(Settings(keys=keys))) as client:
         yield client
 
 
 @pytest.fixture
 def keyless() -> Iterator[TestClient]:
-    with TestClient(guarded(Settings())) as client:
+    with TestClient(app_with_role_routes(Settings())) as client:
         yield client
 
 
@@ -74,11 +74,11 @@ def bearer(secret: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("path", OPEN)
-def test_what_is_always_open(client: TestClient, path: str) -> None:
+def test_public_paths_need_no_key(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 200
 
 
-def test_without_a_key_is_401_by_the_book(client: TestClient) -> None:
+def test_a_request_without_a_key_gets_a_401_with_a_challenge(client: TestClient) -> None:
     for path in (
         "/structures/graphene",
         "/structures/a/b/c",
@@ -93,13 +93,13 @@ def test_without_a_key_is_401_by_the_book(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("given", ["nonsense", "dd2d_" + "a" * 43, "ü"])
-def test_an_unknown_key_is_401(client: TestClient, given: str) -> None:
+def test_an_unknown_key_gets_a_401(client: TestClient, given: str) -> None:
     response = client.get("/for/read", headers=[(b"authorization", b"Bearer " + given.encode())])
     assert given not in problem_of(response, 401)
     assert 'error="invalid_token"' in response.headers["www-authenticate"]
 
 
-def test_a_role_opens_what_it_may(client: TestClient, secrets: dict[str, str]) -> None:
+def test_a_key_is_admitted_where_its_role_suffices(client: TestClient, secrets: dict[str, str]) -> None:
     for mine, secret in secrets.items():
         for needed in ROLES:
             response = client.get(f"/for/{needed}", headers=bearer(secret))
@@ -110,7 +110,7 @@ def test_a_role_opens_what_it_may(client: TestClient, secrets: dict[str, str]) -
                 assert f'scope="{needed}"' in response.headers["www-authenticate"]
 
 
-def test_either_header_will_do(client: TestClient, secrets: dict[str, str], points: Any) -> None:
+def test_the_key_may_come_in_either_header(client: TestClient, secrets: dict[str, str], points: Any) -> None:
     for headers in (
         bearer(secrets["read"]),
         {"Authorization": f"bearer {secrets['read']}"},
@@ -121,15 +121,15 @@ def test_either_header_will_do(client: TestClient, secrets: dict[str, str], poin
 
 
 @pytest.mark.parametrize("path", ASKED)
-def test_a_key_is_asked_for_before_the_body_is_read(client: TestClient, path: str) -> None:
-    taken = 0
+def test_a_missing_key_is_refused_before_the_body_is_read(client: TestClient, path: str) -> None:
+    received = 0
 
-    async def reading() -> None:
+    async def request_without_key() -> None:
         sent: list[Any] = []
 
         async def receive() -> Any:
-            nonlocal taken
-            taken += 1
+            nonlocal received
+            received += 1
             return {"type": "http.request", "body": b"[", "more_body": True}
 
         async def send(message: Any) -> None:
@@ -142,12 +142,12 @@ def test_a_key_is_asked_for_before_the_body_is_read(client: TestClient, path: st
         assert sent[0]["status"] == 401
 
     assert client.portal is not None
-    client.portal.call(reading)
-    assert taken == 0
+    client.portal.call(request_without_key)
+    assert received == 0
 
 
-def test_every_route_is_open_on_purpose_or_guarded() -> None:
-    """A new route that forgets its key is noticed here."""
+def test_every_route_is_guarded_or_listed_as_public() -> None:
+    """A new route without an access check fails here."""
     paths = {
         (method.upper(), path)
         for path, operations in create_app(Settings()).openapi()["paths"].items()
@@ -157,48 +157,48 @@ def test_every_route_is_open_on_purpose_or_guarded() -> None:
     assert paths == {("GET", "/livez"), ("GET", "/readyz"), ("GET", "/version")}
 
 
-def test_a_key_that_is_revoked_stops_working(
+def test_a_revoked_key_stops_working(
     client: TestClient, keys: Path, secrets: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert client.get("/for/read", headers=bearer(secrets["read"])).status_code == 200
-    monkeypatch.setattr("app.auth.keyring.LOOK_AGAIN_S", 0)
-    change_key_file(keys, lambda there: tuple(key for key in there if key.name != "read"))
+    monkeypatch.setattr("app.auth.keyring.CHECK_INTERVAL_S", 0)
+    update_key_file(keys, lambda keys: tuple(key for key in keys if key.name != "read"))
     problem_of(client.get("/for/read", headers=bearer(secrets["read"])), 401)
     assert client.get("/for/read", headers=bearer(secrets["admin"])).status_code == 200
 
 
-def test_without_keys_reading_is_open_and_writing_says_how_to_open_it(keyless: TestClient) -> None:
+def test_without_keys_reading_is_open_and_a_refused_write_says_how_to_enable_it(keyless: TestClient) -> None:
     for path in (*OPEN, "/metrics", "/structures/graphene"):
         assert keyless.get(path).status_code == 200
     assert keyless.get("/for/read", headers=bearer("whatever")).json() == {"key": None}
     for role in ("write", "admin"):
-        told = problem_of(keyless.post(f"/for/{role}"), 403)
-        assert f"dd2d key create NAME --role {role} --keys FILE" in told
-        assert "DD2D_KEYS" in told
+        detail = problem_of(keyless.post(f"/for/{role}"), 403)
+        assert f"dd2d key create NAME --role {role} --keys FILE" in detail
+        assert "DD2D_KEYS" in detail
 
 
 @pytest.mark.parametrize(
-    ("host", "told"),
-    [("127.0.0.1", "this machine"), ("::1", "this machine"), ("0.0.0.0", "EVERYBODY WHO CAN REACH")],
+    ("host", "reach"),
+    [("127.0.0.1", "this machine"), ("::1", "this machine"), ("0.0.0.0", "EVERYONE WHO CAN REACH")],
 )
-def test_the_log_says_loudly_that_there_are_no_keys(
-    host: str, told: str, caplog: pytest.LogCaptureFixture
+def test_the_log_warns_that_there_are_no_keys(
+    host: str, reach: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with TestClient(create_app(Settings(host=host), StandIn())):
         pass
     (line,) = [each for each in caplog.records if each.levelno == logging.WARNING]
     assert line.getMessage().startswith("NO API KEYS: ")
-    assert told in line.getMessage()
+    assert reach in line.getMessage()
 
 
-def test_the_log_is_quiet_about_keys_that_are_there(
+def test_the_log_does_not_warn_when_there_are_keys(
     client: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert client.get("/livez").status_code == 200
     assert [each for each in caplog.records if each.levelno >= logging.WARNING] == []
 
 
-def test_the_name_of_the_key_is_in_the_log(
+def test_the_access_log_names_the_key(
     client: TestClient, secrets: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "app"):
@@ -212,9 +212,9 @@ def test_the_name_of_the_key_is_in_the_log(
     assert "dd2d_" not in caplog.text
 
 
-def test_a_key_is_limited_and_another_is_not(keys: Path, secrets: dict[str, str]) -> None:
+def test_each_key_has_a_rate_limit_of_its_own(keys: Path, secrets: dict[str, str]) -> None:
     settings = Settings(keys=keys, rate_per_minute=0.1, rate_burst=2)
-    with TestClient(guarded(settings)) as client:
+    with TestClient(app_with_role_routes(settings)) as client:
         for _ in range(2):
             assert client.get("/for/read", headers=bearer(secrets["read"])).status_code == 200
         response = client.get("/for/read", headers=bearer(secrets["read"]))
@@ -225,13 +225,13 @@ def test_a_key_is_limited_and_another_is_not(keys: Path, secrets: dict[str, str]
         assert client.get("/livez").status_code == 200
 
 
-def test_without_keys_an_address_is_limited_whatever_it_claims() -> None:
-    with TestClient(guarded(Settings(rate_per_minute=0.1, rate_burst=1))) as client:
+def test_without_keys_the_rate_limit_counts_addresses_and_ignores_forwarded_ones() -> None:
+    with TestClient(app_with_role_routes(Settings(rate_per_minute=0.1, rate_burst=1))) as client:
         assert client.get("/for/read").status_code == 200
         problem_of(client.get("/for/read", headers={"X-Forwarded-For": "192.0.2.9"}), 429)
 
 
-def test_guesses_are_limited_and_a_known_key_still_passes(
+def test_invalid_keys_are_limited_and_a_valid_key_still_passes(
     client: TestClient, secrets: dict[str, str]
 ) -> None:
     statuses = [client.get("/for/read", headers=bearer("dd2d_" + f"{n:043d}")).status_code for n in range(12)]
@@ -241,17 +241,17 @@ def test_guesses_are_limited_and_a_known_key_still_passes(
     problem_of(client.get("/for/read"), 401)
 
 
-def test_access_of_the_default_settings_limits_nothing() -> None:
-    access = Access.of(Settings())
+def test_the_default_settings_limit_nothing() -> None:
+    access = Access.from_settings(Settings())
     assert access.keyring is None
     for _ in range(1000):
-        access.permit(access.identify(None, "192.0.2.1"), "read", "192.0.2.1")
+        access.authorize(access.authenticate(None, "192.0.2.1"), "read", "192.0.2.1")
 
 
-def test_a_key_that_has_expired_is_told_so(keys: Path) -> None:
-    key, secret = made_key("old", "admin", datetime(2020, 1, 1, tzinfo=UTC))
-    change_key_file(keys, lambda _: (key,))
-    with TestClient(guarded(Settings(keys=keys))) as client:
+def test_an_expired_key_gets_a_401_that_says_so(keys: Path) -> None:
+    key, secret = create_key("old", "admin", datetime(2020, 1, 1, tzinfo=UTC))
+    update_key_file(keys, lambda _: (key,))
+    with TestClient(app_with_role_routes(Settings(keys=keys))) as client:
         response = client.get("/for/read", headers=bearer(secret))
         assert "expired" in problem_of(response, 401)
         assert 'error="invalid_token"' in response.headers["www-authenticate"]

@@ -1,4 +1,4 @@
-"""Token buckets, by a clock that the test moves."""
+"""The rate limiter, with a clock that the test controls."""
 
 from fractions import Fraction
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.auth.rate_limit import TokenBuckets, network_of
+from app.auth.rate_limit import RateLimiter, client_network
 
 
 class Clock:
@@ -17,22 +17,22 @@ class Clock:
         return self.now
 
 
-def test_a_burst_then_the_rate() -> None:
+def test_allows_a_burst_and_then_the_rate() -> None:
     clock = Clock()
-    buckets = TokenBuckets(60, 3, clock)
-    assert [buckets.take("a") for _ in range(4)] == [0, 0, 0, 1]
+    limiter = RateLimiter(60, 3, clock)
+    assert [limiter.acquire("a") for _ in range(4)] == [0, 0, 0, 1]
     clock.now = 0.75
-    assert buckets.take("a") == pytest.approx(0.25)
+    assert limiter.acquire("a") == pytest.approx(0.25)
     clock.now = 1.0
-    assert buckets.take("a") == 0
-    assert buckets.take("a") == pytest.approx(1.0)
+    assert limiter.acquire("a") == 0
+    assert limiter.acquire("a") == pytest.approx(1.0)
 
 
-def test_names_do_not_share() -> None:
-    buckets = TokenBuckets(1, 1, Clock())
-    assert buckets.take("a") == 0
-    assert buckets.take("a") > 0
-    assert buckets.take("b") == 0
+def test_clients_do_not_share_a_bucket() -> None:
+    limiter = RateLimiter(1, 1, Clock())
+    assert limiter.acquire("a") == 0
+    assert limiter.acquire("a") > 0
+    assert limiter.acquire("b") == 0
 
 
 @given(
@@ -40,29 +40,29 @@ def test_names_do_not_share() -> None:
     per_minute=st.floats(0.5, 600),
     burst=st.integers(1, 20),
 )
-def test_no_more_than_the_rate_ever_and_the_wait_is_true(
+def test_never_exceeds_the_rate_and_returns_the_exact_wait(
     steps: list[float], per_minute: float, burst: int
 ) -> None:
     clock = Clock()
-    buckets = TokenBuckets(per_minute, burst, clock)
-    taken = 0
+    limiter = RateLimiter(per_minute, burst, clock)
+    acquired = 0
     for step in steps:
         clock.now += step
-        wait = buckets.take("a")
-        taken += wait == 0
+        wait = limiter.acquire("a")
+        acquired += wait == 0
         if wait:
             clock.now += wait * (1 + 1e-9) + 1e-9
-            assert buckets.take("a") == 0
-            taken += 1
-    assert Fraction(taken) <= burst + Fraction(per_minute) / 60 * Fraction(clock.now) + Fraction(1, 1000)
+            assert limiter.acquire("a") == 0
+            acquired += 1
+    assert Fraction(acquired) <= burst + Fraction(per_minute) / 60 * Fraction(clock.now) + Fraction(1, 1000)
 
 
 def test_memory_is_bounded() -> None:
-    buckets = TokenBuckets(1, 1, Clock(), most=100)
-    for name in range(1000):
-        buckets.take(str(name))
-    assert len(buckets) == 100
-    assert buckets.take("999") > 0
+    limiter = RateLimiter(1, 1, Clock(), max_clients=100)
+    for number in range(1000):
+        limiter.acquire(str(number))
+    assert len(limiter) == 100
+    assert limiter.acquire("999") > 0
 
 
 @pytest.mark.parametrize(
@@ -75,5 +75,5 @@ def test_memory_is_bounded() -> None:
         ("testclient", "testclient"),
     ],
 )
-def test_whom_an_address_stands_for(address: str, network: str) -> None:
-    assert network_of(address) == network
+def test_an_address_counts_as_its_network(address: str, network: str) -> None:
+    assert client_network(address) == network

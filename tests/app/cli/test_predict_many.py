@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from tqdm import tqdm
 
-from app.auth.api_keys import made_key
+from app.auth.api_keys import create_key
 from app.cli.main import main
 from app.main import create_app
 from app.settings import Settings
@@ -244,7 +244,7 @@ def test_a_key_is_taken_from_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     keys = tmp_path / "keys.jsonl"
-    key, secret = made_key("lab", "read")
+    key, secret = create_key("lab", "read")
     keys.write_text(key.model_dump_json() + "\n")
     keys.chmod(0o600)
     with listening(create_app(Settings(keys=keys), library)) as port:

@@ -19,8 +19,8 @@ from schemathesis.specs.openapi.checks import (
 )
 from starlette.testclient import TestClient
 
-from app.auth.api_keys import made_key
-from app.auth.key_file import change_key_file
+from app.auth.api_keys import create_key
+from app.auth.key_file import update_key_file
 from app.main import create_app
 from app.settings import Settings
 from tests.app.stand_in import StandIn
@@ -40,8 +40,8 @@ EXAMPLES = 12
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, dict[str, str]]]:
     """A service with keys, and the header that opens it."""
     path = tmp_path_factory.mktemp("keys") / "keys.jsonl"
-    key, secret = made_key("schemathesis", "admin")
-    change_key_file(path, lambda _: (key,))
+    key, secret = create_key("schemathesis", "admin")
+    update_key_file(path, lambda _: (key,))
     with TestClient(create_app(Settings(keys=path), StandIn()), raise_server_exceptions=False) as client:
         yield client, {"Authorization": f"Bearer {secret}"}
 

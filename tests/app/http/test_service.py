@@ -111,8 +111,8 @@ def test_the_memory_of_each_worker_is_measured() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     metrics = Metrics()
-    metrics.watch(lambda: [os.getpid(), None, ended.pid])
-    families = {each.name: each for each in text_string_to_metric_families(metrics.text().decode())}
+    metrics.watch_workers(lambda: [os.getpid(), None, ended.pid])
+    families = {each.name: each for each in text_string_to_metric_families(metrics.render().decode())}
     (found,) = families["dd2d_worker_resident_memory_bytes"].samples
     (whole,) = families["process_resident_memory_bytes"].samples
     assert found.labels == {"worker": "0"}

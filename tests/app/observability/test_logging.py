@@ -1,4 +1,4 @@
-"""Lines of the log: one a record whatever is in it, with the request's id wherever they are logged."""
+"""The log: one line per record whatever its content, with the id of the request."""
 
 import io
 import json
@@ -12,7 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.observability.logging import REQUEST_ID, set_up_log
+from app.observability.logging import REQUEST_ID, configure_logging
 from app.settings import Settings
 from app.workers import wire
 from app.workers import worker as process
@@ -27,8 +27,8 @@ HOSTILE = (
 )
 
 
-class Written:
-    """What has gone to standard error so far."""
+class LogOutput:
+    """What has been written to standard error so far."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
@@ -43,33 +43,33 @@ class Written:
 
 
 @pytest.fixture
-def written(capsys: pytest.CaptureFixture[str]) -> Iterator[Written]:
-    """Logging is as it was afterwards."""
+def output(capsys: pytest.CaptureFixture[str]) -> Iterator[LogOutput]:
+    """Restore the logging configuration afterwards."""
     root = logging.getLogger()
     named = [logging.getLogger(name) for name in ("app", "index", "model", "uvicorn", "tifffile")]
     handlers, levels = root.handlers[:], [each.level for each in (root, *named)]
-    root.handlers.clear()  # those of pytest, which set_up_log would close
-    yield Written(capsys)
+    root.handlers.clear()  # those of pytest, which configure_logging would close
+    yield LogOutput(capsys)
     logging.captureWarnings(False)
     root.handlers[:] = handlers
     for each, level in zip((root, *named), levels, strict=True):
         each.setLevel(level)
 
 
-class Talking(StandIn):
+class LoggingStandIn(StandIn):
     """Logs from the thread that computes."""
 
     def search(self, *args: Any, **kwargs: Any) -> SearchResult:
-        logging.getLogger("index.talking").info("searching")
-        logging.getLogger("PIL.talking").warning("a library warns")
+        logging.getLogger("index.stand_in").info("searching")
+        logging.getLogger("PIL.stand_in").warning("a library warns")
         return super().search(*args, **kwargs)
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_no_content_makes_a_line_of_its_own(written: Written, form: Form) -> None:
-    set_up_log("info", form)
+def test_content_cannot_start_a_line_of_its_own(output: LogOutput, form: Form) -> None:
+    configure_logging("info", form)
     logging.getLogger("app.test").warning("cannot read %s", HOSTILE)
-    text = written.text()
+    text = output.text()
     assert len(text.splitlines()) == 1
     assert text.isprintable() is False
     assert text.rstrip("\n").isprintable()
@@ -77,13 +77,13 @@ def test_no_content_makes_a_line_of_its_own(written: Written, form: Form) -> Non
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_no_trace_makes_a_line_that_looks_like_a_record(written: Written, form: Form) -> None:
-    set_up_log("info", form)
+def test_a_traceback_cannot_forge_a_record(output: LogOutput, form: Form) -> None:
+    configure_logging("info", form)
     try:
         raise ValueError(HOSTILE)
     except ValueError:
         logging.getLogger("app.test").exception("a reader broke")
-    first, *rest = written.text().splitlines()
+    first, *rest = output.text().splitlines()
     assert "a reader broke" in first
     if form == "json":
         assert rest == []
@@ -93,60 +93,60 @@ def test_no_trace_makes_a_line_that_looks_like_a_record(written: Written, form: 
         assert all(line.startswith("  | ") for line in rest)
 
 
-def test_a_request_is_an_object(written: Written) -> None:
-    set_up_log("info", "json")
+def test_the_access_log_of_a_request_is_a_json_object(output: LogOutput) -> None:
+    configure_logging("info", "json")
     with TestClient(create_app(Settings(), StandIn())) as client:
         client.get("/structures/graphene/cif?secret=1", headers={"X-Request-ID": "mine"})
-    told = [each for each in written.objects() if each["logger"] == "app.http.middleware"]
-    assert len(told) == 1
-    assert told[0] | {"time": "", "message": "", "ms": 0} == {
+    records = [each for each in output.objects() if each["logger"] == "app.http.middleware"]
+    assert len(records) == 1
+    assert records[0] | {"time": "", "message": "", "ms": 0} == {
         "time": "", "level": "info", "logger": "app.http.middleware", "message": "", "request_id": "mine",
         "method": "GET", "path": "/structures/graphene/cif", "route": "/structures/{id}", "status": 200,
         "ms": 0, "key": None, "client": "testclient", "problem": None,
     }  # fmt: skip
-    at = datetime.fromisoformat(told[0]["time"])
-    assert at.tzinfo == UTC
-    assert "secret" not in written.text()
+    time = datetime.fromisoformat(records[0]["time"])
+    assert time.tzinfo == UTC
+    assert "secret" not in output.text()
 
 
-def test_every_line_of_a_request_has_its_id(written: Written, points: Any) -> None:
-    set_up_log("info", "json")
-    with TestClient(create_app(Settings(), Talking())) as client:
+def test_every_line_of_a_request_carries_its_id(output: LogOutput, points: Any) -> None:
+    configure_logging("info", "json")
+    with TestClient(create_app(Settings(), LoggingStandIn())) as client:
         for id in ("one", "two"):
             client.post("/predict", json={"points": points}, headers={"X-Request-ID": id})
         client.get("/readyz", headers={"X-Request-ID": "three"})
-    told = [(each["request_id"], each["logger"]) for each in written.objects() if each["request_id"] != "-"]
-    names = ["index.talking", "PIL.talking", "app.http.middleware"]
-    assert told == [(id, name) for id in ("one", "two", "three") for name in names]
+    lines = [(each["request_id"], each["logger"]) for each in output.objects() if each["request_id"] != "-"]
+    names = ["index.stand_in", "PIL.stand_in", "app.http.middleware"]
+    assert lines == [(id, name) for id in ("one", "two", "three") for name in names]
 
 
-def test_a_line_for_people_begins_with_what_is_needed(written: Written) -> None:
-    set_up_log("warning", "text")
+def test_a_text_line_carries_level_logger_and_request_id(output: LogOutput) -> None:
+    configure_logging("warning", "text")
     token = REQUEST_ID.set("mine")
-    logging.getLogger("uvicorn.error").warning("told")
-    logging.getLogger("uvicorn.error").info("not told")
+    logging.getLogger("uvicorn.error").warning("logged")
+    logging.getLogger("uvicorn.error").info("not logged")
     REQUEST_ID.reset(token)
-    (line,) = written.text().splitlines()
-    assert line.endswith(" WARNING uvicorn.error [mine]: told")
+    (line,) = output.text().splitlines()
+    assert line.endswith(" WARNING uvicorn.error [mine]: logged")
 
 
-def test_libraries_warn_of_no_upload(written: Written) -> None:
-    set_up_log("info", "text")
+def test_warnings_of_libraries_are_not_logged(output: LogOutput) -> None:
+    configure_logging("info", "text")
     warnings.warn(f"odd: {HOSTILE}", UserWarning, stacklevel=1)
-    assert written.text() == ""
+    assert output.text() == ""
 
 
-def test_warnings_that_are_asked_for_are_lines_too(written: Written) -> None:
-    set_up_log("info", "json")
+def test_enabled_warnings_are_logged(output: LogOutput) -> None:
+    configure_logging("info", "json")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.warn("old", DeprecationWarning, stacklevel=1)
-    (line,) = written.objects()
+    (line,) = output.objects()
     assert line["logger"] == "py.warnings"
 
 
-def test_an_upload_leaves_nothing_of_itself_in_the_log(written: Written) -> None:
-    set_up_log("info", "text")
+def test_the_content_of_an_upload_is_not_logged(output: LogOutput) -> None:
+    configure_logging("info", "text")
     with TestClient(create_app(Settings(), StandIn())) as client:
         client.post("/predict", files={"file": (HOSTILE, b"top,secret\n1,2\n")})
         client.post(
@@ -154,12 +154,12 @@ def test_an_upload_leaves_nothing_of_itself_in_the_log(written: Written) -> None
             content=b'{"points": [["top secret", 1, 1]]}',
             headers={"Content-Type": "application/json"},
         )
-    assert "secret" not in written.text()
-    assert "frame.tif" not in written.text()
-    assert all(line[:4].isdigit() for line in written.text().splitlines())
+    assert "secret" not in output.text()
+    assert "frame.tif" not in output.text()
+    assert all(line[:4].isdigit() for line in output.text().splitlines())
 
 
-def test_a_job_takes_the_id_of_its_request_into_a_process() -> None:
+def test_a_job_carries_the_id_of_its_request_into_a_process() -> None:
     token = REQUEST_ID.set("mine")
     job = Job("canary")
     REQUEST_ID.reset(token)
@@ -169,9 +169,9 @@ def test_a_job_takes_the_id_of_its_request_into_a_process() -> None:
     assert received.request_id == "mine"
 
 
-def test_what_breaks_in_a_worker_is_told_with_the_id(written: Written) -> None:
-    set_up_log("info", "json")
+def test_an_error_in_a_worker_is_logged_with_the_request_id(output: LogOutput) -> None:
+    configure_logging("info", "json")
     Desk(StandIn()).compute([Job("structure", {}, (), "mine")], lambda *_: None)
-    (line,) = written.objects()
+    (line,) = output.objects()
     assert (line["level"], line["request_id"]) == ("error", "mine")
     assert "KeyError" in line["exception"]

@@ -23,13 +23,13 @@ class Told:
     together: list[int] = field(default_factory=list)
     losses: int = 0
 
-    def queued(self, waiting: int) -> None:
+    def set_queue_length(self, waiting: int) -> None:
         self.waiting.append(waiting)
 
-    def taken(self, together: int) -> None:
-        self.together.append(together)
+    def record_batch(self, size: int) -> None:
+        self.together.append(size)
 
-    def lost(self) -> None:
+    def record_lost_worker(self) -> None:
         self.losses += 1
 
 

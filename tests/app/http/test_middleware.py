@@ -1,4 +1,4 @@
-"""Pages of other origins, names of other hosts, proxies, and what stands in the headers."""
+"""CORS, host names, proxies and response headers."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,8 +8,8 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from app.auth.trusted_hosts import LOCAL
 from app.cli.main import main
+from app.http.middleware import LOCAL_HOSTS
 from app.main import create_app
 from app.settings import Settings
 from tests.app.answers import problem_of
@@ -24,13 +24,13 @@ PREFLIGHT = {
 
 
 @pytest.fixture
-def shared() -> Iterator[TestClient]:
+def cors_client() -> Iterator[TestClient]:
     settings = Settings(cors_origins=(ORIGIN,))
     with TestClient(create_app(settings, StandIn()), raise_server_exceptions=False) as client:
         yield client
 
 
-def test_no_other_origin_is_let_in_by_default(client: TestClient) -> None:
+def test_no_other_origin_is_allowed_by_default(client: TestClient) -> None:
     for response in (
         client.get("/version", headers={"Origin": ORIGIN}),
         client.options("/predict", headers=PREFLIGHT),
@@ -38,25 +38,27 @@ def test_no_other_origin_is_let_in_by_default(client: TestClient) -> None:
         assert [name for name in response.headers if name.startswith("access-control")] == []
 
 
-def test_an_origin_of_the_settings_is_let_in(shared: TestClient) -> None:
-    response = shared.options("/predict", headers=PREFLIGHT)
+def test_a_configured_origin_is_allowed(cors_client: TestClient) -> None:
+    response = cors_client.options("/predict", headers=PREFLIGHT)
     assert response.status_code == 200
     assert response.headers["access-control-allow-origin"] == ORIGIN
     assert "authorization" in response.headers["access-control-allow-headers"].lower()
     assert "access-control-allow-credentials" not in response.headers
     assert response.headers["x-request-id"]
-    other = shared.get("/version", headers={"Origin": "https://other.org"})
+    other = cors_client.get("/version", headers={"Origin": "https://other.org"})
     assert "access-control-allow-origin" not in other.headers
 
 
-def test_its_errors_can_be_read_too(shared: TestClient, monkeypatch: pytest.MonkeyPatch, points: Any) -> None:
+def test_a_configured_origin_can_read_errors(
+    cors_client: TestClient, monkeypatch: pytest.MonkeyPatch, points: Any
+) -> None:
     headers = {"Origin": ORIGIN}
     responses = [
-        (shared.get("/nowhere", headers=headers), 404),
-        (shared.post("/predict", json={"points": []}, headers=headers), 422),
+        (cors_client.get("/nowhere", headers=headers), 404),
+        (cors_client.post("/predict", json={"points": []}, headers=headers), 422),
     ]
     monkeypatch.setattr(StandIn, "search", None)
-    responses.append((shared.post("/predict", json={"points": points}, headers=headers), 500))
+    responses.append((cors_client.post("/predict", json={"points": points}, headers=headers), 500))
     for response, status in responses:
         problem_of(response, status)
         assert response.headers["access-control-allow-origin"] == ORIGIN
@@ -64,7 +66,7 @@ def test_its_errors_can_be_read_too(shared: TestClient, monkeypatch: pytest.Monk
         assert response.headers["x-content-type-options"] == "nosniff"
 
 
-def asked_as(client: TestClient, host: str) -> Any:
+def get_as(client: TestClient, host: str) -> Any:
     return client.get("/version", headers={"Host": host})
 
 
@@ -72,29 +74,27 @@ def asked_as(client: TestClient, host: str) -> Any:
     "host",
     ["localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000", "192.168.1.5:8000", "dd2d.localhost", "LOCALHOST."],
 )  # fmt: skip
-def test_numbers_and_localhost_are_ours(host: str) -> None:
-    with TestClient(create_app(Settings(allowed_hosts=LOCAL), StandIn())) as client:
-        assert asked_as(client, host).status_code == 200
+def test_ip_addresses_and_localhost_are_accepted(host: str) -> None:
+    with TestClient(create_app(Settings(allowed_hosts=LOCAL_HOSTS), StandIn())) as client:
+        assert get_as(client, host).status_code == 200
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "localhost.evil.example", "evillocalhost", "127.0.0.1.evil.example", ""]
 )
-def test_a_name_that_was_bent_to_this_machine_is_refused(host: str) -> None:
-    with TestClient(create_app(Settings(allowed_hosts=LOCAL), StandIn())) as client:
-        assert "DD2D_ALLOWED_HOSTS" in problem_of(asked_as(client, host), 421)
+def test_a_foreign_host_name_is_refused(host: str) -> None:
+    with TestClient(create_app(Settings(allowed_hosts=LOCAL_HOSTS), StandIn())) as client:
+        assert "DD2D_ALLOWED_HOSTS" in problem_of(get_as(client, host), 421)
 
 
-def test_names_of_the_settings_are_ours() -> None:
+def test_configured_host_names_are_accepted() -> None:
     with TestClient(create_app(Settings(allowed_hosts=("*.lab.org", "dd2d")), StandIn())) as client:
-        statuses = [
-            asked_as(client, host).status_code for host in ("a.lab.org", "dd2d:80", "lab.org", "other")
-        ]
+        statuses = [get_as(client, host).status_code for host in ("a.lab.org", "dd2d:80", "lab.org", "other")]
     assert statuses == [200, 200, 421, 421]
 
 
-def served_with(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[Settings, dict[str, Any]]:
-    """What `dd2d serve` makes of its words and the environment, without serving."""
+def configuration_of_serve(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[Settings, dict[str, Any]]:
+    """Return the settings and the uvicorn configuration of `dd2d serve`, without serving."""
     seen: dict[str, Any] = {}
 
     def create(settings: Settings) -> FastAPI:
@@ -105,36 +105,34 @@ def served_with(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[Settings,
         seen.update(vars(server.config))
 
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    monkeypatch.setattr("app.observability.logging.set_up_log", lambda *_: None)
+    monkeypatch.setattr("app.observability.logging.configure_logging", lambda *_: None)
     monkeypatch.setattr("app.main.create_app", create)
     monkeypatch.setattr(uvicorn.Server, "serve", serve)
     assert main(["serve", "--port", "0", *words]) == 0
     return seen.pop("settings"), seen
 
 
-def test_a_service_on_loopback_answers_for_no_other_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings, given = served_with(monkeypatch)
+def test_on_loopback_only_local_names_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, given = configuration_of_serve(monkeypatch)
     assert given["host"] == "127.0.0.1"
-    assert settings.allowed_hosts == LOCAL
+    assert settings.allowed_hosts == LOCAL_HOSTS
 
 
-def test_elsewhere_any_name_will_do_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert served_with(monkeypatch, "--host", "0.0.0.0")[0].allowed_hosts is None
+def test_elsewhere_any_name_is_accepted_unless_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert configuration_of_serve(monkeypatch, "--host", "0.0.0.0")[0].allowed_hosts is None
     monkeypatch.setenv("DD2D_ALLOWED_HOSTS", "dd2d.lab.org")
-    assert served_with(monkeypatch, "--host", "0.0.0.0")[0].allowed_hosts == ("dd2d.lab.org",)
+    assert configuration_of_serve(monkeypatch, "--host", "0.0.0.0")[0].allowed_hosts == ("dd2d.lab.org",)
 
 
-def test_what_a_proxy_says_is_believed_only_where_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert served_with(monkeypatch)[1]["proxy_headers"] is False
+def test_forwarded_headers_are_trusted_only_from_configured_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert configuration_of_serve(monkeypatch)[1]["proxy_headers"] is False
     monkeypatch.setenv("DD2D_TRUSTED_PROXIES", "10.0.0.1")
-    given = served_with(monkeypatch)[1]
+    given = configuration_of_serve(monkeypatch)[1]
     assert given["proxy_headers"] is True
     assert given["forwarded_allow_ips"] == ["10.0.0.1"]
 
 
-def test_what_was_computed_is_kept_nowhere_and_pages_are_asked_for_again(
-    client: TestClient, points: Any
-) -> None:
+def test_responses_are_not_cached_and_pages_are_revalidated(client: TestClient, points: Any) -> None:
     assert client.post("/predict", json={"points": points}).headers["cache-control"] == "no-store"
     for path in ("/livez", "/structures/graphene", "/nowhere", "/metrics"):
         assert client.get(path).headers["cache-control"] == "no-store"
@@ -142,7 +140,7 @@ def test_what_was_computed_is_kept_nowhere_and_pages_are_asked_for_again(
         assert client.get(path).headers["cache-control"] == "no-cache"
 
 
-def test_pages_may_use_nothing_of_the_machine(client: TestClient) -> None:
+def test_every_response_has_the_security_headers(client: TestClient) -> None:
     headers = client.get("/").headers
     assert "camera=()" in headers["permissions-policy"]
     assert headers["referrer-policy"] == "no-referrer"

@@ -1,4 +1,4 @@
-"""Clients that look for the answer only after their last byte."""
+"""Clients that read the response only after their last byte."""
 
 import json
 import socket
@@ -13,12 +13,12 @@ from app.settings import Settings
 from tests.app.conftest import listening
 from tests.app.stand_in import StandIn
 
-# More than the system's buffers hold on their way.
+# More than the socket buffers hold.
 LARGE = bytes(32 * 2**20)
 
 
-def refused(port: int, path: str, headers: Mapping[str, str]) -> HTTPError:
-    """Of urllib, which sends all, then reads, and lets the connection be closed."""
+def post_large_body(port: int, path: str, headers: Mapping[str, str]) -> HTTPError:
+    """Post with urllib, which sends everything before it reads and asks to close the connection."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", LARGE, dict(headers))
     with pytest.raises(HTTPError) as caught:
         urllib.request.urlopen(request, timeout=60)
@@ -35,18 +35,18 @@ def refused(port: int, path: str, headers: Mapping[str, str]) -> HTTPError:
         ("/nowhere", "application/json", 404),
     ],
 )
-def test_a_client_that_sends_on_reads_why_it_was_refused(path: str, kind: str, status: int) -> None:
+def test_a_client_that_keeps_sending_reads_why_it_was_refused(path: str, kind: str, status: int) -> None:
     settings = Settings(max_json_bytes=2**20, max_batch_bytes=2**20)
     with (
         listening(create_app(settings, StandIn())) as port,
-        refused(port, path, {"Content-Type": kind}) as error,
+        post_large_body(port, path, {"Content-Type": kind}) as error,
     ):
         assert error.code == status
         assert json.loads(error.read())["status"] == status
 
 
-def test_it_is_not_read_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.http.unread_body.LONGEST_S", 0.1)
+def test_draining_ends_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.http.middleware.MAX_DRAIN_S", 0.1)
     head = b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 9\r\n\r\n"
     with (
         listening(create_app(Settings(), StandIn())) as port,
