@@ -51,7 +51,7 @@ class Lattices:
     """The crystals of an index in the order of how well their lattice fits."""
 
     def __init__(self, catalog: Catalog) -> None:
-        self._table = LatticeTable.of(catalog.lattices())
+        self._table = LatticeTable.from_cells(catalog.lattices())
         self._groups = catalog.groups
         self._elements = [frozenset(entry.elements) for entry in catalog]
         self._row = {entry.id: row for row, entry in enumerate(catalog)}
@@ -61,7 +61,7 @@ class Lattices:
         lattice = index_pattern(Observation.from_spots(spots, VOLTAGE_KV))
         if lattice is None:
             return None
-        fitting = self._table.fitting(lattice.basis, SCALE_TOLERANCE)
+        fitting = self._table.find_matches(lattice.basis, SCALE_TOLERANCE)
         order = np.argsort(np.abs(np.log(fitting.scale)), kind="stable")
         rows = [
             row

@@ -37,7 +37,14 @@ from index.storage.vectors import Vectors
 from model.crystal.crystal import Crystal
 from model.indexing.lattice_table import LatticeTable
 from model.indexing.orientations import SCALE_TOLERANCE
-from model.matching.confidence import CALIBRATIONS, COVERAGES, Calibration, Confidence, confidence, evidence
+from model.matching.confidence import (
+    CALIBRATIONS,
+    COVERAGES,
+    Confidence,
+    ConfidenceCalibration,
+    compute_evidence,
+    estimate_confidence,
+)
 from model.matching.depth import Effort
 from model.matching.match import Match
 from model.matching.verify import verify
@@ -65,7 +72,7 @@ class Answer:
         spots: number of them.
         matches: of the candidates.
         values: what they are ranked by.
-        alike: how many were to be computed by their similarity.
+        similar_count: how many were to be computed by their similarity.
         truth: the true one among the candidates, or None.
         place: of the true one in the ranking, from 0; None if it is not in the index.
         verdict: of the whole search on what is no layer, else None.
@@ -76,7 +83,7 @@ class Answer:
     spots: int
     matches: list[Match | None]
     values: Array
-    alike: int
+    similar_count: int
     truth: int | None
     place: int | None
     verdict: str | None
@@ -120,7 +127,7 @@ def _ask(options: argparse.Namespace) -> tuple[list[Answer], int]:
     with Retriever.open(options.index, towers) as retriever:
         with closing(Catalog.open(version_folder(options.index) / CATALOG_NAME)) as catalog:
             crystals = [entry.crystal for entry in catalog if part_of(entry.formula, seed, held_out) is part]
-            cells = LatticeTable.of(catalog.lattices(), largest_index=1)
+            cells = LatticeTable.from_cells(catalog.lattices(), largest_index=1)
             gallery = Gallery(version_folder(options.index), catalog)
         by_formula: dict[str, list[Crystal]] = {}
         for crystal in crystals:
@@ -138,7 +145,7 @@ def _zone(cells: LatticeTable, rng: np.random.Generator) -> Spots:
     while True:
         spots: Spots
         spots, basis = bulk_zone(rng)
-        if not len(cells.fitting(basis, SCALE_TOLERANCE).crystal):
+        if not len(cells.find_matches(basis, SCALE_TOLERANCE).crystal):
             return spots
 
 
@@ -183,8 +190,8 @@ def _asked(
         formula=crystal.formula,
         spots=len(spots),
         matches=list(found.matches),
-        values=found.values,
-        alike=found.alike,
+        values=found.scores,
+        similar_count=found.similar_count,
         truth=true[0] if true else None,
         place=place,
         verdict=verdict,
@@ -195,15 +202,15 @@ def _is(candidate: Candidate, crystal: Crystal) -> bool:
     return crystal.id in (candidate.entry.id, *candidate.same_as)
 
 
-def _fitted(answers: list[Answer]) -> Calibration:
+def _fitted(answers: list[Answer]) -> ConfidenceCalibration:
     """What makes the answers likeliest; the limit is where LOST of the known are lost."""
     kept = [each for each in answers if np.isfinite(each.values).any()]
-    seen = np.array([evidence(_best(each), each.spots, each.alike) for each in kept])
+    seen = np.array([compute_evidence(_best(each), each.spots, each.similar_count) for each in kept])
     count = seen.shape[1]
 
-    def of(parameters: Array) -> Calibration:
+    def of(parameters: Array) -> ConfidenceCalibration:
         temperature, growth, astray = parameters[:3]
-        return Calibration(
+        return ConfidenceCalibration(
             temperature=float(np.exp(temperature)),
             growth=float(growth),
             astray=float(1 / (1 + np.exp(-astray))),
@@ -249,12 +256,12 @@ def _best(answer: Answer) -> Match:
     return best
 
 
-def _judged(answer: Answer, calibration: Calibration) -> Confidence:
-    return confidence(answer.matches, answer.values, answer.spots, answer.alike, calibration)
+def _judged(answer: Answer, calibration: ConfidenceCalibration) -> Confidence:
+    return estimate_confidence(answer.matches, answer.values, answer.spots, answer.similar_count, calibration)
 
 
 def _report(
-    answers: list[Answer], calibration: Calibration, total: int, by_name: Collection[str]
+    answers: list[Answer], calibration: ConfidenceCalibration, total: int, by_name: Collection[str]
 ) -> dict[str, object]:
     stated, right = np.zeros(len(answers)), np.zeros(len(answers))
     verdicts: dict[str, list[str]] = {kind: [] for kind in KINDS}
@@ -294,7 +301,9 @@ def _report(
     }
 
 
-def _sets(answers: list[Answer], calibration: Calibration, total: int) -> dict[str, dict[str, float]]:
+def _sets(
+    answers: list[Answer], calibration: ConfidenceCalibration, total: int
+) -> dict[str, dict[str, float]]:
     """How often sets of a stated coverage hold the true crystal, and how large they are."""
     told = {}
     formula = np.array([each.formula for each in answers])
@@ -312,11 +321,11 @@ def _sets(answers: list[Answer], calibration: Calibration, total: int) -> dict[s
 
 
 def _by_alike(
-    answers: list[Answer], stated: Array, right: Array, calibration: Calibration, total: int
+    answers: list[Answer], stated: Array, right: Array, calibration: ConfidenceCalibration, total: int
 ) -> dict[str, dict[str, object]]:
     """How true probabilities and sets are where few and where many candidates are alike."""
     told: dict[str, dict[str, object]] = {}
-    crowd = np.searchsorted(CROWDS, [each.alike for each in answers])
+    crowd = np.searchsorted(CROWDS, [each.similar_count for each in answers])
     for number, name in enumerate((*(f"up to {most}" for most in CROWDS), "more")):
         own = np.flatnonzero(crowd == number)
         known = [answers[row] for row in own if answers[row].kind == "known"]

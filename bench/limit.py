@@ -42,7 +42,12 @@ from index.storage.layout import CATALOG_NAME
 from index.storage.publish import version_folder
 from model.crystal.crystal import Crystal
 from model.indexing.lattice_table import LatticeTable
-from model.indexing.orientations import LAST_REACH_INV_ANGSTROM, changes_of, lay_lattices, variants
+from model.indexing.orientations import (
+    LAST_REACH_INV_ANGSTROM,
+    apply_symmetries,
+    find_lattice_symmetries,
+    find_orientations,
+)
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots
 from model.physics.multislice import Conditions, dynamical_intensities
@@ -90,7 +95,7 @@ def main() -> None:
     with closing(Catalog.open(version_folder(options.index) / CATALOG_NAME)) as catalog:
         everything = list(catalog)
         entries = held_out_entries(everything)
-        table, groups = LatticeTable.of(catalog.lattices()), catalog.groups
+        table, groups = LatticeTable.from_cells(catalog.lattices()), catalog.groups
     row_of = {entry.id: row for row, entry in enumerate(everything)}
     places: dict[tuple[float, str], list[int]] = defaultdict(list)
     for _ in tqdm(range(options.queries), unit="query"):
@@ -136,14 +141,16 @@ def _scores(
     if not scale_known:
         own = own * np.sqrt(np.prod(query.camera.stretch))
     tolerance = SCALE_TOLERANCE if scale_known else FARTHEST_SCALE * instrument.scale_sigma
-    rows = np.unique(table.fitting(own, tolerance).crystal)
-    settings = lay_lattices(np.stack([everything[row].crystal.lattice for row in rows.tolist()]), observed)
+    rows = np.unique(table.find_matches(own, tolerance).crystal)
+    settings = find_orientations(
+        np.stack([everything[row].crystal.lattice for row in rows.tolist()]), observed
+    )
     laid: list[tuple[int, Laid]] = []
     for place, candidate in enumerate(settings.candidate.tolist()):
         row = int(rows[candidate])
         lattice = reciprocal_lattice(everything[row].crystal.lattice)
-        (changes,) = changes_of(lattice[None])
-        bases, _ = variants(settings.basis[place], settings.hk[place], changes)
+        (changes,) = find_lattice_symmetries(lattice[None])
+        bases, _ = apply_symmetries(settings.basis[place], settings.hk[place], changes)
         laid += [
             (row, _laid(lattice, basis, q, query, instrument, scale_known=scale_known)) for basis in bases
         ]

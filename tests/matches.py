@@ -5,21 +5,20 @@ from typing import Any
 
 import numpy as np
 
-from model.matching.match import Match
-from model.matching.reflections import Beams
+from model.matching.match import Match, ReflectionTable
 
 # An explained spot, an extra one, and a beam that is missing.
 _NONE = np.nan
-BEAMS = Beams(
+REFLECTIONS = ReflectionTable(
     spots=2,
     scale=1.0,
     hk=np.array([[1, 0], [3, 2], [0, 1]]),
     d_angstrom=np.array([2.5, _NONE, 2.0]),
-    measured=np.array([[0.4, 0.0], [0.3, 0.71], [_NONE, _NONE]]),
-    computed=np.array([[0.401, 0.0], [_NONE, _NONE], [0.0, 0.5]]),
-    log_measured=np.array([0.0, -2.0, _NONE]),
-    log_computed=np.array([0.1, _NONE, -1.0]),
-    log_sigma=np.array([0.25, _NONE, _NONE]),
+    q_measured=np.array([[0.4, 0.0], [0.3, 0.71], [_NONE, _NONE]]),
+    q_computed=np.array([[0.401, 0.0], [_NONE, _NONE], [0.0, 0.5]]),
+    log_intensity_measured=np.array([0.0, -2.0, _NONE]),
+    log_intensity_computed=np.array([0.1, _NONE, -1.0]),
+    log_intensity_sigma=np.array([0.25, _NONE, _NONE]),
     log_likelihood=np.array([8.0, -3.0, -2.8]),
 )
 _MATCH = Match(
@@ -42,7 +41,7 @@ _MATCH = Match(
     extra=0.0,
     r_factor=0.05,
     score=0.0,
-    beams=BEAMS,
+    reflections=REFLECTIONS,
 )
 
 

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the calibration, and keep it where a name is given."""
     from app.services.options import ReadingOptions, options_from_text
     from app.settings import read_settings
-    from model.calibration.calibrate_camera import calibrated
+    from model.calibration.calibrate_camera import calibrate_camera
     from model.pattern.camera import NAME_PATTERN
     from model.pattern.formats.read_frame import read_frame
 
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     if args.name is not None and not NAME_PATTERN.fullmatch(args.name):
         raise OptionError("--name: letters, digits, dots, dashes and underscores, 64 at most")
     center = options_from_text(ReadingOptions, [("center", args.center)]).center_px
-    found = calibrated(read_frame(args.file.read_bytes()), args.material, center)
+    found = calibrate_camera(read_frame(args.file.read_bytes()), args.material, center)
     print(f"pixel size   {found.pixel_size_inv_angstrom:.6g} 1/angstrom")
     print(
         f"ellipticity  {100 * found.ellipticity:.2f} %, long axis at {found.axis_deg:.0f} degrees from x towards y"

@@ -20,7 +20,7 @@ from app.presentation.schemas import (
 )
 from app.services.options import LISTS, InspectOptions, Options, ReadingOptions
 from app.services.user_structures import AdditionOptions, ReloadOptions
-from model.matching.compare import FEWEST, MOST
+from model.matching.compare import MAX_STRUCTURES, MIN_STRUCTURES
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -140,8 +140,8 @@ BATCH_RESPONSES: Responses = {
 
 _STRUCTURES: dict[str, Any] = {
     "type": "array",
-    "minItems": FEWEST,
-    "maxItems": MOST,
+    "minItems": MIN_STRUCTURES,
+    "maxItems": MAX_STRUCTURES,
     "items": {"type": "string"},
     "description": "CIF or POSCAR, each one structure.",
 }

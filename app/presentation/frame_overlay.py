@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from model.indexing.pattern_lattice import PlaneLattice
+from model.indexing.pattern_lattice import PatternLattice
 from model.matching.match import Match
 from model.pattern.frame import Frame
 from model.pattern.spots import Spots
@@ -82,7 +82,7 @@ class FramePicture:
         )
 
 
-def frame_picture(frame: Frame, spots: Spots, lattice: PlaneLattice | None) -> FramePicture:
+def frame_picture(frame: Frame, spots: Spots, lattice: PatternLattice | None) -> FramePicture:
     """The frame with its spots ringed (saturated ones in red), its centre and the vectors of its lattice.
 
     Args:
@@ -105,8 +105,8 @@ def frame_picture(frame: Frame, spots: Spots, lattice: PlaneLattice | None) -> F
 def beams_over(spots: Spots, match: Match, shape: tuple[int, int]) -> list[Shape]:
     """What is drawn over a frame of this shape for a candidate, in place of the lattice.
 
-    Its beams are ringed in blue, those that should have been seen and were not in dashed red; spots without a beam are
-    crossed.
+    Its reflections are ringed in blue, those that should have been seen and were not in dashed red; spots without a
+    reflection are crossed.
     """
     view = _View.of(spots, shape)
     return _seen(spots, view) + _beams(match, view)
@@ -169,11 +169,11 @@ def _rings(spots: Spots, view: _View) -> list[Shape]:
 
 
 def _beams(match: Match, view: _View) -> list[Shape]:
-    """A candidate's beams and what does not fit them."""
+    """A candidate's reflections and what does not fit them."""
     shapes: list[Shape] = []
-    beams, radius = match.beams, view.radius
-    for row, status in enumerate(beams.status):
-        place = beams.measured[row] if status == "extra" else beams.computed[row]
+    reflections, radius = match.reflections, view.radius
+    for row, status in enumerate(reflections.status):
+        place = reflections.q_measured[row] if status == "extra" else reflections.q_computed[row]
         x, y = view.places(place[None])[0].tolist()
         if status == "extra":
             shapes += [

@@ -6,12 +6,12 @@ from math import atan, degrees, isnan
 import numpy as np
 
 from app.presentation.schemas import Line, Match, PlaneLattice, Quality, Twist
-from model.indexing.pattern_lattice import PlaneLattice as FoundLattice
-from model.indexing.pattern_quality import quality_of
+from model.indexing.pattern_lattice import PatternLattice as FoundLattice
+from model.indexing.pattern_quality import assess_quality
 from model.matching.match import Match as FoundMatch
-from model.matching.overlapping_lattices import Overlap
+from model.matching.match import ReflectionTable, Status
+from model.matching.overlapping_lattices import OverlappingLattices
 from model.matching.overlapping_lattices import Twist as FoundTwist
-from model.matching.reflections import Beams, Status
 from model.pattern.spots import Spots
 from model.physics.tilt_series import MAX_TILT_TANGENT
 
@@ -70,23 +70,26 @@ def fit_told(likeness: str, probability: float | None, match: Match | None) -> s
 
 def lines_of(found: FoundMatch, spots: Spots) -> list[Line]:
     """Every spot that was compared, strongest first, then every beam that should have been seen."""
-    beams = found.beams
-    return [_line(beams, row, status, spots) for row, status in enumerate(beams.status)]
+    reflections = found.reflections
+    return [_line(reflections, row, status, spots) for row, status in enumerate(reflections.status)]
 
 
-def _line(beams: Beams, row: int, status: Status, spots: Spots) -> Line:
+def _line(reflections: ReflectionTable, row: int, status: Status, spots: Spots) -> Line:
     # Where nobody knows the pattern's scale, lengths are told by the one that the crystal implies.
-    unit = 1.0 if spots.scale_is_known else beams.scale
-    measured, computed = beams.measured[row], beams.computed[row]
-    observed, calculated = _exp(beams.log_measured[row]), _exp(beams.log_computed[row])
-    sigma = float(beams.log_sigma[row])
-    h, k = beams.hk[row].tolist()
+    unit = 1.0 if spots.scale_is_known else reflections.scale
+    measured, computed = reflections.q_measured[row], reflections.q_computed[row]
+    observed, calculated = (
+        _exp(reflections.log_intensity_measured[row]),
+        _exp(reflections.log_intensity_computed[row]),
+    )
+    sigma = float(reflections.log_intensity_sigma[row])
+    h, k = reflections.hk[row].tolist()
     return Line(
         h=h,
         k=k,
         status=status,
         d_observed=None if isnan(measured[0]) else round(unit / float(np.hypot(*measured)), 4),
-        d_calculated=None if isnan(computed[0]) else round(float(beams.d_angstrom[row]), 4),
+        d_calculated=None if isnan(computed[0]) else round(float(reflections.d_angstrom[row]), 4),
         position=None if isnan(measured[0]) else position_of(measured, spots),
         calculated_position=None if isnan(computed[0]) else position_of(computed, spots),
         intensity_observed=observed,
@@ -118,14 +121,14 @@ def lattice_seen(found: FoundLattice, spots: Spots) -> PlaneLattice:
         ratio=round(b / a, 5),
         bravais=found.bravais,
         reciprocal=[[_significant(x / unit, 6) for x in row] for row in found.basis.tolist()],
-        explained=round(float(found.met.mean()), 4),
+        explained=round(float(found.on_lattice.mean()), 4),
     )
 
 
 def quality_seen(spots: Spots, lattice: FoundLattice | None, sought: bool = True) -> Quality:
     """What the spots are like, and what would make them better; whether a lattice was looked for."""
     length, exposure = np.hypot(*spots.q_inv_angstrom.T), spots.exposure
-    judged, known = quality_of(spots, lattice, sought), spots.scale_is_known
+    judged, known = assess_quality(spots, lattice, sought), spots.scale_is_known
     intensity = spots.intensity
     return Quality(
         q_min=float(length.min()) if known else None,
@@ -159,7 +162,7 @@ def told_of_tilt(best: FoundMatch | None) -> tuple[str, ...]:
     )
 
 
-def twist_of(found: Overlap, twist: FoundTwist | None, spots: Spots) -> Twist:
+def twist_of(found: OverlappingLattices, twist: FoundTwist | None, spots: Spots) -> Twist:
     """The two lattices of a pattern, and how they lie to each other."""
     return Twist(
         twist_deg=None if twist is None else round(twist.angle_deg, 3),

@@ -8,9 +8,8 @@ from xml.sax.saxutils import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from model.indexing.pattern_lattice import PlaneLattice
-from model.matching.match import Match
-from model.matching.reflections import Beams
+from model.indexing.pattern_lattice import PatternLattice
+from model.matching.match import Match, ReflectionTable
 from model.pattern.spots import Spots
 
 FloatArray = NDArray[np.float64]
@@ -46,7 +45,7 @@ class Panel:
     marked: Sequence[int] = ()
 
 
-def drawn(spots: Spots, lattice: PlaneLattice | None, panels: Sequence[Panel]) -> str:
+def drawn(spots: Spots, lattice: PatternLattice | None, panels: Sequence[Panel]) -> str:
     """The picture.
 
     Args:
@@ -71,7 +70,7 @@ def drawn(spots: Spots, lattice: PlaneLattice | None, panels: Sequence[Panel]) -
     )
 
 
-def _panel(panel: Panel, spots: Spots, lattice: PlaneLattice | None, index: int) -> str:
+def _panel(panel: Panel, spots: Spots, lattice: PatternLattice | None, index: int) -> str:
     x, y = (index % COLUMNS) * SIDE, (index // COLUMNS) * (SIDE + CAPTION)
     view = _View(float(np.quantile(np.hypot(*spots.q_inv_angstrom.T), 0.98)) * 1.05)
     parts = [
@@ -88,18 +87,18 @@ def _panel(panel: Panel, spots: Spots, lattice: PlaneLattice | None, index: int)
     if lattice is not None:
         parts += [view.line("lattice", vector) for vector in lattice.basis]
     if panel.match is not None:
-        parts += _beams(panel.match.beams, panel.marked, view)
+        parts += _beams(panel.match.reflections, panel.marked, view)
     parts.append("</g>")
     parts.append(f'<text x="10" y="{SIDE + 14}">{_text(panel.title)}</text>')
     parts.append(f'<text class="small" x="10" y="{SIDE + 31}">{_text(panel.told)}</text></g>')
     return "\n".join(parts)
 
 
-def _beams(beams: Beams, marked: Sequence[int], view: "_View") -> list[str]:
+def _beams(beams: ReflectionTable, marked: Sequence[int], view: "_View") -> list[str]:
     parts: list[str] = []
     for row, status in enumerate(beams.status):
-        place = beams.measured[row] if status == "extra" else beams.computed[row]
-        level = beams.log_measured[row] if status == "extra" else beams.log_computed[row]
+        place = beams.q_measured[row] if status == "extra" else beams.q_computed[row]
+        level = beams.log_intensity_measured[row] if status == "extra" else beams.log_intensity_computed[row]
         radius = _radius(float(level)) + 1.5
         if row in marked:
             parts.append(view.circle("decides", place, radius + 3))

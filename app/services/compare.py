@@ -17,7 +17,7 @@ from app.services.uploads import FileUpload, Parsed
 from index.search.timing import milliseconds
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
-from model.matching.compare import FEWEST, MOST, Comparison, Deciding, compare
+from model.matching.compare import MAX_STRUCTURES, MIN_STRUCTURES, Comparison, DecidingReflection, compare
 from model.matching.match import Match
 from model.pattern.spots import Spots
 
@@ -42,7 +42,7 @@ class Compared:
         """As SVG: a panel for each structure, with the spots that decide marked."""
         panels = []
         for row, hypothesis in zip(self.found.ranking.tolist(), self.answer.hypotheses, strict=True):
-            marked = [line.other for line in self.found.deciding[row] if line.other is not None]
+            marked = [line.other for line in self.found.deciding_reflections[row] if line.other is not None]
             title = f"{hypothesis.rank}. {self.names[row]} ({hypothesis.formula})"
             panels.append(drawing.Panel(title, _told(hypothesis), self.found.matches[row], marked))
         return drawing.drawn(self.spots, self.found.lattice, panels)
@@ -89,9 +89,10 @@ def read_structures(files: Sequence[FileUpload]) -> list[Crystal]:
         OptionError: fewer or more.
         DomainError: one that cannot be read or used, see `read_uploaded_structure`.
     """
-    if not FEWEST <= len(files) <= MOST:
+    if not MIN_STRUCTURES <= len(files) <= MAX_STRUCTURES:
         raise OptionError(
-            f"{len(files)} structures came; send {FEWEST} to {MOST} CIF or POSCAR files in the field `structures`"
+            f"{len(files)} structures came; send {MIN_STRUCTURES} to {MAX_STRUCTURES} CIF or POSCAR files in the field "
+            "`structures`"
         )
     return [read_uploaded_structure(file) for file in files]
 
@@ -111,13 +112,15 @@ def _hypothesis(
         probability=None if found.probability is None else round(float(found.probability[row]), 6),
         match=None if match is None else match_of(match, spots, listed=False),
         deciding=(
-            [] if first is None or match is None else _told_lines(found.deciding[row], first, match, spots)
+            []
+            if first is None or match is None
+            else _told_lines(found.deciding_reflections[row], first, match, spots)
         ),
     )
 
 
 def _told_lines(
-    lines: Sequence[Deciding], first: Match, other: Match, spots: Spots
+    lines: Sequence[DecidingReflection], first: Match, other: Match, spots: Spots
 ) -> list[schemas.Deciding]:
     of_first, of_this = lines_of(first, spots), lines_of(other, spots)
     told = []
@@ -132,7 +135,7 @@ def _told_lines(
                 intensity_observed=known[0].intensity_observed,
                 of_first=mine,
                 of_this=its,
-                log_ratio=round(line.log_ratio, 2),
+                log_ratio=round(line.log_likelihood_ratio, 2),
             )
         )
     return told

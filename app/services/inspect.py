@@ -17,8 +17,8 @@ from app.services.predict import choose_voltage, query_of, read_upload
 from app.services.uploads import Parsed
 from index.search.timing import milliseconds
 from model.errors import OptionError
-from model.indexing.pattern_lattice import PlaneLattice, index_pattern
-from model.indexing.picked_lattice import picked_lattice
+from model.indexing.pattern_lattice import PatternLattice, index_pattern
+from model.indexing.picked_lattice import refine_picked_lattice
 from model.pattern.detection.measure_spots import measure_peaks_at
 from model.pattern.frame import Frame
 from model.pattern.observation import Observation
@@ -42,7 +42,7 @@ class Inspected:
 
     answer: schemas.Inspection
     spots: Spots
-    lattice: PlaneLattice | None
+    lattice: PatternLattice | None
     frame: Frame | None
     marks: bool
 
@@ -82,8 +82,8 @@ def inspect_upload(
     read = perf_counter()
     observed = Observation.from_spots(spots, voltage.kv)
     basis = asked.options.picked_basis(spots)
-    lattice = index_pattern(observed) if basis is None else picked_lattice(observed, basis)
-    everywhere = None if lattice is None else lattice.counting(spots.q_inv_angstrom)
+    lattice = index_pattern(observed) if basis is None else refine_picked_lattice(observed, basis)
+    everywhere = None if lattice is None else lattice.index_spots(spots.q_inv_angstrom)
     indexed = perf_counter()
     answer = schemas.Inspection(
         request_id=request_id,
@@ -108,7 +108,7 @@ def _frame_seen(spots: Spots) -> schemas.FrameSeen | None:
     return schemas.FrameSeen(width=width, height=height, format=spots.exposure.source_format)
 
 
-def _listed(spots: Spots, lattice: PlaneLattice | None) -> list[schemas.InspectedSpot]:
+def _listed(spots: Spots, lattice: PatternLattice | None) -> list[schemas.InspectedSpot]:
     """The spots, strongest first."""
     intensity, exposure = spots.intensity, spots.exposure
     order = np.arange(len(spots)) if intensity is None else np.argsort(-intensity, kind="stable")
@@ -121,7 +121,7 @@ def _listed(spots: Spots, lattice: PlaneLattice | None) -> list[schemas.Inspecte
             intensity=None if intensity is None else float(f"{intensity[row]:.6g}"),
             intensity_sigma=None if exposure is None else float(f"{exposure.intensity_sigma[row]:.3g}"),
             saturated=None if exposure is None else bool(exposure.saturated[row]),
-            hk=lattice.hk[row].tolist() if lattice is not None and lattice.met[row] else None,
+            hk=lattice.hk[row].tolist() if lattice is not None and lattice.on_lattice[row] else None,
         )
         for row in order.tolist()
     ]

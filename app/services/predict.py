@@ -35,8 +35,8 @@ from index.storage.catalog import Entry
 from model.crystal.crystal import Crystal
 from model.crystal.structure_files import VACUUM_ANGSTROM
 from model.errors import DomainError, TooLargeError, UnreadableError
-from model.indexing.pattern_lattice import PlaneLattice
-from model.matching.next_measurement import Measurement as FoundMeasurement
+from model.indexing.pattern_lattice import PatternLattice
+from model.matching.next_measurement import NextMeasurement as FoundMeasurement
 from model.pattern.detection.spot_finding import find_spots
 from model.pattern.frame import Frame
 from model.pattern.mask import mask_spots
@@ -344,18 +344,18 @@ def _candidate(
 
 def _measurement(found: FoundMeasurement) -> Measurement:
     return Measurement(
-        by=found.by,
-        text=found.text,
+        by=found.method,
+        text=found.advice,
         element=found.element,
         tilt_deg=found.tilt_deg,
-        log_ratio=None if found.log_ratio is None else round(found.log_ratio, 1),
+        log_ratio=None if found.log_likelihood_ratio is None else round(found.log_likelihood_ratio, 1),
     )
 
 
 def query_of(
     spots: Spots,
     voltage: Voltage,
-    lattice: PlaneLattice | None,
+    lattice: PatternLattice | None,
     warnings: tuple[str, ...] = (),
     twist: Twist | None = None,
     options: dict[str, Any] | None = None,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.chemistry.elements import Bitmap
-from model.indexing.pattern_lattice import PlaneLattice, index_pattern
+from model.indexing.pattern_lattice import PatternLattice, index_pattern
 from model.matching import depth
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots
@@ -40,9 +40,9 @@ class SearchQuery:
     effort: Effort
     coverage: float = COVERAGE
     bonus: NDArray[np.float64] | None = None
-    picked: PlaneLattice | None = None
+    picked: PatternLattice | None = None
 
-    def lattice(self) -> PlaneLattice | None:
+    def lattice(self) -> PatternLattice | None:
         """The pattern's own, as picked or as its spots show it."""
         return self.picked or index_pattern(Observation.from_spots(self.spots, self.voltage_kv))
 
@@ -51,4 +51,4 @@ class SearchQuery:
         """How many candidates the towers have to give."""
         if self.effort == "search":
             return self.top_k
-        return max(self.top_k, depth.depth_of(self.effort, self.spots).pool)
+        return max(self.top_k, depth.choose_depth(self.effort, self.spots).pool)

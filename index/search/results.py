@@ -5,11 +5,11 @@ from math import inf
 from typing import Literal, Self
 
 from index.storage.catalog import Entry
-from model.indexing.pattern_lattice import PlaneLattice
-from model.matching.confidence import Verdict, no_surer
+from model.indexing.pattern_lattice import PatternLattice
+from model.matching.confidence import Verdict, lower_verdict
 from model.matching.match import Match
-from model.matching.next_measurement import Measurement
-from model.matching.overlapping_lattices import Overlap, Twist
+from model.matching.next_measurement import NextMeasurement
+from model.matching.overlapping_lattices import OverlappingLattices, Twist
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ class SearchResult:
     candidates: tuple[Candidate, ...]
     timing_ms: dict[str, float]
     verdict: Verdict | None = None
-    lattice: PlaneLattice | None = None
+    lattice: PatternLattice | None = None
     confidence_set_size: int | None = None
-    next_measurement: Measurement | None = None
+    next_measurement: NextMeasurement | None = None
     warnings: tuple[str, ...] = ()
-    overlap: Overlap | None = None
+    overlap: OverlappingLattices | None = None
     twist: Twist | None = None
 
     @property
@@ -93,7 +93,7 @@ class SearchResult:
             )
             for candidate in self.candidates
         )
-        verdict = no_surer(
+        verdict = lower_verdict(
             self.verdict, max((candidate.probability or 0.0 for candidate in candidates), default=0.0)
         )
         return replace(

@@ -24,23 +24,29 @@ from index.storage.components import AppendedCrystals, Components
 from index.storage.manifest import Manifest
 from index.storage.publish import version_folder
 from model.errors import IndexUnavailableError, OptionError
-from model.indexing.pattern_lattice import PlaneLattice
-from model.indexing.picked_lattice import picked_lattice
+from model.indexing.pattern_lattice import PatternLattice
+from model.indexing.picked_lattice import refine_picked_lattice
 from model.matching import depth
 from model.matching.confidence import CALIBRATIONS
 from model.matching.fitting.priors import CELL_SIGMA
-from model.matching.overlapping_lattices import FALSE_SHARE, Overlap, second_lattice
-from model.matching.place_candidates import scale_tolerance
-from model.matching.scale_check import DOUBT, explains_better, is_doubtful, told_of, trust
-from model.matching.superlattice import (
-    FEWEST_OF_SUPERLATTICE,
-    TRUST,
-    fits_without,
-    is_superlattice,
-    spots_of_superlattice,
-    without_superstructure,
+from model.matching.overlapping_lattices import MAX_FALSE_SHARE, OverlappingLattices, find_second_lattice
+from model.matching.place_candidates import compute_scale_tolerance
+from model.matching.scale_check import (
+    MAX_LOG_SCALE_DEVIATION,
+    compute_probability_factor,
+    describe_scale_deviation,
+    explains_better,
+    is_scale_doubtful,
 )
-from model.matching.verify import SIMILARITY_WEIGHT, Scale
+from model.matching.superlattice import (
+    MIN_SUPERLATTICE_SPOTS,
+    SUPERLATTICE_PROBABILITY_FACTOR,
+    count_superlattice_spots,
+    explains_parent_spots,
+    is_superlattice,
+    select_parent_spots,
+)
+from model.matching.verify import SIMILARITY_WEIGHT, ScalePrior
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots
 
@@ -173,7 +179,9 @@ class Retriever:
             raise OptionError(f"top_k must be at least 1, not {top_k}")
         allowed, bonus = self._known(elements, composition)
         picked = (
-            None if lattice is None else picked_lattice(Observation.from_spots(spots, voltage_kv), lattice)
+            None
+            if lattice is None
+            else refine_picked_lattice(Observation.from_spots(spots, voltage_kv), lattice)
         )
         query = SearchQuery(spots, voltage_kv, allowed, top_k, effort, coverage, bonus, picked)
         nothing_left = allowed is not None and not allowed.any()
@@ -224,7 +232,7 @@ class Retriever:
 
     def _candidates(
         self, query: SearchQuery, timing: Timing, vector: NDArray[np.float32] | None = None
-    ) -> tuple[tuple[Candidate, ...], PlaneLattice | None]:
+    ) -> tuple[tuple[Candidate, ...], PatternLattice | None]:
         """Candidates and, where they will be verified, the pattern's lattice."""
         if vector is None:
             (vector,) = self.embed([query.spots], [query.voltage_kv])
@@ -236,7 +244,7 @@ class Retriever:
             lattice = query.lattice()
             if lattice is not None:
                 tolerance = self._scale_tolerance(query.spots)
-                fitting = self._bits.packed(self._lattices.fitting(lattice.basis, tolerance).crystal)
+                fitting = self._bits.packed(self._lattices.find_matches(lattice.basis, tolerance).crystal)
                 if query.allowed is not None:
                     fitting &= query.allowed
                 having = self._nearest(vector, fitting, query.pool, query.bonus)
@@ -258,9 +266,9 @@ class Retriever:
         best = found.best
         if found.lattice is None:
             return None
-        if best is not None and best.extra < FALSE_SHARE and best.missing < MOST_MISSING:
+        if best is not None and best.extra < MAX_FALSE_SHARE and best.missing < MOST_MISSING:
             return None
-        overlap = Overlap.of(query.spots, found.lattice, query.voltage_kv)
+        overlap = OverlappingLattices.find(query.spots, found.lattice, query.voltage_kv)
         if overlap is None:
             return None
         # What both layers hold together, either need not.
@@ -286,24 +294,24 @@ class Retriever:
         """
         if found.verdict != "no_match" or found.lattice is None:
             return None
-        rows = without_superstructure(query.spots, found.lattice)
+        rows = select_parent_spots(query.spots, found.lattice)
         if rows is None or rows.all():
             return None
         parent = self._search_known_scale(replace(query, spots=query.spots.take(rows), picked=None))
-        if parent.verdict == "no_match" or parent.best is None or not fits_without(parent.best):
+        if parent.verdict == "no_match" or parent.best is None or not explains_parent_spots(parent.best):
             return None
         told = _SUPERSTRUCTURE.format(left=int((~rows).sum()))
-        return replace(parent, lattice=found.lattice).trusted(TRUST, told)
+        return replace(parent, lattice=found.lattice).trusted(SUPERLATTICE_PROBABILITY_FACTOR, told)
 
     def _told_of_superlattice(self, query: SearchQuery, found: SearchResult) -> SearchResult:
         """The same, with a warning where spots that the first candidate does not explain are of a superlattice."""
-        if found.lattice is None or found.best is None or found.best.extra < FALSE_SHARE:
+        if found.lattice is None or found.best is None or found.best.extra < MAX_FALSE_SHARE:
             return found
-        second = second_lattice(query.spots, found.lattice, query.voltage_kv)
+        second = find_second_lattice(query.spots, found.lattice, query.voltage_kv)
         if second is not None and not is_superlattice(query.spots, found.lattice, second):
             second = None
-        count = spots_of_superlattice(found.best, found.lattice, second)
-        if count < FEWEST_OF_SUPERLATTICE:
+        count = count_superlattice_spots(found.best, found.lattice, second)
+        if count < MIN_SUPERLATTICE_SPOTS:
             return found
         return replace(found, warnings=(*found.warnings, _SUPERLATTICE.format(count=count)))
 
@@ -312,7 +320,7 @@ class Retriever:
 
         None where no other explains it far better.
         """
-        if query.effort == "verify" and found.verdict != "no_match" and not is_doubtful(found.best):
+        if query.effort == "verify" and found.verdict != "no_match" and not is_scale_doubtful(found.best):
             return None
         # What a wrong scale gains shows among the first few candidates.
         told = self._at_another_scale(replace(query, effort="verify"), found)
@@ -320,20 +328,20 @@ class Retriever:
 
     def _at_another_scale(self, query: SearchQuery, found: SearchResult) -> SearchResult | None:
         """What is found at other scales, if that explains the pattern far better."""
-        doubted = self._search_scales(query, DOUBT, found.lattice, Timing())
+        doubted = self._search_scales(query, MAX_LOG_SCALE_DEVIATION, found.lattice, Timing())
         other = doubted.best
         if doubted.verdict == "no_match" or other is None or not explains_better(other, found.score):
             return None
         if abs(log(other.scale)) < self._scale_tolerance(query.spots):
             return None
-        return doubted.trusted(trust(other.scale), told_of(other.scale))
+        return doubted.trusted(compute_probability_factor(other.scale), describe_scale_deviation(other.scale))
 
     def _search_scales(
-        self, query: SearchQuery, doubt: float, lattice: PlaneLattice | None, timing: Timing
+        self, query: SearchQuery, doubt: float, lattice: PatternLattice | None, timing: Timing
     ) -> SearchResult:
         """A search among all scales within a doubt (of the logarithm), given the pattern's lattice."""
         spots = query.spots
-        fitting = None if lattice is None else self._lattices.fitting(lattice.basis, doubt)
+        fitting = None if lattice is None else self._lattices.find_matches(lattice.basis, doubt)
         timing.stop("lattice")
         scales = scales_of(spots, doubt)
         if not len(scales):
@@ -351,7 +359,7 @@ class Retriever:
         timing.stop("collect")
         if query.effort == "search":
             return SearchResult(candidates, timing.milliseconds, lattice=lattice)
-        scale, cells = Scale(doubt / 2, found.scale[best]), self._cell_sigma(candidates)
+        scale, cells = ScalePrior(doubt / 2, found.scale[best]), self._cell_sigma(candidates)
         return verified(candidates, query, scale, cells, lattice, self._admitted(query), timing)
 
     def _cell_sigma(self, candidates: Sequence[Candidate]) -> NDArray[np.float64]:
@@ -361,7 +369,7 @@ class Retriever:
     def _scale_tolerance(self, spots: Spots) -> float:
         """How far from the pattern's own scale a crystal's may be."""
         cells = max(self.manifest.largest_cell_sigma, CELL_SIGMA if self.added else 0.0)
-        return scale_tolerance(hypot(spots.scale_sigma, cells))
+        return compute_scale_tolerance(hypot(spots.scale_sigma, cells))
 
     def _admitted(self, query: SearchQuery) -> int:
         """How many crystals the condition on the elements leaves."""

@@ -7,8 +7,8 @@ from math import log
 from index.chemistry.composition import Composition
 from index.chemistry.elements import ElementFilter
 from index.search.results import Candidate, SearchResult
-from model.matching.next_measurement import Measurement
-from model.matching.overlapping_lattices import Overlap, Twist
+from model.matching.next_measurement import NextMeasurement
+from model.matching.overlapping_lattices import OverlappingLattices, Twist
 
 # Of each of two layers, so many candidates are tried as partners.
 MOST_PAIRED = 20
@@ -20,7 +20,7 @@ _TWO_LATTICES = (
 
 def interleaved(
     layers: Sequence[SearchResult],
-    overlap: Overlap,
+    overlap: OverlappingLattices,
     elements: ElementFilter | None,
     composition: Composition | None,
     top_k: int,
@@ -81,9 +81,9 @@ def interleaved(
     )
 
 
-def _of_layer(measurement: Measurement, number: int) -> Measurement:
+def _of_layer(measurement: NextMeasurement, number: int) -> NextMeasurement:
     """What would part the candidates of one of the layers."""
-    return replace(measurement, text=f"For layer {number}: {measurement.text}")
+    return replace(measurement, advice=f"For layer {number}: {measurement.advice}")
 
 
 def _meets(present: set[str], elements: ElementFilter | None, composition: Composition | None) -> bool:
@@ -97,7 +97,9 @@ def _twist_of(first: Sequence[Candidate], second: Sequence[Candidate]) -> Twist 
     """Of the leading candidates."""
     for candidate, other in zip(first, second, strict=False):
         if candidate.match and other.match:
-            return Twist.of((candidate.entry.crystal, other.entry.crystal), (candidate.match, other.match))
+            return Twist.between(
+                (candidate.entry.crystal, other.entry.crystal), (candidate.match, other.match)
+            )
     return None
 
 

@@ -10,7 +10,7 @@ from math import ceil, log
 import numpy as np
 from numpy.typing import NDArray
 
-from model.indexing.lattice_table import Fitting
+from model.indexing.lattice_table import LatticeMatches
 from model.pattern.scale import MAX_COMPARED_Q_INV_ANGSTROM
 from model.pattern.spots import MIN_SPOTS, Spots
 
@@ -60,7 +60,7 @@ class AtScale:
 
 
 def at_best_scale(
-    similarity: NDArray[np.float32], scales: FloatArray, rows: IntArray, fitting: Fitting | None
+    similarity: NDArray[np.float32], scales: FloatArray, rows: IntArray, fitting: LatticeMatches | None
 ) -> AtScale:
     """The crystals in the order of their similarity at the best scale that the pattern's lattice lets them have.
 

@@ -10,10 +10,10 @@ from index.search.query import SearchQuery
 from index.search.results import Candidate, SearchResult
 from index.search.timing import Timing
 from model.crystal.crystal import Crystal
-from model.indexing.pattern_lattice import PlaneLattice
+from model.indexing.pattern_lattice import PatternLattice
 from model.matching.confidence import CALIBRATIONS, Confidence, Verdict
-from model.matching.next_measurement import Measurement, distinguishing
-from model.matching.verify import Scale, Verification, verify
+from model.matching.next_measurement import NextMeasurement, suggest_next_measurement
+from model.matching.verify import ScalePrior, Verification, verify
 from model.pattern.observation import Q_MAX_INV_ANGSTROM
 
 # Of candidates that a pattern hardly tells apart, so many are parted.
@@ -25,9 +25,9 @@ MANY_SPOTS = 20
 def verified(
     candidates: Sequence[Candidate],
     query: SearchQuery,
-    scale: Scale | None,
+    scale: ScalePrior | None,
     cell_sigma: NDArray[np.float64],
-    lattice: PlaneLattice | None,
+    lattice: PatternLattice | None,
     admitted: int,
     timing: Timing,
 ) -> SearchResult:
@@ -68,35 +68,35 @@ def verified(
     )
 
 
-def _by_geometry(query: SearchQuery, lattice: PlaneLattice | None) -> Verdict | None:
+def _by_geometry(query: SearchQuery, lattice: PatternLattice | None) -> Verdict | None:
     """Without intensities a verdict can only be that many spots on no lattice are those of no crystal."""
     return "no_match" if lattice is None and len(query.spots) >= MANY_SPOTS else None
 
 
 def _parting(
     crystals: Sequence[Crystal], found: Verification, sure: Confidence, query: SearchQuery
-) -> Measurement | None:
+) -> NextMeasurement | None:
     """What would part the first of those candidates that the pattern hardly tells from the likeliest, if there are."""
     alike = [
         (crystals[row], match)
         for row in found.ranking.tolist()
-        if (match := found.matches[row]) is not None and sure.groups[row] == 1
+        if (match := found.matches[row]) is not None and sure.equivalence_groups[row] == 1
     ][:MOST_PARTED]
     if len(alike) < 2:
         return None
     reach = min(float(np.hypot(*query.spots.q_inv_angstrom.T).max()), Q_MAX_INV_ANGSTROM)
     crystals, matches = zip(*alike, strict=True)
-    return distinguishing(crystals, matches, query.voltage_kv, reach)
+    return suggest_next_measurement(crystals, matches, query.voltage_kv, reach)
 
 
 def _judged(candidate: Candidate, row: int, place: int, found: Verification, size: int | None) -> Candidate:
     """A candidate with what its verification found."""
     sure = found.confidence
-    told = sure is not None and np.isfinite(found.values[row])
+    told = sure is not None and np.isfinite(found.scores[row])
     return replace(
         candidate,
         match=found.matches[row],
         probability=float(sure.probability[row]) if sure is not None and told else None,
-        equivalence_group=int(sure.groups[row]) if sure is not None and told else None,
+        equivalence_group=int(sure.equivalence_groups[row]) if sure is not None and told else None,
         in_confidence_set=None if size is None else place < size,
     )

@@ -78,7 +78,7 @@ class Components:
                 catalog=base,
                 vectors=Vectors.open(folder / VECTORS_NAME),
                 bits=ElementBits.open(folder / ELEMENTS_NAME, manifest.crystals),
-                lattices=LatticeTable.of(base.lattices()),
+                lattices=LatticeTable.from_cells(base.lattices()),
                 compositions=CompositionTable(base.numbers()),
             )
         except BaseException:
@@ -94,7 +94,7 @@ class Components:
             catalog=ExtendedCatalog(self.base, extra.entries, extra.groups),
             vectors=self.vectors.extended(extra.vectors),
             bits=self.bits.extended(numbers),
-            lattices=self.lattices.extended(
+            lattices=self.lattices.extend(
                 np.array([crystal.lattice for crystal in crystals]), len(self.base)
             ),
             compositions=self.compositions.extended(numbers),

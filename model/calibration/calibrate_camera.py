@@ -29,7 +29,7 @@ _LARGEST_RESIDUAL, _MOST_ELLIPTIC_RINGS = 0.005, 0.035
 _RADII_PX = (12.0, 0.72)
 
 
-def calibrated(
+def calibrate_camera(
     frame: Frame, material: str, center_px: tuple[float, float] | None = None
 ) -> CameraCalibration:
     """The calibration that a reference pattern tells.

@@ -37,7 +37,7 @@ def sublattices(indices: Iterable[int]) -> FloatArray:
 
 
 @dataclass(frozen=True)
-class Fitting:
+class LatticeMatches:
     """Crystals that a lattice fits, one row for each of their sublattices that does.
 
     Attributes:
@@ -66,7 +66,7 @@ class LatticeTable:
     more: "LatticeTable | None" = None
 
     @classmethod
-    def of(cls, lattices: FloatArray, largest_index: int = LARGEST_INDEX) -> Self:
+    def from_cells(cls, lattices: FloatArray, largest_index: int = LARGEST_INDEX) -> Self:
         """Of (C, 2, 2) cells, rows a and b, angstrom, with their sublattices up to an index; 1 has none."""
         bases = reciprocal_lattice(lattices)
         parts = sublattices(range(1, largest_index + 1))
@@ -74,12 +74,12 @@ class LatticeTable:
         order = np.argsort(area, axis=None, kind="stable")
         return cls(np.log(area).ravel()[order], cotangents.reshape(-1, 3)[order], order // len(parts))
 
-    def extended(self, lattices: FloatArray, first: int) -> "LatticeTable":
+    def extend(self, lattices: FloatArray, first: int) -> "LatticeTable":
         """This table and more cells, (M, 2, 2), whose crystals are counted from `first`; nothing is copied."""
-        more = LatticeTable.of(lattices)
+        more = LatticeTable.from_cells(lattices)
         return replace(self, more=replace(more, crystal=more.crystal + first))
 
-    def fitting(self, basis: FloatArray, scale_tolerance: float = np.inf) -> Fitting:
+    def find_matches(self, basis: FloatArray, scale_tolerance: float = np.inf) -> LatticeMatches:
         """The crystals of which a reciprocal lattice, (2, 2) rows, may be the one that is seen.
 
         Args:
@@ -94,11 +94,11 @@ class LatticeTable:
         # The two largest add up to the square of the longest vector of the superbase over the area.
         alike = off < 2 * DISTORTION_TOLERANCE * cotangents[0, 1:].sum()
         scale = np.exp((log_area - self.log_area[near][alike]) / 2)
-        found = Fitting(self.crystal[near][alike], scale)
+        found = LatticeMatches(self.crystal[near][alike], scale)
         if self.more is None:
             return found
-        others = self.more.fitting(basis, scale_tolerance)
-        return Fitting(
+        others = self.more.find_matches(basis, scale_tolerance)
+        return LatticeMatches(
             np.concatenate([found.crystal, others.crystal]), np.concatenate([found.scale, others.scale])
         )
 

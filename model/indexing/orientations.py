@@ -34,7 +34,7 @@ TRIED, KEPT = 5, 3
 
 
 @dataclass(frozen=True)
-class Settings:
+class Orientations:
     """J settings of several candidates' lattices on one pattern.
 
     Attributes:
@@ -55,7 +55,7 @@ class Settings:
         return len(self.candidate)
 
     @property
-    def met(self) -> BoolArray:
+    def on_lattice(self) -> BoolArray:
         """(J, N) spots that lie on the lattice, the direct beam's own place left out."""
         return self.within(LAST_REACH_INV_ANGSTROM)
 
@@ -63,14 +63,14 @@ class Settings:
         """(J, N) spots no further than this from a beam, the direct beam's own place left out."""
         return (self.distance < reach) & _is_beam(self.hk)
 
-    def take(self, rows: IntArray | BoolArray) -> "Settings":
+    def take(self, rows: IntArray | BoolArray) -> "Orientations":
         """The settings at these rows."""
-        return Settings(
+        return Orientations(
             self.candidate[rows], self.basis[rows], self.hk[rows], self.distance[rows], self.score[rows]
         )
 
     @classmethod
-    def of(cls, candidate: IntArray, basis: FloatArray, q: FloatArray, reach: float) -> Self:
+    def from_bases(cls, candidate: IntArray, basis: FloatArray, q: FloatArray, reach: float) -> Self:
         """Index spots (N, 2) by each basis."""
         fractional = q @ inverses(basis)
         hk = np.rint(fractional)
@@ -86,11 +86,11 @@ def _is_beam(hk: NDArray[np.number[Any]]) -> BoolArray:
     return np.asarray((hk[..., 0] != 0) | (hk[..., 1] != 0))
 
 
-def lay_lattices(lattices: FloatArray, observed: Observation) -> Settings:
+def find_orientations(lattices: FloatArray, observed: Observation) -> Orientations:
     """The settings in which each of C lattices meets the most spots, at most three a candidate.
 
     A strong spot is taken for each beam of about its length in turn, which fixes rotation and scale; the best
-    of these are refined to all spots they meet. Settings that the lattice's own symmetry turns into each other
+    of these are refined to all spots they meet. Orientations that the lattice's own symmetry turns into each other
     come once: `variants` gives the others.
 
     Args:
@@ -101,36 +101,36 @@ def lay_lattices(lattices: FloatArray, observed: Observation) -> Settings:
     q = observed.q
     first = _anchored(bases, lattices, observed)
     if not len(first):
-        return Settings.of(first.candidate, first.basis, q, LAST_REACH_INV_ANGSTROM)
+        return Orientations.from_bases(first.candidate, first.basis, q, LAST_REACH_INV_ANGSTROM)
     best = _best_of_each(first, TRIED)
     candidate, basis = best.candidate, best.basis
     for reach, count in REFINEMENTS:
         candidate, basis = _refined(candidate, basis, q[:count], reach)
-    found = Settings.of(candidate, basis, q[:MORE_SPOTS], LAST_REACH_INV_ANGSTROM)
+    found = Orientations.from_bases(candidate, basis, q[:MORE_SPOTS], LAST_REACH_INV_ANGSTROM)
     found = _distinct(found.take(_little_distorted(bases[found.candidate], found.basis)))
-    return Settings.of(found.candidate, found.basis, q, LAST_REACH_INV_ANGSTROM)
+    return Orientations.from_bases(found.candidate, found.basis, q, LAST_REACH_INV_ANGSTROM)
 
 
-def changes_of(lattice_bases: FloatArray) -> list[IntArray]:
+def find_lattice_symmetries(lattice_bases: FloatArray) -> list[IntArray]:
     """Of each of C lattices (C, 2, 2) the changes of basis (A, 2, 2) that its symmetry, real or nearly so, allows."""
     return [_CHANGES[same] for same in _symmetries(lattice_bases, DISTORTION_TOLERANCE)]
 
 
-def variants(basis: FloatArray, hk: IntArray, changes: IntArray) -> tuple[FloatArray, IntArray]:
+def apply_symmetries(basis: FloatArray, hk: IntArray, changes: IntArray) -> tuple[FloatArray, IntArray]:
     """All settings that changes of basis make of one.
 
     Args:
         basis: (2, 2) of the setting.
         hk: (N, 2) indices of the spots in it.
-        changes: (A, 2, 2) by `changes_of` its lattice.
+        changes: (A, 2, 2) by `find_lattice_symmetries` its lattice.
 
     Returns:
         bases (A, 2, 2) and indices (A, N, 2).
     """
-    return changes @ basis, hk @ inverse_of(changes)
+    return changes @ basis, hk @ invert_changes(changes)
 
 
-def inverse_of(changes: IntArray) -> IntArray:
+def invert_changes(changes: IntArray) -> IntArray:
     """(A, 2, 2) inverse changes of basis."""
     (a, b), (c, d) = changes.transpose(1, 2, 0)
     adjugate = np.stack([np.stack([d, -b], axis=-1), np.stack([-c, a], axis=-1)], axis=-2)
@@ -160,8 +160,8 @@ def _symmetries(bases: FloatArray, tolerance: float) -> BoolArray:
     return np.asarray(off < 2 * tolerance)
 
 
-def _anchored(bases: FloatArray, lattices: FloatArray, observed: Observation) -> Settings:
-    """Settings that put a beam of each lattice exactly on one of the anchors."""
+def _anchored(bases: FloatArray, lattices: FloatArray, observed: Observation) -> Orientations:
+    """Orientations that put a beam of each lattice exactly on one of the anchors."""
     anchors = _anchors(observed)
     lengths = np.linalg.norm(anchors, axis=1)
     index, beams = _beams_within(bases, lattices, float(lengths.max()) * (1 + SCALE_TOLERANCE))
@@ -176,7 +176,7 @@ def _anchored(bases: FloatArray, lattices: FloatArray, observed: Observation) ->
         turned = _turn(beams[beam[tried]] * mirror, anchors[anchor[tried]]) * stretch[tried][:, None, None]
         found.append((bases[own] * mirror) @ turned)
         candidates.append(own)
-    return Settings.of(
+    return Orientations.from_bases(
         np.concatenate(candidates),
         np.concatenate(found),
         observed.q[:FIRST_SPOTS],
@@ -221,7 +221,7 @@ def _turn(start: FloatArray, end: FloatArray) -> FloatArray:
     return rows.reshape(-1, 2, 2)
 
 
-def _best_of_each(settings: Settings, count: int) -> Settings:
+def _best_of_each(settings: Orientations, count: int) -> Orientations:
     """At most `count` settings of each candidate, those of the highest scores first."""
     order = np.lexsort((-settings.score, settings.candidate))
     sorted_ = settings.candidate[order]
@@ -233,7 +233,7 @@ def _refined(
     candidate: IntArray, basis: FloatArray, q: FloatArray, reach: float
 ) -> tuple[IntArray, FloatArray]:
     """Candidates (J,) and their bases (J, 2, 2), each fitted by least squares to the spots that it meets."""
-    indexed = Settings.of(candidate, basis, q, reach)
+    indexed = Orientations.from_bases(candidate, basis, q, reach)
     weight = indexed.within(reach).astype(np.float64)
     hk = indexed.hk.astype(np.float64)
     weighted = (weight[..., None] * hk).transpose(0, 2, 1)
@@ -245,14 +245,14 @@ def _refined(
     return candidate[usable], basis[usable]
 
 
-def principal_stretches(own: FloatArray, seen: FloatArray) -> FloatArray:
+def compute_principal_stretches(own: FloatArray, seen: FloatArray) -> FloatArray:
     """(J, 2) axes, the longer first, of the ellipses that circles become between own and seen bases (J, 2, 2)."""
     return np.asarray(np.linalg.svd(inverses(own) @ seen, compute_uv=False))
 
 
 def _little_distorted(own: FloatArray, seen: FloatArray) -> BoolArray:
     """(J,) the map from the crystal's basis to the seen one is nearly a rotation of about the right scale."""
-    stretch = principal_stretches(own, seen)
+    stretch = compute_principal_stretches(own, seen)
     scale = np.sqrt(stretch[:, 0] * stretch[:, 1])
     return np.asarray(
         (np.abs(scale - 1) < SCALE_TOLERANCE + 0.01)
@@ -260,7 +260,7 @@ def _little_distorted(own: FloatArray, seen: FloatArray) -> BoolArray:
     )
 
 
-def _distinct(settings: Settings) -> Settings:
+def _distinct(settings: Orientations) -> Orientations:
     """Without settings that are clearly worse than their candidate's best, or another one by its symmetry."""
     settings = _best_of_each(settings, TRIED)
     first = np.searchsorted(settings.candidate, settings.candidate, side="left")

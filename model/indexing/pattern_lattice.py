@@ -45,14 +45,14 @@ SYMMETRY_TOLERANCE = 0.015
 
 
 @dataclass(frozen=True)
-class PlaneLattice:
+class PatternLattice:
     """The lattice of a pattern, primitive and reduced (a <= b, gamma 90 to 120 degrees).
 
     Attributes:
         basis: (2, 2) rows a* and b* as the camera sees them, 1/angstrom; their order and sign are those of a and b.
         covariance: (4, 4) of its elements, row by row.
         hk: (N, 2) indices of the point nearest to each spot of the observation.
-        met: (N,) spots that lie on the lattice.
+        on_lattice: (N,) spots that lie on the lattice.
         sigma_inv_angstrom: rms distance of these from it along each axis.
         evidence: ln of its likelihood over that of spots without order.
     """
@@ -60,16 +60,16 @@ class PlaneLattice:
     basis: FloatArray
     covariance: FloatArray
     hk: IntArray
-    met: BoolArray
+    on_lattice: BoolArray
     sigma_inv_angstrom: float
     evidence: float
 
-    def counting(self, q: FloatArray) -> "PlaneLattice":
+    def index_spots(self, q: FloatArray) -> "PatternLattice":
         """The same lattice with the indices of these spots (N, 2)."""
         hk, square = _nearest(self.basis[None], q)
         # A single spot is off by more than the mean of a pair.
         met = square[0] < 2 * (REACH_SIGMA * self.sigma_inv_angstrom) ** 2
-        return replace(self, hk=hk[0].astype(np.int64), met=np.asarray(met))
+        return replace(self, hk=hk[0].astype(np.int64), on_lattice=np.asarray(met))
 
     @property
     def direct(self) -> FloatArray:
@@ -110,7 +110,7 @@ class PlaneLattice:
         return "centred rectangular" if equal or middle < length else "oblique"
 
 
-def index_pattern(observed: Observation) -> PlaneLattice | None:
+def index_pattern(observed: Observation) -> PatternLattice | None:
     """The lattice that explains a pattern's spots best, None where none does better than chance.
 
     False and missing spots are borne; weak superlattice spots count as much as strong ones. What extinctions hide
@@ -132,15 +132,15 @@ def index_pattern(observed: Observation) -> PlaneLattice | None:
         best = others
     needed = min(LEAST_EVIDENCE, LEAST_EVIDENCE_OF_A_SPOT * len(q))
     lattice = _described(best, q)
-    if best.score[0] < needed or lattice.met.sum() < LEAST_SPOTS:
+    if best.score[0] < needed or lattice.on_lattice.sum() < LEAST_SPOTS:
         return None
-    return lattice.counting(observed.q)
+    return lattice.index_spots(observed.q)
 
 
-def fitted_lattice(observed: Observation, basis: FloatArray) -> PlaneLattice:
+def refine_lattice(observed: Observation, basis: FloatArray) -> PatternLattice:
     """The lattice of a basis (2, 2) that is nearly right, fitted to a pattern's spots, whatever its evidence."""
     q = _independent(observed.q)
-    return _described(_refined(basis[None], q), q).counting(observed.q)
+    return _described(_refined(basis[None], q), q).index_spots(observed.q)
 
 
 def _independent(q: FloatArray) -> FloatArray:
@@ -264,7 +264,7 @@ _COARSER = sublattices((2, 3))
 _RELATED = np.concatenate([np.linalg.inv(_COARSER), _COARSER])
 
 
-def _described(best: _Scored, q: FloatArray) -> PlaneLattice:
+def _described(best: _Scored, q: FloatArray) -> PatternLattice:
     """The best lattice in its reduced basis."""
     direct, _ = gauss_reduce(np.linalg.inv(best.basis[0]).T)
     if direct[0] @ direct[1] > 0:
@@ -275,11 +275,11 @@ def _described(best: _Scored, q: FloatArray) -> PlaneLattice:
     met = square[0] < (REACH_SIGMA * sigma) ** 2
     own = hk[0][met]
     spread = np.kron(np.linalg.inv(own.T @ own + 1e-9 * np.eye(2)), np.eye(2))
-    return PlaneLattice(
+    return PatternLattice(
         basis=basis,
         covariance=np.asarray(spread * sigma**2, dtype=np.float64),
         hk=hk[0].astype(np.int64),
-        met=np.asarray(met),
+        on_lattice=np.asarray(met),
         sigma_inv_angstrom=sigma,
         evidence=float(best.score[0]),
     )

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from model.indexing.pattern_lattice import PlaneLattice
+from model.indexing.pattern_lattice import PatternLattice
 from model.pattern.spots import Spots
 
 Grade = Literal["good", "fair", "poor"]
@@ -39,7 +39,7 @@ class Quality:
     advice: tuple[str, ...]
 
 
-def quality_of(spots: Spots, lattice: PlaneLattice | None, sought: bool = True) -> Quality:
+def assess_quality(spots: Spots, lattice: PatternLattice | None, sought: bool = True) -> Quality:
     """Judge a pattern.
 
     Args:
@@ -111,7 +111,7 @@ def _exposure(spots: Spots) -> list[tuple[int, str]]:
     return found
 
 
-def _ellipticity(lattice: PlaneLattice | None) -> tuple[float | None, float | None]:
+def _ellipticity(lattice: PatternLattice | None) -> tuple[float | None, float | None]:
     """Of the map from the ideal lattice to the one seen."""
     gamma = None if lattice is None else _IDEAL_GAMMA_DEG.get(lattice.bravais)
     if lattice is None or gamma is None:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import OptionError
-from model.indexing.pattern_lattice import PlaneLattice, fitted_lattice
+from model.indexing.pattern_lattice import PatternLattice, refine_lattice
 from model.pattern.observation import Q_MAX_INV_ANGSTROM, Observation
 
 FloatArray = NDArray[np.float64]
@@ -20,7 +20,7 @@ _REACHES = (1.6, 3.0, 6.0)
 _NEAR = 0.3
 
 
-def picked_lattice(observed: Observation, basis: FloatArray) -> PlaneLattice:
+def refine_picked_lattice(observed: Observation, basis: FloatArray) -> PatternLattice:
     """The lattice of two vectors, refined by the spots on it; reduced, as `index_pattern` gives it.
 
     No evidence is asked for: whoever picks a lattice may know better than the spots.
@@ -35,11 +35,11 @@ def picked_lattice(observed: Observation, basis: FloatArray) -> PlaneLattice:
     _require_basis(basis)
     for reach in _REACHES:
         basis = _drawn_to(observed.q, basis, reach)
-    found = fitted_lattice(observed, basis)
-    if found.met.sum() < LEAST_ON_LATTICE:
+    found = refine_lattice(observed, basis)
+    if found.on_lattice.sum() < LEAST_ON_LATTICE:
         raise OptionError(
-            f"lattice: {int(found.met.sum())} spots lie on the lattice of these two vectors; pick the vectors from "
-            "the direct beam to two spots"
+            f"lattice: {int(found.on_lattice.sum())} spots lie on the lattice of these two vectors; pick the "
+            "vectors from the direct beam to two spots"
         )
     return found
 

@@ -28,7 +28,7 @@ ALIKE = 3.0
 
 
 @dataclass(frozen=True)
-class Calibration:
+class ConfidenceCalibration:
     """What was fitted.
 
     Attributes:
@@ -64,8 +64,8 @@ class Calibration:
 
 COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 # Printed by --fit: of 5,000 queries with seed 1; of 1,000 with seed 2 and --effort full.
-CALIBRATIONS: dict[Effort, Calibration] = {
-    "verify": Calibration(
+CALIBRATIONS: dict[Effort, ConfidenceCalibration] = {
+    "verify": ConfidenceCalibration(
         temperature=1.033,
         growth=0.3133,
         astray=0.0012,
@@ -74,7 +74,7 @@ CALIBRATIONS: dict[Effort, Calibration] = {
         missed=0.114,
         masses=(0.0, 0.0, 0.0, 0.0, 0.7825, 0.9725, 0.9906, 0.9935),
     ),
-    "full": Calibration(
+    "full": ConfidenceCalibration(
         temperature=1.125,
         growth=-0.02361,
         astray=0.004,
@@ -94,19 +94,19 @@ class Confidence:
         probability: (C,) of each candidate; NaN where it was not refined. They sum to at most 1, the rest is "none of
             these".
         verdict: "match" where one candidate has at least 0.9, "no_match" where likely none is right, else "ambiguous".
-        groups: (C,) number of the group of candidates that the data hardly tell apart, from 1; 0 where not refined.
+        equivalence_groups: (C,) number of the group of candidates not distinguishable, from 1; 0 if unrefined.
     """
 
     probability: FloatArray
     verdict: Verdict
-    groups: IntArray
+    equivalence_groups: IntArray
 
     @property
     def known(self) -> float:
         """Probability that the crystal is among those refined."""
         return float(np.nansum(self.probability))
 
-    def set_size(self, coverage: float, total: int, calibration: Calibration) -> int:
+    def set_size(self, coverage: float, total: int, calibration: ConfidenceCalibration) -> int:
         """How many candidates, in the order of the ranking, hold the crystal in a share `coverage` of all cases.
 
         A conformal set: of the patterns of crystals that are in the index, in this share the crystal is in it. It ends
@@ -129,7 +129,7 @@ class Confidence:
         left = (1 - mass) / max(1 - among, 1e-9)
         return max(min(floor(max(len(before), 1) / max(left, 1e-9)) + 1, total), 1)
 
-    def mass_before(self, place: int, calibration: Calibration) -> float:
+    def mass_before(self, place: int, calibration: ConfidenceCalibration) -> float:
         """Probability that the candidates before a place (from 0) have together, counted as by `set_size`."""
         before, among = self._before(), self._among(calibration)
         if place < len(before):
@@ -137,7 +137,7 @@ class Confidence:
         # Beyond those refined the chance not to have met the crystal yet falls as one over the place.
         return 1 - (1 - among) * max(len(before), 1) / max(place, 1)
 
-    def _among(self, calibration: Calibration) -> float:
+    def _among(self, calibration: ConfidenceCalibration) -> float:
         """Probability that the crystal is among those refined, if it is in the index."""
         return self.known / max(self.known + calibration.missed * (1 - self.known), 1e-9)
 
@@ -148,7 +148,7 @@ class Confidence:
         return np.concatenate([[0.0], np.cumsum(shares)[:-1]])[: len(shares)]
 
 
-def evidence(best: Match, spots: int, alike: int) -> FloatArray:
+def compute_evidence(best: Match, spots: int, alike: int) -> FloatArray:
     """(7,) what tells whether the crystal is among the refined.
 
     Args:
@@ -162,8 +162,12 @@ def evidence(best: Match, spots: int, alike: int) -> FloatArray:
     return np.array([1.0, *pattern, log(1 + alike)])
 
 
-def confidence(
-    matches: Sequence[Match | None], values: FloatArray, spots: int, alike: int, calibration: Calibration
+def estimate_confidence(
+    matches: Sequence[Match | None],
+    values: FloatArray,
+    spots: int,
+    alike: int,
+    calibration: ConfidenceCalibration,
 ) -> Confidence:
     """Probabilities and verdict.
 
@@ -182,7 +186,7 @@ def confidence(
     tempered = calibration.tempered(values[refined], spots)
     best = matches[refined[tempered.argmax()]]
     assert best is not None
-    known = 1 / (1 + exp(-float(evidence(best, spots, alike) @ np.array(calibration.known))))
+    known = 1 / (1 + exp(-float(compute_evidence(best, spots, alike) @ np.array(calibration.known))))
     probability[refined] = known * calibration.shares(tempered)
     groups[refined] = _groups(tempered)
     if known < calibration.unknown_below:
@@ -190,7 +194,7 @@ def confidence(
     return Confidence(probability, "match" if np.nanmax(probability) >= SURE else "ambiguous", groups)
 
 
-def no_surer(verdict: Verdict | None, probability: float) -> Verdict | None:
+def lower_verdict(verdict: Verdict | None, probability: float) -> Verdict | None:
     """A verdict after the highest probability has been lowered to this."""
     return "ambiguous" if verdict == "match" and probability < SURE else verdict
 

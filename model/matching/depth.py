@@ -73,6 +73,6 @@ _DEPTH_WITHOUT_INTENSITIES = Depth(
 )
 
 
-def depth_of(effort: Effort, spots: Spots) -> Depth:
+def choose_depth(effort: Effort, spots: Spots) -> Depth:
     """How much is computed for a pattern."""
     return _DEPTHS[effort] if spots.intensity is not None else _DEPTH_WITHOUT_INTENSITIES

@@ -19,7 +19,7 @@ from model.physics.sheets import Sheets
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-By = Literal["element", "tilt", "resolution", "nothing"]
+MeasurementMethod = Literal["element", "tilt", "resolution", "nothing"]
 
 TILTS_DEG = (4.0, 7.0)
 AZIMUTHS = 8
@@ -30,27 +30,27 @@ SAME_BEAM_INV_ANGSTROM = 0.02
 
 
 @dataclass(frozen=True)
-class Measurement:
+class NextMeasurement:
     """What would part candidates.
 
     Attributes:
-        by: looking for an element, another tilt, spots farther out, or nothing of the kind.
-        text: the same as a sentence.
+        method: looking for an element, another tilt, spots farther out, or nothing of the kind.
+        advice: the same as a sentence.
         element: to look for.
         tilt_deg: away from the normal.
-        log_ratio: ln of the likelihood ratio of the first two that it promises; None for an element.
+        log_likelihood_ratio: ln of the likelihood ratio of the first two that it promises; None for an element.
     """
 
-    by: By
-    text: str
+    method: MeasurementMethod
+    advice: str
     element: str | None = None
     tilt_deg: float | None = None
-    log_ratio: float | None = None
+    log_likelihood_ratio: float | None = None
 
 
-def distinguishing(
+def suggest_next_measurement(
     crystals: Sequence[Crystal], matches: Sequence[Match], voltage_kv: float, q_max_inv_angstrom: float
-) -> Measurement:
+) -> NextMeasurement:
     """What would part candidates that explain a pattern alike, the likeliest two first.
 
     An element that some have and others lack is cheapest to look for. Else their patterns are computed under other
@@ -65,7 +65,7 @@ def distinguishing(
     element = _parting_element(crystals)
     if element is not None:
         holds = sum(element in crystal.elements for crystal in crystals)
-        return Measurement(
+        return NextMeasurement(
             "element",
             f"Look for {element} (EDS, EELS): {holds} of the first {len(crystals)} candidates hold it.",
             element=element,
@@ -81,27 +81,27 @@ def distinguishing(
         ratio, best = float(ratios.max()), int(ratios.argmax())
         if ratio > DECISIVE:
             axis = degrees(float(angle[best]) + pi / 2) % 180
-            return Measurement(
+            return NextMeasurement(
                 "tilt",
                 f"Tilt the flake by {tilt_deg:g} degrees from its normal, about an axis at {axis:.0f} degrees (from x "
                 "to y of the pattern), and take another pattern.",
                 tilt_deg=tilt_deg,
-                log_ratio=ratio,
+                log_likelihood_ratio=ratio,
             )
     wider = [_Lying.of(*each, voltage_kv, FARTHER_INV_ANGSTROM) for each in leaders]
     farther = float(_expected_ratio(wider, np.zeros((1, 2)))[0])
     if farther > DECISIVE:
-        return Measurement(
+        return NextMeasurement(
             "resolution",
             f"Record spots up to {FARTHER_INV_ANGSTROM:g} 1/angstrom (a shorter camera length, a longer exposure).",
-            log_ratio=farther,
+            log_likelihood_ratio=farther,
         )
-    return Measurement(
+    return NextMeasurement(
         "nothing",
         "Neither tilting up to "
         f"{TILTS_DEG[-1]:g} degrees nor spots farther out would part the first two; "
         "measure the height or the number of layers.",
-        log_ratio=farther,
+        log_likelihood_ratio=farther,
     )
 
 

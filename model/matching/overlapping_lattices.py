@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
-from model.indexing.pattern_lattice import PlaneLattice, index_pattern
+from model.indexing.pattern_lattice import PatternLattice, index_pattern
 from model.matching.match import Match
 from model.matching.superlattice import is_superlattice
 from model.pattern.observation import Q_MAX_INV_ANGSTROM, Observation
@@ -20,13 +20,13 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 # One lattice may leave so large a share of the spots, or so few of them, as false ones.
-FALSE_SHARE, FALSE_SPOTS = 0.04, 5
+MAX_FALSE_SHARE, MAX_FALSE_SPOTS = 0.04, 5
 # How nearly equal lengths, or a right angle, have to be for the symmetry that they suggest.
 ALIKE = 0.01
 
 
 @dataclass(frozen=True)
-class Overlap:
+class OverlappingLattices:
     """A pattern taken apart.
 
     Attributes:
@@ -35,10 +35,10 @@ class Overlap:
     """
 
     spots: tuple[Spots, Spots]
-    lattices: tuple[PlaneLattice, PlaneLattice]
+    lattices: tuple[PatternLattice, PatternLattice]
 
     @classmethod
-    def of(cls, spots: Spots, lattice: PlaneLattice, voltage_kv: float) -> Self | None:
+    def find(cls, spots: Spots, lattice: PatternLattice, voltage_kv: float) -> Self | None:
         """What a second lattice explains of a pattern; None where the first leaves little, nothing of order, or a
         superlattice of its own.
 
@@ -47,21 +47,23 @@ class Overlap:
             lattice: its first.
             voltage_kv: accelerating voltage.
         """
-        second = second_lattice(spots, lattice, voltage_kv)
+        second = find_second_lattice(spots, lattice, voltage_kv)
         if second is None or is_superlattice(spots, lattice, second):
             return None
-        on_first, on_second = (each.counting(spots.q_inv_angstrom).met for each in (lattice, second))
+        on_first, on_second = (
+            each.index_spots(spots.q_inv_angstrom).on_lattice for each in (lattice, second)
+        )
         if min(on_first.sum(), on_second.sum()) < MIN_SPOTS:
             return None
         return cls((spots.take(on_first), spots.take(on_second)), (lattice, second))
 
 
-def second_lattice(spots: Spots, lattice: PlaneLattice, voltage_kv: float) -> PlaneLattice | None:
+def find_second_lattice(spots: Spots, lattice: PatternLattice, voltage_kv: float) -> PatternLattice | None:
     """That of the spots which the first lattice of a pattern leaves; None where they are few, or without order."""
     length = np.linalg.norm(spots.q_inv_angstrom, axis=1)
     compared = (length > DIRECT_BEAM_RADIUS_INV_ANGSTROM) & (length <= Q_MAX_INV_ANGSTROM)
-    left = compared & ~lattice.counting(spots.q_inv_angstrom).met
-    if left.sum() < max(FALSE_SHARE * len(spots), FALSE_SPOTS):
+    left = compared & ~lattice.index_spots(spots.q_inv_angstrom).on_lattice
+    if left.sum() < max(MAX_FALSE_SHARE * len(spots), MAX_FALSE_SPOTS):
         return None
     return index_pattern(Observation.from_spots(spots.take(left), voltage_kv))
 
@@ -79,7 +81,7 @@ class Twist:
     sigma_deg: float
 
     @classmethod
-    def of(cls, crystals: tuple[Crystal, Crystal], matches: tuple[Match, Match]) -> Self:
+    def between(cls, crystals: tuple[Crystal, Crystal], matches: tuple[Match, Match]) -> Self:
         """Of two crystals as they lie on one pattern."""
         period = gcd(*(_period_deg(crystal.lattice) for crystal in crystals))
         first, second = (_axis_deg(crystal, match) for crystal, match in zip(crystals, matches, strict=True))

@@ -13,7 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
-from model.indexing.orientations import SCALE_TOLERANCE, Settings, lay_lattices, principal_stretches, variants
+from model.indexing.orientations import (
+    SCALE_TOLERANCE,
+    Orientations,
+    apply_symmetries,
+    compute_principal_stretches,
+    find_orientations,
+)
 from model.matching.depth import Depth
 from model.matching.fitting.candidate_diffraction import Layer, layer_of
 from model.matching.fitting.rough_fit import Start
@@ -98,7 +104,7 @@ class Ground:
     scales: FloatArray
     sigma: FloatArray
     observed: Observation
-    settings: Settings
+    settings: Orientations
 
     @classmethod
     def of(
@@ -107,12 +113,12 @@ class Ground:
         """Lay the lattices of at least one candidate."""
         lattices = np.stack([crystal.lattice for crystal in crystals])
         # Lattices as the camera would see them: what follows is in the pattern's own units.
-        settings = lay_lattices(lattices / scales[:, None, None], observed)
+        settings = find_orientations(lattices / scales[:, None, None], observed)
         own = reciprocal_lattice(lattices)
         likely = _of_likely_scale(own[settings.candidate], settings.basis, sigma[settings.candidate])
         return cls(crystals, own, scales, sigma, observed, settings.take(likely))
 
-    def chosen(self, similarity: FloatArray, depth: Depth) -> tuple[Settings, int]:
+    def chosen(self, similarity: FloatArray, depth: Depth) -> tuple[Orientations, int]:
         """The settings that meet nearly as many spots as the best, of as many candidates as are computed; and how many
         are nearly as similar as the most similar of those that have such settings."""
         settings = self.settings
@@ -126,12 +132,12 @@ class Ground:
         nearest = by_similarity[: min(max(alike, depth.fewest_layers), depth.layers)]
         return settings.take(np.isin(settings.candidate, nearest)), alike
 
-    def placed(self, settings: Settings, starts: int) -> list[Placed]:
+    def placed(self, settings: Orientations, starts: int) -> list[Placed]:
         """What is computed in some of the settings, so many starts of each."""
         positions = _position_likelihood(settings)
         own, sigma = self.reciprocal[settings.candidate], self.sigma[settings.candidate]
         prior = _stretch_prior(own, settings.basis, sigma)
-        met = settings.met
+        met = settings.on_lattice
         placed: list[Placed] = []
         for row, candidate in enumerate(settings.candidate.tolist()):
             scale = float(self.scales[candidate])
@@ -140,7 +146,7 @@ class Ground:
             if not len(layer.hk):  # its lattice is too fine for a pattern of so few spots
                 continue
             changes = layer.distinct_changes if observed.has_intensity else layer.changes
-            bases, hk = variants(settings.basis[row] / scale, settings.hk[row], changes)
+            bases, hk = apply_symmetries(settings.basis[row] / scale, settings.hk[row], changes)
             begin = layer, observed, hk, met[row]
             begun = seeds(*begin, starts) if observed.has_intensity else [best_seen(*begin, bases)]
             placed.append(
@@ -160,9 +166,9 @@ class Ground:
         return placed
 
 
-def _position_likelihood(settings: Settings) -> FloatArray:
+def _position_likelihood(settings: Orientations) -> FloatArray:
     """(J, N) ln likelihood of each spot's position."""
-    met, square = settings.met, settings.distance**2
+    met, square = settings.on_lattice, settings.distance**2
     # The median of the square of a distance in the plane is 1.386 times the variance along each axis.
     spread = np.sqrt(np.median(square[met]) / 1.386) if met.any() else SPREAD_RANGE_INV_ANGSTROM[1]
     variance = np.clip(spread, *SPREAD_RANGE_INV_ANGSTROM) ** 2
@@ -170,7 +176,7 @@ def _position_likelihood(settings: Settings) -> FloatArray:
     return np.where(met, density, FALSE_SPOT)
 
 
-def scale_tolerance(sigma: float) -> float:
+def compute_scale_tolerance(sigma: float) -> float:
     """How far the logarithm of a scale may be off at most, given its rms error."""
     return min(SCALE_TOLERANCE, FARTHEST_SCALE * sigma)
 
@@ -183,7 +189,7 @@ def _of_likely_scale(own: FloatArray, seen: FloatArray, scale_sigma: FloatArray)
 
 def _stretch_prior(own: FloatArray, seen: FloatArray, scale_sigma: FloatArray) -> FloatArray:
     """(J,) ln prior of scale and distortion between own and seen bases (J, 2, 2)."""
-    axes = principal_stretches(own, seen)
+    axes = compute_principal_stretches(own, seen)
     scale, distortion = np.log(axes).mean(axis=1), np.log(axes[:, 0] / axes[:, 1])
     prior: FloatArray = -((scale / scale_sigma) ** 2 + (distortion / DISTORTION_SIGMA) ** 2) / 2
     return prior

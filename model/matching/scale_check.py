@@ -9,7 +9,7 @@ from math import exp, log
 
 from model.matching.match import Match
 
-DOUBT = 0.29
+MAX_LOG_SCALE_DEVIATION = 0.29
 """How far a scale may be off that nothing fits, as a logarithm: a third either way."""
 POOR_R_FACTOR = 0.15
 """A fit that leaves more may owe it to the scale."""
@@ -23,7 +23,7 @@ _BETTER_OF_A_SPOT = 0.25
 _WRONG_BY = 0.25
 
 
-def is_doubtful(best: Match | None) -> bool:
+def is_scale_doubtful(best: Match | None) -> bool:
     """Whether the best explanation at the scale that was stated is so poor that others should be tried."""
     return best is None or best.r_factor is None or best.r_factor > POOR_R_FACTOR
 
@@ -39,16 +39,16 @@ def explains_better(other: Match, score: float) -> bool:
         return False
     margin = CLEARLY_BETTER + FARTHER_BETTER * abs(log(other.scale))
     if other.r_factor is None:
-        margin = max(margin, _BETTER_OF_A_SPOT * other.beams.spots)
+        margin = max(margin, _BETTER_OF_A_SPOT * other.reflections.spots)
     return other.score > score + margin
 
 
-def trust(scale: float) -> float:
+def compute_probability_factor(scale: float) -> float:
     """What a probability is worth that rests on a scale by which a stated one is wrong."""
     return exp(-abs(log(scale)) / _WRONG_BY)
 
 
-def told_of(scale: float) -> str:
+def describe_scale_deviation(scale: float) -> str:
     """What to say of a scale by which a stated one is wrong."""
     return (
         f"Nothing fits nearly as well at the scale given. It was taken to be off by {100 * (scale - 1):+.1f} %, which "

@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
-from model.matching.confidence import CALIBRATIONS, Confidence, confidence
-from model.matching.depth import Depth, Effort, depth_of
+from model.matching.confidence import CALIBRATIONS, Confidence, estimate_confidence
+from model.matching.depth import Depth, Effort, choose_depth
 from model.matching.fitting.priors import CELL_SIGMA
 from model.matching.fitting.refinement import Fit, fitted, fitted_still
 from model.matching.fitting.rough_fit import TILT, Trials
 from model.matching.fitting.starting_points import Seed
 from model.matching.fitting.visibility import seen_or_not
-from model.matching.match import Match
+from model.matching.match import Match, ReflectionTable
 from model.matching.place_candidates import Ground, Placed
-from model.matching.reflections import Beams
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots
 
@@ -41,7 +40,7 @@ HOPELESS = 25.0
 
 
 @dataclass(frozen=True)
-class Scale:
+class ScalePrior:
     """What is known of a pattern's scale before it is compared.
 
     Attributes:
@@ -75,15 +74,15 @@ class Verification:
             those whose lattice fits by how promising they are, and the others by similarity.
         matches: of each candidate how it matches: of those refined, and of the first of the ranking (`Depth.matched`)
             a rough match, with the atoms where the library has them; None of others, and where no lattice was laid.
-        values: (C,) what refined candidates are ranked by, ln likelihood and similarity together; -inf of the others.
-        alike: how many candidates were to be computed by their similarity, though there may not be time for all.
+        scores: (C,) what refined candidates are ranked by, ln likelihood and similarity together; -inf of the others.
+        similar_count: how many candidates should be computed by their similarity, though time may not suffice.
         confidence: how sure that is; None without intensities, for which it was not calibrated.
     """
 
     ranking: IntArray
     matches: tuple[Match | None, ...]
-    values: FloatArray
-    alike: int
+    scores: FloatArray
+    similar_count: int
     confidence: Confidence | None
 
 
@@ -93,7 +92,7 @@ def verify(
     spots: Spots,
     voltage_kv: float,
     effort: Effort = "verify",
-    scale: Scale | None = None,
+    scale: ScalePrior | None = None,
     cell_sigma: FloatArray | float = CELL_SIGMA,
     wanted: int = 0,
 ) -> Verification:
@@ -115,13 +114,13 @@ def verify(
     """
     if len(similarity) != len(crystals):
         raise OptionError(f"{len(similarity)} similarities for {len(crystals)} crystals; give one each")
-    scale = scale or Scale(spots.scale_sigma)
+    scale = scale or ScalePrior(spots.scale_sigma)
     scales, sigma = scale.of(len(crystals)), np.hypot(scale.sigma, np.broadcast_to(cell_sigma, len(crystals)))
     near = np.asarray(similarity, dtype=np.float64)
     # Each candidate's class (3 refined, 2 fitted roughly, 1 its lattice fits, 0 none) and its value within the class.
     rank, value = np.zeros(len(near), dtype=np.int64), near.copy()
     matches: list[Match | None] = [None] * len(crystals)
-    depth = depth_of(effort, spots)
+    depth = choose_depth(effort, spots)
     alike, ground = 0, None
     placed: list[Placed] = []
     if len(near):
@@ -142,7 +141,7 @@ def verify(
     ranking = np.lexsort((-value, -rank))
     sure = None
     if spots.intensity is not None:
-        sure = confidence(matches, values, len(spots), alike, CALIBRATIONS[effort])
+        sure = estimate_confidence(matches, values, len(spots), alike, CALIBRATIONS[effort])
     # After the confidence, which knows the refined by their having a match.
     if ground is not None:
         told = ranking[: min(wanted, depth.matched)].tolist()
@@ -169,7 +168,7 @@ class _Fitted:
         """In a crystallographer's terms."""
         placed, setting = self.placed, self.start.setting
         basis, observed = placed.bases[setting], placed.observed
-        beams = Beams.of(
+        beams = ReflectionTable.of(
             crystal, self.fit, placed.hk[setting], basis, placed.positions, observed, placed.scale
         )
         return Match.of(crystal, basis, self.start.face, self.fit, self.score, beams, observed, placed.scale)

@@ -17,7 +17,7 @@ from model.crystal.crystal import Crystal
 from model.crystal.symmetry import symmetry_of
 from model.matching.confidence import Verdict
 from model.matching.match import Match
-from model.matching.next_measurement import Measurement
+from model.matching.next_measurement import NextMeasurement
 from model.pattern.spots import Spots
 
 MODEL = "sha256:" + "cd" * 32
@@ -65,7 +65,7 @@ class StandIn:
     probability: float | None = None
     verdict: Verdict | None = None
     set_size: int | None = None
-    measurement: Measurement | None = None
+    measurement: NextMeasurement | None = None
 
     def __post_init__(self) -> None:
         ids = iter(AWKWARD_IDS)

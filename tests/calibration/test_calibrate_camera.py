@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.calibration.calibrate_camera import calibrated
+from model.calibration.calibrate_camera import calibrate_camera
 from model.errors import NoSpotsError, OptionError
 from model.pattern.camera import CameraCalibration
 from model.pattern.frame import Frame
@@ -55,7 +55,7 @@ def layer(a_angstrom: float, pixel_size: float, ellipticity: float, axis_deg: fl
     [(0.004, 0.0, 0.0), (0.0031, 0.02, 30.0), (0.005, 0.012, 140.0)],
 )
 def test_gold(pixel_size: float, ellipticity: float, axis_deg: float) -> None:
-    found = calibrated(gold(pixel_size, ellipticity, axis_deg), "Au")
+    found = calibrate_camera(gold(pixel_size, ellipticity, axis_deg), "Au")
     assert found.pixel_size_inv_angstrom == pytest.approx(pixel_size, rel=2e-3)
     assert found.ellipticity == pytest.approx(ellipticity, abs=2e-3)
     if ellipticity:
@@ -69,7 +69,9 @@ def test_gold(pixel_size: float, ellipticity: float, axis_deg: float) -> None:
 )
 def test_layers(material: str, ellipticity: float, axis_deg: float) -> None:
     pixel_size = 0.0065
-    found = calibrated(layer(MATERIALS[material].a_angstrom, pixel_size, ellipticity, axis_deg), material)
+    found = calibrate_camera(
+        layer(MATERIALS[material].a_angstrom, pixel_size, ellipticity, axis_deg), material
+    )
     assert found.pixel_size_inv_angstrom == pytest.approx(pixel_size, rel=1e-3)
     assert found.ellipticity == pytest.approx(ellipticity, abs=1.5e-3)
     if ellipticity:
@@ -85,19 +87,19 @@ def test_a_correction_undoes_the_distortion() -> None:
 
 def test_an_ellipse_too_large_to_follow_is_refused_and_a_layer_still_tells_it() -> None:
     with pytest.raises(NoSpotsError, match="single layer"):
-        calibrated(gold(0.004, 0.08, 60.0), "Au")
-    found = calibrated(layer(2.461, 0.0065, 0.05, 75.0), "graphene")
+        calibrate_camera(gold(0.004, 0.08, 60.0), "Au")
+    found = calibrate_camera(layer(2.461, 0.0065, 0.05, 75.0), "graphene")
     assert found.ellipticity == pytest.approx(0.05, abs=3e-3)
     assert found.shape == (SIDE, SIDE)
 
 
 def test_what_is_no_reference_is_refused() -> None:
     with pytest.raises(OptionError, match="known are Au"):
-        calibrated(gold(0.004, 0, 0), "unobtainium")
+        calibrate_camera(gold(0.004, 0, 0), "unobtainium")
     noise = Frame(np.random.default_rng(3).poisson(50, (SIDE, SIDE)).astype(np.float32))
     with pytest.raises(NoSpotsError):
-        calibrated(noise, "Au")
+        calibrate_camera(noise, "Au")
     with pytest.raises(NoSpotsError):
-        calibrated(noise, "graphene")
+        calibrate_camera(noise, "graphene")
     with pytest.raises(OptionError, match="impossible"):
         CameraCalibration(3.0)

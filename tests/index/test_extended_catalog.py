@@ -134,9 +134,12 @@ def test_tables_behind_others_are_those_of_all(first: int) -> None:
     bits = ElementBits.of(numbers[:first]).extended(numbers[first:])
     np.testing.assert_array_equal(bits.bits, ElementBits.of(numbers).bits)
     cells = np.array([each.lattice for each in crystals])
-    table, whole = LatticeTable.of(cells[:first]).extended(cells[first:], first), LatticeTable.of(cells)
+    table, whole = (
+        LatticeTable.from_cells(cells[:first]).extend(cells[first:], first),
+        LatticeTable.from_cells(cells),
+    )
     basis = np.linalg.inv(cells[12]).T
     for tolerance in (0.04, np.inf):
-        mine, its = table.fitting(basis, tolerance), whole.fitting(basis, tolerance)
+        mine, its = table.find_matches(basis, tolerance), whole.find_matches(basis, tolerance)
         pairs = [sorted(zip(f.crystal.tolist(), f.scale.tolist(), strict=True)) for f in (mine, its)]
         np.testing.assert_allclose(pairs[0], pairs[1], rtol=1e-12)

@@ -70,7 +70,7 @@ def test_candidates_are_held_against_the_pattern(retriever: Retriever, effort: E
     alike = sum(candidate.equivalence_group == 1 for candidate in result.candidates)
     assert (result.next_measurement is not None) >= (alike > 1)
     assert result.lattice is not None
-    assert result.lattice.met.mean() > 0.95
+    assert result.lattice.on_lattice.mean() > 0.95
     assert result.warnings == ()
 
 

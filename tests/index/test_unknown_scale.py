@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from index.search.unknown_scale import REACH_INV_ANGSTROM, STEP, at_best_scale, scales_of
-from model.indexing.lattice_table import Fitting
+from model.indexing.lattice_table import LatticeMatches
 from model.pattern.spots import Spots
 
 SPOTS = Spots(np.array([[0.4, 0.0], [0.0, 0.8], [1.2, 0.0], [-0.4, 0.0], [0.0, 0.4], [0.3, 0.3]]))
@@ -34,7 +34,9 @@ def test_a_lattice_says_at_which_scales_a_crystal_can_be() -> None:
     scales = np.exp(STEP * np.arange(10))
     similarity = np.tile(np.linspace(0.0, 0.9, 10, dtype=np.float32)[:, None], (1, 3))
     rows = np.array([2, 5, 9])
-    fitting = Fitting(np.array([5, 2, 5, 3, 9]), np.array([scales[1], scales[4], scales[6], scales[9], 40.0]))
+    fitting = LatticeMatches(
+        np.array([5, 2, 5, 3, 9]), np.array([scales[1], scales[4], scales[6], scales[9], 40.0])
+    )
     found = at_best_scale(similarity, scales, rows, fitting)
     # 3 is not admitted, 9 would need a scale that the pattern does not bear, 5 is better at its second.
     assert found.row.tolist() == [5, 2]
@@ -45,7 +47,7 @@ def test_a_lattice_says_at_which_scales_a_crystal_can_be() -> None:
 def test_nothing_admitted_gives_nothing() -> None:
     none = np.empty((3, 0), dtype=np.float32)
     scales = np.array([0.8, 1.0, 1.25])
-    for fitting in (None, Fitting(np.array([1]), np.array([1.0]))):
+    for fitting in (None, LatticeMatches(np.array([1]), np.array([1.0]))):
         assert len(at_best_scale(none, scales, np.empty(0, dtype=np.int64), fitting).row) == 0
 
 

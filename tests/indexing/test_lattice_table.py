@@ -15,7 +15,7 @@ CELLS = np.array(
         [[3.0, 0.0], [0.0, 21.0]],
     ]
 )
-TABLE = LatticeTable.of(CELLS)
+TABLE = LatticeTable.from_cells(CELLS)
 UNIMODULAR = st.sampled_from(
     [((1, 0), (0, 1)), ((1, 3), (0, 1)), ((2, 1), (1, 1)), ((0, 1), (1, 0)), ((1, 0), (-4, 1))]
 )
@@ -37,20 +37,20 @@ def test_any_basis_turned_mirrored_and_a_little_strained_fits_its_crystal(
     turn = np.array([[cosine, sine], [-sine, cosine]]) * ([-1, 1] if mirrored else [1, 1])
     strained = np.diag([1 + strain, 1 - strain])
     basis = np.array(change) @ np.linalg.inv(CELLS[row]).T @ strained @ turn * scale
-    fitting = TABLE.fitting(basis)
+    fitting = TABLE.find_matches(basis)
     (own,) = np.flatnonzero((fitting.crystal == row) & np.isclose(fitting.scale, scale, rtol=1e-3))
     assert fitting.scale[own] == pytest.approx(scale, rel=1e-3)
 
 
 def test_a_sublattice_is_what_extinctions_leave() -> None:
     basis = np.array([[1, 0], [0, 2]]) @ np.linalg.inv(CELLS[2]).T
-    fitting = TABLE.fitting(basis, 0.045)
+    fitting = TABLE.find_matches(basis, 0.045)
     assert 2 in fitting.crystal
 
 
 def test_others_do_not_fit() -> None:
-    hexagonal = TABLE.fitting(np.linalg.inv(CELLS[0]).T, 0.045)
+    hexagonal = TABLE.find_matches(np.linalg.inv(CELLS[0]).T, 0.045)
     # Every second spot of the rectangular cell is this lattice: it is orthohexagonal.
     assert set(hexagonal.crystal.tolist()) == {0, 1}
-    assert set(TABLE.fitting(np.linalg.inv(CELLS[0]).T * 1.1, 0.045).crystal.tolist()) == set()
-    assert set(TABLE.fitting(np.linalg.inv(CELLS[3]).T, 0.045).crystal.tolist()) == {3}
+    assert set(TABLE.find_matches(np.linalg.inv(CELLS[0]).T * 1.1, 0.045).crystal.tolist()) == set()
+    assert set(TABLE.find_matches(np.linalg.inv(CELLS[3]).T, 0.045).crystal.tolist()) == {3}

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.crystal.crystal import Crystal
-from model.indexing.orientations import changes_of, lay_lattices, variants
+from model.indexing.orientations import apply_symmetries, find_lattice_symmetries, find_orientations
 from model.pattern.observation import MAX_SPOTS, Observation
 from model.pattern.spots import Spots
 from model.physics.reciprocal import reciprocal_lattice
@@ -34,10 +34,10 @@ def test_the_true_lattice_meets_its_spots_however_they_lie(
     stretched = Spots(
         spots.q_inv_angstrom * np.array([1 + ellipticity, 1 - ellipticity]), spots.intensity, voltage_kv=80.0
     )
-    found = lay_lattices(LAYERS[name].lattice[None], observed(stretched))
+    found = find_orientations(LAYERS[name].lattice[None], observed(stretched))
     assert len(found) >= 1
     seen = min(len(stretched), MAX_SPOTS)
-    assert found.met.sum(axis=1).max() >= seen - 4  # two spots are false, others may be far off
+    assert found.on_lattice.sum(axis=1).max() >= seen - 4  # two spots are false, others may be far off
     best = found.basis[found.score.argmax()]
     area = 1 / abs(np.linalg.det(LAYERS[name].lattice))
     assert abs(np.linalg.det(best)) == pytest.approx(area * scale**2, rel=0.01)
@@ -45,7 +45,7 @@ def test_the_true_lattice_meets_its_spots_however_they_lie(
 
 def test_lattices_that_do_not_fit_meet_few_spots() -> None:
     spots = pattern(LAYERS["graphene"], Lying(rotation_deg=5.0))
-    found = lay_lattices(
+    found = find_orientations(
         np.stack([LAYERS["graphene"].lattice, LAYERS["black phosphorus"].lattice]), observed(spots)
     )
     best = [found.score[found.candidate == row].max(initial=0.0) for row in (0, 1)]
@@ -61,8 +61,8 @@ def test_variants_are_those_of_the_lattices_symmetry(name: str, count: int) -> N
     basis = reciprocal_lattice(crystal.lattice)
     spots = pattern(crystal, Lying())
     hk = np.rint(spots.q_inv_angstrom @ np.linalg.inv(basis)).astype(np.int64)
-    (changes,) = changes_of(basis[None])
-    bases, indices = variants(basis, hk, changes)
+    (changes,) = find_lattice_symmetries(basis[None])
+    bases, indices = apply_symmetries(basis, hk, changes)
     assert len(bases) == count
     for own, again in zip(bases, indices, strict=True):
         assert np.allclose(again @ own, hk @ basis)
@@ -84,8 +84,8 @@ def test_only_the_strongest_spots_within_range_count() -> None:
 def test_a_crystal_and_its_supercell_meet_the_same_spots(crystal: Crystal) -> None:
     spots = pattern(crystal, Lying(rotation_deg=12.0))
     lattices = np.stack([crystal.lattice, crystal.lattice * 2])
-    found = lay_lattices(lattices, observed(spots))
+    found = find_orientations(lattices, observed(spots))
     for row in (0, 1):
-        assert found.met[found.candidate == row].sum(axis=1).max() == len(observed(spots))
+        assert found.on_lattice[found.candidate == row].sum(axis=1).max() == len(observed(spots))
     # The denser lattice would meet more by chance, so it scores lower.
     assert found.score[found.candidate == 0].max() > found.score[found.candidate == 1].max()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
-from model.indexing.pattern_lattice import Bravais, PlaneLattice, index_pattern
+from model.indexing.pattern_lattice import Bravais, PatternLattice, index_pattern
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots
 from model.physics.reciprocal import reciprocal_lattice
@@ -25,7 +25,7 @@ CELLS: dict[Bravais, Array] = {
 }
 
 
-def found(q: Array) -> PlaneLattice | None:
+def found(q: Array) -> PatternLattice | None:
     return index_pattern(Observation.from_spots(Spots(q), 80.0))
 
 
@@ -55,7 +55,7 @@ def test_the_lattice_of_a_tilted_noisy_pattern_is_the_crystals(crystal: Crystal,
     if round(index) == 1:
         lengths = np.sort(np.linalg.norm(crystal.lattice, axis=1))
         np.testing.assert_allclose(np.sort(lattice.parameters[:2]), lengths, rtol=0.01)
-    assert lattice.met.mean() > 0.85
+    assert lattice.on_lattice.mean() > 0.85
     assert lattice.sigma_inv_angstrom == pytest.approx(0.003, abs=0.0015)
 
 
@@ -92,7 +92,7 @@ def test_superlattice_spots_make_the_cell_larger_and_lone_false_ones_do_not() ->
     lattice = found(np.concatenate([parent, double[:1], disorder(0, 2)]))
     assert lattice is not None
     assert lattice.parameters[0] == pytest.approx(3.16, rel=1e-3)
-    assert (~lattice.met).sum() == 3
+    assert (~lattice.on_lattice).sum() == 3
 
 
 @settings(max_examples=20, deadline=None)

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.errors import OptionError
-from model.indexing.picked_lattice import picked_lattice
+from model.indexing.picked_lattice import refine_picked_lattice
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots
 
@@ -24,15 +24,15 @@ def observed(*cells: NDArray[np.float64], noise: float = 0.001) -> Observation:
 @pytest.mark.parametrize("seed", range(8))
 def test_a_hand_that_is_off_by_a_tenth_finds_the_lattice(seed: int) -> None:
     off = np.random.default_rng(seed).uniform(-0.02, 0.02, (2, 2))
-    found = picked_lattice(observed(CELL), BASIS + off)
+    found = refine_picked_lattice(observed(CELL), BASIS + off)
     assert found.parameters == pytest.approx((3.3, np.hypot(0.4, 4.4), 95.19), rel=3e-3)
-    assert found.met.all()
+    assert found.on_lattice.all()
 
 
 def test_any_two_vectors_of_the_lattice_give_the_same_reduced_one() -> None:
     odd = np.array([[2, 1], [1, 1]]) @ BASIS
-    assert picked_lattice(observed(CELL), odd).parameters == pytest.approx(
-        picked_lattice(observed(CELL), BASIS).parameters, rel=1e-3
+    assert refine_picked_lattice(observed(CELL), odd).parameters == pytest.approx(
+        refine_picked_lattice(observed(CELL), BASIS).parameters, rel=1e-3
     )
 
 
@@ -42,12 +42,12 @@ def test_of_two_lattices_the_one_that_was_picked_is_taken() -> None:
     both = observed(CELL, turned)
     for cell in (CELL, turned):
         basis = np.linalg.inv(cell).T
-        found = picked_lattice(both, basis + 0.004)
+        found = refine_picked_lattice(both, basis + 0.004)
         # Of the picked lattice, in whatever basis: integers.
         hk = found.basis @ np.linalg.inv(basis)
         np.testing.assert_allclose(hk, np.rint(hk), atol=0.02)
         assert abs(np.linalg.det(hk)) == pytest.approx(1, abs=0.01)
-        assert 0.4 < found.met.mean() < 0.75
+        assert 0.4 < found.on_lattice.mean() < 0.75
 
 
 @pytest.mark.parametrize(
@@ -63,4 +63,4 @@ def test_of_two_lattices_the_one_that_was_picked_is_taken() -> None:
 )
 def test_vectors_that_tell_no_lattice_are_refused(basis: list[list[float]], told: str) -> None:
     with pytest.raises(OptionError, match=told):
-        picked_lattice(observed(CELL), np.array(basis))
+        refine_picked_lattice(observed(CELL), np.array(basis))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.indexing.orientations import inverse_of
+from model.indexing.orientations import invert_changes
 from model.matching.fitting.candidate_diffraction import Layer, layer_of
 from model.pattern.observation import Observation
 from tests.matching.patterns import LAYERS, Lying, pattern
@@ -32,7 +32,7 @@ def test_only_settings_that_symmetry_does_not_join_are_tried(name: str, faces: i
 def test_changes_of_basis_are_undone_by_their_inverse() -> None:
     for name in LAYERS:
         changes = layer(name).changes
-        assert np.array_equal(inverse_of(changes) @ changes, np.broadcast_to(np.eye(2), changes.shape))
+        assert np.array_equal(invert_changes(changes) @ changes, np.broadcast_to(np.eye(2), changes.shape))
 
 
 def test_a_layer_is_kept_for_patterns_that_reach_as_far_and_no_others() -> None:

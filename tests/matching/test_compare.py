@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model.errors import OptionError
-from model.matching.compare import DECIDING, compare, deciding
+from model.matching.compare import MAX_DECIDING, compare, find_deciding_reflections
 from model.pattern.spots import Spots
 from tests.matching.patterns import LAYERS, Lying, pattern
 from tests.physics.layers import hexagonal, layer
@@ -38,13 +38,13 @@ def test_prismatic_and_octahedral_molybdenum_disulphide_are_told_apart(
     assert found.probability[1 - place] < 0.03
     assert found.probability.sum() <= 1
     assert found.verdict != "no_match"
-    assert found.deciding[place] == ()
-    lines = found.deciding[1 - place]
-    assert 3 <= len(lines) <= DECIDING
-    assert [abs(line.log_ratio) for line in lines] == sorted(
-        (abs(line.log_ratio) for line in lines), reverse=True
+    assert found.deciding_reflections[place] == ()
+    lines = found.deciding_reflections[1 - place]
+    assert 3 <= len(lines) <= MAX_DECIDING
+    assert [abs(line.log_likelihood_ratio) for line in lines] == sorted(
+        (abs(line.log_likelihood_ratio) for line in lines), reverse=True
     )
-    assert sum(line.log_ratio for line in lines) > 10
+    assert sum(line.log_likelihood_ratio for line in lines) > 10
 
 
 def test_what_the_lines_say_adds_up_to_the_likelihoods() -> None:
@@ -54,7 +54,7 @@ def test_what_the_lines_say_adds_up_to_the_likelihoods() -> None:
     first, other = found.matches
     assert first is not None
     assert other is not None
-    by_lines = first.beams.log_likelihood.sum() - other.beams.log_likelihood.sum()
+    by_lines = first.reflections.log_likelihood.sum() - other.reflections.log_likelihood.sum()
     assert by_lines == pytest.approx(-found.log_likelihood[1], rel=0.2)
 
 
@@ -66,7 +66,7 @@ def test_a_crystal_whose_lattice_does_not_fit_comes_last_without_a_match() -> No
     assert found.log_likelihood[0] == -np.inf
     assert found.probability is not None
     assert found.probability[0] == 0
-    assert found.deciding[0] == ()
+    assert found.deciding_reflections[0] == ()
 
 
 def test_two_copies_are_as_likely_and_nothing_decides() -> None:
@@ -77,7 +77,7 @@ def test_two_copies_are_as_likely_and_nothing_decides() -> None:
     first, other = found.matches
     assert first is not None
     assert other is not None
-    assert max(abs(line.log_ratio) for line in deciding(first, other)) < 1e-6
+    assert max(abs(line.log_likelihood_ratio) for line in find_deciding_reflections(first, other)) < 1e-6
 
 
 def test_without_intensities_there_is_an_order_and_no_probability() -> None:

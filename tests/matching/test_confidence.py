@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.matching.confidence import COVERAGES, Calibration, confidence
+from model.matching.confidence import COVERAGES, ConfidenceCalibration, estimate_confidence
 from model.matching.verify import verify
 from model.pattern.spots import Spots
 from tests.matches import match_of
@@ -15,7 +15,7 @@ from tests.matching.patterns import LAYERS, Lying, pattern
 
 GOOD = match_of()
 BAD = replace(GOOD, explained=0.4, missing=0.8, extra=0.7, r_factor=0.6)
-CALIBRATION = Calibration(
+CALIBRATION = ConfidenceCalibration(
     temperature=2.0,
     growth=0.5,
     astray=0.01,
@@ -29,43 +29,43 @@ ALIKE = 3
 
 @given(st.lists(st.floats(-200, 500), min_size=1, max_size=30))
 def test_probabilities_sum_to_at_most_one_and_follow_the_ranking(values: list[float]) -> None:
-    found = confidence([GOOD] * len(values), np.array(values), 40, ALIKE, CALIBRATION)
+    found = estimate_confidence([GOOD] * len(values), np.array(values), 40, ALIKE, CALIBRATION)
     assert 0 < found.probability.sum() < 1
     assert found.probability[int(np.argmax(values))] == found.probability.max()
 
 
 def test_a_clear_winner_that_explains_all_is_a_match_and_two_equals_are_ambiguous() -> None:
-    clear = confidence([GOOD, GOOD], np.array([50.0, 20.0]), 40, ALIKE, CALIBRATION)
+    clear = estimate_confidence([GOOD, GOOD], np.array([50.0, 20.0]), 40, ALIKE, CALIBRATION)
     assert clear.verdict == "match"
     assert clear.probability[0] > 0.9
-    equal = confidence([GOOD, GOOD], np.array([50.0, 50.0]), 40, ALIKE, CALIBRATION)
+    equal = estimate_confidence([GOOD, GOOD], np.array([50.0, 50.0]), 40, ALIKE, CALIBRATION)
     assert equal.verdict == "ambiguous"
     assert equal.probability[0] == pytest.approx(equal.probability[1])
 
 
 def test_what_explains_little_is_no_match_however_far_ahead() -> None:
-    found = confidence([BAD, BAD], np.array([50.0, 0.0]), 40, ALIKE, CALIBRATION)
+    found = estimate_confidence([BAD, BAD], np.array([50.0, 0.0]), 40, ALIKE, CALIBRATION)
     assert found.verdict == "no_match"
     assert found.probability.sum() < 0.3
 
 
 def test_among_many_that_are_alike_the_crystal_is_easily_missed() -> None:
     known = [
-        confidence([GOOD, GOOD], np.array([50.0, 20.0]), 40, alike, CALIBRATION).known
+        estimate_confidence([GOOD, GOOD], np.array([50.0, 20.0]), 40, alike, CALIBRATION).known
         for alike in (1, 10, 100)
     ]
     assert known == sorted(known, reverse=True)
     assert known[0] > 0.9 > 0.7 > known[2]
-    crowd = confidence([GOOD, GOOD], np.array([50.0, 20.0]), 40, 100, CALIBRATION)
-    alone = confidence([GOOD, GOOD], np.array([50.0, 20.0]), 40, 1, CALIBRATION)
+    crowd = estimate_confidence([GOOD, GOOD], np.array([50.0, 20.0]), 40, 100, CALIBRATION)
+    alone = estimate_confidence([GOOD, GOOD], np.array([50.0, 20.0]), 40, 1, CALIBRATION)
     assert crowd.set_size(0.99, 1000, CALIBRATION) > alone.set_size(0.99, 1000, CALIBRATION)
 
 
 def test_candidates_that_were_not_refined_have_no_probability() -> None:
-    found = confidence([None, GOOD], np.array([-np.inf, 1.0]), 40, ALIKE, CALIBRATION)
+    found = estimate_confidence([None, GOOD], np.array([-np.inf, 1.0]), 40, ALIKE, CALIBRATION)
     assert np.isnan(found.probability[0])
     assert found.probability[1] > 0
-    nothing = confidence([None, None], np.array([-np.inf, -np.inf]), 40, ALIKE, CALIBRATION)
+    nothing = estimate_confidence([None, None], np.array([-np.inf, -np.inf]), 40, ALIKE, CALIBRATION)
     assert nothing.verdict == "no_match"
     assert np.isnan(nothing.probability).all()
 
@@ -101,7 +101,7 @@ def test_a_set_ends_where_its_candidates_have_enough_probability(
     values: list[float], coverage: float, place: int
 ) -> None:
     total = 500
-    found = confidence([GOOD] * len(values), np.array(values), 40, ALIKE, CALIBRATION)
+    found = estimate_confidence([GOOD] * len(values), np.array(values), 40, ALIKE, CALIBRATION)
     size = found.set_size(coverage, total, CALIBRATION)
     assert 1 <= size <= total
     mass = np.interp(coverage, COVERAGES, CALIBRATION.masses)
@@ -112,8 +112,8 @@ def test_a_set_ends_where_its_candidates_have_enough_probability(
 
 
 def test_a_wider_coverage_needs_no_fewer_and_doubt_needs_more() -> None:
-    sure = confidence([GOOD] * 3, np.array([60.0, 20.0, 10.0]), 40, ALIKE, CALIBRATION)
-    unsure = confidence([GOOD] * 3, np.array([20.0, 20.0, 20.0]), 40, ALIKE, CALIBRATION)
+    sure = estimate_confidence([GOOD] * 3, np.array([60.0, 20.0, 10.0]), 40, ALIKE, CALIBRATION)
+    unsure = estimate_confidence([GOOD] * 3, np.array([20.0, 20.0, 20.0]), 40, ALIKE, CALIBRATION)
     sizes = [sure.set_size(coverage, 1000, CALIBRATION) for coverage in COVERAGES]
     assert sizes == sorted(sizes)
     assert sizes[0] == 1
@@ -122,7 +122,7 @@ def test_a_wider_coverage_needs_no_fewer_and_doubt_needs_more() -> None:
 
 
 def test_candidates_that_are_nearly_as_likely_share_a_group() -> None:
-    found = confidence(
+    found = estimate_confidence(
         [GOOD, GOOD, None, GOOD, GOOD], np.array([10.0, 30.0, -np.inf, 29.0, 9.0]), 40, ALIKE, CALIBRATION
     )
-    assert found.groups.tolist() == [2, 1, 0, 1, 2]
+    assert found.equivalence_groups.tolist() == [2, 1, 0, 1, 2]

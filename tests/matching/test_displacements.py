@@ -9,7 +9,7 @@ from model.crystal.crystal import Crystal
 from model.matching.fitting.displacements import (
     DIFFUSE_B,
     DISPLACEMENT_SIGMA_ANGSTROM,
-    MOST_DIRECTIONS,
+    MAX_DIRECTIONS,
     Scatterers,
     main_directions,
 )
@@ -75,14 +75,14 @@ def test_a_shift_of_the_whole_layer_changes_nothing(crystal: Crystal) -> None:
 
 
 def test_of_many_directions_those_that_matter_are_kept() -> None:
-    rng, count = np.random.default_rng(0), 3 * MOST_DIRECTIONS
+    rng, count = np.random.default_rng(0), 3 * MAX_DIRECTIONS
     responses = rng.normal(size=(40, count)) * np.linspace(0.01, 1, count) ** 3
     waves, amplitude = responses.astype(np.complex64), np.ones(40, dtype=np.complex64)
     symmetric = np.diag(np.arange(count) % 2.0)
     kept, free = main_directions(waves, symmetric, amplitude, np.arange(20))
-    assert kept.shape == (40, MOST_DIRECTIONS)
+    assert kept.shape == (40, MAX_DIRECTIONS)
     assert (np.abs(kept[:20]) ** 2).sum() > 0.98 * (responses[:20] ** 2).sum()
-    assert free.sum() == pytest.approx(MOST_DIRECTIONS / 2, abs=2)
+    assert free.sum() == pytest.approx(MAX_DIRECTIONS / 2, abs=2)
     few, _ = main_directions(waves[:, :5], symmetric[:5, :5], amplitude, np.arange(20))
     assert np.linalg.norm(few) == pytest.approx(np.linalg.norm(waves[:, :5]), rel=1e-5)
 
@@ -159,5 +159,5 @@ def test_the_noise_of_the_pattern_is_found(noise: float) -> None:
     noisy = replace(spots, intensity=spots.intensity * np.exp(rng.normal(0, noise, len(spots))))
     (match,) = verify([crystal], [0.5], noisy, 80.0).matches
     assert match is not None
-    sigma = float(np.nanmin(match.beams.log_sigma))
+    sigma = float(np.nanmin(match.reflections.log_intensity_sigma))
     assert sigma == pytest.approx(np.hypot(noise, 0.1), rel=0.4)

@@ -3,7 +3,7 @@
 import pytest
 
 from model.crystal.crystal import Crystal
-from model.matching.next_measurement import distinguishing
+from model.matching.next_measurement import suggest_next_measurement
 from tests.matches import match_of
 from tests.matching.patterns import LAYERS
 from tests.physics.layers import hexagonal, layer
@@ -24,20 +24,20 @@ def bilayer(gap: float) -> Crystal:
 
 
 def test_an_element_that_some_hold_is_looked_for_first() -> None:
-    told = distinguishing([MOS2, WS2], MATCHES, 80.0, 1.4)
-    assert (told.by, told.element) == ("element", "W")
-    assert "1 of the first 2" in told.text
-    three = distinguishing([MOS2, WS2, WS2], MATCHES, 80.0, 1.4)
+    told = suggest_next_measurement([MOS2, WS2], MATCHES, 80.0, 1.4)
+    assert (told.method, told.element) == ("element", "W")
+    assert "1 of the first 2" in told.advice
+    three = suggest_next_measurement([MOS2, WS2, WS2], MATCHES, 80.0, 1.4)
     assert three.element in {"Mo", "W"}
 
 
 def test_layers_that_differ_along_the_beam_are_parted_by_a_tilt() -> None:
-    told = distinguishing([bilayer(3.0), bilayer(4.2)], MATCHES, 80.0, 1.2)
-    assert told.by == "tilt"
+    told = suggest_next_measurement([bilayer(3.0), bilayer(4.2)], MATCHES, 80.0, 1.2)
+    assert told.method == "tilt"
     assert told.tilt_deg is not None
-    assert told.log_ratio is not None
-    assert told.log_ratio > 10
-    assert "Tilt the flake" in told.text
+    assert told.log_likelihood_ratio is not None
+    assert told.log_likelihood_ratio > 10
+    assert "Tilt the flake" in told.advice
 
 
 @pytest.mark.parametrize("face_down", [False, True])
@@ -48,10 +48,10 @@ def test_nothing_parts_a_crystal_from_itself(face_down: bool) -> None:
         match_of(rotation_deg=10.0),
         match_of(rotation_deg=rotation, face_down=face_down, mirrored=face_down),
     ]
-    told = distinguishing([MOS2, MOS2], matches, 80.0, 1.4)
-    assert told.by == "nothing"
-    assert told.log_ratio is not None
-    assert told.log_ratio < 1e-3
+    told = suggest_next_measurement([MOS2, MOS2], matches, 80.0, 1.4)
+    assert told.method == "nothing"
+    assert told.log_likelihood_ratio is not None
+    assert told.log_likelihood_ratio < 1e-3
 
 
 @pytest.mark.parametrize("reach", [0.3, 0.38])
@@ -60,5 +60,5 @@ def test_a_pattern_that_ends_before_the_beams_of_one_is_told_to_reach_farther(re
         layer(f"C {a}", hexagonal(a), [6, 6], [[1 / 3, 2 / 3], [2 / 3, 1 / 3]], [0, 0]) for a in (3.2, 2.46)
     )
     for pair in ([inner, outer], [outer, inner]):
-        told = distinguishing(pair, MATCHES, 80.0, reach)
-        assert told.by == "resolution"
+        told = suggest_next_measurement(pair, MATCHES, 80.0, reach)
+        assert told.method == "resolution"

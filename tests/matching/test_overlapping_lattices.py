@@ -5,7 +5,7 @@ import pytest
 
 from model.crystal.crystal import Crystal
 from model.indexing.pattern_lattice import index_pattern
-from model.matching.overlapping_lattices import Overlap, Twist
+from model.matching.overlapping_lattices import OverlappingLattices, Twist
 from model.matching.verify import verify
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots
@@ -25,10 +25,10 @@ def both(first: Crystal, second: Crystal, rotations: tuple[float, float], seed: 
     return Spots(q, np.concatenate([each.intensity for each in patterns if each.intensity is not None]))
 
 
-def apart(spots: Spots) -> Overlap | None:
+def apart(spots: Spots) -> OverlappingLattices | None:
     lattice = index_pattern(Observation.from_spots(spots, 80.0))
     assert lattice is not None
-    return Overlap.of(spots, lattice, 80.0)
+    return OverlappingLattices.find(spots, lattice, 80.0)
 
 
 @pytest.mark.parametrize("rotations", [(5.0, 26.8), (100.0, 88.9), (40.0, 12.3)])
@@ -47,7 +47,7 @@ def test_a_pair_is_taken_apart_and_its_twist_told(rotations: tuple[float, float]
         assert match is not None
         assert match.extra < 0.15
         matches.append(match)
-    twist = Twist.of((GRAPHENE, second), (matches[0], matches[1]))
+    twist = Twist.between((GRAPHENE, second), (matches[0], matches[1]))
     angle = (rotations[1] - rotations[0]) % 60
     assert twist.angle_deg == pytest.approx(min(angle, 60 - angle), abs=0.2)
     assert 0.01 < twist.sigma_deg < 0.2
@@ -75,4 +75,4 @@ def test_spots_beyond_what_is_compared_are_borne() -> None:
     more = Spots(
         np.concatenate([spots.q_inv_angstrom, far]), np.concatenate([spots.intensity, np.full(8, 0.01)])
     )
-    assert Overlap.of(more, lattice, 80.0) is None
+    assert OverlappingLattices.find(more, lattice, 80.0) is None

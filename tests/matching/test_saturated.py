@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from model.indexing.orientations import lay_lattices
+from model.indexing.orientations import find_orientations
 from model.matching.fitting.candidate_diffraction import layer_of
 from model.matching.fitting.refinement import Fit, fitted
 from model.matching.fitting.rough_fit import Start, Trials
@@ -16,9 +16,9 @@ from tests.matching.patterns import LAYERS, Lying, pattern
 def best_fit(observed: Observation) -> tuple[float, Fit]:
     """The score of the best seed of the crystal that the pattern is of, and the fit from there."""
     crystal = LAYERS["MoSSe"]
-    laid, layer = lay_lattices(crystal.lattice[None], observed), layer_of(crystal, observed)
-    (seed,) = seeds(layer, observed, laid.hk, laid.met[0], 1)
-    start = Start(layer, observed, laid.met[0], laid.hk[seed.setting], laid.basis[seed.setting], seed)
+    laid, layer = find_orientations(crystal.lattice[None], observed), layer_of(crystal, observed)
+    (seed,) = seeds(layer, observed, laid.hk, laid.on_lattice[0], 1)
+    start = Start(layer, observed, laid.on_lattice[0], laid.hk[seed.setting], laid.basis[seed.setting], seed)
     trials = Trials.of([start])
     (fit,) = fitted(trials, trials.roughly()[0], np.zeros(1))
     return seed.score, fit

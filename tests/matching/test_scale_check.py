@@ -7,19 +7,19 @@ import pytest
 from model.matching.scale_check import (
     CLEARLY_BETTER,
     FARTHER_BETTER,
+    compute_probability_factor,
+    describe_scale_deviation,
     explains_better,
-    is_doubtful,
-    told_of,
-    trust,
+    is_scale_doubtful,
 )
 from tests.matches import match_of
 
 
 def test_a_poor_explanation_or_none_is_doubtful() -> None:
-    assert is_doubtful(None)
-    assert is_doubtful(match_of(r_factor=0.3))
-    assert is_doubtful(match_of(r_factor=None))
-    assert not is_doubtful(match_of(r_factor=0.08))
+    assert is_scale_doubtful(None)
+    assert is_scale_doubtful(match_of(r_factor=0.3))
+    assert is_scale_doubtful(match_of(r_factor=None))
+    assert not is_scale_doubtful(match_of(r_factor=0.08))
 
 
 @pytest.mark.parametrize("scale", [1.1, 1 / 1.1])
@@ -35,8 +35,14 @@ def test_what_leaves_a_quarter_of_the_spots_does_not_put_a_scale_in_doubt() -> N
 
 
 def test_the_trust_falls_with_how_wrong_a_scale_would_be() -> None:
-    assert trust(1.0) == 1
-    assert trust(1.1) == pytest.approx(trust(1 / 1.1))
-    assert 0.9 > trust(1.05) > trust(1.1) > trust(1.3) > 0.3
-    assert "off by +10.0 %" in told_of(1.1)
-    assert "off by -20.0 %" in told_of(0.8)
+    assert compute_probability_factor(1.0) == 1
+    assert compute_probability_factor(1.1) == pytest.approx(compute_probability_factor(1 / 1.1))
+    assert (
+        0.9
+        > compute_probability_factor(1.05)
+        > compute_probability_factor(1.1)
+        > compute_probability_factor(1.3)
+        > 0.3
+    )
+    assert "off by +10.0 %" in describe_scale_deviation(1.1)
+    assert "off by -20.0 %" in describe_scale_deviation(0.8)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from model.crystal.crystal import Crystal
-from model.indexing.pattern_lattice import PlaneLattice, index_pattern
-from model.matching.overlapping_lattices import Overlap, second_lattice
-from model.matching.superlattice import is_superlattice, spots_of_superlattice, without_superstructure
+from model.indexing.pattern_lattice import PatternLattice, index_pattern
+from model.matching.overlapping_lattices import OverlappingLattices, find_second_lattice
+from model.matching.superlattice import count_superlattice_spots, is_superlattice, select_parent_spots
 from model.matching.verify import verify
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots
@@ -17,7 +17,7 @@ from tests.matching.patterns import LAYERS, Lying, pattern, with_superlattice
 MOS2, GRAPHENE = LAYERS["MoS2"], LAYERS["graphene"]
 
 
-def lattice_of(spots: Spots) -> PlaneLattice:
+def lattice_of(spots: Spots) -> PatternLattice:
     lattice = index_pattern(Observation.from_spots(spots, 80.0))
     assert lattice is not None
     return lattice
@@ -27,27 +27,27 @@ def told(crystal: Crystal, spots: Spots) -> int:
     (match,) = verify([crystal], [0.5], spots, 80.0).matches
     assert match is not None
     lattice = lattice_of(spots)
-    second = second_lattice(spots, lattice, 80.0)
+    second = find_second_lattice(spots, lattice, 80.0)
     if second is not None and not is_superlattice(spots, lattice, second):
         second = None
-    return spots_of_superlattice(match, lattice, second)
+    return count_superlattice_spots(match, lattice, second)
 
 
 def test_a_superlattice_is_no_second_layer() -> None:
     spots = with_superlattice(MOS2, 20.0, 6, 0.02)
     lattice = lattice_of(spots)
     assert lattice.parameters[0] == pytest.approx(3.18, rel=0.01)
-    second = second_lattice(spots, lattice, 80.0)
+    second = find_second_lattice(spots, lattice, 80.0)
     assert second is not None
     assert is_superlattice(spots, lattice, second)
-    assert Overlap.of(spots, lattice, 80.0) is None
+    assert OverlappingLattices.find(spots, lattice, 80.0) is None
     assert told(MOS2, spots) == 6
 
 
 def test_spots_as_strong_as_those_of_the_first_are_a_second_layers() -> None:
     spots = with_superlattice(MOS2, 20.0, 6, 1.0)
     lattice = lattice_of(spots)
-    second = second_lattice(spots, lattice, 80.0)
+    second = find_second_lattice(spots, lattice, 80.0)
     assert second is not None
     assert not is_superlattice(spots, lattice, second)
 
@@ -56,10 +56,10 @@ def test_of_a_full_superlattice_the_crystals_own_spots_are_told() -> None:
     spots = with_superlattice(MOS2, 20.0, 40, 0.01)
     lattice = lattice_of(spots)
     assert lattice.parameters[0] == pytest.approx(2 * 3.18, rel=0.01)
-    rows = without_superstructure(spots, lattice)
+    rows = select_parent_spots(spots, lattice)
     assert rows is not None
     assert np.flatnonzero(~rows).tolist() == list(range(len(spots) - 40, len(spots)))
-    assert without_superstructure(replace(spots, intensity=None), lattice) is None
+    assert select_parent_spots(replace(spots, intensity=None), lattice) is None
     assert told(MOS2, spots) == 40
 
 
@@ -70,7 +70,7 @@ def test_spots_on_no_lattice_are_kept_with_the_crystals_own() -> None:
     more = Spots(
         np.concatenate([spots.q_inv_angstrom, stray]), np.concatenate([spots.intensity, np.full(3, 0.3)])
     )
-    rows = without_superstructure(more, lattice_of(more))
+    rows = select_parent_spots(more, lattice_of(more))
     assert rows is not None
     assert rows[-3:].all()
 

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from model.crystal.crystal import Crystal
 from model.errors import NoSpotsError, OptionError
-from model.indexing.orientations import lay_lattices
+from model.indexing.orientations import find_orientations
 from model.matching.depth import Effort
 from model.matching.fitting.candidate_diffraction import layer_of
 from model.matching.fitting.rough_fit import Start
 from model.matching.fitting.starting_points import Seed
 from model.matching.fitting.visibility import seen_or_not
 from model.matching.match import Match
-from model.matching.verify import Scale, verify
+from model.matching.verify import ScalePrior, verify
 from model.pattern.mask import mask_spots
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots
@@ -165,9 +165,9 @@ def test_where_every_beam_was_seen_none_was_too_faint() -> None:
     spots = pattern(graphene, Lying(rotation_deg=8.0))
     inner = np.linalg.norm(spots.q_inv_angstrom, axis=1) < 1.0
     observed = Observation.from_spots(Spots(spots.q_inv_angstrom[inner]), 80.0)
-    laid = lay_lattices(graphene.lattice[None], observed)
+    laid = find_orientations(graphene.lattice[None], observed)
     layer, seed = layer_of(graphene, observed), Seed(0, 0, np.zeros(2), 0.0)
-    fit = seen_or_not(Start(layer, observed, laid.met[0], laid.hk[0], laid.basis[0], seed))
+    fit = seen_or_not(Start(layer, observed, laid.on_lattice[0], laid.hk[0], laid.basis[0], seed))
     assert (len(observed), fit.absent.expected, len(fit.absent.hk)) == (18, 18, 0)
     assert fit.absent.log_likelihood > -0.1 * len(observed)
 
@@ -198,7 +198,7 @@ def test_candidates_are_looked_at_in_the_order_of_their_similarity_as_far_as_the
     refined = [match is not None for match in found.matches]
     assert refined == [True] * looked_at + [False] * (18 - looked_at)
     assert found.ranking.tolist() == list(range(18))
-    assert found.alike == alike
+    assert found.similar_count == alike
 
 
 @pytest.mark.parametrize("effort", ["verify", "full"])
@@ -218,11 +218,11 @@ def test_those_that_are_wanted_have_a_match_though_they_are_out_of_question(
     without = verify(crystals, similarity, spots, 80.0, effort)
     found = verify(crystals, similarity, spots, 80.0, effort, wanted=count + 1)
     assert found.ranking.tolist() == without.ranking.tolist()
-    assert found.values.tolist() == without.values.tolist()
+    assert found.scores.tolist() == without.scores.tolist()
     told = 10 if effort == "verify" and not bare else count + 1
     matches = [found.matches[row] for row in found.ranking.tolist()]
     assert [match is not None for match in matches] == [True] * told + [False] * (count + 1 - told)
-    for match, value in zip(matches[:told], found.values[found.ranking].tolist(), strict=False):
+    for match, value in zip(matches[:told], found.scores[found.ranking].tolist(), strict=False):
         assert match is not None
         assert match.refined == np.isfinite(value)
         assert match.rotation_deg % 60 == pytest.approx(20.0, abs=0.2)
@@ -279,7 +279,7 @@ def test_the_surer_the_scale_the_more_a_cell_speaks() -> None:
     lead = []
     for sigma in (0.02, 0.013, 0.006):
         found = verify([own, larger], [0.5, 0.5], replace(spots, scale_sigma=sigma), 80.0, cell_sigma=0.003)
-        lead.append(float(found.values[0] - found.values[1]))
+        lead.append(float(found.scores[0] - found.scores[1]))
     assert lead == sorted(lead)
     # (0.015 / 0.0067)^2 / 2 instead of (0.015 / 0.0202)^2 / 2.
     assert lead[2] - lead[0] == pytest.approx(2.23, abs=0.3)
@@ -298,14 +298,14 @@ def test_the_surer_the_scale_the_more_a_cell_speaks() -> None:
 def test_lines_are_where_the_spots_are_whatever_the_scale(factor: float) -> None:
     graphene = LAYERS["graphene"]
     spots = pattern(graphene, Lying(tilt_deg=1.0, rotation_deg=8.0)).rescale(factor)
-    (match,) = verify([graphene], [0.5], spots, 80.0, scale=Scale(0.1, np.array([factor]))).matches
+    (match,) = verify([graphene], [0.5], spots, 80.0, scale=ScalePrior(0.1, np.array([factor]))).matches
     assert match is not None
     assert match.scale == pytest.approx(factor, rel=1e-3)
-    beams = match.beams
+    beams = match.reflections
     own = {tuple(q) for q in spots.q_inv_angstrom.round(9).tolist()}
-    assert {tuple(q) for q in beams.measured[: beams.spots].round(9).tolist()} == own
-    explained = ~np.isnan(beams.computed[: beams.spots, 0])
-    off = (beams.measured - beams.computed)[: beams.spots][explained]
+    assert {tuple(q) for q in beams.q_measured[: beams.spots].round(9).tolist()} == own
+    explained = ~np.isnan(beams.q_computed[: beams.spots, 0])
+    off = (beams.q_measured - beams.q_computed)[: beams.spots][explained]
     assert np.abs(off).max() < 0.005
 
 
@@ -320,7 +320,7 @@ def test_no_beam_is_missed_under_a_mask(with_intensity: bool, factor: float) -> 
     masked = mask_spots(whole, box)
     untold = replace(masked, masks_inv_angstrom=np.empty((0, 4)))
     assert len(masked) < 0.85 * len(whole)
-    scale = Scale(0.3, np.array([factor]))
+    scale = ScalePrior(0.3, np.array([factor]))
 
     def match(spots: Spots) -> Match:
         (found,) = verify([LAYERS["MoS2"]], [0.8], spots, 80.0, scale=scale).matches
@@ -331,4 +331,4 @@ def test_no_beam_is_missed_under_a_mask(with_intensity: bool, factor: float) -> 
     assert told.missing < 0.02
     assert not_told.missing > 0.1
     assert told.score > not_told.score + 10
-    assert "missing" not in told.beams.status
+    assert "missing" not in told.reflections.status

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.errors import NoSpotsError
-from model.indexing.pattern_quality import quality_of
+from model.indexing.pattern_quality import assess_quality
 from model.pattern.beam_center.envelope import NodeHeights
 from model.pattern.beam_center.lattice_node import SpotLattice
 from model.pattern.detection.spot_finding import FoundSpots, find_spots, locate_spots
@@ -58,7 +58,7 @@ def test_an_extrapolated_centre_is_warned_of(render: Render) -> None:
     assert spots.exposure.center_method == "extrapolated"
     assert spots.center_px == pytest.approx(tuple(centre), abs=1.5)
     assert any("give center if you know it" in each for each in spots.warnings)
-    assert any("give center" in each for each in quality_of(spots, None).advice)
+    assert any("give center" in each for each in assess_quality(spots, None).advice)
 
 
 @pytest.mark.skipif(not FORMATS.is_dir(), reason="the shared patterns are not beside the project")

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from app.http.accept import JSON, SVG
 from app.http.openapi import COMPARE_BODY, COMPARE_RESPONSES
 from app.http.routes.answering import answered
-from model.matching.compare import MOST
+from model.matching.compare import MAX_STRUCTURES
 
 router = APIRouter()
 
@@ -21,4 +21,4 @@ router = APIRouter()
 )
 async def post_compare(request: Request) -> Response:
     """Send a pattern as for /predict, and two to twenty CIF or POSCAR files as `structures`."""
-    return await answered(request, "compare", (JSON, SVG), "structures", MOST)
+    return await answered(request, "compare", (JSON, SVG), "structures", MAX_STRUCTURES)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
 from model.crystal.operations import operations_of
-from model.indexing.orientations import changes_of, inverse_of
+from model.indexing.orientations import find_lattice_symmetries, invert_changes
 from model.matching.fitting.displacements import Scatterers
 from model.matching.fitting.priors import B_EXPECTED
 from model.pattern.observation import Observation
@@ -100,13 +100,13 @@ class Layer:
     @cached_property
     def changes(self) -> IntArray:
         """(A, 2, 2) changes of basis that the lattice's symmetry allows."""
-        return changes_of(reciprocal_lattice(self._crystal.lattice)[None])[0]
+        return find_lattice_symmetries(reciprocal_lattice(self._crystal.lattice)[None])[0]
 
     @cached_property
     def distinct_changes(self) -> IntArray:
         """Of these (A, 2, 2) the ones that the layer's own symmetry does not make of an earlier one."""
         changes, lattice = self.changes, reciprocal_lattice(self._crystal.lattice)
-        rows = self.rows_of(self.hk @ inverse_of(changes))
+        rows = self.rows_of(self.hk @ invert_changes(changes))
         # q . tilt stays, so in another basis the tilt has other components.
         tilts = (changes @ (lattice @ _GENERIC_TILT)) @ self._crystal.lattice
         seen = self.faces[0].intensities(tilts)[np.arange(len(rows))[:, None], rows]

@@ -31,7 +31,7 @@ ComplexArray = NDArray[np.complex64]
 
 DISPLACEMENT_SIGMA_ANGSTROM = 0.02
 """rms of an atom's shift along each axis of the plane."""
-MOST_DIRECTIONS = 24
+MAX_DIRECTIONS = 24
 DIFFUSE_B = 0.28
 """B of the thermal motion whose diffuse scattering is the unit of `Unrest.diffuse`, angstrom^2 (0.06 angstrom rms)."""
 
@@ -115,7 +115,7 @@ class Scatterers:
         return np.asarray((waves[:, :, None] * along[:, None, :]).reshape(len(self.q), -1))
 
     def unrest(self, tilt: FloatArray, face: int, amplitude: ComplexArray, seen: IntArray) -> Unrest:
-        """By the shifts, MOST_DIRECTIONS at most, that change most what is seen, those that keep the symmetry first.
+        """By the shifts, MAX_DIRECTIONS at most, that change most what is seen, those that keep the symmetry first.
 
         Args:
             tilt: (2,) tangents in the crystal's frame.
@@ -144,12 +144,12 @@ def main_directions(
     free = share > 0.5
     order = np.concatenate([np.flatnonzero(free), np.flatnonzero(~free)])
     basis, free = basis[:, order].astype(np.float32), free[order]
-    if len(free) > MOST_DIRECTIONS:
+    if len(free) > MAX_DIRECTIONS:
         own, strength = amplitude[seen], np.zeros(len(free))
         slopes = compute_log_slopes(own, shifts[seen] @ basis, np.abs(own) ** 2)
         for kind in (free, ~free):
             strength[kind], directions = np.linalg.eigh(slopes[:, kind].T @ slopes[:, kind])
             basis[:, kind] = basis[:, kind] @ directions
-        kept = np.sort(np.argsort(-strength, kind="stable")[:MOST_DIRECTIONS])
+        kept = np.sort(np.argsort(-strength, kind="stable")[:MAX_DIRECTIONS])
         basis, free = basis[:, kept], free[kept]
     return np.asarray(shifts @ basis), free

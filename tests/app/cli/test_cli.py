@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from app.cli.main import main
 from app.workers.dispatcher import Dispatcher
-from model.matching.next_measurement import Measurement
+from model.matching.next_measurement import NextMeasurement
 from tests.app.answers import problem_of
 from tests.app.stand_in import StandIn
 from tests.paths import ROOT
@@ -130,7 +130,7 @@ def test_predict_says_how_sure_it_is(
     simulated: Path, capsys: pytest.CaptureFixture[str], library: StandIn
 ) -> None:
     library.verdict = "ambiguous"
-    library.set_size, library.measurement = 3, Measurement("tilt", "Tilt the flake.", tilt_deg=4.0)
+    library.set_size, library.measurement = 3, NextMeasurement("tilt", "Tilt the flake.", tilt_deg=4.0)
     assert main(["predict", str(simulated)]) == 0
     told = capsys.readouterr().err
     assert "verdict: ambiguous" in told

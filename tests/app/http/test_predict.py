@@ -15,7 +15,7 @@ from app.cli.render_frame import png_frame
 from app.presentation.schemas import Answer
 from app.presentation.serialize import told_of_tilt
 from index.chemistry.composition import Composition
-from model.matching.next_measurement import Measurement
+from model.matching.next_measurement import NextMeasurement
 from model.physics.kinematic import kinematic_spots
 from tests.app.answers import cell_of, problem_of
 from tests.app.stand_in import MODEL, StandIn, made
@@ -201,7 +201,7 @@ def test_the_set_and_what_would_part_the_first_are_told(
 ) -> None:
     answer = post(client, points).json()
     assert (answer["set"], answer["measurement"]) == (None, None)
-    library.set_size, library.measurement = 12, Measurement("element", "Look for W.", element="W")
+    library.set_size, library.measurement = 12, NextMeasurement("element", "Look for W.", element="W")
     answer = post(client, points, coverage=0.9).json()
     assert answer["set"] == {"coverage": 0.9, "size": 12}
     told = {"by": "element", "text": "Look for W.", "element": "W", "tilt_deg": None, "log_ratio": None}
