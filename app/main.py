@@ -7,7 +7,6 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from app.auth.access import Access, require_role
-from app.errors import add_error_handlers
 from app.http.middleware import (
     DrainBodyMiddleware,
     InternalErrorMiddleware,
@@ -15,6 +14,7 @@ from app.http.middleware import (
     TrustedHostMiddleware,
 )
 from app.http.openapi import ACCESS_RESPONSES, Documented
+from app.http.problem_details import add_error_handlers
 from app.http.routes import (
     admin,
     batch,

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from app.auth.api_keys import ApiKey, Role
 from app.auth.keyring import Keyring
 from app.auth.rate_limit import RateLimiter, client_network
-from app.errors import ForbiddenError, TooOftenError, UnknownKeyError
+from app.errors import ForbiddenError, RateLimitError, UnauthorizedError
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -73,13 +73,13 @@ class Access:
             address: the client's IP address.
 
         Raises:
-            UnknownKeyError: the key is missing or invalid.
-            TooOftenError: the address has sent too many invalid keys.
+            UnauthorizedError: the key is missing or invalid.
+            RateLimitError: the address has sent too many invalid keys.
         """
         if self.keyring is None:
             return None
         if not secret:
-            raise UnknownKeyError(
+            raise UnauthorizedError(
                 "An API key is required; send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
                 {"WWW-Authenticate": _CHALLENGE},
             )
@@ -88,7 +88,7 @@ class Access:
             return key
         _check_rate(self.failures, client_network(address), "Too many invalid API keys from this address")
         problem = "The API key has expired" if key else "The API key is unknown or was revoked"
-        raise UnknownKeyError(
+        raise UnauthorizedError(
             f"{problem}; ask the operator of the service for a new one.",
             {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'},
         )
@@ -104,7 +104,7 @@ class Access:
 
         Raises:
             ForbiddenError: the key's role does not suffice, or the route needs a key and none are configured.
-            TooOftenError: the rate limit is exceeded.
+            RateLimitError: the rate limit is exceeded.
         """
         if key is None and role != "read":
             raise ForbiddenError(
@@ -145,7 +145,7 @@ class Access:
 def _check_rate(limiter: RateLimiter, client: str, problem: str) -> None:
     wait_s = math.ceil(limiter.acquire(client))
     if wait_s > 0:
-        raise TooOftenError(f"{problem}; retry after {wait_s} s.", {"Retry-After": str(wait_s)})
+        raise RateLimitError(f"{problem}; retry after {wait_s} s.", {"Retry-After": str(wait_s)})
 
 
 def require_role(role: Role, *, limited: bool = True) -> Any:

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from app.services.inspect import inspect_upload
     from app.services.library import software_version
     from app.services.options import InspectOptions, options_from_text
-    from app.services.uploads import FileUpload, Parsed
+    from app.services.uploads import FileUpload, ParsedRequest
     from app.settings import read_settings
 
     kind = None if args.out is None else args.out.suffix.lower()
@@ -47,7 +47,9 @@ def run(args: argparse.Namespace) -> int:
         raise OptionError(f"--out {args.out}: give a name that ends in {', '.join(_KINDS)}")
     options = options_from_text(InspectOptions, ((name, getattr(args, name)) for name in INSPECTING))
     upload = FileUpload(args.file.read_bytes(), args.file.name)
-    found = inspect_upload(Parsed(upload, options), "cli", software_version(), read_settings().calibrations)
+    found = inspect_upload(
+        ParsedRequest(upload, options), "cli", software_version(), read_settings().calibrations
+    )
     if kind == ".png":
         args.out.write_bytes(found.png())
     elif kind == ".svg":

@@ -94,7 +94,6 @@ def _asked(url: str, file: Path, fields: list[tuple[str, str]], media_type: str)
 
 
 def _computed(args: argparse.Namespace, fields: list[tuple[str, str]], media_type: str) -> bytes:
-    from app.http.accept import written
     from app.services.library import held, open_library, provenance_of
     from app.services.options import Options, options_from_text
     from app.services.predict import predict, read_pattern
@@ -109,7 +108,7 @@ def _computed(args: argparse.Namespace, fields: list[tuple[str, str]], media_typ
     try:
         pattern = read_pattern(upload, options, settings.calibrations)
         with held(library) as now:
-            return written(predict(now, provenance_of(now), pattern, "cli"), media_type)
+            return predict(now, provenance_of(now), pattern, "cli").write(media_type)
     finally:
         library.close()
 

@@ -141,21 +141,22 @@ async def _next(lines: AsyncGenerator[bytes, None]) -> bytes | None:
 async def _lines(
     settings: "Settings", files: Sequence[Path], fields: Sequence[tuple[str, str]]
 ) -> AsyncGenerator[bytes, None]:
-    from app.http.saved_files import SavedFile
+    from app.http.routes.batch import find_problem, write_line
     from app.main import processes
     from app.observability.metrics import Metrics
+    from app.services.uploads import SavedFile, SavedForm
     from app.workers.batch import Batch
     from app.workers.dispatcher import Dispatcher
 
     given = tuple((name, value) for name, value in fields if value)
     saved = tuple(SavedFile(file, str(file)) for file in files)
-    batch = Batch(saved, given, "frame" in dict(given), "cli")
+    batch = Batch(SavedForm(saved, given), "frame" in dict(given), "cli")
     workers = processes(settings)
     dispatcher = Dispatcher(workers, len(workers), settings.queue_bytes, settings.deadline_s, Metrics())
     await dispatcher.start()
     try:
-        async with aclosing(batch.lines(dispatcher.run, len(workers) + 1)) as lines:
-            async for line in lines:
-                yield line
+        async with aclosing(batch.results(dispatcher.run, len(workers) + 1)) as results:
+            async for result in results:
+                yield write_line(result, len(files), find_problem(result))
     finally:
         await dispatcher.close()

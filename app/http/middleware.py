@@ -13,7 +13,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import WrongHostError, refusal, unexpected
+from app.errors import MisdirectedRequestError
+from app.http.problem_details import respond_to_error
 from app.observability import logging as logs
 from app.observability.metrics import Metrics
 
@@ -130,11 +131,11 @@ class InternalErrorMiddleware:
 
         try:
             await self._app(scope, receive, send_and_note)
-        except Exception:
+        except Exception as error:
             if scope["type"] != "http" or started:
                 raise
             logger.exception("Internal error while handling a request.")
-            await unexpected(Request(scope))(scope, receive, send)
+            await respond_to_error(Request(scope), error)(scope, receive, send)
 
 
 class TrustedHostMiddleware:
@@ -158,10 +159,10 @@ class TrustedHostMiddleware:
         if scope["type"] != "http" or self._is_allowed(Headers(scope=scope).get("host", "")):
             await self._app(scope, receive, send)
             return
-        error = WrongHostError(
+        error = MisdirectedRequestError(
             "The service does not answer for this host name; its operator can add the name to DD2D_ALLOWED_HOSTS."
         )
-        await refusal(Request(scope), error)(scope, receive, send)
+        await respond_to_error(Request(scope), error)(scope, receive, send)
 
     def _is_allowed(self, host: str) -> bool:
         name = _strip_port(host).lower().rstrip(".")

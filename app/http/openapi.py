@@ -5,8 +5,8 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from app.http.accept import NDJSON
-from app.http.saved_files import MAXIMUM_FILES
+from app.http.read_body import MAX_BATCH_FILES
+from app.presentation.formats import NDJSON
 from app.presentation.schemas import (
     AddedStructure,
     Answer,
@@ -112,7 +112,7 @@ PREDICT_BODY = _body(Options, {}, {})
 _FILES: dict[str, Any] = {
     "type": "array",
     "minItems": 1,
-    "maxItems": MAXIMUM_FILES,
+    "maxItems": MAX_BATCH_FILES,
     "items": {"type": "string", "contentMediaType": "application/octet-stream"},
     "description": "Frames and point clouds, zips of them, or files of many images, each of which is a pattern.",
 }

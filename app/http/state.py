@@ -41,7 +41,7 @@ class Service:
     asked: "dict[str, asyncio.Task[Reply]]" = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.metrics.set_provenance(self.provenance)
+        self._measure_provenance()
 
     def note(self, reply: Reply) -> None:
         """Take in what a worker tells beside the answer: measurements, pictures, what it serves."""
@@ -57,7 +57,11 @@ class Service:
         provenance = Provenance(**serving)
         if provenance != self.provenance:
             self.provenance = provenance
-            self.metrics.set_provenance(provenance)
+            self._measure_provenance()
+
+    def _measure_provenance(self) -> None:
+        now = self.provenance
+        self.metrics.set_provenance(now.version, now.model, now.index, now.crystals)
 
 
 def service_of(request: Request) -> Service:

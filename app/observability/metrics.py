@@ -10,8 +10,6 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYP
 from prometheus_client.registry import Collector
 from starlette.types import Scope
 
-from app.presentation.schemas import Provenance
-
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -76,11 +74,11 @@ class Metrics:
         """Report the memory of these worker processes too."""
         self._worker_pids = pids
 
-    def set_provenance(self, provenance: Provenance) -> None:
+    def set_provenance(self, version: str, model: str, index: str, crystals: int) -> None:
         """Report which software, weights and index are served."""
-        self._crystals.set(provenance.crystals)
+        self._crystals.set(crystals)
         self._build.clear()  # drop the labels of the index served before
-        self._build.labels(provenance.version, provenance.model, provenance.index).set(1)
+        self._build.labels(version, model, index).set(1)
 
     def set_queue_length(self, waiting: int) -> None:
         """Report the number of waiting requests."""

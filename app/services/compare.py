@@ -13,7 +13,7 @@ from app.presentation.serialize import fit_told, lines_of, match_of
 from app.services.options import ReadingOptions
 from app.services.predict import choose_voltage, lattice_of, query_of, read_upload
 from app.services.uploaded_structure import read_uploaded_structure
-from app.services.uploads import FileUpload, Parsed
+from app.services.uploads import FileUpload, ParsedRequest
 from index.search.timing import milliseconds
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
@@ -49,7 +49,7 @@ class Compared:
 
 
 def compare_upload(
-    asked: Parsed[ReadingOptions], request_id: str, version: str, calibrations: Path | None = None
+    asked: ParsedRequest[ReadingOptions], request_id: str, version: str, calibrations: Path | None = None
 ) -> Compared:
     """Hold the structures of a request against its pattern.
 

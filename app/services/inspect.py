@@ -14,7 +14,7 @@ from app.presentation.frame_overlay import FramePicture, frame_picture
 from app.presentation.serialize import position_of
 from app.services.options import InspectOptions
 from app.services.predict import choose_voltage, query_of, read_upload
-from app.services.uploads import Parsed
+from app.services.uploads import ParsedRequest
 from index.search.timing import milliseconds
 from model.errors import OptionError
 from model.indexing.pattern_lattice import PatternLattice, index_pattern
@@ -69,7 +69,7 @@ class Inspected:
 
 
 def inspect_upload(
-    asked: Parsed[InspectOptions], request_id: str, version: str, calibrations: Path | None = None
+    asked: ParsedRequest[InspectOptions], request_id: str, version: str, calibrations: Path | None = None
 ) -> Inspected:
     """Look at the pattern of a request.
 

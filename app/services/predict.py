@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.presentation import svg as drawing
+from app.presentation.formats import CIF, SVG, ZIP, write_cif, write_zip
 from app.presentation.frame_overlay import beams_over, frame_picture
 from app.presentation.overlays import MOST_CANDIDATES, Drawing, overlay_link
 from app.presentation.schemas import (
@@ -118,6 +119,20 @@ class Prediction:
     spots: Spots
     result: SearchResult
     drawing: Drawing | None = None
+
+    def write(self, media_type: str) -> bytes:
+        """Return the answer in a media type.
+
+        Raises:
+            NotAcceptableError: a CIF is requested and there is no candidate.
+        """
+        if media_type == SVG:
+            return self.drawn().encode()
+        if media_type == CIF:
+            return write_cif(self.answer)
+        if media_type == ZIP:
+            return write_zip(self.answer)
+        return self.answer.model_dump_json().encode()
 
     def drawn(self) -> str:
         """As SVG: the pattern with its lattice, and a panel for each of the first candidates."""

@@ -6,9 +6,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from app.presentation.schemas import Answer, Candidate, Moved, Replay
-from app.services.json_object import json_object
 from app.services.options import Options, options_from_json
-from app.services.uploads import FormBody, JsonBody, PointUpload, Upload
+from app.services.uploads import FormBody, JsonBody, PointUpload, Upload, parse_json_object
 from model.errors import OptionError, TooLargeError
 from model.pattern.points.point_table import MAX_POINTS
 
@@ -27,15 +26,15 @@ def asked_again(body: JsonBody | FormBody) -> tuple[Upload, Options, Answer]:
             the answer was recorded (`record=true`) and has them itself.
 
     Raises:
-        DomainError: see `json_object`.
+        DomainError: see `parse_json_object`.
         OptionError: no answer, no pattern, or options that this version does not know.
     """
     if isinstance(body, FormBody):
         if body.fields:
             raise OptionError("the options of the stored answer are taken; send `file` and `answer` alone")
-        if not body.attached:
+        if not body.attachments:
             raise OptionError(f"no stored answer came; {_SEND}")
-        answer = _answer(_read(body.attached[0].data))
+        answer = _answer(_read(body.attachments[0].data))
         return body.file, _options(answer), answer
     content = _read(body.data)
     answer, points = _answer(content.pop("answer", None)), content.pop("points", None)
@@ -59,7 +58,7 @@ def asked_again(body: JsonBody | FormBody) -> tuple[Upload, Options, Answer]:
 def _read(data: bytes) -> dict[str, Any]:
     if len(data) > MOST_BYTES:
         raise TooLargeError(f"the stored answer has {len(data)} bytes; {MOST_BYTES} at most are read")
-    return json_object(data, _SEND, MOST_LISTS)
+    return parse_json_object(data, _SEND, MOST_LISTS)
 
 
 def _answer(content: object) -> Answer:

@@ -1,34 +1,35 @@
-"""The body of a request, taken in before anything is decoded, and what it asks."""
+"""What a request uploads: its body as it came, and the pattern and the options parsed from it."""
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from email.message import Message
-from pathlib import PurePath
+from pathlib import Path
 from typing import Any, Generic
 
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import Request
+from pydantic_core import from_json
 
-from app.http.body_stream import body_stream
-from app.services.json_object import json_object
 from app.services.options import Kind, options_from_json, options_from_text
-from app.settings import Settings
-from app.workers.messages import Job
-from model.errors import OptionError, UnknownFormatError, UnreadableError
+from model.errors import OptionError, UnreadableError
 from model.pattern.frame import Frame
+from model.pattern.points.point_table import MAX_POINTS, check_bracket_count
 
-MAXIMUM_FIELDS = 64
-MAXIMUM_FIELD_BYTES = 16 * 1024
-LONGEST_NAME = 100
-_WANTED = "send an object with points, [[x, y, intensity], ...], and the options"
+_MAX_KEYS = 64
+_EXPECTED = "send an object with points, [[x, y, intensity], ...], and the options"
 
 
 @dataclass(frozen=True)
 class FileUpload:
-    """A file as it came; `filename` is named in messages only."""
+    """A file of a request; `filename` appears in messages only."""
 
     data: bytes
+    filename: str
+
+
+@dataclass(frozen=True)
+class SavedFile:
+    """A file of a request, on disk as long as the request lasts; `filename` appears in messages only."""
+
+    path: Path
     filename: str
 
 
@@ -41,7 +42,7 @@ class FrameUpload:
 
 @dataclass(frozen=True)
 class PointUpload:
-    """Points of a JSON request, not yet looked at."""
+    """The points of a JSON request, not checked yet."""
 
     points: list[Any]
 
@@ -50,12 +51,12 @@ Upload = FileUpload | FrameUpload | PointUpload
 
 
 @dataclass(frozen=True)
-class Parsed(Generic[Kind]):
-    """What a request asks.
+class ParsedRequest(Generic[Kind]):
+    """A request that was parsed.
 
     Attributes:
-        pattern: not yet looked at.
-        options: checked.
+        pattern: the pattern, not read yet.
+        options: the options, validated.
         structures: files of structures, where the route takes them.
     """
 
@@ -74,69 +75,79 @@ class JsonBody:
         """For a worker: JSON and bytes; `unpacked` is the other way."""
         return {}, (self.data,)
 
-    def parsed(self, kind: type[Kind], *, with_structures: bool = False) -> Parsed[Kind]:
-        """Points and options.
+    def parse(self, kind: type[Kind], *, with_structures: bool = False) -> ParsedRequest[Kind]:
+        """Parse points and options.
 
         Args:
-            kind: of the options.
-            with_structures: whether structures are to be compared.
+            kind: class of the options.
+            with_structures: whether the request has structures.
 
         Raises:
-            DomainError: see `json_object`.
-            OptionError: no points, no structures, or an option that cannot be used.
+            DomainError: as `parse_json_object`.
+            OptionError: points or structures are missing, or an option is not valid.
         """
-        content = json_object(self.data, _WANTED)
+        content = parse_json_object(self.data, _EXPECTED)
         points = content.pop("points", None)
-        structures = _structures(content.pop("structures", None)) if with_structures else ()
+        structures = _parse_structures(content.pop("structures", None)) if with_structures else ()
         options = options_from_json(kind, content)
         if not isinstance(points, list):
             wrong = "missing" if points is None else f"not a list but {type(points).__name__}"
-            raise OptionError(f"points: {wrong}; send [[x, y, intensity], ...]")
-        return Parsed(PointUpload(points), options, structures)
+            raise OptionError(f"points: {wrong}; send [[x, y, intensity], ...].")
+        return ParsedRequest(PointUpload(points), options, structures)
 
 
-def _structures(listed: object) -> tuple[FileUpload, ...]:
-    if not isinstance(listed, list) or not all(isinstance(text, str) for text in listed):
-        raise OptionError("structures: send a list of texts, each a CIF or a POSCAR")
+def _parse_structures(texts: object) -> tuple[FileUpload, ...]:
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise OptionError("structures: not a list of texts; send a list of CIF or POSCAR texts.")
     return tuple(
-        FileUpload(text.encode("utf-8", "replace"), f"structure {row}")
-        for row, text in enumerate(listed, start=1)
+        FileUpload(text.encode("utf-8", "replace"), f"structure {number}")
+        for number, text in enumerate(texts, start=1)
     )
 
 
 @dataclass(frozen=True)
 class FormBody:
-    """A form.
+    """A multipart form.
 
     Attributes:
-        file: the pattern, or the structure that is to be added.
-        fields: what is no file.
-        attached: files that came beside it: structures to compare, or a stored answer.
+        file: the pattern, or the structure to add.
+        fields: the text fields.
+        attachments: files that accompany it: structures to compare, or a stored answer.
     """
 
     file: FileUpload
     fields: tuple[tuple[str, str], ...]
-    attached: tuple[FileUpload, ...] = ()
+    attachments: tuple[FileUpload, ...] = ()
 
     def packed(self) -> tuple[dict[str, Any], tuple[bytes, ...]]:
         """For a worker: JSON and bytes; `unpacked` is the other way."""
-        files = (self.file, *self.attached)
+        files = (self.file, *self.attachments)
         told = {"names": [each.filename for each in files], "fields": self.fields}
         return told, tuple(each.data for each in files)
 
-    def parsed(self, kind: type[Kind], *, with_structures: bool = False) -> Parsed[Kind]:
-        """File and options; see `JsonBody.parsed`.
+    def parse(self, kind: type[Kind], *, with_structures: bool = False) -> ParsedRequest[Kind]:
+        """Parse the options; see `JsonBody.parse`.
 
         Raises:
-            OptionError: an option that cannot be used, or structures where none are taken.
-            UnreadableError: an empty file.
+            OptionError: an option is not valid, or the route takes no structures.
+            UnreadableError: the file is empty.
         """
-        if self.attached and not with_structures:
-            raise OptionError("structures are compared by /compare; send one file, the pattern")
+        if self.attachments and not with_structures:
+            raise OptionError(
+                "This path takes no structures; send one file, the pattern, or compare structures by /compare."
+            )
         options = options_from_text(kind, self.fields)
         if not self.file.data:
-            raise UnreadableError(f"{self.file.filename} is empty; send the frame or the table of points")
-        return Parsed(self.file, options, self.attached)
+            raise UnreadableError(f"{self.file.filename} is empty; send the frame or the table of points.")
+        return ParsedRequest(self.file, options, self.attachments)
+
+
+@dataclass(frozen=True)
+class SavedForm:
+    """A form whose files were saved on disk."""
+
+    files: tuple[SavedFile, ...]
+    fields: tuple[tuple[str, str], ...]
 
 
 def unpacked(told: Mapping[str, Any], blobs: Sequence[bytes]) -> JsonBody | FormBody:
@@ -147,129 +158,26 @@ def unpacked(told: Mapping[str, Any], blobs: Sequence[bytes]) -> JsonBody | Form
     return FormBody(file, tuple((name, value) for name, value in told["fields"]), tuple(attached))
 
 
-def upload_job(kind: str, body: JsonBody | FormBody, media_type: str, request_id: str) -> Job:
-    """The job of a request that came with a body.
+def parse_json_object(data: bytes, expected: str, max_lists: int = MAX_POINTS) -> dict[str, Any]:
+    """Parse the JSON object of a request; one that would take too much memory is refused before it is decoded.
 
     Args:
-        kind: which of the desk's works.
-        body: as it was read.
-        media_type: of the answer.
-        request_id: of the answer.
-    """
-    told, blobs = body.packed()
-    return Job(kind, {"body": told, "media_type": media_type, "request_id": request_id}, blobs)
-
-
-class _InMemoryParser(MultiPartParser):
-    """The body is limited and read as a whole anyway, so nothing is gained by spooling it to a disk."""
-
-    spool_max_size = 2**40
-
-
-async def read_body(
-    request: Request, settings: Settings, attached: str = "", most_attached: int = 0
-) -> JsonBody | FormBody:
-    """Take in a request's body.
-
-    Args:
-        request: whose body has not been read.
-        settings: with the limits.
-        attached: field of the files that may come beside the one in `file`.
-        most_attached: how many of these.
+        data: the text, with or without a byte order mark.
+        expected: what to send, as the end of an error message.
+        max_lists: how many lists and objects the text may contain.
 
     Raises:
-        UnknownFormatError: neither JSON nor a form.
-        TooLargeError: longer than the settings allow.
-        StalledError: slower than they allow.
-        UnreadableError: a damaged form.
-        OptionError: a form without the one file.
+        TooLargeError: the text contains more lists and objects.
+        UnreadableError: the text is not JSON, or is nested too deeply.
+        OptionError: the text is not an object, or has too many keys.
     """
-    kind = media_type_of(request.headers)
-    if kind == "application/json" or kind.endswith("+json"):
-        stream = body_stream(request, settings, "max_json_bytes")
-        return JsonBody(b"".join([chunk async for chunk in stream]))
-    if kind == "multipart/form-data":
-        return await _read_form(request, settings, attached, 1 + most_attached)
-    raise UnknownFormatError(
-        f"the request is {kind or 'of no stated type'}; send a file as multipart/form-data in the field `file`, "
-        "or points as application/json"
-    )
-
-
-def media_type_of(headers: Mapping[str, str]) -> str:
-    """Of the body, without parameters; empty where none is stated."""
-    message = Message()
-    message["Content-Type"] = headers.get("content-type", "")
-    return message.get_content_type() if headers.get("content-type") else ""
-
-
-async def _read_form(request: Request, settings: Settings, attached: str, most_files: int) -> FormBody:
-    stream = body_stream(request, settings, "max_upload_bytes")
-    parser = _InMemoryParser(
-        request.headers,
-        stream,
-        max_files=most_files,
-        max_fields=MAXIMUM_FIELDS,
-        max_part_size=MAXIMUM_FIELD_BYTES,
-    )
-    form = await parsed_form(parser)
+    check_bracket_count(data.count(b"[") + data.count(b"{"), max_lists)
     try:
-        return await _form_body(form, attached)
-    finally:
-        await form.close()
-
-
-async def parsed_form(parser: MultiPartParser) -> FormData:
-    """The form that a parser is given.
-
-    Raises:
-        UnreadableError: a damaged one.
-    """
-    try:
-        return await parser.parse()
-    except MultiPartException as error:
-        raise UnreadableError(
-            f"the form cannot be read: {error.message}; send one file and the options"
-        ) from None
-
-
-async def _form_body(form: FormData, field: str) -> FormBody:
-    files = files_of(form, "file", *([field] if field else []))
-    if len(files["file"]) != 1:
-        raise OptionError(f"{len(files['file'])} files came in the field `file`; send one there")
-    attached = [await _taken(each) for each in files.get(field, [])]
-    return FormBody(await _taken(files["file"][0]), fields_of(form), tuple(attached))
-
-
-def files_of(form: FormData, *fields: str) -> dict[str, list[UploadFile]]:
-    """The files of a form by their field.
-
-    Args:
-        form: as it was parsed.
-        fields: in which files may come.
-
-    Raises:
-        OptionError: one came in another field, where nobody would look for it.
-    """
-    files: dict[str, list[UploadFile]] = {field: [] for field in fields}
-    for name, value in form.multi_items():
-        if isinstance(value, UploadFile):
-            if name not in files:
-                told = " or ".join(f"`{field}`" for field in fields)
-                raise OptionError(f"a file came in the field {name!r:.60}; send files in the field {told}")
-            files[name].append(value)
-    return files
-
-
-def fields_of(form: FormData) -> tuple[tuple[str, str], ...]:
-    """Those that are no files, as often as each comes."""
-    return tuple((key, value) for key, value in form.multi_items() if isinstance(value, str))
-
-
-async def _taken(file: UploadFile) -> FileUpload:
-    return FileUpload(await file.read(), name_of(file))
-
-
-def name_of(file: UploadFile) -> str:
-    """What the client calls a file, without folders; for messages only."""
-    return PurePath(file.filename or "the upload").name[:LONGEST_NAME] or "the upload"
+        content = from_json(data.removeprefix(BOM_UTF8))
+    except ValueError as error:
+        raise UnreadableError(f"The request is not valid JSON: {error}; {expected}.") from None
+    if not isinstance(content, dict):
+        raise OptionError(f"The request is not a JSON object; {expected}.")
+    if len(content) > _MAX_KEYS:
+        raise OptionError(f"The request has {len(content)} keys; {expected}.")
+    return content

@@ -7,12 +7,11 @@ from urllib.parse import quote
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.presentation.schemas import AddedStructure, ServedIndex
-from app.services.json_object import json_object
 from app.services.library import ChangingLibrary
 from app.services.options import validated
 from app.services.structures import not_found, structure_of
 from app.services.uploaded_structure import read_uploaded_structure
-from app.services.uploads import FileUpload, FormBody, JsonBody
+from app.services.uploads import FileUpload, FormBody, JsonBody, parse_json_object
 from index.live.new_user_structure import SOURCE, AddOutcome, NewUserStructure
 from model.crystal.structure_files import read_structure
 from model.errors import OptionError
@@ -83,7 +82,7 @@ def asked_of(body: JsonBody | FormBody) -> Asked:
     """What a request wants added.
 
     Raises:
-        DomainError: see `json_object`.
+        DomainError: see `parse_json_object`.
         OptionError: no structure, or an option that cannot be used.
     """
     if isinstance(body, FormBody):
@@ -93,7 +92,7 @@ def asked_of(body: JsonBody | FormBody) -> Asked:
                 raise OptionError(f"{name} is given more than once; give it once")
             given[name] = text.strip() or None
         return Asked(body.file, validated(AdditionOptions, given, strict=False))
-    content = json_object(body.data, _FORM)
+    content = parse_json_object(body.data, _FORM)
     text = content.pop("structure", None)
     if not isinstance(text, str):
         wrong = "missing" if text is None else f"not a text but {type(text).__name__}"
@@ -106,12 +105,12 @@ def version_of(body: JsonBody | None) -> str | None:
     """Name of the version that a request wants served; None for the one in use.
 
     Raises:
-        DomainError: see `json_object`.
+        DomainError: see `parse_json_object`.
         OptionError: an option that cannot be used.
     """
     if body is None or not body.data.strip():
         return None
-    content = json_object(body.data, 'send {"version": NAME}, or nothing')
+    content = parse_json_object(body.data, 'send {"version": NAME}, or nothing')
     return validated(ReloadOptions, content, strict=True).version
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain, repeat
 from typing import Any, Protocol
 
-from app.errors import BusyError, DeadlineError, NotReadyError
+from app.errors import DeadlineExceededError, NotReadyError, QueueFullError
 from app.workers.messages import Answered, Failure, Job, Outcome, Reply
 from model.errors import DomainError, UnreadableError
 
@@ -133,8 +133,8 @@ class Dispatcher:
             deadline_s: in place of the queue's own.
 
         Raises:
-            BusyError: the queue is full.
-            DeadlineError: no answer in time; a job that has not begun is dropped.
+            QueueFullError: the queue is full.
+            DeadlineExceededError: no answer in time; a job that has not begun is dropped.
             NotReadyError: the service is being stopped.
             Exception: whatever the job raised.
         """
@@ -144,7 +144,7 @@ class Dispatcher:
             await self._enter(entry, urgent)
             outcome = await asyncio.wait_for(entry.answer, allowed)
         except TimeoutError:
-            raise DeadlineError(
+            raise DeadlineExceededError(
                 f"no answer within {allowed:g} seconds; try again, or send fewer points or pixels"
             ) from None
         finally:
@@ -173,10 +173,10 @@ class Dispatcher:
 
     def _refuse_too_much(self, entry: _Entry) -> None:
         if len(self._waiting) >= self.queue + self._free:
-            raise BusyError("as many requests are waiting as may wait; try again in a moment")
+            raise QueueFullError("as many requests are waiting as may wait; try again in a moment")
         waiting = sum(each.job.size for each in self._waiting)
         if self._waiting and waiting + entry.job.size > self.queue_bytes:
-            raise BusyError(
+            raise QueueFullError(
                 "the uploads that are waiting fill the memory they may take; try again in a moment"
             )
 

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from app.http.accept import CIF, PNG, SVG, written
 from app.observability.logging import REQUEST_ID
+from app.presentation.formats import CIF, PNG, SVG
 from app.services.compare import compare_upload
 from app.services.inspect import inspect_upload
 from app.services.library import (
@@ -24,7 +24,15 @@ from app.services.options import InspectOptions, Options, ReadingOptions, option
 from app.services.predict import Embedded, Pattern, Prediction, Voltage, embed_patterns, predict, read_pattern
 from app.services.replay import asked_again, replayed
 from app.services.structures import entry_of, structure_of
-from app.services.uploads import FileUpload, FormBody, FrameUpload, JsonBody, Parsed, PointUpload, unpacked
+from app.services.uploads import (
+    FileUpload,
+    FormBody,
+    FrameUpload,
+    JsonBody,
+    ParsedRequest,
+    PointUpload,
+    unpacked,
+)
 from app.services.user_structures import (
     add_structure,
     address_of,
@@ -126,20 +134,20 @@ class Desk:
         asked = (
             self._of_scan(job)
             if "scan" in job.asked
-            else unpacked(job.asked["body"], job.blobs).parsed(Options)
+            else unpacked(job.asked["body"], job.blobs).parse(Options)
         )
         return read_pattern(asked.pattern, asked.options, self._calibrations)
 
-    def _of_scan(self, job: Job) -> Parsed[Options]:
+    def _of_scan(self, job: Job) -> ParsedRequest[Options]:
         """A file that lies on the disk as long as its batch lasts, or one image of it."""
         scan = job.asked["scan"]
         path, image = Path(scan["path"]), scan["image"]
         if image is None:
-            return FormBody(FileUpload(self._scan.data(path), scan["name"]), job.asked["fields"]).parsed(
+            return FormBody(FileUpload(self._scan.data(path), scan["name"]), job.asked["fields"]).parse(
                 Options
             )
         options = options_from_text(Options, job.asked["fields"])
-        return Parsed(FrameUpload(self._scan.image(path, image)), options)
+        return ParsedRequest(FrameUpload(self._scan.image(path, image)), options)
 
     def _images(self, job: Job) -> Reply:
         return Reply({"of": self._scan.count(Path(job.asked["path"]))})
@@ -159,7 +167,7 @@ class Desk:
         return _text(replayed(then, now).model_dump_json())
 
     def _inspect(self, job: Job) -> Reply:
-        asked = unpacked(job.asked["body"], job.blobs).parsed(InspectOptions)
+        asked = unpacked(job.asked["body"], job.blobs).parse(InspectOptions)
         found = inspect_upload(asked, job.asked["request_id"], software_version(), self._calibrations)
         media_type = job.asked["media_type"]
         if media_type == PNG:
@@ -167,7 +175,7 @@ class Desk:
         return _text(found.svg() if media_type == SVG else found.answer.model_dump_json())
 
     def _compare(self, job: Job) -> Reply:
-        asked = unpacked(job.asked["body"], job.blobs).parsed(ReadingOptions, with_structures=True)
+        asked = unpacked(job.asked["body"], job.blobs).parse(ReadingOptions, with_structures=True)
         found = compare_upload(asked, job.asked["request_id"], software_version(), self._calibrations)
         return _text(found.drawn() if job.asked["media_type"] == SVG else found.answer.model_dump_json())
 
@@ -215,7 +223,7 @@ def _reply(found: Prediction, media_type: str) -> Reply:
         "verdict": found.answer.verdict,
         "serving": found.answer.provenance.model_dump(),
     }
-    content = written(found, media_type)
+    content = found.write(media_type)
     if found.drawing is None:
         return Reply(told, (content,))
     return Reply({**told, "drawing": found.drawing.packed()}, (content, found.drawing.frame.grey))

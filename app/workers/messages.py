@@ -4,11 +4,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from app.errors import KINDS
+from app import errors as app_errors
+from app.errors import InternalError
 from app.observability.logging import REQUEST_ID
+from model import errors as model_errors
 from model.errors import DomainError
 
 Told = Mapping[str, Any]
+
+_ERRORS = {
+    name: each
+    for module in (model_errors, app_errors)
+    for name, each in vars(module).items()
+    if isinstance(each, type) and issubclass(each, DomainError)
+}
 
 
 @dataclass(frozen=True)
@@ -61,17 +70,12 @@ class Failure:
     @classmethod
     def of(cls, error: DomainError) -> "Failure":
         """From an error that was raised on purpose."""
-        known = next(each for each in type(error).__mro__ if each in KINDS)
-        return cls(known.__name__, str(error))
+        known = next(each.__name__ for each in type(error).__mro__ if each.__name__ in _ERRORS)
+        return cls(known, str(error))
 
     def error(self) -> Exception:
         """To be raised where the answer is awaited."""
-        kinds = {each.__name__: each for each in KINDS}
-        return kinds[self.kind](self.detail) if self.kind in kinds else UnforeseenError(self.detail)
-
-
-class UnforeseenError(RuntimeError):
-    """A worker met an error that nobody foresaw; its log tells which."""
+        return _ERRORS[self.kind](self.detail) if self.kind in _ERRORS else InternalError(self.detail)
 
 
 Outcome = Reply | Failure

@@ -4,11 +4,12 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.http.accept import JSON
 from app.http.openapi import RELOAD_BODY, RELOAD_RESPONSES
+from app.http.read_body import read_body
 from app.http.state import Service, computed, request_id_of, service_of
+from app.presentation.formats import JSON
 from app.services.options import refuse_query
-from app.services.uploads import JsonBody, read_body
+from app.services.uploads import JsonBody
 from app.workers.messages import Job
 from model.errors import UnknownFormatError
 

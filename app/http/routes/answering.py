@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.http.accept import preferred
+from app.http.accept import choose_media_type
+from app.http.read_body import read_body
 from app.http.state import computed, request_id_of, service_of
 from app.services.options import refuse_query
-from app.services.uploads import read_body, upload_job
+from app.services.uploads import FormBody, JsonBody
+from app.workers.messages import Job
 
 
 async def answered(
@@ -24,10 +26,15 @@ async def answered(
         most_attached: how many of these.
 
     Raises:
-        DomainError: the request cannot be answered; see `preferred`, `read_body` and `computed`.
+        DomainError: the request cannot be answered; see `choose_media_type`, `read_body` and `computed`.
     """
     refuse_query(request.query_params)
-    media_type = preferred(request.headers.get("accept"), offered)
+    media_type = choose_media_type(request.headers.get("accept"), offered)
     body = await read_body(request, service_of(request).settings, attached, most_attached)
-    reply = await computed(request, upload_job(kind, body, media_type, request_id_of(request)))
+    reply = await computed(request, _upload_job(kind, body, media_type, request_id_of(request)))
     return Response(reply.blobs[0], headers={"Vary": "Accept"}, media_type=media_type)
+
+
+def _upload_job(kind: str, body: JsonBody | FormBody, media_type: str, request_id: str) -> Job:
+    payload, blobs = body.packed()
+    return Job(kind, {"body": payload, "media_type": media_type, "request_id": request_id}, blobs)

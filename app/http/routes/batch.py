@@ -1,6 +1,7 @@
 """`POST /predict/batch`: many patterns in, a line of JSON out for each."""
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
@@ -10,13 +11,16 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from app.errors import BusyError
-from app.http.accept import NDJSON, preferred
+from app.errors import QueueFullError
+from app.http.accept import choose_media_type
 from app.http.openapi import BATCH_BODY, BATCH_RESPONSES
-from app.http.saved_files import saved_files
+from app.http.problem_details import describe_error, label_problem
+from app.http.read_body import save_files
 from app.http.state import MOST_BATCHES, Service, request_id_of, service_of
+from app.presentation.formats import NDJSON
+from app.presentation.schemas import Problem
 from app.services.options import Options, options_from_text, refuse_query
-from app.workers.batch import Batch
+from app.workers.batch import Batch, BatchResult
 from app.workers.messages import Job, Reply
 
 logger = logging.getLogger(__name__)
@@ -35,16 +39,17 @@ async def post_batch(request: Request) -> Response:
     """Send files, zips of files, or scans; the answer to each pattern is a line, in order, sent when it is ready."""
     service = service_of(request)
     refuse_query(request.query_params)
-    preferred(request.headers.get("accept"), (NDJSON,))
+    choose_media_type(request.headers.get("accept"), (NDJSON,))
     if service.batches.locked():
-        raise BusyError(
+        raise QueueFullError(
             f"{MOST_BATCHES} batches are under way, as many as may be; try again when one has ended"
         )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(service.batches)
-        form = await stack.enter_async_context(saved_files(request, service.settings))
+        form = await stack.enter_async_context(save_files(request, service.settings))
+        # An invalid option is a 422 of the whole request, which is not possible once the lines have begun.
         options = options_from_text(Options, form.fields)
-        batch = Batch(form.files, form.fields, options.frame is not None, request_id_of(request))
+        batch = Batch(form, options.frame is not None, request_id_of(request))
         lines = await stack.enter_async_context(aclosing(_lines(service, batch)))
         return _Lines(lines, stack.pop_all(), service.settings.stall_s)
 
@@ -84,7 +89,32 @@ async def _lines(service: Service, batch: Batch) -> AsyncGenerator[bytes, None]:
         return reply
 
     # One more than there are workers, so that none waits for the stream.
-    together = service.settings.workers + 1
-    async with aclosing(batch.lines(run, together, service.metrics.record_problem)) as lines:
-        async for line in lines:
-            yield line
+    concurrency = service.settings.workers + 1
+    async with aclosing(batch.results(run, concurrency)) as results:
+        async for result in results:
+            problem = find_problem(result)
+            if problem is not None:
+                service.metrics.record_problem(label_problem(problem))
+            yield write_line(result, len(batch.form.files), problem)
+
+
+def find_problem(result: BatchResult) -> Problem | None:
+    """Return the problem of a pattern that could not be answered."""
+    error = result.outcome
+    return None if isinstance(error, bytes) else describe_error(error, result.request_id)
+
+
+def write_line(result: BatchResult, files: int, problem: Problem | None) -> bytes:
+    """Return the line for one pattern, as `app.presentation.schemas.BatchLine` describes it."""
+    item = result.item
+    head = {
+        "index": result.index,
+        "name": item.name,
+        "image": item.image,
+        "progress": {"file": item.file_number, "of": files},
+        "status": 200 if problem is None else problem.status,
+    }
+    # The answer is JSON already; parsing and writing it again would take longer than all the rest here.
+    answer = result.outcome.decode() if isinstance(result.outcome, bytes) else "null"
+    problem_json = "null" if problem is None else problem.model_dump_json()
+    return f'{json.dumps(head)[:-1]},"answer":{answer},"problem":{problem_json}}}\n'.encode()

@@ -4,9 +4,9 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.http.accept import JSON, SVG
 from app.http.openapi import COMPARE_BODY, COMPARE_RESPONSES
 from app.http.routes.answering import answered
+from app.presentation.formats import JSON, SVG
 from model.matching.compare import MAX_STRUCTURES
 
 router = APIRouter()

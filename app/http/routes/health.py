@@ -9,12 +9,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.auth.access import require_role
-from app.errors import NotReadyError
+from app.errors import InternalError, NotReadyError
 from app.http.openapi import METRICS_RESPONSES, NOT_READY_RESPONSES
 from app.http.state import service_of
 from app.observability.metrics import CONTENT_TYPE
 from app.presentation.schemas import Alive, Provenance, Ready
-from app.workers.messages import Job, Reply, UnforeseenError
+from app.workers.messages import Job, Reply
 from model.errors import DomainError
 
 # A worker that is free tells it in a millisecond.
@@ -37,7 +37,7 @@ async def readyz(request: Request) -> Ready:
         reply = await asked_once(request)
     except DomainError:
         raise
-    except UnforeseenError as error:  # whatever is broken, the answer to "are you ready?" is no
+    except InternalError as error:  # whatever is broken, the answer to "are you ready?" is no
         raise NotReadyError(
             "model and index do not answer a pattern of graphene; see the service's log"
         ) from error
@@ -72,6 +72,6 @@ async def metrics(request: Request) -> Response:
 @router.get("/version", summary="Software, weights and index")
 async def version(request: Request) -> Provenance:
     """What every answer states as its provenance; where no worker is free to tell, as the last answer stated it."""
-    with suppress(DomainError, UnforeseenError):
+    with suppress(DomainError, InternalError):
         await asked_once(request, "serving", LONGEST_VERSION_S)
     return service_of(request).provenance

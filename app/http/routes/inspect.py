@@ -4,9 +4,9 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.http.accept import JSON, PNG, SVG
 from app.http.openapi import INSPECT_BODY, INSPECT_RESPONSES
 from app.http.routes.answering import answered
+from app.presentation.formats import JSON, PNG, SVG
 
 router = APIRouter()
 

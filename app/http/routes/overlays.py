@@ -6,9 +6,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.http.accept import PNG, SVG, preferred
+from app.http.accept import choose_media_type
 from app.http.openapi import OVERLAY_RESPONSES
 from app.http.state import service_of
+from app.presentation.formats import PNG, SVG
 
 router = APIRouter()
 
@@ -22,7 +23,7 @@ router = APIRouter()
 async def get_overlay(request: Request, drawing_id: str, rank: int) -> Response:
     """The link is `match.overlay` of an answer that was asked for with overlay=true."""
     service = service_of(request)
-    media_type = preferred(request.headers.get("accept"), (SVG, PNG))
+    media_type = choose_media_type(request.headers.get("accept"), (SVG, PNG))
     picture = service.overlays.picture(drawing_id, rank)
     drawn = picture.png if media_type == PNG else lambda: picture.svg().encode()
     content = await asyncio.to_thread(drawn)

@@ -4,9 +4,9 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.http.accept import CIF, JSON, SVG, ZIP
 from app.http.openapi import PREDICT_BODY, PREDICT_RESPONSES
 from app.http.routes.answering import answered
+from app.presentation.formats import CIF, JSON, SVG, ZIP
 
 router = APIRouter()
 

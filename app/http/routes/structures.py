@@ -6,9 +6,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.http.accept import CIF, JSON, preferred
+from app.http.accept import choose_media_type
 from app.http.openapi import CIF_RESPONSES, ID_PARAMETER, STRUCTURE_RESPONSES
 from app.http.state import computed
+from app.presentation.formats import CIF, JSON
 from app.workers.messages import Job
 
 router = APIRouter()
@@ -35,7 +36,7 @@ _CIF_SUFFIX = "/cif"
 async def get_structure(request: Request) -> Response:
     """Everything that is known of a crystal; ids may hold any character, percent-encoded."""
     id, as_cif = requested(request)
-    media_type = CIF if as_cif else preferred(request.headers.get("accept"), (JSON, CIF))
+    media_type = CIF if as_cif else choose_media_type(request.headers.get("accept"), (JSON, CIF))
     reply = await computed(request, Job("structure", {"id": id, "media_type": media_type}))
     return Response(reply.blobs[0], headers={"Vary": "Accept"}, media_type=media_type)
 

@@ -4,12 +4,13 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.http.accept import JSON, preferred
+from app.http.accept import choose_media_type
 from app.http.openapi import ADD_BODY, ADD_RESPONSES, ID_PARAMETER, REMOVE_RESPONSES
+from app.http.read_body import read_body
 from app.http.routes.structures import requested
 from app.http.state import computed, request_id_of, service_of
+from app.presentation.formats import JSON
 from app.services.options import refuse_query
-from app.services.uploads import read_body
 from app.workers.messages import Job
 
 router = APIRouter()
@@ -27,7 +28,7 @@ async def post_structure(request: Request) -> Response:
     """Send a CIF or POSCAR; when the answer comes it is on the disk, and every search from then on can find it."""
     service = service_of(request)
     refuse_query(request.query_params)
-    preferred(request.headers.get("accept"), (JSON,))
+    choose_media_type(request.headers.get("accept"), (JSON,))
     body = await read_body(request, service.settings)
     told, blobs = body.packed()
     asked = {"body": told, "key_name": getattr(request.state, "key_name", None)}

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from app.http.saved_files import SavedFile
 from app.http.state import MOST_BATCHES
 from app.main import create_app
 from app.presentation.schemas import BatchLine
+from app.services.uploads import SavedFile, SavedForm
 from app.settings import Settings
 from app.workers import batch
-from app.workers.batch import Batch
+from app.workers.batch import Batch, BatchResult
 from app.workers.messages import Job, Reply
 from app.workers.zip_archive import Member, limited_zip
 from model.errors import UnreadableError
@@ -235,17 +235,16 @@ def test_a_file_that_cannot_be_opened_or_counted_is_one_line(tmp_path: Path) -> 
             raise UnreadableError("the upload ended the process that read it")
         return Reply({"of": 1}, (b"{}",))
 
-    async def told() -> list[dict[str, Any]]:
+    async def results() -> list[BatchResult]:
         files = tuple(SavedFile(tmp_path / name, name) for name in names)
-        return [json.loads(line) async for line in Batch(files, (), False, "id").lines(run, 2)]
+        return [each async for each in Batch(SavedForm(files, ()), False, "id").results(run, 2)]
 
-    found = asyncio.run(told())
-    assert [(each["name"], each["status"]) for each in found] == [
-        ("absent", 400),
-        ("killer", 400),
-        ("good", 200),
-    ]
-    assert found[0]["problem"]["detail"] == "the file cannot be opened: No such file or directory"
+    absent, killer, good = asyncio.run(results())
+    assert [each.item.name for each in (absent, killer, good)] == names
+    for result in (absent, killer):
+        assert isinstance(result.outcome, UnreadableError)
+    assert str(absent.outcome) == "the file cannot be opened: No such file or directory"
+    assert good.outcome == b"{}"
 
 
 def test_zips_are_opened_off_the_event_loop(

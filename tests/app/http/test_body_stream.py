@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from app.errors import StalledError
-from app.http.body_stream import STEP_BYTES, body_stream
+from app.errors import RequestTimeoutError
+from app.http.read_body import MIN_PROGRESS_BYTES, stream_body
 from app.http.state import MOST_BATCHES
 from app.main import create_app
 from app.settings import Settings
@@ -45,7 +45,7 @@ def received(chunks: Iterable[bytes], pause_s: float, reader_s: float = 0.0) -> 
     async def read() -> int:
         request = Request({"type": "http", "method": "POST", "headers": []}, receive)
         total = 0
-        async for chunk in body_stream(request, Settings(stall_s=STALL_S), "max_upload_bytes"):
+        async for chunk in stream_body(request, Settings(stall_s=STALL_S), "max_upload_bytes"):
             total += len(chunk)
             await asyncio.sleep(reader_s)
         return total
@@ -55,17 +55,19 @@ def received(chunks: Iterable[bytes], pause_s: float, reader_s: float = 0.0) -> 
 
 
 def test_a_slow_connection_that_goes_on_is_read_to_the_end() -> None:
-    assert received([bytes(STEP_BYTES)] * 100, 0.9 * STALL_S) == 100 * STEP_BYTES
-    assert received([bytes(STEP_BYTES // 4)] * 100, 0.2 * STALL_S) == 25 * STEP_BYTES
+    assert received([bytes(MIN_PROGRESS_BYTES)] * 100, 0.9 * STALL_S) == 100 * MIN_PROGRESS_BYTES
+    assert received([bytes(MIN_PROGRESS_BYTES // 4)] * 100, 0.2 * STALL_S) == 25 * MIN_PROGRESS_BYTES
 
 
 def test_a_slow_reader_is_not_the_sender_s_fault() -> None:
     assert received([b"x"] * 100, 0.0, STALL_S) == 100
 
 
-@pytest.mark.parametrize(("size", "pause_s"), [(STEP_BYTES, 1.1), (1, 0.1), (STEP_BYTES // 4, 0.3)])
+@pytest.mark.parametrize(
+    ("size", "pause_s"), [(MIN_PROGRESS_BYTES, 1.1), (1, 0.1), (MIN_PROGRESS_BYTES // 4, 0.3)]
+)
 def test_a_sender_that_halts_or_trickles_is_given_up(size: int, pause_s: float) -> None:
-    with pytest.raises(StalledError, match="in 30 seconds"):
+    with pytest.raises(RequestTimeoutError, match="in 30 seconds"):
         received([bytes(size)] * 100, pause_s * STALL_S)
 
 

@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from app.errors import KINDS, kind_of
+from app.http.problem_details import PROBLEM_TYPES, find_problem_type
 from app.http.routes import health
 from app.main import create_app
 from app.observability.logging import add_request_id
@@ -202,15 +202,15 @@ def test_every_domain_error_has_its_own_row() -> None:
     family = {
         each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, DomainError)
     }
-    assert family <= set(KINDS)
-    assert {KINDS[each].status for each in family} == {400, 409, 413, 415, 422, 503}
+    assert family <= set(PROBLEM_TYPES)
+    assert {PROBLEM_TYPES[each].status for each in family} == {400, 409, 413, 415, 422, 503}
 
 
 def test_an_error_of_a_new_class_takes_the_nearest_row() -> None:
     class Narrower(errors.OptionError):
         """A refinement that the table does not know."""
 
-    assert kind_of(Narrower("x")) is KINDS[errors.OptionError]
+    assert find_problem_type(Narrower("x")) is PROBLEM_TYPES[errors.OptionError]
 
 
 @pytest.mark.parametrize("given", ["lab-7", "a" * 128, "550e8400-e29b-41d4-a716-446655440000"])

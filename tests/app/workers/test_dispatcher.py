@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.errors import BusyError, DeadlineError, NotReadyError
+from app.errors import DeadlineExceededError, NotReadyError, QueueFullError
 from app.workers.dispatcher import MOST_TOGETHER, Dispatcher, WorkerLostError
 from app.workers.messages import Answered, Failure, Job, Reply
 from model.errors import IndexUnavailableError, OptionError, UnreadableError
@@ -133,7 +133,7 @@ async def test_a_full_queue_refuses_and_urgent_jobs_go_first() -> None:
     worker = Gated()
     async with started(worker, queue=1) as (queue, told):
         tasks = [*await sent(queue, "first"), *await sent(queue, "second")]
-        with pytest.raises(BusyError):
+        with pytest.raises(QueueFullError):
             await queue.run(Job("third"))
         tasks += await sent(queue, "urgent", urgent=True)
         worker.gate.set()
@@ -163,7 +163,7 @@ async def test_uploads_that_wait_are_limited_together() -> None:
     async with started(worker, queue_bytes=10) as (queue, _):
         tasks = await sent(queue, Job("first", blobs=(bytes(50),)))
         tasks += await sent(queue, Job("second", blobs=(bytes(8),)))
-        with pytest.raises(BusyError, match="memory"):
+        with pytest.raises(QueueFullError, match="memory"):
             await queue.run(Job("too much", blobs=(bytes(2), bytes(1))))
         worker.gate.set()
         assert len(await asyncio.gather(*tasks)) == 2
@@ -189,7 +189,7 @@ async def test_the_deadline_counts_waiting_too() -> None:
     async with started(worker, deadline_s=0.02) as (queue, _):
         (first,) = await sent(queue, "a")
         for late in (first, queue.run(Job("b"))):
-            with pytest.raises(DeadlineError, match=r"0\.02 seconds"):
+            with pytest.raises(DeadlineExceededError, match=r"0\.02 seconds"):
                 await late
         worker.gate.set()
         assert (await queue.run(Job("c"), deadline_s=20)).told == {"kind": "c"}
