@@ -30,7 +30,7 @@ from app.http.routes import (
 from app.http.routes import user_structures as additions
 from app.http.state import Service
 from app.observability.metrics import Metrics
-from app.presentation.schemas import Provenance
+from app.presentation.schemas.service import Provenance
 from app.services.library import Library, software_version
 from app.settings import Settings
 from app.workers.dispatcher import Dispatcher, Worker

@@ -10,7 +10,7 @@ from model.errors import OptionError
 
 if TYPE_CHECKING:
     from app.cli.lazy import Commands
-    from app.presentation.schemas import Inspection
+    from app.presentation.schemas.inspect import Inspection
 
 _KINDS = (".png", ".svg", ".json")
 
@@ -74,7 +74,7 @@ def _print(answer: "Inspection") -> None:
     size = "unknown" if query.pixel_size is None else f"{query.pixel_size:.6g} 1/angstrom per pixel"
     print(f"scale    {size} ({query.calibration})")
     if query.lattice is not None:
-        lengths = f"b/a {query.lattice.ratio:.4f}"
+        lengths = f"b/a {query.lattice.b_over_a:.4f}"
         if query.lattice.a is not None and query.lattice.b is not None:
             lengths = f"a {query.lattice.a:.4f}, b {query.lattice.b:.4f} angstrom"
         print(f"lattice  {query.lattice.bravais}, {lengths}, gamma {query.lattice.gamma:.2f}")

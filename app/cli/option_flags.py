@@ -28,7 +28,7 @@ ALL = INSPECTING | {
     "effort": "search (the towers alone), verify or full: how much is held against the pattern (verify)",
     "coverage": "in which share of cases the set of candidates holds the crystal (0.95)",
     "record": "true: the answer carries its spots (false)",
-    "reflections": "true: list every spot of every match (false)",
+    "reflections": "true: list every spot and reflection of every match (default: false)",
 }
 
 

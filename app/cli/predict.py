@@ -10,7 +10,7 @@ from app.cli.option_flags import ALL, add_options
 
 if TYPE_CHECKING:
     from app.cli.lazy import Commands
-    from app.presentation.schemas import Answer
+    from app.presentation.schemas.predict import Answer
 
 _FORMS = {"cif": "chemical/x-cif", "svg": "image/svg+xml"}
 _ROW = "{:>4}  {:<16} {:>10} {:>6} {:>6} {:>6}  {:<14} {}"
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     media_type = _FORMS.get(args.format, "application/json")
     content = _asked(args.url, file, fields, media_type) if args.url else _computed(args, fields, media_type)
     if args.format == "table":
-        from app.presentation.schemas import Answer
+        from app.presentation.schemas.predict import Answer
 
         _print_table(Answer.model_validate_json(content))
     elif args.format == "json":
@@ -118,15 +118,20 @@ def _print_table(answer: "Answer") -> None:
         print(f"note: {warning}", file=sys.stderr)
     if answer.verdict is not None:
         print(f"verdict: {answer.verdict}", file=sys.stderr)
-    if answer.set is not None:
-        share = f"{100 * answer.set.coverage:g} %"
-        print(f"set: the first {answer.set.size} hold the crystal in {share} of cases", file=sys.stderr)
-    if answer.measurement is not None:
-        print(f"next: {answer.measurement.text}", file=sys.stderr)
+    if answer.confidence_set is not None:
+        share = f"{100 * answer.confidence_set.coverage:g} %"
+        print(
+            f"set: the first {answer.confidence_set.size} hold the crystal in {share} of cases",
+            file=sys.stderr,
+        )
+    if answer.next_measurement is not None:
+        print(f"next: {answer.next_measurement.advice}", file=sys.stderr)
     print(_ROW.format("rank", "formula", "similarity", "R", "tilt", "layer", "source", "id").rstrip())
     for each in answer.candidates:
         also = (
-            f" (also {', '.join(each.also[:3])}{', ...' if len(each.also) > 3 else ''})" if each.also else ""
+            f" (also {', '.join(each.same_as[:3])}{', ...' if len(each.same_as) > 3 else ''})"
+            if each.same_as
+            else ""
         )
         print(
             _ROW.format(

@@ -115,7 +115,7 @@ def _by_service(url: str, files: Sequence[Path], fields: Sequence[tuple[str, str
 
 def _place(index: int, name: str, number: int, files: Sequence[Path]) -> dict[str, Any]:
     """What a line tells of its place among those of all files, each of which was sent by itself."""
-    return {"index": index, "name": name, "progress": {"file": number, "of": len(files)}}
+    return {"index": index, "name": name, "progress": {"file": number, "files": len(files)}}
 
 
 def _refused(detail: str, status: int | None) -> dict[str, Any]:

@@ -7,17 +7,13 @@ from pydantic import BaseModel
 
 from app.http.read_body import MAX_BATCH_FILES
 from app.presentation.formats import NDJSON
-from app.presentation.schemas import (
-    AddedStructure,
-    Answer,
-    BatchLine,
-    Comparison,
-    Inspection,
-    Problem,
-    Replay,
-    ServedIndex,
-    Structure,
-)
+from app.presentation.schemas.batch import BatchLine
+from app.presentation.schemas.compare import ComparisonSchema
+from app.presentation.schemas.inspect import Inspection
+from app.presentation.schemas.predict import Answer
+from app.presentation.schemas.replay import Replay
+from app.presentation.schemas.service import Problem, ServedIndex
+from app.presentation.schemas.structures import Structure, UserStructureSchema
 from app.services.options import LISTS, InspectOptions, Options, ReadingOptions
 from app.services.user_structures import AdditionOptions, ReloadOptions
 from model.matching.compare import MAX_STRUCTURES, MIN_STRUCTURES
@@ -150,7 +146,7 @@ COMPARE_BODY = _body(ReadingOptions, {"structures": _STRUCTURES}, {"structures":
 COMPARE_RESPONSES: Responses = {
     200: {
         "description": "The structures, the likeliest first.",
-        "model": Comparison,
+        "model": ComparisonSchema,
         "content": {"image/svg+xml": _TEXT},
     },
     **_problems(400, 406, 408, 413, 415, 422, 429, 503),
@@ -244,7 +240,7 @@ ADD_BODY: dict[str, Any] = {
 }
 
 _ADDED = {
-    "model": AddedStructure,
+    "model": UserStructureSchema,
     "headers": {"Location": {"description": "Where it is found.", "schema": {"type": "string"}}},
 }
 ADD_RESPONSES: Responses = {

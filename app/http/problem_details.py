@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from app import errors
 from app.presentation.formats import PROBLEM_JSON
-from app.presentation.schemas import Problem
+from app.presentation.schemas.service import Problem
 from model.errors import (
     CheckpointError,
     ConflictError,

@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from app.observability.metrics import Metrics
 from app.presentation.overlays import Drawing, Overlays
-from app.presentation.schemas import Provenance
+from app.presentation.schemas.service import Provenance
 from app.settings import Settings
 from app.workers.dispatcher import Dispatcher
 from app.workers.messages import Job, Reply

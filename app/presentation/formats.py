@@ -5,7 +5,7 @@ import re
 import zipfile
 
 from app.errors import NotAcceptableError
-from app.presentation.schemas import Answer
+from app.presentation.schemas.predict import Answer
 
 JSON = "application/json"
 CIF = "chemical/x-cif"

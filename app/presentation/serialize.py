@@ -1,179 +1,196 @@
-"""What was found of pattern and candidates, in the words of the answer."""
+"""Convert patterns and candidates to the JSON schemas of an answer."""
 
 from collections.abc import Sequence
-from math import atan, degrees, isnan
+from typing import Any
 
 import numpy as np
 
-from app.presentation.schemas import Line, Match, PlaneLattice, Quality, Twist
-from model.indexing.pattern_lattice import PatternLattice as FoundLattice
+from app.presentation.schemas.predict import CandidateSchema, NextMeasurementSchema, RecordedPattern
+from app.presentation.schemas.query import PatternLatticeSchema, QualitySchema, QuerySchema, TwistSchema
+from app.presentation.schemas.structures import UnitCell
+from app.presentation.serialize_match import round_optional, round_significant, serialize_match
+from index.search.results import Candidate
+from model.crystal.crystal import Crystal
+from model.crystal.structure_files import VACUUM_ANGSTROM
+from model.indexing.pattern_lattice import PatternLattice
 from model.indexing.pattern_quality import assess_quality
-from model.matching.match import Match as FoundMatch
-from model.matching.match import ReflectionTable, Status
-from model.matching.overlapping_lattices import OverlappingLattices
-from model.matching.overlapping_lattices import Twist as FoundTwist
-from model.pattern.spots import Spots
-from model.physics.tilt_series import MAX_TILT_TANGENT
-
-# A little less than where fits end.
-FARTHEST_TILT_DEG = degrees(atan(MAX_TILT_TANGENT)) - 0.1
+from model.matching.next_measurement import NextMeasurement
+from model.matching.overlapping_lattices import Twist
+from model.pattern.spots import Exposure, Spots
 
 
-def match_of(found: FoundMatch, spots: Spots, listed: bool, overlay: str | None = None) -> Match:
-    """How a candidate matches.
+def serialize_candidate(
+    rank: int, candidate: Candidate, spots: Spots, *, with_reflections: bool, overlay: str | None
+) -> CandidateSchema:
+    """Convert a candidate of a search.
 
     Args:
-        found: the match.
+        rank: its position in the answer, from 1.
+        candidate: of the search.
         spots: the pattern.
-        listed: whether every spot is wanted.
-        overlay: where a picture of it is fetched.
+        with_reflections: whether its match lists every spot and reflection.
+        overlay: path of an image of its match.
     """
-    size, known = spots.pixel_size_inv_angstrom, spots.scale_is_known
-    return Match(
-        rotation_deg=round(found.rotation_deg, 2),
-        rotation_sigma_deg=_significant(found.rotation_sigma_deg),
-        mirrored=found.mirrored,
-        face_down=found.face_down,
-        tilt_deg=round(found.tilt_deg, 2),
-        tilt_sigma_deg=None if found.tilt_sigma_deg is None else round(found.tilt_sigma_deg, 2),
-        tilt_azimuth_deg=round(found.tilt_azimuth_deg, 1),
-        tilt_azimuth_sigma_deg=(
-            None if found.tilt_azimuth_sigma_deg is None else round(found.tilt_azimuth_sigma_deg, 1)
+    entry, match = candidate.entry, candidate.match
+    return CandidateSchema(
+        rank=rank,
+        id=entry.id,
+        source=entry.source,
+        formula=entry.formula,
+        elements=list(entry.elements),
+        layer_group=entry.layer_group,
+        lattice=serialize_cell(entry.crystal),
+        similarity=round(candidate.similarity, 6),
+        probability=round_optional(candidate.probability, 6),
+        equivalence_group=candidate.equivalence_group,
+        in_confidence_set=candidate.in_confidence_set,
+        lattice_number=candidate.lattice_number,
+        match=(
+            None
+            if match is None
+            else serialize_match(match, spots, with_reflections=with_reflections, overlay=overlay)
         ),
-        scale=round(found.scale, 4) if known else None,
-        scale_sigma=_significant(found.scale_sigma) if known else None,
-        pixel_size=None if size is None else _significant(size / found.scale, 5),
-        distortion=round(found.distortion, 4),
-        distortion_sigma=_significant(found.distortion_sigma),
-        b_factor=None if found.b_factor is None else round(found.b_factor, 3),
-        b_factor_sigma=None if found.b_factor_sigma is None else round(found.b_factor_sigma, 3),
-        explained=round(found.explained, 4),
-        missing=round(found.missing, 4),
-        extra=round(found.extra, 4),
-        r_factor=None if found.r_factor is None else round(found.r_factor, 4),
-        refined=found.refined,
-        spots=lines_of(found, spots) if listed else None,
-        overlay=overlay,
+        same_as=list(candidate.same_as),
+        cif=entry.cif(),
     )
 
 
-def fit_told(likeness: str, probability: float | None, match: Match | None) -> str:
-    """How well a crystal fits, for the caption of a picture."""
-    parts = [likeness]
-    if probability is not None:
-        parts.append(f"probability {probability:.3f}")
-    if match is not None:
-        parts += [] if match.r_factor is None else [f"R {match.r_factor:.3f}"]
-        parts.append(f"tilt {match.tilt_deg:.1f}°")
-    return ", ".join(parts)
-
-
-def lines_of(found: FoundMatch, spots: Spots) -> list[Line]:
-    """Every spot that was compared, strongest first, then every beam that should have been seen."""
-    reflections = found.reflections
-    return [_line(reflections, row, status, spots) for row, status in enumerate(reflections.status)]
-
-
-def _line(reflections: ReflectionTable, row: int, status: Status, spots: Spots) -> Line:
-    # Where nobody knows the pattern's scale, lengths are told by the one that the crystal implies.
-    unit = 1.0 if spots.scale_is_known else reflections.scale
-    measured, computed = reflections.q_measured[row], reflections.q_computed[row]
-    observed, calculated = (
-        _exp(reflections.log_intensity_measured[row]),
-        _exp(reflections.log_intensity_computed[row]),
-    )
-    sigma = float(reflections.log_intensity_sigma[row])
-    h, k = reflections.hk[row].tolist()
-    return Line(
-        h=h,
-        k=k,
-        status=status,
-        d_observed=None if isnan(measured[0]) else round(unit / float(np.hypot(*measured)), 4),
-        d_calculated=None if isnan(computed[0]) else round(float(reflections.d_angstrom[row]), 4),
-        position=None if isnan(measured[0]) else position_of(measured, spots),
-        calculated_position=None if isnan(computed[0]) else position_of(computed, spots),
-        intensity_observed=observed,
-        intensity_calculated=calculated,
-        intensity_sigma=None if calculated is None or isnan(sigma) else _significant(calculated * sigma),
+def serialize_cell(crystal: Crystal) -> UnitCell:
+    """Convert the cell of a crystal as its CIF states it."""
+    a, b = crystal.lattice
+    return UnitCell(
+        a=round(float(np.hypot(*a)), 6),
+        b=round(float(np.hypot(*b)), 6),
+        c=round(crystal.thickness + VACUUM_ANGSTROM, 6),
+        alpha=90.0,
+        beta=90.0,
+        gamma=round(float(np.degrees(np.arctan2(b[1], b[0]))), 6),
     )
 
 
-def position_of(q_inv_angstrom: Sequence[float], spots: Spots) -> list[float]:
-    """On the camera in pixels where there is one, else q."""
-    if spots.center_px is None or spots.pixel_size_inv_angstrom is None:
-        return [round(float(each), 5) for each in q_inv_angstrom]
-    x, y = spots.project_to_pixels(np.array(q_inv_angstrom, dtype=np.float64)[None])[0].tolist()
-    return [round(x, 2), round(y, 2)]
-
-
-def lattice_seen(found: FoundLattice, spots: Spots) -> PlaneLattice:
-    """The pattern's own lattice."""
-    (a, b, gamma), (sigma_a, sigma_b, sigma_gamma) = found.parameters, found.sigmas
-    known = spots.scale_is_known
-    unit = spots.pixel_size_inv_angstrom or 1.0
-    return PlaneLattice(
-        a=round(a, 4) if known else None,
-        b=round(b, 4) if known else None,
-        gamma=round(gamma, 2),
-        a_sigma=_significant(sigma_a) if known else None,
-        b_sigma=_significant(sigma_b) if known else None,
-        gamma_sigma=_significant(sigma_gamma),
-        ratio=round(b / a, 5),
-        bravais=found.bravais,
-        reciprocal=[[_significant(x / unit, 6) for x in row] for row in found.basis.tolist()],
-        explained=round(float(found.on_lattice.mean()), 4),
+def serialize_next_measurement(measurement: NextMeasurement) -> NextMeasurementSchema:
+    """Convert the recommended measurement."""
+    return NextMeasurementSchema(
+        method=measurement.method,
+        advice=measurement.advice,
+        element=measurement.element,
+        tilt_deg=measurement.tilt_deg,
+        log_likelihood_ratio=round_optional(measurement.log_likelihood_ratio, 1),
     )
 
 
-def quality_seen(spots: Spots, lattice: FoundLattice | None, sought: bool = True) -> Quality:
-    """What the spots are like, and what would make them better; whether a lattice was looked for."""
-    length, exposure = np.hypot(*spots.q_inv_angstrom.T), spots.exposure
-    judged, known = assess_quality(spots, lattice, sought), spots.scale_is_known
-    intensity = spots.intensity
-    return Quality(
-        q_min=float(length.min()) if known else None,
-        q_max=float(length.max()) if known else None,
-        d_min=round(1 / float(length.max()), 4) if known else None,
-        dynamic_range=None if intensity is None else float(intensity.max() / intensity.min()),
-        grade=judged.grade,
-        advice=list(judged.advice),
-        ellipticity=None if judged.ellipticity is None else round(judged.ellipticity, 5),
-        ellipticity_sigma=None
-        if judged.ellipticity_sigma is None
-        else _significant(judged.ellipticity_sigma),
-        saturated=None if exposure is None else int(exposure.saturated.sum()),
-        center_method=None if exposure is None else exposure.center_method,
-        center_probability=None
-        if exposure is None or exposure.center_probability is None
-        else round(exposure.center_probability, 3),
-        paired=None if exposure is None else round(exposure.paired_fraction, 3),
-        beam_stop=None if exposure is None else exposure.beam_stop,
-        spot_width=None if exposure is None else round(exposure.spot_sigma_px, 2),
+def serialize_query(
+    spots: Spots,
+    voltage_kv: float,
+    lattices: Sequence[PatternLattice],
+    warnings: tuple[str, ...] = (),
+    *,
+    twists: Sequence[TwistSchema] = (),
+    options: dict[str, Any] | None = None,
+    lattice_sought: bool = True,
+) -> QuerySchema:
+    """Convert a pattern.
+
+    Args:
+        spots: the pattern.
+        voltage_kv: the accelerating voltage used.
+        lattices: of the pattern.
+        warnings: besides those of the pattern.
+        twists: between its lattices.
+        options: of the request.
+        lattice_sought: whether lattices were looked for.
+    """
+    first = lattices[0] if lattices else None
+    return QuerySchema(
+        spots=len(spots),
+        center=None if spots.center_px is None else list(spots.center_px),
+        pixel_size=spots.pixel_size_inv_angstrom if spots.scale_is_known else None,
+        calibration=spots.calibration,
+        scale_sigma=spots.scale_sigma if spots.scale_is_known else None,
+        voltage_kv=voltage_kv,
+        lattice=None if first is None else serialize_pattern_lattice(first, spots),
+        lattices=[serialize_pattern_lattice(lattice, spots) for lattice in lattices],
+        twists=list(twists),
+        quality=serialize_quality(spots, first, lattice_sought),
+        options=options,
+        warnings=[*spots.warnings, *warnings],
     )
 
 
-def told_of_tilt(best: FoundMatch | None) -> tuple[str, ...]:
-    """A warning where the best explanation is tilted as far as any can be."""
-    if best is None or best.tilt_deg < FARTHEST_TILT_DEG:
-        return ()
-    return (
-        f"The tilt is at the end of its range, {best.tilt_deg:.1f} degrees: the flake may be tilted farther. Tilt it "
-        "back for a surer answer.",
-    )
-
-
-def twist_of(found: OverlappingLattices, twist: FoundTwist | None, spots: Spots) -> Twist:
-    """The two lattices of a pattern, and how they lie to each other."""
-    return Twist(
+def serialize_twist(twist: Twist | None) -> TwistSchema:
+    """Convert the twist between the two lattices of a pattern; None if it could not be measured."""
+    return TwistSchema(
+        lattice_numbers=[1, 2],
         twist_deg=None if twist is None else round(twist.angle_deg, 3),
-        twist_sigma_deg=None if twist is None else _significant(twist.sigma_deg),
-        lattices=[lattice_seen(each, spots) for each in found.lattices],
+        twist_sigma_deg=None if twist is None else round_significant(twist.sigma_deg),
     )
 
 
-def _exp(logarithm: float) -> float | None:
-    return None if isnan(logarithm) else _significant(float(np.exp(logarithm)), 4)
+def serialize_pattern_lattice(lattice: PatternLattice, spots: Spots) -> PatternLatticeSchema:
+    """Convert a lattice of the pattern."""
+    (a, b, gamma), (a_sigma, b_sigma, gamma_sigma) = lattice.parameters, lattice.sigmas
+    scale_is_known = spots.scale_is_known
+    unit = spots.pixel_size_inv_angstrom or 1.0
+    return PatternLatticeSchema(
+        a=round(a, 4) if scale_is_known else None,
+        b=round(b, 4) if scale_is_known else None,
+        gamma=round(gamma, 2),
+        a_sigma=round_significant(a_sigma) if scale_is_known else None,
+        b_sigma=round_significant(b_sigma) if scale_is_known else None,
+        gamma_sigma=round_significant(gamma_sigma),
+        b_over_a=round(b / a, 5),
+        bravais=lattice.bravais,
+        reciprocal=[[round_significant(x / unit, 6) for x in vector] for vector in lattice.basis.tolist()],
+        explained=round(float(lattice.on_lattice.mean()), 4),
+    )
 
 
-def _significant(value: float, digits: int = 2) -> float:
-    return float(f"{value:.{digits}g}")
+def serialize_quality(spots: Spots, lattice: PatternLattice | None, lattice_sought: bool) -> QualitySchema:
+    """Assess and convert the quality of a pattern."""
+    length, intensity = np.hypot(*spots.q_inv_angstrom.T), spots.intensity
+    quality, scale_is_known = assess_quality(spots, lattice, lattice_sought), spots.scale_is_known
+    return QualitySchema(
+        q_min=float(length.min()) if scale_is_known else None,
+        q_max=float(length.max()) if scale_is_known else None,
+        d_min=round(1 / float(length.max()), 4) if scale_is_known else None,
+        dynamic_range=None if intensity is None else float(intensity.max() / intensity.min()),
+        grade=quality.grade,
+        advice=list(quality.advice),
+        ellipticity=round_optional(quality.ellipticity, 5),
+        ellipticity_sigma=(
+            None if quality.ellipticity_sigma is None else round_significant(quality.ellipticity_sigma)
+        ),
+        **({} if spots.exposure is None else _serialize_exposure(spots.exposure)),
+    )
+
+
+def _serialize_exposure(exposure: Exposure) -> dict[str, Any]:
+    """List the keys of `QualitySchema` that only frames have."""
+    return {
+        "saturated_spots": int(exposure.saturated.sum()),
+        "center_method": exposure.center_method,
+        "center_probability": round_optional(exposure.center_probability, 3),
+        "paired_fraction": round(exposure.paired_fraction, 3),
+        "beam_stop": exposure.beam_stop,
+        "spot_width": round(exposure.spot_sigma_px, 2),
+    }
+
+
+def serialize_pattern(spots: Spots, *, keep_pixels: bool) -> RecordedPattern:
+    """Convert the spots to points that `/predict` accepts.
+
+    Args:
+        spots: the pattern.
+        keep_pixels: whether to give positions in pixels if the pattern has them.
+    """
+    in_pixels = keep_pixels and spots.pixels is not None and spots.center_px is not None
+    positions = spots.pixels if in_pixels and spots.pixels is not None else spots.q_inv_angstrom
+    columns = [positions] if spots.intensity is None else [positions, spots.intensity[:, None]]
+    points = [[round_significant(value, 7) for value in row] for row in np.hstack(columns).tolist()]
+    return RecordedPattern(
+        points=points,
+        units="pixel" if in_pixels else "1/angstrom",
+        center=list(spots.center_px) if in_pixels and spots.center_px is not None else None,
+        pixel_size=spots.pixel_size_inv_angstrom if in_pixels and spots.scale_is_known else None,
+        scale_sigma=spots.scale_sigma if spots.scale_is_known else None,
+    )

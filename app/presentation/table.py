@@ -17,7 +17,7 @@ COLUMNS = (
     "similarity",
     "r_factor",
     "tilt_deg",
-    "set_size",
+    "confidence_set_size",
     "spots",
     "pixel_size",
     "warnings",
@@ -33,7 +33,7 @@ def row_of(line: dict[str, Any]) -> dict[str, Any]:
     answer, query = line["answer"], line["answer"]["query"]
     row |= {
         "verdict": answer["verdict"],
-        "set_size": None if answer["set"] is None else answer["set"]["size"],
+        "confidence_set_size": None if answer["confidence_set"] is None else answer["confidence_set"]["size"],
         "spots": query["spots"],
         "pixel_size": query["pixel_size"],
         "warnings": " ".join(query["warnings"]),

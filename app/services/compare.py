@@ -7,11 +7,12 @@ from time import perf_counter
 
 import numpy as np
 
-from app.presentation import schemas
 from app.presentation import svg as drawing
-from app.presentation.serialize import fit_told, lines_of, match_of
+from app.presentation.schemas.compare import ComparedStructure, ComparisonSchema, DecidingReflectionSchema
+from app.presentation.serialize import serialize_cell, serialize_query
+from app.presentation.serialize_match import describe_fit, serialize_match, serialize_reflections
 from app.services.options import ReadingOptions
-from app.services.predict import choose_voltage, lattice_of, query_of, read_upload
+from app.services.predict import choose_voltage, read_upload
 from app.services.uploaded_structure import read_uploaded_structure
 from app.services.uploads import FileUpload, ParsedRequest
 from index.search.timing import milliseconds
@@ -33,7 +34,7 @@ class Compared:
         found: the comparison itself.
     """
 
-    answer: schemas.Comparison
+    answer: ComparisonSchema
     spots: Spots
     names: tuple[str, ...]
     found: Comparison
@@ -41,10 +42,10 @@ class Compared:
     def drawn(self) -> str:
         """As SVG: a panel for each structure, with the spots that decide marked."""
         panels = []
-        for row, hypothesis in zip(self.found.ranking.tolist(), self.answer.hypotheses, strict=True):
+        for row, structure in zip(self.found.ranking.tolist(), self.answer.candidates, strict=True):
             marked = [line.other for line in self.found.deciding_reflections[row] if line.other is not None]
-            title = f"{hypothesis.rank}. {self.names[row]} ({hypothesis.formula})"
-            panels.append(drawing.Panel(title, _told(hypothesis), self.found.matches[row], marked))
+            title = f"{structure.rank}. {self.names[row]} ({structure.formula})"
+            panels.append(drawing.Panel(title, _told(structure), self.found.matches[row], marked))
         return drawing.drawn(self.spots, self.found.lattice, panels)
 
 
@@ -64,14 +65,19 @@ def compare_upload(
     found = compare(crystals, spots, voltage.kv)
     compared = perf_counter()
     names = tuple(each.filename for each in asked.structures)
-    answer = schemas.Comparison(
+    answer = ComparisonSchema(
         request_id=request_id,
         verdict=found.verdict,
-        hypotheses=[
-            _hypothesis(rank, row, names[row], crystals[row], found, spots)
+        candidates=[
+            _serialize_structure(rank, row, names[row], crystals[row], found, spots)
             for rank, row in enumerate(found.ranking.tolist(), start=1)
         ],
-        query=query_of(spots, voltage, found.lattice, found.warnings),
+        query=serialize_query(
+            spots,
+            voltage.kv,
+            () if found.lattice is None else (found.lattice,),
+            (*voltage.warnings, *found.warnings),
+        ),
         version=version,
         timing_ms={
             "read": milliseconds(begun, read),
@@ -97,52 +103,52 @@ def read_structures(files: Sequence[FileUpload]) -> list[Crystal]:
     return [read_uploaded_structure(file) for file in files]
 
 
-def _hypothesis(
+def _serialize_structure(
     rank: int, row: int, name: str, crystal: Crystal, found: Comparison, spots: Spots
-) -> schemas.Hypothesis:
+) -> ComparedStructure:
     match, first = found.matches[row], found.matches[int(found.ranking[0])]
     likelihood = float(found.log_likelihood[row])
-    return schemas.Hypothesis(
+    return ComparedStructure(
         rank=rank,
         name=name,
         formula=crystal.formula,
         elements=list(crystal.elements),
-        lattice=lattice_of(crystal),
+        lattice=serialize_cell(crystal),
         log_likelihood=round(likelihood, 2) if np.isfinite(likelihood) else None,
         probability=None if found.probability is None else round(float(found.probability[row]), 6),
-        match=None if match is None else match_of(match, spots, listed=False),
-        deciding=(
+        match=None if match is None else serialize_match(match, spots, with_reflections=False),
+        deciding_reflections=(
             []
             if first is None or match is None
-            else _told_lines(found.deciding_reflections[row], first, match, spots)
+            else _serialize_deciding(found.deciding_reflections[row], first, match, spots)
         ),
     )
 
 
-def _told_lines(
+def _serialize_deciding(
     lines: Sequence[DecidingReflection], first: Match, other: Match, spots: Spots
-) -> list[schemas.Deciding]:
-    of_first, of_this = lines_of(first, spots), lines_of(other, spots)
+) -> list[DecidingReflectionSchema]:
+    of_first, of_this = serialize_reflections(first, spots), serialize_reflections(other, spots)
     told = []
     for line in lines:
         mine = None if line.first is None else of_first[line.first]
         its = None if line.other is None else of_this[line.other]
         known = [each for each in (mine, its) if each is not None]
-        places = [each.position or each.calculated_position for each in known]
+        places = [each.position_observed or each.position_calculated for each in known]
         told.append(
-            schemas.Deciding(
+            DecidingReflectionSchema(
                 position=next(place for place in places if place is not None),
                 intensity_observed=known[0].intensity_observed,
-                of_first=mine,
-                of_this=its,
-                log_ratio=round(line.log_likelihood_ratio, 2),
+                in_first=mine,
+                in_this=its,
+                log_likelihood_ratio=round(line.log_likelihood_ratio, 2),
             )
         )
     return told
 
 
-def _told(hypothesis: schemas.Hypothesis) -> str:
-    if hypothesis.match is None:
+def _told(structure: ComparedStructure) -> str:
+    if structure.match is None:
         return "its lattice does not fit"
-    likelihood = f"ln likelihood {hypothesis.log_likelihood:+.1f}"
-    return fit_told(likelihood, hypothesis.probability, hypothesis.match)
+    description = f"ln likelihood {structure.log_likelihood:+.1f}"
+    return describe_fit(description, structure.probability, structure.match)

@@ -8,12 +8,13 @@ from time import perf_counter
 import numpy as np
 
 from app.errors import NotAcceptableError
-from app.presentation import schemas
 from app.presentation import svg as drawing
 from app.presentation.frame_overlay import FramePicture, frame_picture
-from app.presentation.serialize import position_of
+from app.presentation.schemas.inspect import FrameSchema, Inspection, SpotSchema
+from app.presentation.serialize import serialize_query
+from app.presentation.serialize_match import serialize_position
 from app.services.options import InspectOptions
-from app.services.predict import choose_voltage, query_of, read_upload
+from app.services.predict import choose_voltage, read_upload
 from app.services.uploads import ParsedRequest
 from index.search.timing import milliseconds
 from model.errors import OptionError
@@ -40,7 +41,7 @@ class Inspected:
         marks: whether what was found is drawn over it.
     """
 
-    answer: schemas.Inspection
+    answer: Inspection
     spots: Spots
     lattice: PatternLattice | None
     frame: Frame | None
@@ -85,12 +86,12 @@ def inspect_upload(
     lattice = index_pattern(observed) if basis is None else refine_picked_lattice(observed, basis)
     everywhere = None if lattice is None else lattice.index_spots(spots.q_inv_angstrom)
     indexed = perf_counter()
-    answer = schemas.Inspection(
+    answer = Inspection(
         request_id=request_id,
         frame=_frame_seen(spots),
         spots=_listed(spots, everywhere),
-        measured=_measured(asked.options.measure, spots, frame),
-        query=query_of(spots, voltage, lattice),
+        measured_spots=_measured(asked.options.measure, spots, frame),
+        query=serialize_query(spots, voltage.kv, () if lattice is None else (lattice,), voltage.warnings),
         version=version,
         timing_ms={
             "read": milliseconds(begun, read),
@@ -101,21 +102,21 @@ def inspect_upload(
     return Inspected(answer, spots, lattice, frame, asked.options.marks)
 
 
-def _frame_seen(spots: Spots) -> schemas.FrameSeen | None:
+def _frame_seen(spots: Spots) -> FrameSchema | None:
     if spots.exposure is None:
         return None
     height, width = spots.exposure.shape
-    return schemas.FrameSeen(width=width, height=height, format=spots.exposure.source_format)
+    return FrameSchema(width=width, height=height, format=spots.exposure.source_format)
 
 
-def _listed(spots: Spots, lattice: PatternLattice | None) -> list[schemas.InspectedSpot]:
+def _listed(spots: Spots, lattice: PatternLattice | None) -> list[SpotSchema]:
     """The spots, strongest first."""
     intensity, exposure = spots.intensity, spots.exposure
     order = np.arange(len(spots)) if intensity is None else np.argsort(-intensity, kind="stable")
     length = np.hypot(*spots.q_inv_angstrom.T)
     return [
-        schemas.InspectedSpot(
-            position=position_of(spots.q_inv_angstrom[row].tolist(), spots),
+        SpotSchema(
+            position=serialize_position(spots.q_inv_angstrom[row].tolist(), spots),
             position_sigma=None if exposure is None else round(float(exposure.position_sigma_px[row]), 4),
             d=round(1 / float(length[row]), 4) if spots.scale_is_known and length[row] > 0 else None,
             intensity=None if intensity is None else float(f"{intensity[row]:.6g}"),
@@ -127,9 +128,7 @@ def _listed(spots: Spots, lattice: PatternLattice | None) -> list[schemas.Inspec
     ]
 
 
-def _measured(
-    places: Sequence[Sequence[float]], spots: Spots, frame: Frame | None
-) -> list[schemas.InspectedSpot]:
+def _measured(places: Sequence[Sequence[float]], spots: Spots, frame: Frame | None) -> list[SpotSchema]:
     """What lies at the places asked for, in their order; where nothing stands out, the place itself."""
     if not places:
         return []
@@ -144,7 +143,7 @@ def _measured(
         peaks.position_error(spots.exposure.spot_sigma_px),
     )
     return [
-        schemas.InspectedSpot(
+        SpotSchema(
             position=[round(float(each), 2) for each in pixels[row]],
             position_sigma=round(float(error[row]), 4) if seen[row] else None,
             d=None,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import NotReadyError
-from app.presentation.schemas import Provenance
+from app.presentation.schemas.service import Provenance
 from app.settings import Settings
 from index.chemistry.composition import Composition
 from index.chemistry.elements import ElementFilter
@@ -139,7 +139,7 @@ def provenance_of(library: Library) -> Provenance:
         model=manifest.model.digest,
         index=manifest.digest,
         crystals=manifest.crystals + library.added,
-        added=library.added,
+        user_structures=library.added,
     )
 
 

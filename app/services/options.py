@@ -121,7 +121,7 @@ class InspectOptions(LatticeOptions):
     measure: Annotated[list[Position], Field(max_length=MOST_MEASURED)] = Field(
         [],
         description="Places [x, y] in pixels of a frame that are measured as spots are, whether or not anything stands "
-        "out there; answered as `measured`.",
+        "out there; answered as `measured_spots`.",
     )
     marks: bool = Field(
         True, description="Whether spots, centre and lattice are drawn over the frame, in a picture of it."
@@ -156,7 +156,7 @@ class Options(LatticeOptions):
         description="In which share of cases the set of candidates has to hold the crystal.",
     )
     reflections: bool = Field(
-        False, description="Whether each match lists every spot and every missing beam."
+        False, description="Whether each match lists every compared spot and reflection."
     )
     record: bool = Field(
         False, description="Whether the answer carries its spots, so that `/replay` needs nothing else."

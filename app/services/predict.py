@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -15,29 +14,23 @@ from app.presentation import svg as drawing
 from app.presentation.formats import CIF, SVG, ZIP, write_cif, write_zip
 from app.presentation.frame_overlay import beams_over, frame_picture
 from app.presentation.overlays import MOST_CANDIDATES, Drawing, overlay_link
-from app.presentation.schemas import (
-    Answer,
-    CandidateSet,
-    Lattice,
-    Measurement,
-    Provenance,
-    Query,
-    Twist,
+from app.presentation.schemas.predict import Answer, ConfidenceSet
+from app.presentation.schemas.query import QuerySchema
+from app.presentation.schemas.service import Provenance
+from app.presentation.serialize import (
+    serialize_candidate,
+    serialize_next_measurement,
+    serialize_pattern,
+    serialize_query,
+    serialize_twist,
 )
-from app.presentation.schemas import Candidate as CandidateSchema
-from app.presentation.schemas import Pattern as RecordedPattern
-from app.presentation.serialize import fit_told, lattice_seen, match_of, quality_seen, told_of_tilt, twist_of
+from app.presentation.serialize_match import describe_fit, list_tilt_warnings
 from app.services.library import Library
 from app.services.options import Options, ReadingOptions
 from app.services.uploads import FileUpload, FrameUpload, Upload
-from index.search.results import Candidate, SearchResult
+from index.search.results import SearchResult
 from index.search.timing import milliseconds
-from index.storage.catalog import Entry
-from model.crystal.crystal import Crystal
-from model.crystal.structure_files import VACUUM_ANGSTROM
 from model.errors import DomainError, TooLargeError, UnreadableError
-from model.indexing.pattern_lattice import PatternLattice
-from model.matching.next_measurement import NextMeasurement as FoundMeasurement
 from model.pattern.detection.spot_finding import find_spots
 from model.pattern.frame import Frame
 from model.pattern.mask import mask_spots
@@ -139,7 +132,7 @@ class Prediction:
         panels = [
             drawing.Panel(
                 f"{each.rank}. {each.formula} ({each.id})",
-                fit_told(f"similarity {each.similarity:.3f}", each.probability, each.match),
+                describe_fit(f"similarity {each.similarity:.3f}", each.probability, each.match),
                 candidate.match,
             )
             for each, candidate in zip(self.answer.candidates[:DRAWN], self.result.candidates, strict=False)
@@ -234,15 +227,17 @@ def predict(
     searched = perf_counter()
     drawing = _drawing(pattern.frame, spots, result) if options.overlay else None
     candidates = [
-        _candidate(rank, candidate, spots, options.reflections, _link(drawing, rank))
+        serialize_candidate(
+            rank, candidate, spots, with_reflections=options.reflections, overlay=_link(drawing, rank)
+        )
         for rank, candidate in enumerate(result.candidates, start=1)
     ]
     before = {"read": pattern.read_ms} | ({} if embedded is None else {"embed": embedded.ms})
-    write_ms, total_ms = (milliseconds(since, perf_counter()) for since in (searched, begun))
+    serialize_ms, total_ms = (milliseconds(since, perf_counter()) for since in (searched, begun))
     timing = {
         **before,
         **result.timing_ms,
-        "write": write_ms,
+        "serialize": serialize_ms,
         "total": round(sum(before.values()) + total_ms, 3),
     }
     answer = Answer(
@@ -250,38 +245,36 @@ def predict(
         verdict=result.verdict,
         caveat=_CAVEAT if result.verdict in {"match", "ambiguous"} else None,
         candidates=candidates,
-        set=None
-        if result.confidence_set_size is None
-        else CandidateSet(coverage=options.coverage, size=result.confidence_set_size),
-        measurement=None if result.next_measurement is None else _measurement(result.next_measurement),
-        query=query_of(
-            spots,
-            pattern.voltage,
-            result.lattice,
-            (*result.warnings, *told_of_tilt(result.best)),
-            None if result.overlap is None else twist_of(result.overlap, result.twist, spots),
-            options.model_dump(exclude_unset=True),
-            lattice_sought=options.effort != "search" or not spots.scale_is_known,
+        confidence_set=(
+            None
+            if result.confidence_set_size is None
+            else ConfidenceSet(coverage=options.coverage, size=result.confidence_set_size)
         ),
-        pattern=recorded(spots, options) if options.record else None,
+        next_measurement=(
+            None if result.next_measurement is None else serialize_next_measurement(result.next_measurement)
+        ),
+        query=_serialize_query(pattern, result),
+        # Positions corrected by a camera calibration are no longer pixels of the frame.
+        pattern=(
+            serialize_pattern(spots, keep_pixels=options.calibration is None) if options.record else None
+        ),
         provenance=provenance,
         timing_ms=timing,
     )
     return Prediction(answer, spots, result, drawing)
 
 
-def recorded(spots: Spots, options: Options) -> RecordedPattern:
-    """The spots as they would be sent as points: in pixels if they came so and no camera's distortion was taken out."""
-    in_pixels = spots.pixels is not None and spots.center_px is not None and options.calibration is None
-    places = spots.pixels if in_pixels and spots.pixels is not None else spots.q_inv_angstrom
-    columns = [places] if spots.intensity is None else [places, spots.intensity[:, None]]
-    points = [[float(f"{value:.7g}") for value in row] for row in np.hstack(columns).tolist()]
-    return RecordedPattern(
-        points=points,
-        units="pixel" if in_pixels else "1/angstrom",
-        center=list(spots.center_px) if in_pixels and spots.center_px is not None else None,
-        pixel_size=spots.pixel_size_inv_angstrom if in_pixels and spots.scale_is_known else None,
-        scale_sigma=spots.scale_sigma if spots.scale_is_known else None,
+def _serialize_query(pattern: Pattern, result: SearchResult) -> QuerySchema:
+    spots, options = pattern.spots, pattern.options
+    lattices = () if result.lattice is None else (result.lattice,)
+    return serialize_query(
+        spots,
+        pattern.voltage.kv,
+        lattices if result.overlap is None else result.overlap.lattices,
+        (*pattern.voltage.warnings, *result.warnings, *list_tilt_warnings(result.best)),
+        twists=() if result.overlap is None else (serialize_twist(result.twist),),
+        options=options.model_dump(exclude_unset=True),
+        lattice_sought=options.effort != "search" or not spots.scale_is_known,
     )
 
 
@@ -319,84 +312,3 @@ def choose_voltage(asked: float | None, stated: float | None) -> Voltage:
         told = f"The file states {stated:g} kV; {nearest:g} kV, the nearest that is known, was used."
         return Voltage(nearest, (told,))
     return Voltage(stated)
-
-
-def lattice_of(crystal: Crystal) -> Lattice:
-    """The cell as the CIF gives it."""
-    a, b = crystal.lattice
-    return Lattice(
-        a=round(float(np.hypot(*a)), 6),
-        b=round(float(np.hypot(*b)), 6),
-        c=round(crystal.thickness + VACUUM_ANGSTROM, 6),
-        alpha=90.0,
-        beta=90.0,
-        gamma=round(float(np.degrees(np.arctan2(b[1], b[0]))), 6),
-    )
-
-
-def _candidate(
-    rank: int, candidate: Candidate, spots: Spots, listed: bool, overlay: str | None
-) -> CandidateSchema:
-    entry: Entry = candidate.entry
-    return CandidateSchema(
-        rank=rank,
-        id=entry.id,
-        source=entry.source,
-        formula=entry.formula,
-        elements=list(entry.elements),
-        layer_group=entry.layer_group,
-        lattice=lattice_of(entry.crystal),
-        similarity=round(candidate.similarity, 6),
-        probability=None if candidate.probability is None else round(candidate.probability, 6),
-        group=candidate.equivalence_group,
-        in_set=candidate.in_confidence_set,
-        layer=candidate.lattice_number,
-        match=None if candidate.match is None else match_of(candidate.match, spots, listed, overlay),
-        also=list(candidate.same_as),
-        cif=entry.cif(),
-    )
-
-
-def _measurement(found: FoundMeasurement) -> Measurement:
-    return Measurement(
-        by=found.method,
-        text=found.advice,
-        element=found.element,
-        tilt_deg=found.tilt_deg,
-        log_ratio=None if found.log_likelihood_ratio is None else round(found.log_likelihood_ratio, 1),
-    )
-
-
-def query_of(
-    spots: Spots,
-    voltage: Voltage,
-    lattice: PatternLattice | None,
-    warnings: tuple[str, ...] = (),
-    twist: Twist | None = None,
-    options: dict[str, Any] | None = None,
-    lattice_sought: bool = True,
-) -> Query:
-    """The pattern as it was understood.
-
-    Args:
-        spots: the pattern.
-        voltage: that was used.
-        lattice: its own.
-        warnings: of the search.
-        twist: of two lattices.
-        options: that were given.
-        lattice_sought: whether it was looked for.
-    """
-    return Query(
-        spots=len(spots),
-        center=None if spots.center_px is None else list(spots.center_px),
-        pixel_size=spots.pixel_size_inv_angstrom if spots.scale_is_known else None,
-        calibration=spots.calibration,
-        scale_sigma=spots.scale_sigma if spots.scale_is_known else None,
-        voltage_kv=voltage.kv,
-        lattice=None if lattice is None else lattice_seen(lattice, spots),
-        twist=twist,
-        quality=quality_seen(spots, lattice, lattice_sought),
-        options=options,
-        warnings=[*spots.warnings, *voltage.warnings, *warnings],
-    )

@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.presentation.schemas import Answer, Candidate, Moved, Replay
+from app.presentation.schemas.predict import Answer, CandidateSchema
+from app.presentation.schemas.replay import CandidateChange, Replay
 from app.services.options import Options, options_from_json
 from app.services.uploads import FormBody, JsonBody, PointUpload, Upload, parse_json_object
 from model.errors import OptionError, TooLargeError
@@ -83,7 +84,9 @@ def replayed(then: Answer, now: Answer) -> Replay:
     before = {each.id: each for each in then.candidates}
     after = {each.id: each for each in now.candidates}
     ids = [*after, *(id for id in before if id not in after)]
-    moved = [each for each in (_moved(before.get(id), after.get(id)) for id in ids) if each is not None]
+    changes = [
+        each for each in (_describe_change(before.get(id), after.get(id)) for id in ids) if each is not None
+    ]
     origins = {
         name: [getattr(then.provenance, name), getattr(now.provenance, name)]
         for name in type(now.provenance).model_fields
@@ -91,16 +94,16 @@ def replayed(then: Answer, now: Answer) -> Replay:
     }
     return Replay(
         request_id=now.request_id,
-        changed=bool(moved) or then.verdict != now.verdict,
-        verdict_then=then.verdict,
-        verdict_now=now.verdict,
-        moved=moved,
-        provenance_changed=origins,
+        changed=bool(changes) or then.verdict != now.verdict,
+        verdict_stored=then.verdict,
+        verdict_current=now.verdict,
+        candidate_changes=changes,
+        provenance_changes=origins,
         answer=now,
     )
 
 
-def _moved(then: Candidate | None, now: Candidate | None) -> Moved | None:
+def _describe_change(then: CandidateSchema | None, now: CandidateSchema | None) -> CandidateChange | None:
     """A candidate that stands elsewhere, or is as likely no more; None for one as it was."""
     either = now or then
     assert either is not None
@@ -108,13 +111,13 @@ def _moved(then: Candidate | None, now: Candidate | None) -> Moved | None:
     probabilities = [None if each is None else each.probability for each in (then, now)]
     if ranks[0] == ranks[1] and not _differ(*probabilities):
         return None
-    return Moved(
+    return CandidateChange(
         id=either.id,
         formula=either.formula,
-        rank_then=ranks[0],
-        rank_now=ranks[1],
-        probability_then=probabilities[0],
-        probability_now=probabilities[1],
+        rank_stored=ranks[0],
+        rank_current=ranks[1],
+        probability_stored=probabilities[0],
+        probability_current=probabilities[1],
     )
 
 

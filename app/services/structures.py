@@ -1,9 +1,9 @@
 """A crystal of the library as it is told."""
 
 from app.errors import NotFoundError
-from app.presentation.schemas import Structure
+from app.presentation.schemas.structures import Structure
+from app.presentation.serialize import serialize_cell
 from app.services.library import Library
-from app.services.predict import lattice_of
 from index.storage.catalog import Entry
 
 
@@ -39,6 +39,6 @@ def structure_of(entry: Entry) -> Structure:
         layer_group_symbol=entry.layer_group_symbol,
         space_group=entry.space_group,
         space_group_symbol=entry.space_group_symbol,
-        lattice=lattice_of(entry.crystal),
+        lattice=serialize_cell(entry.crystal),
         cif=entry.cif(),
     )

@@ -6,7 +6,8 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from app.presentation.schemas import AddedStructure, ServedIndex
+from app.presentation.schemas.service import ServedIndex
+from app.presentation.schemas.structures import UserStructureSchema
 from app.services.library import ChangingLibrary
 from app.services.options import validated
 from app.services.structures import not_found, structure_of
@@ -137,9 +138,9 @@ def remove_structure(library: ChangingLibrary, id: str) -> None:
         raise not_found(id) from None
 
 
-def told(added: AddOutcome) -> AddedStructure:
+def told(added: AddOutcome) -> UserStructureSchema:
     """What came of adding a structure."""
-    return AddedStructure(**dict(structure_of(added.entry)), same_as=list(added.same_as))
+    return UserStructureSchema(**dict(structure_of(added.entry)), same_as=list(added.same_as))
 
 
 def address_of(id: str) -> str:
@@ -156,11 +157,11 @@ def reload(library: ChangingLibrary, version: str | None) -> ServedIndex:
     """
     served = library.reload(version)
     return ServedIndex(
-        name=served.name,
+        version=served.name,
         created=served.manifest.created,
         index=served.manifest.digest,
         crystals=served.manifest.crystals + served.added,
-        added=served.added,
+        user_structures=served.added,
     )
 
 

@@ -14,7 +14,7 @@ from model.matching.overlapping_lattices import OverlappingLattices, Twist
 MOST_PAIRED = 20
 _TWO_LATTICES = (
     "The spots are those of two lattices: two layers, or two flakes in the beam. The candidates of both follow; "
-    "`layer` says of which they are, and `query.twist` how they lie to each other."
+    "`lattice_number` says which lattice each one explains, and `query.twists` gives the twist angle."
 )
 
 

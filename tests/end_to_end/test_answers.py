@@ -57,9 +57,9 @@ def test_most_starter_crystals_are_found_blind_and_nearly_all_by_their_elements(
     blind = with_elements = 0
     for seed, crystal in enumerate(crystals):
         found = asked(client, crystal, seed)["candidates"]
-        blind += any(crystal.id in (each["id"], *each["also"]) for each in found)
+        blind += any(crystal.id in (each["id"], *each["same_as"]) for each in found)
         found = asked(client, crystal, seed, elements_only=list(crystal.elements))["candidates"]
-        with_elements += crystal.id in (found[0]["id"], *found[0]["also"])
+        with_elements += crystal.id in (found[0]["id"], *found[0]["same_as"])
     assert blind >= 0.85 * len(crystals)
     assert with_elements >= 0.85 * len(crystals)
 

@@ -77,4 +77,4 @@ def settled(page: Page) -> None:
 def candidates(page: Page) -> list[str]:
     """Their formulas, best first."""
     texts = page.locator("#candidates .formula").all_inner_texts()
-    return ["".join(text.split("layer")[0].split()) for text in texts]
+    return ["".join(text.split("lattice")[0].split()) for text in texts]

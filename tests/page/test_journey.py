@@ -107,7 +107,7 @@ def test_every_example_is_answered(page: Page, name: str) -> None:
     assert first <= set(candidates(page)[: 2 * len(first) - 1])
     if len(first) == 2:
         expect(page.locator("#after .twist")).to_contain_text(re.compile(r"Twisted by 2[01]\.\d"))
-        expect(page.locator("#candidates .layer").first).to_have_text("layer 1")
+        expect(page.locator("#candidates .lattice-number").first).to_have_text("lattice 1")
 
 
 def test_points_are_pasted_and_drawn_without_a_frame(page: Page) -> None:

@@ -18,7 +18,7 @@ from app.http.problem_details import describe_error, label_problem
 from app.http.read_body import save_files
 from app.http.state import MOST_BATCHES, Service, request_id_of, service_of
 from app.presentation.formats import NDJSON
-from app.presentation.schemas import Problem
+from app.presentation.schemas.service import Problem
 from app.services.options import Options, options_from_text, refuse_query
 from app.workers.batch import Batch, BatchResult
 from app.workers.messages import Job, Reply
@@ -105,13 +105,13 @@ def find_problem(result: BatchResult) -> Problem | None:
 
 
 def write_line(result: BatchResult, files: int, problem: Problem | None) -> bytes:
-    """Return the line for one pattern, as `app.presentation.schemas.BatchLine` describes it."""
+    """Return the line for one pattern, as `app.presentation.schemas.batch.BatchLine` describes it."""
     item = result.item
     head = {
         "index": result.index,
         "name": item.name,
         "image": item.image,
-        "progress": {"file": item.file_number, "of": files},
+        "progress": {"file": item.file_number, "files": files},
         "status": 200 if problem is None else problem.status,
     }
     # The answer is JSON already; parsing and writing it again would take longer than all the rest here.

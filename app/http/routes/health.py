@@ -13,7 +13,7 @@ from app.errors import InternalError, NotReadyError
 from app.http.openapi import METRICS_RESPONSES, NOT_READY_RESPONSES
 from app.http.state import service_of
 from app.observability.metrics import CONTENT_TYPE
-from app.presentation.schemas import Alive, Provenance, Ready
+from app.presentation.schemas.service import Liveness, Provenance, Readiness
 from app.workers.messages import Job, Reply
 from model.errors import DomainError
 
@@ -24,13 +24,13 @@ router = APIRouter()
 
 
 @router.get("/livez", summary="The process answers")
-async def livez() -> Alive:
+async def livez() -> Liveness:
     """Answers at any load."""
-    return Alive()
+    return Liveness()
 
 
 @router.get("/readyz", summary="Model and index answer", responses=NOT_READY_RESPONSES)
-async def readyz(request: Request) -> Ready:
+async def readyz(request: Request) -> Readiness:
     """Searches a pattern of graphene, before all that waits: a busy service is a ready one."""
     begun = perf_counter()
     try:
@@ -42,7 +42,7 @@ async def readyz(request: Request) -> Ready:
             "model and index do not answer a pattern of graphene; see the service's log"
         ) from error
     milliseconds = round(1000.0 * (perf_counter() - begun), 3)
-    return Ready(crystals=reply.told["serving"]["crystals"], canary_ms=milliseconds)
+    return Readiness(crystals=reply.told["serving"]["crystals"], canary_ms=milliseconds)
 
 
 async def asked_once(request: Request, kind: str = "canary", deadline_s: float | None = None) -> Reply:

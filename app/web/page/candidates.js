@@ -37,16 +37,16 @@ export class Candidates {
     byId("after").replaceChildren(...after(answer));
   }
 
-  #group({ key, layer, members }, answer) {
+  #group({ key, lattice, members }, answer) {
     const together = members.length > 1 && key !== null;
-    const title = together ? `Hardly told apart by the pattern${layer ? `, layer ${layer}` : ""}` : null;
+    const title = together ? `Hardly told apart by the pattern${lattice ? `, lattice ${lattice}` : ""}` : null;
     return h("li", { class: together ? "group together" : "group" },
       title && h("p", { class: "group-title" }, title),
       ...members.map((each) => this.#candidate(each, answer)));
   }
 
   #candidate(candidate, answer) {
-    const { rank, probability, match, similarity, layer, in_set: inSet } = candidate;
+    const { rank, probability, match, similarity, lattice_number: lattice, in_confidence_set: inSet } = candidate;
     const id = `candidate-${rank}`;
     const bar = h("span", { class: "bar" }, h("span", { class: "fill" }));
     bar.firstChild.style.inlineSize = `${100 * (probability ?? 0)}%`;
@@ -59,7 +59,7 @@ export class Candidates {
       h("label", { for: id },
         h("span", { class: "rank" }, rank),
         h("span", { class: "formula" }, ...formula(candidate.formula),
-          layer && h("span", { class: "layer", title: `Of layer ${layer}` }, `layer ${layer}`)),
+          lattice && h("span", { class: "lattice-number", title: `Explains lattice ${lattice} of the pattern` }, `lattice ${lattice}`)),
         h("span", { class: "probability" }, probability !== null && bar, h("span", { class: "value" }, value)),
         h("span", { class: "small" }, told(candidate, match, answer))));
   }
@@ -76,13 +76,13 @@ function told({ id, lattice, source }, match) {
   return `${fit} · ${cell} · ${id.startsWith(source) ? id : `${source}, ${id}`}`;
 }
 
-// Neighbours of the same group, within a layer.
+// Neighbors of the same equivalence group, within a lattice.
 export function grouped(candidates) {
   const groups = [];
   for (const each of candidates) {
     const last = groups.at(-1);
-    if (last && last.key !== null && last.key === each.group && last.layer === each.layer) last.members.push(each);
-    else groups.push({ key: each.group, layer: each.layer, members: [each] });
+    if (last && last.key !== null && last.key === each.equivalence_group && last.lattice === each.lattice_number) last.members.push(each);
+    else groups.push({ key: each.equivalence_group, lattice: each.lattice_number, members: [each] });
   }
   return groups;
 }
@@ -90,12 +90,12 @@ export function grouped(candidates) {
 // Names of the interface stand between backticks.
 const coded = (text) => text.split("`").map((part, index) => (index % 2 ? h("code", {}, part) : part));
 
-function after({ set, measurement, query, candidates, provenance, timing_ms: timing }) {
-  const sum = candidates.reduce((total, each) => total + (each.layer ? 0 : each.probability ?? 0), 0);
+function after({ confidence_set: set, next_measurement: measurement, query, candidates, provenance, timing_ms: timing }) {
+  const sum = candidates.reduce((total, each) => total + (each.lattice_number ? 0 : each.probability ?? 0), 0);
   return [
-    measurement && h("p", { class: "next" }, h("strong", {}, "Measure next. "), measurement.text),
-    query.twist?.twist_deg !== null && query.twist && h("p", { class: "twist" },
-      h("strong", {}, "Two lattices. "), `Twisted by ${withError(query.twist.twist_deg, query.twist.twist_sigma_deg, "°", 3)}.`),
+    measurement && h("p", { class: "next" }, h("strong", {}, "Measure next. "), measurement.advice),
+    ...query.twists.filter((twist) => twist.twist_deg !== null).map((twist) => h("p", { class: "twist" },
+      h("strong", {}, "Two lattices. "), `Twisted by ${withError(twist.twist_deg, twist.twist_sigma_deg, "°", 3)}.`)),
     set && h("p", {}, `The first ${set.size === 1 ? "one holds" : `${set.size} hold`} the crystal in `
       + `${Math.round(100 * set.coverage)} of 100 cases, if it is in the index.`
       + (sum > 0 && sum < 0.995 ? ` Probability of none of those listed: ${percent(1 - sum)}.` : "")),

@@ -38,7 +38,7 @@ export class Chosen {
     byId("structure-top").replaceChildren(top);
     byId("structure-side").replaceChildren(side);
     byId("structure-legend").replaceChildren(...symbols.map((symbol) => this.#legend(symbol)));
-    const lines = candidate.match?.spots;
+    const lines = candidate.match?.reflections;
     byId("spot-lines").hidden = !lines;
     byId("spot-table").replaceChildren(lines ? spotTable(lines) : "");
     byId("spot-count").textContent = lines ? counted(lines) : "";

@@ -2,7 +2,7 @@
 
 import { fixed, percent, withError } from "./numbers.js";
 
-export function factsOf({ source, layer_group: group, lattice, similarity, match, also, elements, probability }) {
+export function factsOf({ source, layer_group: group, lattice, similarity, match, same_as: sameAs, elements, probability }) {
   const rows = [
     ["Probability", probability === null ? "–" : percent(probability)],
     ["Elements", elements.join(", ")],
@@ -11,7 +11,7 @@ export function factsOf({ source, layer_group: group, lattice, similarity, match
     ["Source", source],
     ["Similarity", similarity.toFixed(3)],
   ];
-  if (also.length) rows.push(["The same as", also.join(", ")]);
+  if (sameAs.length) rows.push(["The same as", sameAs.join(", ")]);
   return match ? [...rows, ...fitOf(match)] : rows;
 }
 
@@ -27,7 +27,7 @@ const fitOf = (match) => [
   ["Missing, extra", `${percent(match.missing)}, ${percent(match.extra)}`],
 ];
 
-export function latticeTold({ bravais, a, b, gamma, ratio, a_sigma: aSigma, b_sigma: bSigma, gamma_sigma: gammaSigma }) {
+export function latticeTold({ bravais, a, b, gamma, b_over_a: ratio, a_sigma: aSigma, b_sigma: bSigma, gamma_sigma: gammaSigma }) {
   const angle = `γ ${withError(gamma, gammaSigma, "°", 2)}`;
   if (a === null) return `${bravais}, b/a ${ratio.toFixed(4)}, ${angle}`;
   return `${bravais}, a ${withError(a, aSigma)}, b ${withError(b, bSigma, " Å")}, ${angle}`;

@@ -39,9 +39,9 @@ export class Frame {
   get vectors() {
     const { answer, inspection, chosen } = this.store.state;
     const query = (answer ?? inspection)?.query;
-    // Of two lattices, that of the candidate's layer.
-    const layer = answer?.candidates[chosen]?.layer ?? 1;
-    const found = query?.twist?.lattices[layer - 1] ?? query?.lattice;
+    // Of several lattices, the one that the candidate explains.
+    const number = answer?.candidates[chosen]?.lattice_number ?? 1;
+    const found = query?.lattices[number - 1];
     return this.edits?.lattice ?? found?.reciprocal ?? null;
   }
 
@@ -59,7 +59,7 @@ export class Frame {
     if (!inspection) return;
     const { edits, view } = this;
     const shown = { place: (position) => view.place(position), unit: view.unit };
-    const lines = answer?.candidates[chosen]?.match?.spots ?? [];
+    const lines = answer?.candidates[chosen]?.match?.reflections ?? [];
     const origin = edits.camera ? [0, 0] : answer?.origin ?? [0, 0];
     this.#fill("masks", maskMarks(edits.masks, shown, selected));
     this.#fill("spots", spotMarks(edits, shown, { selected, discs: !inspection.frame }));

@@ -127,7 +127,7 @@ export class Journey {
       const form = inspectForm(file, reading, { measure: [rounded] });
       this.#store.set({ busy: "Measuring the spot" });
       try {
-        [measured] = (await (await post("/inspect", form)).json()).measured;
+        [measured] = (await (await post("/inspect", form)).json()).measured_spots;
       } catch (problem) {
         this.#store.set({ problem, busy: "" });
         return;

@@ -27,7 +27,7 @@ export function spotMarks(edits, { place, unit }, { selected, discs }) {
 export function beamMarks(lines, origin, { place, unit }) {
   const moved = ([x, y]) => place([x + origin[0], y + origin[1]]);
   return lines.map((line) => {
-    const [x, y] = moved(line.status === "extra" ? line.position : line.calculated_position);
+    const [x, y] = moved(line.status === "extra" ? line.position_observed : line.position_calculated);
     const name = line.status === "extra" ? "no beam of the candidate" : `${line.h} ${line.k}, ${line.status}`;
     return s("g", { class: `beam ${line.status}` }, s("title", {}, name), shape(line.status, x, y, unit));
   });

@@ -18,7 +18,7 @@ export async function reportOf(state, elements) {
       h("p", {}, `${name}, ${moment(answer.at)}`)),
     h("p", { class: "verdict" }, h("strong", {}, verdictOf(answer)[0]), ` ${verdictOf(answer)[1]}`),
     answer.caveat && h("p", {}, answer.caveat),
-    answer.measurement && h("p", {}, `Measure next: ${answer.measurement.text}`),
+    answer.next_measurement && h("p", {}, `Measure next: ${answer.next_measurement.advice}`),
     h("figure", {}, await patternOf(state), h("figcaption", {},
       `The pattern with ${formulaText(candidate)} laid over it: rings are spots, small circles beams of the candidate, `
       + "diamonds beams that are missing, crosses spots without a beam.")),
@@ -29,8 +29,8 @@ export async function reportOf(state, elements) {
       h("figure", {}, side, h("figcaption", {}, "From the side, along b"))),
     h("h2", {}, "The pattern as it was understood"), list(settingsOf(state)),
     answer.query.warnings.length > 0 && h("ul", {}, ...answer.query.warnings.map((each) => h("li", {}, each))),
-    candidate.match?.spots && h("h2", {}, "Spot by spot"),
-    candidate.match?.spots && spotTable(candidate.match.spots),
+    candidate.match?.reflections && h("h2", {}, "Spot by spot"),
+    candidate.match?.reflections && spotTable(candidate.match.reflections),
     h("h2", {}, "CIF"), h("pre", {}, candidate.cif),
     h("h2", {}, "Where this comes from"), list(provenanceOf(answer)));
   const title = h("title", {}, `${name}: ${candidate.formula}`);
@@ -66,10 +66,10 @@ function candidatesOf({ candidates }, chosen) {
   return h("table", {},
     h("thead", {}, row(["Rank", "Formula", "Probability", "Group", "R", "Tilt", "Layer group", "Id"], "th")),
     h("tbody", {}, ...candidates.map((each, index) => {
-      const { rank, probability, group, layer, match, id, layer_group: layerGroup } = each;
+      const { rank, probability, equivalence_group: group, lattice_number: lattice, match, id, layer_group: layerGroup } = each;
       const made = row([
         String(rank), formula(each.formula), probability === null ? "–" : percent(probability),
-        `${group ?? "–"}${layer ? `, layer ${layer}` : ""}`, significant(match?.r_factor, 3),
+        `${group ?? "–"}${lattice ? `, lattice ${lattice}` : ""}`, significant(match?.r_factor, 3),
         match ? `${match.tilt_deg.toFixed(1)}°` : "–", String(layerGroup), id,
       ], "td");
       if (index === chosen) made.className = "chosen";

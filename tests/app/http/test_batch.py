@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from app.http.state import MOST_BATCHES
 from app.main import create_app
-from app.presentation.schemas import BatchLine
+from app.presentation.schemas.batch import BatchLine
 from app.services.uploads import SavedFile, SavedForm
 from app.settings import Settings
 from app.workers import batch
@@ -52,7 +52,7 @@ def lines(client: TestClient, files: Files, **options: str) -> list[dict[str, An
     for each in told:
         BatchLine.model_validate(each)
     assert [each["index"] for each in told] == list(range(len(told)))
-    assert {each["progress"]["of"] for each in told} == {len(files)}
+    assert {each["progress"]["files"] for each in told} == {len(files)}
     assert [each["progress"]["file"] for each in told] == sorted(each["progress"]["file"] for each in told)
     assert {each["progress"]["file"] for each in told} == set(range(1, len(files) + 1))
     return told

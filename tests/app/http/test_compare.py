@@ -38,16 +38,16 @@ def test_the_likelier_structure_comes_first_with_what_decides(
     client: TestClient, points: list[list[float]]
 ) -> None:
     answer = asked(client, points, [cif(LAYERS["WS2"]), MOS2], voltage_kv=80).json()
-    first, second = answer["hypotheses"]
+    first, second = answer["candidates"]
     assert (first["name"], first["formula"], first["rank"]) == ("structure 2", "MoS2", 1)
     assert first["log_likelihood"] == 0
     assert second["log_likelihood"] < 0
     assert first["probability"] > second["probability"]
-    assert first["deciding"] == []
-    assert second["deciding"]
-    for line in second["deciding"]:
+    assert first["deciding_reflections"] == []
+    assert second["deciding_reflections"]
+    for line in second["deciding_reflections"]:
         assert len(line["position"]) == 2
-        assert line["of_first"] or line["of_this"]
+        assert line["in_first"] or line["in_this"]
     assert answer["query"]["lattice"]["bravais"] == "hexagonal"
     assert answer["verdict"] in {"match", "ambiguous"}
 
@@ -61,8 +61,8 @@ def test_a_form_names_its_structures_and_takes_pixels(client: TestClient, points
     ]
     form = {"units": "pixel", "pixel_size": "0.004", "center": "500,480"}
     answer = client.post("/compare", files=files, data=form).json()
-    assert [each["name"] for each in answer["hypotheses"]] == ["ours.cif", "theirs.cif"]
-    x, y = answer["hypotheses"][1]["deciding"][0]["position"]
+    assert [each["name"] for each in answer["candidates"]] == ["ours.cif", "theirs.cif"]
+    x, y = answer["candidates"][1]["deciding_reflections"][0]["position"]
     assert abs(x - 500) + abs(y - 480) > 20
 
 

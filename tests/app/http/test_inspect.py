@@ -44,9 +44,9 @@ def test_centre_spots_lattice_and_quality_are_told(client: TestClient) -> None:
     assert query["lattice"]["bravais"] == "hexagonal"
     assert query["lattice"]["a"] == pytest.approx(3.16, rel=5e-3)
     assert quality["center_method"] == "symmetry"
-    assert quality["paired"] > 0.9
+    assert quality["paired_fraction"] > 0.9
     assert quality["ellipticity"] < 0.005
-    assert quality["saturated"] == 0
+    assert quality["saturated_spots"] == 0
     assert quality["grade"] in {"good", "fair"}
     assert quality["d_min"] == pytest.approx(1 / quality["q_max"], rel=1e-3)
     strongest = answer["spots"][0]
@@ -74,7 +74,7 @@ def test_errors_of_positions_are_those_that_occur(client: TestClient) -> None:
 def test_saturation_is_counted_and_advice_given(client: TestClient) -> None:
     answer = client.post("/inspect", files={"file": frame(saturated=True)}).json()
     quality = answer["query"]["quality"]
-    assert quality["saturated"] == sum(spot["saturated"] for spot in answer["spots"]) >= 6
+    assert quality["saturated_spots"] == sum(spot["saturated"] for spot in answer["spots"]) >= 6
     assert any("saturated: expose shorter" in told for told in quality["advice"])
     assert any("scale is unknown" in told for told in quality["advice"])
     assert all(spot["d"] is None for spot in answer["spots"])
@@ -160,8 +160,8 @@ def test_places_are_measured_as_spots_are(client: TestClient) -> None:
     text = ";".join(f"{x},{y}" for x, y in places)
     flat = client.post("/inspect", files={"file": frame()}, data={"measure": text.replace(";", ",")}).json()
     answer = client.post("/inspect", files={"file": frame()}, data={"measure": text}).json()
-    assert flat["measured"] == answer["measured"]
-    *measured, empty = answer["measured"]
+    assert flat["measured_spots"] == answer["measured_spots"]
+    *measured, empty = answer["measured_spots"]
     for spot, again in zip(found, measured, strict=False):
         assert again["position"] == pytest.approx(spot["position"], abs=0.1)
         assert again["intensity"] == pytest.approx(spot["intensity"], rel=0.05)

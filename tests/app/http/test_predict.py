@@ -12,8 +12,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.cli.render_frame import png_frame
-from app.presentation.schemas import Answer
-from app.presentation.serialize import told_of_tilt
+from app.presentation.schemas.predict import Answer
+from app.presentation.serialize_match import list_tilt_warnings
 from index.chemistry.composition import Composition
 from model.matching.next_measurement import NextMeasurement
 from model.physics.kinematic import kinematic_spots
@@ -51,13 +51,13 @@ def test_the_answer_holds_the_keys_of_the_contract(client: TestClient, points: P
     assert answer.keys() >= {"request_id", "verdict", "candidates", "query", "provenance", "timing_ms"}
     assert answer["candidates"][0].keys() >= {
         *("rank", "id", "source", "formula", "elements", "layer_group", "lattice"),
-        *("similarity", "probability", "match", "cif", "also"),
+        *("similarity", "probability", "match", "cif", "same_as"),
     }
     assert answer["query"].keys() >= {
         *("spots", "center", "pixel_size", "calibration", "lattice", "quality", "warnings")
     }
     assert answer["provenance"]["model"] == MODEL
-    assert answer["provenance"].keys() == {"version", "model", "index", "crystals", "added"}
+    assert answer["provenance"].keys() == {"version", "model", "index", "crystals", "user_structures"}
     assert answer["timing_ms"].keys() >= {"read", "embed", "search", "total"}
 
 
@@ -125,7 +125,7 @@ def test_a_match_is_told_in_the_answer(client: TestClient, library: StandIn, poi
         "extra": 0.0,
         "r_factor": 0.0789,
         "refined": True,
-        "spots": None,
+        "reflections": None,
         "overlay": None,
     }
 
@@ -200,12 +200,18 @@ def test_the_set_and_what_would_part_the_first_are_told(
     client: TestClient, library: StandIn, points: Points
 ) -> None:
     answer = post(client, points).json()
-    assert (answer["set"], answer["measurement"]) == (None, None)
+    assert (answer["confidence_set"], answer["next_measurement"]) == (None, None)
     library.set_size, library.measurement = 12, NextMeasurement("element", "Look for W.", element="W")
     answer = post(client, points, coverage=0.9).json()
-    assert answer["set"] == {"coverage": 0.9, "size": 12}
-    told = {"by": "element", "text": "Look for W.", "element": "W", "tilt_deg": None, "log_ratio": None}
-    assert answer["measurement"] == told
+    assert answer["confidence_set"] == {"coverage": 0.9, "size": 12}
+    expected = {
+        "method": "element",
+        "advice": "Look for W.",
+        "element": "W",
+        "tilt_deg": None,
+        "log_likelihood_ratio": None,
+    }
+    assert answer["next_measurement"] == expected
 
 
 def test_coverage_is_passed_on_within_its_range(client: TestClient, library: StandIn, points: Points) -> None:
@@ -276,9 +282,9 @@ def test_it_is_drawn_with_a_panel_for_each_of_the_first(
 
 def test_every_spot_is_listed_on_request(client: TestClient, library: StandIn, points: Points) -> None:
     library.match = match_of()
-    assert post(client, points).json()["candidates"][0]["match"]["spots"] is None
+    assert post(client, points).json()["candidates"][0]["match"]["reflections"] is None
     explained, extra, missing = post(client, points, reflections=True).json()["candidates"][0]["match"][
-        "spots"
+        "reflections"
     ]
     assert explained == {
         "h": 1,
@@ -286,18 +292,18 @@ def test_every_spot_is_listed_on_request(client: TestClient, library: StandIn, p
         "status": "explained",
         "d_observed": 2.5,
         "d_calculated": 2.5,
-        "position": [0.4, 0.0],
-        "calculated_position": [0.401, 0.0],
+        "position_observed": [0.4, 0.0],
+        "position_calculated": [0.401, 0.0],
         "intensity_observed": 1.0,
         "intensity_calculated": 1.105,
         "intensity_sigma": 0.28,
     }
     assert extra["status"] == "extra"
-    assert [extra[key] for key in ("d_calculated", "calculated_position", "intensity_calculated")] == [
+    assert [extra[key] for key in ("d_calculated", "position_calculated", "intensity_calculated")] == [
         None
     ] * 3
     assert missing["status"] == "missing"
-    assert [missing[key] for key in ("d_observed", "position", "intensity_observed")] == [None] * 3
+    assert [missing[key] for key in ("d_observed", "position_observed", "intensity_observed")] == [None] * 3
     assert missing["intensity_calculated"] == pytest.approx(np.exp(-1), abs=1e-3)
 
 
@@ -305,7 +311,7 @@ def test_on_a_camera_listed_spots_are_in_pixels(client: TestClient, library: Sta
     pixels = [[x / 0.004 + 500, y / 0.004 + 480, i] for x, y, i in points]
     library.match = match_of()
     answer = post(client, pixels, units="pixel", pixel_size=0.004, center=[500, 480], reflections=True).json()
-    assert answer["candidates"][0]["match"]["spots"][0]["position"] == [600, 480]
+    assert answer["candidates"][0]["match"]["reflections"][0]["position_observed"] == [600, 480]
 
 
 @pytest.mark.parametrize("voltage", [60, 200.5, 300])
@@ -550,7 +556,7 @@ def test_a_lattice_of_another_form_is_refused(
 
 
 def test_a_tilt_at_the_end_of_its_range_is_told() -> None:
-    assert told_of_tilt(None) == ()
-    assert told_of_tilt(match_of(tilt_deg=3.0)) == ()
-    (warning,) = told_of_tilt(match_of(tilt_deg=5.7))
+    assert list_tilt_warnings(None) == ()
+    assert list_tilt_warnings(match_of(tilt_deg=3.0)) == ()
+    (warning,) = list_tilt_warnings(match_of(tilt_deg=5.7))
     assert "5.7 degrees" in warning

@@ -36,7 +36,7 @@ def test_an_answer_tells_its_options(client: TestClient, points: Points) -> None
 def test_nothing_changes_where_nothing_changed(client: TestClient, library: StandIn, points: Points) -> None:
     answer = asked(client, points, elements_only=["C", "W", "S"], top_k=2, voltage_kv=120, record=True)
     found = again(client, answer=answer)
-    assert (found["changed"], found["moved"], found["provenance_changed"]) == (False, [], {})
+    assert (found["changed"], found["candidate_changes"], found["provenance_changes"]) == (False, [], {})
     assert found["answer"]["candidates"] == answer["candidates"]
     first, second = library.searches
     assert second["voltage_kv"] == first["voltage_kv"] == 120
@@ -53,9 +53,9 @@ def test_a_library_that_changed_is_told(client: TestClient, library: StandIn, po
     library.probability = 0.2
     found = again(client, answer=answer)
     assert found["changed"]
-    assert (found["verdict_then"], found["verdict_now"]) == (None, "ambiguous")
-    assert found["provenance_changed"].keys() == {"crystals", "index"}
-    moved = {each["id"]: (each["rank_then"], each["rank_now"]) for each in found["moved"]}
+    assert (found["verdict_stored"], found["verdict_current"]) == (None, "ambiguous")
+    assert found["provenance_changes"].keys() == {"crystals", "index"}
+    moved = {each["id"]: (each["rank_stored"], each["rank_current"]) for each in found["candidate_changes"]}
     assert moved[first] == (1, None)
     assert moved[second] == (2, 1)
 

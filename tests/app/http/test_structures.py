@@ -5,7 +5,7 @@ from urllib.parse import quote
 import pytest
 from starlette.testclient import TestClient
 
-from app.presentation.schemas import Structure
+from app.presentation.schemas.structures import Structure
 from tests.app.answers import cell_of, problem_of
 from tests.app.stand_in import AWKWARD_IDS, StandIn
 

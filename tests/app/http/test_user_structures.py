@@ -11,7 +11,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from app.presentation.schemas import AddedStructure, ServedIndex
+from app.presentation.schemas.service import ServedIndex
+from app.presentation.schemas.structures import UserStructureSchema
 from app.services.uploaded_structure import MOST_BYTES
 from app.services.user_structures import warm_up
 from index.live.live_index import LiveIndex
@@ -57,7 +58,7 @@ def test_a_structure_is_added_found_and_removed(client: TestClient) -> None:
     given = {"id": "mine/20 %", "reference": "a lab book", "license": "CC0"}
     response = client.post("/structures", files={"file": ("x.cif", cif(20))}, data=given)
     assert response.status_code == 201, response.text
-    added = AddedStructure.model_validate(response.json())
+    added = UserStructureSchema.model_validate(response.json())
     assert (added.id, added.reference, added.license, added.source) == (*given.values(), "added")
     assert added.same_as == []
     assert client.get(response.headers["location"]).json() == {
@@ -75,7 +76,7 @@ def test_what_is_the_same_is_named(client: TestClient) -> None:
     assert response.status_code == 201
     assert response.json()["same_as"] == [crystal(2).id]
     found = first(client, 2)
-    assert {found["id"], *found["also"]} == {"again", crystal(2).id}
+    assert {found["id"], *found["same_as"]} == {"again", crystal(2).id}
 
 
 def test_a_request_may_be_repeated(client: TestClient) -> None:
@@ -133,7 +134,7 @@ Fe 0 0 0
 )
 def test_a_file_that_cannot_be_used_is_refused(client: TestClient, file: bytes, status: int) -> None:
     assert problem_of(client.post("/structures", files={"file": ("x.cif", file)}), status)
-    assert client.get("/version").json()["added"] == 0
+    assert client.get("/version").json()["user_structures"] == 0
 
 
 @pytest.mark.parametrize(
@@ -193,16 +194,16 @@ def test_the_name_of_the_key_is_kept(client: TestClient, served: Path) -> None:
 def test_a_reload_tells_what_is_served(client: TestClient, served: Path, indexes: dict[int, Path]) -> None:
     client.post("/structures", json={"structure": cif(20)})
     small = ServedIndex.model_validate(client.post("/admin/reload").json())
-    assert (small.crystals, small.added) == (SMALL + 1, 1)
+    assert (small.crystals, small.user_structures) == (SMALL + 1, 1)
     large = publish_copy(indexes[LARGE], served)
     told = ServedIndex.model_validate(client.post("/admin/reload", json={}).json())
-    assert (told.name, told.index) == (large.name, large.manifest.digest)
+    assert (told.version, told.index) == (large.name, large.manifest.digest)
     version = client.get("/version").json()
-    assert (version["index"], version["crystals"], version["added"]) == (told.index, LARGE + 1, 1)
+    assert (version["index"], version["crystals"], version["user_structures"]) == (told.index, LARGE + 1, 1)
     assert client.get("/readyz").json()["crystals"] == LARGE + 1
-    back = client.post("/admin/reload", json={"version": small.name})
+    back = client.post("/admin/reload", json={"version": small.version})
     assert ServedIndex.model_validate(back.json()) == small
-    assert version_folder(served).name == small.name
+    assert version_folder(served).name == small.version
     assert first(client, 20)["id"].startswith("added/")
 
 
@@ -259,7 +260,7 @@ def test_no_request_fails_while_versions_are_swapped(
             assert answer.status_code == 200, answer.text
             assert answer.json()["candidates"][0]["id"] == crystal(index).id
             provenance = answer.json()["provenance"]
-            assert provenance["crystals"] - provenance["added"] in {SMALL, LARGE}
+            assert provenance["crystals"] - provenance["user_structures"] in {SMALL, LARGE}
             count += 1
         return count
 
