@@ -11,7 +11,7 @@ from model.crystal.crystal import Crystal
 from model.errors import ConflictError
 
 # What the entries of added structures name as their source.
-SOURCE = "added"
+SOURCE = "user"
 # Two descriptions whose lengths differ by less are one structure, angstrom: what a CIF of four decimals leaves.
 _IDENTICAL_ANGSTROM = 2e-3
 

@@ -59,7 +59,7 @@ def test_a_structure_is_added_found_and_removed(client: TestClient) -> None:
     response = client.post("/structures", files={"file": ("x.cif", cif(20))}, data=given)
     assert response.status_code == 201, response.text
     added = UserStructureSchema.model_validate(response.json())
-    assert (added.id, added.reference, added.license, added.source) == (*given.values(), "added")
+    assert (added.id, added.reference, added.license, added.source) == (*given.values(), "user")
     assert added.same_as == []
     assert client.get(response.headers["location"]).json() == {
         name: value for name, value in response.json().items() if name != "same_as"
@@ -204,7 +204,7 @@ def test_a_reload_tells_what_is_served(client: TestClient, served: Path, indexes
     back = client.post("/admin/reload", json={"version": small.version})
     assert ServedIndex.model_validate(back.json()) == small
     assert version_folder(served).name == small.version
-    assert first(client, 20)["id"].startswith("added/")
+    assert first(client, 20)["id"].startswith("user/")
 
 
 def test_a_version_published_elsewhere_is_told_before_any_answer(
