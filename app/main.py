@@ -98,7 +98,7 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
     app.include_router(admin.router, dependencies=[require_role("admin")], responses=ACCESS_RESPONSES)
     for each in (health.router, pages.router):
         app.include_router(each)
-    app.mount("/static", pages.FreshFiles(directory=pages.WEB), name="static")
+    app.mount("/static", pages.RevalidatedFiles(directory=pages.WEB), name="static")
     return app
 
 

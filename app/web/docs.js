@@ -1,65 +1,69 @@
+// The page at /docs: renders the OpenAPI document.
+
 const main = document.getElementById("operations");
-const response = await fetch("/openapi.json");
-const api = await response.json();
+const api = await (await fetch("/openapi.json")).json();
 
 for (const [path, operations] of Object.entries(api.paths)) {
   for (const [method, operation] of Object.entries(operations)) {
-    main.append(...described(`${method.toUpperCase()} ${path}`, operation));
+    main.append(...renderOperation(`${method.toUpperCase()} ${path}`, operation));
   }
 }
-main.append(element("h2", "Answers"));
+main.append(createElement("h2", "Schemas"));
 for (const [name, schema] of Object.entries(api.components.schemas)) {
-  main.append(element("h3", name), element("p", schema.description), properties(schema));
+  main.append(createElement("h3", name), createElement("p", schema.description), renderProperties(schema));
 }
 
-function described(title, operation) {
-  const parts = [element("h2", title), element("p", `${operation.summary}. ${operation.description ?? ""}`)];
-  for (const [type, body] of Object.entries(operation.requestBody?.content ?? {})) {
-    parts.push(element("h3", `Body as ${type}`), properties(body.schema));
+function renderOperation(title, operation) {
+  const { summary, description = "" } = operation;
+  const nodes = [createElement("h2", title), createElement("p", `${summary}. ${description}`)];
+  for (const [type, { schema }] of Object.entries(operation.requestBody?.content ?? {})) {
+    nodes.push(createElement("h3", `Request body, ${type}`), renderProperties(schema));
   }
-  parts.push(element("h3", "Responses"), table(["Status", "Form", "Meaning"], Object.entries(operation.responses).map(
-    ([status, each]) => [status, Object.entries(each.content ?? {}).map(form).join(", "), each.description],
-  )));
-  return parts;
+  const responses = Object.entries(operation.responses).map(([status, { content, description }]) =>
+    [status, Object.entries(content ?? {}).map(describeContent).join(", "), description]);
+  nodes.push(createElement("h3", "Responses"), renderTable(["Status", "Content", "Description"], responses));
+  return nodes;
 }
 
-function form([type, content]) {
-  return content.schema?.$ref ? `${type} (${typeOf(content.schema)})` : type;
+function describeContent([type, { schema }]) {
+  return schema?.$ref ? `${type} (${describeType(schema)})` : type;
 }
 
-function properties(schema) {
+function renderProperties(schema) {
   const required = new Set(schema.required ?? []);
-  const rows = Object.entries(schema.properties ?? {}).map(([name, each]) => [
-    name, typeOf(each), [required.has(name) ? "" : standard(each), each.description ?? ""].join(" ").trim(),
-  ]);
-  return table(["Name", "Type", "Meaning"], rows);
+  const rows = Object.entries(schema.properties ?? {}).map(([name, property]) => {
+    const note = required.has(name) ? "" : describeDefault(property);
+    return [name, describeType(property), `${property.description ?? ""} ${note}`.trim()];
+  });
+  return renderTable(["Name", "Type", "Description"], rows);
 }
 
-function standard(schema) {
-  return "default" in schema && schema.default !== null ? `(${JSON.stringify(schema.default)})` : "";
+function describeDefault({ default: value }) {
+  const isEmpty = value === undefined || value === null || (Array.isArray(value) && !value.length);
+  return isEmpty ? "" : `Default: ${JSON.stringify(value)}.`;
 }
 
-function typeOf(schema) {
+function describeType(schema) {
   if (schema.$ref) return schema.$ref.split("/").at(-1);
-  if (schema.anyOf) return schema.anyOf.map(typeOf).join(" or ");
-  if (schema.enum) return schema.enum.map((each) => JSON.stringify(each)).join(", ");
+  if (schema.anyOf) return schema.anyOf.map(describeType).join(" or ");
+  if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(", ");
   if (schema.const !== undefined) return JSON.stringify(schema.const);
-  if (schema.type === "array") return `list of ${typeOf(schema.items ?? {})}`;
-  const range = [schema.minimum, schema.maximum].filter((each) => each !== undefined);
-  return `${schema.type ?? "anything"}${range.length === 2 ? ` from ${range[0]} to ${range[1]}` : ""}`;
+  if (schema.type === "array") return `list of ${describeType(schema.items ?? {})}`;
+  const { minimum, maximum } = schema;
+  const range = minimum === undefined || maximum === undefined ? "" : ` from ${minimum} to ${maximum}`;
+  return `${schema.type ?? "any"}${range}`;
 }
 
-function table(names, rows) {
-  const made = element("table");
-  const head = made.createTHead().insertRow();
-  head.append(...names.map((name) => element("th", name)));
-  const body = made.createTBody();
-  for (const cells of rows) body.insertRow().append(...cells.map((text) => element("td", text)));
-  return made;
+function renderTable(names, rows) {
+  const table = document.createElement("table");
+  table.createTHead().insertRow().append(...names.map((name) => createElement("th", name)));
+  const body = table.createTBody();
+  for (const cells of rows) body.insertRow().append(...cells.map((text) => createElement("td", text)));
+  return table;
 }
 
-function element(name, text = "") {
-  const made = document.createElement(name);
-  made.textContent = text;
-  return made;
+function createElement(name, text = "") {
+  const node = document.createElement(name);
+  node.textContent = text;
+  return node;
 }

@@ -1,51 +1,48 @@
-// The page at /: a pattern in, crystals out.
+// The page at /: creates its parts and connects them through the store.
 
-import { byId, say } from "./page/dom.js";
-import { Candidates } from "./page/candidates.js";
-import { Chosen } from "./page/chosen.js";
-import { Elements, loadElements } from "./page/elements.js";
-import { Frame } from "./page/frame.js";
-import { History } from "./page/history.js";
-import { Intake } from "./page/intake.js";
-import { Journey } from "./page/journey.js";
-import { Recent } from "./page/recent.js";
-import { Settings } from "./page/settings.js";
-import { Status } from "./page/status.js";
-import { EMPTY, Store } from "./page/store.js";
-import { Tools } from "./page/tools.js";
+import { CandidateDetails } from "./page/answer/candidate-details.js";
+import { CandidateList } from "./page/answer/candidate-list.js";
+import { byId } from "./page/dom.js";
+import { Messages } from "./page/messages.js";
+import { CorrectionForm } from "./page/pattern/correction-form.js";
+import { KeyboardTools } from "./page/pattern/keyboard-tools.js";
+import { PatternView } from "./page/pattern/pattern-view.js";
+import { PointerTools } from "./page/pattern/pointer-tools.js";
+import { Toolbar } from "./page/pattern/toolbar.js";
+import { loadElements, PeriodicTable } from "./page/periodic-table.js";
+import { AnswerStorage, RecentAnswers } from "./page/recent-answers.js";
+import { Session } from "./page/session.js";
+import { Store } from "./page/store.js";
+import { Upload } from "./page/upload.js";
 
-const [elements, history] = await Promise.all([loadElements(), History.open()]);
-const store = new Store(EMPTY);
-// Every answer to one pattern is one entry of the list.
-const journey = new Journey(store, (state) => history.keep(state));
-const frame = new Frame(store);
-const tools = new Tools(frame, journey);
-new Status(store, journey);
-new Intake(store, journey);
-new Elements(store, journey);
-new Settings(store, journey, tools);
-new Candidates(store);
-new Chosen(store, elements);
-new Recent(history, journey);
-
-for (const name of ["spots", "beams", "vectors"]) {
-  byId(`show-${name}`).addEventListener("change", ({ target }) =>
-    frame.svg.classList.toggle(`without-${name}`, !target.checked));
-}
-byId("brightness").addEventListener("input", ({ target }) => {
-  frame.svg.style.setProperty("--brightness", target.value);
-});
-
-document.addEventListener("keydown", (event) => {
-  if (!(event.ctrlKey || event.metaKey) || event.target.closest("input, textarea, select")) return;
-  if (event.key.toLowerCase() !== "z" && event.key.toLowerCase() !== "y") return;
-  event.preventDefault();
-  if (event.key.toLowerCase() === "y" || event.shiftKey) {
-    journey.redo();
-    say("Redone.");
-  } else {
-    journey.undo();
-    say("Undone.");
-  }
-});
+const TITLE = document.title;
+const [elements, storage] = await Promise.all([loadElements(), AnswerStorage.open()]);
+const store = new Store();
+const session = new Session(store, (state) => storage.save(state));
+const patternView = new PatternView(store);
+new PointerTools(store, session, patternView);
+new KeyboardTools(store, session, patternView);
+store.subscribe(["inspection", "file", "answer"], showSections);
+new Messages(store, session);
+new Upload(store, session);
+new PeriodicTable(store, session, elements);
+new Toolbar(store, session, patternView);
+new CorrectionForm(store, session);
+new CandidateList(store);
+new CandidateDetails(store, elements);
+new RecentAnswers(storage, session);
 document.body.dataset.ready = "true";
+
+// Show the upload until there is a pattern, then the pattern and its tools.
+function showSections({ inspection, fileName, answer }) {
+  const focusIsHidden = inspection && byId("upload").contains(document.activeElement);
+  const [first] = answer?.candidates ?? [];
+  document.title = first ? `${first.formula}, ${fileName} – dd2d` : TITLE;
+  document.body.dataset.stage = inspection ? "pattern" : "empty";
+  byId("pattern-name").textContent = fileName || "Diffraction pattern";
+  for (const id of ["stage", "toolbar", "legend"]) byId(id).hidden = !inspection;
+  byId("upload").hidden = Boolean(inspection);
+  byId("new-pattern").hidden = !inspection;
+  byId("introduction").hidden = Boolean(answer);
+  if (focusIsHidden) byId("pattern-name").focus({ preventScroll: true });
+}

@@ -1,6 +1,6 @@
-"""The page in a real Chromium, on a real server with the starter library.
+"""Drives the page in a real Chromium, on a real server with the starter library.
 
-A Chromium is looked for at DD2D_CHROMIUM and on the PATH; where there is none these tests are skipped.
+Chromium is taken from DD2D_CHROMIUM or from the PATH. Without it these tests are skipped.
 """
 
 import os
@@ -17,44 +17,42 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, e
 
 from index.build.build import build_index
 from model.towers.checkpoint import load_towers
-from tests.page.patterns import mos2_frame
+from tests.page.patterns import simulate_mos2_file
 from tests.paths import ROOT
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# On a machine that has other things to do.
-PATIENCE_MS = 60_000
-_LISTENS = "Uvicorn running on "
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# Generous, for machines under load.
+TIMEOUT_MS = 60_000
+_LISTENING = "Uvicorn running on "
 
 
-def chromium() -> str | None:
-    return os.environ.get("DD2D_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+def find_chromium() -> str | None:
+    return os.environ.get("DD2D_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
 
 
 @pytest.fixture(scope="session")
-def executable() -> str:
-    found = chromium()
-    if found is None:
-        pytest.skip(
-            "no Chromium: install one (on Debian `apt-get install chromium`) or name it in DD2D_CHROMIUM"
-        )
-    return found
+def chromium_path() -> str:
+    path = find_chromium()
+    if path is None:
+        pytest.skip("Chromium is missing: run `apt-get install chromium` on Debian, or set DD2D_CHROMIUM")
+    return path
 
 
-# Of a module, not of the session: as long as it lives an event loop runs in this thread, and no other test could
-# start one of its own.
+# Has the scope of a module because Playwright keeps an event loop running in this thread, so that other tests could not
+# start their own.
 @pytest.fixture(scope="module")
-def browser(executable: str) -> Iterator[Browser]:
-    expect.set_options(timeout=PATIENCE_MS)
+def browser(chromium_path: str) -> Iterator[Browser]:
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium_path, args=["--no-sandbox"])
         yield browser
         browser.close()
 
 
 @pytest.fixture(scope="session")
-def server(executable: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a process that serves the starter library to a browser that there is."""
-    assert executable
+def server(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a process that serves the starter library; depends on Chromium so that it is skipped without."""
+    assert chromium_path
     folder = tmp_path_factory.mktemp("page")
     build_index([Path("starter")], folder / "index", load_towers(), workers=0)
     command = [sys.executable, "-c", "from app.cli.main import main; main()", "serve", "--port", "0"]
@@ -62,65 +60,83 @@ def server(executable: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         [*command, "--index", str(folder / "index")], cwd=ROOT, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
-        line = next((line for line in process.stderr if _LISTENS in line), None)
+        line = next((line for line in process.stderr if _LISTENING in line), None)
         assert line is not None, "the server did not start"
-        # Its log is read to the end, so that the pipe never fills.
+        # Read the rest of the log, so that the pipe never fills.
         drain = subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)
-        yield line.split(_LISTENS)[1].split()[0]
+        yield line.split(_LISTENING)[1].split()[0]
         process.terminate()
         drain.wait()
 
 
 @dataclass
-class Seen:
-    """What the browser asked for and complained about.
+class BrowserLog:
+    """What the browser requested and reported.
 
     Attributes:
-        abroad: addresses of other hosts.
-        asked: bodies of the requests to /predict.
-        complaints: of the console, and errors nobody caught.
+        external_urls: requested from other hosts.
+        predictions: the requests to /predict.
+        errors: those of the console, and exceptions that the page did not catch.
+        expected_errors: parts of the errors that a test provokes.
     """
 
-    abroad: list[str] = field(default_factory=list)
-    asked: list[Request] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-    # What a test provokes.
-    expected: tuple[str, ...] = ()
+    external_urls: list[str] = field(default_factory=list)
+    predictions: list[Request] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    expected_errors: tuple[str, ...] = ()
 
-    def last(self) -> Any:
-        """The JSON that was sent last."""
-        return self.asked[-1].post_data_json
+    def get_last_json(self) -> Any:
+        """Return the JSON of the last request to /predict."""
+        return self.predictions[-1].post_data_json
+
+    def get_last_form(self) -> str:
+        """Return the form of the last request to /predict, as text."""
+        return self.predictions[-1].post_data or ""
+
+    def get_last_content_type(self) -> str:
+        """Return the content type of the last request to /predict."""
+        return self.predictions[-1].header_value("content-type") or ""
 
     def check(self) -> None:
-        assert self.abroad == []
-        told = [each for each in self.complaints if not any(known in each for known in self.expected)]
-        assert told == []
+        """Fail on requests to other hosts and on unexpected errors."""
+        assert self.external_urls == []
+        unexpected = [
+            error for error in self.errors if not any(part in error for part in self.expected_errors)
+        ]
+        assert unexpected == []
 
 
 @pytest.fixture
-def seen() -> Seen:
-    return Seen()
+def browser_log() -> BrowserLog:
+    return BrowserLog()
 
 
 @pytest.fixture
-def context(browser: Browser, server: str, seen: Seen) -> Iterator[BrowserContext]:
+def context(browser: Browser, server: str, browser_log: BrowserLog) -> Iterator[BrowserContext]:
     context = browser.new_context(viewport={"width": 1400, "height": 1000}, base_url=server)
-    context.set_default_timeout(PATIENCE_MS)
+    context.set_default_timeout(TIMEOUT_MS)
 
-    def watched(route: Route) -> None:
+    def block_other_hosts(route: Route) -> None:
         if route.request.url.startswith((f"{server}/", "data:", "blob:")):
             route.continue_()
         else:
-            seen.abroad.append(route.request.url)
+            browser_log.external_urls.append(route.request.url)
             route.abort()
 
-    context.route("**/*", watched)
-    context.on("request", lambda each: seen.asked.append(each) if each.url.endswith("/predict") else None)
-    context.on("console", lambda each: seen.complaints.append(each.text) if each.type == "error" else None)
-    context.on("weberror", lambda each: seen.complaints.append(str(each.error)))
+    def record_request(request: Request) -> None:
+        if request.url.endswith("/predict"):
+            browser_log.predictions.append(request)
+
+    context.route("**/*", block_other_hosts)
+    context.on("request", record_request)
+    context.on(
+        "console",
+        lambda message: browser_log.errors.append(message.text) if message.type == "error" else None,
+    )
+    context.on("weberror", lambda error: browser_log.errors.append(str(error.error)))
     yield context
     context.close()
-    seen.check()
+    browser_log.check()
 
 
 @pytest.fixture
@@ -133,9 +149,9 @@ def page(context: BrowserContext) -> Page:
 
 @pytest.fixture(scope="session")
 def tiff_frame() -> bytes:
-    return mos2_frame("tiff")
+    return simulate_mos2_file("tiff")
 
 
 @pytest.fixture(scope="session")
 def dm4_frame() -> bytes:
-    return mos2_frame("dm4")
+    return simulate_mos2_file("dm4")

@@ -1,66 +1,58 @@
-"""Recent answers stay in the browser, and are reopened without a request."""
+"""Recent answers are stored in the browser and reopened without a request."""
 
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.page.conftest import Seen
-from tests.page.patterns import candidates, drop, settled
+from tests.page.actions import drop_file, list_formulas, open_example, open_page, wait_for_answer
+from tests.page.conftest import BrowserLog
 
 
-def ready(page: Page) -> None:
-    page.goto("/")
-    page.wait_for_selector("body[data-ready]")
-
-
-def test_an_answer_survives_a_reload(page: Page, seen: Seen, tiff_frame: bytes) -> None:
-    drop(page, tiff_frame, "flake.tif")
-    settled(page)
+def test_an_answer_survives_a_reload(page: Page, browser_log: BrowserLog, tiff_frame: bytes) -> None:
+    drop_file(page, tiff_frame, "flake.tif")
+    wait_for_answer(page)
     expect(page.locator("#recent-list li")).to_have_count(1)
-    found = candidates(page)
+    formulas = list_formulas(page)
     page.get_by_role("button", name="New pattern").click()
-    page.get_by_role("button", name="Graphene").click()
-    settled(page)
+    open_example(page, "Graphene")
     expect(page.locator("#recent-list li")).to_have_count(2)
-    ready(page)
-    asked = len(seen.asked)
+    open_page(page)
+    count = len(browser_log.predictions)
     expect(page.locator("#recent-list li")).to_have_count(2)
     page.locator("#recent-list .reopen", has_text="flake.tif").click()
-    settled(page)
-    assert candidates(page) == found
-    expect(page.locator("#frame image")).to_have_count(1)
-    assert len(seen.asked) == asked
-    # And it goes on from there.
+    wait_for_answer(page)
+    assert list_formulas(page) == formulas
+    expect(page.locator("#pattern-view image")).to_have_count(1)
+    assert len(browser_log.predictions) == count
+    # The user can continue from there.
     with page.expect_response("**/predict"):
         page.locator('[data-symbol="Mo"]').click()
-    settled(page)
+    wait_for_answer(page)
     expect(page.locator("#recent-list li")).to_have_count(2)
 
 
-def test_one_is_deleted_or_all(page: Page) -> None:
+def test_answers_can_be_deleted(page: Page) -> None:
     for name in ("MoS₂, tilted", "Graphene"):
-        page.get_by_role("button", name=name).click()
-        settled(page)
+        open_example(page, name)
         page.get_by_role("button", name="New pattern").click()
     expect(page.locator("#recent-list li")).to_have_count(2)
     page.get_by_role("button", name="Delete graphene.json").click()
     expect(page.locator("#recent-list li")).to_have_count(1)
-    ready(page)
+    open_page(page)
     expect(page.locator("#recent-list li")).to_have_count(1)
     page.get_by_role("button", name="Delete all").click()
     expect(page.locator("#recent")).to_be_hidden()
-    ready(page)
+    open_page(page)
     expect(page.locator("#recent")).to_be_hidden()
 
 
-def test_a_browser_that_stores_nothing_is_no_obstacle(context: BrowserContext) -> None:
+def test_works_in_a_browser_without_storage(context: BrowserContext) -> None:
     page = context.new_page()
     page.add_init_script(
         """for (const name of ["indexedDB", "sessionStorage"]) {
-            const refused = () => { throw new DOMException("refused", "SecurityError"); };
-            Object.defineProperty(window, name, { get: refused });
+            const deny = () => { throw new DOMException("denied", "SecurityError"); };
+            Object.defineProperty(window, name, { get: deny });
         }"""
     )
-    ready(page)
-    page.get_by_role("button", name="Graphene").click()
-    settled(page)
+    open_page(page)
+    open_example(page, "Graphene")
     expect(page.locator("#recent-list li")).to_have_count(1)
-    expect(page.locator("#recent-note")).to_contain_text("stores nothing")
+    expect(page.locator("#recent-note")).to_contain_text("does not allow storage")

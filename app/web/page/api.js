@@ -1,70 +1,71 @@
-// The service, asked: problems as errors that say what to do, one polite second try, a key where one is asked for.
+// Sends requests to the service: authentication, one retry when it is busy, and errors as `Problem`.
 
 const KEY = "dd2d-key";
-const LONGEST_WAIT_S = 10;
+const MAX_RETRY_WAIT_S = 10;
 
 export class Problem extends Error {
-  constructor({ title, detail, status = 0, request_id: requestId = "" }) {
+  constructor({ title, detail, status = 0, requestId = "" }) {
     super(detail);
     Object.assign(this, { title, status, requestId });
   }
 }
 
-export function rememberKey(key) {
+// Used if the browser does not allow storage.
+let unsavedKey = "";
+
+export function saveApiKey(key) {
   try {
     sessionStorage.setItem(KEY, key);
   } catch {
-    forgotten = key;
+    unsavedKey = key;
   }
 }
 
-// Of a browser that stores nothing.
-let forgotten = "";
-
-function key() {
+function loadApiKey() {
   try {
-    return sessionStorage.getItem(KEY) ?? forgotten;
+    return sessionStorage.getItem(KEY) ?? unsavedKey;
   } catch {
-    return forgotten;
+    return unsavedKey;
   }
 }
 
-// The response to a POST of a form or of JSON.
+// POST a form or JSON and return the response.
 export async function post(path, body, { accept = "application/json", signal } = {}) {
   const headers = { Accept: accept };
-  if (key()) headers.Authorization = `Bearer ${key()}`;
-  const form = body instanceof FormData;
-  if (!form) headers["Content-Type"] = "application/json";
-  const request = { method: "POST", body: form ? body : JSON.stringify(body), headers, signal };
-  let response = await reached(path, request);
+  const key = loadApiKey();
+  if (key) headers.Authorization = `Bearer ${key}`;
+  const isForm = body instanceof FormData;
+  if (!isForm) headers["Content-Type"] = "application/json";
+  const request = { method: "POST", body: isForm ? body : JSON.stringify(body), headers, signal };
+  let response = await send(path, request);
   const wait = Number(response.headers.get("Retry-After"));
-  if ([429, 503].includes(response.status) && wait > 0 && wait <= LONGEST_WAIT_S) {
+  if ([429, 503].includes(response.status) && wait > 0 && wait <= MAX_RETRY_WAIT_S) {
     await pause(wait * 1000, signal);
-    response = await reached(path, request);
+    response = await send(path, request);
   }
-  if (!response.ok) throw await problemOf(response);
+  if (!response.ok) throw await readProblem(response);
   return response;
 }
 
-async function reached(path, request) {
+async function send(path, request) {
   try {
     return await fetch(path, request);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem({
-      title: "The service does not answer",
-      detail: "The connection was lost, or the service is down. Your pattern is still here: try again.",
+      title: "Cannot reach the server",
+      detail: "The connection was lost, or the server is down. Your pattern is still loaded; try again.",
     });
   }
 }
 
-async function problemOf(response) {
+async function readProblem(response) {
   const content = await response.json().catch(() => ({}));
   return new Problem({
-    title: content.title ?? "The service refused",
-    detail: content.detail ?? `It answered with status ${response.status}.`,
+    title: content.title ?? "Request failed",
+    detail: content.detail ?? `The server returned status ${response.status}.`,
     status: response.status,
-    request_id: content.request_id ?? response.headers.get("X-Request-ID") ?? "",
+    requestId: content.request_id ?? response.headers.get("X-Request-ID") ?? "",
   });
 }
 
@@ -73,7 +74,7 @@ function pause(milliseconds, signal) {
     const timer = setTimeout(resolve, milliseconds);
     signal?.addEventListener("abort", () => {
       clearTimeout(timer);
-      reject(new DOMException("no longer wanted", "AbortError"));
+      reject(new DOMException("The request was canceled.", "AbortError"));
     }, { once: true });
   });
 }

@@ -1,33 +1,37 @@
-// Elements with their attributes and children; text is always text, never markup.
+// Builds DOM nodes. Children are always text or nodes, never markup.
 
-const SVG = "http://www.w3.org/2000/svg";
+const SVG_NAMESPACE = "http://www.w3.org/2000/svg";
 
+// Create an HTML element.
 export function h(name, attributes = {}, ...children) {
-  return filled(document.createElement(name), attributes, children);
+  return fillNode(document.createElement(name), attributes, children);
 }
 
+// Create an SVG element.
 export function s(name, attributes = {}, ...children) {
-  return filled(document.createElementNS(SVG, name), attributes, children);
+  return fillNode(document.createElementNS(SVG_NAMESPACE, name), attributes, children);
 }
 
-function filled(node, attributes, children) {
+function fillNode(node, attributes, children) {
   for (const [key, value] of Object.entries(attributes)) {
-    if (value === null || value === undefined || value === false) continue;
+    if (isMissing(value)) continue;
     if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
     else node.setAttribute(key, value === true && !key.startsWith("aria-") ? "" : String(value));
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  node.append(...children.flat().filter((child) => !isMissing(child)));
   return node;
 }
 
+const isMissing = (value) => value === null || value === undefined || value === false;
+
 export const byId = (id) => document.getElementById(id);
 
-// MoS2 with its digits below the line.
-export function formula(text) {
+// Render "MoS2" with its digits as subscripts.
+export function renderFormula(text) {
   return text.split(/(\d+)/).filter(Boolean).map((part) => (/\d/.test(part) ? h("sub", {}, part) : part));
 }
 
-export function save(blob, name) {
+export function downloadBlob(blob, name) {
   const url = URL.createObjectURL(blob);
   const link = h("a", { href: url, download: name, hidden: true });
   document.body.append(link);
@@ -36,7 +40,7 @@ export function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
-export function dataUri(blob) {
+export function readDataUri(blob) {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(reader.result);
@@ -45,9 +49,9 @@ export function dataUri(blob) {
   });
 }
 
-let told = 0;
+let announcements = 0;
 
-// Said by screen readers, politely; the same sentence twice is said twice.
-export function say(text) {
-  byId("said").textContent = told++ % 2 ? `${text}\u00a0` : text;
+// Announce a message to screen readers. The alternating space makes a repeated message audible again.
+export function announce(text) {
+  byId("announcement").textContent = announcements++ % 2 ? `${text}\u00a0` : text;
 }

@@ -1,83 +1,84 @@
-// What is sent: the file as it came while nothing of the pattern was changed, else the spots as the user has them.
+// Builds the bodies of requests. The original file is sent while its spots and center are unchanged; afterwards the
+// edited spots are sent as points.
 
 import { Problem } from "./api.js";
-import { kept } from "./pattern.js";
+import { listUsedSpots } from "./pattern/edited-pattern.js";
+import { listMarked } from "./periodic-table.js";
 
-const CANDIDATES = 10;
+const TOP_K = 10;
 
-// How a file is to be read; changes of these mean to look at it anew.
-export function inspectForm(file, reading, more = {}) {
-  return formOf(file, { ...reading, ...more });
+// `readOptions` say how to read the file: units, frame number.
+export function buildInspectForm(file, readOptions, otherOptions = {}) {
+  return buildForm(file, { ...readOptions, ...otherOptions });
 }
 
-export function predictBody({ file, edits, settings, reading, inspection, ...known }) {
-  const common = { ...knowledge(known), top_k: CANDIDATES, reflections: true };
-  if (settings.effort) common.effort = settings.effort;
-  if (edits.masks.length) common.mask = masks(edits);
-  if (edits.lattice) common.lattice = edits.lattice;
-  if (file && !edits.touched) {
-    return formOf(file, { ...reading, pixel_size: settings.pixel_size, voltage_kv: settings.voltage_kv, ...common });
+export function buildPredictBody({ file, pattern, settings, readOptions, inspection, ...state }) {
+  const options = { ...buildChemistryOptions(state), top_k: TOP_K, reflections: true };
+  if (settings.effort) options.effort = settings.effort;
+  if (pattern.masks.length) options.mask = convertMasks(pattern);
+  if (pattern.lattice) options.lattice = pattern.lattice;
+  if (file && !pattern.edited) {
+    const { pixel_size, voltage_kv } = settings;
+    return buildForm(file, { ...readOptions, pixel_size, voltage_kv, ...options });
   }
-  return { ...points(edits), ...scale(edits, settings, inspection.query), ...common };
+  return { ...convertPoints(pattern), ...buildScaleOptions(pattern, settings, inspection.query), ...options };
 }
 
-function points({ camera, center, ...edits }) {
-  const origin = camera ? [0, 0] : center;
-  return {
-    points: kept(edits).map(({ position: [x, y], intensity }) =>
-      [x - origin[0], y - origin[1], ...(intensity === null ? [] : [intensity])]),
-    units: camera ? "pixel" : "1/angstrom",
-    ...(camera ? { center } : {}),
-  };
+function convertPoints(pattern) {
+  const { inPixels, center } = pattern;
+  const [originX, originY] = inPixels ? [0, 0] : center;
+  const points = listUsedSpots(pattern).map(({ position: [x, y], intensity }) =>
+    [x - originX, y - originY, ...(intensity === null ? [] : [intensity])]);
+  return inPixels ? { points, units: "pixel", center } : { points, units: "1/angstrom" };
 }
 
-function masks({ camera, center: [x, y], masks: boxes }) {
-  return camera ? boxes : boxes.map(([left, top, right, bottom]) => [left - x, top - y, right - x, bottom - y]);
+function convertMasks({ inPixels, center: [x, y], masks }) {
+  return inPixels ? masks : masks.map(([left, top, right, bottom]) => [left - x, top - y, right - x, bottom - y]);
 }
 
-function scale({ camera }, settings, query) {
-  const own = Number(settings.pixel_size);
-  const stated = { voltage_kv: Number(settings.voltage_kv) || query.voltage_kv };
-  if (!own && query.scale_sigma) stated.scale_sigma = query.scale_sigma;
-  const size = own || query.pixel_size;
-  return camera && size ? { ...stated, pixel_size: size } : stated;
+function buildScaleOptions({ inPixels }, settings, query) {
+  const enteredSize = Number(settings.pixel_size);
+  const options = { voltage_kv: Number(settings.voltage_kv) || query.voltage_kv };
+  if (!enteredSize && query.scale_sigma) options.scale_sigma = query.scale_sigma;
+  const pixelSize = enteredSize || query.pixel_size;
+  return inPixels && pixelSize ? { ...options, pixel_size: pixelSize } : options;
 }
 
-function knowledge({ marks, only, composition }) {
-  const those = (state) => [...marks].filter(([, each]) => each === state).map(([symbol]) => symbol);
-  const present = those("present"), absent = those("absent");
+function buildChemistryOptions({ elementMarks, onlyMarked, composition }) {
+  const present = listMarked(elementMarks, "present"), absent = listMarked(elementMarks, "absent");
   return {
     ...(present.length ? { elements_all: present } : {}),
-    ...(present.length && only ? { elements_only: present } : {}),
+    ...(present.length && onlyMarked ? { elements_only: present } : {}),
     ...(absent.length ? { elements_none: absent } : {}),
-    ...(composition.trim() ? { composition: amountsOf(composition) } : {}),
+    ...(composition.trim() ? { composition: parseComposition(composition) } : {}),
   };
 }
 
-// From "Mo 0.33, S 0.67" or "Mo:1,S:2".
-function amountsOf(text) {
+// Parse "Mo 0.33, S 0.67" or "Mo:1,S:2".
+function parseComposition(text) {
   const parts = text.split(/[,;]/).map((part) => part.trim()).filter(Boolean);
   return Object.fromEntries(parts.map((part) => {
     const [, symbol, amount] = part.match(/^([A-Z][a-z]?)\s*[:=]?\s*(\d*\.?\d+)$/) ?? [];
     if (!symbol) {
       throw new Problem({
-        title: "The composition cannot be used", detail: `“${part}” is no element with its amount; write Mo 0.33, S 0.67.`,
+        title: "Invalid composition",
+        detail: `“${part}” is not an element with an amount. Write, for example, Mo 0.33, S 0.67.`,
       });
     }
     return [symbol, Number(amount)];
   }));
 }
 
-function formOf(file, fields) {
+function buildForm(file, fields) {
   const form = new FormData();
   form.append("file", file, file.name);
   for (const [name, value] of Object.entries(fields)) {
-    if (value !== null && value !== undefined && value !== "") form.append(name, written(name, value));
+    if (value !== null && value !== undefined && value !== "") form.append(name, formatField(name, value));
   }
   return form;
 }
 
-function written(name, value) {
+function formatField(name, value) {
   if (name === "composition") return Object.entries(value).map(([symbol, each]) => `${symbol}:${each}`).join(",");
   if (["lattice", "measure", "mask"].includes(name)) return value.map((each) => each.join(",")).join(";");
   return String(value);

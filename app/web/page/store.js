@@ -1,12 +1,20 @@
-// What the page knows; whoever shows a part of it is told when that part changes.
+// Holds the state of the page and notifies the parts of the page that display it.
+
+export const INITIAL_STATE = {
+  // The upload, as the service read it.
+  file: null, fileName: "", readOptions: {}, inspection: null, picture: null,
+  // What the user corrected: spots, center, masks and lattice; then pixel size, voltage and effort.
+  pattern: null, settings: {},
+  // What the user knows about the chemistry. Marks map a symbol to "present" or "absent".
+  elementMarks: new Map(), onlyMarked: false, composition: "",
+  answer: null, candidateIndex: 0,
+  tool: "select", selection: null, progress: "", problem: null,
+  // Identifies the entry among the recent results.
+  recordId: null,
+};
 
 export class Store extends EventTarget {
-  #state;
-
-  constructor(state) {
-    super();
-    this.#state = Object.freeze({ ...state });
-  }
+  #state = Object.freeze({ ...INITIAL_STATE });
 
   get state() {
     return this.#state;
@@ -19,15 +27,9 @@ export class Store extends EventTarget {
     if (changed.size) this.dispatchEvent(new CustomEvent("change", { detail: changed }));
   }
 
-  // Calls `show` with the state now, and whenever one of the keys changes.
-  show(keys, show) {
-    this.addEventListener("change", ({ detail }) => keys.some((key) => detail.has(key)) && show(this.#state));
-    show(this.#state);
+  // Call `render` with the state now and whenever one of the keys changes.
+  subscribe(keys, render) {
+    this.addEventListener("change", ({ detail }) => keys.some((key) => detail.has(key)) && render(this.#state));
+    render(this.#state);
   }
 }
-
-export const EMPTY = {
-  file: null, name: "", inspection: null, picture: null, edits: null, settings: {}, reading: {},
-  marks: new Map(), only: false, composition: "", answer: null, chosen: 0, selected: null, tool: "select",
-  busy: "", problem: null, stored: null,
-};

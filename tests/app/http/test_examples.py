@@ -40,4 +40,4 @@ def test_each_is_a_pattern_with_its_scale(client: TestClient, name: str, a: floa
 
 @pytest.mark.parametrize("name", ["mos2-tilted.tif", "graphene.json", "twisted-pair.tif"])
 def test_the_page_offers_it(client: TestClient, name: str) -> None:
-    assert f'"{name}"' in client.get("/static/page/intake.js").text
+    assert f'"{name}"' in client.get("/static/page/upload.js").text
