@@ -51,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
         ParsedRequest(upload, options), "cli", software_version(), read_settings().calibrations
     )
     if kind == ".png":
-        args.out.write_bytes(found.png())
+        args.out.write_bytes(found.write_png())
     elif kind == ".svg":
-        args.out.write_text(found.svg(), encoding="utf-8")
+        args.out.write_text(found.write_svg(), encoding="utf-8")
     elif kind == ".json":
         args.out.write_text(found.answer.model_dump_json(indent=1) + "\n", encoding="utf-8")
     _print(found.answer)

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 
 from app.observability.metrics import Metrics
-from app.presentation.overlays import Drawing, Overlays
+from app.presentation.overlays import CandidateOverlays, OverlayStore
 from app.presentation.schemas.service import Provenance
 from app.settings import Settings
 from app.workers.dispatcher import Dispatcher
@@ -27,7 +27,7 @@ class Service:
         dispatcher: hands jobs to the workers.
         metrics: what is measured.
         provenance: of the answers; follows what the workers tell.
-        overlays: pictures of the last answers.
+        overlays: pictures of the latest answers.
         batches: held by each, as its files take space on the disk.
         asked: by its kind, the last job that all who asked for it at once share.
     """
@@ -36,7 +36,7 @@ class Service:
     dispatcher: Dispatcher
     metrics: Metrics
     provenance: Provenance
-    overlays: Overlays = field(default_factory=Overlays)
+    overlays: OverlayStore = field(default_factory=OverlayStore)
     batches: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_BATCHES))
     asked: "dict[str, asyncio.Task[Reply]]" = field(default_factory=dict)
 
@@ -48,8 +48,8 @@ class Service:
         told = reply.told
         if "timing_ms" in told:
             self.metrics.record_prediction(told["timing_ms"], told["verdict"])
-        if "drawing" in told:
-            self.overlays.keep(Drawing.unpacked(told["drawing"], reply.blobs[1]))
+        if "overlays" in told:
+            self.overlays.add(CandidateOverlays.unpack(told["overlays"], reply.blobs[1]))
         if "serving" in told:
             self._serve(told["serving"])
 

@@ -1,228 +1,227 @@
-"""A camera frame as people like to see it, with what was found drawn over it: SVG or PNG."""
+"""Draw a camera frame on a logarithmic gray scale, with spots, lattice and reflections over it, as SVG or PNG."""
 
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import hypot
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from app.presentation.svg import cross_segments, write_circle, write_document, write_element, write_lines
 from model.indexing.pattern_lattice import PatternLattice
 from model.matching.match import Match
 from model.pattern.frame import Frame
 from model.pattern.spots import Spots
 
-LARGEST_SIDE = 1024
-# Of the ground's noise the darkest is cut off, of all pixels the brightest: the direct beam tells nothing.
-_DARKEST, _BRIGHTEST = 0.02, 0.9995
-# Where the logarithm turns straight, over the whole range: of 256 levels one alone would be a step of an eighth.
-_LEVELS_BITS = 8
-# A frame with few bright pixels keeps a dark ground.
-_DARK_GROUND = 10.0
-_LEAST_OF_COUNTS, _LEAST_OF_LEVELS = 1e-3, 0.03
-_SPOT, _SATURATED, _CENTRE, _LATTICE = "#ff8c1a", "#ff3b30", "#34c759", "#34c759"
-_BEAM, _MISSING, _EXTRA = "#4da3ff", "#ff3b30", "#ffd60a"
+MAX_SIDE = 1024
+# Gray levels run from this quantile of the counts, in the noise of the background, to this one, below the direct beam.
+_DARK_QUANTILE, _BRIGHT_QUANTILE = 0.02, 0.9995
+# The range of gray levels is at least so many times the noise, which keeps frames with few bright pixels dark.
+_MIN_RANGE_OVER_NOISE = 10.0
+# The noise is at least this fraction of the range; one of the 256 levels of an 8-bit frame would be too conspicuous.
+_MIN_NOISE, _MIN_NOISE_OF_8_BITS = 1e-3, 0.03
+_SPOT_COLOR, _SATURATED_COLOR, _CENTER_COLOR, _LATTICE_COLOR = "#ff8c1a", "#ff3b30", "#34c759", "#34c759"
+_REFLECTION_COLOR, _MISSING_COLOR, _EXTRA_COLOR = "#4da3ff", "#ff3b30", "#ffd60a"
+_DEFAULT_SPOT_SIGMA_PX, _MIN_RING_RADIUS, _ARROW_HEAD = 2.0, 5.0, 9.0
 
 
 @dataclass(frozen=True)
-class Shape:
-    """A circle (x, y, radius), or a line (x1, y1, x2, y2), in pixels of the picture."""
+class Marker:
+    """A circle (x, y, radius) or a line (x1, y1, x2, y2), in pixels of the picture."""
 
-    kind: str
-    numbers: tuple[float, ...]
-    colour: str
+    shape: Literal["circle", "line"]
+    coordinates: tuple[float, ...]
+    color: str
     dashed: bool = False
+
+    def write_svg(self) -> str:
+        """Return the SVG element."""
+        style: dict[str, str] = {"fill": "none", "stroke": self.color, "stroke_width": "1.5"}
+        if self.dashed:
+            style["stroke_dasharray"] = "4 3"
+        if self.shape == "circle":
+            x, y, radius = self.coordinates
+            return write_circle(x, y, radius, **style)
+        x1, y1, x2, y2 = self.coordinates
+        return write_lines([(x1, y1, x2, y2)], **style)
+
+    def draw(self, image: ImageDraw.ImageDraw) -> None:
+        """Draw into an image."""
+        if self.shape == "circle":
+            x, y, radius = self.coordinates
+            image.ellipse([x - radius, y - radius, x + radius, y + radius], outline=self.color)
+        else:
+            image.line(list(self.coordinates), fill=self.color, width=2)
 
 
 @dataclass(frozen=True)
 class FramePicture:
-    """The frame in 8 bits, and what is drawn over it.
+    """A frame in 8 bits with markers over it.
 
     Attributes:
-        grey: logarithm of the counts, as PNG.
-        size: its width and height.
-        shapes: in its pixels.
+        gray: PNG of the frame on a logarithmic scale.
+        size: width and height in pixels.
+        markers: drawn over the frame.
         title: for screen readers.
     """
 
-    grey: bytes
+    gray: bytes
     size: tuple[int, int]
-    shapes: Sequence[Shape]
+    markers: Sequence[Marker]
     title: str
 
-    def png(self) -> bytes:
-        """As PNG."""
-        image = Image.open(io.BytesIO(self.grey)).convert("RGB")
-        draw = ImageDraw.Draw(image)
-        for shape in self.shapes:
-            if shape.kind == "circle":
-                x, y, radius = shape.numbers
-                draw.ellipse([x - radius, y - radius, x + radius, y + radius], outline=shape.colour)
-            else:
-                draw.line(list(shape.numbers), fill=shape.colour, width=2)
-        return _encoded(image)
+    def with_markers(self, markers: Sequence[Marker]) -> Self:
+        """Return the same frame with other markers."""
+        return replace(self, markers=markers)
 
-    def svg(self) -> str:
-        """As SVG with the frame inside, without any script."""
+    def write_png(self) -> bytes:
+        """Return the picture as PNG."""
+        image = Image.open(io.BytesIO(self.gray)).convert("RGB")
+        draw = ImageDraw.Draw(image)
+        for marker in self.markers:
+            marker.draw(draw)
+        return _encode_png(image)
+
+    def write_svg(self) -> str:
+        """Return the picture as SVG, with the frame embedded."""
         width, height = self.size
-        inside = base64.b64encode(self.grey).decode()
-        return "\n".join(
-            [
-                f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-                f'height="{height}" role="img">',
-                f"<title>{self.title}</title>",
-                f'<image width="{width}" height="{height}" href="data:image/png;base64,{inside}"/>',
-                *(_element(shape) for shape in self.shapes),
-                "</svg>",
-            ]
+        embedded = f"data:image/png;base64,{base64.b64encode(self.gray).decode()}"
+        image = write_element("image", width=width, height=height, href=embedded)
+        return write_document(
+            width, height, self.title, [image, *(marker.write_svg() for marker in self.markers)]
         )
 
 
-def frame_picture(frame: Frame, spots: Spots, lattice: PatternLattice | None) -> FramePicture:
-    """The frame with its spots ringed (saturated ones in red), its centre and the vectors of its lattice.
+def draw_frame(frame: Frame, spots: Spots, lattice: PatternLattice | None) -> FramePicture:
+    """Draw a frame with rings around its spots, red for saturated ones, its center and its lattice vectors.
 
     Args:
-        frame: as it was read.
+        frame: the frame.
         spots: found in it.
-        lattice: theirs, if they have one.
+        lattice: of the spots, if they have one.
     """
-    view = _View.of(spots, frame.shape)
-    shapes = _seen(spots, view)
+    projection = _FrameProjection.fit_to(spots, frame.shape)
+    markers = _mark_spots(spots, projection)
     if lattice is not None:
-        x, y = view.centre.tolist()
-        for qx, qy in (view.places(lattice.basis) - view.centre).tolist():
-            shapes.append(Shape("line", (x, y, x + qx, y + qy), _LATTICE))
-            shapes += _head(x + qx, y + qy, qx, qy)
+        x, y = projection.center.tolist()
+        for dx, dy in (projection.project(lattice.basis) - projection.center).tolist():
+            markers.append(Marker("line", (x, y, x + dx, y + dy), _LATTICE_COLOR))
+            markers += _mark_arrow_head(x + dx, y + dy, dx, dy)
     title = f"Camera frame of {frame.shape[1]} by {frame.shape[0]} pixels with {len(spots)} spots"
-    grey = Image.fromarray(_grey(frame, view.step))
-    return FramePicture(_encoded(grey), grey.size, shapes, title)
+    gray = Image.fromarray(_gray_levels(frame, projection.frame_pixels))
+    return FramePicture(_encode_png(gray), gray.size, markers, title)
 
 
-def beams_over(spots: Spots, match: Match, shape: tuple[int, int]) -> list[Shape]:
-    """What is drawn over a frame of this shape for a candidate, in place of the lattice.
+def mark_match(spots: Spots, match: Match, frame_shape: tuple[int, int]) -> list[Marker]:
+    """Mark a candidate's reflections over a frame of this shape, instead of the lattice.
 
-    Its reflections are ringed in blue, those that should have been seen and were not in dashed red; spots without a
-    reflection are crossed.
+    Reflections are ringed in blue, missing ones in dashed red. Spots without a reflection have a yellow cross.
     """
-    view = _View.of(spots, shape)
-    return _seen(spots, view) + _beams(match, view)
+    projection = _FrameProjection.fit_to(spots, frame_shape)
+    return _mark_spots(spots, projection) + _mark_reflections(match, projection)
 
 
 @dataclass(frozen=True)
-class _View:
-    """From the frame to its picture.
+class _FrameProjection:
+    """Maps positions on the camera to pixels of the picture.
 
     Attributes:
-        step: pixels of the frame in one of the picture's.
+        frame_pixels: pixels of the frame in one pixel of the picture, along each axis.
         spots: the pattern.
-        radius: of the rings around spots.
+        ring_radius: of the rings around spots.
     """
 
-    step: int
+    frame_pixels: int
     spots: Spots
-    radius: float
+    ring_radius: float
 
     @classmethod
-    def of(cls, spots: Spots, shape: tuple[int, int]) -> Self:
-        assert spots.center_px is not None
-        step = -(-max(shape) // LARGEST_SIDE)
-        width = spots.exposure.spot_sigma_px if spots.exposure is not None else 2.0
-        return cls(step, spots, max(4 * width / step, 5.0))
+    def fit_to(cls, spots: Spots, frame_shape: tuple[int, int]) -> Self:
+        """Choose the scale at which the picture has at most `MAX_SIDE` pixels along each axis."""
+        frame_pixels = -(-max(frame_shape) // MAX_SIDE)
+        sigma_px = spots.exposure.spot_sigma_px if spots.exposure is not None else _DEFAULT_SPOT_SIGMA_PX
+        return cls(frame_pixels, spots, max(4 * sigma_px / frame_pixels, _MIN_RING_RADIUS))
 
     @property
-    def centre(self) -> NDArray[np.float64]:
-        """(2,) the direct beam, in pixels of the picture."""
-        return self.pixels(np.array(self.spots.center_px))
+    def center(self) -> NDArray[np.float64]:
+        """(2,) the direct beam."""
+        assert self.spots.center_px is not None
+        return self.scale(np.array(self.spots.center_px))
 
-    def pixels(self, of_frame: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(..., 2) of the picture, of those of the frame."""
-        # The middle of the first pixel of the frame lies at half of one of the picture's.
-        return np.asarray((of_frame + 0.5) / self.step - 0.5)
+    def scale(self, frame_px: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Convert pixels (..., 2) of the frame."""
+        # Integer coordinates are the middles of pixels, in the frame and in the picture.
+        return np.asarray((frame_px + 0.5) / self.frame_pixels - 0.5)
 
-    def places(self, q_inv_angstrom: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N, 2) pixels of the picture where scattering vectors (N, 2) lie."""
-        return self.pixels(self.spots.project_to_pixels(q_inv_angstrom))
-
-
-def _seen(spots: Spots, view: _View) -> list[Shape]:
-    """Spots and centre."""
-    (x, y), arm = view.centre.tolist(), 2 * view.radius
-    return [
-        *_rings(spots, view),
-        Shape("line", (x - arm, y, x + arm, y), _CENTRE),
-        Shape("line", (x, y - arm, x, y + arm), _CENTRE),
-    ]
+    def project(self, q_inv_angstrom: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Convert scattering vectors (N, 2)."""
+        return self.scale(self.spots.project_to_pixels(q_inv_angstrom))
 
 
-def _rings(spots: Spots, view: _View) -> list[Shape]:
+def _mark_spots(spots: Spots, projection: _FrameProjection) -> list[Marker]:
+    """Ring the spots and mark the center with a cross."""
     assert spots.pixels is not None
-    clipped = spots.exposure.saturated if spots.exposure is not None else np.zeros(len(spots), dtype=bool)
-    points = view.pixels(spots.pixels).tolist()
+    exposure, radius = spots.exposure, projection.ring_radius
+    saturated = np.zeros(len(spots), dtype=bool) if exposure is None else exposure.saturated
+    (x, y), arm = projection.center.tolist(), 2 * radius
+    positions = projection.scale(spots.pixels).tolist()
     return [
-        Shape("circle", (x, y, view.radius), _SATURATED if full else _SPOT)
-        for (x, y), full in zip(points, clipped.tolist(), strict=True)
+        *(
+            Marker("circle", (*position, radius), _SATURATED_COLOR if is_saturated else _SPOT_COLOR)
+            for position, is_saturated in zip(positions, saturated.tolist(), strict=True)
+        ),
+        Marker("line", (x - arm, y, x + arm, y), _CENTER_COLOR),
+        Marker("line", (x, y - arm, x, y + arm), _CENTER_COLOR),
     ]
 
 
-def _beams(match: Match, view: _View) -> list[Shape]:
-    """A candidate's reflections and what does not fit them."""
-    shapes: list[Shape] = []
-    reflections, radius = match.reflections, view.radius
-    for row, status in enumerate(reflections.status):
-        place = reflections.q_measured[row] if status == "extra" else reflections.q_computed[row]
-        x, y = view.places(place[None])[0].tolist()
+def _mark_reflections(match: Match, projection: _FrameProjection) -> list[Marker]:
+    markers: list[Marker] = []
+    table, radius = match.reflections, projection.ring_radius
+    for row, status in enumerate(table.status):
+        q = table.q_measured[row] if status == "extra" else table.q_computed[row]
+        x, y = projection.project(q[None])[0].tolist()
         if status == "extra":
-            shapes += [
-                Shape("line", (x - radius, y - radius, x + radius, y + radius), _EXTRA),
-                Shape("line", (x - radius, y + radius, x + radius, y - radius), _EXTRA),
-            ]
+            markers += [Marker("line", segment, _EXTRA_COLOR) for segment in cross_segments(x, y, radius)]
         else:
-            colour = _MISSING if status == "missing" else _BEAM
-            shapes.append(Shape("circle", (x, y, 0.6 * radius), colour, dashed=status == "missing"))
-    return shapes
+            is_missing = status == "missing"
+            color = _MISSING_COLOR if is_missing else _REFLECTION_COLOR
+            markers.append(Marker("circle", (x, y, 0.6 * radius), color, dashed=is_missing))
+    return markers
 
 
-def _head(x: float, y: float, along: float, across: float) -> list[Shape]:
-    """The head of an arrow."""
-    length = hypot(along, across) or 1.0
-    ux, uy = 9 * along / length, 9 * across / length
+def _mark_arrow_head(x: float, y: float, dx: float, dy: float) -> list[Marker]:
+    """Mark the head of an arrow of direction (dx, dy) that ends at (x, y)."""
+    length = hypot(dx, dy) or 1.0
+    ux, uy = _ARROW_HEAD * dx / length, _ARROW_HEAD * dy / length
     return [
-        Shape("line", (x, y, x - ux - side * uy / 2, y - uy + side * ux / 2), _LATTICE)
+        Marker("line", (x, y, x - ux - side * uy / 2, y - uy + side * ux / 2), _LATTICE_COLOR)
         for side in (-1.0, 1.0)
     ]
 
 
-def _grey(frame: Frame, step: int) -> NDArray[np.uint8]:
-    """(H, W) the logarithm of the counts, from the ground's noise to just below the direct beam."""
+def _gray_levels(frame: Frame, frame_pixels: int) -> NDArray[np.uint8]:
+    """Return (H, W) levels proportional to the logarithm of the counts."""
+    step = frame_pixels
     height, width = (size // step * step for size in frame.shape)
     counts = (
         frame.counts[:height, :width].reshape(height // step, step, width // step, step).mean(axis=(1, 3))
     )
-    dark, middle, bright = np.quantile(counts[::2, ::2], [_DARKEST, 0.5, _BRIGHTEST]).tolist()
-    bright = max(bright, middle + _DARK_GROUND * (middle - dark))
-    least = _LEAST_OF_LEVELS if frame.bit_depth == _LEVELS_BITS else _LEAST_OF_COUNTS
-    noise = max(middle - dark, least * (bright - dark), 1e-30)
+    dark, median, bright = np.quantile(counts[::2, ::2], [_DARK_QUANTILE, 0.5, _BRIGHT_QUANTILE]).tolist()
+    bright = max(bright, median + _MIN_RANGE_OVER_NOISE * (median - dark))
+    min_noise = _MIN_NOISE_OF_8_BITS if frame.bit_depth == 8 else _MIN_NOISE
+    noise = max(median - dark, min_noise * (bright - dark), 1e-30)
     level = np.log1p(np.clip(counts - dark, 0, None) / noise)
     top = max(float(np.log1p((bright - dark) / noise)), 1e-6)
-    grey: NDArray[np.uint8] = (np.clip(level / top, 0, 1) * 255).astype(np.uint8)
-    return grey
+    levels: NDArray[np.uint8] = (np.clip(level / top, 0, 1) * 255).astype(np.uint8)
+    return levels
 
 
-def _element(shape: Shape) -> str:
-    style = f'fill="none" stroke="{shape.colour}" stroke-width="1.5"' + (
-        ' stroke-dasharray="4 3"' if shape.dashed else ""
-    )
-    numbers = [f"{number:.1f}" for number in shape.numbers]
-    if shape.kind == "circle":
-        return f'<circle cx="{numbers[0]}" cy="{numbers[1]}" r="{numbers[2]}" {style}/>'
-    return f'<path d="M{numbers[0]} {numbers[1]}L{numbers[2]} {numbers[3]}" {style}/>'
-
-
-def _encoded(image: Image.Image) -> bytes:
+def _encode_png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return buffer.getvalue()

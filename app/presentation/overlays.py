@@ -1,77 +1,98 @@
-"""Pictures of candidates over their frames, kept for a while so that they can be fetched by the link in the answer."""
+"""Pictures of candidates over their frame. The service keeps those of the latest answers, which link to them."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
 from threading import Lock
 from typing import Any, Self
+from uuid import uuid4
 
 from app.errors import NotFoundError
-from app.presentation.frame_overlay import FramePicture, Shape
+from app.presentation.frame_overlay import FramePicture, Marker, draw_frame, mark_match
+from model.matching.match import Match
+from model.pattern.frame import Frame
+from model.pattern.spots import Spots
 
-MOST_ANSWERS = 32
-MOST_CANDIDATES = 10
-
-
-def overlay_link(drawing_id: str, rank: int) -> str:
-    """Where a candidate's picture is fetched."""
-    return f"/overlays/{drawing_id}/{rank}"
+MAX_ANSWERS = 32
+MAX_CANDIDATES = 10
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """A frame with each of its first candidates over it.
+class CandidateOverlays:
+    """A frame and the markers of each candidate drawn over it.
 
     Attributes:
-        id: under which they are fetched; no client can choose or guess it.
-        frame: with nothing over it.
-        shapes: of each candidate, by rank.
+        id: random, so that clients cannot guess it.
+        picture: the frame without markers.
+        markers: of each candidate, by rank.
     """
 
     id: str
-    frame: FramePicture
-    shapes: Mapping[int, list[Shape]]
-
-    def packed(self) -> dict[str, Any]:
-        """As JSON, but for the frame's own pixels."""
-        shapes = {str(rank): [astuple(each) for each in listed] for rank, listed in self.shapes.items()}
-        return {"id": self.id, "size": self.frame.size, "title": self.frame.title, "shapes": shapes}
+    picture: FramePicture
+    markers: Mapping[int, Sequence[Marker]]
 
     @classmethod
-    def unpacked(cls, told: Mapping[str, Any], grey: bytes) -> Self:
-        """From JSON and the frame's pixels as PNG."""
-        shapes = {
-            int(rank): [Shape(kind, tuple(numbers), *style) for kind, numbers, *style in listed]
-            for rank, listed in told["shapes"].items()
+    def draw(cls, frame: Frame, spots: Spots, matches: Sequence[Match | None]) -> Self | None:
+        """Draw the candidates that match; return None if there are none.
+
+        Args:
+            frame: the frame.
+            spots: found in it.
+            matches: of the candidates in the order of their ranks.
+        """
+        markers = {
+            rank: mark_match(spots, match, frame.shape)
+            for rank, match in enumerate(matches[:MAX_CANDIDATES], start=1)
+            if match is not None
         }
-        return cls(told["id"], FramePicture(grey, tuple(told["size"]), (), told["title"]), shapes)
+        if not markers:
+            return None
+        return cls(uuid4().hex, draw_frame(frame, spots, None).with_markers(()), markers)
+
+    def path(self, rank: int) -> str | None:
+        """Return the path of a candidate's picture; None if it has no picture."""
+        return f"/overlays/{self.id}/{rank}" if rank in self.markers else None
+
+    def pack(self) -> dict[str, Any]:
+        """Convert everything but the pixels of the frame to JSON."""
+        markers = {str(rank): [astuple(marker) for marker in listed] for rank, listed in self.markers.items()}
+        return {"id": self.id, "size": self.picture.size, "title": self.picture.title, "markers": markers}
+
+    @classmethod
+    def unpack(cls, content: Mapping[str, Any], gray: bytes) -> Self:
+        """Restore from the JSON of `pack` and the PNG of the frame."""
+        markers = {
+            int(rank): [Marker(shape, tuple(coordinates), *style) for shape, coordinates, *style in listed]
+            for rank, listed in content["markers"].items()
+        }
+        return cls(content["id"], FramePicture(gray, tuple(content["size"]), (), content["title"]), markers)
 
 
-class Overlays:
-    """The pictures of the last answers that asked for them; safe from several threads at once."""
+class OverlayStore:
+    """Keeps the overlays of the latest answers. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._kept: OrderedDict[str, Drawing] = OrderedDict()
+        self._overlays: OrderedDict[str, CandidateOverlays] = OrderedDict()
 
-    def keep(self, drawing: Drawing) -> None:
-        """Keep an answer's pictures, and forget the oldest answer's where there are too many."""
+    def add(self, overlays: CandidateOverlays) -> None:
+        """Keep the overlays of an answer; drop the oldest if there are too many."""
         with self._lock:
-            self._kept[drawing.id] = drawing
-            self._kept.move_to_end(drawing.id)
-            while len(self._kept) > MOST_ANSWERS:
-                self._kept.popitem(last=False)
+            self._overlays[overlays.id] = overlays
+            self._overlays.move_to_end(overlays.id)
+            while len(self._overlays) > MAX_ANSWERS:
+                self._overlays.popitem(last=False)
 
-    def picture(self, drawing_id: str, rank: int) -> FramePicture:
-        """One of them.
+    def find(self, id: str, rank: int) -> FramePicture:
+        """Return the picture of a candidate.
 
         Raises:
-            NotFoundError: never kept, or forgotten.
+            NotFoundError: it was never stored, or is no longer kept.
         """
         with self._lock:
-            drawing = self._kept.get(drawing_id)
-        if drawing is None or rank not in drawing.shapes:
+            overlays = self._overlays.get(id)
+        if overlays is None or rank not in overlays.markers:
             raise NotFoundError(
-                f"there is no such picture; those of the last {MOST_ANSWERS} answers with overlay=true are kept"
+                f"There is no such picture; only those of the latest {MAX_ANSWERS} answers with overlay=true are kept."
             )
-        return replace(drawing.frame, shapes=drawing.shapes[rank])
+        return overlays.picture.with_markers(overlays.markers[rank])

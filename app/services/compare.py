@@ -7,7 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
-from app.presentation import svg as drawing
+from app.presentation.pattern_figure import Panel, draw_figure
 from app.presentation.schemas.compare import ComparedStructure, ComparisonSchema, DecidingReflectionSchema
 from app.presentation.serialize import serialize_cell, serialize_query
 from app.presentation.serialize_match import describe_fit, serialize_match, serialize_reflections
@@ -39,14 +39,14 @@ class Compared:
     names: tuple[str, ...]
     found: Comparison
 
-    def drawn(self) -> str:
-        """As SVG: a panel for each structure, with the spots that decide marked."""
+    def draw(self) -> str:
+        """Draw the pattern as SVG: a panel for each structure, with the deciding reflections highlighted."""
         panels = []
         for row, structure in zip(self.found.ranking.tolist(), self.answer.candidates, strict=True):
-            marked = [line.other for line in self.found.deciding_reflections[row] if line.other is not None]
+            deciding = [line.other for line in self.found.deciding_reflections[row] if line.other is not None]
             title = f"{structure.rank}. {self.names[row]} ({structure.formula})"
-            panels.append(drawing.Panel(title, _told(structure), self.found.matches[row], marked))
-        return drawing.drawn(self.spots, self.found.lattice, panels)
+            panels.append(Panel(title, _told(structure), self.found.matches[row], deciding))
+        return draw_figure(self.spots, self.found.lattice, panels)
 
 
 def compare_upload(

@@ -1,15 +1,15 @@
 """A pattern looked at without any search: its spots, its lattice, how good it is, and a picture of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
 from app.errors import NotAcceptableError
-from app.presentation import svg as drawing
-from app.presentation.frame_overlay import FramePicture, frame_picture
+from app.presentation.frame_overlay import FramePicture, draw_frame
+from app.presentation.pattern_figure import draw_figure
 from app.presentation.schemas.inspect import FrameSchema, Inspection, SpotSchema
 from app.presentation.serialize import serialize_query
 from app.presentation.serialize_match import serialize_position
@@ -47,14 +47,13 @@ class Inspected:
     frame: Frame | None
     marks: bool
 
-    def svg(self) -> str:
+    def write_svg(self) -> str:
         """The frame with what was found drawn over it; points alone where there is no frame."""
         if self.frame is not None:
-            return self._picture(self.frame).svg()
-        alone = drawing.Panel("The pattern", f"{len(self.spots)} spots", None)
-        return drawing.drawn(self.spots, self.lattice, [alone])
+            return self._picture(self.frame).write_svg()
+        return draw_figure(self.spots, self.lattice, [])
 
-    def png(self) -> bytes:
+    def write_png(self) -> bytes:
         """The same as PNG.
 
         Raises:
@@ -62,11 +61,11 @@ class Inspected:
         """
         if self.frame is None:
             raise NotAcceptableError("points have no frame to draw on as PNG; ask for image/svg+xml")
-        return self._picture(self.frame).png()
+        return self._picture(self.frame).write_png()
 
     def _picture(self, frame: Frame) -> FramePicture:
-        drawn = frame_picture(frame, self.spots, self.lattice)
-        return drawn if self.marks else replace(drawn, shapes=())
+        picture = draw_frame(frame, self.spots, self.lattice)
+        return picture if self.marks else picture.with_markers(())
 
 
 def inspect_upload(

@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.presentation import svg as drawing
 from app.presentation.formats import CIF, SVG, ZIP, write_cif, write_zip
-from app.presentation.frame_overlay import beams_over, frame_picture
-from app.presentation.overlays import MOST_CANDIDATES, Drawing, overlay_link
+from app.presentation.overlays import CandidateOverlays
+from app.presentation.pattern_figure import Panel, draw_figure
 from app.presentation.schemas.predict import Answer, ConfidenceSet
 from app.presentation.schemas.query import QuerySchema
 from app.presentation.schemas.service import Provenance
@@ -42,8 +40,7 @@ from model.pattern.spots import Spots
 logger = logging.getLogger(__name__)
 
 ASSUMED_VOLTAGE_KV = 80.0
-# Candidates in a picture.
-DRAWN = 6
+MAX_PANELS = 6
 LOWEST_VOLTAGE_KV, HIGHEST_VOLTAGE_KV = 60.0, 300.0
 _CAVEAT = (
     "A bulk crystal with the same zone is not excluded: one pattern does not tell the thickness. Nor is a crystal that "
@@ -105,13 +102,13 @@ class Prediction:
         answer: for JSON.
         spots: the pattern.
         result: what the search found.
-        drawing: the frame with each of the first candidates over it, where they were asked for.
+        overlays: the first candidates drawn over the frame, if requested.
     """
 
     answer: Answer
     spots: Spots
     result: SearchResult
-    drawing: Drawing | None = None
+    overlays: CandidateOverlays | None = None
 
     def write(self, media_type: str) -> bytes:
         """Return the answer in a media type.
@@ -120,25 +117,26 @@ class Prediction:
             NotAcceptableError: a CIF is requested and there is no candidate.
         """
         if media_type == SVG:
-            return self.drawn().encode()
+            return self.draw().encode()
         if media_type == CIF:
             return write_cif(self.answer)
         if media_type == ZIP:
             return write_zip(self.answer)
         return self.answer.model_dump_json().encode()
 
-    def drawn(self) -> str:
-        """As SVG: the pattern with its lattice, and a panel for each of the first candidates."""
+    def draw(self) -> str:
+        """Draw the pattern as SVG, with a panel for each of the first candidates."""
         panels = [
-            drawing.Panel(
+            Panel(
                 f"{each.rank}. {each.formula} ({each.id})",
                 describe_fit(f"similarity {each.similarity:.3f}", each.probability, each.match),
                 candidate.match,
             )
-            for each, candidate in zip(self.answer.candidates[:DRAWN], self.result.candidates, strict=False)
+            for each, candidate in zip(
+                self.answer.candidates[:MAX_PANELS], self.result.candidates, strict=False
+            )
         ]
-        spots_alone = drawing.Panel("The pattern", f"{len(self.spots)} spots", None)
-        return drawing.drawn(self.spots, self.result.lattice, panels or [spots_alone])
+        return draw_figure(self.spots, self.result.lattice, panels)
 
 
 @dataclass(frozen=True)
@@ -225,10 +223,18 @@ def predict(
         lattice=options.picked_basis(spots),
     )
     searched = perf_counter()
-    drawing = _drawing(pattern.frame, spots, result) if options.overlay else None
+    overlays = None
+    if options.overlay and pattern.frame is not None:
+        overlays = CandidateOverlays.draw(
+            pattern.frame, spots, [candidate.match for candidate in result.candidates]
+        )
     candidates = [
         serialize_candidate(
-            rank, candidate, spots, with_reflections=options.reflections, overlay=_link(drawing, rank)
+            rank,
+            candidate,
+            spots,
+            with_reflections=options.reflections,
+            overlay=None if overlays is None else overlays.path(rank),
         )
         for rank, candidate in enumerate(result.candidates, start=1)
     ]
@@ -261,7 +267,7 @@ def predict(
         provenance=provenance,
         timing_ms=timing,
     )
-    return Prediction(answer, spots, result, drawing)
+    return Prediction(answer, spots, result, overlays)
 
 
 def _serialize_query(pattern: Pattern, result: SearchResult) -> QuerySchema:
@@ -276,24 +282,6 @@ def _serialize_query(pattern: Pattern, result: SearchResult) -> QuerySchema:
         options=options.model_dump(exclude_unset=True),
         lattice_sought=options.effort != "search" or not spots.scale_is_known,
     )
-
-
-def _drawing(frame: Frame | None, spots: Spots, result: SearchResult) -> Drawing | None:
-    """The frame with each of the first candidates that lie on it; None where there is none."""
-    if frame is None:
-        return None
-    shapes = {
-        rank: beams_over(spots, candidate.match, frame.shape)
-        for rank, candidate in enumerate(result.candidates[:MOST_CANDIDATES], start=1)
-        if candidate.match is not None
-    }
-    if not shapes:
-        return None
-    return Drawing(uuid4().hex, replace(frame_picture(frame, spots, None), shapes=()), shapes)
-
-
-def _link(drawing: Drawing | None, rank: int) -> str | None:
-    return overlay_link(drawing.id, rank) if drawing is not None and rank in drawing.shapes else None
 
 
 def choose_voltage(asked: float | None, stated: float | None) -> Voltage:

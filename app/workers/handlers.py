@@ -171,13 +171,13 @@ class Desk:
         found = inspect_upload(asked, job.asked["request_id"], software_version(), self._calibrations)
         media_type = job.asked["media_type"]
         if media_type == PNG:
-            return Reply(blobs=(found.png(),))
-        return _text(found.svg() if media_type == SVG else found.answer.model_dump_json())
+            return Reply(blobs=(found.write_png(),))
+        return _text(found.write_svg() if media_type == SVG else found.answer.model_dump_json())
 
     def _compare(self, job: Job) -> Reply:
         asked = unpacked(job.asked["body"], job.blobs).parse(ReadingOptions, with_structures=True)
         found = compare_upload(asked, job.asked["request_id"], software_version(), self._calibrations)
-        return _text(found.drawn() if job.asked["media_type"] == SVG else found.answer.model_dump_json())
+        return _text(found.draw() if job.asked["media_type"] == SVG else found.answer.model_dump_json())
 
     def _structure(self, job: Job) -> Reply:
         found = structure_of(entry_of(self._library, job.asked["id"]))
@@ -224,9 +224,9 @@ def _reply(found: Prediction, media_type: str) -> Reply:
         "serving": found.answer.provenance.model_dump(),
     }
     content = found.write(media_type)
-    if found.drawing is None:
+    if found.overlays is None:
         return Reply(told, (content,))
-    return Reply({**told, "drawing": found.drawing.packed()}, (content, found.drawing.frame.grey))
+    return Reply({**told, "overlays": found.overlays.pack()}, (content, found.overlays.picture.gray))
 
 
 def _text(content: str) -> Reply:

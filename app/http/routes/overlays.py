@@ -1,4 +1,4 @@
-"""`GET /overlays/{drawing_id}/{rank}`: a candidate drawn over its frame."""
+"""`GET /overlays/{overlay_id}/{rank}`: a candidate drawn over its frame."""
 
 import asyncio
 
@@ -15,16 +15,16 @@ router = APIRouter()
 
 
 @router.get(
-    "/overlays/{drawing_id}/{rank}",
+    "/overlays/{overlay_id}/{rank}",
     summary="A candidate drawn over its frame",
     response_class=Response,
     responses=OVERLAY_RESPONSES,
 )
-async def get_overlay(request: Request, drawing_id: str, rank: int) -> Response:
+async def get_overlay(request: Request, overlay_id: str, rank: int) -> Response:
     """The link is `match.overlay` of an answer that was asked for with overlay=true."""
     service = service_of(request)
     media_type = choose_media_type(request.headers.get("accept"), (SVG, PNG))
-    picture = service.overlays.picture(drawing_id, rank)
-    drawn = picture.png if media_type == PNG else lambda: picture.svg().encode()
-    content = await asyncio.to_thread(drawn)
+    picture = service.overlays.find(overlay_id, rank)
+    write = picture.write_png if media_type == PNG else lambda: picture.write_svg().encode()
+    content = await asyncio.to_thread(write)
     return Response(content, headers={"Vary": "Accept"}, media_type=media_type)

@@ -78,7 +78,7 @@ def test_it_is_drawn_with_a_panel_for_each(client: TestClient, points: list[list
     assert "structure 1 (MoS2)" in shown
     assert "does not fit" in shown
     kinds = {element.get("class") for element in root.iter() if element.get("class")}
-    assert {"spot", "beam", "decides", "lattice"} <= kinds
+    assert {"spot", "reflection", "deciding", "lattice"} <= kinds
     assert sum(element.get("class") == "spot" for element in root.iter()) == 3 * len(points)
 
 
