@@ -32,7 +32,7 @@ def add_to(commands: "Commands") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the calibration, and keep it where a name is given."""
-    from app.services.options import ReadingOptions, options_from_text
+    from app.services.options import ReadingOptions
     from app.settings import read_settings
     from model.calibration.calibrate_camera import calibrate_camera
     from model.pattern.camera import NAME_PATTERN
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         raise OptionError("--name: say where to keep it, by --out or DD2D_CALIBRATIONS")
     if args.name is not None and not NAME_PATTERN.fullmatch(args.name):
         raise OptionError("--name: letters, digits, dots, dashes and underscores, 64 at most")
-    center = options_from_text(ReadingOptions, [("center", args.center)]).center_px
+    center = ReadingOptions.from_text([("center", args.center)]).to_pattern_options().center_px
     found = calibrate_camera(read_frame(args.file.read_bytes()), args.material, center)
     print(f"pixel size   {found.pixel_size_inv_angstrom:.6g} 1/angstrom")
     print(

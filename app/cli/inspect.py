@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.cli.option_flags import INSPECTING, add_options
+from app.cli.option_flags import add_option_flags, option_fields
 from model.errors import OptionError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def add_to(commands: "Commands") -> None:
         help="look at one pattern",
         description="Find centre, spots and lattice of one pattern, and judge it.",
         epilog="Example: dd2d inspect frame.dm4 --out frame.png",
+        later=_add_options,
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="camera frame, or points (JSON, CSV, text)")
     parser.add_argument(
@@ -30,22 +31,27 @@ def add_to(commands: "Commands") -> None:
         metavar="FILE",
         help="write the drawn frame (.png, .svg) or all that was found (.json)",
     )
-    add_options(parser, INSPECTING)
     parser.set_defaults(run=run)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    from app.services.options import LatticeOptions
+
+    add_option_flags(parser, LatticeOptions)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what was found in short, and write it where wanted."""
     from app.services.inspect import inspect_upload
     from app.services.library import software_version
-    from app.services.options import InspectOptions, options_from_text
+    from app.services.options import InspectOptions
     from app.services.uploads import FileUpload, ParsedRequest
     from app.settings import read_settings
 
     kind = None if args.out is None else args.out.suffix.lower()
     if kind is not None and kind not in _KINDS:
         raise OptionError(f"--out {args.out}: give a name that ends in {', '.join(_KINDS)}")
-    options = options_from_text(InspectOptions, ((name, getattr(args, name)) for name in INSPECTING))
+    options = InspectOptions.from_text(option_fields(args))
     upload = FileUpload(args.file.read_bytes(), args.file.name)
     found = inspect_upload(
         ParsedRequest(upload, options), "cli", software_version(), read_settings().calibrations

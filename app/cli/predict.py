@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.cli.option_flags import ALL, add_options
+from app.cli.option_flags import add_option_flags, option_fields
 
 if TYPE_CHECKING:
     from app.cli.lazy import Commands
@@ -25,6 +25,7 @@ def add_to(commands: "Commands") -> None:
         "standard error. With --url a running service is asked; the key that it may ask for is taken from DD2D_KEY.",
         epilog="Examples: dd2d predict frame.tif --pixel-size 0.005 --elements-only Mo,S; "
         "dd2d predict session/ --out session.csv",
+        later=_add_options,
     )
     parser.add_argument(
         "files",
@@ -40,7 +41,6 @@ def add_to(commands: "Commands") -> None:
         "--model", type=Path, metavar="DIR", help="trained towers (DD2D_MODEL, the shipped ones)"
     )
     parser.add_argument("--url", metavar="URL", help="service to ask in place of an index on this machine")
-    add_options(parser, ALL)
     parser.add_argument(
         "--format",
         choices=["json", "cif", "svg", "csv", "table"],
@@ -53,11 +53,17 @@ def add_to(commands: "Commands") -> None:
     parser.set_defaults(run=run)
 
 
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    from app.services.options import PredictOptions
+
+    add_option_flags(parser, PredictOptions, without=("overlay",))
+
+
 def run(args: argparse.Namespace) -> int:
     """Print the answer, or the table of many."""
     from app.cli.predict_many import check_table, files_of, run_many
 
-    fields = [(name, getattr(args, name)) for name in ALL]
+    fields = option_fields(args)
     one = (
         len(args.files) == 1 and args.out is None and args.format != "csv" and not _holds_many(args.files[0])
     )
@@ -95,13 +101,13 @@ def _asked(url: str, file: Path, fields: list[tuple[str, str]], media_type: str)
 
 def _computed(args: argparse.Namespace, fields: list[tuple[str, str]], media_type: str) -> bytes:
     from app.services.library import held, open_library, provenance_of
-    from app.services.options import Options, options_from_text
+    from app.services.options import PredictOptions
     from app.services.predict import predict, read_pattern
     from app.services.uploads import FileUpload
     from app.settings import read_settings
 
     (file,) = args.files
-    options = options_from_text(Options, fields)
+    options = PredictOptions.from_text(fields)
     upload = FileUpload(file.read_bytes(), file.name)
     settings = read_settings(index=args.index, model=args.model)
     library = open_library(settings)

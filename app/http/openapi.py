@@ -3,7 +3,6 @@
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import BaseModel
 
 from app.http.read_body import MAX_BATCH_FILES
 from app.presentation.formats import NDJSON
@@ -14,8 +13,14 @@ from app.presentation.schemas.predict import Answer
 from app.presentation.schemas.replay import Replay
 from app.presentation.schemas.service import Problem, ServedIndex
 from app.presentation.schemas.structures import Structure, UserStructureSchema
-from app.services.options import LISTS, InspectOptions, Options, ReadingOptions
-from app.services.user_structures import AdditionOptions, ReloadOptions
+from app.services.option_parsing import RequestOptions
+from app.services.options import (
+    InspectOptions,
+    PredictOptions,
+    ReadingOptions,
+    ReloadOptions,
+    UserStructureOptions,
+)
 from model.matching.compare import MAX_STRUCTURES, MIN_STRUCTURES
 
 Responses = dict[int | str, dict[str, Any]]
@@ -52,7 +57,7 @@ _RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "i
 _TEXT = {"schema": {"type": "string"}}
 
 
-def _option_schemas(kind: type[BaseModel]) -> dict[str, Any]:
+def _option_schemas(kind: type[RequestOptions]) -> dict[str, Any]:
     properties: dict[str, Any] = kind.model_json_schema()["properties"]
     for schema in properties.values():
         schema.pop("title", None)
@@ -69,7 +74,7 @@ def _point_schema() -> dict[str, Any]:
     }
 
 
-def _body(kind: type[ReadingOptions], in_form: dict[str, Any], in_json: dict[str, Any]) -> dict[str, Any]:
+def _body(kind: type[RequestOptions], in_form: dict[str, Any], in_json: dict[str, Any]) -> dict[str, Any]:
     """A request's body: the pattern, the options, and what else it needs in either form."""
     options = _option_schemas(kind)
     file = {
@@ -88,7 +93,9 @@ def _body(kind: type[ReadingOptions], in_form: dict[str, Any], in_json: dict[str
                     "properties": {"file": file, **in_form, **options},
                 },
                 "encoding": {
-                    name: {"style": "form", "explode": False} for name in sorted(LISTS) if name in options
+                    name: {"style": "form", "explode": False}
+                    for name in options
+                    if (text_format := kind.text_format(name)) and text_format.is_comma_list
                 },
             },
             "application/json": {
@@ -103,7 +110,7 @@ def _body(kind: type[ReadingOptions], in_form: dict[str, Any], in_json: dict[str
     }
 
 
-PREDICT_BODY = _body(Options, {}, {})
+PREDICT_BODY = _body(PredictOptions, {}, {})
 
 _FILES: dict[str, Any] = {
     "type": "array",
@@ -232,7 +239,7 @@ ADD_BODY: dict[str, Any] = {
                 "type": "object",
                 "required": [name],
                 "additionalProperties": False,
-                "properties": {name: _STRUCTURE_FILE, **_option_schemas(AdditionOptions)},
+                "properties": {name: _STRUCTURE_FILE, **_option_schemas(UserStructureOptions)},
             }
         }
         for kind, name in (("multipart/form-data", "file"), ("application/json", "structure"))

@@ -81,7 +81,7 @@ def inspect_upload(
     voltage = choose_voltage(asked.options.voltage_kv, spots.voltage_kv)
     read = perf_counter()
     observed = Observation.from_spots(spots, voltage.kv)
-    basis = asked.options.picked_basis(spots)
+    basis = asked.options.to_lattice_basis(spots)
     lattice = index_pattern(observed) if basis is None else refine_picked_lattice(observed, basis)
     everywhere = None if lattice is None else lattice.index_spots(spots.q_inv_angstrom)
     indexed = perf_counter()

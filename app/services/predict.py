@@ -24,7 +24,7 @@ from app.presentation.serialize import (
 )
 from app.presentation.serialize_match import describe_fit, list_tilt_warnings
 from app.services.library import Library
-from app.services.options import Options, ReadingOptions
+from app.services.options import PredictOptions, ReadingOptions
 from app.services.uploads import FileUpload, FrameUpload, Upload
 from index.search.results import SearchResult
 from index.search.timing import milliseconds
@@ -72,7 +72,7 @@ def read_upload(
             readers raise comes as UnreadableError.
     """
     try:
-        spots, frame = _read(upload, options.pattern(calibrations))
+        spots, frame = _read(upload, options.to_pattern_options(calibrations))
         if options.scale_sigma is not None and not spots.scale_is_known:
             spots = replace(spots, warnings=(*spots.warnings, _SIGMA_OF_NOTHING))
         masks = np.array(options.mask, dtype=np.float64)
@@ -162,11 +162,11 @@ class Pattern:
     spots: Spots
     frame: Frame | None
     voltage: Voltage
-    options: Options
+    options: PredictOptions
     read_ms: float
 
 
-def read_pattern(upload: Upload, options: Options, calibrations: Path | None = None) -> Pattern:
+def read_pattern(upload: Upload, options: PredictOptions, calibrations: Path | None = None) -> Pattern:
     """Read an upload; see `read_upload`.
 
     Raises:
@@ -214,13 +214,13 @@ def predict(
     result = library.search(
         spots,
         voltage_kv=pattern.voltage.kv,
-        elements=options.elements(),
+        elements=options.to_element_filter(),
         top_k=options.top_k,
         effort=options.effort,
         coverage=options.coverage,
-        composition=options.measured_composition(),
+        composition=options.to_composition(),
         vector=None if embedded is None else embedded.vector,
-        lattice=options.picked_basis(spots),
+        lattice=options.to_lattice_basis(spots),
     )
     searched = perf_counter()
     overlays = None

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from app.presentation.schemas.predict import Answer, CandidateSchema
 from app.presentation.schemas.replay import CandidateChange, Replay
-from app.services.options import Options, options_from_json
+from app.services.options import PredictOptions
 from app.services.uploads import FormBody, JsonBody, PointUpload, Upload, parse_json_object
 from model.errors import OptionError, TooLargeError
 from model.pattern.points.point_table import MAX_POINTS
@@ -19,7 +19,7 @@ MOST_BYTES, MOST_LISTS = 32 * 2**20, 5 * MAX_POINTS
 _SEND = "send the answer as /predict gave it, as the JSON key or the file `answer`"
 
 
-def asked_again(body: JsonBody | FormBody) -> tuple[Upload, Options, Answer]:
+def asked_again(body: JsonBody | FormBody) -> tuple[Upload, PredictOptions, Answer]:
     """The pattern and the options of a stored answer, and the answer.
 
     Args:
@@ -74,9 +74,9 @@ def _answer(content: object) -> Answer:
         raise OptionError(f"answer: {where}: {first['msg']}; {_SEND}") from None
 
 
-def _options(answer: Answer, instead: Mapping[str, object] | None = None) -> Options:
+def _options(answer: Answer, instead: Mapping[str, object] | None = None) -> PredictOptions:
     given = dict(answer.query.options or {})
-    return options_from_json(Options, {**given, "overlay": None, **(instead or {})})
+    return PredictOptions.from_json({**given, "overlay": None, **(instead or {})})
 
 
 def replayed(then: Answer, now: Answer) -> Replay:

@@ -4,14 +4,16 @@ from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 from pydantic_core import from_json
 
-from app.services.options import Kind, options_from_json, options_from_text
+from app.services.option_parsing import RequestOptions
 from model.errors import OptionError, UnreadableError
 from model.pattern.frame import Frame
 from model.pattern.points.point_table import MAX_POINTS, check_bracket_count
+
+OptionsT = TypeVar("OptionsT", bound=RequestOptions)
 
 _MAX_KEYS = 64
 _EXPECTED = "send an object with points, [[x, y, intensity], ...], and the options"
@@ -51,7 +53,7 @@ Upload = FileUpload | FrameUpload | PointUpload
 
 
 @dataclass(frozen=True)
-class ParsedRequest(Generic[Kind]):
+class ParsedRequest(Generic[OptionsT]):
     """A request that was parsed.
 
     Attributes:
@@ -61,7 +63,7 @@ class ParsedRequest(Generic[Kind]):
     """
 
     pattern: Upload
-    options: Kind
+    options: OptionsT
     structures: tuple[FileUpload, ...] = ()
 
 
@@ -75,7 +77,7 @@ class JsonBody:
         """For a worker: JSON and bytes; `unpacked` is the other way."""
         return {}, (self.data,)
 
-    def parse(self, kind: type[Kind], *, with_structures: bool = False) -> ParsedRequest[Kind]:
+    def parse(self, kind: type[OptionsT], *, with_structures: bool = False) -> ParsedRequest[OptionsT]:
         """Parse points and options.
 
         Args:
@@ -89,7 +91,7 @@ class JsonBody:
         content = parse_json_object(self.data, _EXPECTED)
         points = content.pop("points", None)
         structures = _parse_structures(content.pop("structures", None)) if with_structures else ()
-        options = options_from_json(kind, content)
+        options = kind.from_json(content)
         if not isinstance(points, list):
             wrong = "missing" if points is None else f"not a list but {type(points).__name__}"
             raise OptionError(f"points: {wrong}; send [[x, y, intensity], ...].")
@@ -125,7 +127,7 @@ class FormBody:
         told = {"names": [each.filename for each in files], "fields": self.fields}
         return told, tuple(each.data for each in files)
 
-    def parse(self, kind: type[Kind], *, with_structures: bool = False) -> ParsedRequest[Kind]:
+    def parse(self, kind: type[OptionsT], *, with_structures: bool = False) -> ParsedRequest[OptionsT]:
         """Parse the options; see `JsonBody.parse`.
 
         Raises:
@@ -136,7 +138,7 @@ class FormBody:
             raise OptionError(
                 "This path takes no structures; send one file, the pattern, or compare structures by /compare."
             )
-        options = options_from_text(kind, self.fields)
+        options = kind.from_text(self.fields)
         if not self.file.data:
             raise UnreadableError(f"{self.file.filename} is empty; send the frame or the table of points.")
         return ParsedRequest(self.file, options, self.attachments)

@@ -1,15 +1,12 @@
 """Structures that are added to the library while it is served, and taken from it again."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
 from urllib.parse import quote
-
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.presentation.schemas.service import ServedIndex
 from app.presentation.schemas.structures import UserStructureSchema
 from app.services.library import ChangingLibrary
-from app.services.options import validated
+from app.services.options import ReloadOptions, UserStructureOptions
 from app.services.structures import not_found, structure_of
 from app.services.uploaded_structure import read_uploaded_structure
 from app.services.uploads import FileUpload, FormBody, JsonBody, parse_json_object
@@ -17,7 +14,6 @@ from index.live.new_user_structure import SOURCE, AddOutcome, NewUserStructure
 from model.crystal.structure_files import read_structure
 from model.errors import OptionError
 
-LONGEST_ID, MAX_LICENSE, LONGEST_REFERENCE = 200, 200, 2000
 # One atom in a flat square cell.
 _SMALLEST = """data_x
 _cell_length_a 2
@@ -36,47 +32,12 @@ C 0 0 0
 _FORM = 'send {"structure": "the text of a CIF or POSCAR"}'
 
 
-def _is_printable(id: str) -> str:
-    if not id.isprintable() or id != id.strip():
-        raise ValueError("an id is printable, and neither begins nor ends with a space")
-    return id
-
-
-class AdditionOptions(BaseModel):
-    """What may be said of a structure that is added."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    id: Annotated[str, AfterValidator(_is_printable)] | None = Field(
-        None,
-        min_length=1,
-        max_length=LONGEST_ID,
-        description="Under which it is to be found; made from the structure if absent.",
-    )
-    reference: str | None = Field(
-        None, max_length=LONGEST_REFERENCE, description="The work that describes the structure."
-    )
-    license: str | None = Field(None, max_length=MAX_LICENSE, description="Of the structure.")
-
-
-class ReloadOptions(BaseModel):
-    """Which version is to be served."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    version: str | None = Field(
-        None,
-        max_length=100,
-        description="Name of a version in the index folder, which is made the one in use; the one in use if absent.",
-    )
-
-
 @dataclass(frozen=True)
 class Asked:
     """A structure that is to be added, not yet looked at, and what is said of it."""
 
     file: FileUpload
-    options: AdditionOptions
+    options: UserStructureOptions
 
 
 def asked_of(body: JsonBody | FormBody) -> Asked:
@@ -87,18 +48,13 @@ def asked_of(body: JsonBody | FormBody) -> Asked:
         OptionError: no structure, or an option that cannot be used.
     """
     if isinstance(body, FormBody):
-        given: dict[str, Any] = {}
-        for name, text in body.fields:
-            if name in given:
-                raise OptionError(f"{name} is given more than once; give it once")
-            given[name] = text.strip() or None
-        return Asked(body.file, validated(AdditionOptions, given, strict=False))
+        return Asked(body.file, UserStructureOptions.from_text(body.fields))
     content = parse_json_object(body.data, _FORM)
     text = content.pop("structure", None)
     if not isinstance(text, str):
         wrong = "missing" if text is None else f"not a text but {type(text).__name__}"
         raise OptionError(f"structure: {wrong}; {_FORM}")
-    options = validated(AdditionOptions, content, strict=True)
+    options = UserStructureOptions.from_json(content)
     return Asked(FileUpload(text.encode("utf-8", "replace"), "the structure"), options)
 
 
@@ -112,7 +68,7 @@ def version_of(body: JsonBody | None) -> str | None:
     if body is None or not body.data.strip():
         return None
     content = parse_json_object(body.data, 'send {"version": NAME}, or nothing')
-    return validated(ReloadOptions, content, strict=True).version
+    return ReloadOptions.from_json(content).version
 
 
 def add_structure(library: ChangingLibrary, asked: Asked, key_name: str | None) -> AddOutcome:

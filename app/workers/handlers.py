@@ -20,7 +20,7 @@ from app.services.library import (
     provenance_of,
     software_version,
 )
-from app.services.options import InspectOptions, Options, ReadingOptions, options_from_text
+from app.services.options import InspectOptions, PredictOptions, ReadingOptions
 from app.services.predict import Embedded, Pattern, Prediction, Voltage, embed_patterns, predict, read_pattern
 from app.services.replay import asked_again, replayed
 from app.services.structures import entry_of, structure_of
@@ -134,19 +134,19 @@ class Desk:
         asked = (
             self._of_scan(job)
             if "scan" in job.asked
-            else unpacked(job.asked["body"], job.blobs).parse(Options)
+            else unpacked(job.asked["body"], job.blobs).parse(PredictOptions)
         )
         return read_pattern(asked.pattern, asked.options, self._calibrations)
 
-    def _of_scan(self, job: Job) -> ParsedRequest[Options]:
+    def _of_scan(self, job: Job) -> ParsedRequest[PredictOptions]:
         """A file that lies on the disk as long as its batch lasts, or one image of it."""
         scan = job.asked["scan"]
         path, image = Path(scan["path"]), scan["image"]
         if image is None:
             return FormBody(FileUpload(self._scan.data(path), scan["name"]), job.asked["fields"]).parse(
-                Options
+                PredictOptions
             )
-        options = options_from_text(Options, job.asked["fields"])
+        options = PredictOptions.from_text(job.asked["fields"])
         return ParsedRequest(FrameUpload(self._scan.image(path, image)), options)
 
     def _images(self, job: Job) -> Reply:

@@ -4,11 +4,11 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.http.dependencies import reject_query_options
 from app.http.openapi import RELOAD_BODY, RELOAD_RESPONSES
 from app.http.read_body import read_body
 from app.http.state import Service, computed, request_id_of, service_of
 from app.presentation.formats import JSON
-from app.services.options import refuse_query
 from app.services.uploads import JsonBody
 from app.workers.messages import Job
 from model.errors import UnknownFormatError
@@ -26,7 +26,7 @@ router = APIRouter()
 async def post_reload(request: Request) -> Response:
     """Serves the version in use, which is noticed within a second without this too, or makes another one that."""
     service = service_of(request)
-    refuse_query(request.query_params)
+    reject_query_options(request)
     body = await _body(request, service)
     blobs = () if body is None else (body.data,)
     reply = await computed(request, Job("reload", {}, blobs, request_id_of(request)))

@@ -6,9 +6,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.http.accept import choose_media_type
+from app.http.dependencies import reject_query_options
 from app.http.read_body import read_body
 from app.http.state import computed, request_id_of, service_of
-from app.services.options import refuse_query
 from app.services.uploads import FormBody, JsonBody
 from app.workers.messages import Job
 
@@ -28,7 +28,7 @@ async def answered(
     Raises:
         DomainError: the request cannot be answered; see `choose_media_type`, `read_body` and `computed`.
     """
-    refuse_query(request.query_params)
+    reject_query_options(request)
     media_type = choose_media_type(request.headers.get("accept"), offered)
     body = await read_body(request, service_of(request).settings, attached, most_attached)
     reply = await computed(request, _upload_job(kind, body, media_type, request_id_of(request)))

@@ -13,13 +13,14 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.errors import QueueFullError
 from app.http.accept import choose_media_type
+from app.http.dependencies import reject_query_options
 from app.http.openapi import BATCH_BODY, BATCH_RESPONSES
 from app.http.problem_details import describe_error, label_problem
 from app.http.read_body import save_files
 from app.http.state import MOST_BATCHES, Service, request_id_of, service_of
 from app.presentation.formats import NDJSON
 from app.presentation.schemas.service import Problem
-from app.services.options import Options, options_from_text, refuse_query
+from app.services.options import PredictOptions
 from app.workers.batch import Batch, BatchResult
 from app.workers.messages import Job, Reply
 
@@ -38,7 +39,7 @@ router = APIRouter()
 async def post_batch(request: Request) -> Response:
     """Send files, zips of files, or scans; the answer to each pattern is a line, in order, sent when it is ready."""
     service = service_of(request)
-    refuse_query(request.query_params)
+    reject_query_options(request)
     choose_media_type(request.headers.get("accept"), (NDJSON,))
     if service.batches.locked():
         raise QueueFullError(
@@ -48,7 +49,7 @@ async def post_batch(request: Request) -> Response:
         await stack.enter_async_context(service.batches)
         form = await stack.enter_async_context(save_files(request, service.settings))
         # An invalid option is a 422 of the whole request, which is not possible once the lines have begun.
-        options = options_from_text(Options, form.fields)
+        options = PredictOptions.from_text(form.fields)
         batch = Batch(form, options.frame is not None, request_id_of(request))
         lines = await stack.enter_async_context(aclosing(_lines(service, batch)))
         return _Lines(lines, stack.pop_all(), service.settings.stall_s)

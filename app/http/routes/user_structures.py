@@ -5,12 +5,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.http.accept import choose_media_type
+from app.http.dependencies import reject_query_options
 from app.http.openapi import ADD_BODY, ADD_RESPONSES, ID_PARAMETER, REMOVE_RESPONSES
 from app.http.read_body import read_body
 from app.http.routes.structures import requested
 from app.http.state import computed, request_id_of, service_of
 from app.presentation.formats import JSON
-from app.services.options import refuse_query
 from app.workers.messages import Job
 
 router = APIRouter()
@@ -27,7 +27,7 @@ router = APIRouter()
 async def post_structure(request: Request) -> Response:
     """Send a CIF or POSCAR; when the answer comes it is on the disk, and every search from then on can find it."""
     service = service_of(request)
-    refuse_query(request.query_params)
+    reject_query_options(request)
     choose_media_type(request.headers.get("accept"), (JSON,))
     body = await read_body(request, service.settings)
     told, blobs = body.packed()
@@ -47,7 +47,7 @@ async def post_structure(request: Request) -> Response:
 @router.delete("/structures/{id:path}", status_code=204, include_in_schema=False)
 async def delete_structure(request: Request) -> Response:
     """Only what was added can be removed; to be rid of a crystal of the index, publish one without it."""
-    refuse_query(request.query_params)
+    reject_query_options(request)
     id, _ = requested(request, with_cif=False)
     await computed(request, Job("remove", {"id": id}, request_id=request_id_of(request)))
     return Response(status_code=204)

@@ -155,7 +155,7 @@ def test_a_service_that_is_busy_is_asked_again(
 
     def waited(seconds: float) -> None:
         waits.append(seconds)
-        app.state.access.rate._buckets.clear()
+        app.state.access.requests._buckets.clear()
 
     monkeypatch.setattr("app.cli.remote_service.sleep", waited)
     with listening(app) as port:
@@ -249,9 +249,9 @@ def test_a_key_is_taken_from_the_environment(
     keys.chmod(0o600)
     with listening(create_app(Settings(keys=keys), library)) as port:
         asked = ["predict", str(folder / "a.json"), "--url", f"http://127.0.0.1:{port}"]
-        assert "a key is needed" in refused(capsys, *asked[1:])
+        assert "An API key is required" in refused(capsys, *asked[1:])
         monkeypatch.setenv("DD2D_KEY", "dd2d_" + "a" * 43)
-        assert "not known" in refused(capsys, *asked[1:])
+        assert "is unknown" in refused(capsys, *asked[1:])
         monkeypatch.setenv("DD2D_KEY", f"{secret}\n")
         assert main(asked) == 0
     monkeypatch.setenv("DD2D_KEY", f"{secret}\nInjected: yes")

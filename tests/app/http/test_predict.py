@@ -443,13 +443,13 @@ def test_a_wrong_form_field_is_named(
 
 def test_options_in_the_address_are_refused(client: TestClient, points: Points) -> None:
     response = client.post("/predict?top_k=3&units=pixel", json={"points": points})
-    assert "'top_k', 'units'" in problem_of(response, 422)
+    assert "found top_k, units" in problem_of(response, 422)
 
 
 def test_unknown_options_are_named_together(client: TestClient, points: Points) -> None:
-    told = problem_of(post(client, points, colour=1, shade=2, top_k=0), 422)
-    assert "'colour', 'shade'" in told
-    assert "top_k: " in told
+    told = problem_of(post(client, points, color=1, shade=2, top_k=0), 422)
+    assert "'color', 'shade'" in told
+    assert "Option top_k is invalid: " in told
     assert told.count("the options are units, pixel_size") == 1
 
 
