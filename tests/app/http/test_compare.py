@@ -106,7 +106,7 @@ def test_a_structure_that_cannot_be_read_is_named(client: TestClient, points: li
 
 def test_options_of_a_search_are_refused(client: TestClient, points: list[list[float]]) -> None:
     told = problem_of(asked(client, points, [MOS2, MOS2], effort="full"), 422)
-    assert "unknown option 'effort'" in told
+    assert "Unknown option 'effort'" in told
 
 
 def test_predict_takes_no_structures(client: TestClient, points: list[list[float]]) -> None:
