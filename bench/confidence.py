@@ -172,7 +172,7 @@ def _asked(
         spots = pattern_of(crystal, Instrument(), rng)
     candidates = retriever.find_candidates(spots, voltage_kv=VOLTAGE_KV, effort=effort)
     if kind == "removed":
-        candidates = [candidate for candidate in candidates if not _is(candidate, crystal)]
+        candidates = tuple(candidate for candidate in candidates if not _is(candidate, crystal))
     similarity = [candidate.similarity for candidate in candidates]
     found = verify(
         [candidate.entry.crystal for candidate in candidates], similarity, spots, VOLTAGE_KV, effort

@@ -139,7 +139,7 @@ def _note(told: str, counts: Counts) -> None:
 
 def _check(served: Path, crystals: list[Crystal], encoder: Encoder, counts: Counts) -> None:
     counts.rounds += 1
-    counts.unsound += not verify_index(served).sound
+    counts.unsound += not verify_index(served).is_sound
     library = LiveIndex.open(served, encoder, watch_s=None)
     with library.held() as held:
         found = {id: _entry(held, id) for id in counts.there | counts.gone}

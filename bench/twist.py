@@ -61,7 +61,7 @@ def main() -> None:
             )
             names = {id for candidate in result.candidates for id in (candidate.entry.id, *candidate.same_as)}
             both.append(all(crystal.id in names for crystal in pair))
-            told.append(result.overlap is not None)
+            told.append(result.overlapping_lattices is not None)
             verdicts.append(result.verdict)
             if result.twist is not None:
                 errors.append(abs(result.twist.angle_deg - twist))

@@ -67,7 +67,7 @@ def run_build(args: argparse.Namespace) -> int:
     from index.build.cell_errors import CellErrors
     from model.towers.checkpoint import load_towers
 
-    cell_errors = CellErrors.parsed(args.cell_error)
+    cell_errors = CellErrors.parse(args.cell_error)
     report = build_index(
         args.sources,
         args.out,
@@ -76,7 +76,7 @@ def run_build(args: argparse.Namespace) -> int:
         workers=args.workers,
         cell_errors=cell_errors,
     )
-    unmet = ", ".join(sorted(cell_errors.named.keys() - report.sources.keys()))
+    unmet = ", ".join(sorted(cell_errors.by_source.keys() - report.sources.keys()))
     if unmet:
         known = ", ".join(sorted(report.sources))
         print(f"dd2d: --cell-error: no crystal is of the source {unmet}; there are {known}", file=sys.stderr)
@@ -110,7 +110,7 @@ def run_verify(args: argparse.Namespace) -> int:
     found = verify_index(args.directory, load_towers(args.model))
     for each in found.problems:
         print(f"dd2d: {each}", file=sys.stderr)
-    if not found.sound:
+    if not found.is_sound:
         return 1
     print(
         f"sound: {found.crystals} crystals in {found.directory}, {found.embedded_again} of them embedded again"

@@ -57,8 +57,8 @@ def read_crystals(sources: Iterable[Path]) -> list["Crystal"]:
     Raises:
         OptionError: a source that does not exist.
     """
-    from index.sources.recognition import open_source
+    from index.sources.recognition import read_crystals
     from index.sources.record import RejectedEntry
 
-    found = (each for source in sources for each in open_source(source))
+    found = (each for source in sources for each in read_crystals(source))
     return [each for each in found if not isinstance(each, RejectedEntry)]

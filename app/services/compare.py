@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 
@@ -15,12 +14,12 @@ from app.services.options import ReadingOptions
 from app.services.predict import choose_voltage, read_upload
 from app.services.uploaded_structure import read_uploaded_structure
 from app.services.uploads import FileUpload, ParsedRequest
-from index.search.timing import milliseconds
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
 from model.matching.compare import MAX_STRUCTURES, MIN_STRUCTURES, Comparison, DecidingReflection, compare
 from model.matching.match import Match
 from model.pattern.spots import Spots
+from model.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True)
@@ -57,13 +56,13 @@ def compare_upload(
     Raises:
         DomainError: pattern or structures that cannot be read or used; the message names the structure.
     """
-    begun = perf_counter()
+    watch = Stopwatch()
     crystals = read_structures(asked.structures)
     spots, _ = read_upload(asked.pattern, asked.options, calibrations)
     voltage = choose_voltage(asked.options.voltage_kv, spots.voltage_kv)
-    read = perf_counter()
+    watch.lap("read")
     found = compare(crystals, spots, voltage.kv)
-    compared = perf_counter()
+    watch.lap("compare")
     names = tuple(each.filename for each in asked.structures)
     answer = ComparisonSchema(
         request_id=request_id,
@@ -79,11 +78,7 @@ def compare_upload(
             (*voltage.warnings, *found.warnings),
         ),
         version=version,
-        timing_ms={
-            "read": milliseconds(begun, read),
-            "compare": milliseconds(read, compared),
-            "total": milliseconds(begun, perf_counter()),
-        },
+        timing_ms={**watch.milliseconds, "total": watch.total_milliseconds},
     )
     return Compared(answer, spots, names, found)
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 
@@ -16,7 +15,6 @@ from app.presentation.serialize_match import serialize_position
 from app.services.options import InspectOptions
 from app.services.predict import choose_voltage, read_upload
 from app.services.uploads import ParsedRequest
-from index.search.timing import milliseconds
 from model.errors import OptionError
 from model.indexing.pattern_lattice import PatternLattice, index_pattern
 from model.indexing.picked_lattice import refine_picked_lattice
@@ -24,6 +22,7 @@ from model.pattern.detection.measure_spots import measure_peaks_at
 from model.pattern.frame import Frame
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots
+from model.stopwatch import Stopwatch
 
 # A place shows a spot where its height is so many standard errors.
 STANDING_OUT = 2.0
@@ -76,15 +75,15 @@ def inspect_upload(
     Raises:
         DomainError: the upload cannot be read, or holds no pattern.
     """
-    begun = perf_counter()
+    watch = Stopwatch()
     spots, frame = read_upload(asked.pattern, asked.options, calibrations)
     voltage = choose_voltage(asked.options.voltage_kv, spots.voltage_kv)
-    read = perf_counter()
+    watch.lap("read")
     observed = Observation.from_spots(spots, voltage.kv)
     basis = asked.options.to_lattice_basis(spots)
     lattice = index_pattern(observed) if basis is None else refine_picked_lattice(observed, basis)
     everywhere = None if lattice is None else lattice.index_spots(spots.q_inv_angstrom)
-    indexed = perf_counter()
+    watch.lap("lattice")
     answer = Inspection(
         request_id=request_id,
         frame=_frame_seen(spots),
@@ -92,11 +91,7 @@ def inspect_upload(
         measured_spots=_measured(asked.options.measure, spots, frame),
         query=serialize_query(spots, voltage.kv, () if lattice is None else (lattice,), voltage.warnings),
         version=version,
-        timing_ms={
-            "read": milliseconds(begun, read),
-            "lattice": milliseconds(read, indexed),
-            "total": milliseconds(begun, perf_counter()),
-        },
+        timing_ms={**watch.milliseconds, "total": watch.total_milliseconds},
     )
     return Inspected(answer, spots, lattice, frame, asked.options.marks)
 

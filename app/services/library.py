@@ -40,8 +40,8 @@ class Library(Protocol):
         ...
 
     @property
-    def added(self) -> int:
-        """How many crystals were added to those of the manifest."""
+    def user_structure_count(self) -> int:
+        """How many user structures are searched beside the crystals of the manifest."""
         ...
 
     def entry(self, id: str) -> Entry:
@@ -138,8 +138,8 @@ def provenance_of(library: Library) -> Provenance:
         version=software_version(),
         model=manifest.model.digest,
         index=manifest.digest,
-        crystals=manifest.crystals + library.added,
-        user_structures=library.added,
+        crystals=manifest.crystals + library.user_structure_count,
+        user_structures=library.user_structure_count,
     )
 
 

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,6 @@ from app.services.library import Library
 from app.services.options import PredictOptions, ReadingOptions
 from app.services.uploads import FileUpload, FrameUpload, Upload
 from index.search.results import SearchResult
-from index.search.timing import milliseconds
 from model.errors import DomainError, TooLargeError, UnreadableError
 from model.pattern.detection.spot_finding import find_spots
 from model.pattern.frame import Frame
@@ -36,6 +34,7 @@ from model.pattern.options import PatternOptions
 from model.pattern.points.point_cloud import spots_from_points
 from model.pattern.read import read_pattern_and_frame
 from model.pattern.spots import Spots
+from model.stopwatch import Stopwatch
 
 logger = logging.getLogger(__name__)
 
@@ -172,10 +171,10 @@ def read_pattern(upload: Upload, options: PredictOptions, calibrations: Path | N
     Raises:
         DomainError: the upload cannot be read, or holds no pattern.
     """
-    begun = perf_counter()
+    watch = Stopwatch()
     spots, frame = read_upload(upload, options, calibrations)
     voltage = choose_voltage(options.voltage_kv, spots.voltage_kv)
-    return Pattern(spots, frame, voltage, options, milliseconds(begun, perf_counter()))
+    return Pattern(spots, frame, voltage, options, watch.total_milliseconds)
 
 
 def embed_patterns(library: Library, patterns: Sequence[Pattern]) -> list[Embedded | None]:
@@ -183,11 +182,11 @@ def embed_patterns(library: Library, patterns: Sequence[Pattern]) -> list[Embedd
     known = [row for row, each in enumerate(patterns) if each.spots.scale_is_known]
     embedded: list[Embedded | None] = [None] * len(patterns)
     if known:
-        begun = perf_counter()
+        watch = Stopwatch()
         vectors = library.embed(
             [patterns[row].spots for row in known], [patterns[row].voltage.kv for row in known]
         )
-        spent = round(milliseconds(begun, perf_counter()) / len(known), 3)
+        spent = round(watch.total_milliseconds / len(known), 3)
         for row, vector in zip(known, vectors, strict=True):
             embedded[row] = Embedded(vector, spent)
     return embedded
@@ -209,7 +208,7 @@ def predict(
         request_id: of the answer.
         embedded: the pattern by the STE, where that was done beforehand.
     """
-    begun = perf_counter()
+    watch = Stopwatch()
     spots, options = pattern.spots, pattern.options
     result = library.search(
         spots,
@@ -222,7 +221,7 @@ def predict(
         vector=None if embedded is None else embedded.vector,
         lattice=options.to_lattice_basis(spots),
     )
-    searched = perf_counter()
+    watch.lap("search")
     overlays = None
     if options.overlay and pattern.frame is not None:
         overlays = CandidateOverlays.draw(
@@ -239,12 +238,12 @@ def predict(
         for rank, candidate in enumerate(result.candidates, start=1)
     ]
     before = {"read": pattern.read_ms} | ({} if embedded is None else {"embed": embedded.ms})
-    serialize_ms, total_ms = (milliseconds(since, perf_counter()) for since in (searched, begun))
+    watch.lap("serialize")
     timing = {
         **before,
         **result.timing_ms,
-        "serialize": serialize_ms,
-        "total": round(sum(before.values()) + total_ms, 3),
+        "serialize": watch.milliseconds["serialize"],
+        "total": round(sum(before.values()) + watch.total_milliseconds, 3),
     }
     answer = Answer(
         request_id=request_id,
@@ -276,9 +275,9 @@ def _serialize_query(pattern: Pattern, result: SearchResult) -> QuerySchema:
     return serialize_query(
         spots,
         pattern.voltage.kv,
-        lattices if result.overlap is None else result.overlap.lattices,
-        (*pattern.voltage.warnings, *result.warnings, *list_tilt_warnings(result.best)),
-        twists=() if result.overlap is None else (serialize_twist(result.twist),),
+        lattices if result.overlapping_lattices is None else result.overlapping_lattices.lattices,
+        (*pattern.voltage.warnings, *result.warnings, *list_tilt_warnings(result.best_match)),
+        twists=() if result.overlapping_lattices is None else (serialize_twist(result.twist),),
         options=options.model_dump(exclude_unset=True),
         lattice_sought=options.effort != "search" or not spots.scale_is_known,
     )

@@ -116,8 +116,8 @@ def reload(library: ChangingLibrary, version: str | None) -> ServedIndex:
         version=served.name,
         created=served.manifest.created,
         index=served.manifest.digest,
-        crystals=served.manifest.crystals + served.added,
-        user_structures=served.added,
+        crystals=served.manifest.crystals + served.user_structure_count,
+        user_structures=served.user_structure_count,
     )
 
 

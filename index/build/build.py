@@ -1,4 +1,4 @@
-"""The offline job: sources to crystals to vectors to an index in its place."""
+"""The offline job: read sources, make crystals, embed them, write an index and publish it."""
 
 import importlib.metadata
 import json
@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from index.build.cell_errors import NOTHING_SAID, CellErrors
-from index.build.preparation import Prepared, prepare
-from index.build.report import BuildReport, Stopwatch, reasons, write_rejected
+from index.build.cell_errors import DEFAULT_CELL_ERRORS, CellErrors
+from index.build.preparation import Prepared, prepare_entries
+from index.build.report import BuildReport, count_reasons, write_rejected
 from index.chemistry.elements import ElementBits
 from index.encoder import Encoder
-from index.sources.recognition import check_source, source_records
+from index.sources.recognition import check_source, read_records
 from index.sources.record import Record, RejectedEntry
 from index.storage.catalog import Entry, write_catalog
 from index.storage.layout import (
@@ -35,35 +35,36 @@ from index.storage.publish import publish, staging, version_name
 from index.storage.vectors import write_vectors
 from model.crystal.duplicates import group_duplicates
 from model.errors import DomainError, IndexUnavailableError
+from model.stopwatch import Stopwatch
 
 BATCH = 512
 
 
 class BuildProgress(Protocol):
-    """Told how many entries are done; `tqdm` is one."""
+    """Counts the entries that have been read; `tqdm` is one."""
 
     def update(self, n: float | None = 1) -> bool | None:
-        """`n` more entries have been read."""
+        """Count `n` more entries."""
         ...
 
 
 ShowProgress = Callable[[], AbstractContextManager[BuildProgress]]
-Stage = Callable[[str], None]
+OnStage = Callable[[str], None]
 
 
 def show_progress() -> AbstractContextManager[BuildProgress]:
-    """A bar on standard error with the rate; sources do not say beforehand how many entries they hold."""
+    """Show the count and the rate on standard error; sources do not state how many entries they have."""
     return tqdm(unit=" crystals", smoothing=0.1)
 
 
-def no_progress() -> AbstractContextManager[BuildProgress]:
-    """Nothing shown."""
+def hide_progress() -> AbstractContextManager[BuildProgress]:
+    """Show nothing."""
     return tqdm(disable=True)
 
 
 @dataclass
-class _Collected:
-    """What has been made so far; lists go row by row."""
+class _CollectedEntries:
+    """Entries and vectors, row by row, and the entries that were rejected."""
 
     entries: list[Entry] = field(default_factory=list)
     vectors: list[NDArray[np.float32]] = field(default_factory=list)
@@ -77,52 +78,52 @@ def build_index(
     out: Path,
     encoder: Encoder,
     *,
-    progress: ShowProgress = no_progress,
+    progress: ShowProgress = hide_progress,
     workers: int | None = None,
-    cell_errors: CellErrors = NOTHING_SAID,
-    stage: Stage = lambda _name: None,
+    cell_errors: CellErrors = DEFAULT_CELL_ERRORS,
+    on_stage: OnStage = lambda _stage: None,
 ) -> BuildReport:
-    """Build an index and put it in place of the one in `out`, if there is one (see `index.storage.publish`).
+    """Build an index and publish it in a folder, as the current version.
 
     Args:
         sources: files, folders, or the keyword `starter`, in order; of crystals with the same id the first
             keeps it.
         out: the index folder; new, empty, or an index.
-        encoder: embeds the crystals, and will have to embed the patterns.
-        progress: shows how far the job is.
-        cell_errors: how far the lengths of the cells are off.
-        workers: processes for canonical form and symmetry, see `index.build.preparation.prepare`.
-        stage: told the name of each stage as it begins.
+        encoder: embeds the crystals; searching needs the same weights.
+        progress: shows how many entries have been read.
+        workers: processes for canonical form and symmetry, see `prepare_entries`.
+        cell_errors: standard uncertainties of the cell lengths.
+        on_stage: called with the name of each stage as it begins.
 
     Raises:
-        OptionError: a source that does not exist.
-        IndexUnavailableError: no entry could be used, `out` holds something else, or another build is under way.
+        OptionError: a source does not exist.
+        IndexUnavailableError: no entry could be used, `out` holds other files, or another build writes to it.
     """
     watch = Stopwatch()
     for source in sources:
         check_source(source)
     with staging(out) as folder:
-        stage("embed")
-        collected = _collect(_records(sources), encoder, watch, progress, workers)
+        on_stage("embed")
+        collected = _collect(_read_sources(sources), encoder, watch, progress, workers)
         if not collected.entries:
-            raise IndexUnavailableError(_nothing_usable(collected.rejected))
-        stage("group")
-        with watch.stage("group"):
-            groups = group_duplicates([entry.crystal for entry in collected.entries])
-        stage("write")
-        with watch.stage("write"):
-            manifest = _write(folder, collected, groups, encoder, cell_errors)
-            report = _report(folder, manifest, collected, watch)
-        stage("publish")
-        with watch.stage("publish"):
-            target = publish(folder, version_name(manifest.created, manifest.digest))
-    stage("done")
-    return replace(report, directory=target, seconds=watch.seconds)
+            raise IndexUnavailableError(_describe_rejected(collected.rejected))
+        on_stage("group")
+        groups = group_duplicates([entry.crystal for entry in collected.entries])
+        watch.lap("group")
+        on_stage("write")
+        manifest = _write(folder, collected, groups, encoder, cell_errors)
+        report = _write_report(folder, manifest, collected, watch)
+        watch.lap("write")
+        on_stage("publish")
+        target = publish(folder, version_name(manifest.created, manifest.digest))
+        watch.lap("publish")
+    on_stage("done")
+    return replace(report, directory=target, seconds=_list_seconds(watch))
 
 
-def _records(sources: Sequence[Path]) -> Iterator[Record | RejectedEntry]:
+def _read_sources(sources: Sequence[Path]) -> Iterator[Record | RejectedEntry]:
     for source in sources:
-        yield from source_records(source)
+        yield from read_records(source)
 
 
 def _collect(
@@ -131,49 +132,50 @@ def _collect(
     watch: Stopwatch,
     progress: ShowProgress,
     workers: int | None,
-) -> _Collected:
-    collected = _Collected()
+) -> _CollectedEntries:
+    """Prepare and embed all records, a chunk at a time."""
+    collected = _CollectedEntries()
     waiting: list[Entry] = []
-    chunks = prepare(records, workers)
+    chunks = prepare_entries(records, workers)
     with progress() as bar:
         while True:
-            with watch.stage("prepare"):
-                chunk = next(chunks, None)
+            chunk = next(chunks, None)
             if chunk is not None:
-                waiting += _admitted(chunk, collected)
-            with watch.stage("embed"):
-                while len(waiting) >= BATCH or (chunk is None and waiting):
-                    _embed(waiting[:BATCH], collected, encoder)
-                    del waiting[:BATCH]
+                waiting += _admit(chunk, collected)
+            watch.lap("prepare")
+            while len(waiting) >= BATCH or (chunk is None and waiting):
+                _embed(waiting[:BATCH], collected, encoder)
+                del waiting[:BATCH]
+            watch.lap("embed")
             if chunk is None:
                 return collected
             bar.update(len(chunk))
 
 
-def _admitted(chunk: list[Prepared], collected: _Collected) -> Iterator[Entry]:
-    """Entries under ids that are unique in the index."""
-    for each in chunk:
-        if isinstance(each, RejectedEntry):
-            collected.rejected.append(each)
+def _admit(chunk: list[Prepared], collected: _CollectedEntries) -> Iterator[Entry]:
+    """Yield the usable entries of a chunk under ids that are unique in the index."""
+    for prepared in chunk:
+        if isinstance(prepared, RejectedEntry):
+            collected.rejected.append(prepared)
             continue
-        id = _unique_id(each, collected.ids)
+        id = _make_unique_id(prepared, collected.ids)
         collected.ids.add(id)
-        collected.renamed += id != each.id
-        # A new Crystal in any case: arrays that came from another process are no longer read-only.
-        yield replace(each, id=id, crystal=replace(each.crystal, id=id))
+        collected.renamed += id != prepared.id
+        # A new Crystal in any case: arrays from another process are no longer read-only.
+        yield replace(prepared, id=id, crystal=replace(prepared.crystal, id=id))
 
 
-def _unique_id(entry: Entry, taken: set[str]) -> str:
-    if entry.id not in taken:
+def _make_unique_id(entry: Entry, used: set[str]) -> str:
+    if entry.id not in used:
         return entry.id
     name = f"{entry.source}:{entry.id}"
-    if name not in taken:
+    if name not in used:
         return name
-    return next(f"{name}~{n}" for n in range(2, len(taken) + 3) if f"{name}~{n}" not in taken)
+    return next(f"{name}~{n}" for n in range(2, len(used) + 3) if f"{name}~{n}" not in used)
 
 
-def _embed(batch: list[Entry], collected: _Collected, encoder: Encoder) -> None:
-    """One crystal that the encoder refuses costs its batch the speed, not its place."""
+def _embed(batch: list[Entry], collected: _CollectedEntries, encoder: Encoder) -> None:
+    """Embed a batch, or its entries one by one where the encoder refuses one of them."""
     try:
         vectors = encoder.embed_crystals([entry.crystal for entry in batch])
     except DomainError as error:
@@ -185,20 +187,28 @@ def _embed(batch: list[Entry], collected: _Collected, encoder: Encoder) -> None:
         return
     if vectors.shape != (len(batch), encoder.dimension):
         raise IndexUnavailableError(
-            f"the model gave vectors of shape {vectors.shape} for {len(batch)} crystals"
+            f"The model made vectors of shape {vectors.shape} for {len(batch)} crystals; "
+            f"({len(batch)}, {encoder.dimension}) is needed."
         )
     usable = np.asarray(np.isfinite(vectors).all(axis=1))
     for entry, is_usable in zip(batch, usable.tolist(), strict=True):
         if is_usable:
             collected.entries.append(entry)
         else:
-            collected.rejected.append(RejectedEntry(entry.id, "the model's vector for it is not finite"))
+            collected.rejected.append(
+                RejectedEntry(entry.id, "The vector that the model makes is not finite.")
+            )
     collected.vectors.append(np.asarray(vectors[usable], dtype=np.float32))
 
 
 def _write(
-    folder: Path, collected: _Collected, groups: Sequence[int], encoder: Encoder, cell_errors: CellErrors
+    folder: Path,
+    collected: _CollectedEntries,
+    groups: Sequence[int],
+    encoder: Encoder,
+    cell_errors: CellErrors,
 ) -> Manifest:
+    """Write the files of an index and their manifest."""
     entries = collected.entries
     sources = dict(Counter(entry.source for entry in entries).most_common())
     write_vectors(folder / VECTORS_NAME, np.concatenate(collected.vectors))
@@ -215,23 +225,25 @@ def _write(
         groups=len(set(groups)),
         rejected=len(collected.rejected),
         sources=sources,
-        cell_sigma=cell_errors.of(sources),
+        cell_sigma=cell_errors.select(sources),
     )
     (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
     return manifest
 
 
-def _report(folder: Path, manifest: Manifest, collected: _Collected, watch: Stopwatch) -> BuildReport:
+def _write_report(
+    folder: Path, manifest: Manifest, collected: _CollectedEntries, watch: Stopwatch
+) -> BuildReport:
     report = BuildReport(
         directory=folder,
         digest=manifest.digest,
         crystals=manifest.crystals,
         groups=manifest.groups,
         rejected=manifest.rejected,
-        reasons=reasons(collected.rejected),
+        reasons=count_reasons(collected.rejected),
         renamed=collected.renamed,
         sources=dict(manifest.sources),
-        seconds=watch.seconds,
+        seconds=_list_seconds(watch),
     )
     content: dict[str, Any] = report.to_dict()
     del content["directory"]  # about to be renamed
@@ -239,8 +251,13 @@ def _report(folder: Path, manifest: Manifest, collected: _Collected, watch: Stop
     return report
 
 
-def _nothing_usable(rejected: list[RejectedEntry]) -> str:
+def _list_seconds(watch: Stopwatch) -> dict[str, float]:
+    return {**watch.seconds, "total": watch.total_seconds}
+
+
+def _describe_rejected(rejected: list[RejectedEntry]) -> str:
+    """Return the message for sources without a single usable entry."""
     if not rejected:
-        return "the sources hold no structures"
-    shown = "; ".join(f"{each.name}: {each.reason}" for each in rejected[:3])
-    return f"none of {len(rejected)} entries can be used; the first: {shown}"
+        return "The sources hold no structures; give other files or folders."
+    first = " ".join(f"{entry.name}: {entry.reason}" for entry in rejected[:3])
+    return f"None of the {len(rejected)} entries can be used. The first are: {first}"

@@ -1,4 +1,4 @@
-"""How far the cells of a library are off, as it is said when an index is built."""
+"""Standard uncertainties of cell lengths, as given when an index is built."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,63 +8,65 @@ from index.starter.cell import CELL_SIGMA as STARTER_CELL_SIGMA
 from index.starter.cell import SOURCE as STARTER_SOURCE
 from model.errors import OptionError
 
-CELL_SIGMA_RANGE = (0.0005, 0.05)
+MIN_CELL_SIGMA, MAX_CELL_SIGMA = 0.0005, 0.05
 
 
 @dataclass(frozen=True)
 class CellErrors:
-    """rms errors of the logarithm of the lengths of cells.
+    """rms errors of the logarithm of cell lengths.
 
     Attributes:
-        general: of sources that are not named; None where nothing is said of them.
-        named: by source, as crystals state it.
+        general: of all sources without a value of their own; None if not given.
+        by_source: of single sources, by the name that their crystals state.
 
     Raises:
-        OptionError: an error that is impossible.
+        OptionError: an error is out of range.
     """
 
     general: float | None = None
-    named: Mapping[str, float] = field(default_factory=dict)
+    by_source: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        least, most = CELL_SIGMA_RANGE
-        for each in (*self.named.values(), *([] if self.general is None else [self.general])):
-            if not least <= each <= most:
-                raise OptionError(f"the error of cells is a fraction between {least} and {most}, not {each}")
+        for sigma in (*self.by_source.values(), *([] if self.general is None else [self.general])):
+            if not MIN_CELL_SIGMA <= sigma <= MAX_CELL_SIGMA:
+                raise OptionError(
+                    f"The cell error {sigma} is out of range; give a fraction from {MIN_CELL_SIGMA} to "
+                    f"{MAX_CELL_SIGMA}."
+                )
 
     @classmethod
-    def parsed(cls, words: Sequence[str]) -> Self:
-        """From words such as "0.01" and "C2DB=0.005".
+    def parse(cls, words: Sequence[str]) -> Self:
+        """Parse words such as "0.01" and "C2DB=0.005".
 
         Raises:
-            OptionError: a word that is neither, or something is said twice.
+            OptionError: a word has neither form, or a value is given twice.
         """
-        said: dict[str, float] = {}
+        values: dict[str, float] = {}
         for word in words:
-            source, _, value = word.rpartition("=")
+            source, _, text = word.rpartition("=")
             try:
-                number = float(value)
+                sigma = float(text)
             except ValueError:
                 raise OptionError(
-                    f"{word[:60]!r} is no error of cells; write 0.01, or SOURCE=0.005 for those of one source"
+                    f"{word[:60]!r} is not a cell error; write 0.01, or SOURCE=0.005 for the cells of one source."
                 ) from None
-            if source in said:
+            if source in values:
                 raise OptionError(
-                    f"the error of the cells of {source or 'all sources'} is given twice; give it once"
+                    f"The cell error of {source or 'all sources'} is given twice; give it once."
                 )
-            said[source] = number
-        return cls(said.pop("", None), said)
+            values[source] = sigma
+        return cls(values.pop("", None), values)
 
-    def of(self, sources: Iterable[str]) -> dict[str, float]:
-        """By source, of those of which something is known beside that they are computed."""
-        known = {}
+    def select(self, sources: Iterable[str]) -> dict[str, float]:
+        """Return the errors of these sources, without those that have the default of computed cells."""
+        errors = {}
         for source in sources:
-            sigma = self.named.get(source, self.general)
+            sigma = self.by_source.get(source, self.general)
             if sigma is None and source == STARTER_SOURCE:
                 sigma = STARTER_CELL_SIGMA
             if sigma is not None:
-                known[source] = sigma
-        return known
+                errors[source] = sigma
+        return errors
 
 
-NOTHING_SAID = CellErrors()
+DEFAULT_CELL_ERRORS = CellErrors()

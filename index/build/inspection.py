@@ -1,4 +1,4 @@
-"""Looking at an index that is there: `info` without weights, `verify` in full."""
+"""Inspection of an existing index: its manifest, and a full check."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,20 +16,20 @@ from index.storage.user_structures import UserStructures
 from index.storage.vectors import Vectors
 from model.errors import IndexUnavailableError
 
-SAMPLE = 64
-# Another machine's matrix product rounds otherwise; other weights give cosines far below.
-MINIMUM_COSINE = 0.999
+SAMPLE_SIZE = 64
+# Another machine's matrix product rounds differently; other weights give cosines far below.
+MIN_COSINE = 0.999
 
 
 @dataclass(frozen=True)
 class IndexCheck:
-    """What `verify_index` found.
+    """The outcome of `verify_index`.
 
     Attributes:
-        directory: the version that was looked at.
+        directory: the version that was checked.
         crystals: entries compared with manifest and element table.
-        embedded_again: crystals whose vectors were made anew and compared; 0 without an encoder.
-        problems: sentences; none when the index is sound.
+        embedded_again: crystals that were embedded again and compared with their vectors; 0 without an encoder.
+        problems: a sentence each; none if the index is sound.
     """
 
     directory: Path
@@ -38,16 +38,16 @@ class IndexCheck:
     problems: tuple[str, ...]
 
     @property
-    def sound(self) -> bool:
-        """No problem was found."""
+    def is_sound(self) -> bool:
+        """Whether no problem was found."""
         return not self.problems
 
 
 def index_info(directory: Path) -> Manifest:
-    """The manifest of the version in use.
+    """Return the manifest of the current version.
 
     Raises:
-        IndexUnavailableError: no index there, or its manifest is damaged.
+        IndexUnavailableError: there is no index, or its manifest is damaged.
     """
     return Manifest.read(version_folder(directory))
 
@@ -55,89 +55,92 @@ def index_info(directory: Path) -> Manifest:
 def verify_index(directory: Path, encoder: Encoder | None = None) -> IndexCheck:
     """Read all of an index, check it against its manifest and itself, and embed a sample again.
 
-    The structures that were added to it, if they lie beside it, are checked too.
+    User structures beside the index are checked too.
 
     Args:
         directory: the index, or one version of it.
-        encoder: the weights that made it; None leaves the vectors' values unchecked.
+        encoder: the weights that made it; without them the values of the vectors are not checked.
 
     Raises:
-        IndexUnavailableError: no index there, its manifest is damaged, or it was made by other weights.
+        IndexUnavailableError: there is no index, its manifest is damaged, or other weights made it.
     """
     folder = version_folder(directory)
     manifest = Manifest.read(folder)
     if encoder is not None:
         manifest.check_encoder(encoder)
-    damaged = (*manifest.problems(folder), *_added_problems(directory))
+    damaged = (*manifest.list_problems(folder), *_check_user_structures(directory))
     if damaged:
         return IndexCheck(folder, 0, 0, damaged)
     catalog = Catalog.open(folder / CATALOG_NAME)
     try:
-        return _verified(folder, manifest, catalog, encoder)
+        return _check_content(folder, manifest, catalog, encoder)
     finally:
         catalog.close()
 
 
-def _verified(folder: Path, manifest: Manifest, catalog: Catalog, encoder: Encoder | None) -> IndexCheck:
-    problems = list(_catalog_problems(manifest, catalog))
+def _check_content(folder: Path, manifest: Manifest, catalog: Catalog, encoder: Encoder | None) -> IndexCheck:
+    problems = list(_check_catalog(manifest, catalog))
     try:
         vectors = Vectors.open(folder / VECTORS_NAME)
         bits = ElementBits.open(folder / ELEMENTS_NAME, manifest.crystals)
     except IndexUnavailableError as error:
         return IndexCheck(folder, len(catalog), 0, (*problems, str(error)))
-    problems += _vector_problems(manifest, vectors)
+    problems += _check_vectors(manifest, vectors)
     if problems:
         return IndexCheck(folder, len(catalog), 0, tuple(problems))
     entries = list(catalog)
     if not np.array_equal(ElementBits.of(entry.crystal.numbers for entry in entries).bits, bits.bits):
-        problems.append("the element table does not agree with the catalog")
-    sample = _sample(len(entries)) if encoder is not None else []
+        problems.append("The element table does not agree with the catalog.")
+    sample = _choose_sample(len(entries)) if encoder is not None else []
     if encoder is not None:
-        problems += _embedding_problems([entries[row] for row in sample], sample, vectors, encoder)
+        problems += _check_embedding([entries[row] for row in sample], sample, vectors, encoder)
     return IndexCheck(folder, len(catalog), len(sample), tuple(problems))
 
 
-def _added_problems(directory: Path) -> Iterator[str]:
-    additions = UserStructures(locate_user_structures(directory))
-    damage = additions.damage()
-    additions.close()
+def _check_user_structures(directory: Path) -> Iterator[str]:
+    user_structures = UserStructures(locate_user_structures(directory))
+    damage = user_structures.find_damage()
+    user_structures.close()
     if damage:
-        yield f"the added structures are damaged: {damage}"
+        yield f"The user structures are damaged: {damage}"
 
 
-def _catalog_problems(manifest: Manifest, catalog: Catalog) -> Iterator[str]:
-    damage = catalog.damage()
+def _check_catalog(manifest: Manifest, catalog: Catalog) -> Iterator[str]:
+    damage = catalog.find_damage()
     if damage:
-        yield f"the catalog is damaged: {damage}"
+        yield f"The catalog is damaged: {damage}"
     if len(catalog) != manifest.crystals:
-        yield f"the catalog has {len(catalog)} crystals, the manifest {manifest.crystals}"
+        yield f"The catalog has {len(catalog)} crystals, but the manifest states {manifest.crystals}."
     groups = len(np.unique(catalog.groups))
     if groups != manifest.groups:
-        yield f"the catalog has {groups} different crystals, the manifest {manifest.groups}"
+        yield f"The catalog has {groups} different crystals, but the manifest states {manifest.groups}."
 
 
-def _vector_problems(manifest: Manifest, vectors: Vectors) -> Iterator[str]:
+def _check_vectors(manifest: Manifest, vectors: Vectors) -> Iterator[str]:
     if len(vectors) != manifest.crystals:
-        yield f"there are {len(vectors)} vectors, the manifest has {manifest.crystals} crystals"
+        yield f"There are {len(vectors)} vectors, but the manifest states {manifest.crystals} crystals."
     if vectors.dimension != manifest.model.dimension:
-        yield f"vectors have {vectors.dimension} numbers, the manifest says {manifest.model.dimension}"
+        yield f"Vectors have {vectors.dimension} numbers, but the manifest states {manifest.model.dimension}."
     norms = np.linalg.norm(vectors.rows(np.arange(len(vectors))), axis=1)
-    off = int((np.abs(norms - 1.0) > 1e-3).sum())
-    if off:
-        yield f"{off} vectors are not of unit length"
+    wrong = int((np.abs(norms - 1.0) > 1e-3).sum())
+    if wrong:
+        yield f"{wrong} vectors do not have unit length."
 
 
-def _sample(count: int) -> list[int]:
-    """Rows spread evenly over the index, so over its sources."""
-    rows = np.linspace(0, count - 1, min(SAMPLE, count)).astype(np.int64)
+def _choose_sample(count: int) -> list[int]:
+    """Return rows spread evenly over the index, and so over its sources."""
+    rows = np.linspace(0, count - 1, min(SAMPLE_SIZE, count)).astype(np.int64)
     return sorted(set(rows.tolist()))
 
 
-def _embedding_problems(
+def _check_embedding(
     entries: list[Entry], rows: list[int], vectors: Vectors, encoder: Encoder
 ) -> Iterator[str]:
-    again = encoder.embed_crystals([entry.crystal for entry in entries])
-    cosines = (again * vectors.rows(np.array(rows))).sum(axis=1)
+    """Yield a problem for each entry whose vector is not the one that the encoder makes now."""
+    embedded = encoder.embed_crystals([entry.crystal for entry in entries])
+    cosines = (embedded * vectors.rows(np.array(rows))).sum(axis=1)
     for entry, cosine in zip(entries, cosines.tolist(), strict=True):
-        if not cosine >= MINIMUM_COSINE:
-            yield f"the vector of {entry.id} is not what the model makes of it now (cosine {cosine:.4f})"
+        if not cosine >= MIN_COSINE:
+            yield (
+                f"The stored vector of {entry.id} differs from the one that the model makes (cosine {cosine:.4f})."
+            )

@@ -1,6 +1,6 @@
 """From records to catalog entries: canonical form and symmetry, in several processes.
 
-Worker processes import this module and what it needs, so neither torch nor faiss may come in here.
+Worker processes import this module and what it needs, so neither torch nor faiss may be imported here.
 """
 
 import multiprocessing
@@ -12,68 +12,68 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from itertools import chain, islice
 
-from index.sources.record import Record, RejectedEntry, crystal_of
+from index.sources.record import Record, RejectedEntry, make_crystal
 from index.storage.catalog import Entry
 from model.crystal.crystal import Crystal
 from model.crystal.symmetry import Symmetry, symmetry_of
 from model.errors import CrystalError, OptionError
 
 CHUNK = 256
-# Below this, starting processes takes longer than the work.
-_WORTH_PROCESSES = 1024
-# Tried in turn: a layer that spglib cannot settle at one tolerance it usually settles at another.
+# With fewer records, starting processes takes longer than the work.
+_MIN_RECORDS_FOR_PROCESSES = 1024
+# A layer whose symmetry spglib cannot find at one tolerance usually has one at another; tried in this order.
 _SYMPREC_ANGSTROM = (0.05, 0.02, 0.1)
 
 Prepared = Entry | RejectedEntry
 Chunk = list[Record | RejectedEntry]
 
 
-def prepare(
+def prepare_entries(
     records: Iterable[Record | RejectedEntry], workers: int | None = None
 ) -> Iterator[list[Prepared]]:
-    """Chunks of entries and rejections, in the order of the records.
+    """Yield chunks of entries and rejected entries, in the order of the records.
 
     Args:
-        records: what the sources yield.
-        workers: processes; as many as this process may use CPUs if None, none of their own if 0.
+        records: from the sources.
+        workers: number of processes; one for each available CPU if None, none besides this one if 0.
 
     Raises:
-        OptionError: a negative number of workers.
+        OptionError: the number of workers is negative.
     """
     if workers is not None and workers < 0:
-        raise OptionError(f"{workers} workers: give 0 (no processes of their own) or more")
+        raise OptionError(f"The number of workers is {workers}; give 0 (no further processes) or more.")
     stream = iter(records)
-    first = list(islice(stream, _WORTH_PROCESSES))
-    workers = _processors() if workers is None else workers
-    chunks = _chunks(chain(first, stream))
-    if workers and len(first) == _WORTH_PROCESSES:
-        yield from _in_processes(chunks, workers)
+    first = list(islice(stream, _MIN_RECORDS_FOR_PROCESSES))
+    workers = _count_processors() if workers is None else workers
+    chunks = _split_into_chunks(chain(first, stream))
+    if workers and len(first) == _MIN_RECORDS_FOR_PROCESSES:
+        yield from _prepare_in_processes(chunks, workers)
     else:
         yield from map(prepare_chunk, chunks)
 
 
 def prepare_chunk(records: Chunk) -> list[Prepared]:
-    """The entries of one chunk."""
-    return [_prepared(record) for record in records]
+    """Return the entries of one chunk."""
+    return [_prepare_entry(record) for record in records]
 
 
-def _prepared(record: Record | RejectedEntry) -> Prepared:
+def _prepare_entry(record: Record | RejectedEntry) -> Prepared:
     if isinstance(record, RejectedEntry):
         return record
-    crystal = crystal_of(record)
+    crystal = make_crystal(record)
     if isinstance(crystal, RejectedEntry):
         return crystal
     try:
-        return Entry.of(crystal, settled_symmetry(crystal), record.license, record.reference)
+        return Entry.of(crystal, find_symmetry(crystal), record.license, record.reference)
     except CrystalError as error:
         return RejectedEntry(crystal.id, str(error))
 
 
-def settled_symmetry(crystal: Crystal) -> Symmetry:
-    """The symmetry at the first tolerance at which there is one.
+def find_symmetry(crystal: Crystal) -> Symmetry:
+    """Return the symmetry at the first tolerance at which spglib finds one.
 
     Raises:
-        CrystalError: there is none at any.
+        CrystalError: it finds none at any tolerance.
     """
     *attempts, last = _SYMPREC_ANGSTROM
     for symprec in attempts:
@@ -84,68 +84,68 @@ def settled_symmetry(crystal: Crystal) -> Symmetry:
     return symmetry_of(crystal, last)
 
 
-def _chunks(records: Iterator[Record | RejectedEntry]) -> Iterator[Chunk]:
+def _split_into_chunks(records: Iterator[Record | RejectedEntry]) -> Iterator[Chunk]:
     while chunk := list(islice(records, CHUNK)):
         yield chunk
 
 
-def _processors() -> int:
-    """As many as this process may use, where the system tells."""
+def _count_processors() -> int:
+    """Return the number of CPUs this process may use, where the system reports it."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # A fork would copy the locks of the threads that torch and faiss have started.
+def _make_pool(workers: int) -> ProcessPoolExecutor:
+    # A fork would copy the locks of threads that torch and faiss have started.
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
 
 
-def _in_processes(chunks: Iterator[Chunk], workers: int) -> Iterator[list[Prepared]]:
-    """A window of chunks is under way at a time, so that a large source is never wholly in memory."""
+def _prepare_in_processes(chunks: Iterator[Chunk], workers: int) -> Iterator[list[Prepared]]:
+    """Prepare chunks in worker processes, a few at a time, so that a large source is never all in memory."""
     with ExitStack() as pools:
-        pool = pools.enter_context(_pool(workers))
-        if not _starts(pool):
+        pool = pools.enter_context(_make_pool(workers))
+        if not _can_start(pool):
             yield from map(prepare_chunk, chunks)
             return
         waiting: deque[tuple[Chunk, Future[list[Prepared]]]] = deque()
         for chunk in chunks:
             try:
                 waiting.append((chunk, pool.submit(prepare_chunk, chunk)))
-            except BrokenProcessPool:  # by a chunk that waits; it is dealt with when its turn comes
-                pool = pools.enter_context(_pool(workers))
+            except BrokenProcessPool:  # a chunk that is waiting broke it; `_wait_for` handles that chunk
+                pool = pools.enter_context(_make_pool(workers))
                 waiting.append((chunk, pool.submit(prepare_chunk, chunk)))
             if len(waiting) > 3 * workers:
-                yield _outcome(*waiting.popleft())
+                yield _wait_for(*waiting.popleft())
         while waiting:
-            yield _outcome(*waiting.popleft())
+            yield _wait_for(*waiting.popleft())
 
 
-def _starts(pool: ProcessPoolExecutor) -> bool:
-    """Whether processes can be started at all: not where the main program came from standard input."""
+def _can_start(pool: ProcessPoolExecutor) -> bool:
+    """Return whether processes can start at all; they cannot where the main program came from standard input."""
     try:
         return pool.submit(prepare_chunk, []).result() == []
     except BrokenProcessPool:
         return False
 
 
-def _outcome(chunk: Chunk, future: "Future[list[Prepared]]") -> list[Prepared]:
+def _wait_for(chunk: Chunk, future: "Future[list[Prepared]]") -> list[Prepared]:
     try:
         return future.result()
     except BrokenProcessPool:
-        return _rescued(chunk)
+        return _reject_crashing_record(chunk)
 
 
-def _rescued(chunk: Chunk) -> list[Prepared]:
-    """A record that crashed its process, as a library in C may, is found by halving, and rejected."""
-    with _pool(1) as pool:
+def _reject_crashing_record(chunk: Chunk) -> list[Prepared]:
+    """Prepare a chunk in which a record crashes its process, as a C library may; halving the chunk finds it."""
+    with _make_pool(1) as pool:
         try:
             return pool.submit(prepare_chunk, chunk).result()
         except BrokenProcessPool:
             pass
     if len(chunk) == 1:
-        return [RejectedEntry(_name(chunk[0]), "it crashed the process that turned it into a crystal")]
+        return [RejectedEntry(_get_name(chunk[0]), "The structure crashed the process that analyzed it.")]
     middle = len(chunk) // 2
-    return _rescued(chunk[:middle]) + _rescued(chunk[middle:])
+    return _reject_crashing_record(chunk[:middle]) + _reject_crashing_record(chunk[middle:])
 
 
-def _name(record: Record | RejectedEntry) -> str:
+def _get_name(record: Record | RejectedEntry) -> str:
     return record.name if isinstance(record, RejectedEntry) else record.id

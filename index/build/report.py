@@ -2,14 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 from index.sources.record import RejectedEntry
+
+_MAX_REASON_LETTERS = 160
 
 
 @dataclass(frozen=True)
@@ -18,14 +17,14 @@ class BuildReport:
 
     Attributes:
         directory: the version that was published.
-        digest: names the index, "sha256:...".
+        digest: of the index, "sha256:...".
         crystals: rows of the index.
         groups: different crystals among them.
-        rejected: entries that could not be used.
-        reasons: how many of them for which reason, numbers left out of it.
-        renamed: crystals whose id was taken and that were given another.
+        rejected: number of entries that could not be used.
+        reasons: number of rejected entries for each reason, digits blanked.
+        renamed: crystals whose id was in use already and that got another one.
         sources: crystals by source.
-        seconds: wall time by stage; "total" is all.
+        seconds: wall time by stage; "total" is that of all.
     """
 
     directory: Path
@@ -40,11 +39,11 @@ class BuildReport:
 
     @property
     def crystals_per_second(self) -> float:
-        """Everything included."""
+        """Crystals over the total time."""
         return self.crystals / max(self.seconds["total"], 1e-9)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the report as JSON values."""
         return {
             **asdict(self),
             "directory": str(self.directory),
@@ -52,36 +51,16 @@ class BuildReport:
         }
 
 
-class Stopwatch:
-    """Wall time by stage."""
-
-    def __init__(self) -> None:
-        self._started = perf_counter()
-        self._seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time spent in the block to a stage."""
-        begun = perf_counter()
-        try:
-            yield
-        finally:
-            self._seconds[name] = self._seconds.get(name, 0.0) + perf_counter() - begun
-
-    @property
-    def seconds(self) -> dict[str, float]:
-        """Stage to seconds, and "total" since the stopwatch was made."""
-        times = {name: round(value, 4) for name, value in self._seconds.items()}
-        return {**times, "total": round(perf_counter() - self._started, 4)}
-
-
 def write_rejected(path: Path, rejected: list[RejectedEntry]) -> None:
-    """One JSON object a line: name and reason."""
-    lines = (json.dumps(asdict(each)) + "\n" for each in rejected)
+    """Write a JSON object with name and reason for each rejected entry, one a line."""
+    lines = (json.dumps(asdict(entry)) + "\n" for entry in rejected)
     path.write_text("".join(lines), encoding="utf-8")
 
 
-def reasons(rejected: list[RejectedEntry]) -> dict[str, int]:
-    """How many entries for each reason, most frequent first, with digits blanked so that like adds to like."""
-    kinds = Counter("".join("#" if c.isdigit() else c for c in each.reason)[:160] for each in rejected)
-    return dict(kinds.most_common())
+def count_reasons(rejected: list[RejectedEntry]) -> dict[str, int]:
+    """Return the number of entries for each reason, most frequent first; digits are blanked to merge like reasons."""
+    reasons = (
+        "".join("#" if letter.isdigit() else letter for letter in entry.reason)[:_MAX_REASON_LETTERS]
+        for entry in rejected
+    )
+    return dict(Counter(reasons).most_common())

@@ -74,7 +74,7 @@ class CompositionTable:
         counts = [np.bincount(each, minlength=LAST_ATOMIC_NUMBER + 1) for each in numbers]
         self._parts = (*before, np.array(counts, dtype=np.float32).reshape(-1, LAST_ATOMIC_NUMBER + 1))
 
-    def extended(self, numbers: Sequence[NDArray[np.integer]]) -> "CompositionTable":
+    def append(self, numbers: Sequence[NDArray[np.integer]]) -> "CompositionTable":
         """These and more crystals after them."""
         return CompositionTable(numbers, self._parts)
 
@@ -82,7 +82,7 @@ class CompositionTable:
         """(N,) ln likelihood of the measurement, up to a constant: -chi^2 / 2 over the fractions."""
         return np.concatenate([_log_likelihood(part, measured) for part in self._parts])
 
-    def admitted(self, likelihood: FloatArray) -> NDArray[np.int64]:
+    def list_possible(self, likelihood: FloatArray) -> NDArray[np.int64]:
         """Rows that are not impossible by a likelihood of these crystals."""
         return np.flatnonzero(likelihood > -(FARTHEST_SIGMAS**2) / 2)
 

@@ -134,7 +134,7 @@ class ElementBits:
             ) from error
         return cls(bits, count)
 
-    def extended(self, numbers: Sequence[NDArray[np.integer]]) -> "ElementBits":
+    def append(self, numbers: Sequence[NDArray[np.integer]]) -> "ElementBits":
         """These and more crystals behind them, by the atomic numbers of each; a copy of 12 bytes a crystal."""
         count = self.count + len(numbers)
         bits = np.zeros((LAST_ATOMIC_NUMBER, (count + 7) // 8), dtype=np.uint8)
@@ -165,13 +165,13 @@ class ElementBits:
             allowed[-1] &= (1 << self.count % 8) - 1
         return allowed
 
-    def rows(self, allowed: Bitmap | None) -> NDArray[np.int64]:
+    def list_rows(self, allowed: Bitmap | None) -> NDArray[np.int64]:
         """Numbers of the crystals that `select` allows, all of them for None."""
         if allowed is None:
             return np.arange(self.count)
         return np.flatnonzero(np.unpackbits(allowed, count=self.count, bitorder="little"))
 
-    def packed(self, rows: NDArray[np.int64]) -> Bitmap:
+    def pack_rows(self, rows: NDArray[np.int64]) -> Bitmap:
         """A bit for each of these crystals, as `select` gives them."""
         chosen = np.zeros(self.count, dtype=np.bool_)
         chosen[rows] = True

@@ -99,9 +99,9 @@ class LiveIndex:
         return self.served.manifest
 
     @property
-    def added(self) -> int:
+    def user_structure_count(self) -> int:
         """How many structures are searched beside the version's."""
-        return self.served.added
+        return self.served.user_structure_count
 
     @contextmanager
     def held(self) -> Iterator[Retriever]:

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from index.build.preparation import settled_symmetry
+from index.build.preparation import find_symmetry
 from index.storage.catalog import Entry
 from model.crystal.crystal import Crystal
 from model.errors import ConflictError
@@ -45,7 +45,7 @@ class NewUserStructure:
             CrystalError: no symmetry can be found for it.
         """
         crystal = self.named()
-        return Entry.of(crystal, settled_symmetry(crystal), self.license, self.reference)
+        return Entry.of(crystal, find_symmetry(crystal), self.license, self.reference)
 
 
 @dataclass(frozen=True)

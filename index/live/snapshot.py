@@ -80,7 +80,7 @@ class OpenVersion:
         groups = self._grouping.of({each.number: each.entry.crystal for each in kept})
         extra = AppendedCrystals(entries, np.array([_vector_of(each) for each in kept]), groups)
         numbers = {entry.id: each.number for entry, each in zip(entries, kept, strict=True)}
-        return Snapshot(self, self.retriever.extended(extra), numbers, generation)
+        return Snapshot(self, self.retriever.append(extra), numbers, generation)
 
     def _shown(self, additions: Sequence[UserStructure]) -> dict[int, str]:
         """Number to id of the additions that are searched.
@@ -121,12 +121,12 @@ class ServedVersion:
     Attributes:
         name: of the version.
         manifest: of the version.
-        added: structures that are searched with it.
+        user_structure_count: number of user structures searched with it.
     """
 
     name: str
     manifest: Manifest
-    added: int
+    user_structure_count: int
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Snapshot:
     @property
     def served(self) -> ServedVersion:
         """What this is."""
-        return ServedVersion(self.version.name, self.retriever.manifest, self.retriever.added)
+        return ServedVersion(self.version.name, self.retriever.manifest, self.retriever.user_structure_count)
 
 
 def _vector_of(addition: UserStructure) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""What is searched for."""
+"""A search request, and which crystals its chemistry admits."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from index.chemistry.elements import Bitmap
+from index.chemistry.composition import Composition
+from index.chemistry.elements import Bitmap, ElementFilter
 from model.indexing.pattern_lattice import PatternLattice, index_pattern
 from model.matching import depth
 from model.pattern.observation import Observation
@@ -14,41 +15,61 @@ from model.pattern.spots import Spots
 
 Effort = Literal["search", "verify", "full"]
 
-# In which share of cases the set of candidates holds the crystal, unless asked otherwise.
+# Default share of cases in which the confidence set contains the crystal.
 COVERAGE = 0.95
 
 
 @dataclass(frozen=True)
+class Admission:
+    """Which crystals of an index the known chemistry admits.
+
+    Attributes:
+        allowed: a bit for each crystal; None admits all.
+        bonus: (N,) what a measured composition adds to each crystal's similarity, 0 at most; None adds nothing.
+    """
+
+    allowed: Bitmap | None = None
+    bonus: NDArray[np.float64] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no crystal is admitted."""
+        return self.allowed is not None and not self.allowed.any()
+
+
+@dataclass(frozen=True)
 class SearchQuery:
-    """A pattern with all that is said of it.
+    """A pattern with all that the request states about it.
 
     Attributes:
         spots: the pattern.
         voltage_kv: accelerating voltage.
-        allowed: a bit for each crystal that may be found; None allows all.
-        top_k: candidates wanted.
-        effort: as `Retriever.search` takes it.
-        coverage: of the set of candidates.
-        bonus: (N,) what is added to each crystal's similarity; None for nothing.
-        picked: the pattern's lattice as the user has picked it; None where it is to be found.
+        top_k: how many candidates are requested.
+        effort: see `Retriever.search`.
+        coverage: of the confidence set.
+        elements: condition on the elements.
+        composition: measured atomic fractions.
+        admission: the crystals that elements and composition admit.
+        picked_lattice: the pattern's lattice as the user picked it; None where the spots have to show it.
     """
 
     spots: Spots
     voltage_kv: float
-    allowed: Bitmap | None
     top_k: int
     effort: Effort
     coverage: float = COVERAGE
-    bonus: NDArray[np.float64] | None = None
-    picked: PatternLattice | None = None
+    elements: ElementFilter | None = None
+    composition: Composition | None = None
+    admission: Admission = Admission()
+    picked_lattice: PatternLattice | None = None
 
-    def lattice(self) -> PatternLattice | None:
-        """The pattern's own, as picked or as its spots show it."""
-        return self.picked or index_pattern(Observation.from_spots(self.spots, self.voltage_kv))
+    def find_lattice(self) -> PatternLattice | None:
+        """Return the pattern's lattice, picked or found from the spots; None if they show none."""
+        return self.picked_lattice or index_pattern(Observation.from_spots(self.spots, self.voltage_kv))
 
     @property
-    def pool(self) -> int:
-        """How many candidates the towers have to give."""
+    def pool_size(self) -> int:
+        """How many candidates the towers have to supply."""
         if self.effort == "search":
             return self.top_k
         return max(self.top_k, depth.choose_depth(self.effort, self.spots).pool)

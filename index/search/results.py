@@ -1,8 +1,8 @@
-"""What a search finds."""
+"""Results of a search: the candidates and what follows from all of them."""
 
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Literal, Self
+from typing import Self
 
 from index.storage.catalog import Entry
 from model.indexing.pattern_lattice import PatternLattice
@@ -14,18 +14,19 @@ from model.matching.overlapping_lattices import OverlappingLattices, Twist
 
 @dataclass(frozen=True)
 class Candidate:
-    """A crystal that may have made the pattern.
+    """A crystal proposed as the answer.
 
     Attributes:
-        entry: the crystal; of several that are the same, the one nearest to the pattern.
-        similarity: cosine of the towers' vectors, -1 to 1.
-        same_as: ids of the others that are the same crystal.
-        match: how its computed pattern lies on the measured one; None where that was not computed.
-        probability: of being the crystal; None where that was not computed.
-        equivalence_group: number of the group of candidates that the pattern hardly tells apart, from 1; None likewise.
-        in_confidence_set: whether it is in the set that holds the crystal with the coverage asked for; None likewise.
-        bonus: what a measured composition adds to the similarity where candidates are ranked, 0 at most.
-        lattice_number: 1 or 2, of a pattern of two lattices; None of a single one.
+        entry: the crystal; of several duplicates the one most similar to the pattern.
+        similarity: cosine of the two towers' vectors, -1 to 1.
+        same_as: ids of its duplicates.
+        match: comparison with the pattern; None where it was not computed.
+        probability: probability of being the crystal; None where it was not computed.
+        equivalence_group: number, from 1, of the group of candidates that this pattern does not distinguish; None
+            where there is no probability.
+        in_confidence_set: whether the candidate belongs to the confidence set; None where there is none.
+        bonus: what a measured composition adds to the similarity in the ranking, 0 at most.
+        lattice_number: number, from 1, of the lattice that this candidate explains; None where the pattern has one.
     """
 
     entry: Entry
@@ -36,24 +37,23 @@ class Candidate:
     equivalence_group: int | None = None
     in_confidence_set: bool | None = None
     bonus: float = 0.0
-    lattice_number: Literal[1, 2] | None = None
+    lattice_number: int | None = None
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found.
+    """The outcome of a search.
 
     Attributes:
         candidates: best first.
-        timing_ms: time of each stage (`embed`, `search`, `lattice`, `collect`, `verify`), milliseconds.
-        verdict: what the verification makes of it; None where there was none.
-        lattice: the pattern's own; None where it shows none, or was not asked for it.
-        confidence_set_size: number of candidates in the confidence set; None without
-            probabilities.
-        next_measurement: what would part the candidates of the first group, where it has several.
+        timing_ms: milliseconds of each stage (`embed`, `search`, `lattice`, `collect`, `verify`).
+        verdict: conclusion of the verification; None where there was none.
+        lattice: the pattern's lattice; None where the spots show none, or where the effort does not need it.
+        confidence_set_size: number of candidates in the confidence set; None without probabilities.
+        next_measurement: what would distinguish the candidates of the first equivalence group, where it has several.
         warnings: sentences for the user.
-        overlap: the pattern taken apart, where it is of two lattices; candidates are of both then.
-        twist: of the first candidates of both; None of a single lattice, and where one of them was not matched.
+        overlapping_lattices: the two lattices of the pattern and their spots; None where it has one.
+        twist: twist angle between the leading candidates of the two lattices; None where one of them has no match.
     """
 
     candidates: tuple[Candidate, ...]
@@ -63,43 +63,40 @@ class SearchResult:
     confidence_set_size: int | None = None
     next_measurement: NextMeasurement | None = None
     warnings: tuple[str, ...] = ()
-    overlap: OverlappingLattices | None = None
+    overlapping_lattices: OverlappingLattices | None = None
     twist: Twist | None = None
 
     @property
-    def best(self) -> Match | None:
-        """Of the first candidate that was held against the pattern."""
+    def best_match(self) -> Match | None:
+        """Match of the first candidate that has one."""
         return next((candidate.match for candidate in self.candidates if candidate.match), None)
 
     @property
-    def score(self) -> float:
-        """The highest ln likelihood of any candidate that was refined; -inf without."""
-        return max(
-            (
-                candidate.match.score
-                for candidate in self.candidates
-                if candidate.match and candidate.match.refined
-            ),
-            default=-inf,
-        )
+    def best_score(self) -> float:
+        """Highest ln likelihood of any refined candidate; -inf if none was refined."""
+        matches = [candidate.match for candidate in self.candidates if candidate.match]
+        return max((match.score for match in matches if match.refined), default=-inf)
 
-    def trusted(self, share: float, warning: str) -> Self:
-        """The same, but only so likely to be right at all, and why; what coverage a set has then nobody knows."""
+    def reduce_probabilities(self, factor: float, warning: str) -> Self:
+        """Multiply every probability by a factor and add a warning; the confidence set is dropped.
+
+        Args:
+            factor: probability that the assumption behind this result holds.
+            warning: sentence that states the assumption.
+        """
         candidates = tuple(
             replace(
                 candidate,
-                probability=None if candidate.probability is None else share * candidate.probability,
+                probability=None if candidate.probability is None else factor * candidate.probability,
                 in_confidence_set=None,
             )
             for candidate in self.candidates
         )
-        verdict = lower_verdict(
-            self.verdict, max((candidate.probability or 0.0 for candidate in candidates), default=0.0)
-        )
+        highest = max((candidate.probability or 0.0 for candidate in candidates), default=0.0)
         return replace(
             self,
             candidates=candidates,
-            verdict=verdict,
+            verdict=lower_verdict(self.verdict, highest),
             confidence_set_size=None,
             warnings=(*self.warnings, warning),
         )

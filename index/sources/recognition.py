@@ -7,7 +7,7 @@ from pathlib import Path
 from index.sources.ase_database import SQLITE_MAGIC, ase_database_records
 from index.sources.documents import document_records
 from index.sources.json_lines import is_json_lines, json_lines_records
-from index.sources.record import CrystalRecord, Record, RejectedEntry, crystal_of
+from index.sources.record import CrystalRecord, Record, RejectedEntry, make_crystal
 from index.sources.source_file import GZIP_MAGIC, SourceFile
 from index.sources.structure_files import (
     MAX_MEMBER_BYTES,
@@ -24,7 +24,7 @@ STARTER = Path("starter")
 """The keyword that stands for the library this project carries; `./starter` is a folder of that name."""
 
 
-def open_source(path: Path) -> Iterator[Crystal | RejectedEntry]:
+def read_crystals(path: Path) -> Iterator[Crystal | RejectedEntry]:
     """The crystals of a source, one by one; what cannot be used comes as `RejectedEntry` in its place.
 
     Args:
@@ -33,12 +33,12 @@ def open_source(path: Path) -> Iterator[Crystal | RejectedEntry]:
     Raises:
         OptionError: no such file.
     """
-    for record in source_records(path):
-        yield record if isinstance(record, RejectedEntry) else crystal_of(record)
+    for record in read_records(path):
+        yield record if isinstance(record, RejectedEntry) else make_crystal(record)
 
 
-def source_records(path: Path) -> Iterator[Record | RejectedEntry]:
-    """As `open_source`, but before the structures are turned into crystals.
+def read_records(path: Path) -> Iterator[Record | RejectedEntry]:
+    """As `read_crystals`, but before the structures are turned into crystals.
 
     Raises:
         OptionError: no such file.

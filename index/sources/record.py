@@ -133,7 +133,7 @@ class CrystalRecord:
 _ISOTOPES = {"D": 1, "T": 1}
 
 
-def crystal_of(record: Record) -> Crystal | RejectedEntry:
+def make_crystal(record: Record) -> Crystal | RejectedEntry:
     """The crystal of a record, or why there is none."""
     try:
         return record.crystal()

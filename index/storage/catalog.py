@@ -255,7 +255,7 @@ class Catalog:
         blobs = self._connection.execute("SELECT numbers FROM crystals ORDER BY row")
         return [np.frombuffer(_blob(numbers), dtype=np.uint8) for (numbers,) in blobs]
 
-    def damage(self) -> str | None:
+    def find_damage(self) -> str | None:
         """What SQLite's own check of the file finds, or None."""
         try:
             (answer,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()

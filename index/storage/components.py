@@ -85,17 +85,17 @@ class Components:
             base.close()
             raise
 
-    def extended(self, extra: AppendedCrystals) -> "Components":
+    def append(self, extra: AppendedCrystals) -> "Components":
         """The rows of the files, and these behind them."""
         crystals = [entry.crystal for entry in extra.entries]
         numbers = [crystal.numbers for crystal in crystals]
         return Components(
             base=self.base,
             catalog=ExtendedCatalog(self.base, extra.entries, extra.groups),
-            vectors=self.vectors.extended(extra.vectors),
-            bits=self.bits.extended(numbers),
+            vectors=self.vectors.append(extra.vectors),
+            bits=self.bits.append(numbers),
             lattices=self.lattices.extend(
                 np.array([crystal.lattice for crystal in crystals]), len(self.base)
             ),
-            compositions=self.compositions.extended(numbers),
+            compositions=self.compositions.append(numbers),
         )

@@ -139,7 +139,7 @@ class Manifest:
                 "loaded: load those weights, or build the index again with `dd2d index build`"
             )
 
-    def problems(self, directory: Path) -> list[str]:
+    def list_problems(self, directory: Path) -> list[str]:
         """A sentence for each file that is missing or is not the one that was written; reads all of them."""
         return list(self._problems(directory))
 

@@ -125,7 +125,7 @@ class UserStructures:
                 _count_up(writer)
         return is_gone
 
-    def damage(self) -> str | None:
+    def find_damage(self) -> str | None:
         """What SQLite's own check of the file finds, or None; also where there is none."""
         try:
             with self._file.reading() as opened:

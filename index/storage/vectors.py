@@ -58,7 +58,7 @@ class Vectors:
             )
         return cls(index)
 
-    def extended(self, vectors: FloatVectors) -> Self:
+    def append(self, vectors: FloatVectors) -> Self:
         """These and more after them, (M, D); the file stays mapped, and what is open already is not touched."""
         more = faiss.IndexFlatIP(self.dimension)
         more.add(np.ascontiguousarray(vectors, dtype=np.float32))

@@ -124,7 +124,7 @@ def check_version(folder: Path, manifest: Manifest, told: Path) -> None:
     Raises:
         IndexUnavailableError: a file is missing or damaged.
     """
-    problems = manifest.problems(folder)
+    problems = manifest.list_problems(folder)
     if problems:
         raise IndexUnavailableError(f"the index in {told} is damaged: {'; '.join(problems)}; build it again")
 
@@ -132,6 +132,6 @@ def check_version(folder: Path, manifest: Manifest, told: Path) -> None:
 def _holds(folder: Path, manifest: Manifest) -> bool:
     """Whether this very version lies there, undamaged."""
     try:
-        return Manifest.read(folder).digest == manifest.digest and not manifest.problems(folder)
+        return Manifest.read(folder).digest == manifest.digest and not manifest.list_problems(folder)
     except IndexUnavailableError:
         return False

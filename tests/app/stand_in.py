@@ -60,7 +60,7 @@ class StandIn:
     searches: list[dict[str, Any]] = field(default_factory=list)
     embedded: list[int] = field(default_factory=list)
     closed: bool = False
-    added: int = 0
+    user_structure_count: int = 0
     match: Match | None = None
     probability: float | None = None
     verdict: Verdict | None = None

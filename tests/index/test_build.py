@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from index.build.build import build_index
 from index.build.cell_errors import CellErrors
 from index.build.inspection import index_info, verify_index
-from index.build.preparation import prepare
+from index.build.preparation import prepare_entries
 from index.search.retriever import Retriever
 from index.sources.record import RejectedEntry
 from index.starter.cell import CELL_SIGMA as STARTER_CELL_SIGMA
@@ -25,7 +25,7 @@ from model.crystal.symmetry import symmetry_of
 from model.errors import IndexUnavailableError, OptionError
 from model.matching.fitting.priors import CELL_SIGMA
 from tests.index.layers import crystal, document, same_structure, write_lines
-from tests.index.stand_in import SPOILT, RadialEncoder
+from tests.index.stand_in import SPOILT, RadialEncoder, pattern_of
 
 
 def test_an_index_holds_what_the_source_held(built: Path, encoder: RadialEncoder) -> None:
@@ -48,7 +48,7 @@ def test_the_manifest_tells_model_counts_and_sources(built: Path, encoder: Radia
     assert manifest.sources == {"made": 40, "other": 6}
     assert (manifest.model.digest, manifest.model.form) == (encoder.digest, encoder.form)
     assert manifest.digest.startswith("sha256:")
-    assert verify_index(built, encoder).sound
+    assert verify_index(built, encoder).is_sound
     assert verify_index(built, encoder).embedded_again == 46
 
 
@@ -60,7 +60,7 @@ def test_what_is_known_of_cells_stands_in_the_manifest(tmp_path: Path, encoder: 
         (["mine=0.003"], {"mine": 0.003}),
         (["0.02", "mine=0.003"], {"made": 0.02, "mine": 0.003}),
     ):
-        build_index([source], tmp_path / "index", encoder, cell_errors=CellErrors.parsed(words))
+        build_index([source], tmp_path / "index", encoder, cell_errors=CellErrors.parse(words))
         manifest = index_info(tmp_path / "index")
         assert manifest.cell_sigma == known
         assert manifest.cell_sigma_of("mine") == known.get("mine", CELL_SIGMA)
@@ -68,15 +68,15 @@ def test_what_is_known_of_cells_stands_in_the_manifest(tmp_path: Path, encoder: 
 
 
 def test_cells_of_the_starter_library_are_measured() -> None:
-    assert CellErrors().of(["starter", "C2DB"]) == {"starter": STARTER_CELL_SIGMA}
-    assert CellErrors(named={"starter": 0.02}).of(["starter"]) == {"starter": 0.02}
+    assert CellErrors().select(["starter", "C2DB"]) == {"starter": STARTER_CELL_SIGMA}
+    assert CellErrors(by_source={"starter": 0.02}).select(["starter"]) == {"starter": 0.02}
     assert STARTER_CELL_SIGMA < CELL_SIGMA
 
 
 @pytest.mark.parametrize("words", [["much"], ["mine="], ["0.5"], ["mine=-1"], ["nan"], ["a=0.01", "a=0.02"]])
 def test_errors_of_cells_that_are_none_are_refused(words: list[str]) -> None:
-    with pytest.raises(OptionError, match="error of"):
-        CellErrors.parsed(words)
+    with pytest.raises(OptionError, match="cell error"):
+        CellErrors.parse(words)
 
 
 def test_the_same_id_from_two_sources_becomes_two(tmp_path: Path, encoder: RadialEncoder) -> None:
@@ -116,7 +116,7 @@ def test_what_cannot_be_used_is_listed_with_its_reason(tmp_path: Path) -> None:
     assert all(each["reason"] for each in listed)
     written = json.loads((report.directory / "report.json").read_text())
     assert (written["crystals"], written["rejected"]) == (2, 4)
-    assert verify_index(tmp_path / "out", encoder).sound
+    assert verify_index(tmp_path / "out", encoder).is_sound
     with Retriever.open(tmp_path / "out", encoder) as retriever:
         assert retriever.entry(document(4)["id"]).crystal.id == document(4)["id"]
 
@@ -124,7 +124,7 @@ def test_what_cannot_be_used_is_listed_with_its_reason(tmp_path: Path) -> None:
 def test_a_build_without_a_usable_entry_leaves_the_old_index(tmp_path: Path, encoder: RadialEncoder) -> None:
     good = write_lines(tmp_path / "good", [document(0)])
     before = build_index([good], tmp_path / "out", encoder).digest
-    with pytest.raises(IndexUnavailableError, match=r"none of 1 entries.*JSON"):
+    with pytest.raises(IndexUnavailableError, match=r"None of the 1 entries.*JSON"):
         build_index([write_lines(tmp_path / "bad", ["{broken"])], tmp_path / "out", encoder)
     with pytest.raises(OptionError, match="does not exist"):
         build_index([good, tmp_path / "mistyped"], tmp_path / "out", encoder)
@@ -160,7 +160,7 @@ def test_a_build_killed_at_any_step_leaves_the_old_index_or_the_new_one(
     while killed:
         build_index([old], out, encoder, workers=0)
         killed = not _build_until(len(held), new, out, encoder)
-        assert verify_index(out, encoder).sound
+        assert verify_index(out, encoder).is_sound
         held.append(index_info(out).crystals)
     assert len(held) > 15
     assert held == sorted(held)
@@ -193,7 +193,7 @@ def _build_until(step: int, source: Path, out: Path, encoder: RadialEncoder) -> 
             patch.setattr(os, "fsync", dying(os.fsync))
             for name in ("rename", "replace"):
                 patch.setattr(Path, name, dying(getattr(Path, name)))
-            build_index([source], out, encoder, workers=0, stage=dying(lambda _name: None))
+            build_index([source], out, encoder, workers=0, on_stage=dying(lambda _name: None))
         os._exit(0)
     finally:
         os._exit(1)  # the child must never go on with the tests
@@ -208,7 +208,7 @@ def test_an_open_index_goes_on_working_while_others_replace_it(
         for _ in range(3):
             build_index([source], tmp_path / "out", encoder)
         (vector,) = encoder.embed_crystals([crystal(2)])
-        assert retriever.rank(vector).candidates[0].entry.id == crystal(2).id
+        assert retriever.search(pattern_of(crystal(2)), vector=vector).candidates[0].entry.id == crystal(2).id
 
 
 def test_a_build_keeps_out_of_folders_that_hold_something_else(
@@ -234,8 +234,8 @@ def test_two_builds_do_not_write_to_one_folder(tmp_path: Path, encoder: RadialEn
         with pytest.raises(IndexUnavailableError, match="another build"):
             build_index([source], tmp_path / "out", encoder)
 
-    build_index([source], tmp_path / "out", encoder, stage=second_build)
-    assert verify_index(tmp_path / "out", encoder).sound
+    build_index([source], tmp_path / "out", encoder, on_stage=second_build)
+    assert verify_index(tmp_path / "out", encoder).is_sound
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ class Ready:
 
 def test_processes_keep_the_order_and_survive_a_record_that_crashes_them() -> None:
     records = [Crashing() if i == 700 else Ready(i) for i in range(1100)]
-    prepared = [each for chunk in prepare(records, workers=1) for each in chunk]
+    prepared = [each for chunk in prepare_entries(records, workers=1) for each in chunk]
     assert len(prepared) == 1100
     for number, each in enumerate(prepared):
         if number == 700:
@@ -296,7 +296,7 @@ def test_a_damaged_index_is_refused_or_found_out(tmp_path: Path, encoder: Radial
             Retriever.open(version, encoder)
         assert f"{name} is missing" in verify_index(version, encoder).problems
         path.write_bytes(content)
-    assert verify_index(version, encoder).sound
+    assert verify_index(version, encoder).is_sound
 
 
 @pytest.mark.parametrize(
@@ -355,5 +355,5 @@ def test_the_catalog_cannot_be_written_to(built: Path) -> None:
 
 
 def test_a_negative_number_of_workers_is_refused() -> None:
-    with pytest.raises(OptionError, match="-1 workers"):
-        next(prepare([], workers=-1))
+    with pytest.raises(OptionError, match="workers is -1"):
+        next(prepare_entries([], workers=-1))

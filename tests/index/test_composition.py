@@ -26,7 +26,7 @@ def test_the_likelihood_is_that_of_normal_errors_of_the_fractions() -> None:
     assert told[1] == pytest.approx(-(0.2**2) / 0.05**2)
     assert told[2] == pytest.approx(told[0])
     assert told[3] == pytest.approx(-(0.3**2 + (1 / 3) ** 2 + off**2) / (2 * 0.05**2))
-    assert TABLE.admitted(told).tolist() == [0, 2]
+    assert TABLE.list_possible(told).tolist() == [0, 2]
 
 
 def test_amounts_in_any_unit_and_hydrogen_where_it_is_given() -> None:

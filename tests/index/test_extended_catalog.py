@@ -105,7 +105,7 @@ def test_nothing_added_is_the_index_itself(built: Path, encoder: RadialEncoder) 
     living = LiveIndex.open(built, encoder, watch_s=None)
     with living.held() as held, Retriever.open(built, encoder) as retriever:
         assert type(held.components.catalog) is type(retriever.components.catalog)
-        assert held.added == 0
+        assert held.user_structure_count == 0
     living.close()
 
 
@@ -115,7 +115,7 @@ def test_vectors_behind_others_are_found_by_row_and_by_condition(tmp_path: Path)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     write_vectors(tmp_path / "some", vectors[:37])
     write_vectors(tmp_path / "all", vectors)
-    some, whole = Vectors.open(tmp_path / "some").extended(vectors[37:]), Vectors.open(tmp_path / "all")
+    some, whole = Vectors.open(tmp_path / "some").append(vectors[37:]), Vectors.open(tmp_path / "all")
     assert len(some) == 50
     rows = rng.permutation(50)
     np.testing.assert_array_equal(some.rows(rows), vectors[rows])
@@ -131,7 +131,7 @@ def test_vectors_behind_others_are_found_by_row_and_by_condition(tmp_path: Path)
 def test_tables_behind_others_are_those_of_all(first: int) -> None:
     crystals = [crystal(index) for index in range(20)]
     numbers = [each.numbers for each in crystals]
-    bits = ElementBits.of(numbers[:first]).extended(numbers[first:])
+    bits = ElementBits.of(numbers[:first]).append(numbers[first:])
     np.testing.assert_array_equal(bits.bits, ElementBits.of(numbers).bits)
     cells = np.array([each.lattice for each in crystals])
     table, whole = (

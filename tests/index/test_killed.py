@@ -113,7 +113,7 @@ def test_what_was_acknowledged_survives_every_kill(tmp_path: Path) -> None:
             there |= each.there
             gone |= each.gone
         found = verify_index(served, encoder)
-        assert found.sound, found.problems
+        assert found.is_sound, found.problems
         with LiveIndex.open(served, encoder, watch_s=None).held() as library:
             for id in there:
                 assert same_structure(library.entry(id).crystal, crystal(int(id.split()[-1]) % LAYERS))

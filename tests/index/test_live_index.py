@@ -61,7 +61,7 @@ def test_what_was_added_is_found_by_pattern_and_id_here_and_elsewhere(opened: Op
         entry = library.entry("mine")
         assert same_structure(entry.crystal, crystal(20))
         assert (entry.source, entry.license, entry.reference) == (SOURCE, "CC0", "a paper")
-        assert (library.added, library.manifest.crystals) == (1, SMALL)
+        assert (library.user_structure_count, library.manifest.crystals) == (1, SMALL)
 
 
 def test_what_was_removed_is_gone_here_and_elsewhere(opened: Opened) -> None:
@@ -70,7 +70,7 @@ def test_what_was_removed_is_gone_here_and_elsewhere(opened: Opened) -> None:
         here.add(NewUserStructure(crystal(index), f"mine/{index}"))
     elsewhere.remove("mine/21")
     for library in (here, elsewhere, opened()):
-        assert library.added == 2
+        assert library.user_structure_count == 2
         assert first(library, 21) != "mine/21"
         assert first(library, 22) == "mine/22"
         with pytest.raises(KeyError):
@@ -103,7 +103,7 @@ def test_the_same_structure_again_is_the_same_one(opened: Opened) -> None:
         assert other.add(NewUserStructure(crystal(21), "mine")).entry == replace(
             named.entry, crystal=other.entry("mine").crystal
         )
-    assert library.added == 2
+    assert library.user_structure_count == 2
 
 
 def test_an_id_names_one_structure(opened: Opened) -> None:
@@ -113,7 +113,7 @@ def test_an_id_names_one_structure(opened: Opened) -> None:
         with pytest.raises(ConflictError, match="belongs to another structure"):
             other.add(NewUserStructure(crystal(21), id))
     assert not library.add(NewUserStructure(crystal(3), crystal(3).id)).is_new
-    assert library.added == 1
+    assert library.user_structure_count == 1
 
 
 def test_a_structure_of_the_index_itself_stays(opened: Opened) -> None:
@@ -128,7 +128,7 @@ def test_what_the_model_cannot_embed_is_not_added(opened: Opened) -> None:
     library = opened()
     with pytest.raises(CrystalError, match="spoilt"):
         library.add(NewUserStructure(crystal(20), SPOILT))
-    assert library.added == 0
+    assert library.user_structure_count == 0
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def test_a_new_version_is_taken_up_and_gone_back_from(
     assert library.manifest.crystals == SMALL
     assert library.refresh()
     assert not library.refresh()
-    assert (library.served.name, library.manifest.crystals, library.added) == (large, LARGE, 1)
+    assert (library.served.name, library.manifest.crystals, library.user_structure_count) == (large, LARGE, 1)
     assert (first(library, 8), first(library, 20)) == (crystal(8).id, "mine")
     assert elsewhere.reload().name == large
     assert elsewhere.reload(small).name == small
@@ -228,7 +228,7 @@ def test_a_version_is_tried_again_when_what_was_added_is_mended(
             again()
     (served / "kept").replace(served / USER_STRUCTURES_NAME)
     assert library.refresh()
-    assert (library.served.name, library.added) == (large, 1)
+    assert (library.served.name, library.user_structure_count) == (large, 1)
 
 
 def test_a_version_that_may_not_be_read_is_told_as_such(
@@ -295,19 +295,19 @@ def test_an_index_that_has_the_addition_takes_its_place(
     publish_copy(indexes[LARGE], served)
     library.refresh()
     assert library.entry(crystal(7).id).source == "made"
-    assert library.added == 1
+    assert library.user_structure_count == 1
     # Another structure under an id that the index has come to have: both are there.
     assert same_structure(library.entry(crystal(8).id).crystal, crystal(8))
     renamed = f"{SOURCE}:{crystal(8).id}"
     assert same_structure(library.entry(renamed).crystal, crystal(20))
     assert first(library, 20) == renamed
     library.reload(small)
-    assert library.added == 2
+    assert library.user_structure_count == 2
     assert first(library, 20) == crystal(8).id
     library.reload(versions(served)[1].name)
     library.remove(renamed)
     library.reload(small)
-    assert library.added == 1
+    assert library.user_structure_count == 1
 
 
 def test_a_damaged_file_stops_the_start_but_no_search(
@@ -325,7 +325,7 @@ def test_a_damaged_file_stops_the_start_but_no_search(
     with pytest.raises(IndexUnavailableError, match="damaged"):
         LiveIndex.open(served, encoder, watch_s=None)
     (served / USER_STRUCTURES_NAME).unlink()
-    assert library.added == 0
+    assert library.user_structure_count == 0
     assert library.add(NewUserStructure(crystal(21))).is_new
 
 
@@ -363,7 +363,7 @@ def test_one_version_alone_goes_nowhere(
         library.reload(version.name)
     library.close()
     assert locate_user_structures(tmp_path) == tmp_path / USER_STRUCTURES_NAME
-    assert verify_index(version, encoder).sound
+    assert verify_index(version, encoder).is_sound
 
 
 def test_searches_go_on_while_everything_changes(
@@ -381,7 +381,7 @@ def test_searches_go_on_while_everything_changes(
                     held.search(pattern_of(crystal(index)), top_k=3).candidates[0].entry.id
                     == crystal(index).id
                 )
-                assert len(held) == held.manifest.crystals + held.added
+                assert len(held) == held.manifest.crystals + held.user_structure_count
             assert library.entry(crystal(index).id)
             count += 1
         return count

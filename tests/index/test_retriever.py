@@ -103,7 +103,7 @@ def test_two_layers_are_both_found_with_what_they_hold_together(retriever: Retri
     level = np.concatenate([each.intensity for each in parts if each.intensity is not None])
     both = tuple({*first.elements, *second.elements})
     result = retriever.search(Spots(q, level), effort="verify", elements=ElementFilter(all=both, only=both))
-    assert result.overlap is not None
+    assert result.overlapping_lattices is not None
     assert result.twist is not None
     assert result.twist.angle_deg == pytest.approx(17.5, abs=0.3)
     assert [candidate.lattice_number for candidate in result.candidates[:2]] == [1, 2]
@@ -126,7 +126,7 @@ def test_two_layers_meet_the_conditions_together_or_not_at_all(retriever: Retrie
     spots = Spots(np.concatenate([each.q_inv_angstrom for each in parts]))
     for condition in (ElementFilter(any=("Fe",)), ElementFilter(all=("He",)), ElementFilter(only=("He",))):
         result = retriever.search(spots, effort="verify", elements=condition)
-        assert result.overlap is None
+        assert result.overlapping_lattices is None
         assert all(condition.admits(candidate.entry.elements) for candidate in result.candidates)
 
 
@@ -156,9 +156,9 @@ def test_a_superstructure_is_told_and_hides_no_crystal(retriever: Retriever) -> 
     for count, share in ((6, 0.02), (40, 0.01)):
         spots = with_superlattice(crystal(7), 40.0, count, share)
         result = retriever.search(spots, effort="verify")
-        assert result.overlap is None
+        assert result.overlapping_lattices is None
         assert result.candidates[0].entry.id == own.candidates[0].entry.id
-        assert any("superstructure" in warning for warning in result.warnings)
+        assert any("superlattice" in warning for warning in result.warnings)
 
 
 def test_spots_on_no_lattice_are_no_match_without_intensities_too(retriever: Retriever) -> None:
@@ -276,7 +276,7 @@ def test_impossible_requests_are_refused(retriever: Retriever) -> None:
     with pytest.raises(OptionError, match="top_k"):
         retriever.search(pattern_of(crystal(0)), top_k=0)
     with pytest.raises(IndexUnavailableError, match="own model"):
-        retriever.rank(np.ones(3, dtype=np.float32))
+        retriever.search(pattern_of(crystal(0)), vector=np.ones(3, dtype=np.float32))
 
 
 def test_vectors_are_mapped_from_the_file_and_found_exactly(tmp_path: Path) -> None:

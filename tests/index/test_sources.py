@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from index.sources import structure_files as limits
 from index.sources.documents import document_records
 from index.sources.json_lines import json_lines_records
-from index.sources.recognition import open_source, source_records
-from index.sources.record import RejectedEntry, crystal_of
+from index.sources.recognition import read_crystals, read_records
+from index.sources.record import RejectedEntry, make_crystal
 from index.sources.source_file import SourceFile
 from model.crystal.crystal import Crystal
 from model.crystal.structure_files import write_cif, write_poscar
@@ -29,7 +29,7 @@ DATA = SHARED / "data"
 
 
 def read(path: Path) -> tuple[list[Crystal], list[RejectedEntry]]:
-    items = list(open_source(path))
+    items = list(read_crystals(path))
     return (
         [item for item in items if isinstance(item, Crystal)],
         [item for item in items if isinstance(item, RejectedEntry)],
@@ -133,7 +133,7 @@ def test_ase_database_takes_the_uid_for_an_id(tmp_path: Path) -> None:
     assert_first_layers(crystals, 3)
     assert not rejected
     assert [(found.id, found.source) for found in crystals] == [(f"uid-{i}", "c2db") for i in range(3)]
-    records = list(source_records(tmp_path / "c2db.db"))
+    records = list(read_records(tmp_path / "c2db.db"))
     assert {None if isinstance(r, RejectedEntry) else r.license for r in records} == {"CC BY-SA 4.0"}
 
 
@@ -340,7 +340,7 @@ def test_monty_arrays_and_no_module_is_imported(tmp_path: Path) -> None:
 
 def test_a_missing_source_is_an_error_at_once(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="does not exist"):
-        list(open_source(tmp_path / "nowhere"))
+        list(read_crystals(tmp_path / "nowhere"))
 
 
 # Of 2DMatPedia: atoms scattered over a cell of 27 angstrom; and slabs of different parts with a wide gap inside.
@@ -353,14 +353,14 @@ def test_published_databases_are_read_but_for_what_is_no_layer(name: str) -> Non
     path = DATA / "structures" / f"{name}.jsonl.gz"
     if not path.exists():
         pytest.skip("the databases of ../shared are not here")
-    records = [record for record in source_records(path) if not isinstance(record, RejectedEntry)]
+    records = [record for record in read_records(path) if not isinstance(record, RejectedEntry)]
     assert len(records) > 300
-    refused = {record.id: crystal_of(record) for record in records if record.id in NO_LAYER}
+    refused = {record.id: make_crystal(record) for record in records if record.id in NO_LAYER}
     assert set(refused) == (set(NO_LAYER) if name == "2dmatpedia" else set())
     for id, found in refused.items():
         assert isinstance(found, RejectedEntry)
         assert NO_LAYER[id] in found.reason
-    gapped = {record.id: crystal_of(record) for record in records if record.id in GAPS_INSIDE}
+    gapped = {record.id: make_crystal(record) for record in records if record.id in GAPS_INSIDE}
     assert set(gapped) == (GAPS_INSIDE if name == "2dmatpedia" else set())
     assert not any(isinstance(found, RejectedEntry) for found in gapped.values())
     usable = [record for record in records if record.id not in NO_LAYER]

@@ -107,7 +107,7 @@ def test_writers_that_come_at_once_all_get_through(path: Path) -> None:
     generation, numbers = UserStructures(path).numbers()
     assert generation is not None
     assert (generation[1], len(numbers)) == (20, 20)
-    assert UserStructures(path).damage() is None
+    assert UserStructures(path).find_damage() is None
 
 
 def test_a_file_put_in_the_place_of_another_is_read(path: Path, tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_what_is_no_such_file_is_refused_and_left_alone(path: Path, content: byt
         with pytest.raises(IndexUnavailableError, match=r"damaged.*backup"):
             use()
     assert path.read_bytes() == content
-    assert UserStructures(path).damage()
+    assert UserStructures(path).find_damage()
 
 
 def test_another_database_and_another_layout_are_refused(path: Path) -> None:
@@ -220,7 +220,7 @@ def test_damage_beside_an_index_is_found_out(tmp_path: Path, encoder: RadialEnco
     path = tmp_path / "index" / USER_STRUCTURES_NAME
     for index in range(30):
         UserStructures(path).add(entry(index), vector(index), MODEL, NOW, None)
-    assert verify_index(tmp_path / "index", encoder).sound
+    assert verify_index(tmp_path / "index", encoder).is_sound
     content = path.read_bytes()
     path.write_bytes(content[:4096] + bytes(4096) + content[8192:])
-    assert any("added structures" in each for each in verify_index(tmp_path / "index", encoder).problems)
+    assert any("user structures" in each for each in verify_index(tmp_path / "index", encoder).problems)

@@ -42,8 +42,8 @@ def test_a_copy_is_the_version_itself(tmp_path: Path, sources: list[Path], encod
         assert version_folder(served).name == published.name == version_folder(source).name
         assert held(served) == list(range(count, 0, -1))
         assert [each.is_current for each in versions(served)] == [True] + [False] * (count - 1)
-    assert verify_index(served, encoder).sound
-    assert verify_index(sources[0], encoder).sound
+    assert verify_index(served, encoder).is_sound
+    assert verify_index(sources[0], encoder).is_sound
     assert (version_folder(served) / "report.json").is_file()
 
 
@@ -55,7 +55,7 @@ def test_what_is_there_already_is_not_copied_again(tmp_path: Path, sources: list
     (version_folder(served) / "elements.npy").write_bytes(b"damaged")
     publish_copy(sources[0], served)
     assert len(versions(served)) == 3
-    assert verify_index(served).sound
+    assert verify_index(served).is_sound
 
 
 def test_a_damaged_index_is_not_published(tmp_path: Path, sources: list[Path]) -> None:

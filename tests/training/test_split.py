@@ -63,12 +63,12 @@ def test_what_holds_no_crystals_is_told(text: str, tmp_path: Path) -> None:
 
 @beside
 def test_nothing_of_the_benchmark_and_no_duplicate_crosses_the_split() -> None:
-    from index.sources.recognition import open_source
+    from index.sources.recognition import read_crystals
     from index.sources.record import RejectedEntry
 
     names = ("c2db_sample", "ml2ddb", "mxenes")
     found = [
-        each for name in names for each in open_source(SHARED / "data" / "structures" / f"{name}.jsonl.gz")
+        each for name in names for each in read_crystals(SHARED / "data" / "structures" / f"{name}.jsonl.gz")
     ]
     crystals = [each for each in found if not isinstance(each, RejectedEntry)]
     held_out = held_out_formulas([SHARED / "bench" / "multislice_dev.json.gz"])

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import suppress
-from time import perf_counter
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -16,6 +15,7 @@ from app.observability.metrics import CONTENT_TYPE
 from app.presentation.schemas.service import Liveness, Provenance, Readiness
 from app.workers.messages import Job, Reply
 from model.errors import DomainError
+from model.stopwatch import Stopwatch
 
 # A worker that is free tells it in a millisecond.
 LONGEST_VERSION_S = 1.0
@@ -32,7 +32,7 @@ async def livez() -> Liveness:
 @router.get("/readyz", summary="Model and index answer", responses=NOT_READY_RESPONSES)
 async def readyz(request: Request) -> Readiness:
     """Searches a pattern of graphene, before all that waits: a busy service is a ready one."""
-    begun = perf_counter()
+    watch = Stopwatch()
     try:
         reply = await asked_once(request)
     except DomainError:
@@ -41,8 +41,7 @@ async def readyz(request: Request) -> Readiness:
         raise NotReadyError(
             "model and index do not answer a pattern of graphene; see the service's log"
         ) from error
-    milliseconds = round(1000.0 * (perf_counter() - begun), 3)
-    return Readiness(crystals=reply.told["serving"]["crystals"], canary_ms=milliseconds)
+    return Readiness(crystals=reply.told["serving"]["crystals"], canary_ms=watch.total_milliseconds)
 
 
 async def asked_once(request: Request, kind: str = "canary", deadline_s: float | None = None) -> Reply:
