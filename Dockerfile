@@ -1,10 +1,10 @@
-# The service with its weights and the starter index inside; it needs no network when it runs.
+# The service with its weights and the starter index. It needs no network at run time.
 #
 #   docker build --build-arg PIP_EXTRA_INDEX_URL=<index of PyTorch's CPU builds> -t dd2d-server .
 #
-# The argument is needed because PyTorch's ordinary Linux builds bring gigabytes of CUDA libraries; a build that
-# would ship them stops. To fix the base to the byte: --build-arg BASE=python:3.11-slim-bookworm@sha256:...
-# `bench/image.sh` builds this file without a Docker engine, measures the image and holds it to docs/container.md.
+# PyTorch's default Linux builds include gigabytes of CUDA libraries, so the build stops unless it gets a CPU build.
+# To pin the base image: --build-arg BASE=python:3.11-slim-bookworm@sha256:...
+# `bench/image.sh` builds this file without a Docker engine, measures the image and checks what docs/container.md claims.
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
@@ -18,16 +18,16 @@ RUN python -m venv /opt/dd2d
 ENV PATH=/opt/dd2d/bin:$PATH
 WORKDIR /srv/build
 
-# Dependencies first: they change less often than the code, so their layer is kept.
+# Dependencies come first: they change less often than the code, so their layer stays cached.
 COPY pyproject.toml constraints.txt ./
 RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
         > requirements.txt \
     && pip install -c constraints.txt hatchling setuptools \
     && pip install -c constraints.txt --no-build-isolation -r requirements.txt \
-    && python -c "import torch; assert torch.version.cuda is None, 'give PIP_EXTRA_INDEX_URL: a CPU build of torch is needed'"
+    && python -c "import torch; assert torch.version.cuda is None, 'set PIP_EXTRA_INDEX_URL to the index of PyTorch CPU builds'"
 
-# What no command of ours imports: what pymatgen and ase would plot with (tests/repository/test_container.py holds us to
-# that), the headers and test programs of PyTorch, and the tests that packages install.
+# Remove what no command imports: the plotting packages of pymatgen and ase (tests/repository/test_container.py checks
+# that), the headers and test programs of PyTorch, and the tests of installed packages.
 WORKDIR /opt/dd2d/lib/python3.11/site-packages
 RUN pip uninstall --yes plotly narwhals pandas matplotlib contourpy fonttools kiwisolver cycler \
         palettable \
@@ -49,8 +49,8 @@ RUN pip install -c constraints.txt --no-build-isolation --no-deps . \
 
 FROM ${BASE}
 
-# The base brings its standard library uncompiled: under a read-only root it would be compiled anew by every process,
-# which makes a health check take 0.14 s instead of 0.04 s. Nothing is installed from here on, so pip goes.
+# The base image has an uncompiled standard library. On a read-only root file system every process would compile it
+# again, and a health check would take 0.14 s instead of 0.04 s. Nothing is installed from here on, so pip is removed.
 RUN python -m pip uninstall --yes --root-user-action ignore pip setuptools wheel \
     && python -c "import compileall, re, sysconfig; compileall.compile_dir(sysconfig.get_path('stdlib'), quiet=2, rx=re.compile('/(test|lib2to3|idlelib|tkinter|turtledemo|ensurepip|site-packages|dist-packages)/'))" \
     && groupadd --system --gid 10001 dd2d \
@@ -60,7 +60,7 @@ RUN python -m pip uninstall --yes --root-user-action ignore pip setuptools wheel
 COPY --from=build /srv/starter /srv/starter
 COPY --from=build /opt/dd2d /opt/dd2d
 
-# Outside a container the service listens on loopback only; here the container's own network is the boundary.
+# The default is loopback; in a container its own network is the boundary.
 ENV PATH=/opt/dd2d/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
