@@ -30,12 +30,10 @@ from app.http.routes import (
 from app.http.routes import user_structures as additions
 from app.http.state import Service
 from app.observability.metrics import Metrics
-from app.presentation.schemas.service import Provenance
 from app.services.library import Library, software_version
 from app.settings import Settings
 from app.workers.dispatcher import Dispatcher, Worker
-from app.workers.pool import ProcessWorker
-from app.workers.threads import ThreadWorker
+from app.workers.pool import ProcessWorker, ThreadWorker
 
 DESCRIPTION = (
     "Post the electron diffraction pattern of a two-dimensional crystal; get back the crystals that could have "
@@ -62,8 +60,8 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
         workers = processes(settings) if retriever is None else _threads(settings, retriever)
         dispatcher = Dispatcher(workers, settings.queue, settings.queue_bytes, settings.deadline_s, metrics)
         metrics.watch_workers(lambda: [worker.pid for worker in workers])
-        serving = await dispatcher.start()
-        app.state.service = Service(settings, dispatcher, metrics, Provenance(**serving))
+        provenance = await dispatcher.start()
+        app.state.service = Service(settings, dispatcher, metrics, provenance)
         app.state.access.log_policy(settings)
         try:
             yield
@@ -126,7 +124,7 @@ def processes(settings: Settings) -> list[Worker]:
 
 
 def _threads(settings: Settings, library: Library) -> list[Worker]:
-    from app.workers.handlers import Desk
+    from app.workers.handlers import JobHandler
 
-    desk = Desk(library, settings.calibrations)
-    return [ThreadWorker(desk, desk.serving()) for _ in range(settings.workers)]
+    handler = JobHandler(library, settings.calibrations)
+    return [ThreadWorker(handler, handler.provenance) for _ in range(settings.workers)]

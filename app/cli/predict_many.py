@@ -144,13 +144,13 @@ async def _lines(
     from app.http.routes.batch import find_problem, write_line
     from app.main import processes
     from app.observability.metrics import Metrics
-    from app.services.uploads import SavedFile, SavedForm
+    from app.services.options import PredictOptions
+    from app.services.uploads import SavedFile
     from app.workers.batch import Batch
     from app.workers.dispatcher import Dispatcher
 
-    given = tuple((name, value) for name, value in fields if value)
     saved = tuple(SavedFile(file, str(file)) for file in files)
-    batch = Batch(SavedForm(saved, given), "frame" in dict(given), "cli")
+    batch = Batch(saved, PredictOptions.from_text(fields), "cli")
     workers = processes(settings)
     dispatcher = Dispatcher(workers, len(workers), settings.queue_bytes, settings.deadline_s, Metrics())
     await dispatcher.start()

@@ -1,18 +1,24 @@
 """What a running service holds, and how a route reaches it."""
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
 from app.observability.metrics import Metrics
-from app.presentation.overlays import CandidateOverlays, OverlayStore
+from app.presentation.overlays import OverlayStore
 from app.presentation.schemas.service import Provenance
 from app.settings import Settings
 from app.workers.dispatcher import Dispatcher
-from app.workers.messages import Job, Reply
+from app.workers.messages import (
+    BodyReply,
+    ImageCountReply,
+    Job,
+    PredictionReply,
+    ProvenanceReply,
+    Reply,
+    ReplyT,
+)
 
 # They share the workers, so that more at once end no sooner.
 MOST_BATCHES = 2
@@ -29,7 +35,7 @@ class Service:
         provenance: of the answers; follows what the workers tell.
         overlays: pictures of the latest answers.
         batches: held by each, as its files take space on the disk.
-        asked: by its kind, the last job that all who asked for it at once share.
+        shared_jobs: by their class, the running jobs that all who request them at once share.
     """
 
     settings: Settings
@@ -38,25 +44,19 @@ class Service:
     provenance: Provenance
     overlays: OverlayStore = field(default_factory=OverlayStore)
     batches: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_BATCHES))
-    asked: "dict[str, asyncio.Task[Reply]]" = field(default_factory=dict)
+    shared_jobs: "dict[type, asyncio.Task[ProvenanceReply]]" = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._measure_provenance()
 
     def note(self, reply: Reply) -> None:
-        """Take in what a worker tells beside the answer: measurements, pictures, what it serves."""
-        told = reply.told
-        if "timing_ms" in told:
-            self.metrics.record_prediction(told["timing_ms"], told["verdict"])
-        if "overlays" in told:
-            self.overlays.add(CandidateOverlays.unpack(told["overlays"], reply.blobs[1]))
-        if "serving" in told:
-            self._serve(told["serving"])
-
-    def _serve(self, serving: Mapping[str, Any]) -> None:
-        provenance = Provenance(**serving)
-        if provenance != self.provenance:
-            self.provenance = provenance
+        """Take in what a worker reports besides the body: measurements, overlays, provenance."""
+        if isinstance(reply, PredictionReply):
+            self.metrics.record_prediction(reply.timing_ms, reply.verdict)
+            if reply.overlays is not None:
+                self.overlays.add(reply.overlays)
+        if not isinstance(reply, BodyReply | ImageCountReply) and reply.provenance != self.provenance:
+            self.provenance = reply.provenance
             self._measure_provenance()
 
     def _measure_provenance(self) -> None:
@@ -76,7 +76,7 @@ def request_id_of(request: Request) -> str:
     return str(request.state.request_id)
 
 
-async def computed(request: Request, job: Job, *, urgent: bool = False) -> Reply:
+async def computed(request: Request, job: Job[ReplyT], *, urgent: bool = False) -> ReplyT:
     """What a worker makes of a job; a client that leaves takes its job out of the queue.
 
     Raises:

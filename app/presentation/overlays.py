@@ -2,9 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Self
+from typing import Self
 from uuid import uuid4
 
 from app.errors import NotFoundError
@@ -52,20 +52,6 @@ class CandidateOverlays:
     def path(self, rank: int) -> str | None:
         """Return the path of a candidate's picture; None if it has no picture."""
         return f"/overlays/{self.id}/{rank}" if rank in self.markers else None
-
-    def pack(self) -> dict[str, Any]:
-        """Convert everything but the pixels of the frame to JSON."""
-        markers = {str(rank): [astuple(marker) for marker in listed] for rank, listed in self.markers.items()}
-        return {"id": self.id, "size": self.picture.size, "title": self.picture.title, "markers": markers}
-
-    @classmethod
-    def unpack(cls, content: Mapping[str, Any], gray: bytes) -> Self:
-        """Restore from the JSON of `pack` and the PNG of the frame."""
-        markers = {
-            int(rank): [Marker(shape, tuple(coordinates), *style) for shape, coordinates, *style in listed]
-            for rank, listed in content["markers"].items()
-        }
-        return cls(content["id"], FramePicture(gray, tuple(content["size"]), (), content["title"]), markers)
 
 
 class OverlayStore:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app.presentation.formats import SVG
 from app.presentation.pattern_figure import Panel, draw_figure
 from app.presentation.schemas.compare import ComparedStructure, ComparisonSchema, DecidingReflectionSchema
 from app.presentation.serialize import serialize_cell, serialize_query
@@ -37,6 +38,10 @@ class Compared:
     spots: Spots
     names: tuple[str, ...]
     found: Comparison
+
+    def write(self, media_type: str) -> bytes:
+        """Return the comparison in a media type."""
+        return (self.draw() if media_type == SVG else self.answer.model_dump_json()).encode()
 
     def draw(self) -> str:
         """Draw the pattern as SVG: a panel for each structure, with the deciding reflections highlighted."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from app.errors import NotAcceptableError
+from app.presentation.formats import PNG, SVG
 from app.presentation.frame_overlay import FramePicture, draw_frame
 from app.presentation.pattern_figure import draw_figure
 from app.presentation.schemas.inspect import FrameSchema, Inspection, SpotSchema
@@ -45,6 +46,16 @@ class Inspected:
     lattice: PatternLattice | None
     frame: Frame | None
     marks: bool
+
+    def write(self, media_type: str) -> bytes:
+        """Return the inspection in a media type.
+
+        Raises:
+            NotAcceptableError: a PNG of points is requested.
+        """
+        if media_type == PNG:
+            return self.write_png()
+        return (self.write_svg() if media_type == SVG else self.answer.model_dump_json()).encode()
 
     def write_svg(self) -> str:
         """The frame with what was found drawn over it; points alone where there is no frame."""

@@ -87,6 +87,8 @@ def read_upload(
 
 def _read(upload: Upload, pattern: PatternOptions) -> tuple[Spots, Frame | None]:
     if isinstance(upload, FileUpload):
+        if not upload.data:
+            raise UnreadableError(f"{upload.filename} is empty; send the frame or the table of points.")
         return read_pattern_and_frame(upload.data, upload.filename, pattern)
     if isinstance(upload, FrameUpload):
         return find_spots(upload.frame, pattern), upload.frame

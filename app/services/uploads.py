@@ -1,11 +1,11 @@
 """What a request uploads: its body as it came, and the pattern and the options parsed from it."""
 
 from codecs import BOM_UTF8
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from msgspec import Struct
 from pydantic_core import from_json
 
 from app.services.option_parsing import RequestOptions
@@ -19,16 +19,14 @@ _MAX_KEYS = 64
 _EXPECTED = "send an object with points, [[x, y, intensity], ...], and the options"
 
 
-@dataclass(frozen=True)
-class FileUpload:
+class FileUpload(Struct, frozen=True, tag=True):
     """A file of a request; `filename` appears in messages only."""
 
     data: bytes
     filename: str
 
 
-@dataclass(frozen=True)
-class SavedFile:
+class SavedFile(Struct, frozen=True, tag=True):
     """A file of a request, on disk as long as the request lasts; `filename` appears in messages only."""
 
     path: Path
@@ -67,15 +65,15 @@ class ParsedRequest(Generic[OptionsT]):
     structures: tuple[FileUpload, ...] = ()
 
 
-@dataclass(frozen=True)
-class JsonBody:
+class JsonBody(Struct, frozen=True, tag=True):
     """A JSON request."""
 
     data: bytes
 
-    def packed(self) -> tuple[dict[str, Any], tuple[bytes, ...]]:
-        """For a worker: JSON and bytes; `unpacked` is the other way."""
-        return {}, (self.data,)
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        return len(self.data)
 
     def parse(self, kind: type[OptionsT], *, with_structures: bool = False) -> ParsedRequest[OptionsT]:
         """Parse points and options.
@@ -107,8 +105,7 @@ def _parse_structures(texts: object) -> tuple[FileUpload, ...]:
     )
 
 
-@dataclass(frozen=True)
-class FormBody:
+class FormBody(Struct, frozen=True, tag=True):
     """A multipart form.
 
     Attributes:
@@ -121,27 +118,26 @@ class FormBody:
     fields: tuple[tuple[str, str], ...]
     attachments: tuple[FileUpload, ...] = ()
 
-    def packed(self) -> tuple[dict[str, Any], tuple[bytes, ...]]:
-        """For a worker: JSON and bytes; `unpacked` is the other way."""
-        files = (self.file, *self.attachments)
-        told = {"names": [each.filename for each in files], "fields": self.fields}
-        return told, tuple(each.data for each in files)
+    @property
+    def size(self) -> int:
+        """Size of the files in bytes."""
+        return sum(len(each.data) for each in (self.file, *self.attachments))
 
     def parse(self, kind: type[OptionsT], *, with_structures: bool = False) -> ParsedRequest[OptionsT]:
         """Parse the options; see `JsonBody.parse`.
 
         Raises:
             OptionError: an option is not valid, or the route takes no structures.
-            UnreadableError: the file is empty.
         """
         if self.attachments and not with_structures:
             raise OptionError(
                 "This path takes no structures; send one file, the pattern, or compare structures by /compare."
             )
         options = kind.from_text(self.fields)
-        if not self.file.data:
-            raise UnreadableError(f"{self.file.filename} is empty; send the frame or the table of points.")
         return ParsedRequest(self.file, options, self.attachments)
+
+
+RequestBody = JsonBody | FormBody
 
 
 @dataclass(frozen=True)
@@ -150,14 +146,6 @@ class SavedForm:
 
     files: tuple[SavedFile, ...]
     fields: tuple[tuple[str, str], ...]
-
-
-def unpacked(told: Mapping[str, Any], blobs: Sequence[bytes]) -> JsonBody | FormBody:
-    """A body that was packed for a worker."""
-    if "names" not in told:
-        return JsonBody(blobs[0])
-    file, *attached = (FileUpload(data, name) for data, name in zip(blobs, told["names"], strict=True))
-    return FormBody(file, tuple((name, value) for name, value in told["fields"]), tuple(attached))
 
 
 def parse_json_object(data: bytes, expected: str, max_lists: int = MAX_POINTS) -> dict[str, Any]:

@@ -2,21 +2,28 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from app.errors import InternalError, QueueFullError
-from app.presentation.formats import JSON
-from app.services.uploads import FileUpload, FormBody, SavedFile, SavedForm
-from app.workers.messages import Job, Reply
-from app.workers.scan import unopened
+from app.services.options import PredictOptions
+from app.services.uploads import FileUpload, SavedFile
+from app.workers.messages import CountImagesJob, Job, PredictBatchItemJob, ReplyT, SavedImage
+from app.workers.scan import describe_open_error
 from app.workers.zip_archive import Member, limited_zip
 from model.errors import DomainError
 from model.pattern.formats.npy import is_npz
 
-RunJob = Callable[[Job], Awaitable[Reply]]
+
+class RunJob(Protocol):
+    """Runs a job and returns its reply; `Dispatcher.run` does."""
+
+    async def __call__(self, job: Job[ReplyT], /) -> ReplyT:
+        """Run a job."""
+        ...
+
 
 _ZIP_SIGNATURE = b"PK\x03\x04"
 _RETRY_S = 0.05
@@ -30,15 +37,13 @@ class BatchItem:
         file_number: number of its file in the request, from 1.
         name: name of its file.
         image: number of its image, where the file holds several.
-        payload: arguments of its job, or the error that leaves it without one.
-        blobs: byte strings of its job.
+        pattern: the pattern itself, or why there is none.
     """
 
     file_number: int
     name: str
     image: int | None
-    payload: dict[str, Any] | DomainError | InternalError
-    blobs: tuple[bytes, ...] = ()
+    pattern: FileUpload | SavedImage | DomainError | InternalError
 
 
 @dataclass(frozen=True)
@@ -63,13 +68,13 @@ class Batch:
     """The patterns of a request.
 
     Attributes:
-        form: files (patterns, zips of patterns, scans) and the options for all of them.
-        one_image: whether the options choose one image of each file.
+        files: patterns, zips of patterns, and scans.
+        options: the options for all of them.
         request_id: id of the request.
     """
 
-    form: SavedForm
-    one_image: bool
+    files: tuple[SavedFile, ...]
+    options: PredictOptions
     request_id: str
 
     async def results(self, run: RunJob, concurrency: int) -> AsyncGenerator[BatchResult, None]:
@@ -94,47 +99,44 @@ class Batch:
                 task.cancel()
 
     async def _list_items(self, run: RunJob) -> AsyncIterator[BatchItem]:
-        for number, file in enumerate(self.form.files, start=1):
+        for number, file in enumerate(self.files, start=1):
             try:
                 # In a thread: a tightly packed member of a zip takes half a second.
                 if await asyncio.to_thread(is_zip, file.path, file.filename):
                     members = await asyncio.to_thread(_open_zip, file.path)
                     while (member := await asyncio.to_thread(next, members, None)) is not None:
-                        yield self._zip_item(number, file, member)
+                        yield _make_zip_item(number, file, member)
                 else:
                     for image in await self._list_images(file, run):
-                        scan = {"path": str(file.path), "name": file.filename, "image": image}
-                        payload = {"scan": scan, "fields": self.form.fields}
-                        yield BatchItem(number, file.filename, image, payload)
+                        yield BatchItem(number, file.filename, image, SavedImage(file, image))
             except OSError as error:
-                yield BatchItem(number, file.filename, None, unopened(error))
+                yield BatchItem(number, file.filename, None, describe_open_error(error))
             except (DomainError, InternalError) as error:
                 yield BatchItem(number, file.filename, None, error)
 
     async def _list_images(self, file: SavedFile, run: RunJob) -> list[int] | list[None]:
         """Return the numbers of a file's images; a single None if it holds one, or one is chosen."""
-        if self.one_image:
+        if self.options.frame is not None:
             return [None]
-        images = (await _run_when_possible(run, Job("images", {"path": str(file.path)}))).told["of"]
+        job = CountImagesJob(request_id=self.request_id, file=file)
+        images = (await _run_when_possible(run, job)).images
         return list(range(images)) if images > 1 else [None]
-
-    def _zip_item(self, number: int, file: SavedFile, member: Member) -> BatchItem:
-        name = f"{file.filename}/{member.name}"
-        if isinstance(member.content, DomainError):
-            return BatchItem(number, name, None, member.content)
-        body, blobs = FormBody(FileUpload(member.content, member.name), self.form.fields).packed()
-        return BatchItem(number, name, None, {"body": body}, blobs)
 
     async def _predict(self, index: int, item: BatchItem, run: RunJob) -> BatchResult:
         request_id = f"{self.request_id}-{index}"
-        if isinstance(item.payload, Exception):
-            return BatchResult(index, item, request_id, item.payload)
-        payload = {**item.payload, "media_type": JSON, "request_id": request_id}
+        if isinstance(item.pattern, Exception):
+            return BatchResult(index, item, request_id, item.pattern)
+        job = PredictBatchItemJob(request_id=request_id, pattern=item.pattern, options=self.options)
         try:
-            reply = await _run_when_possible(run, Job("predict", payload, item.blobs))
+            return BatchResult(index, item, request_id, (await _run_when_possible(run, job)).body)
         except (DomainError, InternalError) as error:
             return BatchResult(index, item, request_id, error)
-        return BatchResult(index, item, request_id, reply.blobs[0])
+
+
+def _make_zip_item(number: int, file: SavedFile, member: Member) -> BatchItem:
+    content = member.content
+    pattern = content if isinstance(content, DomainError) else FileUpload(content, member.name)
+    return BatchItem(number, f"{file.filename}/{member.name}", None, pattern)
 
 
 def _open_zip(path: Path) -> Iterator[Member]:
@@ -153,7 +155,7 @@ def is_zip(path: Path, name: str) -> bool:
     return start.startswith(_ZIP_SIGNATURE) and (name.lower().endswith(".zip") or not is_npz(start))
 
 
-async def _run_when_possible(run: RunJob, job: Job) -> Reply:
+async def _run_when_possible(run: RunJob, job: Job[ReplyT]) -> ReplyT:
     """Run a job, again while the queue is full: a batch must not be refused for its own length."""
     while True:
         try:

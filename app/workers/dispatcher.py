@@ -3,22 +3,24 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, repeat
-from typing import Any, Protocol
+from typing import Protocol, cast
 
 from app.errors import DeadlineExceededError, NotReadyError, QueueFullError
-from app.workers.messages import Answered, Failure, Job, Outcome, Reply
+from app.presentation.schemas.service import Provenance
+from app.workers.messages import AnyJob, DeliverOutcome, Failure, Job, Outcome, ReplyT
 from model.errors import DomainError, UnreadableError
 
 logger = logging.getLogger(__name__)
 
-# The STE takes 1.9 ms for one pattern, 3.1 for two, 7.4 for four and 22.6 for eight (one thread): more gain nothing.
-MOST_TOGETHER = 4
-_TRIES = 2
-_RESTART_WAITS_S = (0.1, 1.0, 5.0)
+# The STE takes 1.9 ms for one pattern, 3.1 for two, 7.4 for four and 22.6 for eight (one thread): larger batches gain
+# nothing.
+MAX_BATCH = 4
+_MAX_TRIES = 2
+_RESTART_DELAYS_S = (0.1, 1.0, 5.0)
 
 
 class WorkerLostError(Exception):
@@ -30,19 +32,19 @@ class Worker(Protocol):
 
     @property
     def pid(self) -> int | None:
-        """Of its process; None where it has none, or none now."""
+        """Id of its process; None if it has none, or none at the moment."""
         ...
 
-    async def start(self) -> Mapping[str, Any]:
-        """Make it ready, again after it was lost; returns what it serves.
+    async def start(self) -> Provenance:
+        """Make it ready, also after it was lost, and return the provenance of its answers.
 
         Raises:
             DomainError: it cannot be made ready.
         """
         ...
 
-    async def compute(self, jobs: Sequence[Job], answered: Answered) -> None:
-        """Compute jobs; returns when all are answered.
+    async def compute(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome) -> None:
+        """Compute jobs; returns when the outcomes of all are delivered.
 
         Raises:
             WorkerLostError: it ended.
@@ -54,27 +56,35 @@ class Worker(Protocol):
         ...
 
 
-class Observer(Protocol):
-    """Is told what the queue does; the service's metrics are one."""
+class Handler(Protocol):
+    """Computes the outcomes of jobs; `app.workers.handlers.JobHandler` is one."""
+
+    def handle(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome) -> None:
+        """Compute jobs that waited together, and deliver the outcome of each as soon as it is known."""
+        ...
+
+
+class QueueObserver(Protocol):
+    """Observes the queue; the metrics of the service do."""
 
     def set_queue_length(self, waiting: int) -> None:
-        """So many jobs wait now."""
+        """Take note of the number of waiting jobs."""
         ...
 
     def record_batch(self, size: int) -> None:
-        """A worker has taken so many jobs together."""
+        """Take note of the number of jobs that a worker computes together."""
         ...
 
     def record_lost_worker(self) -> None:
-        """A worker ended by itself."""
+        """Take note of a worker that ended by itself."""
         ...
 
 
-# Compared by identity: two equal jobs are two.
+# Compared by identity: two equal jobs are two entries.
 @dataclass(eq=False)
 class _Entry:
-    job: Job
-    answer: "asyncio.Future[Outcome]"
+    job: AnyJob
+    outcome: "asyncio.Future[Outcome]"
     tries: int = 0
 
 
@@ -83,139 +93,138 @@ class Dispatcher:
     """Hands jobs to workers.
 
     Args:
-        workers: what computes them.
-        queue: jobs that may wait when no worker is free.
-        queue_bytes: of uploads that may wait together; a larger one only where nothing else waits.
-        deadline_s: waiting and computing together.
-        observer: told what happens.
+        workers: the workers.
+        queue: how many jobs may wait while no worker is free.
+        queue_bytes: size of the uploads that may wait together; a larger upload is accepted if nothing else waits.
+        deadline_s: time limit for waiting and computing together.
+        observer: observes the queue.
     """
 
     workers: Sequence[Worker]
     queue: int
     queue_bytes: int
     deadline_s: float
-    observer: Observer
+    observer: QueueObserver
     _waiting: deque[_Entry] = field(default_factory=deque, init=False)
     _urgent: deque[_Entry] = field(default_factory=deque, init=False)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition, init=False)
-    _free: int = field(default=0, init=False)
-    _closing: bool = field(default=False, init=False)
+    _free_workers: int = field(default=0, init=False)
+    _is_closing: bool = field(default=False, init=False)
     _loops: "list[asyncio.Task[None]]" = field(default_factory=list, init=False)
 
     @property
     def waiting(self) -> int:
-        """Jobs that no worker has taken yet."""
+        """Number of jobs that no worker has taken yet."""
         return len(self._waiting) + len(self._urgent)
 
-    async def start(self) -> Mapping[str, Any]:
-        """Start the workers; returns what they serve.
+    async def start(self) -> Provenance:
+        """Start the workers, and return the provenance of their answers.
 
         Raises:
             DomainError: one of them cannot be made ready.
         """
-        # All of them end their start before any is closed: none may be left half begun.
+        # All starts end before any worker is closed: none may be left half started.
         started = await asyncio.gather(*(worker.start() for worker in self.workers), return_exceptions=True)
-        failed = next((each for each in started if isinstance(each, BaseException)), None)
-        if failed is not None:
+        error = next((each for each in started if isinstance(each, BaseException)), None)
+        if error is not None:
             await asyncio.gather(*(worker.close() for worker in self.workers))
-            raise failed
-        self._free = len(self.workers)
+            raise error
+        self._free_workers = len(self.workers)
         self._loops = [asyncio.create_task(self._serve(worker)) for worker in self.workers]
-        serving: Mapping[str, Any] = started[0]  # type: ignore[assignment]
-        return serving
+        return cast("Provenance", started[0])
 
-    async def run(self, job: Job, *, urgent: bool = False, deadline_s: float | None = None) -> Reply:
-        """What comes of a job. A caller that is cancelled takes it out of the queue.
+    async def run(self, job: Job[ReplyT], *, urgent: bool = False, deadline_s: float | None = None) -> ReplyT:
+        """Run a job and return its reply. Cancelling the caller removes the job from the queue.
 
         Args:
-            job: to be computed.
-            urgent: whether it goes before all others, however many wait.
-            deadline_s: in place of the queue's own.
+            job: the job.
+            urgent: whether the job goes before all others, even if the queue is full.
+            deadline_s: a time limit in place of the queue's own.
 
         Raises:
             QueueFullError: the queue is full.
-            DeadlineExceededError: no answer in time; a job that has not begun is dropped.
-            NotReadyError: the service is being stopped.
-            Exception: whatever the job raised.
+            DeadlineExceededError: there is no outcome in time; a job that has not begun is dropped.
+            NotReadyError: the service is shutting down.
+            Exception: the error that the job met.
         """
-        entry = _Entry(job, asyncio.get_running_loop().create_future())
-        allowed = self.deadline_s if deadline_s is None else deadline_s
+        entry = _Entry(cast("AnyJob", job), asyncio.get_running_loop().create_future())
+        time_limit_s = self.deadline_s if deadline_s is None else deadline_s
         try:
-            await self._enter(entry, urgent)
-            outcome = await asyncio.wait_for(entry.answer, allowed)
+            await self._enqueue(entry, urgent)
+            outcome = await asyncio.wait_for(entry.outcome, time_limit_s)
         except TimeoutError:
             raise DeadlineExceededError(
-                f"no answer within {allowed:g} seconds; try again, or send fewer points or pixels"
+                f"There is no answer within {time_limit_s:g} seconds; retry, or send fewer points or pixels."
             ) from None
         finally:
             self._drop(entry)
         if isinstance(outcome, Failure):
-            raise outcome.error()
-        return outcome
+            raise outcome.to_error()
+        return cast("ReplyT", outcome)  # each class of job declares the class of its reply
 
     async def close(self) -> None:
-        """Finish what was taken in, then end the workers."""
-        self._closing = True
+        """Finish the accepted jobs, then end the workers."""
+        self._is_closing = True
         async with self._changed:
             self._changed.notify_all()
         await asyncio.gather(*self._loops)
         await asyncio.gather(*(worker.close() for worker in self.workers))
 
-    async def _enter(self, entry: _Entry, urgent: bool) -> None:
-        if self._closing:
-            raise NotReadyError("the service is being stopped; try again in a moment")
+    async def _enqueue(self, entry: _Entry, urgent: bool) -> None:
+        if self._is_closing:
+            raise NotReadyError("The service is shutting down; retry in a moment.")
         if not urgent:
-            self._refuse_too_much(entry)
+            self._check_limits(entry)
         (self._urgent if urgent else self._waiting).append(entry)
         self.observer.set_queue_length(len(self._waiting))
         async with self._changed:
             self._changed.notify()
 
-    def _refuse_too_much(self, entry: _Entry) -> None:
-        if len(self._waiting) >= self.queue + self._free:
-            raise QueueFullError("as many requests are waiting as may wait; try again in a moment")
-        waiting = sum(each.job.size for each in self._waiting)
-        if self._waiting and waiting + entry.job.size > self.queue_bytes:
-            raise QueueFullError(
-                "the uploads that are waiting fill the memory they may take; try again in a moment"
-            )
+    def _check_limits(self, entry: _Entry) -> None:
+        if len(self._waiting) >= self.queue + self._free_workers:
+            raise QueueFullError("The request queue is full; retry in a moment.")
+        waiting_bytes = sum(each.job.upload_bytes for each in self._waiting)
+        if self._waiting and waiting_bytes + entry.job.upload_bytes > self.queue_bytes:
+            raise QueueFullError("The waiting uploads fill the memory reserved for them; retry in a moment.")
 
     def _drop(self, entry: _Entry) -> None:
-        """Forget an entry that nobody waits for any more, if no worker has taken it."""
+        """Remove an entry that nobody awaits any more, unless a worker has taken it."""
         for line in (self._waiting, self._urgent):
             if entry in line:
                 line.remove(entry)
                 self.observer.set_queue_length(len(self._waiting))
 
     async def _serve(self, worker: Worker) -> None:
-        """Keep one worker busy."""
-        while batch := await self._next():
-            self._free -= 1
-            left = set(range(len(batch)))
+        """Keep one worker busy until the service closes."""
+        while batch := await self._take_batch():
+            self._free_workers -= 1
+            pending = set(range(len(batch)))
             try:
-                await worker.compute([each.job for each in batch], partial(self._answered, batch, left))
-            except Exception as error:  # a loop that ends leaves its worker idle for good
+                await worker.compute([entry.job for entry in batch], partial(self._deliver, batch, pending))
+            except Exception as error:  # if this loop ended, the worker would stay idle for good
                 logger.error("%s", error, exc_info=not isinstance(error, WorkerLostError))
                 self.observer.record_lost_worker()
-                await self._again([entry for entry in batch if not entry.answer.done()])
+                await self._retry([entry for entry in batch if not entry.outcome.done()])
                 await self._restart(worker)
-            self._free += bool(left)
+            self._free_workers += bool(pending)
 
-    def _answered(self, batch: list[_Entry], left: set[int], place: int, outcome: Outcome) -> None:
-        if left == {place}:  # before the last client hears of it, who may ask again at once
-            self._free += 1
-        left.discard(place)
-        _answer(batch[place], outcome)
+    def _deliver(self, batch: list[_Entry], pending: set[int], index: int, outcome: Outcome) -> None:
+        if pending == {
+            index
+        }:  # before the last client gets its answer, after which it may send another request
+            self._free_workers += 1
+        pending.discard(index)
+        _resolve(batch[index], outcome)
 
-    async def _next(self) -> list[_Entry]:
-        """What a free worker takes: its share of what waits, at once; nothing when the service ends."""
+    async def _take_batch(self) -> list[_Entry]:
+        """Return what a free worker computes next: its share of the queue; nothing when the service closes."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self._urgent or self._waiting or self._closing)
+            await self._changed.wait_for(lambda: self._urgent or self._waiting or self._is_closing)
             if self._urgent:
                 return [self._urgent.popleft()]
-            # One that has ended a worker goes alone, so that it takes no others with it.
+            # A job that has ended a worker goes alone, so that it takes no others with it.
             alone = bool(self._waiting) and self._waiting[0].tries > 0
-            share = 1 if alone else min(MOST_TOGETHER, -(-len(self._waiting) // len(self.workers)))
+            share = 1 if alone else min(MAX_BATCH, -(-len(self._waiting) // len(self.workers)))
             batch = [self._waiting.popleft() for _ in range(share)]
         if batch:
             self.observer.record_batch(len(batch))
@@ -223,32 +232,34 @@ class Dispatcher:
         return batch
 
     async def _restart(self, worker: Worker) -> None:
-        """Start a lost worker until it is ready: what kept it from it may be mended meanwhile."""
-        for wait_s in chain(_RESTART_WAITS_S, repeat(_RESTART_WAITS_S[-1])):
+        """Start a lost worker; try again until it is ready, since the cause may be repaired meanwhile."""
+        for delay_s in chain(_RESTART_DELAYS_S, repeat(_RESTART_DELAYS_S[-1])):
             try:
                 await worker.start()
             except Exception as error:
-                told = "a worker cannot start again: %s"
-                logger.error(told, error, exc_info=not isinstance(error, DomainError))
+                exc_info = not isinstance(error, DomainError)
+                logger.error("A worker cannot be restarted: %s", error, exc_info=exc_info)
             else:
                 return
-            if self._closing:
+            if self._is_closing:
                 return
-            await asyncio.sleep(wait_s)
+            await asyncio.sleep(delay_s)
 
-    async def _again(self, left: list[_Entry]) -> None:
-        """Give what a lost worker left another try; what has ended two workers is refused."""
-        for entry in reversed(left):
+    async def _retry(self, entries: list[_Entry]) -> None:
+        """Put the unanswered jobs of a lost worker back; one that has ended two workers fails."""
+        for entry in reversed(entries):
             entry.tries += 1
-            if entry.tries < _TRIES:
+            if entry.tries < _MAX_TRIES:
                 self._waiting.appendleft(entry)
             else:
-                told = "the upload ended the process that read it: it is damaged, or of an unusual kind"
-                _answer(entry, Failure.of(UnreadableError(told)))
+                error = UnreadableError(
+                    "The upload ended the process that read it: it is damaged, or of an unusual kind."
+                )
+                _resolve(entry, Failure.from_error(error))
         async with self._changed:
             self._changed.notify_all()
 
 
-def _answer(entry: _Entry, outcome: Outcome) -> None:
-    if not entry.answer.done():
-        entry.answer.set_result(outcome)
+def _resolve(entry: _Entry, outcome: Outcome) -> None:
+    if not entry.outcome.done():
+        entry.outcome.set_result(outcome)

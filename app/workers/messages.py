@@ -1,90 +1,257 @@
-"""What passes between a route and the worker that computes its answer: JSON and bytes, nothing that is executed."""
+"""The messages between the service and its workers: one tagged union of frozen classes; `wire` encodes them."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from msgspec import Struct, field
 
 from app import errors as app_errors
 from app.errors import InternalError
 from app.observability.logging import REQUEST_ID
+from app.presentation.overlays import CandidateOverlays
+from app.presentation.schemas.service import Provenance
+from app.services.options import PredictOptions
+from app.services.uploads import FileUpload, JsonBody, RequestBody, SavedFile
+from app.settings import Settings
 from model import errors as model_errors
 from model.errors import DomainError
 
-Told = Mapping[str, Any]
 
-_ERRORS = {
-    name: each
-    for module in (model_errors, app_errors)
-    for name, each in vars(module).items()
-    if isinstance(each, type) and issubclass(each, DomainError)
-}
+class PredictionReply(Struct, frozen=True, tag=True):
+    """The answer of a prediction, and what the service measures and keeps of it."""
+
+    body: bytes
+    timing_ms: dict[str, float]
+    verdict: str | None
+    provenance: Provenance
+    overlays: CandidateOverlays | None
 
 
-@dataclass(frozen=True)
-class Job:
-    """What is asked of a worker.
+class BodyReply(Struct, frozen=True, tag=True):
+    """The body of a response."""
+
+    body: bytes
+
+
+class StructureAddedReply(Struct, frozen=True, tag=True):
+    """The body of the response to an added structure; `created` is false if the very same structure was there."""
+
+    body: bytes
+    created: bool
+    location: str
+    provenance: Provenance
+
+
+class IndexReloadedReply(Struct, frozen=True, tag=True):
+    """The body of the response to a reload, and the provenance of the answers from now on."""
+
+    body: bytes
+    provenance: Provenance
+
+
+class ProvenanceReply(Struct, frozen=True, tag=True):
+    """The provenance of the answers from now on."""
+
+    provenance: Provenance
+
+
+class ImageCountReply(Struct, frozen=True, tag=True):
+    """The number of images in a file."""
+
+    images: int
+
+
+Reply = (
+    PredictionReply | BodyReply | StructureAddedReply | IndexReloadedReply | ProvenanceReply | ImageCountReply
+)
+ReplyT = TypeVar("ReplyT", bound=Reply)
+
+
+class Job(Struct, Generic[ReplyT], frozen=True, kw_only=True, tag=True):
+    """Something for a worker to do; the type parameter is the class of its reply.
 
     Attributes:
-        kind: which of the desk's works.
-        asked: its arguments, as JSON.
-        blobs: uploads, and whatever else is bytes.
-        request_id: of the request that it was made for; of what the worker logs.
+        request_id: id of the request, for the answer and for what the worker logs.
     """
 
-    kind: str
-    asked: Told = field(default_factory=dict)
-    blobs: tuple[bytes, ...] = ()
     request_id: str = field(default_factory=REQUEST_ID.get)
 
     @property
-    def size(self) -> int:
-        """Bytes of its uploads."""
-        return sum(len(blob) for blob in self.blobs)
+    def upload_bytes(self) -> int:
+        """Size of the uploads that the job carries."""
+        return 0
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What came of it.
+class BodyJob(Job[ReplyT], frozen=True, kw_only=True):
+    """A job with the body of a request.
 
-    Attributes:
-        told: as JSON.
-        blobs: the answer's body first, where the route sends one.
+    The worker parses the body, and nobody does so before: a JSON body of 16 MiB would stop the event loop for a tenth
+    of a second, and what the service refuses without parsing (size, form, media type, access) it has refused already.
     """
 
-    told: Told = field(default_factory=dict)
-    blobs: tuple[bytes, ...] = ()
+    body: RequestBody
+
+    @property
+    def upload_bytes(self) -> int:
+        """Size of the body."""
+        return self.body.size
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why nothing came of it.
+class PatternJob(BodyJob[ReplyT], frozen=True, kw_only=True):
+    """A job with a pattern, to be answered in a media type."""
+
+    media_type: str
+
+
+class PredictJob(PatternJob[PredictionReply], frozen=True, kw_only=True):
+    """Identify the crystal of a pattern."""
+
+
+class InspectJob(PatternJob[BodyReply], frozen=True, kw_only=True):
+    """Find spots and lattice of a pattern."""
+
+
+class CompareJob(PatternJob[BodyReply], frozen=True, kw_only=True):
+    """Compare structures with a pattern."""
+
+
+class ReplayJob(PatternJob[BodyReply], frozen=True, kw_only=True):
+    """Repeat a stored answer."""
+
+
+class AddStructureJob(BodyJob[StructureAddedReply], frozen=True, kw_only=True):
+    """Add a structure to the index; `key_name` is the API key that does so."""
+
+    key_name: str | None
+
+
+class SavedImage(Struct, frozen=True, tag=True):
+    """One image of a file on disk, or the whole file where `image` is None."""
+
+    file: SavedFile
+    image: int | None
+
+
+class PredictBatchItemJob(Job[PredictionReply], frozen=True, kw_only=True):
+    """Identify the crystal of one pattern of a batch, whose options were parsed once for all its patterns."""
+
+    pattern: FileUpload | SavedImage
+    options: PredictOptions
+
+    @property
+    def upload_bytes(self) -> int:
+        """Size of the file, where it is not on disk."""
+        return len(self.pattern.data) if isinstance(self.pattern, FileUpload) else 0
+
+
+class CountImagesJob(Job[ImageCountReply], frozen=True, kw_only=True):
+    """Count the images in a file on disk."""
+
+    file: SavedFile
+
+
+class StructureJob(Job[BodyReply], frozen=True, kw_only=True):
+    """Describe a crystal of the index."""
+
+    id: str
+    media_type: str
+
+
+class RemoveStructureJob(Job[ProvenanceReply], frozen=True, kw_only=True):
+    """Remove a user structure from the index."""
+
+    id: str
+
+
+class ReloadJob(Job[IndexReloadedReply], frozen=True, kw_only=True):
+    """Serve another version of the index."""
+
+    body: JsonBody | None
+
+
+class CanaryJob(Job[ProvenanceReply], frozen=True, kw_only=True):
+    """Search a pattern of graphene, to see whether model and index answer."""
+
+
+class ProvenanceJob(Job[ProvenanceReply], frozen=True, kw_only=True):
+    """Report the provenance."""
+
+
+AnyJob = (
+    PredictJob
+    | InspectJob
+    | CompareJob
+    | ReplayJob
+    | AddStructureJob
+    | PredictBatchItemJob
+    | CountImagesJob
+    | StructureJob
+    | RemoveStructureJob
+    | ReloadJob
+    | CanaryJob
+    | ProvenanceJob
+)
+
+_ERRORS = {
+    name: value
+    for module in (model_errors, app_errors)
+    for name, value in vars(module).items()
+    if isinstance(value, type) and issubclass(value, DomainError)
+}
+
+
+class Failure(Struct, frozen=True, tag=True):
+    """An error in place of a reply.
 
     Attributes:
-        kind: name of the domain error's class; empty for an error that nobody foresaw, which the worker has logged.
-        detail: its sentence.
+        error: name of the class of a domain error; empty for an unexpected error, which the worker has logged.
+        message: its message.
     """
 
-    kind: str
-    detail: str
+    error: str
+    message: str
 
     @classmethod
-    def of(cls, error: DomainError) -> "Failure":
-        """From an error that was raised on purpose."""
-        known = next(each.__name__ for each in type(error).__mro__ if each.__name__ in _ERRORS)
-        return cls(known, str(error))
+    def from_error(cls, error: DomainError) -> "Failure":
+        """Describe an error by the nearest class that both sides know."""
+        return cls(
+            next(each.__name__ for each in type(error).__mro__ if each.__name__ in _ERRORS), str(error)
+        )
 
-    def error(self) -> Exception:
-        """To be raised where the answer is awaited."""
-        return _ERRORS[self.kind](self.detail) if self.kind in _ERRORS else InternalError(self.detail)
+    def to_error(self) -> DomainError | InternalError:
+        """Return the exception to raise where the reply is awaited."""
+        known = _ERRORS.get(self.error)
+        return InternalError(self.message) if known is None else known(self.message)
 
 
 Outcome = Reply | Failure
-Answered = Callable[[int, Outcome], None]
+DeliverOutcome = Callable[[int, Outcome], None]
+"""Takes the outcome of a job by the job's index among those that a worker computes together."""
 
 
-class Desk(Protocol):
-    """Computes jobs; `app.workers.handlers.Desk` is one."""
+class StartWorker(Struct, frozen=True, tag=True):
+    """The first message to a worker process."""
 
-    def compute(self, jobs: Sequence[Job], answered: Answered) -> None:
-        """Compute jobs that waited together; each is answered, by its place, as soon as it is done."""
-        ...
+    settings: Settings
+
+
+class WorkerReady(Struct, frozen=True, tag=True):
+    """The answer to `StartWorker`, unless it is a `Failure`."""
+
+    provenance: Provenance
+
+
+class JobBatch(Struct, frozen=True, tag=True):
+    """Jobs to compute together."""
+
+    jobs: tuple[AnyJob, ...]
+
+
+class JobOutcome(Struct, frozen=True, tag=True):
+    """The outcome of one job of the last `JobBatch`."""
+
+    index: int
+    outcome: Outcome
+
+
+Message = StartWorker | WorkerReady | JobBatch | JobOutcome | Failure

@@ -1,24 +1,34 @@
-"""A worker that is a process: all cores are used, and what crashes or never ends takes one worker, not the service."""
+"""Workers: a process for each, so that a crash or a hang costs one worker and not the service, or a thread."""
 
 import asyncio
 import logging
 import socket
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from app.errors import NotReadyError
+from app.presentation.schemas.service import Provenance
 from app.settings import Settings
-from app.workers import wire
-from app.workers.dispatcher import WorkerLostError
-from app.workers.messages import Answered, Failure, Job, Outcome, Reply
+from app.workers.dispatcher import Handler, WorkerLostError
+from app.workers.messages import (
+    AnyJob,
+    DeliverOutcome,
+    Failure,
+    JobBatch,
+    JobOutcome,
+    Message,
+    Outcome,
+    StartWorker,
+    WorkerReady,
+)
+from app.workers.wire import encode_message, read_message_async
 
 logger = logging.getLogger(__name__)
 
-# -P: what lies in the working directory must not stand before the installed packages.
+# -P: files in the working directory must not shadow the installed packages.
 _COMMAND = (sys.executable, "-P", "-c", "from app.workers.worker import main; main()")
-_LONGEST_START_S = 120.0
-_LONGEST_END_S = 10.0
+_MAX_START_S = 120.0
+_MAX_EXIT_S = 10.0
 _BUFFER_BYTES = 2**20
 
 
@@ -26,8 +36,8 @@ class ProcessWorker:
     """The service's side of a worker process.
 
     Args:
-        settings: of the service; the process opens their index.
-        silence_s: without an answer for so long while it computes, it is ended as one that hangs.
+        settings: settings of the service; the process opens their index.
+        silence_s: a process that delivers nothing for so long while it computes is killed.
     """
 
     def __init__(self, settings: Settings, silence_s: float) -> None:
@@ -39,34 +49,35 @@ class ProcessWorker:
 
     @property
     def pid(self) -> int | None:
-        """Of the process, while there is one."""
+        """Id of the process, while there is one."""
         return None if self._process is None else self._process.pid
 
-    async def start(self) -> Mapping[str, Any]:
-        """Start a process and wait until it has opened the index and answered a pattern.
+    async def start(self) -> Provenance:
+        """Start a process, wait until it has opened the index and answered a pattern, and return its provenance.
 
         Raises:
-            DomainError: it cannot open the index; the message says why.
-            NotReadyError: it ended, or could not be started.
+            DomainError: the process cannot open the index.
+            NotReadyError: the process ended, or could not be started.
         """
-        await self._end()
+        await self._kill()
         try:
-            await self._begin()
-        except OSError as error:  # no memory, or no free number, for one more
-            raise NotReadyError(f"a worker process cannot be started: {error.strerror}") from error
+            await self._spawn()
+        except OSError as error:  # no memory, or no process id, for one more
+            raise NotReadyError(f"A worker process cannot be started: {error.strerror}.") from error
         try:
-            await self._send({"settings": self._settings.model_dump(mode="json")})
-            head, _ = await asyncio.wait_for(wire.read_async(self._reader), _LONGEST_START_S)
+            await self._send(StartWorker(self._settings))
+            ready = await asyncio.wait_for(read_message_async(self._reader), _MAX_START_S)
         except (TimeoutError, asyncio.IncompleteReadError, OSError):
-            await self._end()
-            raise NotReadyError("a worker process ended while it started; its log says why") from None
-        if "failure" in head:
-            await self._end()
-            raise Failure(**head["failure"]).error()
-        serving: Mapping[str, Any] = head["serving"]
-        return serving
+            await self._kill()
+            raise NotReadyError(
+                "A worker process ended while it started; its log gives the reason."
+            ) from None
+        if isinstance(ready, WorkerReady):
+            return ready.provenance
+        await self._kill()
+        raise ready.to_error() if isinstance(ready, Failure) else _unexpected(ready)
 
-    async def _begin(self) -> None:
+    async def _spawn(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=_BUFFER_BYTES)
@@ -81,54 +92,54 @@ class ProcessWorker:
                 self._writer.close()
                 raise
 
-    async def compute(self, jobs: Sequence[Job], answered: Answered) -> None:
-        """Send jobs, and pass on each answer as it comes.
+    async def compute(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome) -> None:
+        """Send jobs, and deliver each outcome as it arrives.
 
         Raises:
-            WorkerLostError: the process ended, or hung and was ended.
+            WorkerLostError: the process ended, or hung and was killed.
         """
-        left = set(range(len(jobs)))
+        pending = set(range(len(jobs)))
         try:
-            for place, job in enumerate(jobs):
-                asked = {"place": place, "of": len(jobs), "kind": job.kind, "asked": job.asked}
-                asked["request_id"] = job.request_id
-                await self._send(asked, job.blobs)
-            while left:
-                place, outcome = await asyncio.wait_for(self._outcome(), self.silence_s)
-                left.discard(place)
-                answered(place, outcome)
+            await self._send(JobBatch(tuple(jobs)))
+            while pending:
+                index, outcome = await asyncio.wait_for(self._receive_outcome(), self.silence_s)
+                pending.discard(index)
+                deliver(index, outcome)
         except TimeoutError:
-            await self._end()
-            told = f"a worker had no answer for {self.silence_s:g} s and was ended; kinds: {_kinds(jobs)}"
-            raise WorkerLostError(told) from None
+            await self._kill()
+            raise WorkerLostError(
+                f"A worker delivered nothing for {self.silence_s:g} s and was killed; its jobs: {_classes(jobs)}."
+            ) from None
         except (asyncio.IncompleteReadError, OSError):
-            status = await self._end()
-            raise WorkerLostError(f"a worker ended with status {status}; kinds: {_kinds(jobs)}") from None
+            status = await self._kill()
+            raise WorkerLostError(
+                f"A worker ended with status {status}; its jobs: {_classes(jobs)}."
+            ) from None
 
     async def close(self) -> None:
-        """Let the process end by itself; it has nothing left to do."""
+        """Let the process, which has nothing left to do, end by itself."""
         if self._process is None:
             return
         self._writer.close()
         try:
-            await asyncio.wait_for(self._process.wait(), _LONGEST_END_S)
+            await asyncio.wait_for(self._process.wait(), _MAX_EXIT_S)
         except TimeoutError:
-            logger.warning("a worker did not end within %g s and is killed", _LONGEST_END_S)
-        await self._end()
+            logger.warning("A worker did not end within %g s and is killed.", _MAX_EXIT_S)
+        await self._kill()
 
-    async def _outcome(self) -> tuple[int, Outcome]:
-        """The next answer, and whose it is."""
-        head, blobs = await wire.read_async(self._reader)
-        failure = head.get("failure")
-        return head["place"], Reply(head["told"], blobs) if failure is None else Failure(**failure)
+    async def _receive_outcome(self) -> tuple[int, Outcome]:
+        message = await read_message_async(self._reader)
+        if isinstance(message, JobOutcome):
+            return message.index, message.outcome
+        raise _unexpected(message)
 
-    async def _send(self, head: dict[str, Any], blobs: Sequence[bytes] = ()) -> None:
-        for piece in wire.packed(head, blobs):
+    async def _send(self, message: Message) -> None:
+        for piece in encode_message(message):
             self._writer.write(piece)
         await self._writer.drain()
 
-    async def _end(self) -> int | None:
-        """Kill the process if there is one; returns its status."""
+    async def _kill(self) -> int | None:
+        """Kill the process, if there is one, and return its exit status."""
         if self._process is None:
             return None
         process, self._process = self._process, None
@@ -138,5 +149,43 @@ class ProcessWorker:
         return await process.wait()
 
 
-def _kinds(jobs: Sequence[Job]) -> str:
-    return ", ".join(job.kind for job in jobs)
+def _unexpected(message: Message) -> RuntimeError:
+    return RuntimeError(f"A worker sent an unexpected {type(message).__name__}.")
+
+
+def _classes(jobs: Sequence[AnyJob]) -> str:
+    return ", ".join(type(job).__name__ for job in jobs)
+
+
+class ThreadWorker:
+    """A worker that is a thread of the service itself, for an index that is open already.
+
+    Args:
+        handler: handler of the jobs, shared by all threads.
+        provenance: provenance of its answers.
+    """
+
+    def __init__(self, handler: Handler, provenance: Provenance) -> None:
+        self._handler = handler
+        self._provenance = provenance
+
+    @property
+    def pid(self) -> None:
+        """None: it has no process of its own."""
+        return None
+
+    async def start(self) -> Provenance:
+        """Return the provenance; there is nothing to start."""
+        return self._provenance
+
+    async def compute(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome) -> None:
+        """Compute jobs in a thread, and deliver each outcome in the event loop."""
+        loop = asyncio.get_running_loop()
+
+        def deliver_in_loop(index: int, outcome: Outcome) -> None:
+            loop.call_soon_threadsafe(deliver, index, outcome)
+
+        await asyncio.to_thread(self._handler.handle, jobs, deliver_in_loop)
+
+    async def close(self) -> None:
+        """Do nothing: it holds no resources."""

@@ -1,4 +1,4 @@
-"""Images of a file with many, as of a 4D-STEM scan, read some at a time."""
+"""Read the images of a file that holds many, such as a 4D-STEM scan, a few at a time."""
 
 from pathlib import Path
 from threading import Lock
@@ -7,17 +7,17 @@ from model.errors import DomainError, OptionError, UnreadableError
 from model.pattern.formats.read_frame import FrameSeries, is_frame, read_frames
 from model.pattern.frame import Frame
 
-_MOST_TOGETHER = 16
-_MOST_PIXELS_TOGETHER = 2**24
+_MAX_IMAGES_AT_ONCE = 16
+_MAX_PIXELS_AT_ONCE = 2**24
 
 
-def unopened(error: OSError) -> UnreadableError:
-    """Why a file on the disk cannot be read, without its path."""
-    return UnreadableError(f"the file cannot be opened: {error.strerror or 'unknown reason'}")
+def describe_open_error(error: OSError) -> UnreadableError:
+    """Return why a file on disk cannot be opened, without its path."""
+    return UnreadableError(f"The file cannot be opened: {error.strerror or 'unknown reason'}.")
 
 
-class Scan:
-    """The file that is being read: its content is kept, and the images around the last one that was asked for."""
+class ScanReader:
+    """Reads files of a batch; it keeps the last file, and the images near the last one requested."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -26,9 +26,9 @@ class Scan:
         self._first = 0
         self._images: FrameSeries | None = None
 
-    def forget_gone(self) -> None:
-        """Let go of a file that lies on the disk no more, as when its batch has ended: up to 256 MiB."""
-        if not self._lock.acquire(blocking=False):  # another thread reads one
+    def release_deleted_file(self) -> None:
+        """Free the memory of a file that no longer exists because its batch has ended: up to 256 MiB."""
+        if not self._lock.acquire(blocking=False):  # another thread is reading it
             return
         try:
             if self._path is not None and not self._path.exists():
@@ -36,43 +36,45 @@ class Scan:
         finally:
             self._lock.release()
 
-    def data(self, path: Path) -> bytes:
-        """The whole file.
+    def read_data(self, path: Path) -> bytes:
+        """Return the content of a file.
 
         Raises:
-            UnreadableError: it cannot be opened.
+            UnreadableError: the file cannot be opened.
         """
         with self._lock:
             self._open(path)
             return self._data
 
-    def count(self, path: Path) -> int:
-        """How many images a file holds; 1 for points, and for what cannot be read: its error comes with its answer.
+    def count_images(self, path: Path) -> int:
+        """Return the number of images in a file.
+
+        It is 1 for points, and for a file that cannot be read, whose error belongs to its answer.
 
         Raises:
-            UnreadableError: it cannot be opened.
-            OptionError: more images than are read.
+            UnreadableError: the file cannot be opened.
+            OptionError: the file holds more images than can be read.
         """
         with self._lock:
             self._open(path)
             if not is_frame(self._data):
                 return 1
             try:
-                return self._around(0).total
-            except OptionError:  # more images than are read: none may go unheard
+                return self._read_around(0).total
+            except OptionError:  # too many images: none of them may be left out silently
                 raise
             except DomainError:
                 return 1
 
-    def image(self, path: Path, number: int) -> Frame:
-        """One image, counted from 0.
+    def read_image(self, path: Path, number: int) -> Frame:
+        """Return one image of a file, counted from 0.
 
         Raises:
-            DomainError: see `model.pattern.read_frames`.
+            DomainError: as `model.pattern.formats.read_frame.read_frames`.
         """
         with self._lock:
             self._open(path)
-            images = self._around(number)
+            images = self._read_around(number)
             return images.frames[number - self._first]
 
     def _open(self, path: Path) -> None:
@@ -80,16 +82,16 @@ class Scan:
             return
         try:
             data = path.read_bytes()
-        except OSError as error:  # the client has left and its files with it, or they are not ours to read
-            raise unopened(error) from None
+        except OSError as error:  # the client has left and its files are deleted, or they are not readable
+            raise describe_open_error(error) from None
         self._path, self._data, self._images = path, data, None
 
-    def _around(self, number: int) -> FrameSeries:
+    def _read_around(self, number: int) -> FrameSeries:
         if self._images is None or not 0 <= number - self._first < len(self._images.frames):
-            together = 1
+            count = 1
             if self._images is not None:
                 height, width = self._images.frames[0].shape
-                together = min(_MOST_TOGETHER, max(_MOST_PIXELS_TOGETHER // (height * width), 1))
-            self._images = read_frames(self._data, range(number, number + together))
+                count = min(_MAX_IMAGES_AT_ONCE, max(_MAX_PIXELS_AT_ONCE // (height * width), 1))
+            self._images = read_frames(self._data, range(number, number + count))
             self._first = number
         return self._images

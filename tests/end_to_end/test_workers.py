@@ -10,13 +10,14 @@ import pytest
 
 from app.errors import NotReadyError
 from app.observability.metrics import Metrics
+from app.services.uploads import JsonBody
 from app.settings import Settings
 from app.workers.dispatcher import Dispatcher
-from app.workers.messages import Job
+from app.workers.messages import CanaryJob, InspectJob
 from app.workers.pool import ProcessWorker
 from model.errors import IndexUnavailableError, UnreadableError
 
-CANARY = Job("canary")
+CANARY = CanaryJob()
 
 
 def with_worker(starter: Path, check: Callable[[Dispatcher, ProcessWorker], Awaitable[None]]) -> None:
@@ -49,9 +50,9 @@ def test_a_worker_answers_and_ends_with_the_service(starter: Path) -> None:
         assert worker.pid is not None
         pids.append(worker.pid)
         reply = await dispatcher.run(CANARY)
-        assert reply.told["serving"]["crystals"] > 300
-        bad = Job("inspect", {"body": {}, "media_type": "application/json", "request_id": "1"}, (b"{",))
-        with pytest.raises(UnreadableError, match="no JSON"):
+        assert reply.provenance.crystals > 300
+        bad = InspectJob(body=JsonBody(b"{"), media_type="application/json")
+        with pytest.raises(UnreadableError, match="not valid JSON"):
             await dispatcher.run(bad)
         assert alive(worker.pid)
 
@@ -67,7 +68,7 @@ def test_a_killed_worker_is_replaced_and_its_job_done(starter: Path) -> None:
         job = asyncio.create_task(dispatcher.run(CANARY))
         await asyncio.sleep(0)
         os.kill(first, signal.SIGKILL)
-        assert (await job).told["serving"]["crystals"] > 300
+        assert (await job).provenance.crystals > 300
         assert worker.pid != first
 
     with_worker(starter, check)
@@ -83,7 +84,7 @@ def test_a_worker_that_hangs_is_ended(starter: Path) -> None:
         while alive(first):
             await asyncio.sleep(0.01)
         worker.silence_s = 60.0
-        assert (await job).told["serving"]["crystals"] > 300
+        assert (await job).provenance.crystals > 300
 
     with_worker(starter, check)
 

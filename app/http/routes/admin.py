@@ -7,10 +7,10 @@ from starlette.responses import Response
 from app.http.dependencies import reject_query_options
 from app.http.openapi import RELOAD_BODY, RELOAD_RESPONSES
 from app.http.read_body import read_body
-from app.http.state import Service, computed, request_id_of, service_of
+from app.http.state import Service, computed, service_of
 from app.presentation.formats import JSON
 from app.services.uploads import JsonBody
-from app.workers.messages import Job
+from app.workers.messages import ReloadJob
 from model.errors import UnknownFormatError
 
 router = APIRouter()
@@ -28,9 +28,8 @@ async def post_reload(request: Request) -> Response:
     service = service_of(request)
     reject_query_options(request)
     body = await _body(request, service)
-    blobs = () if body is None else (body.data,)
-    reply = await computed(request, Job("reload", {}, blobs, request_id_of(request)))
-    return Response(reply.blobs[0], media_type=JSON)
+    reply = await computed(request, ReloadJob(body=body))
+    return Response(reply.body, media_type=JSON)
 
 
 async def _body(request: Request, service: Service) -> JsonBody | None:

@@ -22,7 +22,7 @@ from app.presentation.formats import NDJSON
 from app.presentation.schemas.service import Problem
 from app.services.options import PredictOptions
 from app.workers.batch import Batch, BatchResult
-from app.workers.messages import Job, Reply
+from app.workers.messages import Job, ReplyT
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +48,9 @@ async def post_batch(request: Request) -> Response:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(service.batches)
         form = await stack.enter_async_context(save_files(request, service.settings))
-        # An invalid option is a 422 of the whole request, which is not possible once the lines have begun.
+        # The options are parsed here, once for all patterns: an invalid one is a 422, impossible after the first line.
         options = PredictOptions.from_text(form.fields)
-        batch = Batch(form, options.frame is not None, request_id_of(request))
+        batch = Batch(form.files, options, request_id_of(request))
         lines = await stack.enter_async_context(aclosing(_lines(service, batch)))
         return _Lines(lines, stack.pop_all(), service.settings.stall_s)
 
@@ -84,7 +84,7 @@ class _Lines(StreamingResponse):
 
 
 async def _lines(service: Service, batch: Batch) -> AsyncGenerator[bytes, None]:
-    async def run(job: Job) -> Reply:
+    async def run(job: Job[ReplyT]) -> ReplyT:
         reply = await service.dispatcher.run(job)
         service.note(reply)
         return reply
@@ -96,7 +96,7 @@ async def _lines(service: Service, batch: Batch) -> AsyncGenerator[bytes, None]:
             problem = find_problem(result)
             if problem is not None:
                 service.metrics.record_problem(label_problem(problem))
-            yield write_line(result, len(batch.form.files), problem)
+            yield write_line(result, len(batch.files), problem)
 
 
 def find_problem(result: BatchResult) -> Problem | None:

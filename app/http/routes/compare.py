@@ -5,8 +5,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.http.openapi import COMPARE_BODY, COMPARE_RESPONSES
-from app.http.routes.answering import answered
+from app.http.routes.answering import answer_pattern
 from app.presentation.formats import JSON, SVG
+from app.workers.messages import CompareJob
 from model.matching.compare import MAX_STRUCTURES
 
 router = APIRouter()
@@ -21,4 +22,4 @@ router = APIRouter()
 )
 async def post_compare(request: Request) -> Response:
     """Send a pattern as for /predict, and two to twenty CIF or POSCAR files as `structures`."""
-    return await answered(request, "compare", (JSON, SVG), "structures", MAX_STRUCTURES)
+    return await answer_pattern(request, CompareJob, (JSON, SVG), "structures", MAX_STRUCTURES)

@@ -13,7 +13,7 @@ from app.http.openapi import METRICS_RESPONSES, NOT_READY_RESPONSES
 from app.http.state import service_of
 from app.observability.metrics import CONTENT_TYPE
 from app.presentation.schemas.service import Liveness, Provenance, Readiness
-from app.workers.messages import Job, Reply
+from app.workers.messages import CanaryJob, Job, ProvenanceJob, ProvenanceReply
 from model.errors import DomainError
 from model.stopwatch import Stopwatch
 
@@ -34,23 +34,25 @@ async def readyz(request: Request) -> Readiness:
     """Searches a pattern of graphene, before all that waits: a busy service is a ready one."""
     watch = Stopwatch()
     try:
-        reply = await asked_once(request)
+        reply = await _run_shared(request, CanaryJob())
     except DomainError:
         raise
     except InternalError as error:  # whatever is broken, the answer to "are you ready?" is no
         raise NotReadyError(
             "model and index do not answer a pattern of graphene; see the service's log"
         ) from error
-    return Readiness(crystals=reply.told["serving"]["crystals"], canary_ms=watch.total_milliseconds)
+    return Readiness(crystals=reply.provenance.crystals, canary_ms=watch.total_milliseconds)
 
 
-async def asked_once(request: Request, kind: str = "canary", deadline_s: float | None = None) -> Reply:
-    """One such job at a time, shared by all who ask meanwhile: the paths need no key, so they must cost little."""
+async def _run_shared(
+    request: Request, job: Job[ProvenanceReply], deadline_s: float | None = None
+) -> ProvenanceReply:
+    """Run one job of its class at a time, shared by all requests meanwhile: the paths need no key and must be cheap."""
     service = service_of(request)
-    running = service.asked.get(kind)
+    running = service.shared_jobs.get(type(job))
     if running is None or running.done():
-        run = service.dispatcher.run(Job(kind), urgent=True, deadline_s=deadline_s)
-        running = service.asked[kind] = asyncio.create_task(run)
+        run = service.dispatcher.run(job, urgent=True, deadline_s=deadline_s)
+        running = service.shared_jobs[type(job)] = asyncio.create_task(run)
     reply = await asyncio.shield(running)
     service.note(reply)
     return reply
@@ -72,5 +74,5 @@ async def metrics(request: Request) -> Response:
 async def version(request: Request) -> Provenance:
     """What every answer states as its provenance; where no worker is free to tell, as the last answer stated it."""
     with suppress(DomainError, InternalError):
-        await asked_once(request, "serving", LONGEST_VERSION_S)
+        await _run_shared(request, ProvenanceJob(), LONGEST_VERSION_S)
     return service_of(request).provenance

@@ -5,8 +5,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.http.openapi import INSPECT_BODY, INSPECT_RESPONSES
-from app.http.routes.answering import answered
+from app.http.routes.answering import answer_pattern
 from app.presentation.formats import JSON, PNG, SVG
+from app.workers.messages import InspectJob
 
 router = APIRouter()
 
@@ -20,4 +21,4 @@ router = APIRouter()
 )
 async def post_inspect(request: Request) -> Response:
     """Send a pattern as for /predict: centre, spots, lattice and quality come back, or the frame with them drawn."""
-    return await answered(request, "inspect", (JSON, SVG, PNG))
+    return await answer_pattern(request, InspectJob, (JSON, SVG, PNG))

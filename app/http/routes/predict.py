@@ -5,8 +5,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.http.openapi import PREDICT_BODY, PREDICT_RESPONSES
-from app.http.routes.answering import answered
+from app.http.routes.answering import answer_pattern
 from app.presentation.formats import CIF, JSON, SVG, ZIP
+from app.workers.messages import PredictJob
 
 router = APIRouter()
 
@@ -20,7 +21,7 @@ router = APIRouter()
 )
 async def post_predict(request: Request) -> Response:
     """Send a camera frame or a point cloud as the form field `file`, or points as JSON."""
-    response = await answered(request, "predict", (JSON, CIF, ZIP, SVG))
+    response = await answer_pattern(request, PredictJob, (JSON, CIF, ZIP, SVG))
     if response.media_type == ZIP:
         response.headers["Content-Disposition"] = 'attachment; filename="candidates.zip"'
     return response

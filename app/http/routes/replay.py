@@ -5,8 +5,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.http.openapi import REPLAY_BODY, REPLAY_RESPONSES
-from app.http.routes.answering import answered
+from app.http.routes.answering import answer_pattern
 from app.presentation.formats import JSON
+from app.workers.messages import ReplayJob
 
 router = APIRouter()
 
@@ -20,4 +21,4 @@ router = APIRouter()
 )
 async def post_replay(request: Request) -> Response:
     """Send a stored answer, and its pattern unless it was recorded; what would be different today comes back."""
-    return await answered(request, "replay", (JSON,), "answer", 1)
+    return await answer_pattern(request, ReplayJob, (JSON,), "answer", 1)

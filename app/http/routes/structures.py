@@ -10,7 +10,7 @@ from app.http.accept import choose_media_type
 from app.http.openapi import CIF_RESPONSES, ID_PARAMETER, STRUCTURE_RESPONSES
 from app.http.state import computed
 from app.presentation.formats import CIF, JSON
-from app.workers.messages import Job
+from app.workers.messages import StructureJob
 
 router = APIRouter()
 
@@ -37,8 +37,8 @@ async def get_structure(request: Request) -> Response:
     """Everything that is known of a crystal; ids may hold any character, percent-encoded."""
     id, as_cif = requested(request)
     media_type = CIF if as_cif else choose_media_type(request.headers.get("accept"), (JSON, CIF))
-    reply = await computed(request, Job("structure", {"id": id, "media_type": media_type}))
-    return Response(reply.blobs[0], headers={"Vary": "Accept"}, media_type=media_type)
+    reply = await computed(request, StructureJob(id=id, media_type=media_type))
+    return Response(reply.body, headers={"Vary": "Accept"}, media_type=media_type)
 
 
 def requested(request: Request, *, with_cif: bool = True) -> tuple[str, bool]:

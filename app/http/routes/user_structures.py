@@ -9,9 +9,9 @@ from app.http.dependencies import reject_query_options
 from app.http.openapi import ADD_BODY, ADD_RESPONSES, ID_PARAMETER, REMOVE_RESPONSES
 from app.http.read_body import read_body
 from app.http.routes.structures import requested
-from app.http.state import computed, request_id_of, service_of
+from app.http.state import computed, service_of
 from app.presentation.formats import JSON
-from app.workers.messages import Job
+from app.workers.messages import AddStructureJob, RemoveStructureJob
 
 router = APIRouter()
 
@@ -30,10 +30,9 @@ async def post_structure(request: Request) -> Response:
     reject_query_options(request)
     choose_media_type(request.headers.get("accept"), (JSON,))
     body = await read_body(request, service.settings)
-    told, blobs = body.packed()
-    asked = {"body": told, "key_name": getattr(request.state, "key_name", None)}
-    reply = await computed(request, Job("add", asked, blobs, request_id_of(request)))
-    return Response(reply.blobs[0], reply.told["status"], {"Location": reply.told["address"]}, JSON)
+    job = AddStructureJob(body=body, key_name=getattr(request.state, "key_name", None))
+    reply = await computed(request, job)
+    return Response(reply.body, 201 if reply.created else 200, {"Location": reply.location}, JSON)
 
 
 @router.delete(
@@ -49,5 +48,5 @@ async def delete_structure(request: Request) -> Response:
     """Only what was added can be removed; to be rid of a crystal of the index, publish one without it."""
     reject_query_options(request)
     id, _ = requested(request, with_cif=False)
-    await computed(request, Job("remove", {"id": id}, request_id=request_id_of(request)))
+    await computed(request, RemoveStructureJob(id=id))
     return Response(status_code=204)

@@ -13,6 +13,7 @@ import uvicorn
 from starlette.testclient import TestClient
 
 from app.cli.main import main
+from app.presentation.schemas.service import Provenance
 from app.workers.dispatcher import Dispatcher
 from model.matching.next_measurement import NextMeasurement
 from tests.app.answers import problem_of
@@ -253,8 +254,8 @@ def test_serve_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pat
     async def serve(self: uvicorn.Server) -> None:
         served.append(self.config)
 
-    async def start(_: Dispatcher) -> dict[str, Any]:
-        return {"version": "0", "model": "m", "index": "i", "crystals": 1}
+    async def start(_: Dispatcher) -> Provenance:
+        return Provenance(version="0", model="m", index="i", crystals=1, user_structures=0)
 
     async def close(_: Dispatcher) -> None:
         return

@@ -20,8 +20,8 @@ from app.auth.api_keys import create_key
 from app.cli.main import main
 from app.main import create_app
 from app.settings import Settings
-from app.workers.handlers import Desk
-from app.workers.threads import ThreadWorker
+from app.workers.handlers import JobHandler
+from app.workers.pool import ThreadWorker
 from tests.app.conftest import listening
 from tests.app.http.test_batch import zipped
 from tests.app.stand_in import StandIn
@@ -41,8 +41,8 @@ def folder(tmp_path: Path, point_file: bytes) -> Path:
 
 @pytest.fixture(autouse=True)
 def workers(monkeypatch: pytest.MonkeyPatch, library: StandIn) -> None:
-    desk = Desk(library)
-    monkeypatch.setattr("app.main.processes", lambda _settings: [ThreadWorker(desk, desk.serving())])
+    handler = JobHandler(library)
+    monkeypatch.setattr("app.main.processes", lambda _settings: [ThreadWorker(handler, handler.provenance)])
 
 
 @pytest.mark.parametrize("remote", [False, True])

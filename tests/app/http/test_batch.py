@@ -16,11 +16,13 @@ from starlette.testclient import TestClient
 from app.http.state import MOST_BATCHES
 from app.main import create_app
 from app.presentation.schemas.batch import BatchLine
-from app.services.uploads import SavedFile, SavedForm
+from app.presentation.schemas.service import Provenance
+from app.services.options import PredictOptions
+from app.services.uploads import SavedFile
 from app.settings import Settings
 from app.workers import batch
 from app.workers.batch import Batch, BatchResult
-from app.workers.messages import Job, Reply
+from app.workers.messages import CountImagesJob, ImageCountReply, Job, PredictionReply, ReplyT
 from app.workers.zip_archive import Member, limited_zip
 from model.errors import UnreadableError
 from tests.app.answers import problem_of
@@ -29,6 +31,7 @@ from tests.app.stand_in import StandIn
 from tests.pattern.formats.camera_files import npy
 from tests.pattern.formats.camera_files import tiff as written_tiff
 
+PROVENANCE = Provenance(version="1", model="m", index="i", crystals=1, user_structures=0)
 Files = list[tuple[str, tuple[str, bytes]]]
 
 
@@ -230,20 +233,22 @@ def test_a_file_that_cannot_be_opened_or_counted_is_one_line(tmp_path: Path) -> 
     for name in names[1:]:
         (tmp_path / name).write_bytes(b"1 2 3")
 
-    async def run(job: Job) -> Reply:
-        if job.kind == "images" and job.asked["path"].endswith("killer"):
+    async def run(job: Job[ReplyT]) -> ReplyT:
+        if not isinstance(job, CountImagesJob):
+            return PredictionReply(b"{}", {}, None, PROVENANCE, None)  # type: ignore[return-value]
+        if job.file.filename == "killer":
             raise UnreadableError("the upload ended the process that read it")
-        return Reply({"of": 1}, (b"{}",))
+        return ImageCountReply(1)  # type: ignore[return-value]
 
     async def results() -> list[BatchResult]:
         files = tuple(SavedFile(tmp_path / name, name) for name in names)
-        return [each async for each in Batch(SavedForm(files, ()), False, "id").results(run, 2)]
+        return [each async for each in Batch(files, PredictOptions.from_json({}), "id").results(run, 2)]
 
     absent, killer, good = asyncio.run(results())
     assert [each.item.name for each in (absent, killer, good)] == names
     for result in (absent, killer):
         assert isinstance(result.outcome, UnreadableError)
-    assert str(absent.outcome) == "the file cannot be opened: No such file or directory"
+    assert str(absent.outcome) == "The file cannot be opened: No such file or directory."
     assert good.outcome == b"{}"
 
 

@@ -26,6 +26,7 @@ from app.main import create_app
 from app.observability.logging import add_request_id
 from app.observability.metrics import Metrics
 from app.settings import Settings
+from app.workers.messages import CanaryJob
 from index.chemistry.elements import atomic_numbers
 from index.search.results import SearchResult
 from model import errors
@@ -337,12 +338,12 @@ def test_many_who_ask_whether_it_is_ready_cost_one_search(held: Held) -> None:
 
     async def ask() -> None:
         request = Request({"type": "http", "app": app})
-        asking = [asyncio.create_task(health.asked_once(request)) for _ in range(5)]
+        asking = [asyncio.create_task(health._run_shared(request, CanaryJob())) for _ in range(5)]
         assert await asyncio.to_thread(held.begun.acquire, timeout=20)
         held.gate.set()
         await asyncio.gather(*asking)
         assert len(held.searches) == 1
-        await health.asked_once(request)
+        await health._run_shared(request, CanaryJob())
         assert len(held.searches) == 2
 
     with TestClient(app) as client:

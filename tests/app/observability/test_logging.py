@@ -14,10 +14,9 @@ from starlette.testclient import TestClient
 from app.main import create_app
 from app.observability.logging import REQUEST_ID, configure_logging
 from app.settings import Settings
-from app.workers import wire
-from app.workers import worker as process
-from app.workers.handlers import Desk
-from app.workers.messages import Job
+from app.workers.handlers import JobHandler
+from app.workers.messages import CanaryJob, JobBatch
+from app.workers.wire import encode_message, read_message
 from index.search.results import SearchResult
 from tests.app.stand_in import StandIn
 
@@ -161,17 +160,20 @@ def test_the_content_of_an_upload_is_not_logged(output: LogOutput) -> None:
 
 def test_a_job_carries_the_id_of_its_request_into_a_process() -> None:
     token = REQUEST_ID.set("mine")
-    job = Job("canary")
+    batch = JobBatch((CanaryJob(),))
     REQUEST_ID.reset(token)
-    head = {"place": 0, "of": 1, "kind": job.kind, "asked": job.asked, "request_id": job.request_id}
-    (received,) = process._batch(io.BytesIO(b"".join(wire.packed(head, ()))))
-    assert received == job
-    assert received.request_id == "mine"
+    received = read_message(io.BytesIO(b"".join(encode_message(batch))))
+    assert received == batch
+    assert batch.jobs[0].request_id == "mine"
 
 
-def test_an_error_in_a_worker_is_logged_with_the_request_id(output: LogOutput) -> None:
+def test_an_error_in_a_worker_is_logged_with_the_request_id(
+    output: LogOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
     configure_logging("info", "json")
-    Desk(StandIn()).compute([Job("structure", {}, (), "mine")], lambda *_: None)
+    handler = JobHandler(StandIn())
+    monkeypatch.setattr(handler, "_handle", lambda _job: 1 / 0)
+    handler.handle([CanaryJob(request_id="mine")], lambda *_: None)
     (line,) = output.objects()
     assert (line["level"], line["request_id"]) == ("error", "mine")
-    assert "KeyError" in line["exception"]
+    assert "ZeroDivisionError" in line["exception"]

@@ -1,7 +1,7 @@
-"""The queue: bounded, greedy, with a deadline, and true to what it has taken in."""
+"""The queue is bounded and greedy, keeps its deadline, and answers whatever it accepts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import wraps
@@ -10,78 +10,100 @@ from typing import Any
 import pytest
 
 from app.errors import DeadlineExceededError, NotReadyError, QueueFullError
-from app.workers.dispatcher import MOST_TOGETHER, Dispatcher, WorkerLostError
-from app.workers.messages import Answered, Failure, Job, Reply
+from app.presentation.schemas.service import Provenance
+from app.services.uploads import JsonBody
+from app.workers.dispatcher import MAX_BATCH, Dispatcher, WorkerLostError
+from app.workers.messages import AnyJob, BodyReply, DeliverOutcome, Failure, InspectJob, StructureJob
 from model.errors import IndexUnavailableError, OptionError, UnreadableError
 
+PROVENANCE = Provenance(version="1", model="sha256:m", index="sha256:i", crystals=3, user_structures=1)
+
 
 @dataclass
-class Told:
-    """What an observer hears."""
+class RecordingObserver:
+    """Keeps what it observes."""
 
-    waiting: list[int] = field(default_factory=list)
-    together: list[int] = field(default_factory=list)
-    losses: int = 0
+    queue_lengths: list[int] = field(default_factory=list)
+    batch_sizes: list[int] = field(default_factory=list)
+    lost_workers: int = 0
 
     def set_queue_length(self, waiting: int) -> None:
-        self.waiting.append(waiting)
+        self.queue_lengths.append(waiting)
 
     def record_batch(self, size: int) -> None:
-        self.together.append(size)
+        self.batch_sizes.append(size)
 
     def record_lost_worker(self) -> None:
-        self.losses += 1
+        self.lost_workers += 1
 
 
 @dataclass
-class Gated:
-    """A worker that computes when it is let; jobs named `deadly` end it."""
+class GatedWorker:
+    """A worker that computes while its gate is open, and answers a job with the job's id.
+
+    A job with the id `deadly` ends it, and one with the id `bad` fails.
+    """
 
     gate: asyncio.Event = field(default_factory=asyncio.Event)
-    taken: list[list[str]] = field(default_factory=list)
+    batches: list[list[str]] = field(default_factory=list)
     starts: int = 0
-    lost: Exception = field(default_factory=lambda: WorkerLostError("gone"))
+    loss: Exception = field(default_factory=lambda: WorkerLostError("gone"))
     closed: bool = False
-    broken: Exception | None = None
+    start_error: Exception | None = None
     pid: int | None = None
 
-    async def start(self) -> Mapping[str, Any]:
-        if self.broken is not None:
-            raise self.broken
+    async def start(self) -> Provenance:
+        if self.start_error is not None:
+            raise self.start_error
         self.starts += 1
-        return {"crystals": 3}
+        return PROVENANCE
 
-    async def compute(self, jobs: Sequence[Job], answered: Answered) -> None:
-        self.taken.append([job.kind for job in jobs])
+    async def compute(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome) -> None:
+        ids = [id_of(job) for job in jobs]
+        self.batches.append(ids)
         await self.gate.wait()
-        for place, job in enumerate(jobs):
-            if job.kind == "deadly":
-                raise self.lost
-            bad = Failure.of(OptionError("no")) if job.kind == "bad" else None
-            answered(place, bad or Reply({"kind": job.kind}))
+        for index, id in enumerate(ids):
+            if id == "deadly":
+                raise self.loss
+            failure = Failure.from_error(OptionError("no")) if id == "bad" else None
+            deliver(index, failure or BodyReply(id.encode()))
 
     async def close(self) -> None:
         self.closed = True
 
 
-def dispatcher(
-    *workers: Gated, queue: int = 8, queue_bytes: int = 1000, deadline_s: float = 20.0
-) -> tuple[Dispatcher, Told]:
-    told = Told()
-    return Dispatcher(workers, queue, queue_bytes, deadline_s, told), told
+def id_of(job: AnyJob) -> str:
+    return job.id if isinstance(job, StructureJob) else job.request_id
+
+
+def make_job(id: str) -> StructureJob:
+    return StructureJob(id=id, media_type="")
+
+
+def make_upload(id: str, size: int) -> InspectJob:
+    return InspectJob(request_id=id, body=JsonBody(bytes(size)), media_type="")
+
+
+def make_dispatcher(
+    *workers: GatedWorker, queue: int = 8, queue_bytes: int = 1000, deadline_s: float = 20.0
+) -> tuple[Dispatcher, RecordingObserver]:
+    observer = RecordingObserver()
+    return Dispatcher(workers, queue, queue_bytes, deadline_s, observer), observer
 
 
 @asynccontextmanager
-async def started(*workers: Gated, **limits: Any) -> AsyncIterator[tuple[Dispatcher, Told]]:
-    """A queue whose workers are ready, closed at the end."""
-    queue, told = dispatcher(*workers, **limits)
-    assert await queue.start() == {"crystals": 3}
-    yield queue, told
-    await queue.close()
+async def start_dispatcher(
+    *workers: GatedWorker, **limits: Any
+) -> AsyncIterator[tuple[Dispatcher, RecordingObserver]]:
+    """Yield a dispatcher whose workers are ready, and close it at the end."""
+    dispatcher, observer = make_dispatcher(*workers, **limits)
+    assert await dispatcher.start() == PROVENANCE
+    yield dispatcher, observer
+    await dispatcher.close()
 
 
-def in_a_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """A test that awaits, as one that pytest can call."""
+def run_in_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Make a coroutine function a test that pytest can call."""
 
     @wraps(test)
     def run() -> None:
@@ -90,163 +112,166 @@ def in_a_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], Non
     return run
 
 
-async def settled() -> None:
+async def settle() -> None:
     """Let everything run that can."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
-async def sent(queue: Dispatcher, *jobs: str | Job, urgent: bool = False) -> list[asyncio.Task[Reply]]:
-    """Jobs, or jobs of these kinds, that are taken or wait."""
-    made = [Job(job) if isinstance(job, str) else job for job in jobs]
-    tasks = [asyncio.create_task(queue.run(job, urgent=urgent)) for job in made]
-    await settled()
+async def send(
+    dispatcher: Dispatcher, *jobs: str | InspectJob, urgent: bool = False
+) -> list[asyncio.Task[BodyReply]]:
+    """Send jobs, or jobs with these ids, and return when each of them is computed or waits."""
+    tasks = [
+        asyncio.create_task(dispatcher.run(make_job(job) if isinstance(job, str) else job, urgent=urgent))
+        for job in jobs
+    ]
+    await settle()
     return tasks
 
 
-@in_a_loop
-async def test_what_waits_is_taken_together_up_to_a_limit() -> None:
-    worker = Gated()
-    async with started(worker, queue=16) as (queue, told):
-        first = await sent(queue, "first")
-        rest = await sent(queue, *(f"{n}" for n in range(MOST_TOGETHER + 2)))
-        assert worker.taken == [["first"]]
+@run_in_loop
+async def test_waiting_jobs_are_computed_together_up_to_a_limit() -> None:
+    worker = GatedWorker()
+    async with start_dispatcher(worker, queue=16) as (dispatcher, observer):
+        first = await send(dispatcher, "first")
+        rest = await send(dispatcher, *(f"{n}" for n in range(MAX_BATCH + 2)))
+        assert worker.batches == [["first"]]
         worker.gate.set()
         replies = await asyncio.gather(*first, *rest)
-        assert [each.told["kind"] for each in replies] == ["first", *(f"{n}" for n in range(len(rest)))]
-        assert [len(batch) for batch in worker.taken] == told.together == [1, MOST_TOGETHER, 2]
+        assert [reply.body.decode() for reply in replies] == ["first", *(f"{n}" for n in range(len(rest)))]
+        assert [len(batch) for batch in worker.batches] == observer.batch_sizes == [1, MAX_BATCH, 2]
 
 
-@in_a_loop
+@run_in_loop
 async def test_a_worker_leaves_the_others_their_share() -> None:
-    workers = Gated(), Gated()
-    async with started(*workers) as (queue, _):
-        tasks = await sent(queue, *(f"{n}" for n in range(4)))
-        assert sorted(len(batch) for worker in workers for batch in worker.taken) == [1, 2]
+    workers = GatedWorker(), GatedWorker()
+    async with start_dispatcher(*workers) as (dispatcher, _):
+        tasks = await send(dispatcher, *(f"{n}" for n in range(4)))
+        assert sorted(len(batch) for worker in workers for batch in worker.batches) == [1, 2]
         for worker in workers:
             worker.gate.set()
         await asyncio.gather(*tasks)
 
 
-@in_a_loop
+@run_in_loop
 async def test_a_full_queue_refuses_and_urgent_jobs_go_first() -> None:
-    worker = Gated()
-    async with started(worker, queue=1) as (queue, told):
-        tasks = [*await sent(queue, "first"), *await sent(queue, "second")]
+    worker = GatedWorker()
+    async with start_dispatcher(worker, queue=1) as (dispatcher, observer):
+        tasks = [*await send(dispatcher, "first"), *await send(dispatcher, "second")]
         with pytest.raises(QueueFullError):
-            await queue.run(Job("third"))
-        tasks += await sent(queue, "urgent", urgent=True)
+            await dispatcher.run(make_job("third"))
+        tasks += await send(dispatcher, "urgent", urgent=True)
         worker.gate.set()
         await asyncio.gather(*tasks)
-        assert worker.taken == [["first"], ["urgent"], ["second"]]
-        assert max(told.waiting) == 1
-        assert told.waiting[-1] == 0
+        assert worker.batches == [["first"], ["urgent"], ["second"]]
+        assert max(observer.queue_lengths) == 1
+        assert observer.queue_lengths[-1] == 0
 
 
-@in_a_loop
-async def test_who_has_an_answer_finds_the_worker_free() -> None:
-    class Lingering(Gated):
-        async def compute(self, jobs: Sequence[Job], answered: Answered) -> None:
-            await super().compute(jobs, answered)
-            await settled()
+@run_in_loop
+async def test_a_client_with_an_answer_finds_the_worker_free() -> None:
+    class LingeringWorker(GatedWorker):
+        async def compute(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome) -> None:
+            await super().compute(jobs, deliver)
+            await settle()
 
-    worker = Lingering()
+    worker = LingeringWorker()
     worker.gate.set()
-    async with started(worker, queue=0) as (queue, _):
-        for kind in ("first", "second", "third"):
-            assert (await queue.run(Job(kind))).told == {"kind": kind}
+    async with start_dispatcher(worker, queue=0) as (dispatcher, _):
+        for id in ("first", "second", "third"):
+            assert (await dispatcher.run(make_job(id))).body == id.encode()
 
 
-@in_a_loop
-async def test_uploads_that_wait_are_limited_together() -> None:
-    worker = Gated()
-    async with started(worker, queue_bytes=10) as (queue, _):
-        tasks = await sent(queue, Job("first", blobs=(bytes(50),)))
-        tasks += await sent(queue, Job("second", blobs=(bytes(8),)))
+@run_in_loop
+async def test_the_size_of_the_waiting_uploads_is_limited() -> None:
+    worker = GatedWorker()
+    async with start_dispatcher(worker, queue_bytes=10) as (dispatcher, _):
+        tasks = await send(dispatcher, make_upload("first", 50))
+        tasks += await send(dispatcher, make_upload("second", 8))
         with pytest.raises(QueueFullError, match="memory"):
-            await queue.run(Job("too much", blobs=(bytes(2), bytes(1))))
+            await dispatcher.run(make_upload("too much", 3))
         worker.gate.set()
         assert len(await asyncio.gather(*tasks)) == 2
 
 
-@in_a_loop
-async def test_whose_client_left_is_dropped() -> None:
-    worker = Gated()
-    async with started(worker) as (queue, told):
-        (first,) = await sent(queue, "first")
-        (left,) = await sent(queue, "left")
+@run_in_loop
+async def test_the_job_of_a_client_that_left_is_dropped() -> None:
+    worker = GatedWorker()
+    async with start_dispatcher(worker) as (dispatcher, observer):
+        (first,) = await send(dispatcher, "first")
+        (left,) = await send(dispatcher, "left")
         left.cancel()
-        await settled()
-        assert told.waiting[-1] == 0
+        await settle()
+        assert observer.queue_lengths[-1] == 0
         worker.gate.set()
         await first
-    assert worker.taken == [["first"]]
+    assert worker.batches == [["first"]]
 
 
-@in_a_loop
-async def test_the_deadline_counts_waiting_too() -> None:
-    worker = Gated()
-    async with started(worker, deadline_s=0.02) as (queue, _):
-        (first,) = await sent(queue, "a")
-        for late in (first, queue.run(Job("b"))):
+@run_in_loop
+async def test_the_deadline_includes_the_time_in_the_queue() -> None:
+    worker = GatedWorker()
+    async with start_dispatcher(worker, deadline_s=0.02) as (dispatcher, _):
+        (first,) = await send(dispatcher, "a")
+        for late in (first, asyncio.create_task(dispatcher.run(make_job("b")))):
             with pytest.raises(DeadlineExceededError, match=r"0\.02 seconds"):
                 await late
         worker.gate.set()
-        assert (await queue.run(Job("c"), deadline_s=20)).told == {"kind": "c"}
-        assert worker.taken == [["a"], ["c"]]
+        assert (await dispatcher.run(make_job("c"), deadline_s=20)).body == b"c"
+        assert worker.batches == [["a"], ["c"]]
 
 
-@in_a_loop
-async def test_a_failure_is_raised_as_what_it_was() -> None:
-    worker = Gated()
+@run_in_loop
+async def test_a_failure_is_raised_with_its_own_class() -> None:
+    worker = GatedWorker()
     worker.gate.set()
-    async with started(worker) as (queue, _):
+    async with start_dispatcher(worker) as (dispatcher, _):
         with pytest.raises(OptionError, match="no"):
-            await queue.run(Job("bad"))
+            await dispatcher.run(make_job("bad"))
 
 
-@in_a_loop
-async def test_what_ends_workers_is_refused_and_takes_nothing_with_it() -> None:
-    worker = Gated()
-    async with started(worker) as (queue, told):
-        (first,) = await sent(queue, "first")
-        deadly, innocent = await sent(queue, "deadly", "innocent")
+@run_in_loop
+async def test_a_job_that_ends_workers_fails_and_takes_no_other_with_it() -> None:
+    worker = GatedWorker()
+    async with start_dispatcher(worker) as (dispatcher, observer):
+        (first,) = await send(dispatcher, "first")
+        deadly, innocent = await send(dispatcher, "deadly", "innocent")
         worker.gate.set()
         with pytest.raises(UnreadableError, match="ended the process"):
             await deadly
-        assert (await innocent).told == {"kind": "innocent"}
+        assert (await innocent).body == b"innocent"
         await first
-        assert told.losses == 2
+        assert observer.lost_workers == 2
         assert worker.starts == 3
-        assert worker.taken == [["first"], ["deadly", "innocent"], ["deadly"], ["innocent"]]
+        assert worker.batches == [["first"], ["deadly", "innocent"], ["deadly"], ["innocent"]]
 
 
 @pytest.mark.parametrize("error", [IndexUnavailableError("no index"), OSError("no memory")])
-def test_a_worker_that_cannot_start_again_is_tried_again(error: Exception) -> None:
-    asyncio.run(_tried_again(error))
+def test_a_restart_that_fails_is_repeated(error: Exception) -> None:
+    async def check() -> None:
+        worker = GatedWorker(loss=error)
+        async with start_dispatcher(worker) as (dispatcher, _):
+            worker.gate.set()
+            worker.start_error = error
+            (deadly,) = await send(dispatcher, "deadly")
+            worker.start_error = None
+            with pytest.raises(UnreadableError):
+                await deadly
+            assert worker.starts == 3
+
+    asyncio.run(check())
 
 
-async def _tried_again(error: Exception) -> None:
-    worker = Gated(lost=error)
-    async with started(worker) as (queue, _):
-        worker.gate.set()
-        worker.broken = error
-        (deadly,) = await sent(queue, "deadly")
-        worker.broken = None
-        with pytest.raises(UnreadableError):
-            await deadly
-        assert worker.starts == 3
-
-
-@in_a_loop
-async def test_closing_finishes_what_was_taken_in_and_takes_no_more() -> None:
-    worker = Gated()
-    async with started(worker) as (queue, _):
-        tasks = await sent(queue, *(f"{n}" for n in range(3)))
-        closing = asyncio.create_task(queue.close())
-        await settled()
+@run_in_loop
+async def test_closing_finishes_the_accepted_jobs_and_accepts_no_more() -> None:
+    worker = GatedWorker()
+    async with start_dispatcher(worker) as (dispatcher, _):
+        tasks = await send(dispatcher, *(f"{n}" for n in range(3)))
+        closing = asyncio.create_task(dispatcher.close())
+        await settle()
         with pytest.raises(NotReadyError):
-            await queue.run(Job("late"))
+            await dispatcher.run(make_job("late"))
         assert not worker.closed
         worker.gate.set()
         assert len(await asyncio.gather(*tasks)) == 3
@@ -254,10 +279,10 @@ async def test_closing_finishes_what_was_taken_in_and_takes_no_more() -> None:
         assert worker.closed
 
 
-@in_a_loop
-async def test_a_start_that_fails_closes_the_others() -> None:
-    good, bad = Gated(), Gated(broken=IndexUnavailableError("no index"))
-    queue, _ = dispatcher(good, bad)
+@run_in_loop
+async def test_a_start_that_fails_closes_the_other_workers() -> None:
+    good, bad = GatedWorker(), GatedWorker(start_error=IndexUnavailableError("no index"))
+    dispatcher, _ = make_dispatcher(good, bad)
     with pytest.raises(IndexUnavailableError):
-        await queue.start()
+        await dispatcher.start()
     assert good.closed

@@ -1,24 +1,24 @@
-"""Files with many images, as a worker keeps them between its jobs."""
+"""The reader of scans keeps a file in memory no longer than it exists."""
 
 from pathlib import Path
 
 import pytest
 
-from app.workers.handlers import Desk
-from app.workers.messages import Failure, Job, Outcome
+from app.workers.handlers import JobHandler
+from app.workers.messages import Failure, Outcome, ProvenanceJob
 from model.errors import UnreadableError
 from tests.app.stand_in import StandIn
 
 
-def test_a_file_that_has_gone_is_let_go_of_with_the_next_job(tmp_path: Path, point_file: bytes) -> None:
+def test_a_deleted_file_is_released_at_the_next_job(tmp_path: Path, point_file: bytes) -> None:
     path = tmp_path / "0"
     path.write_bytes(point_file)
-    desk = Desk(StandIn())
-    assert desk._scan.data(path) == point_file
+    handler = JobHandler(StandIn())
+    assert handler._scan.read_data(path) == point_file
     path.unlink()
-    assert desk._scan.data(path) == point_file
+    assert handler._scan.read_data(path) == point_file
     outcomes: list[Outcome] = []
-    desk.compute([Job("serving")], lambda _place, outcome: outcomes.append(outcome))
+    handler.handle([ProvenanceJob()], lambda _index, outcome: outcomes.append(outcome))
     assert not isinstance(outcomes[0], Failure)
     with pytest.raises(UnreadableError, match="No such file"):
-        desk._scan.data(path)
+        handler._scan.read_data(path)

@@ -1,8 +1,7 @@
-"""What a worker process does when its service is gone, and the service where no process can be had."""
+"""A worker process whose service ends, and a service that cannot start a process."""
 
 import asyncio
 import errno
-import io
 import os
 import socket
 import subprocess
@@ -12,40 +11,36 @@ import pytest
 
 from app.errors import NotReadyError
 from app.settings import Settings
-from app.workers import wire
+from app.workers.messages import StartWorker
 from app.workers.pool import ProcessWorker
+from app.workers.wire import write_message
 
-# Reads until the service has closed, then answers it.
-_LATE = (
-    "from app.workers import worker as process, wire; "
-    "process._work = lambda _settings, incoming, outgoing: (incoming.read(), wire.write(outgoing, {})); "
-    "process.main()"
-)
+# A worker that reads until the service has closed the socket, then sends an answer.
+_LATE_ANSWER = """
+from app.workers import worker
+from app.workers.messages import JobBatch
+def work(_settings, incoming, outgoing):
+    incoming.read()
+    worker.write_message(outgoing, JobBatch(()))
+worker._work = work
+worker.main()
+"""
 
 
-def test_a_worker_whose_service_is_killed_ends_without_a_trace() -> None:
+def test_a_worker_whose_service_is_killed_ends_without_a_traceback() -> None:
     ours, theirs = socket.socketpair()
     with theirs:
-        worker = subprocess.Popen(
-            [sys.executable, "-c", _LATE], stdin=theirs.fileno(), stderr=subprocess.PIPE, text=True
+        process = subprocess.Popen(
+            [sys.executable, "-c", _LATE_ANSWER], stdin=theirs.fileno(), stderr=subprocess.PIPE, text=True
         )
     with ours, ours.makefile("wb") as stream:
-        wire.write(stream, {"settings": {}})
-    _, told = worker.communicate(timeout=60)
-    assert worker.returncode == 0
-    assert told == "the service ended while a worker was computing\n"
+        write_message(stream, StartWorker(Settings()))
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert errors == "The service ended while a worker was computing.\n"
 
 
-@pytest.mark.parametrize("kept", [5, -1])
-def test_a_message_that_is_cut_is_no_message(kept: int) -> None:
-    whole = b"".join(wire.packed({"kind": "predict"}, (b"upload",)))
-    assert wire.read(io.BytesIO(whole)) == ({"kind": "predict"}, (b"upload",))
-    assert wire.read(io.BytesIO()) is None
-    with pytest.raises(ConnectionError, match="within a message"):
-        wire.read(io.BytesIO(whole[:kept]))
-
-
-def test_where_no_process_can_be_had_the_service_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_cannot_start_a_process_gives_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
