@@ -64,6 +64,7 @@ function renderTable(names, rows) {
 
 function createElement(name, text = "") {
   const node = document.createElement(name);
-  node.textContent = text;
+  // Text between backticks is code.
+  node.append(...text.split("`").map((part, index) => (index % 2 ? createElement("code", part) : part)));
   return node;
 }

@@ -1,12 +1,14 @@
 // Formats numbers and times for display.
 
 const MISSING = "–";
+// Separated by a no-break space.
+const PERCENT = "\u00a0%";
 
 export function formatPercent(share) {
   const value = 100 * share;
-  if (value > 0 && value < 0.1) return "< 0.1 %";
-  if (share < 1 && value > 99.9) return "> 99.9 %";
-  return `${value.toFixed(value < 10 || value > 99 ? 1 : 0)} %`;
+  if (value > 0 && value < 0.1) return `< 0.1${PERCENT}`;
+  if (share < 1 && value > 99.9) return `> 99.9${PERCENT}`;
+  return `${value.toFixed(value < 10 || value > 99 ? 1 : 0)}${PERCENT}`;
 }
 
 export const formatFixed = (value, digits, unit = "") =>

@@ -96,7 +96,7 @@ function renderNotes(answer) {
 }
 
 function describeTwist({ lattice_numbers: [first, second], twist_deg: angle, twist_sigma_deg: sigma }) {
-  return `Twist angle between lattices ${first} and ${second}: ${formatUncertain(angle, sigma, "°", 3)}`;
+  return `Twist angle between lattices ${first} and ${second}: ${formatUncertain(angle, sigma, "°", 3)}.`;
 }
 
 // Candidates for one of several lattices have probabilities of their own.

@@ -21,6 +21,6 @@ function renderRow(reflection) {
   ];
   return h("tr", { class: status },
     h("td", { class: "number" }, `${indexH} ${indexK}`),
-    h("td", {}, h("span", { class: "sign", "aria-hidden": true }, SIGNS[status]), status),
+    h("td", {}, h("span", { class: "sign", "aria-hidden": true }, SIGNS[status]), " ", status),
     ...numbers.map((number) => h("td", { class: "number" }, number)));
 }

@@ -98,7 +98,7 @@ function listCells(candidate) {
 }
 
 function listSettings({ answer: { query }, pattern, elementMarks, onlyMarked, composition, inspection, readOptions }) {
-  const { frame } = inspection, { spots, masks, lattice } = pattern;
+  const { frame } = inspection, { spots, masks, lattice, inPixels } = pattern;
   const list = (mark) => listMarked(elementMarks, mark).join(", ") || "–";
   const removed = spots.filter((spot) => spot.removed).length;
   const added = spots.filter((spot) => spot.added && !spot.removed).length;
@@ -107,7 +107,7 @@ function listSettings({ answer: { query }, pattern, elementMarks, onlyMarked, co
     ["Frame", frame ? `${frame.width} × ${frame.height}, ${frame.format}` : "none (list of points)"],
     ["Spots", `${listUsedSpots(pattern).length} used; edited by hand: ${edits}`],
     ["Center", query.center ? `${query.center.map((each) => each.toFixed(2)).join(", ")} px` : "origin"],
-    ["Pixel size", `${query.pixel_size ? `${query.pixel_size} 1/Å` : "none or unknown"} (${query.calibration})`],
+    ["Pixel size", describePixelSize(query, inPixels)],
     ["Voltage", `${query.voltage_kv} kV`],
     ["Lattice", query.lattice ? `${describeLattice(query.lattice)}${lattice ? ", picked by hand" : ""}` : "not found"],
     ["Elements present", `${list("present")}${onlyMarked ? " and no others" : ""}`],
@@ -115,6 +115,11 @@ function listSettings({ answer: { query }, pattern, elementMarks, onlyMarked, co
     ...(composition ? [["Composition", composition]] : []),
     ...Object.entries(readOptions).map(([name, value]) => [name, String(value)]),
   ];
+}
+
+function describePixelSize({ pixel_size: size, calibration }, inPixels) {
+  if (!inPixels) return "none (positions in 1/Å)";
+  return size ? `${size} 1/Å (from ${calibration})` : "unknown";
 }
 
 const listProvenance = ({ provenance, request_id: id, at }) => [
