@@ -1,4 +1,4 @@
-"""Makes the examples that the page offers, app/web/examples: two frames and a list of points, all computed.
+"""Simulates the examples of the page in app/web/examples: two frames and a list of points.
 
 python docs/page_examples.py [--out app/web/examples]
 """
@@ -19,7 +19,7 @@ from model.pattern.spots import Spots
 from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
 
 ROOT = Path(__file__).resolve().parents[1]
-PIXEL_SIZE_INV_ANGSTROM, SIDE = 0.0072, 448
+PIXEL_SIZE_INV_ANGSTROM, FRAME_SIZE_PX = 0.0072, 448
 VOLTAGE_KV = 80.0
 TWIST_DEG = 21.0
 
@@ -29,23 +29,32 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "app/web/examples")
     out = parser.parse_args().out
     mos2 = read_structure((ROOT / "docs/examples/mos2.cif").read_text(), id="mos2", source="file")
-    tilted = seen(mos2, Geometry(tilt_deg=3.0, tilt_azimuth_deg=40, rotation_deg=17, q_max_inv_angstrom=1.5))
+    tilted = simulate(
+        mos2, Geometry(tilt_deg=3.0, tilt_azimuth_deg=40, rotation_deg=17, q_max_inv_angstrom=1.5)
+    )
     _write_frame(out / "mos2-tilted.tif", tilted, seed=1)
-    graphene = seen(_layer(2.46, [6, 6], 0.0), Geometry(rotation_deg=8, q_max_inv_angstrom=1.5))
+    graphene = simulate(create_layer(2.46, [6, 6], 0.0), Geometry(rotation_deg=8, q_max_inv_angstrom=1.5))
     _write_points(out / "graphene.json", graphene)
     pair = [
-        seen(layer, Geometry(rotation_deg=angle, q_max_inv_angstrom=1.5))
-        for layer, angle in ((_layer(3.28, [74, 34, 34], 1.67), 5.0), (mos2, 5.0 + TWIST_DEG))
+        simulate(layer, Geometry(rotation_deg=angle, q_max_inv_angstrom=1.5))
+        for layer, angle in ((create_layer(3.28, [74, 34, 34], 1.67), 5.0), (mos2, 5.0 + TWIST_DEG))
     ]
-    _write_frame(out / "twisted-pair.tif", _together(pair[0], pair[1]), seed=2)
+    _write_frame(out / "twisted-pair.tif", superpose(pair[0], pair[1]), seed=2)
 
 
-def seen(crystal: Crystal, geometry: Geometry) -> Spots:
+def simulate(crystal: Crystal, geometry: Geometry) -> Spots:
+    """Simulate the spots of a crystal at the voltage of all examples."""
     return kinematic_spots(crystal, replace(geometry, voltage_kv=VOLTAGE_KV), ThermalMotion(0.4, 0.6))
 
 
-def _layer(a: float, numbers: list[int], height: float) -> Crystal:
-    """A hexagonal layer: a honeycomb, or a trigonal prism of which the first is the metal."""
+def create_layer(a: float, numbers: list[int], height: float) -> Crystal:
+    """Create a hexagonal layer: a honeycomb of two atoms, or a metal between two chalcogens in trigonal prisms.
+
+    Args:
+        a: lattice constant, angstrom.
+        numbers: atomic numbers; those of a trigonal prism begin with the metal.
+        height: distance of the chalcogens from the plane of the metal, angstrom.
+    """
     cell = np.array([[a, 0, 0], [-a / 2, a * np.sqrt(0.75), 0], [0, 0, 20.0]])
     levels = [0.0, height, -height][: len(numbers)]
     places: list[list[float]] = [[0, 0], [1 / 3, 2 / 3], [1 / 3, 2 / 3]]
@@ -53,19 +62,19 @@ def _layer(a: float, numbers: list[int], height: float) -> Crystal:
     return Crystal.from_cell(cell, numbers, sites, id="layer", source="file")
 
 
-def _together(first: Spots, second: Spots) -> Spots:
+def superpose(first: Spots, second: Spots) -> Spots:
+    """Superpose two patterns with equal total intensities."""
     q = np.concatenate([first.q_inv_angstrom, second.q_inv_angstrom])
     assert first.intensity is not None
     assert second.intensity is not None
-    # The second layer is as strong in all as the first.
-    level = first.intensity.sum() / second.intensity.sum()
-    return Spots(q, np.concatenate([first.intensity, level * second.intensity]))
+    scale = first.intensity.sum() / second.intensity.sum()
+    return Spots(q, np.concatenate([first.intensity, scale * second.intensity]))
 
 
 def _write_frame(path: Path, spots: Spots, seed: int) -> None:
-    """16 bits, with its scale in it as ImageJ writes one."""
+    """Write a 16-bit TIFF file that states its scale like ImageJ does."""
     counts: NDArray[np.uint16] = counted_frame(
-        spots, pixel_size_inv_angstrom=PIXEL_SIZE_INV_ANGSTROM, size=SIDE, seed=seed
+        spots, pixel_size_inv_angstrom=PIXEL_SIZE_INV_ANGSTROM, size=FRAME_SIZE_PX, seed=seed
     )
     per_unit = 1 / (10 * PIXEL_SIZE_INV_ANGSTROM)
     tifffile.imwrite(
