@@ -19,9 +19,8 @@ from index.storage.components import Components
 from index.storage.manifest import Manifest
 from model.errors import IndexUnavailableError
 from model.matching.confidence import CALIBRATIONS
-from model.matching.fitting.priors import CELL_SIGMA
 from model.matching.place_candidates import compute_scale_tolerance
-from model.matching.verify import SIMILARITY_WEIGHT
+from model.matching.priors import CELL_SIGMA, SIMILARITY_WEIGHT
 from model.pattern.spots import Spots
 
 FloatArray = NDArray[np.float64]

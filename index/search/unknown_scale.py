@@ -16,7 +16,7 @@ from index.search.results import SearchResult
 from index.search.verification import verify_candidates
 from model.indexing.lattice_table import LatticeMatches
 from model.indexing.pattern_lattice import PatternLattice
-from model.matching.verify import ScalePrior
+from model.matching.place_candidates import ScalePrior
 from model.pattern.scale import MAX_COMPARED_Q_INV_ANGSTROM
 from model.pattern.spots import MIN_SPOTS, Spots
 from model.stopwatch import Stopwatch

@@ -12,7 +12,8 @@ from model.crystal.crystal import Crystal
 from model.indexing.pattern_lattice import PatternLattice
 from model.matching.confidence import CALIBRATIONS, Confidence, Verdict
 from model.matching.next_measurement import NextMeasurement, suggest_next_measurement
-from model.matching.verify import ScalePrior, Verification, verify
+from model.matching.place_candidates import ScalePrior
+from model.matching.verify import Verification, verify
 from model.pattern.observation import Q_MAX_INV_ANGSTROM
 from model.stopwatch import Stopwatch
 

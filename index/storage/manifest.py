@@ -11,7 +11,7 @@ from typing import Any, Self
 from index.encoder import Encoder
 from index.storage.layout import MANIFEST_NAME
 from model.errors import IndexUnavailableError
-from model.matching.fitting.priors import CELL_SIGMA
+from model.matching.priors import CELL_SIGMA
 
 FORMAT_VERSION = 2
 

@@ -14,13 +14,14 @@ from model.indexing.orientations import SCALE_TOLERANCE
 from model.indexing.pattern_lattice import PatternLattice, index_pattern
 from model.matching.confidence import CALIBRATIONS, Verdict, estimate_confidence, lower_verdict
 from model.matching.match import Match
+from model.matching.place_candidates import ScalePrior
 from model.matching.scale_check import (
     MAX_LOG_SCALE_DEVIATION,
     compute_probability_factor,
     describe_scale_deviation,
     explains_better,
 )
-from model.matching.verify import ScalePrior, verify
+from model.matching.verify import verify
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots
 

@@ -1,4 +1,4 @@
-"""How much of a verification is computed."""
+"""How many candidates each effort computes, fits and refines."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,69 +10,69 @@ Effort = Literal["verify", "full"]
 
 @dataclass(frozen=True)
 class Depth:
-    """How much is computed.
+    """Limits of a verification.
 
     Attributes:
-        pool: candidates that the towers, and the lattice, have to give.
-        layers: of those whose lattice fits, how many have their intensities computed, the nearest by the towers.
-        less_similar: than the most similar of them by so much at most, but for the fewest.
-        fewest_layers: so many are in any case.
-        trials: how many of these are fitted roughly.
-        fits: how many of these, at most, are fitted with shifted atoms.
-        fewest_fits: so many are in any case, though they be hopeless.
-        starts: settings and tilts from which each is refined.
-        matched: so many of the first in the ranking have a match, though they were not refined.
+        pool: candidates that the towers propose, and as many again that have the pattern's lattice.
+        max_computed: candidates whose intensities are computed, of those whose lattice fits, the most similar first.
+        min_computed: this many are computed in any case.
+        max_similarity_gap: beyond those, only candidates less similar than the most similar by no more are computed.
+        rough_fits: computed candidates that are fitted roughly.
+        max_refined: candidates that are refined, of those fitted roughly.
+        min_refined: this many are refined however poor their rough fits are.
+        starting_points: places from which each orientation is fitted.
+        max_matches: leaders of the ranking that have a match though they were not refined.
     """
 
     pool: int
-    layers: int
-    less_similar: float
-    fewest_layers: int
-    trials: int
-    fits: int
-    fewest_fits: int
-    starts: int
-    matched: int
+    max_computed: int
+    min_computed: int
+    max_similarity_gap: float
+    rough_fits: int
+    max_refined: int
+    min_refined: int
+    starting_points: int
+    max_matches: int
 
 
 _DEPTHS: dict[Effort, Depth] = {
     "verify": Depth(
         pool=64,
-        layers=20,
-        less_similar=0.12,
-        fewest_layers=6,
-        trials=18,
-        fits=10,
-        fewest_fits=3,
-        starts=3,
-        matched=10,
+        max_computed=20,
+        min_computed=6,
+        max_similarity_gap=0.12,
+        rough_fits=18,
+        max_refined=10,
+        min_refined=3,
+        starting_points=3,
+        max_matches=10,
     ),
     "full": Depth(
         pool=2000,
-        layers=1500,
-        less_similar=0.12,
-        fewest_layers=30,
-        trials=400,
-        fits=150,
-        fewest_fits=30,
-        starts=8,
-        matched=100,
+        max_computed=1500,
+        min_computed=30,
+        max_similarity_gap=0.12,
+        rough_fits=400,
+        max_refined=150,
+        min_refined=30,
+        starting_points=8,
+        max_matches=100,
     ),
 }
-# Of patterns without intensities the towers are less sure, and nothing is fitted to them, which takes time.
+# Without intensities the towers are less reliable, and there is nothing to fit, which saves time.
 _DEPTH_WITHOUT_INTENSITIES = Depth(
     pool=400,
-    layers=400,
-    less_similar=2.0,
-    fewest_layers=400,
-    trials=60,
-    fits=60,
-    fewest_fits=60,
-    starts=1,
-    matched=60,
+    max_computed=400,
+    min_computed=400,
+    max_similarity_gap=2.0,
+    rough_fits=60,
+    max_refined=60,
+    min_refined=60,
+    starting_points=1,
+    max_matches=60,
 )
 
 
 def choose_depth(effort: Effort, spots: Spots) -> Depth:
-    """How much is computed for a pattern."""
+    """Return the limits of the verification of a pattern."""
     return _DEPTHS[effort] if spots.intensity is not None else _DEPTH_WITHOUT_INTENSITIES

@@ -1,4 +1,4 @@
-"""How a candidate lies on a pattern, in the terms of a crystallographer."""
+"""How a candidate matches a pattern, in the terms of a crystallographer."""
 
 from dataclasses import dataclass
 from math import atan2, degrees, hypot, pi
@@ -7,10 +7,8 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.crystal.crystal import Crystal
-from model.matching.fitting.refinement import Fit
+from model.matching.fitting.fit import Fit
 from model.pattern.observation import Observation
-from model.physics.reciprocal import reciprocal_lattice
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -22,21 +20,51 @@ _TURNED_OVER = np.diag([1.0, -1.0])
 
 
 @dataclass(frozen=True)
-class ReflectionTable:
-    """K lines: the N compared spots in the observation's order, then the beams that should have been seen.
+class FittedOrientation:
+    """The lattice of a candidate as it was fitted to a pattern.
 
-    Positions are the pattern's own, 1/angstrom by its scale; NaN stands for what there is not.
+    Attributes:
+        reciprocal: (2, 2) rows a* and b* of the crystal, 1/angstrom.
+        basis: (2, 2) the same as the camera shows them, with lengths divided by `scale`.
+        hk: (N, 2) indices of the spots.
+        face: 1 where the layer is reflected in its plane (`CandidateDiffraction.faces`): the flake turned over about
+            a, seen in a mirror.
+        observed: the pattern, with lengths divided by `scale`.
+        scale: lengths of the pattern over those of the crystal, as assumed before the fit.
+        position_log_likelihood: (N,) of the spots' positions.
+    """
+
+    reciprocal: FloatArray
+    basis: FloatArray
+    hk: IntArray
+    face: int
+    observed: Observation
+    scale: float
+    position_log_likelihood: FloatArray
+
+    @property
+    def stretch(self) -> FloatArray:
+        """(2, 2) the map from rows in the frame of the crystal, turned over if it is, to rows on the camera."""
+        stretch = np.linalg.solve(self.reciprocal, self.basis)
+        return np.asarray(_TURNED_OVER @ stretch if self.face else stretch)
+
+
+@dataclass(frozen=True)
+class ReflectionTable:
+    """The K lines of a match: the N compared spots, strongest first, then the missing reflections.
+
+    Positions are in the scale of the pattern, 1/angstrom. NaN stands for what does not exist.
 
     Attributes:
         spots: N.
-        scale: lengths of the pattern over those of the crystal, of which it was taken to be before the fit.
-        hk: (K, 2) indices in the basis of the crystal's cell; of a spot without a beam those of the nearest point.
-        d_angstrom: (K,) spacing of the beam in the crystal's own cell.
-        q_measured: (K, 2) positions.
-        q_computed: (K, 2) positions of the beams by the fitted lattice.
-        log_intensity_measured: (K,) ln intensity over that of the strongest spot.
+        scale: lengths of the pattern over those of the crystal, as assumed before the fit.
+        hk: (K, 2) indices in the crystal's cell; those of the nearest lattice point for a spot without a reflection.
+        d_angstrom: (K,) lattice spacing of the reflection in the crystal's cell.
+        q_measured: (K, 2) measured positions.
+        q_computed: (K, 2) positions of the reflections by the fitted lattice.
+        log_intensity_measured: (K,) ln intensity relative to the strongest spot.
         log_intensity_computed: (K,) ln intensity on the same scale.
-        log_intensity_sigma: (K,) expected rms of the difference of both.
+        log_intensity_sigma: (K,) expected rms difference of the two.
         log_likelihood: (K,) what each line adds to the score.
     """
 
@@ -52,53 +80,37 @@ class ReflectionTable:
     log_likelihood: FloatArray
 
     @classmethod
-    def of(
-        cls,
-        crystal: Crystal,
-        fit: Fit,
-        hk: IntArray,
-        basis: FloatArray,
-        positions: FloatArray,
-        observed: Observation,
-        scale: float = 1.0,
-    ) -> Self:
-        """The lines of a fit.
-
-        Args:
-            crystal: the candidate.
-            fit: its fit.
-            hk: (N, 2) indices of the spots.
-            basis: (2, 2) a* and b* as the camera sees them.
-            positions: (N,) ln likelihood of the spots' positions.
-            observed: the pattern, its lengths divided by `scale` as those of `basis` are.
-            scale: by which it was divided.
-        """
-        has_beam = ~np.isnan(fit.computed)
-        likelihood, sigma = positions.copy(), np.full(len(observed), np.nan)
+    def from_fit(cls, fit: Fit, orientation: FittedOrientation) -> Self:
+        """List the reflections of a fit in an orientation."""
+        observed, scale, hk, basis = (
+            orientation.observed,
+            orientation.scale,
+            orientation.hk,
+            orientation.basis,
+        )
+        has_reflection, missing = ~np.isnan(fit.computed), fit.missing
+        likelihood, sigma = orientation.position_log_likelihood.copy(), np.full(len(has_reflection), np.nan)
         if len(fit.sigma):
-            likelihood[has_beam] += fit.log_densities
-            sigma[has_beam] = fit.sigma
-        missing = fit.absent
-        nowhere = np.full(len(missing.hk), np.nan)
-        unknown = np.full(len(observed), np.nan)
-        known = observed.has_intensity
+            likelihood[has_reflection] += fit.log_densities
+            sigma[has_reflection] = fit.sigma
+        nowhere, unknown = np.full(len(missing.hk), np.nan), np.full(len(has_reflection), np.nan)
+        is_known = observed.has_intensity
         indices = np.concatenate([hk, missing.hk])
-        of_beam = np.concatenate([has_beam, np.full(len(missing.hk), True)])
-        lengths = np.linalg.norm(indices @ reciprocal_lattice(crystal.lattice), axis=1)
+        is_reflection = np.concatenate([has_reflection, np.full(len(missing.hk), True)])
+        lengths = np.linalg.norm(indices @ orientation.reciprocal, axis=1)
+        q_of_spots = np.where(has_reflection[:, None], hk @ basis, np.nan)
+        q_of_missing = missing.hk @ basis.astype(np.float64)
+        measured = observed.log_intensity if is_known else unknown
+        computed = [fit.computed, missing.computed] if is_known else [unknown, nowhere]
         return cls(
-            spots=len(observed),
+            spots=len(has_reflection),
             scale=scale,
             hk=indices,
-            d_angstrom=np.where(of_beam, 1 / np.where(of_beam, lengths, 1), np.nan),
+            d_angstrom=np.where(is_reflection, 1 / np.where(is_reflection, lengths, 1), np.nan),
             q_measured=scale * np.concatenate([observed.q, np.full((len(missing.hk), 2), np.nan)]),
-            q_computed=scale
-            * np.concatenate(
-                [np.where(has_beam[:, None], hk @ basis, np.nan), missing.hk @ basis.astype(np.float64)]
-            ),
-            log_intensity_measured=np.concatenate([observed.log_intensity if known else unknown, nowhere]),
-            log_intensity_computed=np.concatenate(
-                [fit.computed if known else unknown, missing.computed if known else nowhere]
-            ),
+            q_computed=scale * np.concatenate([q_of_spots, q_of_missing]),
+            log_intensity_measured=np.concatenate([measured, nowhere]),
+            log_intensity_computed=np.concatenate(computed),
             log_intensity_sigma=np.concatenate([sigma, nowhere]),
             log_likelihood=np.concatenate([likelihood, missing.log_densities]),
         )
@@ -108,40 +120,40 @@ class ReflectionTable:
 
     @property
     def status(self) -> list[Status]:
-        """Of each line."""
-        told: list[Status] = ["extra" if np.isnan(q) else "explained" for q in self.q_computed[:, 0]]
+        """Whether each line is an explained spot, an extra spot or a missing reflection."""
+        of_spots: list[Status] = [
+            "extra" if np.isnan(q) else "explained" for q in self.q_computed[: self.spots, 0]
+        ]
         missing: list[Status] = ["missing"] * (len(self) - self.spots)
-        return told[: self.spots] + missing
+        return of_spots + missing
 
 
 @dataclass(frozen=True)
 class Match:
-    """How a candidate's computed pattern lies on the measured one.
+    """How a candidate's computed pattern lies on the measured one. What was not fitted is None.
 
     Attributes:
         rotation_deg: rotation of the pattern on the camera, after the mirror (`Geometry`).
-        mirrored: the camera sees the crystal's pattern mirrored.
-        face_down: the beam meets the other face, `Crystal.turned_over`; False where both are the same.
-        rotation_sigma_deg: standard error of the rotation.
+        rotation_sigma_deg: its standard uncertainty.
+        mirrored: the camera shows the crystal's pattern mirrored.
+        face_down: the beam enters by the other face, `Crystal.turned_over`; False where both are equal.
         scale: measured over computed lengths in reciprocal space.
-        scale_sigma: its standard error.
-        distortion: ratio of the longer to the shorter axis of the circle's image, less 1.
-        distortion_sigma: its standard error.
+        scale_sigma: its standard uncertainty.
+        distortion: ratio of the longer to the shorter axis of a circle's image, less 1.
+        distortion_sigma: its standard uncertainty.
         tilt_deg: angle between beam and normal.
-        tilt_azimuth_deg: its direction in the frame of the flake as it lies, from a (along x) to y.
-        tilt_sigma_deg: standard error of the tilt.
-        tilt_azimuth_sigma_deg: standard error of its direction, 180 at most.
+        tilt_sigma_deg: its standard uncertainty.
+        tilt_azimuth_deg: its direction in the frame of the flake as it lies, from a (along x) toward y.
+        tilt_azimuth_sigma_deg: its standard uncertainty, at most 180.
         b_factor: Debye-Waller B, with the camera's response in it, angstrom^2.
-        b_factor_sigma: its standard error.
+        b_factor_sigma: its standard uncertainty.
         explained: share of the measured intensity (of the spots, without intensities) that lies on the lattice.
-        missing: share of the beams expected to be seen that were not.
-        extra: share of the spots that lie on no beam.
-        r_factor: sum |sqrt I - sqrt I_c| / sum sqrt I over the spots with a beam; None without intensities.
+        missing: share of the reflections expected above the detection limit that were not measured.
+        extra: share of the spots that lie on no reflection.
+        r_factor: sum |sqrt I - sqrt I_c| / sum sqrt I over the spots with a reflection; None without intensities.
         score: ln likelihood, comparable among the refined candidates of one pattern.
-        reflections: every spot, and every beam that should have been seen.
-        refined: fitted with shifted atoms and the pattern's noise; else roughly, the atoms where the library has them.
-
-    What was not fitted is None.
+        reflections: every spot, and every missing reflection.
+        refined: fitted with displaced atoms and the pattern's noise; otherwise a rough fit.
     """
 
     rotation_deg: float
@@ -167,37 +179,28 @@ class Match:
     refined: bool = True
 
     @classmethod
-    def of(
-        cls,
-        crystal: Crystal,
-        basis: FloatArray,
-        face: int,
-        fit: Fit,
-        score: float,
-        beams: ReflectionTable,
-        observed: Observation,
-        scale: float = 1.0,
-    ) -> Self:
-        """In these terms, the fit of a crystal whose a* and b* are seen as `basis` (2, 2).
+    def from_fit(cls, fit: Fit, orientation: FittedOrientation, score: float) -> Self:
+        """Describe a fit in an orientation.
 
-        Face 1 is the layer reflected in its plane (`Layer.faces`), which is the flake turned over about a, seen in a
-        mirror. The lengths of basis and observation are the pattern's over `scale`.
+        Args:
+            fit: of the intensities.
+            orientation: of the lattice.
+            score: ln likelihood of positions and intensities.
         """
-        seen, tilt = np.linalg.solve(reciprocal_lattice(crystal.lattice), basis), fit.tilt
-        if face:
-            seen, tilt = _TURNED_OVER @ seen, _TURNED_OVER @ tilt
-        mirrored = bool(np.linalg.det(seen) < 0)
-        turned = _MIRROR @ seen if mirrored else seen
-        axes = np.linalg.svd(seen, compute_uv=False)
-        has_beam = ~np.isnan(fit.computed)
+        reflections = ReflectionTable.from_fit(fit, orientation)
+        observed, scale, stretch = orientation.observed, orientation.scale, orientation.stretch
+        tilt = _TURNED_OVER @ fit.tilt if orientation.face else fit.tilt
+        mirrored = bool(np.linalg.det(stretch) < 0)
+        turned = _MIRROR @ stretch if mirrored else stretch
+        axes = np.linalg.svd(stretch, compute_uv=False)
+        has_reflection = ~np.isnan(fit.computed)
         weight = np.exp(observed.log_intensity)
-        tangent, error = hypot(*tilt), fit.tilt_sigma
-        strain = _strain_sigma(beams)
+        tangent, error, strain = hypot(*tilt), fit.tilt_sigma, _strain_sigma(reflections)
         return cls(
             rotation_deg=degrees(atan2(turned[0, 1] - turned[1, 0], turned[0, 0] + turned[1, 1])) % 360.0,
             rotation_sigma_deg=degrees(strain),
             mirrored=mirrored,
-            face_down=bool(face),
+            face_down=bool(orientation.face),
             scale=scale * float(np.sqrt(axes[0] * axes[1])),
             scale_sigma=scale * strain,
             distortion=float(axes[0] / axes[1] - 1),
@@ -206,32 +209,33 @@ class Match:
             tilt_sigma_deg=None if error is None else degrees(error),
             tilt_azimuth_deg=degrees(atan2(tilt[1], tilt[0])) % 360.0,
             tilt_azimuth_sigma_deg=None if error is None else degrees(min(error / max(tangent, 1e-9), pi)),
-            b_factor=fit.b,
-            b_factor_sigma=fit.b_sigma,
-            explained=float(weight[has_beam].sum() / weight.sum()),
-            missing=fit.absent.share,
-            extra=float(1 - has_beam.mean()),
+            b_factor=fit.b_factor,
+            b_factor_sigma=fit.b_factor_sigma,
+            explained=float(weight[has_reflection].sum() / weight.sum()),
+            missing=len(fit.missing.hk) / max(fit.missing.expected, 1),
+            extra=float(1 - has_reflection.mean()),
             r_factor=_r_factor(observed.log_intensity, fit.computed) if observed.has_intensity else None,
             score=score,
-            reflections=beams,
+            reflections=reflections,
         )
 
 
-def _strain_sigma(beams: ReflectionTable) -> float:
-    """Standard error of rotation (radians) and of each component of the strain, which least squares gives alike.
+def _strain_sigma(reflections: ReflectionTable) -> float:
+    """Return the standard uncertainty of the rotation (radians) and of each component of the strain.
 
-    A strain e moves a spot at q by e |q|, so N spots with an error s along each axis give s / sqrt(sum |q|^2).
+    Both are equal in least squares: a strain e moves a spot at q by e |q|, so that N spots with an error s along each
+    axis give s / sqrt(sum |q|^2).
     """
-    off = (beams.q_measured - beams.q_computed)[: beams.spots]
+    computed = reflections.q_computed[: reflections.spots]
+    off = reflections.q_measured[: reflections.spots] - computed
     off = off[~np.isnan(off[:, 0])]
-    lengths = np.nansum(beams.q_computed[: beams.spots] ** 2)
-    # Two coordinates a spot, four parameters of the lattice.
+    # Two coordinates of each spot, and four parameters of the lattice.
     freedom = max(2 * len(off) - 4, 1)
-    return float(np.sqrt((off**2).sum() / freedom / max(lengths, 1e-12)))
+    return float(np.sqrt((off**2).sum() / freedom / max(np.nansum(computed**2), 1e-12)))
 
 
 def _r_factor(measured: FloatArray, computed: FloatArray) -> float:
-    """Of the spots with a beam, sum |F - F_c| / sum F with F the root of the intensity, given ln intensities."""
-    has_beam = ~np.isnan(computed)
-    measured, computed = np.exp(measured[has_beam] / 2), np.exp(computed[has_beam] / 2)
+    """Return sum |F - F_c| / sum F over the spots with a reflection, where F = sqrt(I), given ln intensities."""
+    has_reflection = ~np.isnan(computed)
+    measured, computed = np.exp(measured[has_reflection] / 2), np.exp(computed[has_reflection] / 2)
     return float(np.abs(measured - computed).sum() / max(measured.sum(), 1e-300))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
 from model.crystal.elements import element_symbol
-from model.matching.fitting.intensity_noise import FAINT_INTENSITY, INTENSITY_FLOOR, ROUGH_NOISE
+from model.matching.fitting.likelihood import FAINT_INTENSITY, INTENSITY_FLOOR, ROUGH_NOISE
 from model.matching.match import Match
 from model.physics.kinematic import Geometry, on_camera
 from model.physics.reciprocal import reciprocal_lattice, reflections

@@ -1,7 +1,7 @@
-"""The lattices of candidates laid on a pattern, and where fits of their intensities begin.
+"""Places the lattices of candidates on a pattern, and finds where the fits of their intensities begin.
 
-What a setting of a lattice is worth by itself is the ln of a likelihood: of the spots' positions, and of scale and
-distortion, with what is known of cameras and computed lattices as prior.
+An orientation has a score of its own, the ln of a likelihood: of the spots' positions, and of scale and distortion
+under the priors of camera and computed cells. Axes: C candidates, J orientations, N spots, A variants by symmetry.
 """
 
 from collections.abc import Sequence
@@ -13,18 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
+from model.errors import OptionError
 from model.indexing.orientations import (
     SCALE_TOLERANCE,
     Orientations,
-    apply_symmetries,
     compute_principal_stretches,
     find_orientations,
 )
 from model.matching.depth import Depth
-from model.matching.fitting.candidate_diffraction import Layer, layer_of
-from model.matching.fitting.rough_fit import Start
-from model.matching.fitting.starting_points import Seed, seeds
-from model.matching.fitting.visibility import best_seen
+from model.matching.fitting.candidate_diffraction import CandidateDiffraction, Variants, diffraction_of
+from model.matching.fitting.intensity_model import FitStart
+from model.matching.fitting.rough_fit import StartingPoint, find_starting_points
+from model.matching.fitting.visibility import find_visible_variant
+from model.matching.priors import DISTORTION_SIGMA
 from model.pattern.observation import Observation
 from model.physics.reciprocal import reciprocal_lattice
 
@@ -32,164 +33,186 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-# Of the logarithm of the ratio of the axes.
-DISTORTION_SIGMA = 0.006
-# No scale is off by more, over its rms error.
-FARTHEST_SCALE = 3.5
-SPREAD_RANGE_INV_ANGSTROM = (0.001, 0.006)
-# ln of the density of false spots in plane and intensity, where that of the spots of a lattice is normal about it.
-FALSE_SPOT = -3.0
-LATTICE_MARGIN = 0.2
+MAX_SCALE_SIGMAS = 3.5
+"""Largest deviation of a scale, over its rms error."""
+POSITION_SIGMA_RANGE_INV_ANGSTROM = (0.001, 0.006)
+FALSE_SPOT_LOG_DENSITY = -3.0
+"""ln of the density of false spots, where spots of the lattice are normally distributed about its points."""
+SCORE_MARGIN_SHARE, MIN_SCORE_MARGIN = 0.2, 4.0
+"""Orientations that meet fewer spots than the best by more than this share of all, or this number, are dropped."""
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A candidate in one setting of its lattice, with all settings (A) that symmetry makes of it.
+class ScalePrior:
+    """What is known of a pattern's scale before it is compared.
+
+    Attributes:
+        sigma: rms error of its logarithm; infinite where nothing is known.
+        implied: (C,) measured over computed lengths in reciprocal space that each candidate's lattice implies; None
+            where the pattern's own scale is approximately right.
+    """
+
+    sigma: float
+    implied: FloatArray | None = None
+
+    def scale_candidates(self, count: int) -> FloatArray:
+        """Return the scale (C,) of each of so many candidates.
+
+        Raises:
+            OptionError: scales are implied for another number of candidates.
+        """
+        if self.implied is None:
+            return np.ones(count)
+        if len(self.implied) != count:
+            raise OptionError(f"Got {len(self.implied)} scales for {count} crystals; give one for each.")
+        return self.implied
+
+
+@dataclass(frozen=True)
+class PlacedCandidate:
+    """A candidate in one orientation, with the variants that the symmetry of its lattice makes of it.
 
     Attributes:
         candidate: its index.
-        layer: its beams.
-        observed: the pattern in the candidate's scale.
-        scale: by which its lengths were divided for that.
-        bases: (A, 2, 2) of the settings, in that scale.
-        hk: (A, N, 2) indices of the spots in each.
-        met: (N,) spots that lie on the lattice.
-        positions: (N,) ln likelihood of the spots' positions.
-        log_prior: ln prior of scale and distortion.
-        starts: where its fits begin, best first.
+        diffraction: its reflections.
+        observed: the pattern, in the scale of the candidate.
+        scale: factor by which the pattern's lengths were divided for that.
+        variants: of the orientation, in that scale.
+        on_lattice: (N,) spots that lie on the lattice.
+        position_log_likelihood: (N,) of the spots' positions.
+        orientation_score: ln of likelihood and prior of the orientation.
+        starting_points: where its fits begin, best first.
     """
 
     candidate: int
-    layer: Layer
+    diffraction: CandidateDiffraction
     observed: Observation
     scale: float
-    bases: FloatArray
-    hk: IntArray
-    met: BoolArray
-    positions: FloatArray
-    log_prior: float
-    starts: list[Seed]
+    variants: Variants
+    on_lattice: BoolArray
+    position_log_likelihood: FloatArray
+    orientation_score: float
+    starting_points: list[StartingPoint]
 
-    @property
-    def geometry(self) -> float:
-        """ln of likelihood and prior of the lattice's setting."""
-        return float(self.positions.sum()) + self.log_prior
-
-    @property
-    def promise(self) -> float:
-        """Score of the best start."""
-        return self.geometry + self.starts[0].score
-
-    def begun(self, seed: Seed) -> Start:
-        """A fit that begins at one of the starts."""
-        hk, basis = self.hk[seed.setting], self.bases[seed.setting]
-        return Start(self.layer, self.observed, self.met, hk, basis, seed)
+    def start_at(self, point: StartingPoint) -> FitStart:
+        """Return the fit that begins at one of the starting points."""
+        rows, basis = self.variants.rows[point.variant], self.variants.bases[point.variant]
+        return FitStart(self.diffraction, self.observed, self.on_lattice, rows, basis, point.face, point.tilt)
 
 
 @dataclass(frozen=True)
-class Ground:
-    """A pattern with the lattices of all candidates laid on it.
+class LatticePlacement:
+    """A pattern with the lattices of all candidates placed on it.
 
     Attributes:
         crystals: the C candidates.
-        reciprocal: (C, 2, 2) rows a* and b* of each.
-        scales: (C,) of the pattern's lengths over each one's, before the fit.
-        sigma: (C,) rms error of the logarithm of that.
+        reciprocal: (C, 2, 2) rows a* and b* of each, 1/angstrom.
+        scales: (C,) the pattern's lengths over each one's, before the fit.
+        scale_sigma: (C,) rms error of ln of that.
         observed: the pattern.
-        settings: of the lattices that can be the pattern's, in the pattern's own units.
+        orientations: of the lattices that can be the pattern's, in the units of the pattern.
     """
 
     crystals: Sequence[Crystal]
     reciprocal: FloatArray
     scales: FloatArray
-    sigma: FloatArray
+    scale_sigma: FloatArray
     observed: Observation
-    settings: Orientations
+    orientations: Orientations
 
     @classmethod
-    def of(
-        cls, crystals: Sequence[Crystal], scales: FloatArray, sigma: FloatArray, observed: Observation
+    def find(
+        cls, crystals: Sequence[Crystal], scales: FloatArray, scale_sigma: FloatArray, observed: Observation
     ) -> Self:
-        """Lay the lattices of at least one candidate."""
+        """Place the lattices of at least one candidate."""
         lattices = np.stack([crystal.lattice for crystal in crystals])
-        # Lattices as the camera would see them: what follows is in the pattern's own units.
-        settings = find_orientations(lattices / scales[:, None, None], observed)
-        own = reciprocal_lattice(lattices)
-        likely = _of_likely_scale(own[settings.candidate], settings.basis, sigma[settings.candidate])
-        return cls(crystals, own, scales, sigma, observed, settings.take(likely))
+        # Lattices are divided by the scale, so that orientations are in the units of the pattern.
+        orientations = find_orientations(lattices / scales[:, None, None], observed)
+        reciprocal = reciprocal_lattice(lattices)
+        candidate = orientations.candidate
+        likely = _has_likely_scale(reciprocal[candidate], orientations.basis, scale_sigma[candidate])
+        return cls(crystals, reciprocal, scales, scale_sigma, observed, orientations.take(likely))
 
-    def chosen(self, similarity: FloatArray, depth: Depth) -> tuple[Orientations, int]:
-        """The settings that meet nearly as many spots as the best, of as many candidates as are computed; and how many
-        are nearly as similar as the most similar of those that have such settings."""
-        settings = self.settings
-        if not len(settings):
-            return settings, 0
-        fewest = settings.score.max() - max(4.0, LATTICE_MARGIN * len(self.observed))
-        settings = settings.take(settings.score > fewest)
-        fitting = np.unique(settings.candidate)
+    def select(self, similarity: FloatArray, depth: Depth) -> tuple[Orientations, int]:
+        """Select the candidates to compute: those whose lattice fits well, the most similar first.
+
+        Returns:
+            the orientations of the selected candidates, and the number of candidates whose lattice fits that are
+            similar enough to be computed, which may exceed what the depth allows.
+        """
+        orientations = self.orientations
+        if not len(orientations):
+            return orientations, 0
+        margin = max(MIN_SCORE_MARGIN, SCORE_MARGIN_SHARE * len(self.observed.q))
+        orientations = orientations.take(orientations.score > orientations.score.max() - margin)
+        fitting = np.unique(orientations.candidate)
         by_similarity = fitting[np.argsort(-similarity[fitting], kind="stable")]
-        alike = int((similarity[fitting] >= similarity[by_similarity[0]] - depth.less_similar).sum())
-        nearest = by_similarity[: min(max(alike, depth.fewest_layers), depth.layers)]
-        return settings.take(np.isin(settings.candidate, nearest)), alike
+        lowest = similarity[by_similarity[0]] - depth.max_similarity_gap
+        similar_count = int((similarity[fitting] >= lowest).sum())
+        selected = by_similarity[: min(max(similar_count, depth.min_computed), depth.max_computed)]
+        return orientations.take(np.isin(orientations.candidate, selected)), similar_count
 
-    def placed(self, settings: Orientations, starts: int) -> list[Placed]:
-        """What is computed in some of the settings, so many starts of each."""
-        positions = _position_likelihood(settings)
-        own, sigma = self.reciprocal[settings.candidate], self.sigma[settings.candidate]
-        prior = _stretch_prior(own, settings.basis, sigma)
-        met = settings.on_lattice
-        placed: list[Placed] = []
-        for row, candidate in enumerate(settings.candidate.tolist()):
-            scale = float(self.scales[candidate])
-            observed = self.observed.rescale(1 / scale)
-            layer = layer_of(self.crystals[candidate], observed)
-            if not len(layer.hk):  # its lattice is too fine for a pattern of so few spots
+    def place(self, orientations: Orientations, starting_points: int) -> list[PlacedCandidate]:
+        """Find the variants and starting points, at most so many, of candidates in some of the orientations."""
+        positions = _compute_position_likelihood(orientations)
+        candidate, on_lattice = orientations.candidate, orientations.on_lattice
+        prior = _compute_stretch_prior(
+            self.reciprocal[candidate], orientations.basis, self.scale_sigma[candidate]
+        )
+        placed: list[PlacedCandidate] = []
+        for row, index in enumerate(candidate.tolist()):
+            scale = float(self.scales[index])
+            observed = self.observed if scale == 1.0 else self.observed.rescale(1 / scale)
+            diffraction = diffraction_of(self.crystals[index], observed)
+            if not len(diffraction.hk):  # a pattern of few spots may end before the first reflection
                 continue
-            changes = layer.distinct_changes if observed.has_intensity else layer.changes
-            bases, hk = apply_symmetries(settings.basis[row] / scale, settings.hk[row], changes)
-            begin = layer, observed, hk, met[row]
-            begun = seeds(*begin, starts) if observed.has_intensity else [best_seen(*begin, bases)]
+            basis, hk, met = orientations.basis[row] / scale, orientations.hk[row], on_lattice[row]
+            variants = diffraction.find_variants(basis, hk, distinct=observed.has_intensity)
+            if observed.has_intensity:
+                points = find_starting_points(diffraction, observed, variants.rows, met, starting_points)
+            else:
+                points = [find_visible_variant(diffraction, observed, variants, met)]
             placed.append(
-                Placed(
-                    candidate,
-                    layer,
-                    observed,
-                    scale,
-                    bases,
-                    hk,
-                    met[row],
-                    positions[row],
-                    float(prior[row]),
-                    begun,
+                PlacedCandidate(
+                    candidate=index,
+                    diffraction=diffraction,
+                    observed=observed,
+                    scale=scale,
+                    variants=variants,
+                    on_lattice=met,
+                    position_log_likelihood=positions[row],
+                    orientation_score=float(positions[row].sum()) + float(prior[row]),
+                    starting_points=points,
                 )
             )
         return placed
 
 
-def _position_likelihood(settings: Orientations) -> FloatArray:
-    """(J, N) ln likelihood of each spot's position."""
-    met, square = settings.on_lattice, settings.distance**2
-    # The median of the square of a distance in the plane is 1.386 times the variance along each axis.
-    spread = np.sqrt(np.median(square[met]) / 1.386) if met.any() else SPREAD_RANGE_INV_ANGSTROM[1]
-    variance = np.clip(spread, *SPREAD_RANGE_INV_ANGSTROM) ** 2
+def compute_scale_tolerance(scale_sigma: float) -> float:
+    """Return how far ln of a scale may deviate from its expectation at most, given its rms error."""
+    return min(SCALE_TOLERANCE, MAX_SCALE_SIGMAS * scale_sigma)
+
+
+def _has_likely_scale(reciprocal: FloatArray, seen: FloatArray, scale_sigma: FloatArray) -> BoolArray:
+    """Return which bases (J, 2, 2) of crystals and pattern differ by a likely scale, given its rms error (J,)."""
+    scale = np.log(np.abs(np.linalg.det(seen) / np.linalg.det(reciprocal))) / 2
+    return np.asarray(np.abs(scale) < MAX_SCALE_SIGMAS * scale_sigma)
+
+
+def _compute_position_likelihood(orientations: Orientations) -> FloatArray:
+    """Return the ln likelihood of each spot's position, (J, N), with the spread that the pattern shows."""
+    on_lattice, square = orientations.on_lattice, orientations.distance**2
+    # In the plane, the median of a squared distance is 1.386 times the variance along each axis.
+    lowest, highest = POSITION_SIGMA_RANGE_INV_ANGSTROM
+    spread = np.sqrt(np.median(square[on_lattice]) / 1.386) if on_lattice.any() else highest
+    variance = np.clip(spread, lowest, highest) ** 2
     density = -square / (2 * variance) - np.log(2 * pi * variance)
-    return np.where(met, density, FALSE_SPOT)
+    return np.where(on_lattice, density, FALSE_SPOT_LOG_DENSITY)
 
 
-def compute_scale_tolerance(sigma: float) -> float:
-    """How far the logarithm of a scale may be off at most, given its rms error."""
-    return min(SCALE_TOLERANCE, FARTHEST_SCALE * sigma)
-
-
-def _of_likely_scale(own: FloatArray, seen: FloatArray, scale_sigma: FloatArray) -> BoolArray:
-    """(J,) whether own and seen bases (J, 2, 2) differ by no more of scale than can be."""
-    scale = np.log(np.abs(np.linalg.det(seen) / np.linalg.det(own))) / 2
-    return np.asarray(np.abs(scale) < FARTHEST_SCALE * scale_sigma)
-
-
-def _stretch_prior(own: FloatArray, seen: FloatArray, scale_sigma: FloatArray) -> FloatArray:
-    """(J,) ln prior of scale and distortion between own and seen bases (J, 2, 2)."""
-    axes = compute_principal_stretches(own, seen)
+def _compute_stretch_prior(reciprocal: FloatArray, seen: FloatArray, scale_sigma: FloatArray) -> FloatArray:
+    """Return the ln prior (J,) of scale and distortion between the bases (J, 2, 2) of crystals and pattern."""
+    axes = compute_principal_stretches(reciprocal, seen)
     scale, distortion = np.log(axes).mean(axis=1), np.log(axes[:, 0] / axes[:, 1])
     prior: FloatArray = -((scale / scale_sigma) ** 2 + (distortion / DISTORTION_SIGMA) ** 2) / 2
     return prior

@@ -1,13 +1,11 @@
-"""Candidates of a search held against the pattern itself: which of them explain it, and how well.
+"""Verifies the candidates of a search against the pattern itself: which of them explain it, and how well.
 
-The score of a candidate is the logarithm of a likelihood: of the spots' positions given its lattice (scale and
-distortion fitted, with what is known of cameras and computed lattices as prior), of their intensities given its
-atoms (tilt, scale and thermal motion fitted), and of the beams that were not seen.
+The score of a candidate is the ln of a likelihood: of the spots' positions given its lattice, of their intensities
+given its atoms, and of the reflections that were not measured. `docs/matching.md` describes the method.
 """
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,67 +14,41 @@ from model.crystal.crystal import Crystal
 from model.errors import OptionError
 from model.matching.confidence import CALIBRATIONS, Confidence, estimate_confidence
 from model.matching.depth import Depth, Effort, choose_depth
-from model.matching.fitting.priors import CELL_SIGMA
-from model.matching.fitting.refinement import Fit, fitted, fitted_still
-from model.matching.fitting.rough_fit import TILT, Trials
-from model.matching.fitting.starting_points import Seed
-from model.matching.fitting.visibility import seen_or_not
-from model.matching.match import Match, ReflectionTable
-from model.matching.place_candidates import Ground, Placed
+from model.matching.fitting.fit import Fit
+from model.matching.fitting.refinement import evaluate_rough_fits, refine
+from model.matching.fitting.rough_fit import StartingPoint, fit_roughly
+from model.matching.fitting.visibility import fit_visibility
+from model.matching.match import FittedOrientation, Match
+from model.matching.place_candidates import LatticePlacement, PlacedCandidate, ScalePrior
+from model.matching.priors import CELL_SIGMA, SIMILARITY_WEIGHT, TILT
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
-# A similarity higher by 0.025 is worth one unit of ln likelihood.
-SIMILARITY_WEIGHT = 40.0
-START_MARGIN = 10.0
-# Of one candidate's settings that fit nearly as well so many are fitted with shifted atoms, each optimum once.
-FITS_OF_EACH, FIT_MARGIN, SAME_OPTIMUM_TANGENT = 2, 3.0, 0.01
-# Candidates whose rough fits are worse than the best by more are refined only to make up the fewest.
-HOPELESS = 25.0
-
-
-@dataclass(frozen=True)
-class ScalePrior:
-    """What is known of a pattern's scale before it is compared.
-
-    Attributes:
-        sigma: rms error of its logarithm; infinite where nothing is known.
-        implied: (C,) measured over computed lengths that each candidate's lattice implies, in reciprocal space; None
-            where the pattern's own scale is roughly right.
-    """
-
-    sigma: float
-    implied: FloatArray | None = None
-
-    def of(self, count: int) -> FloatArray:
-        """(C,) the scale of each of so many candidates.
-
-        Raises:
-            OptionError: another number of them is implied.
-        """
-        if self.implied is None:
-            return np.ones(count)
-        if len(self.implied) != count:
-            raise OptionError(f"{len(self.implied)} scales for {count} crystals; give one each")
-        return self.implied
+MAX_START_GAP = 10.0
+"""Starting points that are worse than the candidate's best by more are not used."""
+MAX_REFINED_OPTIMA, MAX_OPTIMUM_GAP = 2, 3.0
+"""Optima of one candidate that are refined, and how much worse than its best they may be."""
+SAME_OPTIMUM_TANGENT = 0.01
+"""Rough fits of one orientation with tilts nearer to each other have reached one optimum."""
+HOPELESS_GAP = 25.0
+"""Candidates whose rough fits are worse than the best by more are refined only to make up `Depth.min_refined`."""
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What became of C candidates.
+    """The result of the verification of C candidates.
 
     Attributes:
-        ranking: (C,) their indices, best first: those refined by score and similarity, then those fitted roughly,
-            those whose lattice fits by how promising they are, and the others by similarity.
-        matches: of each candidate how it matches: of those refined, and of the first of the ranking (`Depth.matched`)
-            a rough match, with the atoms where the library has them; None of others, and where no lattice was laid.
-        scores: (C,) what refined candidates are ranked by, ln likelihood and similarity together; -inf of the others.
-        similar_count: how many candidates should be computed by their similarity, though time may not suffice.
-        confidence: how sure that is; None without intensities, for which it was not calibrated.
+        ranking: (C,) indices of the candidates, best first: refined ones by likelihood and similarity, then those
+            fitted roughly, then those whose lattice fits by the best place of the grid, then the others by similarity.
+        matches: (C,) how each candidate matches, for those that were refined; and a rough match, with the atoms where
+            the library has them, for the first of the ranking. None for others, and where the lattice does not fit.
+        scores: (C,) ln likelihood and weighted similarity of refined candidates; -inf for others.
+        similar_count: number of candidates that should be computed by their similarity, though time may not suffice.
+        confidence: probabilities and verdict; None without intensities, for which they are not calibrated.
     """
 
     ranking: IntArray
@@ -94,186 +66,223 @@ def verify(
     effort: Effort = "verify",
     scale: ScalePrior | None = None,
     cell_sigma: FloatArray | float = CELL_SIGMA,
-    wanted: int = 0,
+    match_count: int = 0,
 ) -> Verification:
-    """Hold candidates against a pattern.
+    """Verify candidates against a pattern.
 
     Args:
-        crystals: the candidates.
-        similarity: of each, by the towers; it decides which are looked at more closely.
+        crystals: the C candidates.
+        similarity: (C,) by the towers; it decides which candidates are computed.
         spots: the pattern.
         voltage_kv: accelerating voltage.
-        effort: how many are computed and refined.
-        scale: what is known of the pattern's, where not what the spots state.
-        cell_sigma: (C,) rms error of the logarithm of each candidate's lengths, or that of all.
-        wanted: so many of the ranking will be told; as far as there is time each of them has a match.
+        effort: how many candidates are computed and refined.
+        scale: what is known of the pattern's scale, if not what the spots state.
+        cell_sigma: rms error of ln of the lengths of each candidate's cell, (C,) or one for all.
+        match_count: so many of the first in the ranking get a match, within the limits of the effort.
 
     Raises:
-        OptionError: another number of similarities, or of scales, than of crystals.
-        NoSpotsError: no spots within the models' range.
+        OptionError: the number of similarities, or of scales, is not that of the crystals.
+        NoSpotsError: no spots within the range of the models.
     """
     if len(similarity) != len(crystals):
-        raise OptionError(f"{len(similarity)} similarities for {len(crystals)} crystals; give one each")
-    scale = scale or ScalePrior(spots.scale_sigma)
-    scales, sigma = scale.of(len(crystals)), np.hypot(scale.sigma, np.broadcast_to(cell_sigma, len(crystals)))
-    near = np.asarray(similarity, dtype=np.float64)
-    # Each candidate's class (3 refined, 2 fitted roughly, 1 its lattice fits, 0 none) and its value within the class.
-    rank, value = np.zeros(len(near), dtype=np.int64), near.copy()
-    matches: list[Match | None] = [None] * len(crystals)
-    depth = choose_depth(effort, spots)
-    alike, ground = 0, None
-    placed: list[Placed] = []
-    if len(near):
-        ground = Ground.of(crystals, scales, sigma, Observation.from_spots(spots, voltage_kv))
-        chosen, alike = ground.chosen(near, depth)
-        placed = ground.placed(chosen, depth.starts)
-        promise = _highest((each.candidate, each.promise) for each in placed)
-        for row, best in promise.items():
-            rank[row], value[row] = 1, best + SIMILARITY_WEIGHT * near[row]
-        leaders = sorted(promise, key=lambda row: -value[row])[: depth.trials]
-        tried = _Tried.of([each for each in placed if each.candidate in leaders], near, depth)
-        for row, best in tried.rough.items():
-            rank[row], value[row] = 2, best
-        for row, refined in tried.refined.items():
-            matches[row], rank[row] = refined.match(crystals[row]), 3
-            value[row] = refined.score + SIMILARITY_WEIGHT * near[row]
-    values = np.where(rank == 3, value, -np.inf)
-    ranking = np.lexsort((-value, -rank))
-    sure = None
-    if spots.intensity is not None:
-        sure = estimate_confidence(matches, values, len(spots), alike, CALIBRATIONS[effort])
-    # After the confidence, which knows the refined by their having a match.
-    if ground is not None:
-        told = ranking[: min(wanted, depth.matched)].tolist()
-        unmatched = [row for row in told if matches[row] is None]
-        for row, roughly in _rough_matches(unmatched, placed, ground).items():
-            matches[row] = replace(roughly.match(crystals[row]), refined=False)
-    return Verification(ranking, tuple(matches), values, alike, sure)
-
-
-@dataclass(frozen=True)
-class _Fitted:
-    """The fit from one of the starts."""
-
-    placed: Placed
-    start: Seed
-    fit: Fit
-
-    @property
-    def score(self) -> float:
-        """ln likelihood of positions and intensities."""
-        return self.placed.geometry + self.fit.score
-
-    def match(self, crystal: Crystal) -> Match:
-        """In a crystallographer's terms."""
-        placed, setting = self.placed, self.start.setting
-        basis, observed = placed.bases[setting], placed.observed
-        beams = ReflectionTable.of(
-            crystal, self.fit, placed.hk[setting], basis, placed.positions, observed, placed.scale
+        raise OptionError(
+            f"Got {len(similarity)} similarities for {len(crystals)} crystals; give one for each."
         )
-        return Match.of(crystal, basis, self.start.face, self.fit, self.score, beams, observed, placed.scale)
+    scale = scale or ScalePrior(spots.scale_sigma)
+    scales = scale.scale_candidates(len(crystals))
+    scale_sigma = np.hypot(scale.sigma, np.broadcast_to(cell_sigma, len(crystals)))
+    if not crystals:
+        return _verify_nothing(spots, effort)
+    depth, near = choose_depth(effort, spots), np.asarray(similarity, dtype=np.float64)
+
+    observed = Observation.from_spots(spots, voltage_kv)
+    placement = LatticePlacement.find(crystals, scales, scale_sigma, observed)
+    orientations, similar_count = placement.select(near, depth)
+    placed = placement.place(orientations, depth.starting_points)
+    fits = _fit_leaders(placed, near, depth)
+    ranking, scores = _rank(near, fits)
+    matches: list[Match | None] = [None] * len(crystals)
+    for row, refined in fits.refined.items():
+        matches[row] = refined.describe()
+    confidence = None
+    if spots.intensity is not None:
+        confidence = estimate_confidence(matches, scores, len(spots), similar_count, CALIBRATIONS[effort])
+
+    # Rough matches come after the confidence, which takes candidates with a match as refined.
+    leaders = ranking[: min(match_count, depth.max_matches)].tolist()
+    unmatched = [row for row in leaders if matches[row] is None]
+    for row, rough in _fit_remaining(unmatched, placed, placement).items():
+        matches[row] = replace(rough.describe(), refined=False)
+    return Verification(ranking, tuple(matches), scores, similar_count, confidence)
+
+
+def _verify_nothing(spots: Spots, effort: Effort) -> Verification:
+    """Return the verification of no candidates."""
+    nothing, confidence = np.zeros(0), None
+    if spots.intensity is not None:
+        confidence = estimate_confidence([], nothing, len(spots), 0, CALIBRATIONS[effort])
+    return Verification(np.zeros(0, dtype=np.int64), (), nothing, 0, confidence)
 
 
 @dataclass(frozen=True)
-class _Tried:
-    """What came of the candidates that promised most.
+class _FittedCandidate:
+    """The fit of a candidate from one of its starting points."""
+
+    placed: PlacedCandidate
+    point: StartingPoint
+    fit: Fit
+    score: float
+    """ln likelihood of positions and intensities."""
+
+    def describe(self) -> Match:
+        """Return the match."""
+        placed, variant = self.placed, self.point.variant
+        orientation = FittedOrientation(
+            reciprocal=placed.diffraction.reciprocal,
+            basis=placed.variants.bases[variant],
+            hk=placed.variants.hk[variant],
+            face=self.point.face,
+            observed=placed.observed,
+            scale=placed.scale,
+            position_log_likelihood=placed.position_log_likelihood,
+        )
+        return Match.from_fit(self.fit, orientation, self.score)
+
+
+@dataclass(frozen=True)
+class _Fits:
+    """What is known of the candidates whose lattice fits; each dictionary has their indices as keys.
 
     Attributes:
-        rough: of each, by its index, the score of its best rough fit, similarity included.
-        refined: of the best of them the best fit with shifted atoms.
+        grid: ln of likelihood and prior at the best place of the grid, similarity included.
+        rough: the same of the best rough fit, for the best of these.
+        refined: the best refined fit, for the best of those.
     """
 
+    grid: dict[int, float]
     rough: dict[int, float]
-    refined: dict[int, _Fitted]
-
-    @classmethod
-    def of(cls, placed: Sequence[Placed], similarity: FloatArray, depth: Depth) -> Self:
-        """Fit those that are placed, and the best candidates thoroughly, from each start that is nearly as good as the
-        best of its candidate's."""
-        begun = [
-            (each, seed)
-            for each in placed
-            for seed in each.starts
-            if seed.score >= each.starts[0].score - START_MARGIN
-        ]
-        starts = [each.begun(seed) for each, seed in begun]
-        if not any(start.observed.has_intensity for start in starts):
-            fits = [seen_or_not(start) for start in starts]
-            return cls({}, _best([_Fitted(*own, fit) for own, fit in zip(begun, fits, strict=True)]))
-        trials = Trials.of(starts)
-        known, score = trials.roughly()
-        candidate = np.array([each.candidate for each, _ in begun])
-        favour = np.array([each.geometry for each, _ in begun]) + SIMILARITY_WEIGHT * similarity[candidate]
-        score = score + favour
-        optimum = [(id(each), seed.setting, seed.face) for each, seed in begun]
-        kept = _best_of_each(candidate, score, optimum, known[:, TILT], depth)
-        fits = fitted(trials.take(kept), known[kept], favour[kept])
-        rough = _highest(zip(candidate.tolist(), score.tolist(), strict=True))
-        return cls(rough, _best([_Fitted(*begun[row], fit) for row, fit in zip(kept, fits, strict=True)]))
+    refined: dict[int, _FittedCandidate]
 
 
-def _rough_matches(rows: Sequence[int], placed: Sequence[Placed], ground: Ground) -> dict[int, _Fitted]:
-    """The best rough fit of each of some candidates, of which not all are placed yet, nor all have a setting."""
-    own = [each for each in placed if each.candidate in rows]
-    others = set(rows) - {each.candidate for each in own}
-    laid = ground.settings
+def _fit_leaders(placed: Sequence[PlacedCandidate], similarity: FloatArray, depth: Depth) -> _Fits:
+    """Fit the candidates that are best on the grid roughly, and refine the best of them.
+
+    Each is fitted from every starting point that is nearly as good as its best.
+    """
+    best = _find_best_scores(
+        (own.candidate, own.orientation_score + own.starting_points[0].score) for own in placed
+    )
+    grid = {row: score + SIMILARITY_WEIGHT * similarity[row] for row, score in best.items()}
+    leaders = sorted(grid, key=lambda row: -grid[row])[: depth.rough_fits]
+    begun = [
+        (own, point)
+        for own in placed
+        if own.candidate in leaders
+        for point in own.starting_points
+        if point.score >= own.starting_points[0].score - MAX_START_GAP
+    ]
+    starts = [own.start_at(point) for own, point in begun]
+    if not any(start.observed.has_intensity for start in starts):
+        fits = [fit_visibility(start) for start in starts]
+        return _Fits(grid, {}, _select_best(begun, fits))
+    rough = fit_roughly(starts)
+    candidate = np.array([own.candidate for own, _ in begun])
+    bonus = np.array([own.orientation_score for own, _ in begun]) + SIMILARITY_WEIGHT * similarity[candidate]
+    score = rough.score + bonus
+    orientation = [(id(own), point.variant, point.face) for own, point in begun]
+    kept = _select_optima(candidate, score, orientation, rough.parameters[:, TILT], depth)
+    fits = refine(rough.take(kept), bonus[kept])
+    return _Fits(
+        grid,
+        _find_best_scores(zip(candidate.tolist(), score.tolist(), strict=True)),
+        _select_best([begun[row] for row in kept], fits),
+    )
+
+
+def _fit_remaining(
+    rows: Sequence[int], placed: Sequence[PlacedCandidate], placement: LatticePlacement
+) -> dict[int, _FittedCandidate]:
+    """Fit candidates roughly, from one starting point; those whose lattice does not fit are left out.
+
+    Args:
+        rows: their indices.
+        placed: candidates that are placed already, others perhaps among them.
+        placement: places the rest.
+    """
+    chosen = [own for own in placed if own.candidate in rows]
+    others = set(rows) - {own.candidate for own in chosen}
+    orientations = placement.orientations
     if others:
-        own += ground.placed(laid.take(np.isin(laid.candidate, list(others))), starts=1)
-    if not own:
+        rest = orientations.take(np.isin(orientations.candidate, list(others)))
+        chosen += placement.place(rest, starting_points=1)
+    if not chosen:
         return {}
-    starts = [each.begun(each.starts[0]) for each in own]
-    if not ground.observed.has_intensity:
-        fits = [seen_or_not(start) for start in starts]
-    else:
-        trials = Trials.of(starts)
-        fits = fitted_still(trials, trials.roughly()[0])
-    return _best([_Fitted(each, each.starts[0], fit) for each, fit in zip(own, fits, strict=True)])
+    begun = [(own, own.starting_points[0]) for own in chosen]
+    starts = [own.start_at(point) for own, point in begun]
+    if placement.observed.has_intensity:
+        return _select_best(begun, evaluate_rough_fits(fit_roughly(starts)))
+    return _select_best(begun, [fit_visibility(start) for start in starts])
 
 
-def _highest(scores: Iterable[tuple[int, float]]) -> dict[int, float]:
-    """Score of each candidate."""
-    highest: dict[int, float] = {}
+def _rank(similarity: FloatArray, fits: _Fits) -> tuple[IntArray, FloatArray]:
+    """Return the ranking (C,) of all candidates, and the scores (C,) of refined ones, -inf for others."""
+    # How far each candidate came: 3 refined, 2 fitted roughly, 1 its lattice fits, 0 it does not.
+    stage, value = np.zeros(len(similarity), dtype=np.int64), similarity.copy()
+    for number, reached in ((1, fits.grid), (2, fits.rough)):
+        for row, score in reached.items():
+            stage[row], value[row] = number, score
+    for row, refined in fits.refined.items():
+        stage[row], value[row] = 3, refined.score + SIMILARITY_WEIGHT * similarity[row]
+    return np.lexsort((-value, -stage)), np.where(stage == 3, value, -np.inf)
+
+
+def _find_best_scores(scores: Iterable[tuple[int, float]]) -> dict[int, float]:
+    """Return the highest score of each candidate, given pairs of its index and a score."""
+    best: dict[int, float] = {}
     for candidate, score in scores:
-        highest[candidate] = max(score, highest.get(candidate, -np.inf))
-    return highest
-
-
-def _best(fits: Sequence[_Fitted]) -> dict[int, _Fitted]:
-    """Of each candidate."""
-    best: dict[int, _Fitted] = {}
-    for each in fits:
-        candidate = each.placed.candidate
-        if candidate not in best or each.score > best[candidate].score:
-            best[candidate] = each
+        best[candidate] = max(score, best.get(candidate, -np.inf))
     return best
 
 
-def _best_of_each(
+def _select_best(
+    begun: Sequence[tuple[PlacedCandidate, StartingPoint]], fits: Sequence[Fit]
+) -> dict[int, _FittedCandidate]:
+    """Return the best fit of each candidate, by its index."""
+    best: dict[int, _FittedCandidate] = {}
+    scores = [fit.score for fit in fits]
+    for (placed, point), fit, fit_score in zip(begun, fits, scores, strict=True):
+        score, other = placed.orientation_score + fit_score, best.get(placed.candidate)
+        if other is None or score > other.score:
+            best[placed.candidate] = _FittedCandidate(placed, point, fit, score)
+    return best
+
+
+def _select_optima(
     candidate: IntArray,
     score: FloatArray,
-    setting: Sequence[Hashable],
+    orientation: Sequence[Hashable],
     tilt: FloatArray,
     depth: Depth,
 ) -> list[int]:
-    """The fits with the highest scores of each of the best candidates, several if they are nearly alike.
+    """Select the rough fits to refine: of each of the best candidates the best, and others that are nearly as good.
 
     Args:
-        candidate: (J,) of each fit.
-        score: (J,) of each.
-        setting: (J,) what has to be the same where two fits have reached one optimum.
-        tilt: (J, 2) tangents, by which they have.
-        depth: how many candidates are wanted.
+        candidate: (J,) index of each fit's candidate.
+        score: (J,) of each fit.
+        orientation: (J,) equal where two fits may have reached the same optimum.
+        tilt: (J, 2) tangents of the tilt.
+        depth: how many candidates are refined.
     """
     kept: dict[int, list[int]] = {}
-    hopeful = score > score.max() - HOPELESS
+    hopeful = score > score.max() - HOPELESS_GAP
     for row in np.argsort(-score, kind="stable").tolist():
-        enough = depth.fits if hopeful[row] else depth.fewest_fits
-        if len(kept) >= enough and candidate[row] not in kept:
+        limit = depth.max_refined if hopeful[row] else depth.min_refined
+        if len(kept) >= limit and candidate[row] not in kept:
             continue
         own = kept.setdefault(int(candidate[row]), [])
-        alike = [each for each in own if setting[each] == setting[row]]
-        reached = any(np.hypot(*(tilt[row] - tilt[each])) < SAME_OPTIMUM_TANGENT for each in alike)
-        near = not own or score[row] > score[own[0]] - FIT_MARGIN
-        if len(own) < FITS_OF_EACH and near and not reached:
+        same = [other for other in own if orientation[other] == orientation[row]]
+        is_known = any(np.hypot(*(tilt[row] - tilt[other])) < SAME_OPTIMUM_TANGENT for other in same)
+        is_near = not own or score[row] > score[own[0]] - MAX_OPTIMUM_GAP
+        if len(own) < MAX_REFINED_OPTIMA and is_near and not is_known:
             own.append(row)
     return sorted(row for own in kept.values() for row in own)

@@ -83,16 +83,15 @@ class Observation:
         """(...) whether a beam at q (..., 2) would be seen if it were strong enough: it lies under no mask."""
         return outside(q, self.masks) if len(self.masks) else np.ones(q.shape[:-1], dtype=bool)
 
-    @property
+    @cached_property
     def q_max_inv_angstrom(self) -> float:
         """How far out it can be compared: to its farthest spot, or as far as the models reach."""
-        return min(float(np.sqrt(self.squared.max())), Q_MAX_INV_ANGSTROM)
+        return min(float(np.sqrt(self.q_squared.max())), Q_MAX_INV_ANGSTROM)
 
     @cached_property
-    def squared(self) -> FloatArray:
+    def q_squared(self) -> FloatArray:
         """(N,) |q|^2, 1/angstrom^2."""
-        squared: FloatArray = np.einsum("nd,nd->n", self.q, self.q)
-        return squared
+        return np.asarray(np.einsum("nd,nd->n", self.q, self.q))
 
     @cached_property
     def saturation_variance(self) -> FloatArray:

@@ -23,7 +23,7 @@ from model.crystal.crystal import Crystal
 from model.crystal.structure_files import read_structure
 from model.crystal.symmetry import symmetry_of
 from model.errors import IndexUnavailableError, OptionError
-from model.matching.fitting.priors import CELL_SIGMA
+from model.matching.priors import CELL_SIGMA
 from tests.index.layers import crystal, document, same_structure, write_lines
 from tests.index.stand_in import SPOILT, RadialEncoder, pattern_of
 

@@ -8,12 +8,12 @@ import pytest
 from model.crystal.crystal import Crystal
 from model.matching.fitting.displacements import (
     DIFFUSE_B,
-    DISPLACEMENT_SIGMA_ANGSTROM,
     MAX_DIRECTIONS,
     Scatterers,
-    main_directions,
+    select_directions,
 )
-from model.matching.fitting.intensity_noise import INTENSITY_FLOOR
+from model.matching.fitting.likelihood import INTENSITY_FLOOR
+from model.matching.priors import DISPLACEMENT_SIGMA_ANGSTROM
 from model.matching.verify import verify
 from model.pattern.spots import Spots
 from model.physics.multislice import Conditions, dynamical_intensities
@@ -41,8 +41,8 @@ def test_responses_are_those_of_the_multislice(crystal: Crystal, face: int) -> N
     amplitude = waves(crystal, hk, face)
     strongest = float((np.abs(amplitude) ** 2).max())
     amplitude = (amplitude / np.sqrt(strongest)).astype(np.complex64)
-    scatterers = Scatterers.of(crystal, 80.0, hk)
-    responses = scatterers.responses(scatterers.waves(TILT, face, amplitude))
+    scatterers = Scatterers.from_crystal(crystal, 80.0, hk)
+    responses = scatterers.compute_responses(scatterers.compute_waves(TILT, face, amplitude))
     strong = np.abs(amplitude) ** 2 > 0.01
     rng, changes, left = np.random.default_rng(3), [], []
     for _ in range(6):
@@ -57,7 +57,7 @@ def test_responses_are_those_of_the_multislice(crystal: Crystal, face: int) -> N
 
 def test_a_shift_of_the_whole_layer_changes_nothing(crystal: Crystal) -> None:
     hk = reflections(crystal.lattice, Q_MAX)
-    scatterers = Scatterers.of(crystal, 80.0, hk)
+    scatterers = Scatterers.from_crystal(crystal, 80.0, hk)
     # The waves of single atoms, at the exit of the layer.
     whole = scatterers.amplitude * np.exp(
         1j
@@ -67,7 +67,7 @@ def test_a_shift_of_the_whole_layer_changes_nothing(crystal: Crystal) -> None:
         )
     )
     amplitude = whole.sum(axis=1).astype(np.complex64)
-    responses = scatterers.responses(scatterers.waves(TILT, 0, amplitude))
+    responses = scatterers.compute_responses(scatterers.compute_waves(TILT, 0, amplitude))
     for axis in (0, 1):
         turned = responses[:, axis::2].sum(axis=1) / amplitude
         # Each beam's phase alone is turned.
@@ -79,11 +79,11 @@ def test_of_many_directions_those_that_matter_are_kept() -> None:
     responses = rng.normal(size=(40, count)) * np.linspace(0.01, 1, count) ** 3
     waves, amplitude = responses.astype(np.complex64), np.ones(40, dtype=np.complex64)
     symmetric = np.diag(np.arange(count) % 2.0)
-    kept, free = main_directions(waves, symmetric, amplitude, np.arange(20))
+    kept, free = select_directions(waves, symmetric, amplitude, np.arange(20))
     assert kept.shape == (40, MAX_DIRECTIONS)
     assert (np.abs(kept[:20]) ** 2).sum() > 0.98 * (responses[:20] ** 2).sum()
     assert free.sum() == pytest.approx(MAX_DIRECTIONS / 2, abs=2)
-    few, _ = main_directions(waves[:, :5], symmetric[:5, :5], amplitude, np.arange(20))
+    few, _ = select_directions(waves[:, :5], symmetric[:5, :5], amplitude, np.arange(20))
     assert np.linalg.norm(few) == pytest.approx(np.linalg.norm(waves[:, :5]), rel=1e-5)
 
 
@@ -93,16 +93,18 @@ def test_shifts_that_keep_the_symmetry_leave_equivalent_beams_equal(name: str) -
     hk = reflections(crystal.lattice, Q_MAX)
     waves = Sheets.of(crystal, 80.0, Q_MAX).amplitudes(hk, np.zeros((1, 2)))[0]
     waves = (waves / np.abs(waves).max()).astype(np.complex64)
-    unrest = Scatterers.of(crystal, 80.0, hk).unrest(np.zeros(2), 0, waves, np.arange(len(hk)))
-    change, still = 2 * (waves.conj()[:, None] * unrest.shifts).real, np.abs(waves) ** 2
+    response = Scatterers.from_crystal(crystal, 80.0, hk).find_response(
+        np.zeros(2), 0, waves, np.arange(len(hk))
+    )
+    change, still = 2 * (waves.conj()[:, None] * response.amplitudes).real, np.abs(waves) ** 2
     length = np.linalg.norm(hk @ reciprocal_lattice(crystal.lattice), axis=1)
     equal = np.abs(still[:, None] - still) < 1e-5 * still.max()
     equal &= np.abs(length[:, None] - length) < 1e-6
     largest = float(np.abs(change).max())
-    for own in change[:, unrest.free].T:
+    for own in change[:, response.keeps_symmetry].T:
         assert own[equal.argmax(axis=0)] == pytest.approx(own, abs=2e-3 * largest)
     # Of equivalent beams the changes by any other shift add up to nothing.
-    mean = (equal / equal.sum(axis=1, keepdims=True)) @ change[:, ~unrest.free]
+    mean = (equal / equal.sum(axis=1, keepdims=True)) @ change[:, ~response.keeps_symmetry]
     assert np.abs(mean).max() < 0.02 * largest
 
 

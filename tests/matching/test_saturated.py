@@ -5,23 +5,26 @@ from dataclasses import replace
 import numpy as np
 
 from model.indexing.orientations import find_orientations
-from model.matching.fitting.candidate_diffraction import layer_of
-from model.matching.fitting.refinement import Fit, fitted
-from model.matching.fitting.rough_fit import Start, Trials
-from model.matching.fitting.starting_points import seeds
+from model.matching.fitting.candidate_diffraction import diffraction_of
+from model.matching.fitting.fit import Fit
+from model.matching.fitting.intensity_model import FitStart
+from model.matching.fitting.refinement import refine
+from model.matching.fitting.rough_fit import find_starting_points, fit_roughly
 from model.pattern.observation import Observation
 from tests.matching.patterns import LAYERS, Lying, pattern
 
 
-def best_fit(observed: Observation) -> tuple[float, Fit]:
-    """The score of the best seed of the crystal that the pattern is of, and the fit from there."""
+def find_best_fit(observed: Observation) -> tuple[float, Fit]:
+    """The score of the best starting point of the crystal that made the pattern, and the refinement from there."""
     crystal = LAYERS["MoSSe"]
-    laid, layer = find_orientations(crystal.lattice[None], observed), layer_of(crystal, observed)
-    (seed,) = seeds(layer, observed, laid.hk, laid.on_lattice[0], 1)
-    start = Start(layer, observed, laid.on_lattice[0], laid.hk[seed.setting], laid.basis[seed.setting], seed)
-    trials = Trials.of([start])
-    (fit,) = fitted(trials, trials.roughly()[0], np.zeros(1))
-    return seed.score, fit
+    orientations = find_orientations(crystal.lattice[None], observed)
+    diffraction, on_lattice = diffraction_of(crystal, observed), orientations.on_lattice[0]
+    rows = diffraction.rows_of(orientations.hk)
+    (point,) = find_starting_points(diffraction, observed, rows, on_lattice, 1)
+    basis = orientations.basis[point.variant]
+    start = FitStart(diffraction, observed, on_lattice, rows[point.variant], basis, point.face, point.tilt)
+    (fit,) = refine(fit_roughly([start]), np.zeros(1))
+    return point.score, fit
 
 
 def observation(factor: float) -> Observation:
@@ -35,8 +38,8 @@ def observation(factor: float) -> Observation:
 def test_a_wrong_height_of_a_saturated_spot_speaks_less_against_its_crystal() -> None:
     observed = observation(60.0)
     full = replace(observed, saturated=np.arange(len(observed)) < 1)
-    seed, fit = best_fit(observed)
-    less_seed, less = best_fit(full)
+    seed, fit = find_best_fit(observed)
+    less_seed, less = find_best_fit(full)
     assert less_seed > seed
     assert less.sigma[0] ** 2 > 0.5 * full.saturation_variance[0] > 0
     assert less.log_densities[0] > fit.log_densities[0]
@@ -45,8 +48,8 @@ def test_a_wrong_height_of_a_saturated_spot_speaks_less_against_its_crystal() ->
 def test_heights_have_no_level_of_their_own() -> None:
     """What they are relative to, the strongest of the pattern, may be saturated: it does not matter."""
     observed = observation(1.0)
-    seed, fit = best_fit(observed)
-    shifted_seed, shifted = best_fit(replace(observed, log_intensity=observed.log_intensity - 1.5))
+    seed, fit = find_best_fit(observed)
+    shifted_seed, shifted = find_best_fit(replace(observed, log_intensity=observed.log_intensity - 1.5))
     assert abs(seed - shifted_seed) < 1e-3
     off = np.isfinite(fit.computed)
     assert np.allclose(fit.computed[off] - 1.5, shifted.computed[off], atol=0.01)

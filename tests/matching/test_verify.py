@@ -11,12 +11,12 @@ from model.crystal.crystal import Crystal
 from model.errors import NoSpotsError, OptionError
 from model.indexing.orientations import find_orientations
 from model.matching.depth import Effort
-from model.matching.fitting.candidate_diffraction import layer_of
-from model.matching.fitting.rough_fit import Start
-from model.matching.fitting.starting_points import Seed
-from model.matching.fitting.visibility import seen_or_not
+from model.matching.fitting.candidate_diffraction import diffraction_of
+from model.matching.fitting.intensity_model import FitStart
+from model.matching.fitting.visibility import fit_visibility
 from model.matching.match import Match
-from model.matching.verify import ScalePrior, verify
+from model.matching.place_candidates import ScalePrior
+from model.matching.verify import verify
 from model.pattern.mask import mask_spots
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots
@@ -165,11 +165,20 @@ def test_where_every_beam_was_seen_none_was_too_faint() -> None:
     spots = pattern(graphene, Lying(rotation_deg=8.0))
     inner = np.linalg.norm(spots.q_inv_angstrom, axis=1) < 1.0
     observed = Observation.from_spots(Spots(spots.q_inv_angstrom[inner]), 80.0)
-    laid = find_orientations(graphene.lattice[None], observed)
-    layer, seed = layer_of(graphene, observed), Seed(0, 0, np.zeros(2), 0.0)
-    fit = seen_or_not(Start(layer, observed, laid.on_lattice[0], laid.hk[0], laid.basis[0], seed))
-    assert (len(observed), fit.absent.expected, len(fit.absent.hk)) == (18, 18, 0)
-    assert fit.absent.log_likelihood > -0.1 * len(observed)
+    orientations = find_orientations(graphene.lattice[None], observed)
+    diffraction = diffraction_of(graphene, observed)
+    start = FitStart(
+        diffraction=diffraction,
+        observed=observed,
+        on_lattice=orientations.on_lattice[0],
+        rows=diffraction.rows_of(orientations.hk[0]),
+        basis=orientations.basis[0],
+        face=0,
+        tilt=np.zeros(2),
+    )
+    fit = fit_visibility(start)
+    assert (len(observed), fit.missing.expected, len(fit.missing.hk)) == (18, 18, 0)
+    assert fit.missing.log_likelihood > -0.1 * len(observed)
 
 
 def test_a_kinematic_pattern_of_another_model_is_explained_too(crystal: Crystal) -> None:
@@ -216,7 +225,7 @@ def test_those_that_are_wanted_have_a_match_though_they_are_out_of_question(
     similarity = (0.9 - 0.05 * np.arange(count + 1)).tolist()
     crystals = [own, *others]
     without = verify(crystals, similarity, spots, 80.0, effort)
-    found = verify(crystals, similarity, spots, 80.0, effort, wanted=count + 1)
+    found = verify(crystals, similarity, spots, 80.0, effort, match_count=count + 1)
     assert found.ranking.tolist() == without.ranking.tolist()
     assert found.scores.tolist() == without.scores.tolist()
     told = 10 if effort == "verify" and not bare else count + 1
@@ -236,9 +245,9 @@ def test_a_rough_match_lies_as_the_refined_one_does() -> None:
     better = [replace(own, id=f"nearer {place}") for place in range(10)]
     hidden = replace(own, id="hidden")
     similarity = [0.9 - 0.001 * place for place in range(10)] + [0.5]
-    found = verify([*better, hidden], similarity, spots, 80.0, wanted=11)
+    found = verify([*better, hidden], similarity, spots, 80.0, match_count=11)
     assert found.matches[10] is None  # the eleventh
-    few = verify([*better[:6], hidden], [*similarity[:6], 0.5], spots, 80.0, wanted=7)
+    few = verify([*better[:6], hidden], [*similarity[:6], 0.5], spots, 80.0, match_count=7)
     refined, roughly = few.matches[0], few.matches[6]
     assert refined is not None
     assert roughly is not None

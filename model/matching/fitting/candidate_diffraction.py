@@ -1,5 +1,6 @@
-"""A candidate ready to be compared with a pattern: its beams, and their intensities under any tilt."""
+"""What a candidate diffracts: its reflections, and their amplitudes under any tilt."""
 
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import ceil
 
@@ -10,7 +11,7 @@ from model.crystal.crystal import Crystal
 from model.crystal.operations import operations_of
 from model.indexing.orientations import find_lattice_symmetries, invert_changes
 from model.matching.fitting.displacements import Scatterers
-from model.matching.fitting.priors import B_EXPECTED
+from model.matching.priors import B_MEAN
 from model.pattern.observation import Observation
 from model.physics.kinematic import Geometry, structure_factors
 from model.physics.reciprocal import reciprocal_lattice, reflections
@@ -20,106 +21,139 @@ from model.physics.tilt_series import TiltSeries
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-REACH = 1.06
-REACH_STEP_INV_ANGSTROM = 0.05
-# Beams that differ by less than this share of the strongest are the same.
-SAME_BEAMS = 0.003
-# Operations that lay atoms so near to each other make the beams of a layer the same.
-SAME_PLACE_ANGSTROM = 0.005
+# Reflections are computed a little farther out than the pattern reaches, to a multiple of the step.
+_MARGIN, _REACH_STEP_INV_ANGSTROM = 1.06, 0.05
+_MAX_CACHED_CANDIDATES = 512
+SAME_INTENSITY = 0.003
+"""Intensities that differ by less than this share of the strongest are equal."""
+SAME_POSITION_ANGSTROM = 0.005
+"""Symmetry operations that miss atoms by no more make intensities equal."""
 # No symmetry maps it on itself.
 _GENERIC_TILT = np.array([0.051, 0.018])
 
 
-def layer_of(crystal: Crystal, observed: Observation) -> "Layer":
-    """The candidate with beams as far out as a pattern reaches, and a little farther; one of the last is kept ready.
+@dataclass(frozen=True)
+class Variants:
+    """The A orientations that the symmetry of a lattice makes of one, for N spots.
 
-    A flake is measured more than once, and many candidates come with every pattern of its kind.
+    Attributes:
+        bases: (A, 2, 2) rows a* and b* on the camera, 1/angstrom.
+        hk: (A, N, 2) indices of the spots.
+        rows: (A, N) row of each spot's reflection, -1 where there is none.
     """
-    reach = ceil(observed.q_max_inv_angstrom * REACH / REACH_STEP_INV_ANGSTROM) * REACH_STEP_INV_ANGSTROM
-    return _recent(crystal, observed.voltage_kv, reach)
+
+    bases: FloatArray
+    hk: IntArray
+    rows: IntArray
 
 
-@lru_cache(maxsize=512)
-def _recent(crystal: Crystal, voltage_kv: float, reach_inv_angstrom: float) -> "Layer":
-    return Layer(crystal, voltage_kv, reach_inv_angstrom)
+def diffraction_of(crystal: Crystal, observed: Observation) -> "CandidateDiffraction":
+    """Return a candidate's diffraction, to a little beyond the outermost spot of the pattern.
+
+    The last `_MAX_CACHED_CANDIDATES` are cached: a flake is often measured several times, and similar patterns have
+    the same candidates.
+    """
+    step = _REACH_STEP_INV_ANGSTROM
+    reach = ceil(observed.q_max_inv_angstrom * _MARGIN / step) * step
+    return _diffraction_to(crystal, observed.voltage_kv, reach)
 
 
-class Layer:
-    """A candidate ready to be compared with a pattern.
+@lru_cache(maxsize=_MAX_CACHED_CANDIDATES)
+def _diffraction_to(crystal: Crystal, voltage_kv: float, q_max_inv_angstrom: float) -> "CandidateDiffraction":
+    return CandidateDiffraction(crystal, voltage_kv, q_max_inv_angstrom)
+
+
+class CandidateDiffraction:
+    """The reflections of a candidate and what is needed to compute them under any tilt; computed when first used.
 
     Args:
         crystal: the candidate.
         voltage_kv: accelerating voltage.
-        q_max_inv_angstrom: largest |q| of the beams that are computed.
+        q_max_inv_angstrom: largest |q| of the reflections.
 
     Attributes:
-        hk: (M, 2) indices of the beams.
+        hk: (M, 2) indices of the reflections.
+        reciprocal: (2, 2) rows a* and b* of the crystal, 1/angstrom.
     """
 
     def __init__(self, crystal: Crystal, voltage_kv: float, q_max_inv_angstrom: float) -> None:
         self._crystal, self._voltage_kv, self._q_max = crystal, voltage_kv, q_max_inv_angstrom
         self.hk = reflections(crystal.lattice, self._q_max)
-        self._middle: list[int] = np.abs(self.hk).max(axis=0, initial=0).tolist()
-        # Row of each beam on the grid of indices, flat, and at the end that of none.
-        h_max, k_max = self._middle
+        self.reciprocal = reciprocal_lattice(crystal.lattice)
+        self._max_indices: list[int] = np.abs(self.hk).max(axis=0, initial=0).tolist()
+        # Row of each reflection on the grid of indices, flat, with one more place for none.
+        h_max, k_max = self._max_indices
         self._row = np.full((2 * h_max + 1) * (2 * k_max + 1) + 1, -1)
         self._row[(self.hk[:, 0] + h_max) * (2 * k_max + 1) + self.hk[:, 1] + k_max] = np.arange(len(self.hk))
 
     @cached_property
     def faces(self) -> tuple[TiltSeries, ...]:
-        """Intensities of the beams, over the strongest of the untilted layer, under any tilt.
+        """Amplitudes of the reflections under any tilt, relative to the strongest of the untilted layer.
 
-        Of the layer and, where no symmetry turns it over, of the same reflected in its plane, which is the flake face
-        down, seen in a mirror.
+        The first face is the layer as it is. Unless a symmetry turns the layer over, the second is the layer reflected
+        in its plane: the flake turned over, seen in a mirror.
         """
         operations = operations_of(self._crystal)
-        good = operations.take(operations.off_angstrom <= SAME_PLACE_ANGSTROM)
-        of_a_face = good.take(~good.turns_over)
-        face_up = Sheets.of(self._crystal, self._voltage_kv, self._q_max, B_EXPECTED)
-        first = TiltSeries.of(face_up, self.hk, self._q_max, of_a_face)
-        if good.turns_over.any():
+        exact = operations.take(operations.off_angstrom <= SAME_POSITION_ANGSTROM)
+        of_one_face = exact.take(~exact.turns_over)
+        face_up = Sheets.of(self._crystal, self._voltage_kv, self._q_max, B_MEAN)
+        first = TiltSeries.of(face_up, self.hk, self._q_max, of_one_face)
+        if exact.turns_over.any():
             return (first.relative(),)
-        second = TiltSeries.of(face_up.reversed(), self.hk, self._q_max, of_a_face)
+        second = TiltSeries.of(face_up.reversed(), self.hk, self._q_max, of_one_face)
         up, down = np.sort(first.straight), np.sort(second.straight)
-        if np.abs(up - down).max(initial=0.0) <= SAME_BEAMS * up.max(initial=0.0):
+        if np.abs(up - down).max(initial=0.0) <= SAME_INTENSITY * up.max(initial=0.0):
             return (first.relative(),)
         return first.relative(), second.relative()
 
     @cached_property
-    def kinematic(self) -> FloatArray:
-        """(M,) kinematic intensities of the untilted layer, relative to the strongest; fast, and roughly right."""
+    def kinematic_intensity(self) -> FloatArray:
+        """(M,) kinematic intensities of the untilted layer, relative to the strongest: approximate, but fast."""
         geometry = Geometry(voltage_kv=self._voltage_kv, q_max_inv_angstrom=self._q_max)
         intensity = structure_factors(self._crystal, geometry).intensity
         return intensity / max(float(intensity.max(initial=0.0)), 1e-300)
 
     @cached_property
     def scatterers(self) -> Scatterers:
-        """What each atom scatters into the beams."""
-        return Scatterers.of(self._crystal, self._voltage_kv, self.hk)
+        """What each atom scatters into the reflections."""
+        return Scatterers.from_crystal(self._crystal, self._voltage_kv, self.hk)
 
-    @cached_property
-    def changes(self) -> IntArray:
-        """(A, 2, 2) changes of basis that the lattice's symmetry allows."""
-        return find_lattice_symmetries(reciprocal_lattice(self._crystal.lattice)[None])[0]
+    def find_variants(self, basis: FloatArray, hk: IntArray, *, distinct: bool) -> Variants:
+        """Find the orientations that the lattice's symmetry makes of one.
 
-    @cached_property
-    def distinct_changes(self) -> IntArray:
-        """Of these (A, 2, 2) the ones that the layer's own symmetry does not make of an earlier one."""
-        changes, lattice = self.changes, reciprocal_lattice(self._crystal.lattice)
-        rows = self.rows_of(self.hk @ invert_changes(changes))
-        # q . tilt stays, so in another basis the tilt has other components.
-        tilts = (changes @ (lattice @ _GENERIC_TILT)) @ self._crystal.lattice
-        seen = self.faces[0].intensities(tilts)[np.arange(len(rows))[:, None], rows]
-        seen[:, (rows < 0).any(axis=0)] = 0.0
-        same = np.abs(seen[:, None] - seen).max(axis=2, initial=0.0) <= SAME_BEAMS
-        kept: list[int] = []
-        for row, alike in enumerate(same.tolist()):
-            if not any(alike[earlier] for earlier in kept):
-                kept.append(row)
-        return changes[kept]
+        Args:
+            basis: (2, 2) of the orientation.
+            hk: (N, 2) indices of the spots in it.
+            distinct: leave out those that the crystal's own symmetry joins, whose intensities are equal.
+        """
+        changes, inverse = self._distinct_changes if distinct else self._changes
+        indices = hk @ inverse
+        return Variants(changes @ basis, indices, self.rows_of(indices))
 
     def rows_of(self, hk: IntArray) -> IntArray:
-        """Row of each beam (..., 2), -1 where there is none."""
-        (h_max, k_max), h, k = self._middle, hk[..., 0], hk[..., 1]
+        """Return the row (...) of each reflection (..., 2), -1 where there is none."""
+        (h_max, k_max), h, k = self._max_indices, hk[..., 0], hk[..., 1]
         inside = (np.abs(h) <= h_max) & (np.abs(k) <= k_max)
         return self._row.take(np.where(inside, (h + h_max) * (2 * k_max + 1) + k + k_max, -1))
+
+    @cached_property
+    def _changes(self) -> tuple[IntArray, IntArray]:
+        """(A, 2, 2) changes of basis that the lattice's symmetry allows, and their inverses."""
+        (changes,) = find_lattice_symmetries(self.reciprocal[None])
+        return changes, invert_changes(changes)
+
+    @cached_property
+    def _distinct_changes(self) -> tuple[IntArray, IntArray]:
+        """Those of `_changes` that the crystal's own symmetry does not make of an earlier one."""
+        changes, inverse = self._changes
+        rows = self.rows_of(self.hk @ inverse)
+        # q . tilt is invariant, so that in another basis the tilt has other components.
+        tilts = (changes @ (self.reciprocal @ _GENERIC_TILT)) @ self._crystal.lattice
+        intensity = self.faces[0].intensities(tilts)[np.arange(len(rows))[:, None], rows]
+        intensity[:, (rows < 0).any(axis=0)] = 0.0
+        is_same = np.abs(intensity[:, None] - intensity).max(axis=2, initial=0.0) <= SAME_INTENSITY
+        kept: list[int] = []
+        for row, same in enumerate(is_same.tolist()):
+            if not any(same[earlier] for earlier in kept):
+                kept.append(row)
+        return changes[kept], inverse[kept]

@@ -1,12 +1,12 @@
-"""How the intensities of a layer change where its atoms lie a little aside of where the library has them.
+"""How the intensities of a layer change when its atoms are displaced from where the library has them.
 
-Computed structures are relaxed in another way than the sample is, and atoms of one flake are frozen in where strain
-and defects put them. A shift u of atom j changes the wave into a beam q by -2 pi i q . u of what the atom scatters into
-it. With the rest of the wave from the multislice and this change from the atom alone, ln I is good to a third of its
-change for shifts of some hundredths of an angstrom.
+Computed structures are relaxed differently from the sample, and the atoms of a flake are displaced by strain and
+defects. A displacement u of atom j changes the wave into a reflection q by -2 pi i q . u times what the atom scatters
+into it. With the rest of the wave from the multislice and this change from the atom alone, ln I is accurate to a third
+of its change for displacements of some hundredths of an angstrom.
 
-Thermal motion takes intensity from the beams and scatters it between them: of atoms that move each by itself (Einstein)
-the sum over the atoms of |f|^2 (1 - exp(-2 W)) at every q. What of it lies within a spot fills in faint beams.
+Thermal motion removes intensity from the reflections and scatters it between them: for atoms that move independently
+(Einstein model), sum_j |f_j|^2 (1 - exp(-2 W_j)) at every q. The part of it within a spot fills in faint reflections.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from model.crystal.crystal import Crystal
 from model.crystal.operations import symmetric_shifts
 from model.electrons import electron_wavelength_angstrom
-from model.matching.fitting.intensity_noise import compute_log_slopes
+from model.matching.fitting.likelihood import compute_log_slopes
+from model.matching.priors import DISPLACEMENT_SIGMA_ANGSTROM
 from model.physics.eikonal import eikonal_form_factor
 from model.physics.multislice import potential_limit
 from model.physics.reciprocal import reciprocal_lattice
@@ -29,43 +30,45 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 ComplexArray = NDArray[np.complex64]
 
-DISPLACEMENT_SIGMA_ANGSTROM = 0.02
-"""rms of an atom's shift along each axis of the plane."""
 MAX_DIRECTIONS = 24
+"""Number of combinations of displacements that are fitted, at most."""
 DIFFUSE_B = 0.28
-"""B of the thermal motion whose diffuse scattering is the unit of `Unrest.diffuse`, angstrom^2 (0.06 angstrom rms)."""
+"""B of the thermal motion (0.06 angstrom rms) whose diffuse scattering is the unit of the diffuse share, angstrom^2."""
 
 
 @dataclass(frozen=True)
-class Unrest:
-    """What M beams of a layer do when its atoms do not lie still where the library has them.
+class DisplacementResponse:
+    """How M reflections of a layer respond to displacements and thermal motion of its atoms.
 
     Attributes:
-        shifts: (M, K) change of the amplitudes by a shift of one rms along each of K directions.
-        free: (K,) directions that keep the layer's symmetry.
-        diffuse: (M,) intensity that the atoms scatter without order by their thermal motion, each by itself.
+        amplitudes: (M, K) change of the amplitudes by a displacement of one `DISPLACEMENT_SIGMA_ANGSTROM` along each
+            of K directions, which combine the displacements of several atoms.
+        keeps_symmetry: (K,) directions that keep the layer's symmetry.
+        diffuse: (M,) diffuse intensity at the reflections, from independent thermal motion of the atoms.
     """
 
-    shifts: ComplexArray
-    free: BoolArray
+    amplitudes: ComplexArray
+    keeps_symmetry: BoolArray
     diffuse: FloatArray
 
     @classmethod
-    def none(cls, beams: int) -> Self:
-        """Of atoms that do lie still."""
-        return cls(np.zeros((beams, 0), dtype=np.complex64), np.zeros(0, dtype=bool), np.zeros(beams))
+    def none(cls, reflections: int) -> Self:
+        """Return the response of atoms that are fixed."""
+        return cls(
+            np.zeros((reflections, 0), dtype=np.complex64), np.zeros(0, dtype=bool), np.zeros(reflections)
+        )
 
 
 @dataclass(frozen=True)
 class Scatterers:
-    """What each of A atoms scatters by itself into each of M beams.
+    """What each of A atoms scatters by itself into each of M reflections.
 
     Attributes:
-        q: (M, 2) of the beams in the crystal's frame, 1/angstrom.
-        amplitude: (M, A) with the phases of the atoms' places in the plane.
+        q: (M, 2) of the reflections in the crystal's frame, 1/angstrom.
+        amplitude: (M, A) with the phases of the atoms' positions in the plane.
         height: (A,) along the beam above the middle of the layer, face up, angstrom.
         curvature: (M,) pi lambda q^2: phase per angstrom of height.
-        symmetric: (2 A, 2 A) projector on the shifts that keep the layer's symmetry (`symmetric_shifts`).
+        symmetric: (2 A, 2 A) projector on the displacements that keep the layer's symmetry (`symmetric_shifts`).
     """
 
     q: FloatArray
@@ -75,81 +78,93 @@ class Scatterers:
     symmetric: FloatArray
 
     @classmethod
-    def of(cls, crystal: Crystal, voltage_kv: float, hk: IntArray) -> Self:
-        """Those of a layer for beams with indices (M, 2)."""
+    def from_crystal(cls, crystal: Crystal, voltage_kv: float, hk: IntArray) -> Self:
+        """Return the atoms of a crystal for reflections with indices (M, 2)."""
         q = hk @ reciprocal_lattice(crystal.lattice)
         length = np.linalg.norm(q, axis=1)
         z = crystal.positions[:, 2]
         phase = -2 * np.pi * (q @ crystal.positions[:, :2].T)
         limit = potential_limit(float(length.max(initial=0.0)))
-        own = eikonal_form_factor(crystal.numbers, length, voltage_kv, limit)
+        form_factor = eikonal_form_factor(crystal.numbers, length, voltage_kv, limit)
         return cls(
             q=q,
-            amplitude=(own * phase_factor(phase.astype(np.float32))).astype(np.complex64),
+            amplitude=(form_factor * phase_factor(phase.astype(np.float32))).astype(np.complex64),
             height=z - (z.min() + z.max()) / 2,
             curvature=np.pi * electron_wavelength_angstrom(voltage_kv) * length**2,
             symmetric=symmetric_shifts(crystal),
         )
 
-    def waves(self, tilt: FloatArray, face: int, amplitude: ComplexArray) -> ComplexArray:
-        """(M, A) what each atom adds to the amplitudes.
+    def compute_waves(self, tilt: FloatArray, face: int, amplitude: ComplexArray) -> ComplexArray:
+        """Return what each atom adds to the amplitudes, (M, A).
 
         Args:
             tilt: (2,) tangents in the crystal's frame.
             face: 1 where the layer is reflected in its plane.
-            amplitude: (M,) of the beams by multislice, with phases as at half the height (`Sheets.amplitudes`).
+            amplitude: (M,) of the reflections by multislice, with phases as at half the height (`Sheets.amplitudes`).
         """
-        # What is scattered at a height has the rest of the way to go; the curvature's phase is that at the exit.
+        # A wave scattered at some height propagates through the rest of the layer; the curvature's phase is that at
+        # the exit.
         excitation, thickness = 2 * np.pi * (self.q @ tilt) + self.curvature, np.ptp(self.height)
         phase = np.outer(excitation, -self.height if face else self.height)
         phase -= (self.curvature * thickness / 2)[:, None]
-        own = self.amplitude * phase_factor(phase.astype(np.float32))
-        # Refraction turns all waves alike, absorption into other beams makes them weaker.
-        whole = own.sum(axis=1)
-        own *= np.vdot(whole, amplitude) / max(float(np.vdot(whole, whole).real), 1e-30)
-        return own
+        waves = self.amplitude * phase_factor(phase.astype(np.float32))
+        # Refraction turns all waves alike; scattering into other reflections weakens them.
+        total = waves.sum(axis=1)
+        waves *= np.vdot(total, amplitude) / max(float(np.vdot(total, total).real), 1e-30)
+        return waves
 
-    def responses(self, waves: ComplexArray) -> ComplexArray:
-        """(M, 2 A) change of the amplitudes by shifts of one rms along x and y of each atom, given its waves (M, A)."""
+    def compute_responses(self, waves: ComplexArray) -> ComplexArray:
+        """Return the change of the amplitudes, (M, 2 A), by displacements of one rms along x and y of each atom.
+
+        Args:
+            waves: (M, A) what each atom adds to the amplitudes.
+        """
         along = (-2j * np.pi * DISPLACEMENT_SIGMA_ANGSTROM * self.q).astype(np.complex64)
         return np.asarray((waves[:, :, None] * along[:, None, :]).reshape(len(self.q), -1))
 
-    def unrest(self, tilt: FloatArray, face: int, amplitude: ComplexArray, seen: IntArray) -> Unrest:
-        """By the shifts, MAX_DIRECTIONS at most, that change most what is seen, those that keep the symmetry first.
+    def find_response(
+        self, tilt: FloatArray, face: int, amplitude: ComplexArray, measured: IntArray
+    ) -> DisplacementResponse:
+        """Find the response to the displacements that change the measured reflections most.
 
         Args:
             tilt: (2,) tangents in the crystal's frame.
             face: 1 where the layer is reflected in its plane.
-            amplitude: (M,) of the beams by multislice (`waves`).
-            seen: rows of the beams that were measured.
+            amplitude: (M,) of the reflections by multislice (`compute_waves`).
+            measured: rows of the reflections that were measured.
         """
-        waves = self.waves(tilt, face, amplitude)
-        shifts, free = main_directions(self.responses(waves), self.symmetric, amplitude, seen)
+        waves = self.compute_waves(tilt, face, amplitude)
+        amplitudes, keeps_symmetry = select_directions(
+            self.compute_responses(waves), self.symmetric, amplitude, measured
+        )
         thermal = np.expm1(DIFFUSE_B / 2 * np.einsum("md,md->m", self.q, self.q))
-        return Unrest(shifts, free, thermal * (np.abs(waves) ** 2).sum(axis=1))
+        return DisplacementResponse(amplitudes, keeps_symmetry, thermal * (np.abs(waves) ** 2).sum(axis=1))
 
 
-def main_directions(
-    shifts: ComplexArray, symmetric: FloatArray, amplitude: ComplexArray, seen: IntArray
+def select_directions(
+    responses: ComplexArray, symmetric: FloatArray, amplitude: ComplexArray, measured: IntArray
 ) -> tuple[ComplexArray, BoolArray]:
-    """(M, K) changes along the K combinations of shifts that change most what is seen, and (K,) which are symmetric.
+    """Select the combinations of displacements, `MAX_DIRECTIONS` at most, that change the measured reflections most.
 
     Args:
-        shifts: (M, 2 A) change of all beams by a shift of each atom.
-        symmetric: (2 A, 2 A) projector on those that keep the symmetry.
-        amplitude: (M,) of the beams.
-        seen: rows of the beams that were measured.
+        responses: (M, 2 A) change of all amplitudes by a displacement of each atom along x and y.
+        symmetric: (2 A, 2 A) projector on the displacements that keep the symmetry.
+        amplitude: (M,) of the reflections.
+        measured: rows of the reflections that were measured.
+
+    Returns:
+        (M, K) changes along the selected combinations, those that keep the symmetry first; and (K,) which do.
     """
     share, basis = np.linalg.eigh(symmetric)
-    free = share > 0.5
-    order = np.concatenate([np.flatnonzero(free), np.flatnonzero(~free)])
-    basis, free = basis[:, order].astype(np.float32), free[order]
-    if len(free) > MAX_DIRECTIONS:
-        own, strength = amplitude[seen], np.zeros(len(free))
-        slopes = compute_log_slopes(own, shifts[seen] @ basis, np.abs(own) ** 2)
-        for kind in (free, ~free):
+    keeps = share > 0.5
+    order = np.concatenate([np.flatnonzero(keeps), np.flatnonzero(~keeps)])
+    basis, keeps = basis[:, order].astype(np.float32), keeps[order]
+    if len(keeps) > MAX_DIRECTIONS:
+        seen, strength = amplitude[measured], np.zeros(len(keeps))
+        slopes = compute_log_slopes(seen, responses[measured] @ basis, np.abs(seen) ** 2)
+        for kind in (keeps, ~keeps):
             strength[kind], directions = np.linalg.eigh(slopes[:, kind].T @ slopes[:, kind])
             basis[:, kind] = basis[:, kind] @ directions
         kept = np.sort(np.argsort(-strength, kind="stable")[:MAX_DIRECTIONS])
-        basis, free = basis[:, kept], free[kept]
-    return np.asarray(shifts @ basis), free
+        basis, keeps = basis[:, kept], keeps[kept]
+    return np.asarray(responses @ basis), keeps

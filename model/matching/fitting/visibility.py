@@ -1,60 +1,73 @@
-"""Patterns without intensities: which beams were seen, and which not, is all that their spots tell of the atoms."""
+"""Patterns without intensities: what is known of the atoms is only which reflections were measured.
+
+A reflection brighter than some limit is measured, a fainter one is not; the limit is the one that suits the pattern
+best. Axes: A orientations, N spots, M reflections, L limits.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from model.matching.fitting.candidate_diffraction import Layer
-from model.matching.fitting.missing_reflections import LOST, Absent
-from model.matching.fitting.refinement import Fit
-from model.matching.fitting.rough_fit import Start
-from model.matching.fitting.starting_points import Seed
+from model.matching.fitting.candidate_diffraction import CandidateDiffraction, Variants
+from model.matching.fitting.fit import Fit, MissingReflections
+from model.matching.fitting.intensity_model import FitStart
+from model.matching.fitting.rough_fit import StartingPoint
+from model.matching.priors import LOSS_PROBABILITY
 from model.pattern.observation import Observation
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-# The tilt is unknown, so a computed intensity says only roughly whether its beam is seen.
-SEEN_SIGMA = 1.0
-SEEN_BY_CHANCE = 0.02
+VISIBILITY_SIGMA = 1.0
+"""rms error of the computed ln intensities: the tilt is unknown."""
+CHANCE_PROBABILITY = 0.02
+"""Probability that a reflection is measured however faint it is."""
 LIMITS = 24
-FAINTEST = 1e-7
+MIN_INTENSITY = 1e-7
 
 
-def best_seen(layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, bases: FloatArray) -> Seed:
-    """Of settings with indices (A, N, 2) and bases (A, 2, 2), the one whose bright beams are best those seen."""
-    _, seen, within = _seen(layer, observed, hk, met, bases)
-    likelihood, _ = _likelihood(_brightness(layer), seen, within)
+def find_visible_variant(
+    diffraction: CandidateDiffraction, observed: Observation, variants: Variants, on_lattice: BoolArray
+) -> StartingPoint:
+    """Find the orientation whose bright reflections agree best with those that were measured.
+
+    Args:
+        diffraction: the candidate's reflections.
+        observed: the pattern.
+        variants: A orientations.
+        on_lattice: (N,) spots that lie on the lattice.
+    """
+    _, measured, in_range = _find_measured(diffraction, observed, variants.rows, on_lattice, variants.bases)
+    likelihood, _ = _compute_likelihood(_log_brightness(diffraction), measured, in_range)
     scores = likelihood.max(axis=1)
     best = int(np.argmax(scores))
-    return Seed(best, 0, np.zeros(2), float(scores[best]))
+    return StartingPoint(best, 0, np.zeros(2), float(scores[best]))
 
 
-def seen_or_not(start: Start) -> Fit:
-    """How well the beams that ought to be seen are those that were, for an untilted layer.
-
-    Beams brighter than some limit are seen; the limit is the one that suits the pattern best.
-    """
-    layer = start.layer
-    (used,), (seen,), (within,) = _seen(layer, start.observed, start.hk[None], start.met, start.basis[None])
-    brightness = _brightness(layer)
-    likelihood, limits = _likelihood(brightness, seen[None], within[None])
+def fit_visibility(start: FitStart) -> Fit:
+    """Evaluate how well the bright reflections of the untilted layer are those that were measured."""
+    diffraction = start.diffraction
+    (used,), (measured,), (in_range,) = _find_measured(
+        diffraction, start.observed, start.rows[None], start.on_lattice, start.basis[None]
+    )
+    brightness = _log_brightness(diffraction)
+    likelihood, limits = _compute_likelihood(brightness, measured[None], in_range[None])
     best = int(np.argmax(likelihood[0]))
-    bright = within & (brightness > limits[best] + SEEN_SIGMA)
-    missed = bright & ~seen
+    bright = in_range & (brightness > limits[best] + VISIBILITY_SIGMA)
+    missed = bright & ~measured
     return Fit(
         tilt=np.zeros(2),
         tilt_sigma=None,
-        b=None,
-        b_sigma=None,
+        b_factor=None,
+        b_factor_sigma=None,
         computed=np.where(used, 0.0, np.nan),
         sigma=np.zeros(0),
         log_densities=np.zeros(0),
-        absent=Absent(
-            hk=layer.hk[missed],
+        missing=MissingReflections(
+            hk=diffraction.hk[missed],
             computed=brightness[missed],
-            log_densities=np.log1p(-_chance(brightness[missed], limits[best])),
+            log_densities=np.log1p(-_compute_probability(brightness[missed], limits[best])),
             log_likelihood=float(likelihood[0, best]),
             expected=int(bright.sum()),
         ),
@@ -62,45 +75,65 @@ def seen_or_not(start: Start) -> Fit:
     )
 
 
-def _seen(
-    layer: Layer, observed: Observation, hk: IntArray, met: BoolArray, bases: FloatArray
+def _find_measured(
+    diffraction: CandidateDiffraction,
+    observed: Observation,
+    rows: IntArray,
+    on_lattice: BoolArray,
+    bases: FloatArray,
 ) -> tuple[BoolArray, BoolArray, BoolArray]:
-    """In A settings: spots that have a beam (A, N), beams that were seen (A, M), beams within range (A, M)."""
-    rows = layer.rows_of(hk)
-    used = met & (rows >= 0)
-    seen = np.zeros((len(hk), len(layer.hk)), dtype=bool)
-    setting, spot = np.nonzero(used)
-    seen[setting, rows[setting, spot]] = True
-    q = layer.hk @ bases
+    """Return spots with a reflection (A, N), measured reflections (A, M), and reflections in range (A, M).
+
+    Args:
+        diffraction: the candidate's reflections.
+        observed: the pattern.
+        rows: (A, N) row of each spot's reflection, -1 where there is none.
+        on_lattice: (N,) spots that lie on the lattice.
+        bases: (A, 2, 2) of the orientations.
+    """
+    used = on_lattice & (rows >= 0)
+    measured = np.zeros((len(rows), len(diffraction.hk)), dtype=bool)
+    orientation, spot = np.nonzero(used)
+    measured[orientation, rows[orientation, spot]] = True
+    q = diffraction.hk @ bases
     length = np.linalg.norm(q, axis=2)
-    within = np.stack([_within(own, observed, spots) for own, spots in zip(length, used, strict=True)])
-    return used, seen, within & observed.is_visible(q)
+    in_range = np.stack([_is_in_range(own, observed, spots) for own, spots in zip(length, used, strict=True)])
+    return used, measured, in_range & observed.is_visible(q)
 
 
-def _brightness(layer: Layer) -> FloatArray:
-    """(M,) ln intensity of the untilted layer's beams, floored."""
-    return np.asarray(np.log(layer.kinematic + FAINTEST))
+def _log_brightness(diffraction: CandidateDiffraction) -> FloatArray:
+    """Return the ln intensities (M,) of the untilted layer."""
+    return np.asarray(np.log(diffraction.kinematic_intensity + MIN_INTENSITY))
 
 
-def _within(length: FloatArray, observed: Observation, used: BoolArray) -> BoolArray:
-    """(M,) beams no nearer and no further than the spots (N,) that have a beam."""
+def _is_in_range(length: FloatArray, observed: Observation, used: BoolArray) -> BoolArray:
+    """Return which |q| (M,) lie between those of the innermost and the outermost spot (N,) with a reflection."""
     if not used.any():
         return np.zeros(len(length), dtype=bool)
-    measured = np.sqrt(observed.squared[used])
+    measured = np.sqrt(observed.q_squared[used])
     return np.asarray((length < measured.max() * 1.001) & (length > measured.min() * 0.999))
 
 
-def _likelihood(brightness: FloatArray, seen: BoolArray, within: BoolArray) -> tuple[FloatArray, FloatArray]:
-    """ln likelihood (A, L) of what was seen of the beams within range, (A, M) each, and the L limits of brightness."""
-    # From where even the faintest beam is surely seen.
-    faintest = brightness.min(initial=0.0) - 3 * SEEN_SIGMA
-    limits = np.linspace(faintest, brightness.max(initial=0.0), LIMITS)
-    chance = _chance(brightness, limits[:, None])
-    present, absent = np.log(chance), np.log1p(-chance)
-    likelihood = (within & seen) @ present.T + (within & ~seen) @ absent.T
+def _compute_likelihood(
+    brightness: FloatArray, measured: BoolArray, in_range: BoolArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return the ln likelihood (A, L) under each limit of brightness, and the limits (L,).
+
+    Args:
+        brightness: (M,) ln intensities.
+        measured: (A, M) reflections that were measured.
+        in_range: (A, M) reflections within the range of the pattern.
+    """
+    # At the lowest limit even the faintest reflection is surely measured.
+    lowest = brightness.min(initial=0.0) - 3 * VISIBILITY_SIGMA
+    limits = np.linspace(lowest, brightness.max(initial=0.0), LIMITS)
+    probability = _compute_probability(brightness, limits[:, None])
+    present, absent = np.log(probability), np.log1p(-probability)
+    likelihood = (in_range & measured) @ present.T + (in_range & ~measured) @ absent.T
     return np.asarray(likelihood, dtype=np.float64), limits
 
 
-def _chance(brightness: FloatArray, limit: FloatArray | float) -> FloatArray:
-    """That beams of a brightness are seen."""
-    return np.asarray(SEEN_BY_CHANCE + (1 - LOST - SEEN_BY_CHANCE) * ndtr((brightness - limit) / SEEN_SIGMA))
+def _compute_probability(brightness: FloatArray, limit: FloatArray | float) -> FloatArray:
+    """Return the probability that reflections of a brightness are measured."""
+    visible = ndtr((brightness - limit) / VISIBILITY_SIGMA)
+    return np.asarray(CHANCE_PROBABILITY + (1 - LOSS_PROBABILITY - CHANCE_PROBABILITY) * visible)

@@ -1,0 +1,233 @@
+"""The likelihood of a pattern's intensities: its noise, its maximum by least squares, and its evidence.
+
+The deviation of a measured ln I from the computed one follows Student's t, so that outliers have little weight. The
+maximum is found by iteratively reweighted least squares. The evidence integrates the parameters by Laplace's
+approximation.
+Axes: J fits, N spots, Q parameters (the columns of `model.matching.priors`), K derivatives.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+Floats = NDArray[np.floating[Any]]
+Complexes = NDArray[np.complexfloating[Any, Any]]
+
+# Diffuse scattering and relaxed atoms fill in faint reflections: their ln I is uncertain, and never very low.
+INTENSITY_FLOOR = 3e-4
+FAINT_INTENSITY = 6e-4
+
+
+@dataclass(frozen=True)
+class IntensityNoise:
+    """Noise of ln I: Student's t, with a variance that grows toward faint reflections.
+
+    Attributes:
+        model_sigma: rms error that the computed intensities leave.
+        spot_sigma: rms error that camera and spot finder leave.
+        freedom: degrees of freedom of Student's t; the fewer, the more frequent are outliers.
+    """
+
+    model_sigma: float
+    spot_sigma: float
+    freedom: float
+
+    def variance(self, intensity: Floats) -> FloatArray:
+        """Return the expected variance of ln I of reflections with these relative intensities."""
+        return np.asarray(self.model_sigma**2 + self.spot_sigma**2 + FAINT_INTENSITY / (intensity + 1e-3))
+
+    def log_density(self, residual: Floats, variance: Floats) -> FloatArray:
+        """Return ln of the density of a residual, up to a constant."""
+        tails = np.log1p(residual**2 / (self.freedom * variance))
+        return np.asarray(-(self.freedom + 1) / 2 * tails - np.log(variance) / 2)
+
+    def robust_weight(self, residual: Floats, variance: Floats) -> FloatArray:
+        """Return the weight of a residual in the least squares that maximize `log_density`."""
+        return np.asarray((self.freedom + 1) / (self.freedom + residual**2 / variance) / variance)
+
+    def curvature(self, variance: Floats) -> FloatArray:
+        """Return the Fisher information: the expected negative second derivative of `log_density`."""
+        return np.asarray((self.freedom + 1) / (self.freedom + 3) / variance)
+
+
+ROUGH_NOISE = IntensityNoise(model_sigma=0.2, spot_sigma=0.15, freedom=4.0)
+"""Noise of a rough fit: as its atoms do not move, their displacements are part of the model's error."""
+
+
+def compute_log_slopes(amplitude: Complexes, slopes: Complexes, intensity: Floats) -> Floats:
+    """Return the derivatives of ln(I + `INTENSITY_FLOOR`).
+
+    Args:
+        amplitude: (...) amplitudes.
+        slopes: (..., K) their derivatives.
+        intensity: (...) intensities I.
+
+    Returns:
+        (..., K) derivatives.
+    """
+    steep: Floats = 2 * (amplitude.conj()[..., None] * slopes).real
+    return np.asarray(steep / (intensity + INTENSITY_FLOOR)[..., None])
+
+
+@dataclass(frozen=True)
+class NormalPrior:
+    """Independent normal priors of the parameters of J fits.
+
+    Attributes:
+        mean: (..., J, Q) their means.
+        precision: (..., J, Q) the reciprocals of their variances.
+    """
+
+    mean: FloatArray
+    precision: FloatArray
+
+    def take(self, rows: Sequence[int]) -> Self:
+        """Return the priors of these fits; a fit may come several times."""
+        kept = list(rows)
+        return type(self)(self.mean[kept], self.precision[kept])
+
+    @property
+    def information(self) -> FloatArray:
+        """(..., J, Q, Q) the information matrices of the prior alone."""
+        return np.asarray(self.precision[..., None] * np.eye(self.precision.shape[-1]))
+
+    def log_density(self, parameters: FloatArray, information: FloatArray) -> FloatArray:
+        """Return ln of the prior times the volume that the data leave to all parameters but the level.
+
+        Args:
+            parameters: (..., J, Q) fitted parameters.
+            information: (..., J, Q, Q) information of data and prior together.
+
+        Returns:
+            (..., J) the Laplace approximation's contribution of prior and volume.
+        """
+        off, precision = (parameters - self.mean)[..., 1:], self.precision[..., 1:]
+        volume = np.linalg.slogdet(information)[1] - np.log(precision).sum(axis=-1)
+        return np.asarray(-(precision * off**2).sum(axis=-1) / 2 - volume / 2)
+
+
+@dataclass(frozen=True)
+class Linearization:
+    """Computed ln I of J fits, linear in the parameters about a point.
+
+    Attributes:
+        parameters: (J, Q) the point.
+        residual: (J, N) measured less computed ln I there.
+        design: (J, N, Q) derivatives of the computed ln I.
+        intensity: (J, N) computed intensities there, relative to the strongest reflection without a tilt.
+        used: (J, N) spots that are fitted.
+        saturation_variance: (N,) what saturation adds to the variance of ln I.
+    """
+
+    parameters: FloatArray
+    residual: FloatArray
+    design: FloatArray
+    intensity: FloatArray
+    used: BoolArray
+    saturation_variance: FloatArray
+
+    def take(self, rows: Sequence[int]) -> Self:
+        """Return these fits; a fit may come several times."""
+        kept = list(rows)
+        return type(self)(
+            self.parameters[kept],
+            self.residual[kept],
+            self.design[kept],
+            self.intensity[kept],
+            self.used[kept],
+            self.saturation_variance,
+        )
+
+    def variance(self, noise: IntensityNoise) -> FloatArray:
+        """Return the expected variance (J, N) of the residuals."""
+        return noise.variance(self.intensity) + self.saturation_variance
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The optimum of J linear problems.
+
+    Attributes:
+        parameters: (J, Q) at the optimum.
+        residual: (J, N) residuals of the linear model there.
+    """
+
+    parameters: FloatArray
+    residual: FloatArray
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """J linearized fits under a noise and a prior.
+
+    Attributes:
+        model: the linearization.
+        noise: of ln I; where the fits have different ones, only its degrees of freedom count.
+        prior: of the parameters.
+        variance: (J, N) of the residuals.
+    """
+
+    model: Linearization
+    noise: IntensityNoise
+    prior: NormalPrior
+    variance: FloatArray
+
+    @classmethod
+    def under(cls, noise: IntensityNoise, prior: NormalPrior, model: Linearization) -> Self:
+        """Pose the fits under one noise."""
+        return cls(model, noise, prior, model.variance(noise))
+
+    def log_posterior(self) -> FloatArray:
+        """Return ln of likelihood and prior (J,) at the point of linearization, up to a constant."""
+        density = self.noise.log_density(self.model.residual, self.variance)
+        off = self.prior.precision * (self.model.parameters - self.prior.mean) ** 2
+        return np.asarray((self.model.used * density).sum(axis=1) - off.sum(axis=1) / 2)
+
+    def solve(self, steps: int) -> Solution:
+        """Find the optimum by this number of reweighted least-squares steps."""
+        model, prior = self.model, self.prior
+        information = prior.information
+        parameters, residual = model.parameters, model.residual
+        for _ in range(steps):
+            weighted, normal = self._weigh(self.noise.robust_weight(residual, self.variance))
+            gradient = np.einsum("jpn,jn->jp", weighted, residual)
+            gradient -= prior.precision * (parameters - prior.mean)
+            parameters = parameters + np.linalg.solve(normal + information, gradient[..., None])[..., 0]
+            residual = model.residual - np.einsum("jnp,jp->jn", model.design, parameters - model.parameters)
+        return Solution(parameters, residual)
+
+    def information(self) -> FloatArray:
+        """Return the expected information (J, Q, Q) of the data alone."""
+        return self._weigh(self.noise.curvature(self.variance))[1]
+
+    def log_evidence(self, steps: int, priors: NormalPrior) -> FloatArray:
+        """Return ln of the likelihood with all parameters integrated out, under each of several priors.
+
+        The weights are those of the optimum under the fit's own prior.
+
+        Args:
+            steps: number of reweighted least-squares steps to that optimum.
+            priors: of shape (..., J, Q).
+
+        Returns:
+            (..., J) ln evidence, up to a constant.
+        """
+        model = self.model
+        weighted, normal = self._weigh(self.noise.robust_weight(self.solve(steps).residual, self.variance))
+        gradient = np.einsum("jpn,jn->jp", weighted, model.residual)
+        gradient = gradient - priors.precision * (model.parameters - priors.mean)
+        step = np.linalg.solve(normal + priors.information, gradient[..., None])
+        residual = model.residual - (model.design @ step)[..., 0]
+        density = (model.used * self.noise.log_density(residual, self.variance)).sum(axis=-1)
+        information = self.information() + priors.information
+        return np.asarray(density + priors.log_density(model.parameters + step[..., 0], information))
+
+    def _weigh(self, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the design times weights (J, N), as (J, Q, N), and that times the design, (J, Q, Q)."""
+        weighted = (self.model.design * (self.model.used * weight)[..., None]).transpose(0, 2, 1)
+        return weighted, np.asarray(weighted @ self.model.design)
