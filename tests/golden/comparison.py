@@ -173,7 +173,7 @@ def _align(recorded: Any, found: Any) -> tuple[Any, Any]:
         if _is_near_threshold(before["candidates"]):
             before["verdict"] = now["verdict"] = None
         for each in (before, now):
-            each["candidates"] = {one["id"]: {**one, "rank": None} for one in each["candidates"]}
+            each["candidates"] = {f"[{one['id']}]": {**one, "rank": None} for one in each["candidates"]}
         shared = before["candidates"].keys() & now["candidates"].keys()
         for each in (before, now):
             each["candidates"] = {id: one for id, one in each["candidates"].items() if id in shared}

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from tests.golden.images import (
     PIXEL_SIZE,
+    add_beam_stop,
     add_noise,
     camera_files,
-    cover_beam,
     points_of,
     render_rings,
     render_spots,
@@ -40,7 +40,7 @@ def frame(name: str, seed: int = 1, **options: Any) -> NDArray[np.uint16]:
 @cache
 def covered_frame() -> NDArray[np.uint16]:
     """A frame with a beam stop."""
-    return add_noise(cover_beam(render_spots(points_of("wse2"))), 2)
+    return add_noise(add_beam_stop(render_spots(points_of("wse2"))), 2)
 
 
 @cache

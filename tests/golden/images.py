@@ -123,7 +123,7 @@ def render_columns(spacing: float = 21.0, *, side: int = 512) -> FloatImage:
     return counts
 
 
-def cover_beam(counts: FloatImage, *, half_width: int = 14) -> FloatImage:
+def add_beam_stop(counts: FloatImage, *, half_width: int = 14) -> FloatImage:
     """The counts behind a beam stop: a bar from the left edge to the middle."""
     covered = counts.copy()
     middle = counts.shape[0] // 2
@@ -132,7 +132,7 @@ def cover_beam(counts: FloatImage, *, half_width: int = 14) -> FloatImage:
 
 
 def to_eight_bits(counts: NDArray[np.uint16], white: float) -> NDArray[np.uint8]:
-    """Grey levels of counts, clipped at a white level."""
+    """Gray levels of counts, clipped at a white level."""
     return np.rint(np.clip(counts / white, 0, 1) * 255).astype(np.uint8)
 
 

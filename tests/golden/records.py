@@ -5,14 +5,16 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.golden import renames
 from tests.golden.messages import Case, Request, Response, send_request
 from tests.golden.service import Service
 from tests.golden.translation import (
     Segments,
+    find_keys,
     matches_path,
     restore_keys,
     restore_options,
@@ -37,6 +39,7 @@ _CHANGING = (
 )
 _RECORDED_HEADERS = ("retry-after", "www-authenticate", "allow", "location")
 _INDEX_VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+_UNCOUNTED = ("#", "data_", "_dd2d_id", "_dd2d_source")
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\d+\.\d+(?![\w.])")
 
 
@@ -51,55 +54,53 @@ def record_case(service: Service, case: Case) -> Iterator[Record]:
         answer = send_request(service.url, translated, service.keys)
         answers.append(answer)
         name = case.id if len(case.steps) == 1 else f"{case.id}#{number}"
-        yield record_answer(name, answer, body_recorded=request.body_recorded)
+        yield record_answer(name, request, answer)
 
 
-def record_answer(name: str, answer: Response, *, body_recorded: bool = True) -> Record:
+def record_answer(name: str, request: Request, answer: Response) -> Record:
     """The record of an answer.
 
     Args:
         name: of the request.
+        request: in the words of the recording.
         answer: as it came.
-        body_recorded: whether its body is part of the record.
     """
     return {
         "id": name,
         "status": answer.status,
         "content_type": answer.headers.get("content-type", "").lower(),
         "headers": [header for header in _RECORDED_HEADERS if header in answer.headers],
-        "body": _body(answer) if body_recorded else None,
+        "body": _read_body(answer, find_keys(request.path)) if request.body_recorded else None,
     }
 
 
-def _body(answer: Response) -> Any:
-    readers: dict[str, Callable[[bytes], Any]] = {
-        "application/json": lambda content: _restored(json.loads(content)),
-        "application/problem+json": lambda content: _restored(json.loads(content)),
-        "application/x-ndjson": _read_lines,
-        "application/zip": _read_zip,
-        "chemical/x-cif": lambda content: fingerprint_cif(content.decode()),
-    }
-    read = readers.get(answer.media_type)
-    return None if read is None else read(answer.content)
+def _read_body(answer: Response, keys: Mapping[str, str]) -> Any:
+    match answer.media_type:
+        case "application/json" | "application/problem+json":
+            return _restore(answer.json(), keys)
+        case "application/x-ndjson":
+            lines = answer.content.splitlines()
+            return [_restore(json.loads(line), keys) for line in lines if line.strip()]
+        case "application/zip":
+            return _read_zip(answer.content, keys)
+        case "chemical/x-cif":
+            return fingerprint_cif(answer.content.decode())
+    return None
 
 
-def _read_lines(content: bytes) -> list[Any]:
-    return [_restored(json.loads(line)) for line in content.splitlines() if line.strip()]
-
-
-def _read_zip(content: bytes) -> list[Any]:
+def _read_zip(content: bytes, keys: Mapping[str, str]) -> list[Record]:
     members = []
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         for name in archive.namelist():
             text = archive.read(name).decode()
-            holds = _restored(json.loads(text)) if name.endswith(".json") else fingerprint_cif(text)
+            holds = _restore(json.loads(text), keys) if name.endswith(".json") else fingerprint_cif(text)
             members.append({"name": name, "content": holds})
     return members
 
 
-def _restored(answer: Any) -> Any:
+def _restore(answer: Any, keys: Mapping[str, str]) -> Any:
     """An answer in the words of the recording, without wording and without what changes."""
-    return _settled(restore_keys(answer), ())
+    return _settled(restore_keys(renames.restore_shape(answer), keys), ())
 
 
 def _settled(value: Any, path: Segments) -> Any:
@@ -134,10 +135,11 @@ def _is_line_number(value: Any) -> bool:
 def fingerprint_cif(text: str) -> Record:
     """A CIF in short: a digest of its words, and the number and a weighted mean of its numbers.
 
-    Comments and blank lines do not count. The digits of a number may differ between processors; its words may not.
+    Comments, blank lines, and the lines that name the structure are ignored: its id is recorded beside it. The last
+    digits of a number may differ between processors; words may not.
     """
     lines = [" ".join(line.split()) for line in text.splitlines()]
-    content = "\n".join(line for line in lines if line and not line.startswith("#"))
+    content = "\n".join(line for line in lines if line and not line.startswith(_UNCOUNTED))
     numbers = [float(each) for each in _NUMBER.findall(content)]
     words = _NUMBER.sub("#", content)
     weighted = sum((place % 97 + 1) * number for place, number in enumerate(numbers))

@@ -25,9 +25,9 @@ def join_path(segments: Sequence[str]) -> str:
 
 def matches_path(pattern: str, path: Segments) -> bool:
     """Whether a path ends with a pattern, or is the pattern where that begins with `/`."""
-    wanted = split_path(pattern)
-    end = path[len(path) - len(wanted) :]
-    return (len(path) == len(wanted) or not pattern.startswith("/")) and _is_equal(wanted, end)
+    requested = split_path(pattern)
+    end = path[len(path) - len(requested) :]
+    return (len(path) == len(requested) or not pattern.startswith("/")) and _is_equal(requested, end)
 
 
 def _is_equal(pattern: Segments, segments: Segments) -> bool:
@@ -60,15 +60,23 @@ def unflatten(leaves: Sequence[tuple[Segments, Any]]) -> Any:
     return list(made.values()) if all(each.startswith("[") for each in made) else made
 
 
-def restore_keys(answer: Any, keys: Mapping[str, str] = renames.KEYS) -> Any:
+def find_keys(path: str) -> dict[str, str]:
+    """The rows of the table that hold for the answers of a request.
+
+    Args:
+        path: of the request, in the words of the recording.
+    """
+    of_route = (keys for route, keys in renames.ROUTE_KEYS.items() if path.startswith(route))
+    return {**renames.KEYS, **{old: new for keys in of_route for old, new in keys.items()}}
+
+
+def restore_keys(answer: Any, keys: Mapping[str, str]) -> Any:
     """An answer with the keys of the recording.
 
     Args:
         answer: in today's words.
         keys: old path -> new path.
     """
-    if not keys:
-        return answer
     rows = sorted(keys.items(), key=lambda row: -len(split_path(row[1])))
     restored = {_restore_path(path, rows): value for path, value in flatten(answer)}
     return unflatten(list(restored.items()))
@@ -79,12 +87,12 @@ def _restore_path(path: Segments, rows: Sequence[tuple[str, str]]) -> Segments:
     place = 0
     while place < len(path):
         for old, new in rows:
-            wanted = split_path(new)
-            found = path[place : place + len(wanted)]
-            if _is_equal(wanted, found) and (place == 0 or not new.startswith("/")):
+            requested = split_path(new)
+            found = path[place : place + len(requested)]
+            if _is_equal(requested, found) and (place == 0 or not new.startswith("/")):
                 indices = iter([each for each in found if each.startswith("[")])
                 restored += [next(indices) if each == "[]" else each for each in split_path(old)]
-                place += len(wanted)
+                place += len(requested)
                 break
         else:
             restored.append(path[place])
