@@ -25,7 +25,6 @@ import numpy as np
 from queries import VOLTAGE_KV, Instrument, pattern_of  # type: ignore[import-not-found]
 from tqdm import tqdm
 
-from app.cli.training_runs import split_of
 from index.chemistry.elements import ElementFilter
 from index.search.query import Effort
 from index.search.retriever import Retriever
@@ -39,7 +38,7 @@ from model.pattern.observation import Observation
 from model.pattern.spots import Spots
 from model.towers.checkpoint import load_towers
 from model.towers.threads import use_threads
-from model.training.split import Part, part_of
+from model.training.split import Part, part_of, read_split_settings
 
 NOISE = (0.15, 0.30, 0.50)
 LEVELS = (1, 3, 10, 100)
@@ -75,7 +74,7 @@ class Lattices:
 
 def held_out_entries(catalog: Iterable[Entry], part: Part = Part.TEST) -> list[Entry]:
     """The crystals of the source that are in a part of the split."""
-    seed, held_out = split_of(load_towers().training)
+    seed, held_out = read_split_settings(load_towers().training)
     return [
         entry
         for entry in catalog

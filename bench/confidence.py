@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from queries import VOLTAGE_KV, Instrument, broken_rings, bulk_zone, pattern_of, random_spots  # type: ignore[import-not-found]
 from tqdm import tqdm
 
-from app.cli.training_runs import split_of
 from index.search.results import Candidate
 from index.search.retriever import Retriever
 from index.storage.catalog import Catalog
@@ -51,7 +50,7 @@ from model.matching.verify import verify
 from model.pattern.spots import Spots
 from model.towers.checkpoint import load_towers
 from model.towers.threads import use_threads
-from model.training.split import Part, part_of
+from model.training.split import Part, part_of, read_split_settings
 
 Array = NDArray[np.float64]
 KINDS = {"known": 0.60, "removed": 0.19, "random spots": 0.07, "broken rings": 0.07, "bulk zones": 0.07}
@@ -113,7 +112,7 @@ def main() -> None:
     calibration = _fitted(answers) if options.fit else CALIBRATIONS[options.effort]
     if options.fit:
         print(json.dumps(asdict(calibration)))
-    _, by_name = split_of(load_towers().training)
+    _, by_name = read_split_settings(load_towers().training)
     report = _report(answers, calibration, total, by_name) | {"effort": options.effort, "seed": options.seed}
     print(json.dumps(report))
     if options.figure:
@@ -122,7 +121,7 @@ def main() -> None:
 
 def _ask(options: argparse.Namespace) -> tuple[list[Answer], int]:
     towers, rng = load_towers(), np.random.default_rng(options.seed)
-    seed, held_out = split_of(towers.training)
+    seed, held_out = read_split_settings(towers.training)
     part = Part.VALIDATION if options.fit else Part.TEST
     with Retriever.open(options.index, towers) as retriever:
         with closing(Catalog.open(version_folder(options.index) / CATALOG_NAME)) as catalog:

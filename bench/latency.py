@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 from bodies import point_bodies  # type: ignore[import-not-found]
 from served import served  # type: ignore[import-not-found]
@@ -23,7 +23,7 @@ def main() -> None:
     bodies = [
         body | {"effort": options.effort} for body in point_bodies(options.index, options.requests, rng)
     ]
-    with served(options.index) as (url, _), httpx.Client(timeout=60) as client:
+    with served(options.index) as (url, _), httpx2.Client(timeout=60) as client:
         answers = [_timed(client, url, body) for body in bodies[:10] + bodies][10:]
     seconds = np.array([spent for spent, _ in answers])
     stages = {
@@ -44,7 +44,7 @@ def main() -> None:
     )
 
 
-def _timed(client: httpx.Client, url: str, body: dict[str, Any]) -> tuple[float, dict[str, Any]]:
+def _timed(client: httpx2.Client, url: str, body: dict[str, Any]) -> tuple[float, dict[str, Any]]:
     begun = time.perf_counter()
     response = client.post(f"{url}/predict", json=body)
     spent = time.perf_counter() - begun

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-import httpx
+import httpx2
 
 START_SECONDS = 60
 PORT = 8765
@@ -75,9 +75,9 @@ def await_answer(url: str, failed: Callable[[], str | None] = lambda: None) -> N
         if told := failed():
             raise RuntimeError(told)
         try:
-            if httpx.get(url).status_code == 200:
+            if httpx2.get(url).status_code == 200:
                 return
-        except httpx.TransportError:
+        except httpx2.TransportError:
             pass
         time.sleep(0.2)
     raise RuntimeError(f"{url} did not answer within {START_SECONDS} s")

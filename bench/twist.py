@@ -19,7 +19,6 @@ import numpy as np
 from queries import VOLTAGE_KV, Instrument, twisted_pair  # type: ignore[import-not-found]
 from tqdm import tqdm
 
-from app.cli.training_runs import split_of
 from index.chemistry.elements import ElementFilter
 from index.search.retriever import Retriever
 from index.storage.catalog import Catalog
@@ -29,7 +28,7 @@ from model.crystal.crystal import Crystal
 from model.pattern.spots import Spots
 from model.towers.checkpoint import load_towers
 from model.towers.threads import use_threads
-from model.training.split import Part, part_of
+from model.training.split import Part, part_of, read_split_settings
 
 TOP = 3
 
@@ -38,7 +37,7 @@ def main() -> None:
     options = _options()
     use_threads(1)
     towers, rng = load_towers(), np.random.default_rng(options.seed)
-    seed, held_out = split_of(towers.training)
+    seed, held_out = read_split_settings(towers.training)
     with closing(Catalog.open(version_folder(options.index) / CATALOG_NAME)) as catalog:
         crystals = [
             entry.crystal

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from PIL import Image
 
-from app.cli.render_frame import png_frame
+from app.cli.frame_simulation import simulate_png
 from index.search.results import Candidate
 from index.search.retriever import Retriever
 from model.crystal.crystal import Crystal
@@ -35,7 +35,7 @@ def main() -> None:
     options = _parse_options()
     crystal = read_structure(options.structure.read_text(), id=options.structure.stem, source="file")
     pattern = kinematic_spots(crystal, GEOMETRY, ThermalMotion(0.4, 0.6))
-    frame = png_frame(pattern, pixel_size_inv_angstrom=PIXEL_SIZE_INV_ANGSTROM, size=512)
+    frame = simulate_png(pattern, pixel_size_inv_angstrom=PIXEL_SIZE_INV_ANGSTROM, size=512)
     spots = read_pattern(frame, "frame.png", PatternOptions(pixel_size_inv_angstrom=PIXEL_SIZE_INV_ANGSTROM))
     with Retriever.open(options.index, load_towers()) as retriever:
         candidates = retriever.search(spots, top_k=CANDIDATES, effort="verify").candidates

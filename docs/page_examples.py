@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from app.cli.render_frame import counted_frame
+from app.cli.frame_simulation import simulate_frame
 from model.crystal.crystal import Crystal
 from model.crystal.structure_files import read_structure
 from model.pattern.spots import Spots
@@ -73,7 +73,7 @@ def superpose(first: Spots, second: Spots) -> Spots:
 
 def _write_frame(path: Path, spots: Spots, seed: int) -> None:
     """Write a 16-bit TIFF file that states its scale like ImageJ does."""
-    counts: NDArray[np.uint16] = counted_frame(
+    counts: NDArray[np.uint16] = simulate_frame(
         spots, pixel_size_inv_angstrom=PIXEL_SIZE_INV_ANGSTROM, size=FRAME_SIZE_PX, seed=seed
     )
     per_unit = 1 / (10 * PIXEL_SIZE_INV_ANGSTROM)

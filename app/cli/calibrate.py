@@ -1,4 +1,4 @@
-"""`dd2d calibrate`: a camera by a pattern of a known material."""
+"""`dd2d calibrate`: calibrate a camera with a pattern of a known material."""
 
 import argparse
 from pathlib import Path
@@ -10,28 +10,28 @@ if TYPE_CHECKING:
     from app.cli.lazy import Commands
 
 
-def add_to(commands: "Commands") -> None:
+def add_command(commands: "Commands") -> None:
     """Declare the command."""
     parser = commands.add_parser(
         "calibrate",
         help="calibrate a camera",
-        description="Tell a camera's size of a pixel and its distortion by a pattern of a known material: rings of a "
-        "powder (Au, Al, Pt, Ag, Si) or spots of a single layer (graphene, BN, MoS2, WS2, MoSe2, WSe2).",
+        description="Measure the pixel size and the elliptical distortion of a camera with a pattern of a known "
+        "material: rings of a polycrystal (Au, Al, Pt, Ag, Si) or spots of a single layer (graphene, BN, MoS2, WS2, "
+        "MoSe2, WSe2).",
         epilog="Example: dd2d calibrate gold.tif --material Au --name titan-410mm, then "
         "dd2d predict frame.dm4 --calibration titan-410mm",
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="camera frame of the reference")
-    parser.add_argument(
-        "--material", required=True, metavar="NAME", help="Au, Al, Pt, Ag, Si, graphene, BN, MoS2, ..."
-    )
-    parser.add_argument("--name", metavar="NAME", help="keep it by this name in DD2D_CALIBRATIONS")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to keep it in (DD2D_CALIBRATIONS)")
-    parser.add_argument("--center", default="", metavar="X,Y", help="the direct beam in pixels (found)")
+    add = parser.add_argument
+    add("file", type=Path, metavar="FILE", help="camera frame of the material")
+    add("--material", required=True, metavar="NAME", help="Au, Al, Pt, Ag, Si, graphene, BN, MoS2, ...")
+    add("--name", metavar="NAME", help="save the calibration under this name")
+    add("--out", type=Path, metavar="DIR", help="folder of the calibrations (default: DD2D_CALIBRATIONS)")
+    add("--center", default="", metavar="X,Y", help="direct beam in pixels (default: found)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the calibration, and keep it where a name is given."""
+    """Print the calibration, and save it if a name is given."""
     from app.services.options import ReadingOptions
     from app.settings import read_settings
     from model.calibration.calibrate_camera import calibrate_camera
@@ -40,18 +40,23 @@ def run(args: argparse.Namespace) -> int:
 
     folder = args.out or read_settings().calibrations
     if args.name is not None and folder is None:
-        raise OptionError("--name: say where to keep it, by --out or DD2D_CALIBRATIONS")
+        raise OptionError(
+            "The folder of the calibrations is not set; give --out DIR or set DD2D_CALIBRATIONS."
+        )
     if args.name is not None and not NAME_PATTERN.fullmatch(args.name):
-        raise OptionError("--name: letters, digits, dots, dashes and underscores, 64 at most")
+        raise OptionError(
+            f"{args.name!r} is not a valid --name; use up to 64 letters, digits, dots, hyphens and underscores."
+        )
     center = ReadingOptions.from_text([("center", args.center)]).to_pattern_options().center_px
-    found = calibrate_camera(read_frame(args.file.read_bytes()), args.material, center)
-    print(f"pixel size   {found.pixel_size_inv_angstrom:.6g} 1/angstrom")
+    calibration = calibrate_camera(read_frame(args.file.read_bytes()), args.material, center)
+    print(f"pixel size   {calibration.pixel_size_inv_angstrom:.6g} 1/angstrom")
     print(
-        f"ellipticity  {100 * found.ellipticity:.2f} %, long axis at {found.axis_deg:.0f} degrees from x towards y"
+        f"ellipticity  {100 * calibration.ellipticity:.2f} %, "
+        f"long axis at {calibration.axis_deg:.0f} degrees from x towards y"
     )
-    print(f"residual     {100 * found.residual:.2f} %")
+    print(f"residual     {100 * calibration.residual:.2f} %")
     if args.name is not None and folder is not None:
         path = folder / f"{args.name}.json"
-        found.write(path)
-        print(f"kept as      {path}")
+        calibration.write(path)
+        print(f"saved as     {path}")
     return 0

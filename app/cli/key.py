@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _DAYS = re.compile(r"[1-9]\d{0,4}")
 
 
-def add_to(commands: "Commands") -> None:
-    """Declare the three commands."""
+def add_command(commands: "Commands") -> None:
+    """Declare the command and its actions."""
     parser = commands.add_parser(
         "key",
         help="create, list and revoke API keys",

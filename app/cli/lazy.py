@@ -1,4 +1,4 @@
-"""A parser that asks for its arguments only when it is used, so that no command waits for another's imports."""
+"""A parser that declares its arguments only when it is used, so that no command waits for the imports of another."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -8,20 +8,26 @@ AddArguments = Callable[[argparse.ArgumentParser], None]
 
 
 class LazyParser(argparse.ArgumentParser):
-    """An ArgumentParser with a function that adds its arguments at the first parse."""
+    """An ArgumentParser that declares further arguments at its first parse.
 
-    def __init__(self, *args: Any, later: AddArguments | None = None, **kwargs: Any) -> None:
+    Args:
+        args: of ArgumentParser.
+        add_arguments: declares the further arguments.
+        kwargs: of ArgumentParser.
+    """
+
+    def __init__(self, *args: Any, add_arguments: AddArguments | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._later = later
+        self._add_arguments = add_arguments
 
-    # argparse types the namespace by overloads; whatever it is, it is passed through.
+    # typeshed overloads the method by the type of the namespace, which is passed through here.
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
-        """As argparse, with the arguments in place."""
-        if self._later is not None:
-            later, self._later = self._later, None
-            later(self)
+        """Declare the further arguments, then parse like ArgumentParser."""
+        if self._add_arguments is not None:
+            add_arguments, self._add_arguments = self._add_arguments, None
+            add_arguments(self)
         return super().parse_known_args(args, namespace)
 
 

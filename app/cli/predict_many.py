@@ -1,4 +1,4 @@
-"""Many patterns from the command line: a progress bar, and a table at the end."""
+"""`dd2d predict` with many patterns: a progress bar while they are computed, and a table at the end."""
 
 import argparse
 import asyncio
@@ -15,29 +15,33 @@ from model.errors import OptionError
 if TYPE_CHECKING:
     from app.settings import Settings
 
-_FORMATS = (".csv", ".json")
-# Statuses that the service gives to what is wrong with a file: it is damaged, or too large.
-_OF_ONE_FILE = {400, 413}
+_SUFFIXES = (".csv", ".json")
+# With these statuses the service refuses a file as a whole, because it is damaged or too large.
+_FILE_STATUSES = {400, 413}
+
 Lines = Iterator[dict[str, Any]]
+"""Lines of `POST /predict/batch`."""
+Options = Sequence[tuple[str, str]]
+"""Names and texts of the request options."""
 
 
-def files_of(paths: Sequence[Path]) -> list[Path]:
-    """The files named, and those in the folders named and below them, sorted; hidden ones are left out.
+def list_files(paths: Sequence[Path]) -> list[Path]:
+    """List files, and all files below folders in sorted order, except hidden ones.
 
     Raises:
-        OptionError: no such file, or none at all.
+        OptionError: a path does not exist, or there are no files.
     """
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = [each for each in path.rglob("*") if each.is_file()]
-            files += sorted(each for each in inside if not _is_hidden(each.relative_to(path)))
+            found = [each for each in path.rglob("*") if each.is_file()]
+            files += sorted(each for each in found if not _is_hidden(each.relative_to(path)))
         elif path.is_file():
             files.append(path)
         else:
-            raise OptionError(f"{path}: there is no such file or folder")
+            raise OptionError(f"{path} does not exist; give a file or a folder.")
     if not files:
-        raise OptionError(f"{', '.join(map(str, paths))}: there are no files in it")
+        raise OptionError(f"There are no files in {', '.join(map(str, paths))}.")
     return files
 
 
@@ -45,37 +49,37 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def check_table(out: Path | None, kind: str) -> None:
-    """Refuse before anything is computed what could not be written.
+def check_output(out: Path | None, output_format: str) -> None:
+    """Check that a table can be written, before anything is computed.
 
     Raises:
-        OptionError: a name that ends otherwise, a form that holds one pattern only.
+        OptionError: an unknown suffix, or a format for one pattern only.
     """
-    if out is not None and out.suffix.lower() not in _FORMATS:
-        raise OptionError(f"--out {out}: give a name that ends in {' or '.join(_FORMATS)}")
-    if kind in {"cif", "svg"}:
-        raise OptionError(f"--format {kind} is of one pattern; several give a table, csv or json")
+    if out is not None and out.suffix.lower() not in _SUFFIXES:
+        raise OptionError(f"--out {out} has an unknown suffix; use {' or '.join(_SUFFIXES)}.")
+    if output_format in {"cif", "svg"}:
+        raise OptionError(f"--format {output_format} is for one pattern; use csv or json for several.")
 
 
-def run_many(args: argparse.Namespace, files: Sequence[Path], fields: Sequence[tuple[str, str]]) -> int:
-    """Answer all files; 1 where some could not be read."""
+def predict_many(args: argparse.Namespace, files: Sequence[Path], options: Options) -> int:
+    """Identify the patterns of all files and write a table; return 1 if some failed."""
     from tqdm import tqdm
 
-    from app.presentation.table import as_csv, as_json, row_of
+    from app.presentation.table import tabulate, write_csv, write_json
 
-    whole = (args.out.suffix.lower()[1:] if args.out is not None else args.format) == "json"
-    kept: list[dict[str, Any]] = []  # of a scan's 65,536 whole answers a table has no need
+    is_json = (args.out.suffix.lower()[1:] if args.out is not None else args.format) == "json"
+    rows: list[dict[str, Any]] = []  # a scan may have 65,536 images, so a CSV table keeps no complete answers
     failed = 0
     try:
         with tqdm(total=len(files), unit=" files", disable=None) as bar:
-            for line in _answered(args, files, fields):
-                kept.append(line if whole else row_of(line))
+            for line in _predict_files(args, files, options):
+                rows.append(line if is_json else tabulate(line))
                 failed += line["problem"] is not None
                 bar.update(line["progress"]["file"] - bar.n)
-    finally:  # what was answered before something went wrong took hours, perhaps
-        if kept:
-            _write(args.out, as_json(kept) if whole else as_csv(kept))
-        print(f"{len(kept)} patterns, {failed} could not be answered", file=sys.stderr)
+    finally:  # an error must not lose the answers of hours
+        if rows:
+            _write(args.out, write_json(rows) if is_json else write_csv(rows))
+        print(f"{len(rows)} patterns, {failed} failed", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -86,47 +90,46 @@ def _write(out: Path | None, text: str) -> None:
         sys.stdout.buffer.write(text.encode("utf-8", "replace"))
 
 
-def _answered(args: argparse.Namespace, files: Sequence[Path], fields: Sequence[tuple[str, str]]) -> Lines:
+def _predict_files(args: argparse.Namespace, files: Sequence[Path], options: Options) -> Lines:
     if args.url is not None:
-        return _by_service(args.url, files, fields)
+        return _predict_remotely(args.url, files, options)
     from app.settings import read_settings
 
-    return _by_workers(read_settings(index=args.index, model=args.model), files, fields)
+    return _predict_locally(read_settings(index=args.index, model=args.model), files, options)
 
 
-def _by_service(url: str, files: Sequence[Path], fields: Sequence[tuple[str, str]]) -> Lines:
-    from app.cli.remote_service import Remote, RemoteError
+def _predict_remotely(url: str, files: Sequence[Path], options: Options) -> Lines:
+    """Send the files one by one to a service."""
+    from app.cli.remote_service import RemoteService, RemoteServiceError
 
-    remote = Remote(url)
+    service = RemoteService(url)
     index = count()
     for number, file in enumerate(files, start=1):
+        progress = {"file": number, "files": len(files)}
         try:
-            for text in remote.predict_batch(file, fields):
+            for text in service.predict_batch(file, options):
                 line = json.loads(text)
-                yield line | _place(next(index), str(file.parent / line["name"]), number, files)
-        except RemoteError as error:
-            if error.status not in _OF_ONE_FILE:
+                name = str(file.parent / line["name"])
+                yield line | {"index": next(index), "name": name, "progress": progress}
+        except RemoteServiceError as error:
+            if error.status not in _FILE_STATUSES:
                 raise
-            yield _refused(str(error), error.status) | _place(next(index), str(file), number, files)
+            failure = _failed_line(str(error), error.status)
+            yield failure | {"index": next(index), "name": str(file), "progress": progress}
         except OSError as error:
-            told = f"the file cannot be opened: {error.strerror}"
-            yield _refused(told, None) | _place(next(index), str(file), number, files)
+            failure = _failed_line(f"The file cannot be opened: {error.strerror}.", None)
+            yield failure | {"index": next(index), "name": str(file), "progress": progress}
 
 
-def _place(index: int, name: str, number: int, files: Sequence[Path]) -> dict[str, Any]:
-    """What a line tells of its place among those of all files, each of which was sent by itself."""
-    return {"index": index, "name": name, "progress": {"file": number, "files": len(files)}}
-
-
-def _refused(detail: str, status: int | None) -> dict[str, Any]:
-    """The line of a file that was refused before it was looked at."""
+def _failed_line(detail: str, status: int | None) -> dict[str, Any]:
+    """Return the line of a file that could not be sent or was refused as a whole."""
     return {"image": None, "status": status, "answer": None, "problem": {"detail": detail}}
 
 
-def _by_workers(settings: "Settings", files: Sequence[Path], fields: Sequence[tuple[str, str]]) -> Lines:
-    """As a service would, with workers of its own."""
+def _predict_locally(settings: "Settings", files: Sequence[Path], options: Options) -> Lines:
+    """Process the files as a service does, with worker processes."""
     with asyncio.Runner() as runner:
-        lines = _lines(settings, files, fields)
+        lines = _run_batch(settings, files, options)
         try:
             while (text := runner.run(_next(lines))) is not None:
                 yield json.loads(text)
@@ -138,8 +141,8 @@ async def _next(lines: AsyncGenerator[bytes, None]) -> bytes | None:
     return await anext(lines, None)
 
 
-async def _lines(
-    settings: "Settings", files: Sequence[Path], fields: Sequence[tuple[str, str]]
+async def _run_batch(
+    settings: "Settings", files: Sequence[Path], options: Options
 ) -> AsyncGenerator[bytes, None]:
     from app.http.routes.batch import find_problem, write_line
     from app.main import processes
@@ -150,7 +153,7 @@ async def _lines(
     from app.workers.dispatcher import Dispatcher
 
     saved = tuple(SavedFile(file, str(file)) for file in files)
-    batch = Batch(saved, PredictOptions.from_text(fields), "cli")
+    batch = Batch(saved, PredictOptions.from_text(options), "cli")
     workers = processes(settings)
     dispatcher = Dispatcher(workers, len(workers), settings.queue_bytes, settings.deadline_s, Metrics())
     await dispatcher.start()

@@ -1,135 +1,149 @@
-"""A running service, asked over HTTP with the standard library alone: nothing heavy is loaded."""
+"""A client of a running service. It imports none of the heavy packages that computing needs."""
 
-import http.client
 import json
 import os
-import uuid
+import ssl
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from time import monotonic, sleep
-from urllib.parse import urlsplit
+
+import httpx2
 
 from model.errors import DomainError, OptionError
 
 KEY_VARIABLE = "DD2D_KEY"
-_LONGEST_S = 600.0
+TIMEOUT_S = 600.0
+_UNSAFE_IN_NAME = str.maketrans(dict.fromkeys('\\"\r\n', "_"))
+
+Fields = Iterable[tuple[str, str]]
+"""Names and texts of the request options."""
 
 
-class RemoteError(DomainError):
-    """The service refused, or cannot be reached.
+class RemoteServiceError(DomainError):
+    """The service refused the request, or is unreachable.
 
     Attributes:
-        status: of its answer; None where none came.
-        retry_after_s: when to try again, if it says so.
+        status: of the response; None without one.
+        retry_after_s: when to try again, if the service states it.
     """
 
-    def __init__(self, told: str, status: int | None = None, retry_after_s: float | None = None) -> None:
-        super().__init__(told)
+    def __init__(self, message: str, status: int | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
         self.status = status
         self.retry_after_s = retry_after_s
 
 
-class Remote:
-    """A service at an address.
+class RemoteService:
+    """A running service.
 
     Args:
         url: such as "http://microscope:8000".
-        key: that it asks for, if it does; taken from DD2D_KEY if not given.
+        key: the API key; taken from DD2D_KEY if None.
 
     Raises:
-        OptionError: an address or a key that is none.
+        OptionError: an invalid address or key.
     """
 
     def __init__(self, url: str, key: str | None = None) -> None:
-        try:
-            parts = urlsplit(url)
-            known = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-        except ValueError:  # of brackets and ports that are none
-            known = False
-        if not known:
-            raise OptionError(f"--url {url}: give an address such as http://127.0.0.1:8000")
-        self._url = url
-        self._secure = parts.scheme == "https"
-        self._address = parts.netloc.rpartition("@")[2]
-        self._path = parts.path.rstrip("/")
-        self._key = (key or os.environ.get(KEY_VARIABLE, "")).strip()  # of a file's last line end, say
+        self._url = _parse_url(url)
+        # The variable may end in a line break, as a file does.
+        self._key = (key or os.environ.get(KEY_VARIABLE, "")).strip()
         if not (self._key.isascii() and self._key.isprintable()):
-            raise OptionError(f"{KEY_VARIABLE} holds no key; it is what `dd2d key create` printed, dd2d_...")
+            raise OptionError(
+                f"{KEY_VARIABLE} is not an API key; set it to the output of `dd2d key create`, dd2d_..."
+            )
 
-    def predict(self, file: Path, fields: Iterable[tuple[str, str]], accept: str) -> bytes:
-        """The answer to one pattern, in the form that is accepted.
-
-        Raises:
-            RemoteError: with the service's own words; also where the answer ends too soon.
-        """
-        with self._posted("/predict", file, fields, accept) as response, self._heard():
-            return response.read()
-
-    def predict_batch(self, file: Path, fields: Iterable[tuple[str, str]]) -> Iterator[bytes]:
-        """A line of JSON for each pattern of a file, as it comes.
+    def predict(self, file: Path, options: Fields, accept: str) -> bytes:
+        """Return the answer to one pattern in the requested media type.
 
         Raises:
-            RemoteError: with the service's own words; also where the lines end too soon.
+            RemoteServiceError: the service refused, is unreachable, or broke off.
         """
-        with self._posted("/predict/batch", file, fields, "application/x-ndjson") as response, self._heard():
-            yield from response
+        with self._post("/predict", file, options, accept) as response:
+            return b"".join(self._read(response))
+
+    def predict_batch(self, file: Path, options: Fields) -> Iterator[bytes]:
+        """Yield a line of JSON for each pattern of a file as it arrives.
+
+        Raises:
+            RemoteServiceError: the service refused, is unreachable, or broke off.
+        """
+        with self._post("/predict/batch", file, options, "application/x-ndjson") as response:
+            incomplete = b""
+            for chunk in self._read(response):
+                *lines, incomplete = (incomplete + chunk).split(b"\n")
+                yield from lines
 
     @contextmanager
-    def _heard(self) -> Iterator[None]:
-        """Whatever ends an answer too soon, as ours."""
-        try:
-            yield
-        except (OSError, http.client.HTTPException) as error:
-            raise RemoteError(f"{self._url} broke off: {error or type(error).__name__}") from None
-
-    @contextmanager
-    def _posted(
-        self, path: str, file: Path, fields: Iterable[tuple[str, str]], accept: str
-    ) -> Iterator[http.client.HTTPResponse]:
-        """The answer to a form; a busy service is asked again when it says."""
-        media_type, body = _form(file, fields)
-        headers = {"Content-Type": media_type, "Accept": accept}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        last = monotonic() + _LONGEST_S
-        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-        with closing(kind(self._address, timeout=_LONGEST_S)) as connection:
+    def _post(self, path: str, file: Path, options: Fields, accept: str) -> Iterator[httpx2.Response]:
+        """Send a form until a busy service accepts it."""
+        name = file.name.encode("utf-8", "replace").decode().translate(_UNSAFE_IN_NAME)
+        headers = {"Accept": accept} | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
+        deadline = monotonic() + TIMEOUT_S
+        # Certificates are checked against those of the system, and proxies of the environment are not used.
+        tls = ssl.create_default_context() if self._url.scheme == "https" else False
+        with httpx2.Client(timeout=TIMEOUT_S, verify=tls, trust_env=False) as client:
+            request = client.build_request(
+                "POST",
+                self._url.copy_with(path=self._url.path.rstrip("/") + path),
+                headers=headers,
+                data={key: value for key, value in options if value},
+                files={"file": (name, file.read_bytes())},
+            )
             while True:
-                try:
-                    connection.request("POST", self._path + path, body, headers)
-                    response = connection.getresponse()
-                except (OSError, http.client.HTTPException) as error:
-                    told = f"{self._url} cannot be reached: {error or type(error).__name__}"
-                    raise RemoteError(told) from None
-                if response.status == http.client.OK:
+                response = self._send(client, request)
+                if response.status_code == HTTPStatus.OK:
                     break
-                with self._heard():
-                    refused = _refusal(response)
-                if refused.retry_after_s is None or monotonic() + refused.retry_after_s > last:
-                    raise refused
-                connection.close()
-                sleep(refused.retry_after_s)
-            yield response
+                refusal = _read_refusal(response, b"".join(self._read(response)))
+                response.close()
+                if refusal.retry_after_s is None or monotonic() + refusal.retry_after_s > deadline:
+                    raise refusal
+                sleep(refusal.retry_after_s)
+            try:
+                yield response
+            finally:
+                response.close()
+
+    def _send(self, client: httpx2.Client, request: httpx2.Request) -> httpx2.Response:
+        try:
+            return client.send(request, stream=True)
+        except httpx2.TransportError as error:
+            raise RemoteServiceError(f"{self._url} is unreachable: {_describe(error)}.") from None
+
+    def _read(self, response: httpx2.Response) -> Iterator[bytes]:
+        try:
+            yield from response.iter_bytes()
+        except httpx2.TransportError as error:
+            raise RemoteServiceError(f"{self._url} broke off its response: {_describe(error)}.") from None
 
 
-def _form(file: Path, fields: Iterable[tuple[str, str]]) -> tuple[str, bytes]:
-    """Media type and content of a form with a file."""
-    boundary = uuid.uuid4().hex
-    name = file.name.replace("\\", "_").replace('"', "_").replace("\r", "_").replace("\n", "_")
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
-    parts = [head.encode("utf-8", "replace"), file.read_bytes(), b"\r\n"]
-    for key, value in fields:
-        if value:
-            field = f'--{boundary}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'
-            parts.append(field.encode())
-    return f"multipart/form-data; boundary={boundary}", b"".join([*parts, f"--{boundary}--\r\n".encode()])
-
-
-def _refusal(response: http.client.HTTPResponse) -> RemoteError:
+def _parse_url(text: str) -> httpx2.URL:
     try:
-        told = str(json.loads(response.read())["detail"])
+        url = httpx2.URL(text)
+    except httpx2.InvalidURL:
+        url = httpx2.URL()
+    if (
+        url.scheme not in {"http", "https"}
+        or not url.host
+        or not 0 < (80 if url.port is None else url.port) < 2**16
+    ):
+        raise OptionError(f"--url {text} is not an address; give one such as http://127.0.0.1:8000.")
+    return url.copy_with(userinfo=b"", query=None, fragment=None)
+
+
+def _read_refusal(response: httpx2.Response, content: bytes) -> RemoteServiceError:
+    try:
+        message = str(json.loads(content)["detail"])
     except (ValueError, KeyError, TypeError):
-        told = f"the service answered {response.status} {response.reason}; is this a dd2d service?"
+        message = (
+            f"The address answered with status {response.status_code} {response.reason_phrase}; check that it is a "
+            "dd2d service."
+        )
     after = response.headers.get("Retry-After", "")
-    return RemoteError(told, response.status, float(after) if after.isdecimal() else None)
+    return RemoteServiceError(message, response.status_code, float(after) if after.isdecimal() else None)
+
+
+def _describe(error: Exception) -> str:
+    return str(error) or type(error).__name__

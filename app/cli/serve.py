@@ -1,4 +1,4 @@
-"""`dd2d serve`: the service, until it is stopped."""
+"""`dd2d serve`: run the HTTP service."""
 
 import argparse
 import asyncio
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 
-def add_to(commands: "Commands") -> None:
-    """Declare the command; what is not given here comes from DD2D_* or its default."""
+def add_command(commands: "Commands") -> None:
+    """Declare the command. The flags override the variables DD2D_*."""
     parser = commands.add_parser(
         "serve",
-        help="answer over HTTP",
-        description="Answer over HTTP until stopped, on this machine alone unless told otherwise.",
-        epilog="Keys, limits and log are set by further DD2D_* variables, which docs/settings.md describes.",
+        help="run the HTTP service",
+        description="Run the HTTP service until it is stopped. By default only this machine can reach it.",
+        epilog="Further DD2D_* variables configure keys, limits and the log; see docs/settings.md.",
     )
     parser.add_argument(
-        "--index", type=Path, metavar="DIR", help="index to search (DD2D_INDEX, indexes/starter)"
+        "--index", type=Path, metavar="DIR", help="index to search (default: DD2D_INDEX, indexes/starter)"
     )
     parser.add_argument(
-        "--model", type=Path, metavar="DIR", help="trained towers (DD2D_MODEL, the shipped ones)"
+        "--model", type=Path, metavar="DIR", help="trained towers (default: DD2D_MODEL, the shipped ones)"
     )
-    parser.add_argument("--host", metavar="H", help="address to listen on (DD2D_HOST, 127.0.0.1)")
-    parser.add_argument("--port", type=int, metavar="P", help="port to listen on (DD2D_PORT, 8000)")
+    parser.add_argument("--host", metavar="H", help="address to listen on (default: DD2D_HOST, 127.0.0.1)")
+    parser.add_argument("--port", type=int, metavar="P", help="port to listen on (default: DD2D_PORT, 8000)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until stopped; an index that cannot be served ends the command before it listens."""
+    """Serve until stopped. A missing or damaged index is reported before the service listens."""
     from app.http.middleware import LOCAL_HOSTS
     from app.observability.logging import configure_logging
     from app.settings import read_settings
@@ -45,9 +45,9 @@ def run(args: argparse.Namespace) -> int:
     configure_logging(settings.log_level, settings.log_format)
     if settings.allowed_hosts is None and settings.listens_on_loopback:
         settings = settings.model_copy(update={"allowed_hosts": LOCAL_HOSTS})
-    # uvicorn stops at these signals, and then raises them again for whoever was there before.
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, lambda *_: None)
+    # uvicorn stops at these signals and then raises them again, which must not end the process early.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
     asyncio.run(_serve(settings))
     return 0
 
@@ -62,7 +62,7 @@ async def _serve(settings: "Settings") -> None:
         app,
         host=settings.host,
         port=settings.port,
-        lifespan="off",  # begun here, so that what keeps it from starting is told in one line
+        lifespan="off",  # run below, so that an error at start-up is reported in one line
         log_config=None,
         access_log=False,
         server_header=False,
@@ -75,10 +75,10 @@ async def _serve(settings: "Settings") -> None:
 
 
 def _check_address(host: str, port: int) -> None:
-    """Tell an address that cannot be had before model and index are loaded.
+    """Check that the address is available, before the model and the index are loaded.
 
     Raises:
-        OptionError: it is taken, or none of this machine's.
+        OptionError: it is in use, or does not belong to this machine.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -86,5 +86,6 @@ def _check_address(host: str, port: int) -> None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
     except OSError as error:
-        told = f"cannot listen on {host}, port {port}: {error.strerror}; give another --host or --port"
-        raise OptionError(told) from None
+        raise OptionError(
+            f"Cannot listen on {host}, port {port}: {error.strerror}; give another --host or --port."
+        ) from None

@@ -1,4 +1,4 @@
-"""`dd2d train` and `dd2d evaluate`, whose arguments and runs are those of `app.cli.training_runs`."""
+"""`dd2d train`: train towers on databases of crystals."""
 
 import argparse
 from collections.abc import Iterable
@@ -10,55 +10,101 @@ if TYPE_CHECKING:
     from model.crystal.crystal import Crystal
 
 
-def add_to(commands: "Commands") -> None:
-    """Declare both; their arguments are asked for when one of them is used."""
-    train = commands.add_parser(
-        "train", help="train towers", description="Train towers.", later=_add_train_arguments
+def add_command(commands: "Commands") -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "train",
+        help="train towers",
+        description="Train a pair of towers on databases of crystals and write the best weights to OUT/towers. A tenth "
+        "of the formulas is held out for validation and a tenth for tests.",
+        epilog="Example: dd2d train --data c2db.db --out runs/first --minutes 60",
+        add_arguments=_add_arguments,
     )
-    train.set_defaults(run=run_train)
-    evaluate = commands.add_parser(
-        "evaluate",
-        help="measure towers on held-out crystals",
-        description="Measure towers on held-out crystals.",
-        later=_add_evaluate_arguments,
+    parser.set_defaults(run=run)
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    from model.towers.contrastive import FORMS
+
+    add = parser.add_argument
+    add("--data", type=Path, nargs="+", required=True, metavar="SOURCE", help="databases of crystals")
+    add("--out", type=Path, required=True, metavar="DIR", help="folder of the training run")
+    add("--resume", action="store_true", help="continue the training run in --out")
+    add("--minutes", type=float, default=60.0, metavar="N", help="training time (default: 60)")
+    add("--form", choices=FORMS, default="physics", help="architecture of the towers (default: physics)")
+    add(
+        "--start",
+        type=Path,
+        metavar="DIR",
+        help="trained towers to continue from; they must have the same --seed and --hold-out, and their form replaces "
+        "--form",
     )
-    evaluate.set_defaults(run=run_evaluate)
+    add(
+        "--hold-out",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="FILE",
+        help="JSON lists of crystals whose formulas are used only for tests",
+    )
+    add(
+        "--regime",
+        choices=["library", "paper"],
+        default="library",
+        help="train on patterns as instruments record them, or on those of the DD2D paper (default: library)",
+    )
+    add("--batch", type=int, default=192, metavar="N", help="crystals per step (default: 192)")
+    add("--views", type=int, default=2, metavar="N", help="patterns of each crystal per step (default: 2)")
+    add("--draws", type=int, default=24, metavar="N", help="simulated conditions per crystal (default: 24)")
+    add("--rate", type=float, default=2e-3, metavar="X", help="peak learning rate (default: 0.002)")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of the split, the weights and the noise (default: 0)",
+    )
+    add("--cache", type=Path, metavar="DIR", help="folder of the simulated patterns (default: OUT/cache)")
 
 
-def _add_train_arguments(parser: argparse.ArgumentParser) -> None:
-    from app.cli.training_runs import add_train_arguments
+def run(args: argparse.Namespace) -> int:
+    """Train, then print where the towers are."""
+    from model.training.loop import Schedule, check_run_folder
+    from model.training.split import read_held_out_formulas
+    from model.training.train import train_towers
 
-    add_train_arguments(parser)
+    check_run_folder(args.out, args.resume)  # before the sources are read
+    schedule = Schedule(
+        minutes=args.minutes,
+        batch=args.batch,
+        views=args.views,
+        rate=args.rate,
+        regime=args.regime,
+        seed=args.seed,
+    )
+    towers = train_towers(
+        read_sources(args.data),
+        schedule,
+        args.out,
+        form=args.form,
+        start=args.start,
+        held_out=read_held_out_formulas(args.hold_out),
+        draws=args.draws,
+        cache=args.cache,
+        resume=args.resume,
+    )
+    print(f"The best towers are in {towers}.")
+    return 0
 
 
-def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
-    from app.cli.training_runs import add_evaluate_arguments
-
-    add_evaluate_arguments(parser)
-
-
-def run_train(args: argparse.Namespace) -> int:
-    """Train on the crystals of the sources."""
-    from app.cli import training_runs as cli
-
-    return cli.run_train(args, read_crystals)
-
-
-def run_evaluate(args: argparse.Namespace) -> int:
-    """Evaluate on the crystals of the sources."""
-    from app.cli import training_runs as cli
-
-    return cli.run_evaluate(args, read_crystals)
-
-
-def read_crystals(sources: Iterable[Path]) -> list["Crystal"]:
-    """Every usable crystal of the sources, in order.
+def read_sources(sources: Iterable[Path]) -> list["Crystal"]:
+    """Read every usable crystal of the sources, in order.
 
     Raises:
-        OptionError: a source that does not exist.
+        OptionError: a source does not exist.
     """
     from index.sources.recognition import read_crystals
     from index.sources.record import RejectedEntry
 
-    found = (each for source in sources for each in read_crystals(source))
-    return [each for each in found if not isinstance(each, RejectedEntry)]
+    entries = (entry for source in sources for entry in read_crystals(source))
+    return [entry for entry in entries if not isinstance(entry, RejectedEntry)]

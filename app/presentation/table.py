@@ -1,4 +1,4 @@
-"""Answers to many patterns as a table: a row for each, as CSV or JSON."""
+"""Write the answers to many patterns as a CSV or JSON table with a row for each pattern."""
 
 import csv
 import io
@@ -25,15 +25,15 @@ COLUMNS = (
 )
 
 
-def row_of(line: dict[str, Any]) -> dict[str, Any]:
-    """The row of a line of `POST /predict/batch`: what was found first, or why nothing was."""
+def tabulate(line: dict[str, Any]) -> dict[str, Any]:
+    """Return the row for a line of `POST /predict/batch`: its first candidate, or its error."""
     row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"file": line["name"], "image": line["image"]}
     if line["problem"] is not None:
         return row | {"error": line["problem"]["detail"]}
-    answer, query = line["answer"], line["answer"]["query"]
+    answer, query, confidence_set = line["answer"], line["answer"]["query"], line["answer"]["confidence_set"]
     row |= {
         "verdict": answer["verdict"],
-        "confidence_set_size": None if answer["confidence_set"] is None else answer["confidence_set"]["size"],
+        "confidence_set_size": None if confidence_set is None else confidence_set["size"],
         "spots": query["spots"],
         "pixel_size": query["pixel_size"],
         "warnings": " ".join(query["warnings"]),
@@ -49,8 +49,8 @@ def row_of(line: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def as_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """With a header; what is not known is empty."""
+def write_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Write rows as CSV with a header. Unknown values are empty."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -58,6 +58,6 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     return buffer.getvalue()
 
 
-def as_json(lines: Sequence[dict[str, Any]]) -> str:
-    """The whole answers, a list."""
+def write_json(lines: Sequence[dict[str, Any]]) -> str:
+    """Write the complete lines as a JSON list."""
     return json.dumps(lines, indent=1) + "\n"

@@ -8,15 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
+from model.crystal.duplicates import group_duplicates
 from model.errors import OptionError
 from model.towers.encoder import Towers
 from model.training.augmentation import CLEAN, FIXED, REALISTIC, Instrument, observe
 from model.training.pool import POOL_PAIRS, Draws, patterns_of
 from model.training.ranking import ranks_of_truth, top_k
+from model.training.split import Part, read_split_settings, split
 
 Protocol = Literal["library", "clean", "paper"]
 Index = NDArray[np.int64]
 
+PAPER_SOURCE = "2dmatpedia"
 DISPLACEMENT_ANGSTROM = 0.1
 CRYSTALS_AT_ONCE = 256
 
@@ -37,8 +40,8 @@ class Row:
     gallery: int
     top: dict[str, float]
 
-    def as_json(self) -> dict[str, object]:
-        """The line as JSON."""
+    def to_json(self) -> dict[str, object]:
+        """Return the line as JSON."""
         return {"name": self.name, "queries": self.queries, "gallery": self.gallery, **self.top}
 
 
@@ -56,6 +59,43 @@ class Bench:
             i for i, crystal in enumerate(self.crystals) if crystal.source.lower().startswith(name.lower())
         ]
         return np.array(rows, dtype=np.int64)
+
+
+def evaluate_towers(
+    towers: Towers,
+    crystals: Sequence[Crystal],
+    protocol: Protocol,
+    *,
+    max_tilt_deg: float = 0.0,
+    source: str | None = None,
+    seed: int = 0,
+) -> list[Row]:
+    """Evaluate towers on the crystals that their training held out.
+
+    Args:
+        towers: trained towers.
+        crystals: the library; the towers state which of them were held out.
+        protocol: `library`: patterns as instruments record them; `clean`: ideal patterns; `paper`: that of DD2D.
+        max_tilt_deg: largest tilt of the queries, except with `paper`.
+        source: evaluate only sources whose name begins so.
+        seed: of the noise.
+
+    Raises:
+        OptionError: the towers do not state their split, or there are no crystals to evaluate.
+    """
+    parts = split(crystals, *read_split_settings(towers.training))
+    held_out = np.array(parts[Part.TEST], dtype=np.int64)
+    bench = Bench(crystals, np.asarray(group_duplicates(crystals)), held_out)
+    if protocol == "paper":
+        return evaluate_paper(towers, bench, source=source or PAPER_SOURCE, seed=seed)
+    return evaluate_library(
+        towers,
+        bench,
+        clean=protocol == "clean",
+        max_tilt_deg=max_tilt_deg,
+        only_source=source,
+        seed=seed,
+    )
 
 
 def evaluate_library(
@@ -112,8 +152,8 @@ def embed_in_parts(towers: Towers, crystals: Sequence[Crystal]) -> NDArray[np.fl
     return np.concatenate([towers.embed_crystals(crystals[i : i + CRYSTALS_AT_ONCE]) for i in starts])
 
 
-def table(rows: Iterable[Row]) -> str:
-    """Rows as a Markdown table."""
+def format_table(rows: Iterable[Row]) -> str:
+    """Format rows as a Markdown table."""
     lines = [
         "| queries | n | gallery | top-1 | top-3 | top-5 | top-10 | top-100 |",
         "|---|---|---|---|---|---|---|---|",

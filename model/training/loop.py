@@ -28,6 +28,7 @@ VALIDATION_SEED = 12345
 VALIDATION_QUERIES = 1000
 VALIDATION_DISTRACTORS = 4000
 PART = 48
+LAST_STATE = "last.pt"
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,20 @@ class Progress:
         return round(self.pairs / max(self.elapsed_s, 1e-9), 1)
 
 
+def check_run_folder(out: Path, resume: bool) -> None:
+    """Check that a folder holds a run if and only if it is to be resumed.
+
+    Raises:
+        OptionError: it does not.
+    """
+    if (out / LAST_STATE).exists() and not resume:
+        raise OptionError(
+            f"{out} already holds a training run; give --resume to continue it, or another --out."
+        )
+    if resume and not (out / LAST_STATE).exists():
+        raise OptionError(f"{out} holds no training run to resume; omit --resume, or give another --out.")
+
+
 class Trainer:
     """One run in one folder: log, last checkpoint, best weights.
 
@@ -116,13 +131,24 @@ class Trainer:
         dataset: what is trained on.
         shape: of the towers, or trained towers to start from.
         schedule: how long and how fast.
-        out: the folder; a run that was ended there goes on.
+        out: the folder.
+        resume: whether to continue the run in the folder.
 
     Raises:
-        OptionError: too few crystals, or the folder holds a run of other data or other towers.
+        OptionError: too few crystals; or the folder holds a run and `resume` is False, or the reverse; or its run has
+            other data or other towers.
     """
 
-    def __init__(self, dataset: Dataset, shape: Shape | TwinTowers, schedule: Schedule, out: Path) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        shape: Shape | TwinTowers,
+        schedule: Schedule,
+        out: Path,
+        *,
+        resume: bool = False,
+    ) -> None:
+        check_run_folder(out, resume)
         torch.manual_seed(schedule.seed)
         self.dataset, self.schedule, self.out = dataset, schedule, out
         self.towers = shape if isinstance(shape, TwinTowers) else TwinTowers(shape)
@@ -145,7 +171,7 @@ class Trainer:
         self.bank = torch.zeros(len(dataset.crystals), self.towers.shape.dimension)
         self.progress = Progress()
         out.mkdir(parents=True, exist_ok=True)
-        if (out / "last.pt").exists():
+        if resume:
             self._resume()
 
     def run(self) -> None:
@@ -289,18 +315,19 @@ class Trainer:
             "rng": self.rng.bit_generator.state,
             "torch_rng": torch.get_rng_state(),
         }
-        _write(self.out / "last.pt", state)
+        _write(self.out / LAST_STATE, state)
 
     def _resume(self) -> None:
         try:
-            state = torch.load(self.out / "last.pt", weights_only=True)
+            state = torch.load(self.out / LAST_STATE, weights_only=True)
         except Exception as error:  # zipfile, torch and the restricted unpickler each have their own
             raise OptionError(
-                f"{self.out} holds a run that cannot be gone on with, damaged or of another version; give another --out"
+                f"The training run in {self.out} cannot be resumed, it is damaged or of another version; give another "
+                "--out."
             ) from error
         if state["data"] != self.dataset.digest() or state["shape"] != self.towers.shape.as_json():
             raise OptionError(
-                f"{self.out} holds a run of other crystals, another split or other towers; give another --out"
+                f"The training run in {self.out} has other crystals, another split or other towers; give another --out."
             )
         self.towers.load_state_dict(state["weights"])
         for optimiser, own in zip(self.optimisers, state["optimisers"], strict=True):

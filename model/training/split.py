@@ -4,11 +4,18 @@ Duplicates, the same crystal from two sources, its polymorphs and every stacking
 reduced formula, so a split by formula keeps them together without asking what counts as the same.
 """
 
+import gzip
 import hashlib
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pymatgen.core.composition import Composition
 
 from model.crystal.crystal import Crystal
+from model.errors import OptionError, UnreadableError
 
 VALIDATION_SHARE = 0.1
 TEST_SHARE = 0.1
@@ -39,3 +46,42 @@ def split(crystals: Sequence[Crystal], seed: int, held_out: Collection[str] = ()
     for index, crystal in enumerate(crystals):
         parts[part_of(crystal.formula, seed, held_out)].append(index)
     return parts
+
+
+def read_split_settings(training: Mapping[str, Any]) -> tuple[int, set[str]]:
+    """Return the seed and the held-out formulas of the split on which towers were trained.
+
+    Args:
+        training: the description saved beside the weights.
+
+    Raises:
+        OptionError: it does not state them.
+    """
+    try:
+        return int(training["split_seed"]), set(training["held_out"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise OptionError(
+            "The description of these towers does not state the split of their training, so no crystal is certain to "
+            "be unseen; use other towers."
+        ) from error
+
+
+def read_held_out_formulas(paths: Iterable[Path]) -> set[str]:
+    """Read the reduced formulas in JSON lists, plain or gzip, of objects with a `species` list.
+
+    Raises:
+        UnreadableError: a file is no such list.
+    """
+    formulas: set[str] = set()
+    for path in paths:
+        try:
+            content = path.read_bytes()
+            entries = json.loads(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
+            if not isinstance(entries, list):
+                raise TypeError(f"it contains {type(entries).__name__}")
+            formulas |= {Composition("".join(entry["species"])).reduced_formula for entry in entries}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UnreadableError(
+                f"{path} is not a JSON list of crystals with a `species` list: {error}."
+            ) from error
+    return formulas

@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 
-from app.cli.render_frame import counted_frame
+from app.cli.frame_simulation import simulate_frame
 from model.crystal.crystal import Crystal
 from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
 from tests.pattern.formats.camera_files import DmWriter, tiff
@@ -24,7 +24,9 @@ def simulate_mos2_file(file_format: Literal["tiff", "dm4"]) -> bytes:
     """Simulate a frame of a tilted flake. The file states its scale."""
     geometry = Geometry(tilt_deg=3.0, tilt_azimuth_deg=70, rotation_deg=25, q_max_inv_angstrom=1.3)
     spots = kinematic_spots(create_mos2(), geometry, _THERMAL_MOTION)
-    counts = counted_frame(spots, pixel_size_inv_angstrom=PIXEL_SIZE_INV_ANGSTROM, size=FRAME_SIZE_PX, seed=5)
+    counts = simulate_frame(
+        spots, pixel_size_inv_angstrom=PIXEL_SIZE_INV_ANGSTROM, size=FRAME_SIZE_PX, seed=5
+    )
     pixel_size_inv_nm = 10 * PIXEL_SIZE_INV_ANGSTROM
     if file_format == "dm4":
         return DmWriter(4).file(counts[None], scale=pixel_size_inv_nm, unit="1/nm", volts=80e3)
@@ -37,7 +39,7 @@ def simulate_stack_without_scale() -> bytes:
     geometry = Geometry(rotation_deg=25, q_max_inv_angstrom=1.3)
     spots = kinematic_spots(create_mos2(), geometry, _THERMAL_MOTION)
     frames = [
-        counted_frame(spots, pixel_size_inv_angstrom=PIXEL_SIZE_INV_ANGSTROM, size=FRAME_SIZE_PX, seed=seed)
+        simulate_frame(spots, pixel_size_inv_angstrom=PIXEL_SIZE_INV_ANGSTROM, size=FRAME_SIZE_PX, seed=seed)
         for seed in (5, 6)
     ]
     return tiff(np.stack(frames), metadata=None)
@@ -46,4 +48,4 @@ def simulate_stack_without_scale() -> bytes:
 def simulate_large_frame(size: int) -> bytes:
     """Simulate a frame that is larger than the picture that the service makes of it."""
     spots = kinematic_spots(create_mos2(), Geometry(q_max_inv_angstrom=1.3), _THERMAL_MOTION)
-    return tiff(counted_frame(spots, pixel_size_inv_angstrom=2.8 / size, size=size, seed=5), metadata=None)
+    return tiff(simulate_frame(spots, pixel_size_inv_angstrom=2.8 / size, size=size, seed=5), metadata=None)

@@ -68,6 +68,20 @@ def test_training_begins_with_weights_that_are_there(source: Path, towers: Path,
     ]
 
 
+def test_a_run_is_resumed_only_on_request(
+    source: Path, towers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--data", str(source), "--minutes", "0.02", "--batch", "8", "--draws", "2"]
+    before = json.loads((towers / "towers.json").read_text())["training"]
+    assert main([*words, "--out", str(towers.parent)]) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main([*words, "--out", str(tmp_path), "--resume"]) == 2
+    assert "no training run" in capsys.readouterr().err
+    assert main([*words, "--out", str(towers.parent), "--resume"]) == 0
+    after = json.loads((towers / "towers.json").read_text())["training"]
+    assert after["pairs"] >= before["pairs"]
+
+
 def test_weights_of_another_split_are_no_beginning(
     source: Path, towers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
-from model.training.evaluation import Bench, evaluate_library, evaluate_paper, table
+from model.training.evaluation import Bench, evaluate_library, evaluate_paper, format_table
 from model.training.ranking import ranks_of_truth, top_k
 from tests.towers.networks import untrained
 
@@ -60,7 +60,7 @@ def test_the_same_seed_gives_the_same_rows(crystals: list[Crystal]) -> None:
         found = evaluate_library(
             TOWERS, bench(crystals), clean=False, max_tilt_deg=0.0, only_source="made", seed=seed
         )
-        return [row.as_json() for row in found]
+        return [row.to_json() for row in found]
 
     assert rows(1) == rows(1)
 
@@ -73,7 +73,7 @@ def test_paper_rows(crystals: list[Crystal]) -> None:
         "paper, displaced in relaxed gallery",
     ]
     assert all((row.queries, row.gallery) == (12, 12) for row in rows)
-    assert table(rows).count("\n") == 4
+    assert format_table(rows).count("\n") == 4
 
 
 def test_an_unknown_source_is_told(crystals: list[Crystal]) -> None:

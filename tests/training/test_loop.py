@@ -67,7 +67,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(dataset: Dataset, tmp_path: 
     steps(killed, 4)
     killed._save()
     steps(killed, 3)  # lost
-    resumed = Trainer(dataset, SHAPE, steady, tmp_path / "killed")
+    resumed = Trainer(dataset, SHAPE, steady, tmp_path / "killed", resume=True)
     assert resumed.progress.step == 4
     steps(resumed, 6)
     for one, other in zip(whole.towers.parameters(), resumed.towers.parameters(), strict=True):
@@ -126,14 +126,22 @@ def test_steps_are_short_at_first_and_whole_at_last(dataset: Dataset, tmp_path: 
     assert max(part.batch.q.shape[1] for part in trainer._parts(rows)) > 20
 
 
-def test_a_run_of_other_data_or_towers_is_not_gone_on_with(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_run_of_other_data_or_towers_is_not_resumed(dataset: Dataset, tmp_path: Path) -> None:
     Trainer(dataset, SHAPE, SCHEDULE, tmp_path)._save()
-    Trainer(dataset, SHAPE, SCHEDULE, tmp_path)
+    Trainer(dataset, SHAPE, SCHEDULE, tmp_path, resume=True)
     with pytest.raises(OptionError, match="other"):
-        Trainer(dataset, replace(SHAPE, form="sequence"), SCHEDULE, tmp_path)
+        Trainer(dataset, replace(SHAPE, form="sequence"), SCHEDULE, tmp_path, resume=True)
     parts = {part: rows[::-1] for part, rows in dataset.parts.items()}
     with pytest.raises(OptionError, match="other"):
-        Trainer(replace(dataset, parts=parts), SHAPE, SCHEDULE, tmp_path)
+        Trainer(replace(dataset, parts=parts), SHAPE, SCHEDULE, tmp_path, resume=True)
+
+
+def test_a_run_is_resumed_only_on_request(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="no training run to resume"):
+        Trainer(dataset, SHAPE, SCHEDULE, tmp_path, resume=True)
+    Trainer(dataset, SHAPE, SCHEDULE, tmp_path)._save()
+    with pytest.raises(OptionError, match="give --resume"):
+        Trainer(dataset, SHAPE, SCHEDULE, tmp_path)
 
 
 @pytest.mark.parametrize("wrong", [{"minutes": 0}, {"batch": 0}, {"views": -1}, {"rate": float("nan")}])

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.training_runs import held_out_formulas
 from model.crystal.crystal import Crystal
 from model.crystal.duplicates import group_duplicates
 from model.errors import UnreadableError
-from model.training.split import Part, part_of, split
+from model.training.split import Part, part_of, read_held_out_formulas, split
 from tests.index.layers import crystal
 from tests.paths import SHARED
 
@@ -51,14 +50,14 @@ def test_held_out_formulas_are_read_plain_and_compressed(tmp_path: Path) -> None
     (tmp_path / "plain.json").write_text(text)
     (tmp_path / "packed.json.gz").write_bytes(gzip.compress(text.encode()))
     for name in ("plain.json", "packed.json.gz"):
-        assert held_out_formulas([tmp_path / name]) == {"MoS2", "C"}
+        assert read_held_out_formulas([tmp_path / name]) == {"MoS2", "C"}
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", '[{"species": 3}]', "[1]"])
 def test_what_holds_no_crystals_is_told(text: str, tmp_path: Path) -> None:
     (tmp_path / "queries.json").write_text(text)
     with pytest.raises(UnreadableError, match=r"queries\.json"):
-        held_out_formulas([tmp_path / "queries.json"])
+        read_held_out_formulas([tmp_path / "queries.json"])
 
 
 @beside
@@ -71,7 +70,7 @@ def test_nothing_of_the_benchmark_and_no_duplicate_crosses_the_split() -> None:
         each for name in names for each in read_crystals(SHARED / "data" / "structures" / f"{name}.jsonl.gz")
     ]
     crystals = [each for each in found if not isinstance(each, RejectedEntry)]
-    held_out = held_out_formulas([SHARED / "bench" / "multislice_dev.json.gz"])
+    held_out = read_held_out_formulas([SHARED / "bench" / "multislice_dev.json.gz"])
     parts = split(crystals, 0, held_out)
     trained = {crystals[i].formula for i in parts[Part.TRAIN] + parts[Part.VALIDATION]}
     assert trained & held_out == set()

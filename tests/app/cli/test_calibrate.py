@@ -57,7 +57,7 @@ def test_a_calibration_needs_a_place_and_a_service_says_so(
     reference = tmp_path / "gold.tif"
     reference.write_bytes(tiff(gold(0.004, 0.0, 0.0).counts))
     assert main(["calibrate", str(reference), "--material", "Au", "--name", "titan"]) == 2
-    assert "--out or DD2D_CALIBRATIONS" in capsys.readouterr().err
+    assert "give --out DIR or set DD2D_CALIBRATIONS" in capsys.readouterr().err
     assert main(["calibrate", str(reference), "--material", "Pb"]) == 2
     assert "known are Au" in capsys.readouterr().err
     response = client.post("/inspect", files={"file": reference.read_bytes()}, data={"calibration": "titan"})

@@ -135,8 +135,8 @@ def test_predict_says_how_sure_it_is(
     assert main(["predict", str(simulated)]) == 0
     told = capsys.readouterr().err
     assert "verdict: ambiguous" in told
-    assert "the first 3 hold the crystal in 95 % of cases" in told
-    assert "next: Tilt the flake." in told
+    assert "95 % confidence set: 3 candidates (if the crystal is in the library)" in told
+    assert "next measurement: Tilt the flake." in told
 
 
 def test_predict_prints_a_picture_and_takes_a_composition(
@@ -210,7 +210,7 @@ def test_impossible_numbers_are_a_wrong_call(option: str, capsys: pytest.Capture
     with pytest.raises(SystemExit) as end:
         main(["simulate", str(MOS2), "--out", "x.json", *option.split()])
     assert end.value.code == 2
-    assert "does not lie between" in capsys.readouterr().err
+    assert "is not between" in capsys.readouterr().err
 
 
 def test_a_structure_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

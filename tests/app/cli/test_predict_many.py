@@ -57,7 +57,7 @@ def test_a_folder_becomes_a_table(
     assert names == ["/a.json", "/b/c.tif", "/d.zip/x"]
     assert [row["formula"] for row in rows] == ["C", "", "C"]
     assert "damaged" in rows[1]["error"] or "truncated" in rows[1]["error"]
-    assert "3 patterns, 1 could not be answered" in told.err
+    assert "3 patterns, 1 failed" in told.err
 
 
 @pytest.mark.parametrize("remote", [False, True])
@@ -111,11 +111,11 @@ def test_what_cannot_be_done_is_told(
     folder: Path, address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = str(folder / "b" / "c.tif")
-    assert "no such file" in refused(capsys, str(folder / "absent"), "--out", "x.csv")
+    assert "does not exist" in refused(capsys, str(folder / "absent"), "--out", "x.csv")
     assert ".csv or .json" in refused(capsys, str(folder), "--out", "x.txt")
-    assert "of one pattern" in refused(capsys, str(folder), "--format", "cif")
-    assert "cannot be reached" in refused(capsys, bad, "--url", "http://127.0.0.1:9")
-    assert "give an address" in refused(capsys, bad, "--url", "microscope:8000")
+    assert "is for one pattern" in refused(capsys, str(folder), "--format", "cif")
+    assert "is unreachable" in refused(capsys, bad, "--url", "http://127.0.0.1:9")
+    assert "is not an address" in refused(capsys, bad, "--url", "microscope:8000")
     assert "TIFF" in refused(capsys, bad, "--url", address)
     (tmp_path / "empty").mkdir()
     assert "no files" in refused(capsys, str(tmp_path / "empty"))
@@ -168,16 +168,16 @@ def test_a_service_that_is_busy_is_asked_again(
 def test_what_was_answered_is_kept_when_the_service_goes(
     folder: Path, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from app.cli.remote_service import Remote, RemoteError
+    from app.cli.remote_service import RemoteService, RemoteServiceError
 
-    asked = Remote.predict_batch
+    asked = RemoteService.predict_batch
 
-    def gone(self: Remote, file: Path, fields: Sequence[tuple[str, str]]) -> Iterator[bytes]:
+    def gone(self: RemoteService, file: Path, fields: Sequence[tuple[str, str]]) -> Iterator[bytes]:
         if file.name == "d.zip":
-            raise RemoteError("the service cannot be reached")
+            raise RemoteServiceError("The service is unreachable.")
         return asked(self, file, fields)
 
-    monkeypatch.setattr(Remote, "predict_batch", gone)
+    monkeypatch.setattr(RemoteService, "predict_batch", gone)
     out = tmp_path / "table.csv"
     assert main(["predict", str(folder), "--url", address, "--out", str(out)]) == 2
     assert [row["formula"] for row in rows_of(out.read_text())] == ["C", ""]
@@ -233,7 +233,7 @@ def test_a_name_that_is_no_text_can_be_sent(
     "url", ["http://[::1", "http://microscope:port", "http://microscope:99999", "http://"]
 )
 def test_what_is_no_address_is_told(folder: Path, capsys: pytest.CaptureFixture[str], url: str) -> None:
-    assert "give an address" in refused(capsys, str(folder), "--url", url)
+    assert "is not an address" in refused(capsys, str(folder), "--url", url)
 
 
 def test_a_key_is_taken_from_the_environment(
@@ -256,5 +256,5 @@ def test_a_key_is_taken_from_the_environment(
         assert main(asked) == 0
     monkeypatch.setenv("DD2D_KEY", f"{secret}\nInjected: yes")
     told = refused(capsys, *asked[1:])
-    assert "holds no key" in told
+    assert "is not an API key" in told
     assert secret not in told

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from app.cli.render_frame import png_frame
+from app.cli.frame_simulation import simulate_png
 from app.presentation.schemas.predict import Answer
 from app.presentation.serialize_match import list_tilt_warnings
 from index.chemistry.composition import Composition
@@ -151,7 +151,7 @@ def test_a_file_gives_what_its_points_give(client: TestClient, points: Points, p
 
 
 def test_a_frame_gives_its_crystal_first(client: TestClient) -> None:
-    frame = png_frame(kinematic_spots(made("C", 2.46, "x")), pixel_size_inv_angstrom=0.005, size=512)
+    frame = simulate_png(kinematic_spots(made("C", 2.46, "x")), pixel_size_inv_angstrom=0.005, size=512)
     response = send(client, frame, "frame.png", pixel_size="0.005", voltage_kv="80")
     assert response.status_code == 200, response.text
     answer = response.json()

@@ -29,8 +29,8 @@ def test_publish_list_and_go_back(
     for each in built:
         assert main(["index", "publish", each, "--to", str(served)]) == 0
     told = capsys.readouterr()
-    assert told.out.splitlines()[1] == f"{version_folder(served).name} (2 crystals) is in use in {served}"
-    assert told.err.count("other weights made it") == 1
+    assert told.out.splitlines()[1] == f"{served} now uses {version_folder(served).name} (2 crystals)."
+    assert told.err.count("other weights") == 1
     assert main(["index", "versions", str(served)]) == 0
     _, first, second = capsys.readouterr().out.splitlines()
     assert first.split()[:2] == ["*", version_folder(served).name]
