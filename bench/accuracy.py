@@ -1,6 +1,6 @@
 """Prints, as a table and as JSON, how often the crystal of a pattern is found at three levels of noise, and by what.
 
-    python bench/accuracy.py INDEX [--queries 200] [--seed 0] [--full] [--noise 0.15 0.3 0.5] [--displacement 0.02]
+    python -m bench.accuracy INDEX [--queries 200] [--seed 0] [--full] [--noise 0.15 0.3 0.5] [--displacement 0.02]
         [--scale-sigma 0.013] [--told SIGMA] [--limit FILE] [--figure FILE]
 
 Queries are multislice patterns (`bench/queries.py`) of held-out crystals of 2DMatPedia under tilts up to 4 degrees,
@@ -22,9 +22,9 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from queries import VOLTAGE_KV, Instrument, pattern_of  # type: ignore[import-not-found]
 from tqdm import tqdm
 
+from bench.queries import VOLTAGE_KV, Instrument, pattern_of
 from index.chemistry.elements import ElementFilter
 from index.search.query import Effort
 from index.search.retriever import Retriever

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scenes import KINDS, rendered  # type: ignore[import-not-found]
 
+from bench.scenes import KINDS, rendered
 from index.storage.catalog import Catalog, Entry
 from index.storage.layout import CATALOG_NAME
 from index.storage.publish import version_folder

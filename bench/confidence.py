@@ -1,6 +1,6 @@
 """Prints, as JSON, how true the service's probabilities, verdicts and sets are; with `--fit`, refits what they rest on.
 
-    python bench/confidence.py INDEX [--queries 1000] [--effort verify] [--seed 0] [--fit] [--figure FILE]
+    python -m bench.confidence INDEX [--queries 1000] [--effort verify] [--seed 0] [--fit] [--figure FILE]
 
 Queries are simulated (`bench/queries.py`): of crystals that are in the index (60 %), of crystals that are taken out
 of it for their query (19 %), of random spots, broken rings and zones of bulk crystals that fit no cell of the index
@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
-from queries import VOLTAGE_KV, Instrument, broken_rings, bulk_zone, pattern_of, random_spots  # type: ignore[import-not-found]
 from tqdm import tqdm
 
+from bench.queries import VOLTAGE_KV, Instrument, broken_rings, bulk_zone, pattern_of, random_spots
 from index.search.results import Candidate
 from index.search.retriever import Retriever
 from index.storage.catalog import Catalog

@@ -1,6 +1,6 @@
 """Prints, as a table and as JSON, how well frames are turned into spots, defect by defect.
 
-    python bench/frames.py INDEX [--frames 40] [--seed 0] [--kinds NAME ...] [--part test] [--large 4096]
+    python -m bench.frames INDEX [--frames 40] [--seed 0] [--kinds NAME ...] [--part test] [--large 4096]
 
 Frames (`bench/scenes.py`) are of held-out crystals of 2DMatPedia; what is tuned is tuned on `--part validation`. Told
 are: the error of the centre; of the spots five sigma above the noise recall, precision and position error; how often
@@ -19,11 +19,11 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from accuracy import held_out_entries  # type: ignore[import-not-found]
-from queries import VOLTAGE_KV  # type: ignore[import-not-found]
-from scenes import KINDS, Kind, Rendered, rendered  # type: ignore[import-not-found]
 from tqdm import tqdm
 
+from bench.accuracy import held_out_entries
+from bench.queries import VOLTAGE_KV
+from bench.scenes import KINDS, Kind, Rendered, rendered
 from index.chemistry.elements import ElementFilter
 from index.search.retriever import Retriever
 from index.storage.catalog import Catalog, Entry

@@ -1,6 +1,6 @@
 """Prints, as JSON, how fast an index is built, everything included, and where the time goes.
 
-    python bench/index_build.py SOURCE... [--model DIR] [--untrained] [--workers N]
+    python -m bench.index_build SOURCE... [--model DIR] [--untrained] [--workers N]
 
 With `--untrained` the towers have random weights of the shipped shape: the same work, for a checkout that
 has no trained ones.

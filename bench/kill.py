@@ -1,6 +1,6 @@
 """Kills processes that add structures and publish indexes, at random moments, and counts what was lost.
 
-    python bench/kill.py indexes/full [--kills 100]
+    python -m bench.kill indexes/full [--kills 100]
 
 Two processes work on a copy of the index with the shipped towers: both add structures and remove some, one publishes
 and goes back as well. After each kill every structure whose addition was acknowledged has to be there, every one whose

@@ -1,6 +1,6 @@
 """Prints, as JSON, how long a point-cloud request takes that ten CIFs answer, over HTTP on this machine.
 
-    python bench/latency.py INDEX [--requests 300] [--effort search]
+    python -m bench.latency INDEX [--requests 300] [--effort search]
 
 Patterns are simulated, of crystals of the index, turned and with 10 % intensity noise; one request at a time.
 """
@@ -13,8 +13,9 @@ from typing import Any
 
 import httpx2
 import numpy as np
-from bodies import point_bodies  # type: ignore[import-not-found]
-from served import served  # type: ignore[import-not-found]
+
+from bench.bodies import point_bodies
+from bench.served import served
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Prints, as a table and as JSON, how often an oracle finds the crystal of a pattern: no method can do better.
 
-    python bench/limit.py INDEX [--queries 200] [--seed 0] [--scale unknown] [--displacement 0.02]
+    python -m bench.limit INDEX [--queries 200] [--seed 0] [--scale unknown] [--displacement 0.02]
 
 The queries are those of `bench/accuracy.py` with the same seed. The oracle knows what no method can: the camera's
 scale and ellipticity, the flake's tilt, its thermal motion, the displacement of the true crystal's atoms, the noise
@@ -24,7 +24,11 @@ from math import log, pi
 from pathlib import Path
 
 import numpy as np
-from accuracy import (  # type: ignore[import-not-found]
+from numpy.typing import NDArray
+from scipy.special import ndtr
+from tqdm import tqdm
+
+from bench.accuracy import (
     LEVELS,
     NOISE,
     add_displacement,
@@ -32,11 +36,7 @@ from accuracy import (  # type: ignore[import-not-found]
     print_rows,
     seen_with,
 )
-from numpy.typing import NDArray
-from queries import Q_MAX, VOLTAGE_KV, Drawn, Instrument, drawn  # type: ignore[import-not-found]
-from scipy.special import ndtr
-from tqdm import tqdm
-
+from bench.queries import Q_MAX, VOLTAGE_KV, Drawn, Instrument, drawn
 from index.storage.catalog import Catalog, Entry
 from index.storage.layout import CATALOG_NAME
 from index.storage.publish import version_folder

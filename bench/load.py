@@ -1,6 +1,6 @@
 """Prints, as JSON lines, how much a service takes: clients in a closed loop, against a real server process on loopback.
 
-    python bench/load.py INDEX [--clients 1 8 32 128] [--seconds 20] [--rows search verify frames floor]
+    python -m bench.load INDEX [--clients 1 8 32 128] [--seconds 20] [--rows search verify frames floor]
 
 For each row: requests a second, quantiles of their time, statuses, the 99th percentile of /livez asked beside them, and
 the resident memory of service and workers (PSS: with what they share counted once). `at 80 %` is a Poisson stream at
@@ -20,9 +20,10 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from bodies import FORM, frame_bodies, point_bodies  # type: ignore[import-not-found]
-from closed_loop import Connection, closed_loop, open_loop  # type: ignore[import-not-found]
-from served import PORT, await_answer, served  # type: ignore[import-not-found]
+
+from bench.bodies import FORM, frame_bodies, point_bodies
+from bench.closed_loop import Connection, closed_loop, open_loop
+from bench.served import PORT, await_answer, served
 
 FLOOR_PORT = PORT + 1
 JSON = "application/json"

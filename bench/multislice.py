@@ -1,6 +1,6 @@
 """Prints how often the service finds the crystals of an independent multislice, as a table and as JSON lines.
 
-    python bench/multislice.py INDEX [--shared ../shared] [--seeds 3] [--effort search] [--rows NAME ...]
+    python -m bench.multislice INDEX [--shared ../shared] [--seeds 3] [--effort search] [--rows NAME ...]
 
 Starts a service of INDEX, which must hold `../shared/data/structures`, and asks it with the shared scorer
 (`../shared/bench/score_service.py`), whose judgement of what is the same crystal is used as it is. `--rows` keeps some
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from served import served  # type: ignore[import-not-found]
+from bench.served import served
 
 FILES = {"straight": "multislice_dev.json.gz", "tilted": "multislice_dev_tilted.json.gz"}
 ROWS: dict[str, list[str]] = {

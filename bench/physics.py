@@ -1,6 +1,6 @@
 """Prints, as JSON, how fast the physics is and how near it comes to an independent multislice.
 
-    python bench/physics.py [--shared ../shared] [--limit CRYSTALS]
+    python -m bench.physics [--shared ../shared] [--limit CRYSTALS]
 
 Residuals are the spread of ln I(theirs) - ln I(ours) over the spots above 1e-3 of the strongest, with the
 tilt and the displacements of the benchmark given and nothing fitted but the common scale.

@@ -1,6 +1,6 @@
 """pyxem's half of `bench/template_matching.py`, run by a Python that has pyxem: images in, the best templates out.
 
-ENV/bin/python bench/pyxem_templates.py GIVEN.npz ANSWERED.json
+ENV/bin/python -m bench.pyxem_templates GIVEN.npz ANSWERED.json
 """
 
 import json

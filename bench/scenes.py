@@ -14,8 +14,8 @@ import scipy.ndimage
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
-from queries import Instrument, pattern_of  # type: ignore[import-not-found]
 
+from bench.queries import Instrument, pattern_of
 from index.storage.catalog import Entry
 
 SIDE, Q_MAX = 1024, 1.55

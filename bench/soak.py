@@ -1,6 +1,6 @@
 """Prints, as JSON lines, how a service holds out: good and bad requests mixed, structures added, indexes published.
 
-    python bench/soak.py INDEX [--minutes 30] [--reloads 20] [--bad 0]
+    python -m bench.soak INDEX [--minutes 30] [--reloads 20] [--bad 0]
 
 The index is copied, with a second version beside the first. While clients post points, frames, batches and what is
 to be refused, one adds and removes structures, one goes from version to version. Every good request must be answered
@@ -25,12 +25,12 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from bad_requests import bad_request  # type: ignore[import-not-found]
-from bodies import FORM, frame_bodies, point_bodies  # type: ignore[import-not-found]
-from closed_loop import BACK_OFF_S, Connection  # type: ignore[import-not-found]
-from load import memory  # type: ignore[import-not-found]
-from served import PORT, served  # type: ignore[import-not-found]
 
+from bench.bad_requests import bad_request
+from bench.bodies import FORM, frame_bodies, point_bodies
+from bench.closed_loop import BACK_OFF_S, Connection
+from bench.load import memory
+from bench.served import PORT, served
 from index.starter.library import starter_entries
 from index.storage.layout import CURRENT_NAME
 from index.storage.publish import version_folder

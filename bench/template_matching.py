@@ -1,7 +1,7 @@
 """Prints, as a table and as JSON, how the search compares with pyxem's template matching over the same crystals.
 
     python -m venv ENV && ENV/bin/pip install pyxem
-    python bench/template_matching.py INDEX --pyxem ENV/bin/python [--queries 100] [--noise 0.15] [--seed 0] [--tilted]
+    python -m bench.template_matching INDEX --pyxem ENV/bin/python [--queries 100] [--noise 0.15] [--seed 0] [--tilted]
 
 Queries are those of `bench/accuracy.py`, blind. pyxem correlates an image of the spots with a template of every
 crystal of the index (`bench/pyxem_templates.py`: kinematic, both mirrored and not, all rotations), with every template
@@ -21,11 +21,11 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from accuracy import held_out_entries  # type: ignore[import-not-found]
 from numpy.typing import NDArray
-from queries import VOLTAGE_KV, Instrument, pattern_of  # type: ignore[import-not-found]
 from tqdm import tqdm
 
+from bench.accuracy import held_out_entries
+from bench.queries import VOLTAGE_KV, Instrument, pattern_of
 from index.search.query import Effort
 from index.search.retriever import Retriever
 from index.storage.catalog import Catalog, Entry

@@ -1,6 +1,6 @@
 """Prints, as JSON, how often both crystals of a twisted pair are found by one pattern, and how well their twist.
 
-    python bench/twist.py INDEX [--pairs 200] [--effort verify] [--seed 0]
+    python -m bench.twist INDEX [--pairs 200] [--effort verify] [--seed 0]
 
 Pairs of two different monolayers of the split's test part at a random twist, one upon the other in the beam: their
 multislice patterns (`bench/queries.py`) are added, spots that coincide are one. The elements of both together are
@@ -16,9 +16,9 @@ from math import gcd
 from pathlib import Path
 
 import numpy as np
-from queries import VOLTAGE_KV, Instrument, twisted_pair  # type: ignore[import-not-found]
 from tqdm import tqdm
 
+from bench.queries import VOLTAGE_KV, Instrument, twisted_pair
 from index.chemistry.elements import ElementFilter
 from index.search.retriever import Retriever
 from index.storage.catalog import Catalog
