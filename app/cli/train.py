@@ -69,7 +69,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, then print where the towers are."""
-    from model.training.loop import Schedule, check_run_folder
+    from model.training.loop import check_run_folder
+    from model.training.schedule import Schedule
     from model.training.split import read_held_out_formulas
     from model.training.train import train_towers
 

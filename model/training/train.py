@@ -12,7 +12,8 @@ from model.errors import OptionError
 from model.towers.checkpoint import read_network, save_towers
 from model.towers.contrastive import SHAPES, Form, Shape, TwinTowers
 from model.training.dataset import Dataset
-from model.training.loop import Schedule, Trainer, check_run_folder
+from model.training.loop import Trainer, check_run_folder
+from model.training.schedule import Schedule
 from model.training.split import read_split_settings
 
 TOWERS_FOLDER = "towers"

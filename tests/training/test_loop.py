@@ -11,8 +11,9 @@ import torch
 from model.errors import OptionError
 from model.towers.contrastive import Form, Shape, TwinTowers
 from model.training.dataset import Dataset
-from model.training.loop import Schedule, Trainer
+from model.training.loop import Trainer
 from model.training.optimizer import optimisers_of, orthogonalised
+from model.training.schedule import Schedule
 from model.training.split import Part
 
 SHAPE = Shape("physics", width=24, layers=1, heads=3, dimension=16)

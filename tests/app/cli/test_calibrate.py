@@ -1,4 +1,4 @@
-"""A camera calibrated by the command line, and used by name over HTTP."""
+"""A camera is calibrated on the command line, and the calibration is used by name over HTTP."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tests.pattern.formats.camera_files import tiff
 PIXEL_SIZE = 0.0065
 
 
-def test_a_distorted_camera_is_calibrated_and_put_right(
+def test_a_calibration_corrects_a_distorted_camera(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reference, folder = tmp_path / "gold.tif", tmp_path / "calibrations"
@@ -35,12 +35,12 @@ def test_a_distorted_camera_is_calibrated_and_put_right(
         assert answer["query"]["lattice"]["bravais"] == "hexagonal"
         assert answer["query"]["lattice"]["a"] == pytest.approx(3.16, rel=5e-3)
         assert answer["query"]["quality"]["ellipticity"] < 0.006
-        # Positions are told, and drawn, where the camera shows them.
+        # Positions in the answer are those on the camera.
         for spot in answer["spots"][:6]:
             assert spot["position_sigma"] < 0.1
         plain = client.post("/inspect", files={"file": frame}).json()
-        told = [sorted(each["position"] for each in one["spots"][:6]) for one in (answer, plain)]
-        assert np.array(told[0]) == pytest.approx(np.array(told[1]), abs=0.02)
+        positions = [sorted(spot["position"] for spot in each["spots"][:6]) for each in (answer, plain)]
+        assert np.array(positions[0]) == pytest.approx(np.array(positions[1]), abs=0.02)
         smaller = tiff(layer(3.16 / 1.6, PIXEL_SIZE, 0.03, 30.0).counts[:400, :400])
         refused = client.post("/inspect", files={"file": smaller}, data={"calibration": "titan"})
         assert "512 x 512" in refused.json()["detail"]
@@ -51,7 +51,7 @@ def test_a_distorted_camera_is_calibrated_and_put_right(
         assert points.status_code == 422
 
 
-def test_a_calibration_needs_a_place_and_a_service_says_so(
+def test_a_missing_calibration_folder_is_reported(
     tmp_path: Path, client: TestClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reference = tmp_path / "gold.tif"

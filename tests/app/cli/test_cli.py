@@ -1,4 +1,4 @@
-"""The command line, in-process, on the stand-in."""
+"""The command line, run in this process with the stand-in library."""
 
 import json
 import os
@@ -24,7 +24,7 @@ MOS2 = ROOT / "docs" / "examples" / "mos2.cif"
 
 
 @pytest.fixture(autouse=True)
-def opened(monkeypatch: pytest.MonkeyPatch, library: StandIn) -> StandIn:
+def open_stand_in(monkeypatch: pytest.MonkeyPatch, library: StandIn) -> StandIn:
     monkeypatch.setattr("app.services.library.open_library", lambda _settings: library)
     return library
 
@@ -42,17 +42,17 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one line that an error is told in."""
+    """Return the one line that reports an error."""
     capsys.readouterr()
     assert main(arguments) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    (line,) = told.err.splitlines()
+    output = capsys.readouterr()
+    assert output.out == ""
+    (line,) = output.err.splitlines()
     assert line.startswith("dd2d: ")
     return line
 
 
-def test_a_simulated_pattern_can_be_posted_as_it_is(client: TestClient, simulated: Path) -> None:
+def test_a_simulated_pattern_can_be_posted_unchanged(client: TestClient, simulated: Path) -> None:
     response = client.post("/predict", json=json.loads(simulated.read_text()))
     assert response.json()["candidates"][0]["id"] == "mos2"
     assert response.json()["query"]["voltage_kv"] == 80
@@ -110,15 +110,15 @@ def test_predict_prints_a_cif(simulated: Path, capsys: pytest.CaptureFixture[str
     assert printed(capsys, "predict", str(simulated), "--format", "cif") == library.entry("mos2").cif()
 
 
-def test_predict_passes_every_option_on(
+def test_predict_passes_on_every_option(
     simulated: Path, capsys: pytest.CaptureFixture[str], library: StandIn
 ) -> None:
     options = "--units 1/nm --voltage-kv 120 --elements-only Mo,S,Se --elements-all Mo --elements-any S,Se"
     printed(capsys, "predict", str(simulated), *options.split(), "--elements-none", "C", "--top-k", "7")
-    (asked,) = library.searches
-    assert (asked["voltage_kv"], asked["top_k"]) == (120, 7)
-    chosen = asked["elements"]
-    assert (chosen.only, chosen.all, chosen.any, chosen.none) == (
+    (search,) = library.searches
+    assert (search["voltage_kv"], search["top_k"]) == (120, 7)
+    elements = search["elements"]
+    assert (elements.only, elements.all, elements.any, elements.none) == (
         ("Mo", "S", "Se"),
         ("Mo",),
         ("S", "Se"),
@@ -127,36 +127,36 @@ def test_predict_passes_every_option_on(
     assert library.closed
 
 
-def test_predict_says_how_sure_it_is(
+def test_predict_prints_verdict_confidence_set_and_next_measurement(
     simulated: Path, capsys: pytest.CaptureFixture[str], library: StandIn
 ) -> None:
     library.verdict = "ambiguous"
     library.set_size, library.measurement = 3, NextMeasurement("tilt", "Tilt the flake.", tilt_deg=4.0)
     assert main(["predict", str(simulated)]) == 0
-    told = capsys.readouterr().err
-    assert "verdict: ambiguous" in told
-    assert "95 % confidence set: 3 candidates (if the crystal is in the library)" in told
-    assert "next measurement: Tilt the flake." in told
+    messages = capsys.readouterr().err
+    assert "verdict: ambiguous" in messages
+    assert "95 % confidence set: 3 candidates (if the crystal is in the library)" in messages
+    assert "next measurement: Tilt the flake." in messages
 
 
-def test_predict_prints_a_picture_and_takes_a_composition(
+def test_predict_prints_svg_and_accepts_a_composition(
     simulated: Path, capsys: pytest.CaptureFixture[str], library: StandIn
 ) -> None:
     words = "--composition Mo:1,S:2 --composition-sigma 0.1 --coverage 0.9 --format svg"
     assert printed(capsys, "predict", str(simulated), *words.split()).startswith("<svg")
-    (asked,) = library.searches
-    assert asked["composition"].fractions == {"Mo": 1.0, "S": 2.0}
-    assert (asked["composition"].sigma, asked["coverage"]) == (0.1, 0.9)
+    (search,) = library.searches
+    assert search["composition"].fractions == {"Mo": 1.0, "S": 2.0}
+    assert (search["composition"].sigma, search["coverage"]) == (0.1, 0.9)
 
 
-def test_predict_says_what_it_assumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_states_its_assumptions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(tmp_path / "mos2.csv")
     main(["simulate", str(MOS2), "--out", path])
     main(["predict", path])
     assert "80 kV" in capsys.readouterr().err
 
 
-def test_predict_takes_the_voltage_that_was_simulated(
+def test_predict_uses_the_simulated_voltage(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], library: StandIn
 ) -> None:
     path = str(tmp_path / "mos2.json")
@@ -166,7 +166,7 @@ def test_predict_takes_the_voltage_that_was_simulated(
     assert capsys.readouterr().err == ""
 
 
-def test_simulated_x_rays_are_not_taken_for_electrons(client: TestClient, tmp_path: Path) -> None:
+def test_simulated_x_ray_patterns_are_refused(client: TestClient, tmp_path: Path) -> None:
     path = tmp_path / "mos2.json"
     main(["simulate", str(MOS2), "--out", str(path), "--radiation", "xray"])
     assert "X-rays" in problem_of(client.post("/predict", json=json.loads(path.read_text())), 422)
@@ -182,13 +182,13 @@ def test_simulated_x_rays_are_not_taken_for_electrons(client: TestClient, tmp_pa
         (["--units", "furlong"], "furlong"),
     ],
 )
-def test_predict_tells_errors_in_one_line(
+def test_predict_reports_errors_in_one_line(
     simulated: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
 ) -> None:
     assert named in refused(capsys, "predict", str(simulated), *arguments)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "absent.json" in refused(capsys, "predict", str(tmp_path / "absent.json"))
     assert "absent.cif" in refused(capsys, "simulate", str(tmp_path / "absent.cif"), "--out", "x.json")
 
@@ -206,25 +206,27 @@ def test_the_seed_changes_the_noise_of_a_frame(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "option", ["--rotation inf", "--tilt nan", "--tilt 60", "--b-iso -1", "--threshold 2", "--voltage-kv 0"]
 )
-def test_impossible_numbers_are_a_wrong_call(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_numbers_out_of_range_are_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["simulate", str(MOS2), "--out", "x.json", *option.split()])
     assert end.value.code == 2
     assert "is not between" in capsys.readouterr().err
 
 
-def test_a_structure_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unreadable_structure_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "notes.cif").write_text("no crystal")
-    told = refused(capsys, "simulate", str(tmp_path / "notes.cif"), "--out", str(tmp_path / "x.json"))
-    assert "notes.cif: neither a CIF" in told
+    error = refused(capsys, "simulate", str(tmp_path / "notes.cif"), "--out", str(tmp_path / "x.json"))
+    assert "notes.cif: neither a CIF" in error
 
 
-def test_a_simulation_needs_a_known_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_simulate_refuses_an_unknown_suffix_and_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert ".csv" in refused(capsys, "simulate", str(MOS2), "--out", str(tmp_path / "x.tiff"))
     assert "size" in refused(capsys, "simulate", str(MOS2), "--out", str(tmp_path / "x.png"), "--size", "1")
 
 
-def test_an_index_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_index_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no index" in refused(capsys, "index", "info", str(tmp_path))
 
 
@@ -241,14 +243,14 @@ def test_an_index_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixtur
         ["simulate"],
     ],
 )
-def test_a_wrong_call_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_call_has_exit_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(arguments)
     assert end.value.code == 2
     assert "usage: dd2d" in capsys.readouterr().err
 
 
-def test_serve_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_serve_listens_at_the_given_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     served: list[uvicorn.Config] = []
 
     async def serve(self: uvicorn.Server) -> None:
@@ -269,18 +271,20 @@ def test_serve_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert (config.host, config.port) == ("127.0.0.9", 8123)
 
 
-def test_serve_without_an_index_ends_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    told = refused(capsys, "serve", "--port", "0", "--index", str(tmp_path))
-    assert "holds no index: build one with `dd2d index build`" in told
+def test_serve_reports_a_missing_index_in_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    error = refused(capsys, "serve", "--port", "0", "--index", str(tmp_path))
+    assert "holds no index: build one with `dd2d index build`" in error
 
 
-def test_serve_tells_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+def test_serve_reports_a_port_in_use(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert f"port {port}" in refused(capsys, "serve", "--port", str(port))
 
 
-def test_a_reader_that_has_left_is_no_error(tmp_path: Path) -> None:
+def test_a_closed_pipe_is_not_an_error(tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)
     command = [sys.executable, "-c", "from app.cli.main import main; raise SystemExit(main())"]
@@ -290,19 +294,17 @@ def test_a_reader_that_has_left_is_no_error(tmp_path: Path) -> None:
     assert (run.returncode, run.stderr) == (141, b"")
 
 
-def test_help_loads_nothing_heavy() -> None:
-    told = (
+def test_help_imports_nothing_heavy() -> None:
+    script = (
         "import sys; from app.cli.main import build_parser; build_parser().format_help(); "
         "print(*sorted({'torch', 'faiss', 'fastapi', 'numpy', 'pydantic', 'pymatgen'} & set(sys.modules)))"
     )
-    run = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == ""
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate"])
-def test_training_commands_have_the_arguments_of_training(
-    command: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_training_commands_describe_their_arguments(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])
     assert "--data" in capsys.readouterr().out
@@ -314,8 +316,8 @@ def simulated_points(path: Path, options: str) -> dict[tuple[float, float], floa
     return {(round(x, 3) + 0.0, round(y, 3) + 0.0): round(i, 4) for x, y, i in points}
 
 
-def test_face_down_turns_the_flake_and_mirrored_the_camera(tmp_path: Path) -> None:
-    """Across a, MoS2 is its own mirror image: face down the tilt is as before, on the camera it is not."""
+def test_face_down_turns_the_flake_and_mirrored_flips_the_camera(tmp_path: Path) -> None:
+    """MoS2 has a mirror plane across a, so turning it over about a is an inversion, which the Born model does not see."""
     path = tmp_path / "x.json"
     up, down, mirrored = (
         simulated_points(path, f"--tilt 4 {option}") for option in ("", "--face-down", "--mirrored")

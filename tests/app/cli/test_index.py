@@ -1,4 +1,4 @@
-"""`dd2d index publish`, `versions` and `rollback`."""
+"""`dd2d index` publishes, lists and rolls back versions of an index."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.index.stand_in import RadialEncoder
 
 @pytest.fixture
 def built(tmp_path: Path) -> list[str]:
-    """Two indexes, of one crystal and of two; the second by other weights."""
+    """Build two indexes, of one and of two crystals; the second with other weights."""
     encoder = RadialEncoder()
     for count, made in enumerate((encoder, replace(encoder, digest="sha256:" + "cd" * 32)), start=1):
         source = write_lines(tmp_path / f"source {count}", [document(i) for i in range(count)])
@@ -22,15 +22,15 @@ def built(tmp_path: Path) -> list[str]:
     return [str(tmp_path / f"built {count}") for count in (1, 2)]
 
 
-def test_publish_list_and_go_back(
+def test_versions_are_published_listed_and_rolled_back(
     tmp_path: Path, built: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     served = tmp_path / "served"
     for each in built:
         assert main(["index", "publish", each, "--to", str(served)]) == 0
-    told = capsys.readouterr()
-    assert told.out.splitlines()[1] == f"{served} now uses {version_folder(served).name} (2 crystals)."
-    assert told.err.count("other weights") == 1
+    output = capsys.readouterr()
+    assert output.out.splitlines()[1] == f"{served} now uses {version_folder(served).name} (2 crystals)."
+    assert output.err.count("other weights") == 1
     assert main(["index", "versions", str(served)]) == 0
     _, first, second = capsys.readouterr().out.splitlines()
     assert first.split()[:2] == ["*", version_folder(served).name]
@@ -44,13 +44,13 @@ def test_publish_list_and_go_back(
     assert "there is no version 'absent'" in capsys.readouterr().err
 
 
-def test_what_cannot_be_published_is_told(
+def test_an_index_that_cannot_be_published_is_refused(
     tmp_path: Path, built: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["index", "publish", str(tmp_path), "--to", str(tmp_path / "served")]) == 2
     assert main(["index", "publish", built[0], "--to", str(tmp_path)]) == 2
     assert main(["index", "versions", str(tmp_path)]) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 3
-    assert "holds no index" in told[0]
-    assert "holds other files" in told[1]
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 3
+    assert "holds no index" in errors[0]
+    assert "holds other files" in errors[1]

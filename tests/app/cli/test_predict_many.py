@@ -1,4 +1,4 @@
-"""`dd2d predict` of folders, and of a running service."""
+"""`dd2d predict` processes folders, and uses a running service."""
 
 import csv
 import io
@@ -49,28 +49,28 @@ def workers(monkeypatch: pytest.MonkeyPatch, library: StandIn) -> None:
 def test_a_folder_becomes_a_table(
     folder: Path, address: str, capsys: pytest.CaptureFixture[str], remote: bool
 ) -> None:
-    asked = ["predict", str(folder), "--top-k", "1", *(["--url", address] if remote else [])]
-    assert main(asked) == 1
-    told = capsys.readouterr()
-    rows = list(csv.DictReader(io.StringIO(told.out)))
+    arguments = ["predict", str(folder), "--top-k", "1", *(["--url", address] if remote else [])]
+    assert main(arguments) == 1
+    output = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(output.out)))
     names = [row["file"].removeprefix(str(folder)) for row in rows]
     assert names == ["/a.json", "/b/c.tif", "/d.zip/x"]
     assert [row["formula"] for row in rows] == ["C", "", "C"]
     assert "damaged" in rows[1]["error"] or "truncated" in rows[1]["error"]
-    assert "3 patterns, 1 failed" in told.err
+    assert "3 patterns, 1 failed" in output.err
 
 
 @pytest.mark.parametrize("remote", [False, True])
-def test_the_bar_counts_files_not_what_is_in_them(
+def test_the_progress_bar_counts_files_not_patterns(
     folder: Path, address: str, point_file: bytes, monkeypatch: pytest.MonkeyPatch, remote: bool
 ) -> None:
     bars: list[tqdm[None]] = []
 
-    def kept(**options: Any) -> "tqdm[None]":
+    def record_bar(**options: Any) -> "tqdm[None]":
         bars.append(tqdm(**{**options, "disable": False, "file": io.StringIO()}))
         return bars[-1]
 
-    monkeypatch.setattr("tqdm.tqdm", kept)
+    monkeypatch.setattr("tqdm.tqdm", record_bar)
     (folder / "d.zip").write_bytes(zipped(x=point_file, y=point_file, z=point_file))
     scan = npy(np.zeros((3, 64, 64), np.uint8))
     (folder / "e.npy").write_bytes(scan)
@@ -79,23 +79,27 @@ def test_the_bar_counts_files_not_what_is_in_them(
     assert bar.n == bar.total == 4
 
 
-def test_whole_answers_go_to_a_file(folder: Path, tmp_path: Path) -> None:
+def test_complete_answers_are_written_to_a_json_file(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "answers.json"
     assert main(["predict", str(folder / "a.json"), str(folder / "d.zip"), "--out", str(out)]) == 0
     answers = json.loads(out.read_text())
     assert [each["answer"]["candidates"][0]["formula"] for each in answers] == ["C", "C"]
 
 
-@pytest.mark.parametrize("kind", ["json", "cif", "table"])
-def test_one_pattern_is_the_same_from_a_service(
-    folder: Path, address: str, capsys: pytest.CaptureFixture[str], kind: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("output_format", ["json", "cif", "table"])
+def test_a_service_gives_the_same_answer_as_a_local_index(
+    folder: Path,
+    address: str,
+    capsys: pytest.CaptureFixture[str],
+    output_format: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("app.services.library.open_library", lambda _settings: StandIn())
     printed = []
     for where in ([], ["--url", address]):
-        assert main(["predict", str(folder / "a.json"), "--format", kind, *where]) == 0
+        assert main(["predict", str(folder / "a.json"), "--format", output_format, *where]) == 0
         printed.append(capsys.readouterr().out)
-    if kind == "json":
+    if output_format == "json":
         for text in printed:
             assert json.loads(text)["candidates"][0]["id"] == "graphene"
     else:
@@ -107,7 +111,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().err
 
 
-def test_what_cannot_be_done_is_told(
+def test_impossible_calls_are_refused(
     folder: Path, address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = str(folder / "b" / "c.tif")
@@ -121,12 +125,12 @@ def test_what_cannot_be_done_is_told(
     assert "no files" in refused(capsys, str(tmp_path / "empty"))
 
 
-def test_asking_a_service_loads_nothing_heavy(folder: Path, address: str) -> None:
-    told = (
+def test_a_remote_prediction_imports_nothing_heavy(folder: Path, address: str) -> None:
+    script = (
         "import sys; from app.cli.main import main; status = main(sys.argv[1:]); "
         "print(*sorted({'torch', 'faiss', 'pymatgen'} & set(sys.modules)), file=sys.stderr); sys.exit(status)"
     )
-    command = [sys.executable, "-c", told, "predict", str(folder / "a.json"), "--url", address]
+    command = [sys.executable, "-c", script, "predict", str(folder / "a.json"), "--url", address]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "C " in run.stdout
     assert run.stderr.splitlines()[-1] == ""
@@ -136,7 +140,7 @@ def rows_of(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_a_file_that_a_service_refuses_whole_is_one_row(
+def test_a_file_refused_as_a_whole_is_one_row(
     folder: Path, library: StandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "b" / "large.npy").write_bytes(bytes(300_000))
@@ -147,17 +151,17 @@ def test_a_file_that_a_service_refuses_whole_is_one_row(
     assert "DD2D_MAX_BATCH_BYTES" in rows[2]["error"]
 
 
-def test_a_service_that_is_busy_is_asked_again(
+def test_a_busy_service_is_retried(
     folder: Path, library: StandIn, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = create_app(Settings(rate_per_minute=1, rate_burst=1), library)
     waits: list[float] = []
 
-    def waited(seconds: float) -> None:
+    def record_wait(seconds: float) -> None:
         waits.append(seconds)
         app.state.access.requests._buckets.clear()
 
-    monkeypatch.setattr("app.cli.remote_service.sleep", waited)
+    monkeypatch.setattr("app.cli.remote_service.sleep", record_wait)
     with listening(app) as port:
         assert main(["predict", str(folder), "--url", f"http://127.0.0.1:{port}"]) == 1
     assert len(rows_of(capsys.readouterr().out)) == 3
@@ -165,30 +169,30 @@ def test_a_service_that_is_busy_is_asked_again(
     assert all(0 < seconds <= 60 for seconds in waits)
 
 
-def test_what_was_answered_is_kept_when_the_service_goes(
+def test_answers_are_kept_when_the_service_goes_away(
     folder: Path, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from app.cli.remote_service import RemoteService, RemoteServiceError
 
-    asked = RemoteService.predict_batch
+    predict_batch = RemoteService.predict_batch
 
-    def gone(self: RemoteService, file: Path, fields: Sequence[tuple[str, str]]) -> Iterator[bytes]:
+    def fail_at_d(self: RemoteService, file: Path, fields: Sequence[tuple[str, str]]) -> Iterator[bytes]:
         if file.name == "d.zip":
             raise RemoteServiceError("The service is unreachable.")
-        return asked(self, file, fields)
+        return predict_batch(self, file, fields)
 
-    monkeypatch.setattr(RemoteService, "predict_batch", gone)
+    monkeypatch.setattr(RemoteService, "predict_batch", fail_at_d)
     out = tmp_path / "table.csv"
     assert main(["predict", str(folder), "--url", address, "--out", str(out)]) == 2
     assert [row["formula"] for row in rows_of(out.read_text())] == ["C", ""]
-    gone_at_once = ["predict", str(folder / "d.zip"), "--url", address, "--out", str(out)]
-    assert main(gone_at_once) == 2
+    failing_at_once = ["predict", str(folder / "d.zip"), "--url", address, "--out", str(out)]
+    assert main(failing_at_once) == 2
     assert len(rows_of(out.read_text())) == 2, "an empty table has taken the place of a full one"
 
 
 @contextmanager
-def answering(answer: bytes) -> Iterator[str]:
-    """The address of something that gives every request this answer and closes."""
+def serve_bytes(answer: bytes) -> Iterator[str]:
+    """Yield the address of a server that sends these bytes to its one client and closes."""
 
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -209,15 +213,15 @@ SHORT, CHUNKED = b"Content-Length: 100\r\n\r\n{}", b"Transfer-Encoding: chunked\
 
 @pytest.mark.parametrize("status", ["200 OK", "404 Not Found"])
 @pytest.mark.parametrize(("many", "body"), [(False, SHORT), (False, CHUNKED), (True, CHUNKED)])
-def test_an_answer_that_breaks_off_is_told(
+def test_a_truncated_response_is_reported(
     folder: Path, capsys: pytest.CaptureFixture[str], status: str, many: bool, body: bytes
 ) -> None:
-    with answering(f"HTTP/1.1 {status}\r\n".encode() + body) as url:
+    with serve_bytes(f"HTTP/1.1 {status}\r\n".encode() + body) as url:
         file = str(folder / ("d.zip" if many else "a.json"))
         assert "broke off" in refused(capsys, file, "--url", url)
 
 
-def test_a_name_that_is_no_text_can_be_sent(
+def test_a_file_name_that_is_not_text_can_be_sent(
     tmp_path: Path, address: str, point_file: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     inside = tmp_path / "odd"
@@ -232,11 +236,11 @@ def test_a_name_that_is_no_text_can_be_sent(
 @pytest.mark.parametrize(
     "url", ["http://[::1", "http://microscope:port", "http://microscope:99999", "http://"]
 )
-def test_what_is_no_address_is_told(folder: Path, capsys: pytest.CaptureFixture[str], url: str) -> None:
+def test_an_invalid_address_is_refused(folder: Path, capsys: pytest.CaptureFixture[str], url: str) -> None:
     assert "is not an address" in refused(capsys, str(folder), "--url", url)
 
 
-def test_a_key_is_taken_from_the_environment(
+def test_the_key_is_taken_from_the_environment(
     folder: Path,
     library: StandIn,
     tmp_path: Path,
@@ -248,13 +252,13 @@ def test_a_key_is_taken_from_the_environment(
     keys.write_text(key.model_dump_json() + "\n")
     keys.chmod(0o600)
     with listening(create_app(Settings(keys=keys), library)) as port:
-        asked = ["predict", str(folder / "a.json"), "--url", f"http://127.0.0.1:{port}"]
-        assert "An API key is required" in refused(capsys, *asked[1:])
+        arguments = ["predict", str(folder / "a.json"), "--url", f"http://127.0.0.1:{port}"]
+        assert "An API key is required" in refused(capsys, *arguments[1:])
         monkeypatch.setenv("DD2D_KEY", "dd2d_" + "a" * 43)
-        assert "is unknown" in refused(capsys, *asked[1:])
+        assert "is unknown" in refused(capsys, *arguments[1:])
         monkeypatch.setenv("DD2D_KEY", f"{secret}\n")
-        assert main(asked) == 0
+        assert main(arguments) == 0
     monkeypatch.setenv("DD2D_KEY", f"{secret}\nInjected: yes")
-    told = refused(capsys, *asked[1:])
-    assert "is not an API key" in told
-    assert secret not in told
+    error = refused(capsys, *arguments[1:])
+    assert "is not an API key" in error
+    assert secret not in error
