@@ -43,15 +43,15 @@ function describeDefault({ default: value }) {
   return isEmpty ? "" : `Default: ${JSON.stringify(value)}.`;
 }
 
-function describeType(schema) {
+function describeType(schema, isPlural = false) {
   if (schema.$ref) return schema.$ref.split("/").at(-1);
-  if (schema.anyOf) return schema.anyOf.map(describeType).join(" or ");
+  if (schema.anyOf) return schema.anyOf.map((option) => describeType(option, isPlural)).join(" or ");
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(", ");
   if (schema.const !== undefined) return JSON.stringify(schema.const);
-  if (schema.type === "array") return `list of ${describeType(schema.items ?? {})}`;
-  const { minimum, maximum } = schema;
+  if (schema.type === "array") return `${isPlural ? "lists" : "list"} of ${describeType(schema.items ?? {}, true)}`;
+  const { type, minimum, maximum } = schema;
   const range = minimum === undefined || maximum === undefined ? "" : ` from ${minimum} to ${maximum}`;
-  return `${schema.type ?? "any"}${range}`;
+  return type ? `${type}${isPlural ? "s" : ""}${range}` : "any";
 }
 
 function renderTable(names, rows) {

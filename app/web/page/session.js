@@ -25,7 +25,7 @@ export class Session {
     this.#saveResult = saveResult;
   }
 
-  // Read a file, display it and request an answer. What the user said about the chemistry stays.
+  // Read a file, display it and request an answer. Elements and composition are kept.
   async open(file, readOptions = {}) {
     this.#cancel();
     const { signal } = (this.#opening = new AbortController());
