@@ -30,8 +30,10 @@ def test_an_answer_survives_a_reload(page: Page, browser_log: BrowserLog, tiff_f
 
 
 def test_answers_can_be_deleted(page: Page) -> None:
-    for name in ("MoS₂, tilted", "Graphene"):
+    for count, name in enumerate(("MoS₂, tilted", "Graphene"), start=1):
         open_example(page, name)
+        # An answer is stored once the picture of its frame has arrived.
+        expect(page.locator("#recent-list li")).to_have_count(count)
         page.get_by_role("button", name="New pattern").click()
     expect(page.locator("#recent-list li")).to_have_count(2)
     page.get_by_role("button", name="Delete graphene.json").click()

@@ -59,14 +59,14 @@ export class AnswerStorage extends EventTarget {
     await this.#write((table) => table.clear());
   }
 
+  // The list follows what is stored.
   async #write(change) {
-    this.dispatchEvent(new Event("change"));
-    if (!this.#database) return;
     try {
-      await waitFor(change(this.#openTable("readwrite")));
+      if (this.#database) await waitFor(change(this.#openTable("readwrite")));
     } catch {
       // The disk is full or the window is private. The record stays in memory.
     }
+    this.dispatchEvent(new Event("change"));
   }
 
   #openTable(mode) {
