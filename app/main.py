@@ -1,4 +1,4 @@
-"""The application, made by a function of its settings."""
+"""The application factory."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,28 +6,17 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from app.auth.access import Access, require_role
+from app.auth.access import Access
 from app.http.middleware import (
     DrainBodyMiddleware,
+    EncodedPathMiddleware,
     InternalErrorMiddleware,
     RequestMiddleware,
     TrustedHostMiddleware,
 )
-from app.http.openapi import ACCESS_RESPONSES, Documented
+from app.http.openapi import DocumentedApp
 from app.http.problem_details import add_error_handlers
-from app.http.routes import (
-    admin,
-    batch,
-    compare,
-    health,
-    inspect,
-    overlays,
-    pages,
-    predict,
-    replay,
-    structures,
-)
-from app.http.routes import user_structures as additions
+from app.http.routes import batch, inspect, pages, predict, service, structures
 from app.http.state import Service
 from app.observability.metrics import Metrics
 from app.services.library import Library, software_version
@@ -36,19 +25,19 @@ from app.workers.dispatcher import Dispatcher, Worker
 from app.workers.pool import ProcessWorker, ThreadWorker
 
 DESCRIPTION = (
-    "Post the electron diffraction pattern of a two-dimensional crystal; get back the crystals that could have "
-    "made it, ranked, as CIF."
+    "Send the electron diffraction pattern of a two-dimensional crystal; get a ranked list of the crystals that could "
+    "have produced it, each as CIF."
 )
 
 
-def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
-    """The service.
+def create_app(settings: Settings, library: Library | None = None) -> FastAPI:
+    """Create the application.
 
     Args:
-        settings: see `Settings`.
-        retriever: an index that is open already, and stays so: requests are computed in threads of this process.
-            Without one, worker processes open model and index of the settings when the service starts, and a
-            start without them fails.
+        settings: the settings of the service.
+        library: an open index, for tests: jobs are computed in threads of this process, and the index stays open.
+            Without one, worker processes open the model and the index of the settings when the service starts, and the
+            start fails if they cannot.
 
     Raises:
         OptionError: the key file cannot be used.
@@ -57,7 +46,7 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        workers = processes(settings) if retriever is None else _threads(settings, retriever)
+        workers = create_workers(settings) if library is None else _create_threads(settings, library)
         dispatcher = Dispatcher(workers, settings.queue, settings.queue_bytes, settings.deadline_s, metrics)
         metrics.watch_workers(lambda: [worker.pid for worker in workers])
         provenance = await dispatcher.start()
@@ -68,7 +57,7 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
         finally:
             await dispatcher.close()
 
-    app = Documented(
+    app = DocumentedApp(
         title="dd2d-server",
         summary="Identifies two-dimensional crystals from one diffraction pattern.",
         description=DESCRIPTION,
@@ -77,31 +66,20 @@ def create_app(settings: Settings, retriever: Library | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.access = Access.from_settings(settings)
     _add_middleware(app, settings, metrics)
     add_error_handlers(app)
-    guarded = (
-        predict.router,
-        batch.router,
-        replay.router,
-        inspect.router,
-        compare.router,
-        overlays.router,
-        structures.router,
-    )
-    for each in guarded:
-        app.include_router(each, dependencies=[require_role("read")], responses=ACCESS_RESPONSES)
-    app.include_router(additions.router, dependencies=[require_role("write")], responses=ACCESS_RESPONSES)
-    app.include_router(admin.router, dependencies=[require_role("admin")], responses=ACCESS_RESPONSES)
-    for each in (health.router, pages.router):
-        app.include_router(each)
+    for module in (predict, batch, inspect, structures, service, pages):
+        app.include_router(module.router)
     app.mount("/static", pages.RevalidatedFiles(directory=pages.WEB), name="static")
     return app
 
 
 def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
-    """From the inside out: unforeseen errors are answers before the headers of the others are put on them."""
+    """Add the middleware from the inside out: a response to an internal error gets the headers of all others too."""
+    app.add_middleware(EncodedPathMiddleware)
     app.add_middleware(InternalErrorMiddleware)
     if settings.allowed_hosts is not None:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.allowed_hosts)
@@ -117,13 +95,13 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     app.add_middleware(DrainBodyMiddleware)
 
 
-def processes(settings: Settings) -> list[Worker]:
-    """Worker processes, as many as the settings say, not yet started."""
-    # A request that is past its deadline has been answered; who computes on after that has hung.
+def create_workers(settings: Settings) -> list[Worker]:
+    """Return the worker processes of the settings, not started yet."""
+    # A request past its deadline has been answered, so a worker that still computes it after twice that time has hung.
     return [ProcessWorker(settings, 2 * settings.deadline_s) for _ in range(settings.workers)]
 
 
-def _threads(settings: Settings, library: Library) -> list[Worker]:
+def _create_threads(settings: Settings, library: Library) -> list[Worker]:
     from app.workers.handlers import JobHandler
 
     handler = JobHandler(library, settings.calibrations)

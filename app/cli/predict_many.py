@@ -145,7 +145,7 @@ async def _run_batch(
     settings: "Settings", files: Sequence[Path], options: Options
 ) -> AsyncGenerator[bytes, None]:
     from app.http.routes.batch import find_problem, write_line
-    from app.main import processes
+    from app.main import create_workers
     from app.observability.metrics import Metrics
     from app.services.options import PredictOptions
     from app.services.uploads import SavedFile
@@ -154,7 +154,7 @@ async def _run_batch(
 
     saved = tuple(SavedFile(file, str(file)) for file in files)
     batch = Batch(saved, PredictOptions.from_text(options), "cli")
-    workers = processes(settings)
+    workers = create_workers(settings)
     dispatcher = Dispatcher(workers, len(workers), settings.queue_bytes, settings.deadline_s, Metrics())
     await dispatcher.start()
     try:

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 from app.errors import NotAcceptableError
 
+VARY = {"Vary": "Accept"}
+"""Header of every response whose media type was negotiated."""
+
 
 def choose_media_type(accept: str | None, offered: Sequence[str]) -> str:
     """Return the offered media type that an Accept header prefers, the first of equals.

@@ -1,13 +1,28 @@
-"""FastAPI dependencies that the routes share."""
+"""FastAPI dependencies that the routes share.
 
+FastAPI resolves the dependencies of a route in the order in which they are declared, those of its router and decorator
+first. So a request is refused for its key, its query string or its Accept header before its body is read.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import Depends
 from starlette.requests import Request
 
+from app.errors import QueueFullError
+from app.http.accept import choose_media_type
+from app.http.read_body import read_body, save_files
+from app.http.state import MAX_BATCHES, Service, get_service
+from app.services.uploads import FormBody, JsonBody, SavedForm
 from model.errors import OptionError
 
 _MAX_NAMES = 5
 
+ServiceDependency = Annotated[Service, Depends(get_service)]
 
-def reject_query_options(request: Request) -> None:
+
+async def reject_query_options(request: Request) -> None:
     """Refuse options in the query string, which would be ignored.
 
     Raises:
@@ -18,3 +33,46 @@ def reject_query_options(request: Request) -> None:
         raise OptionError(
             f"Options are not accepted in the query string (found {names}); send them as form fields or JSON keys."
         )
+
+
+NO_QUERY_OPTIONS = Depends(reject_query_options)
+
+
+def accepted_media_type(*offered: str) -> Any:
+    """Return a dependency that chooses the media type of the answer among those offered.
+
+    Raises:
+        NotAcceptableError: the Accept header excludes all of them.
+    """
+
+    async def choose(request: Request) -> str:
+        return choose_media_type(request.headers.get("accept"), offered)
+
+    return Depends(choose)
+
+
+def upload(attachment_field: str = "", max_attachments: int = 0) -> Any:
+    """Return a dependency that reads the body of a request, see `read_body`."""
+
+    async def read(request: Request, service: ServiceDependency) -> JsonBody | FormBody:
+        return await read_body(request, service.settings, attachment_field, max_attachments)
+
+    return Depends(read)
+
+
+async def _reserve_batch(service: ServiceDependency) -> AsyncIterator[None]:
+    if service.batches.locked():
+        raise QueueFullError(f"{MAX_BATCHES} batches are running; retry when one of them has ended.")
+    async with service.batches:
+        yield
+
+
+async def _save_upload(
+    request: Request, service: ServiceDependency, _reserved: Annotated[None, Depends(_reserve_batch)]
+) -> AsyncIterator[SavedForm]:
+    async with save_files(request, service.settings) as form:
+        yield form
+
+
+SavedUpload = Annotated[SavedForm, Depends(_save_upload)]
+"""The files of a batch, on disk until the response has been sent."""

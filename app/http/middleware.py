@@ -1,4 +1,4 @@
-"""ASGI middleware: request ids, security headers, access log, internal errors, host names, unread bodies."""
+"""ASGI middleware: request ids, headers, access log, internal errors, host names, encoded paths, unread bodies."""
 
 import asyncio
 import ipaddress
@@ -56,7 +56,7 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         started = perf_counter()
-        request_id = _request_id(scope)
+        request_id, path = _request_id(scope), scope["path"]
         scope.setdefault("state", {})["request_id"] = request_id
         status = 0
 
@@ -68,7 +68,7 @@ class RequestMiddleware:
                 headers[REQUEST_ID] = request_id
                 for name, value in _SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", _cache_control(scope["path"]))
+                headers.setdefault("Cache-Control", _cache_control(path))
             await send(message)
 
         token = logs.REQUEST_ID.set(request_id)
@@ -79,7 +79,7 @@ class RequestMiddleware:
             self._metrics.record_request(scope, status, seconds)
             if "problem" in scope["state"]:
                 self._metrics.record_problem(scope["state"]["problem"])
-            _log_request(scope, status, seconds)
+            _log_request(scope, path, status, seconds)
             logs.REQUEST_ID.reset(token)
 
 
@@ -93,9 +93,9 @@ def _cache_control(path: str) -> str:
     return "no-cache" if path in {"/", "/docs"} or path.startswith("/static/") else "no-store"
 
 
-def _log_request(scope: Scope, status: int, seconds: float) -> None:
+def _log_request(scope: Scope, path: str, status: int, seconds: float) -> None:
     """Write the access log line, with the path percent-encoded and without the query string."""
-    method, path, ms = scope["method"], quote(scope["path"]), round(1000 * seconds, 1)
+    method, path, ms = scope["method"], quote(path), round(1000 * seconds, 1)
     key = scope["state"].get("key_name")
     client = (scope.get("client") or ("unknown",))[0]
     fields = {
@@ -136,6 +136,24 @@ class InternalErrorMiddleware:
                 raise
             logger.exception("Internal error while handling a request.")
             await respond_to_error(Request(scope), error)(scope, receive, send)
+
+
+class EncodedPathMiddleware:
+    """Lets the paths of structures be matched percent-encoded, as they were sent.
+
+    An id may contain slashes. In the decoded path, which a server passes on, the slashes of an id `mos2/cif` look like
+    those of the route `/structures/{id}/cif`. The routes decode the id after they have been matched.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] == "http" and scope["path"].startswith(scope.get("root_path", "") + "/structures/"):
+            raw_path = scope.get("raw_path")  # optional in ASGI
+            scope["path"] = raw_path.decode("ascii", "replace") if raw_path else quote(scope["path"])
+        await self._app(scope, receive, send)
 
 
 class TrustedHostMiddleware:

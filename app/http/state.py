@@ -1,4 +1,4 @@
-"""What a running service holds, and how a route reaches it."""
+"""The state of a running service, and how a route runs a job with it."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -20,8 +20,8 @@ from app.workers.messages import (
     ReplyT,
 )
 
-# They share the workers, so that more at once end no sooner.
-MOST_BATCHES = 2
+# Batches share the workers, so more of them at once would not end sooner.
+MAX_BATCHES = 2
 
 
 @dataclass
@@ -29,13 +29,13 @@ class Service:
     """The state of one application.
 
     Attributes:
-        settings: of the process.
+        settings: the settings of the process.
         dispatcher: hands jobs to the workers.
-        metrics: what is measured.
-        provenance: of the answers; follows what the workers tell.
-        overlays: pictures of the latest answers.
-        batches: held by each, as its files take space on the disk.
-        shared_jobs: by their class, the running jobs that all who request them at once share.
+        metrics: the Prometheus metrics.
+        provenance: what the answers are currently computed with, as the workers report it.
+        overlays: the overlays of the latest answers.
+        batches: limits the batches that run at once, whose files need space on disk.
+        shared_jobs: the running jobs that simultaneous requests share, by class.
     """
 
     settings: Settings
@@ -43,14 +43,14 @@ class Service:
     metrics: Metrics
     provenance: Provenance
     overlays: OverlayStore = field(default_factory=OverlayStore)
-    batches: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_BATCHES))
+    batches: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_BATCHES))
     shared_jobs: "dict[type, asyncio.Task[ProvenanceReply]]" = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._measure_provenance()
 
-    def note(self, reply: Reply) -> None:
-        """Take in what a worker reports besides the body: measurements, overlays, provenance."""
+    def record_reply(self, reply: Reply) -> None:
+        """Record what a worker reports besides the body: measurements, overlays and the provenance."""
         if isinstance(reply, PredictionReply):
             self.metrics.record_prediction(reply.timing_ms, reply.verdict)
             if reply.overlays is not None:
@@ -64,41 +64,35 @@ class Service:
         self.metrics.set_provenance(now.version, now.model, now.index, now.crystals)
 
 
-def service_of(request: Request) -> Service:
-    """The service that a request has come to."""
+async def get_service(request: Request) -> Service:
+    """Return the service that received a request."""
     service = request.app.state.service
     assert isinstance(service, Service)
     return service
 
 
-def request_id_of(request: Request) -> str:
-    """The id that the middleware gave or found."""
-    return str(request.state.request_id)
-
-
-async def computed(request: Request, job: Job[ReplyT], *, urgent: bool = False) -> ReplyT:
-    """What a worker makes of a job; a client that leaves takes its job out of the queue.
+async def run_job(request: Request, job: Job[ReplyT]) -> ReplyT:
+    """Run a job for a request whose body has been read. If the client disconnects, the job is canceled.
 
     Raises:
-        ClientDisconnect: nobody waits for the answer any more.
-        DomainError: see `Dispatcher.run`.
+        ClientDisconnect: the client has disconnected.
+        DomainError: as `Dispatcher.run`.
     """
-    service = service_of(request)
-    work = asyncio.ensure_future(service.dispatcher.run(job, urgent=urgent))
-    left = asyncio.ensure_future(_left(request))
+    service = await get_service(request)
+    work = asyncio.ensure_future(service.dispatcher.run(job))
+    disconnect = asyncio.ensure_future(_wait_for_disconnect(request))
     try:
-        await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({work, disconnect}, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
             raise ClientDisconnect
         reply = work.result()
     finally:
         work.cancel()
-        left.cancel()
-    service.note(reply)
+        disconnect.cancel()
+    service.record_reply(reply)
     return reply
 
 
-async def _left(request: Request) -> None:
-    """Returns when the client has gone; the body has been read before."""
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -21,7 +21,7 @@ class TextFormat:
     Attributes:
         parse: turns the text into what JSON holds; pydantic then checks the elements.
         example: the notation, for the documents.
-        is_comma_list: whether the text is a plain list, which OpenAPI can express.
+        is_comma_list: whether it is a plain list.
     """
 
     parse: Callable[[str], Any]
@@ -81,6 +81,12 @@ class RequestOptions(BaseModel):
         field = cls.model_fields.get(name)
         formats = [each for each in field.metadata if isinstance(each, TextFormat)] if field else []
         return formats[0] if formats else None
+
+    @classmethod
+    def is_comma_list(cls, name: str) -> bool:
+        """Return whether a field is a plain list, whose notation as text OpenAPI can express."""
+        text_format = cls.text_format(name)
+        return text_format is not None and text_format.is_comma_list
 
     @classmethod
     def _validate(cls, values: dict[str, Any], *, strict: bool) -> Self:

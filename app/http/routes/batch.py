@@ -1,24 +1,26 @@
-"""`POST /predict/batch`: many patterns in, a line of JSON out for each."""
+"""Identify the crystals of many patterns: `POST /predict/batch`."""
 
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from fastapi import APIRouter
+from fastapi.responses import JSONResponse
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from app.errors import QueueFullError
-from app.http.accept import choose_media_type
-from app.http.dependencies import reject_query_options
-from app.http.openapi import BATCH_BODY, BATCH_RESPONSES
+from app.auth.access import require_role
+from app.http.accept import VARY
+from app.http.dependencies import NO_QUERY_OPTIONS, SavedUpload, ServiceDependency, accepted_media_type
+from app.http.openapi import ACCESS_PROBLEMS, UPLOAD_PROBLEMS
 from app.http.problem_details import describe_error, label_problem
-from app.http.read_body import save_files
-from app.http.state import MOST_BATCHES, Service, request_id_of, service_of
+from app.http.request_bodies import BatchForm, request_body
+from app.http.state import Service
 from app.presentation.formats import NDJSON
+from app.presentation.schemas.batch import BatchLine
 from app.presentation.schemas.service import Problem
 from app.services.options import PredictOptions
 from app.workers.batch import Batch, BatchResult
@@ -26,47 +28,44 @@ from app.workers.messages import Job, ReplyT
 
 logger = logging.getLogger(__name__)
 
-router = APIRouter()
+router = APIRouter(dependencies=[require_role("read")], responses=ACCESS_PROBLEMS)
+
+
+class NdjsonResponse(JSONResponse):
+    """Documents the media type; what is sent is a `LineStream`."""
+
+    media_type = NDJSON
 
 
 @router.post(
     "/predict/batch",
     summary="Identify the crystals of many patterns",
-    response_class=Response,
-    responses=BATCH_RESPONSES,
-    openapi_extra={"requestBody": BATCH_BODY},
+    response_class=NdjsonResponse,
+    response_model=BatchLine,
+    response_description="One line of JSON per pattern, in order.",
+    responses=UPLOAD_PROBLEMS,
+    openapi_extra=request_body(PredictOptions, form=BatchForm),
+    dependencies=[NO_QUERY_OPTIONS, accepted_media_type(NDJSON)],
 )
-async def post_batch(request: Request) -> Response:
-    """Send files, zips of files, or scans; the answer to each pattern is a line, in order, sent when it is ready."""
-    service = service_of(request)
-    reject_query_options(request)
-    choose_media_type(request.headers.get("accept"), (NDJSON,))
-    if service.batches.locked():
-        raise QueueFullError(
-            f"{MOST_BATCHES} batches are under way, as many as may be; try again when one has ended"
-        )
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(service.batches)
-        form = await stack.enter_async_context(save_files(request, service.settings))
-        # The options are parsed here, once for all patterns: an invalid one is a 422, impossible after the first line.
-        options = PredictOptions.from_text(form.fields)
-        batch = Batch(form.files, options, request_id_of(request))
-        lines = await stack.enter_async_context(aclosing(_lines(service, batch)))
-        return _Lines(lines, stack.pop_all(), service.settings.stall_s)
+async def predict_batch(request: Request, service: ServiceDependency, form: SavedUpload) -> Response:
+    """Send files, zips of files, or scans. The answer to each pattern is a line, sent as soon as it is ready."""
+    # The options are parsed here, once for all patterns: an invalid one is a 422, impossible after the first line.
+    options = PredictOptions.from_text(form.fields)
+    batch = Batch(form.files, options, request.state.request_id)
+    return LineStream(_answer_lines(service, batch), service.settings.stall_s)
 
 
-class _Lines(StreamingResponse):
-    """Lines as they come.
+class LineStream(StreamingResponse):
+    """Sends lines as they become ready.
 
     Args:
-        lines: of the answer.
-        held: until the last line is out, or the client has gone, be it before the first.
-        stall_s: a client that takes nothing for so long has gone, too.
+        lines: the lines.
+        stall_s: how long a client may take to read a line before the response is aborted.
     """
 
-    def __init__(self, lines: AsyncIterator[bytes], held: AsyncExitStack, stall_s: float) -> None:
-        super().__init__(lines, media_type=NDJSON, headers={"Vary": "Accept"})
-        self._held = held
+    def __init__(self, lines: AsyncGenerator[bytes, None], stall_s: float) -> None:
+        super().__init__(lines, media_type=NDJSON, headers=VARY)
+        self._lines = lines
         self._stall_s = stall_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,20 +75,20 @@ class _Lines(StreamingResponse):
             async with asyncio.timeout(self._stall_s):
                 await send(message)
 
-        async with self._held:
+        async with aclosing(self._lines):  # cancels what is still being computed
             try:
                 await super().__call__(scope, receive, send_in_time)
             except TimeoutError:
-                logger.warning("a client took no line of its batch for %g s and is left", self._stall_s)
+                logger.warning("A client read no line of its batch for %g s; it was aborted.", self._stall_s)
 
 
-async def _lines(service: Service, batch: Batch) -> AsyncGenerator[bytes, None]:
+async def _answer_lines(service: Service, batch: Batch) -> AsyncGenerator[bytes, None]:
     async def run(job: Job[ReplyT]) -> ReplyT:
         reply = await service.dispatcher.run(job)
-        service.note(reply)
+        service.record_reply(reply)
         return reply
 
-    # One more than there are workers, so that none waits for the stream.
+    # One more than there are workers, so that no worker waits for the stream.
     concurrency = service.settings.workers + 1
     async with aclosing(batch.results(run, concurrency)) as results:
         async for result in results:

@@ -42,7 +42,9 @@ def folder(tmp_path: Path, point_file: bytes) -> Path:
 @pytest.fixture(autouse=True)
 def workers(monkeypatch: pytest.MonkeyPatch, library: StandIn) -> None:
     handler = JobHandler(library)
-    monkeypatch.setattr("app.main.processes", lambda _settings: [ThreadWorker(handler, handler.provenance)])
+    monkeypatch.setattr(
+        "app.main.create_workers", lambda _settings: [ThreadWorker(handler, handler.provenance)]
+    )
 
 
 @pytest.mark.parametrize("remote", [False, True])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from app.http.state import MOST_BATCHES
+from app.http.state import MAX_BATCHES
 from app.main import create_app
 from app.presentation.schemas.batch import BatchLine
 from app.presentation.schemas.service import Provenance
@@ -171,10 +171,10 @@ def test_more_batches_than_may_be_are_429(library: StandIn, point_file: bytes) -
     app = create_app(Settings(), library)
     with TestClient(app) as client:
         batches = app.state.service.batches
-        for _ in range(MOST_BATCHES):
+        for _ in range(MAX_BATCHES):
             client.portal.call(batches.acquire)  # type: ignore[union-attr]
         response = client.post("/predict/batch", files=parts(("a", point_file)))
-        assert "under way" in problem_of(response, 429)
+        assert "are running" in problem_of(response, 429)
         client.portal.call(batches.release)  # type: ignore[union-attr]
         for _ in range(3):
             assert len(lines(client, parts(("a", point_file)))) == 1
@@ -216,7 +216,7 @@ def test_a_client_that_takes_no_line_frees_its_place(
         assert sent[:2] == (
             ["http.response.start", "http.response.body"] if stays else ["http.response.start"]
         )
-        for _ in range(MOST_BATCHES - 1):
+        for _ in range(MAX_BATCHES - 1):
             client.portal.call(app.state.service.batches.acquire)  # type: ignore[union-attr]
         assert not app.state.service.batches.locked()
     assert list(tmp_path.iterdir()) == []

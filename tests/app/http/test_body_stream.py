@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from app.errors import RequestTimeoutError
 from app.http.read_body import MIN_PROGRESS_BYTES, stream_body
-from app.http.state import MOST_BATCHES
+from app.http.state import MAX_BATCHES
 from app.main import create_app
 from app.settings import Settings
 from tests.app.conftest import listening
@@ -76,7 +76,7 @@ def test_a_request_that_comes_to_a_halt_is_408_and_the_connection_closed(path: s
     app = create_app(Settings(stall_s=0.02), StandIn())
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
     with listening(app) as port:
-        for _ in range(MOST_BATCHES + 1):
+        for _ in range(MAX_BATCHES + 1):
             with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
                 client.sendall(f"{head}Content-Length: 900\r\n\r\n--x".encode())
                 answer = client.makefile("rb").read()  # until it is closed

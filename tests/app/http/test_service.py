@@ -17,11 +17,10 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from app.http.problem_details import PROBLEM_TYPES, find_problem_type
-from app.http.routes import health
+from app.http.routes.service import _run_shared
 from app.main import create_app
 from app.observability.logging import add_request_id
 from app.observability.metrics import Metrics
@@ -324,7 +323,7 @@ def test_what_takes_too_long_is_503_and_keeps_its_place_until_it_ends(held: Held
 def test_the_version_waits_for_no_busy_worker(
     held: Held, points: Points, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.http.routes.health.LONGEST_VERSION_S", 0.01)
+    monkeypatch.setattr("app.http.routes.service.MAX_VERSION_S", 0.01)
     with TestClient(create_app(Settings(workers=1), held)) as client, ThreadPoolExecutor(1) as threads:
         first = threads.submit(client.post, "/predict", json={"points": points})
         assert held.begun.acquire(timeout=20)
@@ -337,13 +336,13 @@ def test_many_who_ask_whether_it_is_ready_cost_one_search(held: Held) -> None:
     app = create_app(Settings(), held)
 
     async def ask() -> None:
-        request = Request({"type": "http", "app": app})
-        asking = [asyncio.create_task(health._run_shared(request, CanaryJob())) for _ in range(5)]
+        service = app.state.service
+        asking = [asyncio.create_task(_run_shared(service, CanaryJob())) for _ in range(5)]
         assert await asyncio.to_thread(held.begun.acquire, timeout=20)
         held.gate.set()
         await asyncio.gather(*asking)
         assert len(held.searches) == 1
-        await health._run_shared(request, CanaryJob())
+        await _run_shared(service, CanaryJob())
         assert len(held.searches) == 2
 
     with TestClient(app) as client:

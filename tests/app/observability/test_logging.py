@@ -100,7 +100,7 @@ def test_the_access_log_of_a_request_is_a_json_object(output: LogOutput) -> None
     assert len(records) == 1
     assert records[0] | {"time": "", "message": "", "ms": 0} == {
         "time": "", "level": "info", "logger": "app.http.middleware", "message": "", "request_id": "mine",
-        "method": "GET", "path": "/structures/graphene/cif", "route": "/structures/{id}", "status": 200,
+        "method": "GET", "path": "/structures/graphene/cif", "route": "/structures/{id}/cif", "status": 200,
         "ms": 0, "key": None, "client": "testclient", "problem": None,
     }  # fmt: skip
     time = datetime.fromisoformat(records[0]["time"])

@@ -1,0 +1,113 @@
+"""The service itself: health, version, metrics, and the version of the index that is served."""
+
+import asyncio
+from contextlib import suppress
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from app.auth.access import require_role
+from app.errors import InternalError, NotReadyError
+from app.http.dependencies import NO_QUERY_OPTIONS, ServiceDependency
+from app.http.openapi import ACCESS_PROBLEMS, problems
+from app.http.read_body import read_body
+from app.http.request_bodies import ReloadObject, request_body
+from app.http.state import Service, run_job
+from app.observability.metrics import CONTENT_TYPE
+from app.presentation.formats import JSON
+from app.presentation.schemas.service import Liveness, Provenance, Readiness, ServedIndex
+from app.services.options import ReloadOptions
+from app.services.uploads import JsonBody
+from app.workers.messages import CanaryJob, Job, ProvenanceJob, ProvenanceReply, ReloadJob
+from model.errors import DomainError, UnknownFormatError
+from model.stopwatch import Stopwatch
+
+# A free worker reports within a millisecond.
+MAX_VERSION_S = 1.0
+
+router = APIRouter()
+
+
+@router.get("/livez", summary="Check that the process responds")
+async def livez() -> Liveness:
+    """Answer under any load."""
+    return Liveness()
+
+
+@router.get("/readyz", summary="Check that model and index answer", responses=problems(503))
+async def readyz(service: ServiceDependency) -> Readiness:
+    """Search a pattern of graphene, ahead of all waiting requests, so that a busy service is ready."""
+    watch = Stopwatch()
+    try:
+        reply = await _run_shared(service, CanaryJob())
+    except DomainError:
+        raise
+    except InternalError as error:
+        raise NotReadyError(
+            "The model and the index do not answer a pattern of graphene; see the service's log."
+        ) from error
+    return Readiness(crystals=reply.provenance.crystals, canary_ms=watch.total_milliseconds)
+
+
+@router.get("/version", summary="Get the versions of software, weights and index")
+async def version(service: ServiceDependency) -> Provenance:
+    """Return the provenance of the answers; if no worker is free to report it, that of the last answer."""
+    with suppress(DomainError, InternalError):
+        await _run_shared(service, ProvenanceJob(), MAX_VERSION_S)
+    return service.provenance
+
+
+async def _run_shared(
+    service: Service, job: Job[ProvenanceReply], deadline_s: float | None = None
+) -> ProvenanceReply:
+    """Run one job of its class at a time for all simultaneous requests: these paths need no key and must be cheap."""
+    running = service.shared_jobs.get(type(job))
+    if running is None or running.done():
+        run = service.dispatcher.run(job, urgent=True, deadline_s=deadline_s)
+        running = service.shared_jobs[type(job)] = asyncio.create_task(run)
+    reply = await asyncio.shield(running)
+    service.record_reply(reply)
+    return reply
+
+
+@router.get(
+    "/metrics",
+    summary="Get the metrics for Prometheus",
+    response_class=PlainTextResponse,
+    response_description="The metrics in the Prometheus text format.",
+    responses=ACCESS_PROBLEMS,
+    dependencies=[require_role("read", limited=False)],
+)
+async def metrics(service: ServiceDependency) -> Response:
+    """Return requests, problems, latencies, the queue, memory, and what is served."""
+    return Response(service.metrics.render(), media_type=CONTENT_TYPE)
+
+
+async def _read_reload_body(request: Request, service: ServiceDependency) -> JsonBody | None:
+    if not request.headers.get("content-type"):
+        return None
+    body = await read_body(request, service.settings)
+    if not isinstance(body, JsonBody):
+        raise UnknownFormatError(
+            'The request is a form; send {"version": NAME} as application/json, or no body.'
+        )
+    return body
+
+
+@router.post(
+    "/admin/reload",
+    summary="Switch to another version of the index",
+    response_model=ServedIndex,
+    response_description="What is served now.",
+    responses=problems(400, 401, 403, 408, 409, 413, 415, 422, 429, 503),
+    openapi_extra=request_body(ReloadOptions, json=ReloadObject, required=False),
+    dependencies=[require_role("admin"), NO_QUERY_OPTIONS],
+)
+async def reload_index(
+    request: Request, body: Annotated[JsonBody | None, Depends(_read_reload_body)]
+) -> Response:
+    """Serve the current version of the index at once, which otherwise takes up to a second, or make another current."""
+    reply = await run_job(request, ReloadJob(body=body))
+    return Response(reply.body, media_type=JSON)
