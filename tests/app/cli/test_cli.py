@@ -317,7 +317,7 @@ def simulated_points(path: Path, options: str) -> dict[tuple[float, float], floa
 
 
 def test_face_down_turns_the_flake_and_mirrored_flips_the_camera(tmp_path: Path) -> None:
-    """MoS2 has a mirror plane across a, so turning it over about a is an inversion, which the Born model does not see."""
+    """MoS2 has a mirror plane across a, so turning it over about a inverts it, which the Born model ignores."""
     path = tmp_path / "x.json"
     up, down, mirrored = (
         simulated_points(path, f"--tilt 4 {option}") for option in ("", "--face-down", "--mirrored")
