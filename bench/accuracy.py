@@ -30,7 +30,7 @@ from index.search.query import Effort
 from index.search.retriever import Retriever
 from index.storage.catalog import Catalog, Entry
 from index.storage.layout import CATALOG_NAME
-from index.storage.publish import version_folder
+from index.storage.versions import find_version_folder
 from model.indexing.lattice_table import LatticeTable
 from model.indexing.orientations import SCALE_TOLERANCE
 from model.indexing.pattern_lattice import index_pattern
@@ -50,7 +50,7 @@ class Lattices:
     """The crystals of an index in the order of how well their lattice fits."""
 
     def __init__(self, catalog: Catalog) -> None:
-        self._table = LatticeTable.from_cells(catalog.lattices())
+        self._table = LatticeTable.from_cells(catalog.read_lattices())
         self._groups = catalog.groups
         self._elements = [frozenset(entry.elements) for entry in catalog]
         self._row = {entry.id: row for row, entry in enumerate(catalog)}
@@ -86,7 +86,7 @@ def main() -> None:
     options = _options()
     use_threads(1)
     towers, rng = load_towers(), np.random.default_rng(options.seed)
-    with closing(Catalog.open(version_folder(options.index) / CATALOG_NAME)) as catalog:
+    with closing(Catalog.open(find_version_folder(options.index) / CATALOG_NAME)) as catalog:
         lattices = Lattices(catalog)
         entries = held_out_entries(catalog)
     places: dict[Asked, list[int | None]] = defaultdict(list)

@@ -9,7 +9,7 @@ import numpy as np
 from bench.scenes import KINDS, rendered
 from index.storage.catalog import Catalog, Entry
 from index.storage.layout import CATALOG_NAME
-from index.storage.publish import version_folder
+from index.storage.versions import find_version_folder
 from model.crystal.crystal import Crystal
 from model.physics.kinematic import Geometry, kinematic_spots
 
@@ -31,8 +31,8 @@ def frame_bodies(index: Path, count: int, rng: np.random.Generator) -> list[byte
 
 
 def _entries(index: Path, count: int, rng: np.random.Generator) -> list[Entry]:
-    with closing(Catalog.open(version_folder(index) / CATALOG_NAME)) as catalog:
-        return [catalog.entry_at(row) for row in rng.integers(0, len(catalog), count).tolist()]
+    with closing(Catalog.open(find_version_folder(index) / CATALOG_NAME)) as catalog:
+        return [catalog.get_entry_at(row) for row in rng.integers(0, len(catalog), count).tolist()]
 
 
 def _points(crystal: Crystal, rng: np.random.Generator) -> dict[str, Any]:

@@ -31,8 +31,8 @@ from index.search.results import Candidate
 from index.search.retriever import Retriever
 from index.storage.catalog import Catalog
 from index.storage.layout import CATALOG_NAME, VECTORS_NAME
-from index.storage.publish import version_folder
 from index.storage.vectors import Vectors
+from index.storage.versions import find_version_folder
 from model.crystal.crystal import Crystal
 from model.indexing.lattice_table import LatticeTable
 from model.indexing.orientations import SCALE_TOLERANCE
@@ -93,7 +93,7 @@ class Gallery:
 
     def __init__(self, folder: Path, catalog: Catalog) -> None:
         vectors = Vectors.open(folder / VECTORS_NAME)
-        self._vectors = vectors.rows(np.arange(len(vectors)))
+        self._vectors = vectors.read_rows(np.arange(len(vectors)))
         self._groups = catalog.groups
         self._row = {entry.id: row for row, entry in enumerate(catalog)}
 
@@ -124,10 +124,10 @@ def _ask(options: argparse.Namespace) -> tuple[list[Answer], int]:
     seed, held_out = read_split_settings(towers.training)
     part = Part.VALIDATION if options.fit else Part.TEST
     with Retriever.open(options.index, towers) as retriever:
-        with closing(Catalog.open(version_folder(options.index) / CATALOG_NAME)) as catalog:
+        with closing(Catalog.open(find_version_folder(options.index) / CATALOG_NAME)) as catalog:
             crystals = [entry.crystal for entry in catalog if part_of(entry.formula, seed, held_out) is part]
-            cells = LatticeTable.from_cells(catalog.lattices(), largest_index=1)
-            gallery = Gallery(version_folder(options.index), catalog)
+            cells = LatticeTable.from_cells(catalog.read_lattices(), largest_index=1)
+            gallery = Gallery(find_version_folder(options.index), catalog)
         by_formula: dict[str, list[Crystal]] = {}
         for crystal in crystals:
             by_formula.setdefault(crystal.formula, []).append(crystal)

@@ -28,7 +28,7 @@ from index.chemistry.elements import ElementFilter
 from index.search.retriever import Retriever
 from index.storage.catalog import Catalog, Entry
 from index.storage.layout import CATALOG_NAME
-from index.storage.publish import version_folder
+from index.storage.versions import find_version_folder
 from model.errors import DomainError
 from model.pattern.options import PatternOptions
 from model.pattern.read import read_pattern
@@ -71,7 +71,7 @@ class Told:
 def main() -> None:
     options = _options()
     use_threads(1)
-    with closing(Catalog.open(version_folder(options.index) / CATALOG_NAME)) as catalog:
+    with closing(Catalog.open(find_version_folder(options.index) / CATALOG_NAME)) as catalog:
         entries = held_out_entries(catalog, Part(options.part))
     rows, on_frame = [], []
     with Retriever.open(options.index, load_towers()) as retriever:

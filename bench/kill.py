@@ -29,8 +29,8 @@ from index.starter.library import starter_entries
 from index.storage.catalog import Entry
 from index.storage.layout import MANIFEST_NAME
 from index.storage.manifest import Manifest
-from index.storage.publish import version_folder
-from index.storage.versions import publish_copy, roll_back
+from index.storage.publish import publish_copy, roll_back
+from index.storage.versions import find_version_folder
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
 from model.towers.checkpoint import load_towers
@@ -104,7 +104,7 @@ def _work(served: Path, source: Path, name: str, told: Connection, publishes: bo
 def _renewed(source: Path, folder: Path) -> Path:
     """The same index under another name, as a build of today would be."""
     folder.mkdir()
-    version = version_folder(source)
+    version = find_version_folder(source)
     manifest = Manifest.read(version)
     for name in manifest.files:
         (folder / name).symlink_to((version / name).resolve())
@@ -141,7 +141,7 @@ def _check(served: Path, crystals: list[Crystal], encoder: Encoder, counts: Coun
     counts.rounds += 1
     counts.unsound += not verify_index(served).is_sound
     library = LiveIndex.open(served, encoder, watch_s=None)
-    with library.held() as held:
+    with library.hold() as held:
         found = {id: _entry(held, id) for id in counts.there | counts.gone}
     library.close()
     for id in counts.there:
@@ -153,7 +153,7 @@ def _check(served: Path, crystals: list[Crystal], encoder: Encoder, counts: Coun
 
 def _entry(retriever: Retriever, id: str) -> Entry | None:
     try:
-        return retriever.entry(id)
+        return retriever.get_entry(id)
     except KeyError:
         return None
 

@@ -39,7 +39,7 @@ from bench.accuracy import (
 from bench.queries import Q_MAX, VOLTAGE_KV, Drawn, Instrument, drawn
 from index.storage.catalog import Catalog, Entry
 from index.storage.layout import CATALOG_NAME
-from index.storage.publish import version_folder
+from index.storage.versions import find_version_folder
 from model.crystal.crystal import Crystal
 from model.indexing.lattice_table import LatticeTable
 from model.indexing.orientations import (
@@ -92,10 +92,10 @@ class Laid:
 def main() -> None:
     options = _options()
     rng = np.random.default_rng(options.seed)
-    with closing(Catalog.open(version_folder(options.index) / CATALOG_NAME)) as catalog:
+    with closing(Catalog.open(find_version_folder(options.index) / CATALOG_NAME)) as catalog:
         everything = list(catalog)
         entries = held_out_entries(everything)
-        table, groups = LatticeTable.from_cells(catalog.lattices()), catalog.groups
+        table, groups = LatticeTable.from_cells(catalog.read_lattices()), catalog.groups
     row_of = {entry.id: row for row, entry in enumerate(everything)}
     places: dict[tuple[float, str], list[int]] = defaultdict(list)
     for _ in tqdm(range(options.queries), unit="query"):

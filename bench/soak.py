@@ -33,7 +33,7 @@ from bench.load import memory
 from bench.served import PORT, served
 from index.starter.library import starter_entries
 from index.storage.layout import CURRENT_NAME
-from index.storage.publish import version_folder
+from index.storage.versions import find_version_folder
 from model.crystal.structure_files import write_cif
 
 JSON_TYPE = {"Content-Type": "application/json"}
@@ -218,7 +218,7 @@ def _counts(soak: Soak) -> dict[str, object]:
 
 def _two_versions(source: Path, target: Path) -> Path:
     """A copy of an index with two versions of the same content."""
-    version = version_folder(source)
+    version = find_version_folder(source)
     other = f"{version.name[:-1]}{(int(version.name[-1], 16) + 1) % 16:x}"
     for name in (version.name, other):
         shutil.copytree(version, target / name)

@@ -30,7 +30,7 @@ from index.search.query import Effort
 from index.search.retriever import Retriever
 from index.storage.catalog import Catalog, Entry
 from index.storage.layout import CATALOG_NAME
-from index.storage.publish import version_folder
+from index.storage.versions import find_version_folder
 from model.pattern.spots import Spots
 from model.physics.kinematic import Geometry, kinematic_spots
 from model.towers.checkpoint import load_towers
@@ -49,7 +49,7 @@ def main() -> None:
     options = _options()
     use_threads(1)
     rng = np.random.default_rng(options.seed)
-    with closing(Catalog.open(version_folder(options.index) / CATALOG_NAME)) as catalog:
+    with closing(Catalog.open(find_version_folder(options.index) / CATALOG_NAME)) as catalog:
         everything = list(catalog)
         groups = catalog.groups
         truths = held_out_entries(everything)

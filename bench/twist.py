@@ -23,7 +23,7 @@ from index.chemistry.elements import ElementFilter
 from index.search.retriever import Retriever
 from index.storage.catalog import Catalog
 from index.storage.layout import CATALOG_NAME
-from index.storage.publish import version_folder
+from index.storage.versions import find_version_folder
 from model.crystal.crystal import Crystal
 from model.pattern.spots import Spots
 from model.towers.checkpoint import load_towers
@@ -38,7 +38,7 @@ def main() -> None:
     use_threads(1)
     towers, rng = load_towers(), np.random.default_rng(options.seed)
     seed, held_out = read_split_settings(towers.training)
-    with closing(Catalog.open(version_folder(options.index) / CATALOG_NAME)) as catalog:
+    with closing(Catalog.open(find_version_folder(options.index) / CATALOG_NAME)) as catalog:
         crystals = [
             entry.crystal
             for entry in catalog

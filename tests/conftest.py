@@ -21,7 +21,7 @@ def indexes(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 @pytest.fixture
 def served(tmp_path: Path, indexes: dict[int, Path]) -> Path:
     """A folder in which the small one is published."""
-    from index.storage.versions import publish_copy
+    from index.storage.publish import publish_copy
     from tests.index.two_indexes import SMALL
 
     publish_copy(indexes[SMALL], tmp_path / "served")

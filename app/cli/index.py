@@ -138,9 +138,9 @@ def run_build(args: argparse.Namespace) -> int:
 
 def run_info(args: argparse.Namespace) -> int:
     """Print the manifest and the digest of an index."""
-    from index.build.inspection import index_info
+    from index.storage.versions import find_current_version
 
-    manifest = index_info(args.directory)
+    manifest = find_current_version(args.directory).manifest
     print(json.dumps({"digest": manifest.digest, **json.loads(manifest.to_json())}, indent=1))
     return 0
 
@@ -161,12 +161,12 @@ def run_verify(args: argparse.Namespace) -> int:
 
 def run_publish(args: argparse.Namespace) -> int:
     """Publish an index, then print the current version."""
-    from index.build.inspection import index_info
-    from index.storage.versions import publish_copy
+    from index.storage.publish import publish_copy
+    from index.storage.versions import find_current_version
     from model.errors import IndexUnavailableError
 
     try:
-        previous = index_info(args.to)
+        previous = find_current_version(args.to).manifest
     except IndexUnavailableError:  # nothing was published there before
         previous = None
     published = publish_copy(args.built, args.to)
@@ -182,19 +182,20 @@ def run_publish(args: argparse.Namespace) -> int:
 
 def run_versions(args: argparse.Namespace) -> int:
     """Print a line for each version; a star marks the current one."""
-    from index.storage.versions import versions
+    from index.storage.versions import find_version_folder, list_versions
 
+    current = find_version_folder(args.directory).name
     print(_VERSION_ROW.format("", "version", "created (UTC)", "crystals"))
-    for version in versions(args.directory):
+    for version in list_versions(args.directory):
         created = version.manifest.created[:16].replace("T", " ")
-        star = "*" if version.is_current else ""
+        star = "*" if version.name == current else ""
         print(_VERSION_ROW.format(star, version.name, created, version.manifest.crystals))
     return 0
 
 
 def run_rollback(args: argparse.Namespace) -> int:
     """Roll back, then print the current version."""
-    from index.storage.versions import roll_back
+    from index.storage.publish import roll_back
 
     version = roll_back(args.directory, args.name)
     print(f"{args.directory} now uses {version.name} ({version.manifest.crystals} crystals).")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from index.chemistry.elements import atomic_numbers
+from index.chemistry.elements import get_atomic_numbers
 
 # Atomic numbers at which periods end. Lanthanides and actinides (first atomic number) have rows below the table.
 _NOBLE = (0, 2, 10, 18, 36, 54, 86, 118)
@@ -22,7 +22,7 @@ def list_elements() -> list[dict[str, Any]]:
     from ase.data.colors import jmol_colors
 
     elements = []
-    for symbol, number in sorted(atomic_numbers().items(), key=lambda item: item[1]):
+    for symbol, number in sorted(get_atomic_numbers().items(), key=lambda item: item[1]):
         row, column = _locate(number)
         color = "#" + "".join(f"{round(255 * channel):02x}" for channel in jmol_colors[number])
         elements.append(

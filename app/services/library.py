@@ -44,7 +44,7 @@ class Library(Protocol):
         """How many user structures are searched beside the crystals of the manifest."""
         ...
 
-    def entry(self, id: str) -> Entry:
+    def get_entry(self, id: str) -> Entry:
         """The crystal with this id; KeyError if there is none."""
         ...
 
@@ -77,7 +77,7 @@ class Library(Protocol):
 class ChangingLibrary(Library, Protocol):
     """A library that can be added to; `index.live.live_index.LiveIndex` is one."""
 
-    def held(self) -> AbstractContextManager[Library]:
+    def hold(self) -> AbstractContextManager[Library]:
         """The library as it is now, for a request that wants all that it asks to agree."""
         ...
 
@@ -107,7 +107,7 @@ def changing(library: Library) -> ChangingLibrary:
 
 def held(library: Library) -> AbstractContextManager[Library]:
     """The library as it is now, where it may change."""
-    return library.held() if isinstance(library, ChangingLibrary) else nullcontext(library)
+    return library.hold() if isinstance(library, ChangingLibrary) else nullcontext(library)
 
 
 @cache

@@ -14,7 +14,7 @@ def entry_of(library: Library, id: str) -> Entry:
         NotFoundError: there is none.
     """
     try:
-        return library.entry(id)
+        return library.get_entry(id)
     except KeyError:
         raise not_found(id) from None
 
@@ -40,5 +40,5 @@ def structure_of(entry: Entry) -> Structure:
         space_group=entry.space_group,
         space_group_symbol=entry.space_group_symbol,
         lattice=serialize_cell(entry.crystal),
-        cif=entry.cif(),
+        cif=entry.to_cif(),
     )

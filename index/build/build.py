@@ -31,8 +31,9 @@ from index.storage.layout import (
     VECTORS_NAME,
 )
 from index.storage.manifest import FileDigest, Manifest, ModelIdentity
-from index.storage.publish import publish, staging, version_name
+from index.storage.publish import publish_version, stage_version
 from index.storage.vectors import write_vectors
+from index.storage.versions import make_version_name
 from model.crystal.duplicates import group_duplicates
 from model.errors import DomainError, IndexUnavailableError
 from model.stopwatch import Stopwatch
@@ -102,7 +103,7 @@ def build_index(
     watch = Stopwatch()
     for source in sources:
         check_source(source)
-    with staging(out) as folder:
+    with stage_version(out) as folder:
         on_stage("embed")
         collected = _collect(_read_sources(sources), encoder, watch, progress, workers)
         if not collected.entries:
@@ -115,7 +116,7 @@ def build_index(
         report = _write_report(folder, manifest, collected, watch)
         watch.lap("write")
         on_stage("publish")
-        target = publish(folder, version_name(manifest.created, manifest.digest))
+        target = publish_version(folder, make_version_name(manifest))
         watch.lap("publish")
     on_stage("done")
     return replace(report, directory=target, seconds=_list_seconds(watch))
@@ -213,14 +214,14 @@ def _write(
     sources = dict(Counter(entry.source for entry in entries).most_common())
     write_vectors(folder / VECTORS_NAME, np.concatenate(collected.vectors))
     write_catalog(folder / CATALOG_NAME, entries, groups)
-    ElementBits.of(entry.crystal.numbers for entry in entries).write(folder / ELEMENTS_NAME)
+    ElementBits.from_numbers(entry.crystal.numbers for entry in entries).write(folder / ELEMENTS_NAME)
     write_rejected(folder / REJECTED_NAME, collected.rejected)
     names = (VECTORS_NAME, CATALOG_NAME, ELEMENTS_NAME, REJECTED_NAME)
     manifest = Manifest(
         created=datetime.now(UTC).isoformat(),
         software=importlib.metadata.version("dd2d-server"),
-        model=ModelIdentity.of(encoder),
-        files={name: FileDigest.of(folder / name) for name in names},
+        model=ModelIdentity.from_encoder(encoder),
+        files={name: FileDigest.from_file(folder / name) for name in names},
         crystals=len(entries),
         groups=len(set(groups)),
         rejected=len(collected.rejected),

@@ -1,4 +1,4 @@
-"""Inspection of an existing index: its manifest, and a full check."""
+"""A full check of an existing index."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from index.encoder import Encoder
 from index.storage.catalog import Catalog, Entry
 from index.storage.layout import CATALOG_NAME, ELEMENTS_NAME, VECTORS_NAME
 from index.storage.manifest import Manifest
-from index.storage.publish import locate_user_structures, version_folder
 from index.storage.user_structures import UserStructures
 from index.storage.vectors import Vectors
+from index.storage.versions import find_current_version, locate_user_structures
 from model.errors import IndexUnavailableError
 
 SAMPLE_SIZE = 64
@@ -43,15 +43,6 @@ class IndexCheck:
         return not self.problems
 
 
-def index_info(directory: Path) -> Manifest:
-    """Return the manifest of the current version.
-
-    Raises:
-        IndexUnavailableError: there is no index, or its manifest is damaged.
-    """
-    return Manifest.read(version_folder(directory))
-
-
 def verify_index(directory: Path, encoder: Encoder | None = None) -> IndexCheck:
     """Read all of an index, check it against its manifest and itself, and embed a sample again.
 
@@ -64,8 +55,8 @@ def verify_index(directory: Path, encoder: Encoder | None = None) -> IndexCheck:
     Raises:
         IndexUnavailableError: there is no index, its manifest is damaged, or other weights made it.
     """
-    folder = version_folder(directory)
-    manifest = Manifest.read(folder)
+    version = find_current_version(directory)
+    folder, manifest = version.folder, version.manifest
     if encoder is not None:
         manifest.check_encoder(encoder)
     damaged = (*manifest.list_problems(folder), *_check_user_structures(directory))
@@ -89,7 +80,9 @@ def _check_content(folder: Path, manifest: Manifest, catalog: Catalog, encoder: 
     if problems:
         return IndexCheck(folder, len(catalog), 0, tuple(problems))
     entries = list(catalog)
-    if not np.array_equal(ElementBits.of(entry.crystal.numbers for entry in entries).bits, bits.bits):
+    if not np.array_equal(
+        ElementBits.from_numbers(entry.crystal.numbers for entry in entries).bits, bits.bits
+    ):
         problems.append("The element table does not agree with the catalog.")
     sample = _choose_sample(len(entries)) if encoder is not None else []
     if encoder is not None:
@@ -121,7 +114,7 @@ def _check_vectors(manifest: Manifest, vectors: Vectors) -> Iterator[str]:
         yield f"There are {len(vectors)} vectors, but the manifest states {manifest.crystals} crystals."
     if vectors.dimension != manifest.model.dimension:
         yield f"Vectors have {vectors.dimension} numbers, but the manifest states {manifest.model.dimension}."
-    norms = np.linalg.norm(vectors.rows(np.arange(len(vectors))), axis=1)
+    norms = np.linalg.norm(vectors.read_rows(np.arange(len(vectors))), axis=1)
     wrong = int((np.abs(norms - 1.0) > 1e-3).sum())
     if wrong:
         yield f"{wrong} vectors do not have unit length."
@@ -138,7 +131,7 @@ def _check_embedding(
 ) -> Iterator[str]:
     """Yield a problem for each entry whose vector is not the one that the encoder makes now."""
     embedded = encoder.embed_crystals([entry.crystal for entry in entries])
-    cosines = (embedded * vectors.rows(np.array(rows))).sum(axis=1)
+    cosines = (embedded * vectors.read_rows(np.array(rows))).sum(axis=1)
     for entry, cosine in zip(entries, cosines.tolist(), strict=True):
         if not cosine >= MIN_COSINE:
             yield (

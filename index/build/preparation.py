@@ -64,7 +64,7 @@ def _prepare_entry(record: Record | RejectedEntry) -> Prepared:
     if isinstance(crystal, RejectedEntry):
         return crystal
     try:
-        return Entry.of(crystal, find_symmetry(crystal), record.license, record.reference)
+        return Entry.from_crystal(crystal, find_symmetry(crystal), record.license, record.reference)
     except CrystalError as error:
         return RejectedEntry(crystal.id, str(error))
 

@@ -7,7 +7,7 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
-from index.chemistry.elements import ElementFilter, atomic_numbers, check_symbol
+from index.chemistry.elements import ElementFilter, check_symbol, get_atomic_numbers
 from model.crystal.elements import LAST_ATOMIC_NUMBER
 from model.errors import OptionError
 
@@ -90,7 +90,7 @@ class CompositionTable:
 def _log_likelihood(atoms: NDArray[np.float32], measured: Composition) -> FloatArray:
     given = np.zeros(LAST_ATOMIC_NUMBER + 1)
     for symbol, amount in measured.fractions.items():
-        given[atomic_numbers()[symbol]] = amount / max(measured.fractions.values())
+        given[get_atomic_numbers()[symbol]] = amount / max(measured.fractions.values())
     seen = (given > 0) | (np.arange(len(given)) >= LIGHTEST_SEEN)
     counts = atoms[:, seen].astype(np.float64)
     # A crystal of nothing but elements that are not seen has no fractions, and is as far off as can be.

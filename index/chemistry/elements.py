@@ -17,7 +17,7 @@ Bitmap = NDArray[np.uint8]
 
 
 @cache
-def atomic_numbers() -> Mapping[str, int]:
+def get_atomic_numbers() -> Mapping[str, int]:
     """Atomic number of each symbol, H to Cf."""
     return MappingProxyType({element_symbol(number): number for number in range(1, LAST_ATOMIC_NUMBER + 1)})
 
@@ -55,7 +55,7 @@ class ElementFilter:
         return bool(self.all or self.only or self.any or self.none)
 
     def _check_contradictions(self) -> None:
-        allowed = set(self.only or atomic_numbers()) - set(self.none)
+        allowed = set(self.only or get_atomic_numbers()) - set(self.none)
         if not allowed:
             raise OptionError("elements_none forbids every element that elements_only allows")
         impossible = [symbol for symbol in self.all if symbol not in allowed]
@@ -87,10 +87,10 @@ def check_symbol(symbol: object, option: str) -> None:
     Raises:
         OptionError: it is none; the option is named.
     """
-    if isinstance(symbol, str) and symbol in atomic_numbers():
+    if isinstance(symbol, str) and symbol in get_atomic_numbers():
         return
     proper = symbol.strip().capitalize() if isinstance(symbol, str) else ""
-    hint = f"; write {proper}" if proper in atomic_numbers() else ""
+    hint = f"; write {proper}" if proper in get_atomic_numbers() else ""
     raise OptionError(f"{option}: {symbol!r} is no element from H to Cf{hint}")
 
 
@@ -111,7 +111,7 @@ class ElementBits:
         self.count = count
 
     @classmethod
-    def of(cls, numbers: Iterable[NDArray[np.integer]]) -> Self:
+    def from_numbers(cls, numbers: Iterable[NDArray[np.integer]]) -> Self:
         """From the atomic numbers of each crystal."""
         kinds = [np.unique(each) for each in numbers]
         table = np.zeros((LAST_ATOMIC_NUMBER, len(kinds)), dtype=np.bool_)
@@ -153,12 +153,12 @@ class ElementBits:
             return None
         allowed = np.full(self.bits.shape[1], 0xFF, dtype=np.uint8)
         for symbol in condition.all:
-            allowed &= self.bits[atomic_numbers()[symbol] - 1]
+            allowed &= self.bits[get_atomic_numbers()[symbol] - 1]
         if condition.any:
             allowed &= np.bitwise_or.reduce(self._rows(condition.any))
         forbidden = set(condition.none)
         if condition.only:
-            forbidden |= atomic_numbers().keys() - set(condition.only)
+            forbidden |= get_atomic_numbers().keys() - set(condition.only)
         if forbidden:
             allowed &= ~np.bitwise_or.reduce(self._rows(forbidden))
         if self.count % 8:
@@ -178,5 +178,5 @@ class ElementBits:
         return np.packbits(chosen, bitorder="little")
 
     def _rows(self, symbols: Iterable[str]) -> Bitmap:
-        rows: Bitmap = self.bits[[atomic_numbers()[symbol] - 1 for symbol in symbols]]
+        rows: Bitmap = self.bits[[get_atomic_numbers()[symbol] - 1 for symbol in symbols]]
         return rows

@@ -1,4 +1,4 @@
-"""Which added structures are the same crystal as one of the index, or as each other; the index is not grouped again."""
+"""Duplicates among user structures and the crystals of an index, without grouping the index again."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -13,33 +13,33 @@ from model.crystal.duplicates import first_same
 
 
 @dataclass
-class _Family:
-    """The groups of crystals with the same atoms in their cells.
+class _CompositionGroups:
+    """The duplicate groups of crystals with the same atoms in their cells.
 
     Attributes:
         founders: the first crystal of each group.
         groups: number of each of these groups.
-        joined: number of each added structure that has come to them, in order, to that of its group.
+        members: group number of each user structure, by its number, in order.
     """
 
     founders: list[Crystal]
     groups: list[int]
-    joined: dict[int, int] = field(default_factory=dict)
+    members: dict[int, int] = field(default_factory=dict)
 
-    def join(self, number: int, crystal: Crystal, new_group: int) -> None:
-        """Let a crystal come to the group of the first founder that is the same, or found one."""
+    def add(self, number: int, crystal: Crystal, new_group: int) -> None:
+        """Add a crystal to the group of the first founder that is the same crystal, or to a new group."""
         place = first_same(crystal, self.founders)
         if place is None:
             self.founders.append(crystal)
             self.groups.append(new_group)
-        self.joined[number] = new_group if place is None else self.groups[place]
+        self.members[number] = new_group if place is None else self.groups[place]
 
 
 class DuplicateGroups:
-    """The duplicate groups of added structures beside an index: those that one build of all of them would have made.
+    """The duplicate groups that one build of the index and all user structures would have made.
 
-    It remembers what it has found; to add one costs a comparison with the groups of its composition, to remove one
-    those of all additions of the same composition. Not safe for use from several threads.
+    Results are remembered: adding a structure costs a comparison with the groups of its composition, removing one the
+    comparisons of all user structures of that composition. Not safe for use from several threads.
 
     Args:
         catalog: of the index.
@@ -47,48 +47,50 @@ class DuplicateGroups:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._families: dict[bytes, _Family] = {}
-        self._index_families: Mapping[bytes, list[int]] | None = None
-        self._first_free = int(catalog.groups.max(initial=-1)) + 1
+        self._compositions: dict[bytes, _CompositionGroups] = {}
+        self._founder_rows: Mapping[bytes, list[int]] | None = None
+        self._first_free_group = int(catalog.groups.max(initial=-1)) + 1
 
-    def of(self, additions: Mapping[int, Crystal]) -> NDArray[np.int64]:
-        """(M,) the group of each.
+    def assign(self, crystals: Mapping[int, Crystal]) -> NDArray[np.int64]:
+        """Return (M,) the duplicate group of each user structure.
 
         Args:
-            additions: crystals by number, in ascending order; the same number is always the same crystal.
+            crystals: by number, in ascending order; a number always stands for the same crystal.
         """
-        members: defaultdict[bytes, list[int]] = defaultdict(list)
-        for number, crystal in additions.items():
-            members[crystal.numbers.tobytes()].append(number)
-        for atoms in self._families.keys() - members.keys():
-            del self._families[atoms]
-        for atoms, numbers in members.items():
-            family = self._families.get(atoms)
-            if family is None or not _begins_with(numbers, family.joined):
-                family = self._families[atoms] = self._of_index(atoms)
-            for number in numbers[len(family.joined) :]:
-                family.join(number, additions[number], self._first_free + number)
+        numbers_by_atoms: defaultdict[bytes, list[int]] = defaultdict(list)
+        for number, crystal in crystals.items():
+            numbers_by_atoms[crystal.numbers.tobytes()].append(number)
+        for atoms in self._compositions.keys() - numbers_by_atoms.keys():
+            del self._compositions[atoms]
+        for atoms, numbers in numbers_by_atoms.items():
+            composition = self._compositions.get(atoms)
+            if composition is None or not _begins_with(numbers, composition.members):
+                composition = self._compositions[atoms] = self._read_index_groups(atoms)
+            for number in numbers[len(composition.members) :]:
+                composition.add(number, crystals[number], self._first_free_group + number)
         groups = {
-            number: group for atoms in members for number, group in self._families[atoms].joined.items()
+            number: group
+            for atoms in numbers_by_atoms
+            for number, group in self._compositions[atoms].members.items()
         }
-        return np.array([groups[number] for number in additions], dtype=np.int64)
+        return np.array([groups[number] for number in crystals], dtype=np.int64)
 
-    def _of_index(self, atoms: bytes) -> _Family:
-        """The groups of the index whose crystals have these atoms."""
-        if self._index_families is None:
-            self._index_families = self._founders()
-        rows = self._index_families.get(atoms, [])
-        founders = [self._catalog.entry_at(row).crystal for row in rows]
-        return _Family(founders, self._catalog.groups[rows].tolist() if rows else [])
+    def _read_index_groups(self, atoms: bytes) -> _CompositionGroups:
+        """Return the index's groups of crystals with these atoms."""
+        if self._founder_rows is None:
+            self._founder_rows = self._find_founder_rows()
+        rows = self._founder_rows.get(atoms, [])
+        founders = [self._catalog.get_entry_at(row).crystal for row in rows]
+        return _CompositionGroups(founders, self._catalog.groups[rows].tolist() if rows else [])
 
-    def _founders(self) -> Mapping[bytes, list[int]]:
-        """Rows of the first crystals of the index's groups, by their atoms."""
+    def _find_founder_rows(self) -> Mapping[bytes, list[int]]:
+        """Return the rows of the first crystal of each group of the index, by their atoms."""
         _, first = np.unique(self._catalog.groups, return_index=True)
-        numbers = self._catalog.numbers()
-        families: defaultdict[bytes, list[int]] = defaultdict(list)
+        numbers = self._catalog.read_numbers()
+        rows: defaultdict[bytes, list[int]] = defaultdict(list)
         for row in sorted(first.tolist()):
-            families[numbers[row].astype(np.int64).tobytes()].append(row)
-        return families
+            rows[numbers[row].astype(np.int64).tobytes()].append(row)
+        return rows
 
 
 def _begins_with(numbers: list[int], known: Iterable[int]) -> bool:

@@ -1,4 +1,4 @@
-"""The added structures as this process knows them, each with the vector that its own weights make of it."""
+"""The user structures as this process knows them, each with the vector that its own weights make."""
 
 import logging
 from collections.abc import Sequence
@@ -15,65 +15,71 @@ logger = logging.getLogger(__name__)
 
 
 class EmbeddedUserStructures:
-    """Reads only what is new. Not safe for use from several threads.
+    """Reads the user structures, only those that are new, and embeds them. Not safe for use from several threads.
 
     Args:
-        additions: the file.
-        encoder: whose vectors are wanted.
+        user_structures: the file.
+        encoder: makes the vectors.
     """
 
-    def __init__(self, additions: UserStructures, encoder: Encoder) -> None:
-        self._additions = additions
+    def __init__(self, user_structures: UserStructures, encoder: Encoder) -> None:
+        self._user_structures = user_structures
         self._encoder = encoder
         self._known: dict[int, UserStructure] = {}
         self._file: int | None = None
 
-    def now(self) -> tuple[Generation, list[UserStructure]]:
-        """The generation, and all there is then, in order, each with its vector.
+    def read(self) -> tuple[Generation, list[UserStructure]]:
+        """Return the generation of the file and all its structures in order, with their vectors.
 
         Raises:
-            IndexUnavailableError: the file is damaged, or no such file.
+            IndexUnavailableError: the file is damaged, or of another kind.
         """
-        generation, numbers = self._additions.numbers()
+        generation, numbers = self._user_structures.read_numbers()
         file = None if generation is None else generation[0]
         if file != self._file:
             self._known, self._file = {}, file
-        fresh = [number for number in numbers if number not in self._known]
-        read = {
-            each.number: each for each in self._embedded(self._additions.read(fresh, self._encoder.digest))
-        }
-        self._known = {n: each for n in numbers if (each := self._known.get(n) or read.get(n)) is not None}
+        unknown = [number for number in numbers if number not in self._known]
+        structures = self._embed_missing(self._user_structures.read(unknown, self._encoder.digest))
+        self._known |= {structure.number: structure for structure in structures}
+        self._known = {number: self._known[number] for number in numbers if number in self._known}
         return generation, list(self._known.values())
 
-    def _embedded(self, additions: Sequence[UserStructure]) -> list[UserStructure]:
-        """With vectors; what other weights have embedded is embedded again, and the vectors are kept."""
-        vectors = {each.number: self._vector_or_nothing(each) for each in additions if each.vector is None}
+    def _embed_missing(self, structures: Sequence[UserStructure]) -> list[UserStructure]:
+        """Embed the structures that only other weights have embedded so far, and store the vectors."""
+        vectors = {
+            structure.number: self._embed_or_zero(structure)
+            for structure in structures
+            if structure.vector is None
+        }
         if not vectors:
-            return list(additions)
+            return list(structures)
         try:
-            self._additions.keep_vectors(vectors, self._encoder.digest)
+            self._user_structures.store_vectors(vectors, self._encoder.digest)
         except IndexUnavailableError as error:
-            logger.warning("added structures will be embedded again at the next start: %s", error)
+            logger.warning("User structures will be embedded again at the next start. %s", error)
         return [
-            replace(each, vector=vectors[each.number]) if each.vector is None else each for each in additions
+            replace(structure, vector=vectors[structure.number]) if structure.vector is None else structure
+            for structure in structures
         ]
 
-    def _vector_or_nothing(self, addition: UserStructure) -> Vector:
-        """A structure that these weights cannot embed is still there, and found by its lattice."""
+    def _embed_or_zero(self, structure: UserStructure) -> Vector:
+        """Embed a structure; one that these weights cannot embed gets zeros and is found by its lattice alone."""
         try:
-            return vector_of(addition.entry.crystal, self._encoder)
+            return embed_crystal(structure.entry.crystal, self._encoder)
         except DomainError as error:
-            logger.warning("%s cannot be embedded by these weights: %s", addition.entry.id, error)
+            logger.warning("These weights cannot embed the user structure %s. %s", structure.entry.id, error)
             return np.zeros(self._encoder.dimension, dtype=np.float32)
 
 
-def vector_of(crystal: Crystal, encoder: Encoder) -> Vector:
-    """(D,) the vector of one crystal.
+def embed_crystal(crystal: Crystal, encoder: Encoder) -> Vector:
+    """Return the (D,) vector of one crystal.
 
     Raises:
-        CrystalError: the model makes none of it.
+        CrystalError: the vector is not finite.
     """
     (vector,) = encoder.embed_crystals([crystal])
     if not np.isfinite(vector).all():
-        raise CrystalError("the model makes no vector of this structure; look for atoms that lie too near")
+        raise CrystalError(
+            "The model makes no finite vector of this structure; check for atoms that are too close."
+        )
     return np.asarray(vector, dtype=np.float32)

@@ -1,7 +1,7 @@
-"""An index that changes while it is served: structures come and go, and new versions take its place.
+"""An index that changes while it is served: user structures are added and removed, new versions replace old ones.
 
-Several processes may hold the same index so; each sees what the others add before its next search, and a new version
-within a second. What is searched is a snapshot, swapped as a whole: a search ends on the one that it began on.
+Several processes may serve the same index. Each sees what another adds before its next search, and a new version within
+a second. A search runs on a snapshot, which is replaced as a whole; it ends on the snapshot on which it began.
 """
 
 import logging
@@ -16,16 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.encoder import Encoder
-from index.live.current_version import CurrentVersion
-from index.live.embedded_user_structures import EmbeddedUserStructures, vector_of
-from index.live.new_user_structure import AddOutcome, NewUserStructure, refuse_another
+from index.live.embedded_user_structures import EmbeddedUserStructures, embed_crystal
+from index.live.new_user_structure import AddOutcome, NewUserStructure, check_identical
 from index.live.snapshot import OpenVersion, ServedVersion, Snapshot
+from index.live.version_follower import VersionFollower
 from index.search.results import SearchResult
 from index.search.retriever import Retriever
 from index.storage.catalog import Entry
 from index.storage.manifest import Manifest
-from index.storage.publish import locate_user_structures
 from index.storage.user_structures import UserStructures
+from index.storage.versions import locate_user_structures
 from model.errors import ConflictError, IndexUnavailableError
 from model.pattern.spots import Spots
 
@@ -35,268 +35,277 @@ WATCH_S = 1.0
 
 
 class LiveIndex:
-    """An index with the structures added to it, kept up with both; safe to use from several threads.
+    """An index with its user structures, kept up to date; safe to use from several threads.
 
-    Use `LiveIndex.open`; a process that is forked off must open its own.
+    Use `LiveIndex.open`; a forked process must open its own.
     """
 
-    def __init__(self, directory: Path, encoder: Encoder, added: Path) -> None:
+    def __init__(self, directory: Path, encoder: Encoder, user_structures: Path) -> None:
         self._encoder = encoder
-        self._additions = UserStructures(added)
-        self._known = EmbeddedUserStructures(self._additions, encoder)
-        self._current = CurrentVersion(directory, encoder)
-        # Opening a version takes a while, in which structures can be added to the one that is served.
-        self._opening, self._changing = Lock(), Lock()
-        self._told = ""
+        self._user_structures = UserStructures(user_structures)
+        self._embedded = EmbeddedUserStructures(self._user_structures, encoder)
+        self._follower = VersionFollower(directory, encoder)
+        # Opening a version takes a while; meanwhile structures can be added to the one that is served.
+        self._version_lock, self._snapshot_lock = Lock(), Lock()
+        self._last_message = ""
         self._closed = Event()
         self._watcher: Thread | None = None
-        version = self._current.first()
+        version = self._follower.open_current()
         self._snapshot = Snapshot(version, version.retriever, {}, None)
 
     @classmethod
     def open(
-        cls, directory: Path, encoder: Encoder, added: Path | None = None, watch_s: float | None = WATCH_S
+        cls,
+        directory: Path,
+        encoder: Encoder,
+        user_structures: Path | None = None,
+        watch_s: float | None = WATCH_S,
     ) -> Self:
-        """Open the version in use, with what was added.
+        """Open the current version of an index, with its user structures.
 
         Args:
             directory: an index, or one version of it.
             encoder: the weights that made it.
-            added: file of the user structures; `user_structures.sqlite` in the index folder if None.
-            watch_s: how often to look for a new version, in a thread; None for only when asked by `refresh`.
+            user_structures: file of the user structures, created with the first of them; by default
+                `user_structures.sqlite` in the index folder.
+            watch_s: seconds between looks for a new version; None looks only in `refresh`.
 
         Raises:
             IndexUnavailableError: index or file are missing, damaged, or made by other weights or software.
         """
-        library = cls(directory, encoder, added or locate_user_structures(directory))
+        index = cls(directory, encoder, user_structures or locate_user_structures(directory))
         try:
-            library.refresh()
+            index.refresh()
         except BaseException:
-            library.close()
+            index.close()
             raise
         if watch_s is not None:
-            library._watch(watch_s)
-        return library
+            index._start_watching(watch_s)
+        return index
 
     def close(self) -> None:
-        """Let go of the files, as soon as the searches that run have ended."""
+        """Close the files as soon as the running searches have ended."""
         self._closed.set()
         if self._watcher is not None:
             self._watcher.join()
-        with self._opening, self._changing:
+        with self._version_lock, self._snapshot_lock:
             self._snapshot.version.retire()
-            self._additions.close()
+            self._user_structures.close()
 
     @property
     def served(self) -> ServedVersion:
-        """Version, manifest and number of added structures, all of one moment."""
-        with self._held() as snapshot:
+        """Version, manifest and number of user structures, all of one moment."""
+        with self._hold_snapshot() as snapshot:
             return snapshot.served
 
     @property
     def manifest(self) -> Manifest:
-        """Of the version that is searched; it does not count what was added."""
+        """Manifest of the version that is searched; it does not count user structures."""
         return self.served.manifest
 
     @property
     def user_structure_count(self) -> int:
-        """How many structures are searched beside the version's."""
+        """Number of user structures that are searched."""
         return self.served.user_structure_count
 
     @contextmanager
-    def held(self) -> Iterator[Retriever]:
-        """The library as it is now, for a request that asks several things of it and wants them to agree."""
-        with self._held() as snapshot:
+    def hold(self) -> Iterator[Retriever]:
+        """Yield the index as it is now, for a request that needs several consistent answers."""
+        with self._hold_snapshot() as snapshot:
             yield snapshot.retriever
 
-    def entry(self, id: str) -> Entry:
-        """The crystal with this id.
+    def get_entry(self, id: str) -> Entry:
+        """Return the crystal with this id.
 
         Raises:
             KeyError: there is none.
         """
-        with self.held() as retriever:
-            return retriever.entry(id)
+        with self.hold() as retriever:
+            return retriever.get_entry(id)
 
     def embed(self, spots: Sequence[Spots], voltage_kv: Sequence[float]) -> NDArray[np.float32]:
-        """(N, D) a vector a pattern, the same whatever is served."""
+        """Return (P, D) vectors, one for each of P patterns; they do not depend on the version."""
         return self._encoder.embed_spots(spots, voltage_kv)
 
-    def search(self, spots: Spots, **asked: Any) -> SearchResult:
-        """The crystals most like a pattern; see `Retriever.search`."""
-        with self.held() as retriever:
-            return retriever.search(spots, **asked)
+    def search(self, spots: Spots, **options: Any) -> SearchResult:
+        """Return the crystals that may have made a pattern; see `Retriever.search`."""
+        with self.hold() as retriever:
+            return retriever.search(spots, **options)
 
     def refresh(self) -> bool:
-        """Take up a new version or what was added or removed elsewhere; searches go on meanwhile.
+        """Load a new version, and what other processes added or removed; searches continue meanwhile.
 
         Returns:
-            Whether there was anything new.
+            Whether anything was new.
 
         Raises:
-            IndexUnavailableError: what is new cannot be served; what was served still is.
+            IndexUnavailableError: the new version cannot be served; the old one still is.
         """
-        has_new_version = self._take_version(again=True)
-        return self._take_additions() or has_new_version
+        has_new_version = self._update_version(retry_refused=True)
+        return self._update_user_structures() or has_new_version
 
     def reload(self, version: str | None = None) -> ServedVersion:
-        """Serve the version in use, or make another one that.
+        """Serve the current version, or make another one current and serve that.
 
         Args:
-            version: name of one that is in the index folder; None for the one in use.
+            version: name of a version in the index folder; None for the current one.
 
         Raises:
             OptionError: there is no such version.
-            ConflictError: it cannot be served; what was served still is.
+            ConflictError: it cannot be served; the old one still is.
         """
         try:
             if version is None:
                 self.refresh()
             else:
-                with self._opening:
-                    chosen = self._current.choose(version, self._snapshot.version.name)
-                    if chosen is not None:
-                        self._swap(chosen)
+                with self._version_lock:
+                    opened = self._follower.switch_to(version, self._snapshot.version.name)
+                    if opened is not None:
+                        self._serve(opened)
         except IndexUnavailableError as error:
-            told = f"{error}; the version {self._snapshot.version.name} is served as before"
-            raise ConflictError(told) from error
+            raise ConflictError(self._still_served(error)) from error
         return self.served
 
-    def add(self, submission: NewUserStructure) -> AddOutcome:
-        """Add a structure; on the disk and searched when this returns.
+    def add(self, structure: NewUserStructure) -> AddOutcome:
+        """Add a structure; it is on the disk and searched when this returns.
 
         Raises:
-            ConflictError: the id is that of another structure.
-            ReadOnlyError: nothing can be written where the added structures lie.
-            IndexUnavailableError: the file of the added structures is damaged or the disk full.
-            CrystalError: no symmetry, or no vector, can be found for it.
+            ConflictError: the id belongs to another structure.
+            ReadOnlyError: the file of the user structures is not writable.
+            IndexUnavailableError: that file is damaged, or the disk is full.
+            CrystalError: spglib finds no symmetry, or the model makes no vector.
         """
-        crystal = submission.named()
-        entry, is_new = self._entry_or_none(crystal.id), False
+        crystal = structure.make_crystal()
+        entry, is_new = self._find_entry(crystal.id), False
         if entry is None:
-            new = submission.entry()
-            vector = vector_of(crystal, self._encoder)
+            new_entry = structure.make_entry()
+            vector = embed_crystal(crystal, self._encoder)
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            kept = self._additions.add(new, vector, self._encoder.digest, now, submission.key_name)
-            entry, is_new = kept.entry, kept.entry is new
-            self._take_additions()
-        # Also where somebody else's came first.
-        refuse_another(entry, crystal)
+            stored = self._user_structures.add(
+                new_entry, vector, self._encoder.digest, now, structure.key_name
+            )
+            entry, is_new = stored.entry, stored.entry is new_entry
+            self._update_user_structures()
+        # Another process may have been first.
+        check_identical(entry, crystal)
         if is_new:
-            logger.info("%r was added by %s", entry.id, submission.key_name or "nobody named")
-        return AddOutcome(entry, self._same_as(entry.id), is_new)
+            logger.info("%r was added by %s", entry.id, structure.key_name or "a client without a key")
+        return AddOutcome(entry, self._find_duplicates(entry.id), is_new)
 
     def remove(self, id: str) -> None:
-        """Remove a structure that was added; searched no more when this returns.
+        """Remove a user structure; it is no longer searched when this returns.
 
         Raises:
-            KeyError: there is none with this id.
-            ConflictError: it is one of the index itself.
-            ReadOnlyError: nothing can be written where the added structures lie.
-            IndexUnavailableError: the file of the added structures is damaged or the disk full.
+            KeyError: no crystal has this id.
+            ConflictError: the crystal belongs to the index itself.
+            ReadOnlyError: the file of the user structures is not writable.
+            IndexUnavailableError: that file is damaged, or the disk is full.
         """
-        with self._held() as snapshot:
+        with self._hold_snapshot() as snapshot:
             number = snapshot.numbers.get(id)
             if number is None:
-                source = snapshot.retriever.entry(id).source
+                source = snapshot.retriever.get_entry(id).source
                 raise ConflictError(
-                    f"{id!r} is one of the index itself (from {source}) and was not added to it; to be rid of it, "
-                    "build an index without it and publish that"
+                    f"{id!r} belongs to the index itself (source {source}) and is not a user structure; to remove it, "
+                    "build an index without it and publish that."
                 )
-        if not self._additions.remove(number):
+        if not self._user_structures.remove(number):
             raise KeyError(id)
-        self._take_additions()
+        self._update_user_structures()
         logger.info("%r was removed", id)
 
     @contextmanager
-    def _held(self) -> Iterator[Snapshot]:
-        """The snapshot of now, whose files stay open for the block."""
+    def _hold_snapshot(self) -> Iterator[Snapshot]:
+        """Yield the present snapshot, whose files stay open for the block."""
         if self._closed.is_set():
-            raise IndexUnavailableError("the library is closed")
+            raise IndexUnavailableError("The index is closed.")
         try:
-            self._take_additions()
-        except IndexUnavailableError as error:  # what is there can be searched all the same
-            self._tell(str(error))
-        while not (snapshot := self._snapshot).version.take():
+            self._update_user_structures()
+        except IndexUnavailableError as error:  # the present snapshot can still be searched
+            self._log_once(str(error))
+        while not (snapshot := self._snapshot).version.acquire():
             if self._closed.is_set():
-                raise IndexUnavailableError("the library is closed")
+                raise IndexUnavailableError("The index is closed.")
         try:
             yield snapshot
         finally:
-            snapshot.version.let_go()
+            snapshot.version.release()
 
-    def _take_additions(self) -> bool:
-        """See what was added or removed, which one query tells."""
-        if self._additions.generation() == self._snapshot.generation:
+    def _update_user_structures(self) -> bool:
+        """Load what was added or removed; one query shows whether anything was."""
+        if self._user_structures.read_generation() == self._snapshot.generation:
             return False
-        with self._changing:
-            if self._additions.generation() == self._snapshot.generation:
+        with self._snapshot_lock:
+            if self._user_structures.read_generation() == self._snapshot.generation:
                 return False
-            self._snapshot = self._with_additions(self._snapshot.version)
-        self._told = ""
+            self._snapshot = self._make_snapshot(self._snapshot.version)
+        self._last_message = ""
         return True
 
-    def _take_version(self, *, again: bool) -> bool:
-        """See whether another version is in use; one that was refused is tried again only where that is asked."""
-        with self._opening:
-            served = self._snapshot.version.name
+    def _update_version(self, *, retry_refused: bool) -> bool:
+        """Load the current version if it is another one."""
+        with self._version_lock:
             try:
-                version = self._current.other_than(served, again=again)
+                version = self._follower.open_if_changed(
+                    self._snapshot.version.name, retry_refused=retry_refused
+                )
                 if version is not None:
-                    self._swap(version)
+                    self._serve(version)
             except IndexUnavailableError as error:
-                self._tell(f"{error}; the version {served} is served as before")
+                self._log_once(self._still_served(error))
                 raise
             return version is not None
 
-    def _swap(self, version: OpenVersion) -> None:
+    def _serve(self, version: OpenVersion) -> None:
         try:
-            with self._changing:
-                generation, additions = self._known.now()
-            # Compares every addition with the new version, milliseconds each; nobody has to wait for that.
-            version.with_additions(additions, generation)
-            with self._changing:
-                before = self._snapshot.version
-                self._snapshot = self._with_additions(version)
+            with self._snapshot_lock:
+                generation, structures = self._embedded.read()
+            # Compares every user structure with the new version, milliseconds each, before any search has to wait.
+            version.combine(structures, generation)
+            with self._snapshot_lock:
+                old_version = self._snapshot.version
+                self._snapshot = self._make_snapshot(version)
         except BaseException:
             version.retire()
-            self._current.refused()
+            self._follower.mark_refused()
             raise
-        before.retire()
-        logger.info("version %s is served, %s no more", version.name, before.name)
+        old_version.retire()
+        logger.info("Version %s is served in place of %s", version.name, old_version.name)
 
-    def _with_additions(self, version: OpenVersion) -> Snapshot:
-        generation, additions = self._known.now()
-        return version.with_additions(additions, generation)
+    def _make_snapshot(self, version: OpenVersion) -> Snapshot:
+        generation, structures = self._embedded.read()
+        return version.combine(structures, generation)
 
-    def _entry_or_none(self, id: str) -> Entry | None:
+    def _find_entry(self, id: str) -> Entry | None:
         try:
-            return self.entry(id)
+            return self.get_entry(id)
         except KeyError:
             return None
 
-    def _same_as(self, id: str) -> tuple[str, ...]:
+    def _find_duplicates(self, id: str) -> tuple[str, ...]:
         try:
-            with self.held() as retriever:
-                return retriever.same_as(id)
-        except KeyError:  # removed again by somebody else
+            with self.hold() as retriever:
+                return retriever.list_duplicates(id)
+        except KeyError:  # another process has removed it
             return ()
 
-    def _watch(self, seconds: float) -> None:
-        def look() -> None:
-            while not self._closed.wait(seconds):
+    def _start_watching(self, interval_s: float) -> None:
+        def watch() -> None:
+            while not self._closed.wait(interval_s):
                 try:
-                    self._take_version(again=False)
+                    self._update_version(retry_refused=False)
                 except IndexUnavailableError:
-                    pass  # it was told
+                    pass  # logged already
                 except Exception:
-                    logger.exception("looking for a new version failed")
+                    logger.exception("Looking for a new version failed")
 
-        self._watcher = Thread(target=look, name="dd2d-versions", daemon=True)
+        self._watcher = Thread(target=watch, name="dd2d-versions", daemon=True)
         self._watcher.start()
 
-    def _tell(self, message: str) -> None:
-        """In the log, once."""
-        if message != self._told:
+    def _still_served(self, error: IndexUnavailableError) -> str:
+        return f"{error} The version {self._snapshot.version.name} is still served."
+
+    def _log_once(self, message: str) -> None:
+        if message != self._last_message:
             logger.error("%s", message)
-            self._told = message
+            self._last_message = message

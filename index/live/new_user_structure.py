@@ -1,4 +1,4 @@
-"""A structure that is to be added to a library, and what came of it."""
+"""A structure to add to a live index, and the outcome of adding it."""
 
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -10,22 +10,22 @@ from index.storage.catalog import Entry
 from model.crystal.crystal import Crystal
 from model.errors import ConflictError
 
-# What the entries of added structures name as their source.
+# Source of the entries of user structures.
 SOURCE = "user"
-# Two descriptions whose lengths differ by less are one structure, angstrom: what a CIF of four decimals leaves.
+# Descriptions whose coordinates differ by less are the same structure, angstrom; a CIF with four decimals needs it.
 _IDENTICAL_ANGSTROM = 2e-3
 
 
 @dataclass(frozen=True)
 class NewUserStructure:
-    """A structure that is to be added.
+    """A structure to add.
 
     Attributes:
-        crystal: the structure; its own id and source are not looked at.
-        id: under which it is to be found; made from the structure if None, so that one structure comes to one id.
+        crystal: the structure; its own id and source are ignored.
+        id: the id to give it; derived from the structure if None, so that the same structure always gets the same id.
         license: of the structure.
         reference: the work that describes it.
-        key_name: who adds it.
+        key_name: name of the API key of the request.
     """
 
     crystal: Crystal
@@ -34,28 +34,28 @@ class NewUserStructure:
     reference: str | None = None
     key_name: str | None = None
 
-    def named(self) -> Crystal:
-        """The structure under the id and the source that it will have."""
-        return replace(self.crystal, id=self.id or _made_id(self.crystal), source=SOURCE)
+    def make_crystal(self) -> Crystal:
+        """Return the structure with its id and the source of user structures."""
+        return replace(self.crystal, id=self.id or _derive_id(self.crystal), source=SOURCE)
 
-    def entry(self) -> Entry:
-        """The entry that it will be.
+    def make_entry(self) -> Entry:
+        """Return the catalog entry.
 
         Raises:
-            CrystalError: no symmetry can be found for it.
+            CrystalError: spglib finds no symmetry for the structure.
         """
-        crystal = self.named()
-        return Entry.of(crystal, find_symmetry(crystal), self.license, self.reference)
+        crystal = self.make_crystal()
+        return Entry.from_crystal(crystal, find_symmetry(crystal), self.license, self.reference)
 
 
 @dataclass(frozen=True)
 class AddOutcome:
-    """What came of adding a structure.
+    """The outcome of adding a structure.
 
     Attributes:
-        entry: as it is in the library.
-        same_as: ids of the others that are the same crystal.
-        is_new: False where this very structure was there under its id.
+        entry: as it is in the live index.
+        same_as: ids of its duplicates.
+        is_new: False if the same structure existed already under this id.
     """
 
     entry: Entry
@@ -63,31 +63,31 @@ class AddOutcome:
     is_new: bool
 
 
-def is_identical(one: Crystal, other: Crystal) -> bool:
-    """Whether two descriptions are the very same structure; far narrower than what is called the same crystal."""
-    if not np.array_equal(one.numbers, other.numbers):
+def is_identical(first: Crystal, second: Crystal) -> bool:
+    """Return whether two descriptions are the same structure, a far narrower test than that for duplicates."""
+    if not np.array_equal(first.numbers, second.numbers):
         return False
-    pairs = ((one.lattice, other.lattice), (one.positions, other.positions))
-    return all(np.allclose(mine, its, rtol=0.0, atol=_IDENTICAL_ANGSTROM) for mine, its in pairs)
+    pairs = ((first.lattice, second.lattice), (first.positions, second.positions))
+    return all(np.allclose(a, b, rtol=0.0, atol=_IDENTICAL_ANGSTROM) for a, b in pairs)
 
 
-def refuse_another(entry: Entry, crystal: Crystal) -> None:
-    """An id names one structure.
+def check_identical(entry: Entry, crystal: Crystal) -> None:
+    """Refuse a structure whose id belongs to another one.
 
     Raises:
-        ConflictError: the entry with the id of this structure is not the very same.
+        ConflictError: the existing entry is a different structure.
     """
     if not is_identical(entry.crystal, crystal):
         raise ConflictError(
-            f"the id {crystal.id!r} belongs to another structure, {entry.formula} from {entry.source}: give another "
-            "id, or none"
+            f"The id {crystal.id!r} belongs to another structure, {entry.formula} from {entry.source}; give another "
+            "id, or none."
         )
 
 
-def _made_id(crystal: Crystal) -> str:
-    """From the structure to a ten-thousandth of an angstrom."""
+def _derive_id(crystal: Crystal) -> str:
+    """Return an id that is a digest of the structure, rounded to a ten-thousandth of an angstrom."""
     content = sha256()
-    for part in (crystal.numbers, crystal.lattice, crystal.positions):
-        # Adding zero takes the sign off one.
-        content.update((np.round(np.asarray(part, dtype=np.float64), 4) + 0.0).tobytes())
+    for array in (crystal.numbers, crystal.lattice, crystal.positions):
+        # Adding zero turns -0.0 into 0.0.
+        content.update((np.round(np.asarray(array, dtype=np.float64), 4) + 0.0).tobytes())
     return f"{SOURCE}/{content.hexdigest()[:12]}"

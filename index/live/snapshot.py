@@ -1,4 +1,4 @@
-"""What a living library searches at one moment: an opened version, and the structures added to it until then."""
+"""What a live index searches at one moment: an open version and the user structures of that moment."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,11 +17,11 @@ from index.storage.user_structures import Generation, UserStructure
 
 
 class OpenVersion:
-    """A version of an index that is open, and stays so while anybody uses it.
+    """An open version of an index, closed once it is retired and no longer in use.
 
     Args:
         name: of the version.
-        retriever: that searches it.
+        retriever: searches it.
     """
 
     def __init__(self, name: str, retriever: Retriever) -> None:
@@ -30,26 +30,26 @@ class OpenVersion:
         self._lock = Lock()
         self._users = 0
         self._is_retired = False
-        self._grouping = DuplicateGroups(retriever.components.base)
-        self._in_index: dict[int, Entry | None] = {}
+        self._groups = DuplicateGroups(retriever.components.base)
+        self._index_entries: dict[int, Entry | None] = {}
         self._file: int | None = None
 
-    def take(self) -> bool:
-        """Hold it open; False where it is closed already."""
+    def acquire(self) -> bool:
+        """Keep the version open until `release`; return False if it is closed already."""
         with self._lock:
             if self._is_retired and not self._users:
                 return False
             self._users += 1
             return True
 
-    def let_go(self) -> None:
-        """The end of what `take` began."""
+    def release(self) -> None:
+        """End what `acquire` began."""
         with self._lock:
             self._users -= 1
             self._close_if_unused()
 
     def retire(self) -> None:
-        """Close it as soon as nobody uses it any more."""
+        """Close the version as soon as it is no longer in use."""
         with self._lock:
             self._is_retired = True
             self._close_if_unused()
@@ -58,65 +58,65 @@ class OpenVersion:
         if self._is_retired and not self._users:
             self.retriever.close()
 
-    def with_additions(self, additions: Sequence[UserStructure], generation: Generation) -> "Snapshot":
-        """This version and what was added, as one library; not to be called from several threads at once.
+    def combine(self, structures: Sequence[UserStructure], generation: Generation) -> "Snapshot":
+        """Return a snapshot of this version and user structures. Not safe for use from several threads.
 
         Args:
-            additions: in the order of their numbers, each with its vector.
-            generation: of the file at that time.
+            structures: in the order of their numbers, each with its vector.
+            generation: of their file.
         """
         file = None if generation is None else generation[0]
-        if file != self._file:  # the same numbers are others in another file
-            self._grouping, self._in_index, self._file = (
-                DuplicateGroups(self.retriever.components.base),
-                {},
-                file,
-            )
-        shown = self._shown(additions)
-        if not shown:
+        if file != self._file:  # the numbers of another file stand for other structures
+            self._groups, self._index_entries = DuplicateGroups(self.retriever.components.base), {}
+            self._file = file
+        ids = self._assign_ids(structures)
+        if not ids:
             return Snapshot(self, self.retriever, {}, generation)
-        kept = [each for each in additions if each.number in shown]
-        entries = [_renamed(each.entry, shown[each.number]) for each in kept]
-        groups = self._grouping.of({each.number: each.entry.crystal for each in kept})
-        extra = AppendedCrystals(entries, np.array([_vector_of(each) for each in kept]), groups)
-        numbers = {entry.id: each.number for entry, each in zip(entries, kept, strict=True)}
-        return Snapshot(self, self.retriever.append(extra), numbers, generation)
+        shown = [structure for structure in structures if structure.number in ids]
+        entries = [_rename(structure.entry, ids[structure.number]) for structure in shown]
+        groups = self._groups.assign({structure.number: structure.entry.crystal for structure in shown})
+        vectors = np.array([_get_vector(structure) for structure in shown])
+        numbers = {entry.id: structure.number for entry, structure in zip(entries, shown, strict=True)}
+        retriever = self.retriever.append(AppendedCrystals(entries, vectors, groups))
+        return Snapshot(self, retriever, numbers, generation)
 
-    def _shown(self, additions: Sequence[UserStructure]) -> dict[int, str]:
-        """Number to id of the additions that are searched.
+    def _assign_ids(self, structures: Sequence[UserStructure]) -> dict[int, str]:
+        """Return the ids of the user structures to search, by number.
 
-        A version may come that has the id of an addition. If it has the very structure too, that is the index's from
-        then on; else the addition is called otherwise, as a build calls the second of two.
+        A new version may use the id of a user structure. If it has the same structure under this id, the user structure
+        is left out; otherwise the user structure gets another id, as a build gives the second of two entries.
         """
-        shown: dict[int, str] = {}
-        for each in additions:
-            if each.number not in self._in_index:
-                self._in_index[each.number] = self._entry(each.entry.id)
-            if self._in_index[each.number] is None:
-                shown[each.number] = each.entry.id
-        taken = set(shown.values())
-        for each in additions:
-            there = self._in_index[each.number]
-            if there is not None and not is_identical(there.crystal, each.entry.crystal):
-                shown[each.number] = self._free_id(each.entry, taken)
-                taken.add(shown[each.number])
-        return shown
+        for structure in structures:
+            if structure.number not in self._index_entries:
+                self._index_entries[structure.number] = self._find_entry(structure.entry.id)
+        ids = {
+            structure.number: structure.entry.id
+            for structure in structures
+            if self._index_entries[structure.number] is None
+        }
+        used = set(ids.values())
+        for structure in structures:
+            existing = self._index_entries[structure.number]
+            if existing is not None and not is_identical(existing.crystal, structure.entry.crystal):
+                ids[structure.number] = self._choose_free_id(structure.entry, used)
+                used.add(ids[structure.number])
+        return ids
 
-    def _free_id(self, entry: Entry, taken: set[str]) -> str:
+    def _choose_free_id(self, entry: Entry, used: set[str]) -> str:
         name = f"{entry.source}:{entry.id}"
-        names = [name, *(f"{name}~{n}" for n in range(2, len(taken) + 3))]
-        return next(each for each in names if each not in taken and self._entry(each) is None)
+        names = [name, *(f"{name}~{n}" for n in range(2, len(used) + 3))]
+        return next(id for id in names if id not in used and self._find_entry(id) is None)
 
-    def _entry(self, id: str) -> Entry | None:
+    def _find_entry(self, id: str) -> Entry | None:
         try:
-            return self.retriever.entry(id)
+            return self.retriever.get_entry(id)
         except KeyError:
             return None
 
 
 @dataclass(frozen=True)
 class ServedVersion:
-    """What is searched at the moment.
+    """The version that is searched.
 
     Attributes:
         name: of the version.
@@ -131,13 +131,13 @@ class ServedVersion:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A library as it is at one moment.
+    """A live index at one moment.
 
     Attributes:
         version: of the index.
-        retriever: that searches the version and what was added.
-        numbers: id to number of each added structure.
-        generation: of the file of added structures.
+        retriever: searches the version and the user structures.
+        numbers: numbers of the user structures by id.
+        generation: of the file of user structures.
     """
 
     version: OpenVersion
@@ -147,14 +147,14 @@ class Snapshot:
 
     @property
     def served(self) -> ServedVersion:
-        """What this is."""
+        """Name and content of what is searched."""
         return ServedVersion(self.version.name, self.retriever.manifest, self.retriever.user_structure_count)
 
 
-def _vector_of(addition: UserStructure) -> NDArray[np.float32]:
-    assert addition.vector is not None
-    return addition.vector
+def _get_vector(structure: UserStructure) -> NDArray[np.float32]:
+    assert structure.vector is not None
+    return structure.vector
 
 
-def _renamed(entry: Entry, id: str) -> Entry:
+def _rename(entry: Entry, id: str) -> Entry:
     return entry if id == entry.id else replace(entry, id=id, crystal=replace(entry.crystal, id=id))

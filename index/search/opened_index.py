@@ -137,7 +137,7 @@ class OpenedIndex:
         bonuses = np.zeros(len(rows)) if admission.bonus is None else admission.bonus[rows]
         columns = zip(neighbors.similarity.tolist(), rows.tolist(), bonuses.tolist(), strict=True)
         return tuple(
-            Candidate(catalog.entry_at(row), score - bonus, catalog.same_as(row), bonus=bonus)
+            Candidate(catalog.get_entry_at(row), score - bonus, catalog.list_duplicates(row), bonus=bonus)
             for score, row, bonus in columns
         )
 

@@ -23,7 +23,7 @@ from index.search.unknown_scale import UnknownScaleSearch
 from index.storage.catalog import Entry
 from index.storage.components import AppendedCrystals, Components
 from index.storage.manifest import Manifest
-from index.storage.publish import version_folder
+from index.storage.versions import find_current_version
 from model.errors import OptionError
 from model.indexing.picked_lattice import refine_picked_lattice
 from model.matching import depth
@@ -56,11 +56,10 @@ class Retriever:
         Raises:
             IndexUnavailableError: missing, damaged, or made by other weights; the message names both.
         """
-        folder = version_folder(directory)
-        manifest = Manifest.read(folder)
-        manifest.check_encoder(encoder)
-        manifest.check_sizes(folder)
-        return cls(manifest, Components.open(folder, manifest), encoder)
+        version = find_current_version(directory)
+        version.manifest.check_encoder(encoder)
+        version.manifest.check_sizes(version.folder)
+        return cls(version.manifest, Components.open(version.folder, version.manifest), encoder)
 
     def append(self, crystals: AppendedCrystals) -> "Retriever":
         """Return a retriever that also searches these crystals; closing either closes the files of both."""
@@ -86,21 +85,22 @@ class Retriever:
         """Number of user structures searched beside the crystals of the index."""
         return self._index.user_structure_count
 
-    def entry(self, id: str) -> Entry:
+    def get_entry(self, id: str) -> Entry:
         """Return the crystal with this id.
 
         Raises:
             KeyError: there is none.
         """
-        return self.components.catalog.entry(id)
+        return self.components.catalog.get_entry(id)
 
-    def same_as(self, id: str) -> tuple[str, ...]:
+    def list_duplicates(self, id: str) -> tuple[str, ...]:
         """Return the ids of a crystal's duplicates.
 
         Raises:
             KeyError: no crystal has this id.
         """
-        return self.components.catalog.same_as(self.components.catalog.row(id))
+        catalog = self.components.catalog
+        return catalog.list_duplicates(catalog.find_row(id))
 
     def embed(self, spots: Sequence[Spots], voltage_kv: Sequence[float]) -> NDArray[np.float32]:
         """Return (P, D) vectors, one for each of P patterns; a service embeds several requests at once."""

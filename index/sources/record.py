@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from index.chemistry.elements import atomic_numbers
+from index.chemistry.elements import get_atomic_numbers
 from model.crystal.crystal import Crystal
 from model.crystal.structure_files import read_structure
 from model.errors import CrystalError, DomainError
@@ -150,7 +150,7 @@ def plain_text(value: object) -> str:
 
 def _atomic_number(kind: object) -> int:
     if isinstance(kind, str):
-        number = _ISOTOPES.get(kind) or atomic_numbers().get(kind)
+        number = _ISOTOPES.get(kind) or get_atomic_numbers().get(kind)
         if number is None:
             raise CrystalError(f"unknown element {kind!r}: name a chemical element from H to Cf")
         return number

@@ -1,4 +1,4 @@
-"""What an index knows of each crystal, in SQLite; a row has the number of its vector."""
+"""The catalog of an index: the crystals and their properties in SQLite. A row has the number of its vector."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,8 +15,8 @@ from model.crystal.structure_files import write_cif
 from model.crystal.symmetry import Symmetry
 from model.errors import IndexUnavailableError
 
-RECENT_ENTRIES = 4096
-# What an entry is in a table, of this file and of added structures.
+CACHED_ENTRIES = 4096
+# Columns of an entry, in this file and in that of the user structures.
 ENTRY_SCHEMA = """
     id TEXT NOT NULL UNIQUE,
     source TEXT NOT NULL,
@@ -49,20 +49,20 @@ _INSERT = f"INSERT INTO crystals (row, duplicate_group, {ENTRY_COLUMNS}) VALUES 
 
 @dataclass(frozen=True)
 class Entry:
-    """A crystal of the index with what is known of it.
+    """A crystal of the index with its properties.
 
     Attributes:
         id: unique in the index; any characters.
-        source: database it came from.
+        source: database of origin.
         formula: reduced, "MoS2".
         elements: symbols in alphabetical order.
         layer_group: 1 to 80.
         layer_group_symbol: such as "p-6m2".
-        space_group: 1 to 230, of the layer in a box.
+        space_group: 1 to 230, of the layer in a periodic box.
         space_group_symbol: such as "P-6m2".
         crystal: the structure, with the same id.
-        license: as the source states it, or None.
-        reference: the work that describes the crystal, as the source states it, or None.
+        license: as the source states it; None if it states none.
+        reference: the work that describes the crystal; None if the source states none.
     """
 
     id: str
@@ -78,10 +78,10 @@ class Entry:
     reference: str | None = None
 
     @classmethod
-    def of(
+    def from_crystal(
         cls, crystal: Crystal, symmetry: Symmetry, license: str | None = None, reference: str | None = None
     ) -> Self:
-        """The entry of a crystal whose symmetry is known."""
+        """Make the entry of a crystal whose symmetry is known."""
         return cls(
             id=crystal.id,
             source=crystal.source,
@@ -98,30 +98,74 @@ class Entry:
 
     @property
     def symmetry(self) -> Symmetry:
-        """Layer and space group together."""
+        """Layer group and space group."""
         return Symmetry(self.layer_group, self.layer_group_symbol, self.space_group, self.space_group_symbol)
 
-    def cif(self) -> str:
-        """The crystal as CIF with its symmetry, source and id."""
+    def to_cif(self) -> str:
+        """Return the crystal as CIF with its symmetry, source and id."""
         return write_cif(self.crystal, self.symmetry)
+
+    @classmethod
+    def from_columns(cls, row: tuple[object, ...]) -> Self:
+        """Make an entry from the columns `ENTRY_COLUMNS`."""
+        id, source, license, reference, formula, elements, *groups, lattice, numbers, positions = row
+        crystal = Crystal.stored(
+            id=str(id),
+            source=str(source),
+            lattice=np.frombuffer(_check_blob(lattice), dtype="<f8").reshape(2, 2),
+            numbers=np.frombuffer(_check_blob(numbers), dtype=np.uint8).astype(np.int64),
+            positions=np.frombuffer(_check_blob(positions), dtype="<f8").reshape(-1, 3),
+        )
+        layer_group, layer_symbol, space_group, space_symbol = groups
+        return cls(
+            id=crystal.id,
+            source=crystal.source,
+            formula=str(formula),
+            elements=tuple(str(elements).split()),
+            layer_group=int(str(layer_group)),
+            layer_group_symbol=str(layer_symbol),
+            space_group=int(str(space_group)),
+            space_group_symbol=str(space_symbol),
+            crystal=crystal,
+            license=None if license is None else str(license),
+            reference=None if reference is None else str(reference),
+        )
+
+    def to_columns(self) -> tuple[object, ...]:
+        """Return the values of the columns `ENTRY_COLUMNS`."""
+        return (
+            self.id,
+            self.source,
+            self.license,
+            self.reference,
+            self.formula,
+            " ".join(self.elements),
+            self.layer_group,
+            self.layer_group_symbol,
+            self.space_group,
+            self.space_group_symbol,
+            self.crystal.lattice.astype("<f8").tobytes(),
+            self.crystal.numbers.astype(np.uint8).tobytes(),
+            self.crystal.positions.astype("<f8").tobytes(),
+        )
 
 
 def write_catalog(path: Path, entries: Iterable[Entry], groups: Sequence[int]) -> None:
-    """Write a new catalog; entry i becomes row i.
+    """Write a new catalog, in which entry i is row i.
 
     Args:
-        path: file to make.
-        entries: N of them, ids unique.
+        path: file to create.
+        entries: N of them, with unique ids.
         groups: (N,) duplicate group of each.
     """
     connection = sqlite3.connect(path)
     try:
-        # Nobody reads the file before it is whole, so the journal would only cost time.
+        # The file is not read before it is complete, so a journal would only cost time.
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute(_SCHEMA)
         rows = (
-            (row, int(group), *entry_values(entry))
+            (row, int(group), *entry.to_columns())
             for row, (entry, group) in enumerate(zip(entries, groups, strict=True))
         )
         connection.executemany(_INSERT, rows)
@@ -131,64 +175,44 @@ def write_catalog(path: Path, entries: Iterable[Entry], groups: Sequence[int]) -
         connection.close()
 
 
-def entry_values(entry: Entry) -> tuple[object, ...]:
-    """What an entry is in the columns `ENTRY_COLUMNS`."""
-    crystal = entry.crystal
-    return (
-        entry.id,
-        entry.source,
-        entry.license,
-        entry.reference,
-        entry.formula,
-        " ".join(entry.elements),
-        entry.layer_group,
-        entry.layer_group_symbol,
-        entry.space_group,
-        entry.space_group_symbol,
-        crystal.lattice.astype("<f8").tobytes(),
-        crystal.numbers.astype(np.uint8).tobytes(),
-        crystal.positions.astype("<f8").tobytes(),
-    )
-
-
 class Catalog:
-    """An opened catalog, read-only and safe to use from several threads.
+    """An open catalog, read-only and safe to use from several threads.
 
     Args:
-        connection: to a file that `write_catalog` made.
+        connection: to a file made by `write_catalog`.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         groups = connection.execute("SELECT duplicate_group FROM crystals ORDER BY row").fetchall()
         self.groups: NDArray[np.int64] = np.array(groups, dtype=np.int64).reshape(-1)
-        # Candidates come again: with the same sample, and as relatives of others.
-        self._entry_at = lru_cache(maxsize=RECENT_ENTRIES)(self._read)
+        # The same candidates recur, for patterns of one sample and of related crystals.
+        self._get_entry_at = lru_cache(maxsize=CACHED_ENTRIES)(self._read_entry)
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Read-only; the file must not change while it is open, so SQLite needs no locks.
+        """Open a catalog read-only; the file must not change meanwhile, so SQLite needs no locks.
 
         Raises:
             IndexUnavailableError: missing or damaged.
         """
         try:
-            # SQLite built for serialised use guards the connection itself (sqlite3.threadsafety == 3).
+            # SQLite in its serialized mode guards the connection itself (sqlite3.threadsafety == 3).
             connection = sqlite3.connect(
                 f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
             )
         except sqlite3.Error as error:
             raise IndexUnavailableError(
-                f"the catalog {path} cannot be opened; build the index again"
+                f"The catalog {path} cannot be opened; build the index again."
             ) from error
         try:
             return cls(connection)
         except sqlite3.Error as error:
             connection.close()
-            raise IndexUnavailableError(f"the catalog {path} is damaged; build the index again") from error
+            raise IndexUnavailableError(f"The catalog {path} is damaged; build the index again.") from error
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     def __len__(self) -> int:
@@ -196,101 +220,75 @@ class Catalog:
 
     def __iter__(self) -> Iterator[Entry]:
         for row in self._connection.execute(f"SELECT {ENTRY_COLUMNS} FROM crystals ORDER BY row"):
-            yield entry_of_values(row)
+            yield Entry.from_columns(row)
 
-    def entry(self, id: str) -> Entry:
-        """The entry with this id.
-
-        Raises:
-            KeyError: there is none.
-        """
-        found = self._connection.execute(
-            f"SELECT {ENTRY_COLUMNS} FROM crystals WHERE id = ?", (id,)
-        ).fetchone()
-        if found is None:
-            raise KeyError(id)
-        return entry_of_values(found)
-
-    def row(self, id: str) -> int:
-        """The row of the entry with this id.
+    def get_entry(self, id: str) -> Entry:
+        """Return the entry with this id.
 
         Raises:
             KeyError: there is none.
         """
-        found = self._connection.execute("SELECT row FROM crystals WHERE id = ?", (id,)).fetchone()
-        if found is None:
+        row = self._connection.execute(f"SELECT {ENTRY_COLUMNS} FROM crystals WHERE id = ?", (id,)).fetchone()
+        if row is None:
             raise KeyError(id)
-        return int(found[0])
+        return Entry.from_columns(row)
 
-    def entry_at(self, row: int) -> Entry:
-        """The entry whose vector has this row."""
-        return self._entry_at(int(row))
+    def find_row(self, id: str) -> int:
+        """Return the row of the entry with this id.
 
-    def _read(self, row: int) -> Entry:
-        found = self._connection.execute(f"SELECT {ENTRY_COLUMNS} FROM crystals WHERE row = ?", (row,))
-        return entry_of_values(found.fetchone())
+        Raises:
+            KeyError: there is none.
+        """
+        row = self._connection.execute("SELECT row FROM crystals WHERE id = ?", (id,)).fetchone()
+        if row is None:
+            raise KeyError(id)
+        return int(row[0])
 
-    def same_as(self, row: int) -> tuple[str, ...]:
-        """Ids of the other crystals of the same duplicate group, in order of row."""
-        found = self._connection.execute(
+    def get_entry_at(self, row: int) -> Entry:
+        """Return the entry of a row."""
+        return self._get_entry_at(int(row))
+
+    def _read_entry(self, row: int) -> Entry:
+        rows = self._connection.execute(f"SELECT {ENTRY_COLUMNS} FROM crystals WHERE row = ?", (row,))
+        return Entry.from_columns(rows.fetchone())
+
+    def list_duplicates(self, row: int) -> tuple[str, ...]:
+        """Return the ids of the other crystals of the same duplicate group, by row."""
+        rows = self._connection.execute(
             "SELECT id FROM crystals WHERE duplicate_group = ? AND row != ? ORDER BY row",
             (int(self.groups[row]), int(row)),
         )
-        return tuple(id for (id,) in found)
+        return tuple(id for (id,) in rows)
 
-    def of_group(self, group: int) -> tuple[str, ...]:
-        """Ids of the crystals of a duplicate group, in order of row."""
-        found = self._connection.execute(
+    def list_group(self, group: int) -> tuple[str, ...]:
+        """Return the ids of the crystals of a duplicate group, by row."""
+        rows = self._connection.execute(
             "SELECT id FROM crystals WHERE duplicate_group = ? ORDER BY row", (int(group),)
         )
-        return tuple(id for (id,) in found)
+        return tuple(id for (id,) in rows)
 
-    def lattices(self) -> NDArray[np.float64]:
-        """(N, 2, 2) rows a and b of every crystal, angstrom."""
+    def read_lattices(self) -> NDArray[np.float64]:
+        """Return (N, 2, 2) cell vectors a and b of every crystal, angstrom."""
         blobs = self._connection.execute("SELECT lattice FROM crystals ORDER BY row")
-        return np.frombuffer(b"".join(_blob(lattice) for (lattice,) in blobs), dtype="<f8").reshape(-1, 2, 2)
+        return np.frombuffer(b"".join(_check_blob(lattice) for (lattice,) in blobs), dtype="<f8").reshape(
+            -1, 2, 2
+        )
 
-    def numbers(self) -> list[NDArray[np.uint8]]:
-        """Atomic numbers of every crystal's atoms."""
+    def read_numbers(self) -> list[NDArray[np.uint8]]:
+        """Return the atomic numbers of every crystal's atoms."""
         blobs = self._connection.execute("SELECT numbers FROM crystals ORDER BY row")
-        return [np.frombuffer(_blob(numbers), dtype=np.uint8) for (numbers,) in blobs]
+        return [np.frombuffer(_check_blob(numbers), dtype=np.uint8) for (numbers,) in blobs]
 
     def find_damage(self) -> str | None:
-        """What SQLite's own check of the file finds, or None."""
+        """Return the first problem that SQLite's own check finds, or None."""
         try:
-            (answer,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+            (problem,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
         except sqlite3.Error as error:
-            answer = str(error)
-        return None if answer == "ok" else str(answer)
+            problem = str(error)
+        return None if problem == "ok" else str(problem)
 
 
-def entry_of_values(row: tuple[object, ...]) -> Entry:
-    """The entry in the columns `ENTRY_COLUMNS`."""
-    id, source, license, reference, formula, elements, *groups, lattice, numbers, positions = row
-    crystal = Crystal.stored(
-        id=str(id),
-        source=str(source),
-        lattice=np.frombuffer(_blob(lattice), dtype="<f8").reshape(2, 2),
-        numbers=np.frombuffer(_blob(numbers), dtype=np.uint8).astype(np.int64),
-        positions=np.frombuffer(_blob(positions), dtype="<f8").reshape(-1, 3),
-    )
-    layer_group, layer_symbol, space_group, space_symbol = groups
-    return Entry(
-        id=crystal.id,
-        source=crystal.source,
-        formula=str(formula),
-        elements=tuple(str(elements).split()),
-        layer_group=int(str(layer_group)),
-        layer_group_symbol=str(layer_symbol),
-        space_group=int(str(space_group)),
-        space_group_symbol=str(space_symbol),
-        crystal=crystal,
-        license=None if license is None else str(license),
-        reference=None if reference is None else str(reference),
-    )
-
-
-def _blob(value: object) -> bytes:
+def _check_blob(value: object) -> bytes:
     if not isinstance(value, bytes):
-        raise IndexUnavailableError("the catalog holds a crystal without coordinates; build the index again")
+        raise IndexUnavailableError("The catalog holds a crystal without coordinates; build the index again.")
     return value

@@ -1,4 +1,4 @@
-"""The parts of an opened index, whose rows are the same crystals; more rows can be laid behind them."""
+"""The components of an open index. Row i is the same crystal in each; more rows can be appended in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from index.chemistry.composition import CompositionTable
 from index.chemistry.elements import ElementBits
 from index.storage.catalog import Catalog, Entry
-from index.storage.extended_catalog import Entries, ExtendedCatalog
+from index.storage.extended_catalog import CatalogReader, ExtendedCatalog
 from index.storage.layout import CATALOG_NAME, ELEMENTS_NAME, VECTORS_NAME
 from index.storage.manifest import Manifest
 from index.storage.vectors import Vectors
@@ -21,12 +21,12 @@ from model.indexing.lattice_table import LatticeTable
 
 @dataclass(frozen=True)
 class AppendedCrystals:
-    """M crystals that come behind those of an index.
+    """M crystals to append to those of an index.
 
     Attributes:
         entries: M of them, with ids that the index does not have.
         vectors: (M, D), of the model that made the index.
-        groups: (M,) duplicate group of each, the index's where it is the same crystal as one of that.
+        groups: (M,) duplicate group of each; a group of the index for a duplicate of one of its crystals.
     """
 
     entries: Sequence[Entry]
@@ -36,22 +36,22 @@ class AppendedCrystals:
 
 @dataclass(frozen=True)
 class Components:
-    """What a search reads; row i is the same crystal in each.
+    """What a search reads.
 
     Attributes:
-        base: the catalog's file.
-        catalog: what is known of each crystal.
-        vectors: of the structure tower.
-        bits: elements.
+        base: the catalog in the file.
+        catalog: that catalog with the appended entries.
+        vectors: from the structure tower.
+        bits: elements of each crystal.
         lattices: with their sublattices.
         compositions: atomic fractions.
 
     Raises:
-        IndexUnavailableError: parts of different numbers of crystals.
+        IndexUnavailableError: the components have different numbers of crystals.
     """
 
     base: Catalog
-    catalog: Entries
+    catalog: CatalogReader
     vectors: Vectors
     bits: ElementBits
     lattices: LatticeTable
@@ -60,16 +60,16 @@ class Components:
     def __post_init__(self) -> None:
         if not len(self.vectors) == len(self.catalog) == self.bits.count:
             raise IndexUnavailableError(
-                f"the index's parts disagree: {len(self.vectors)} vectors, {len(self.catalog)} catalog "
-                f"entries, {self.bits.count} in the element table; build it again"
+                f"The components of the index disagree: {len(self.vectors)} vectors, {len(self.catalog)} catalog "
+                f"entries, {self.bits.count} crystals in the element table; build the index again."
             )
 
     @classmethod
     def open(cls, folder: Path, manifest: Manifest) -> Self:
-        """Those of a version, read-only; vectors and elements are memory-mapped.
+        """Open the components of a version, read-only; vectors and elements are memory-mapped.
 
         Raises:
-            IndexUnavailableError: missing or damaged, or not as many crystals as the manifest states.
+            IndexUnavailableError: a file is missing or damaged, or the manifest states another number of crystals.
         """
         base = Catalog.open(folder / CATALOG_NAME)
         try:
@@ -78,21 +78,21 @@ class Components:
                 catalog=base,
                 vectors=Vectors.open(folder / VECTORS_NAME),
                 bits=ElementBits.open(folder / ELEMENTS_NAME, manifest.crystals),
-                lattices=LatticeTable.from_cells(base.lattices()),
-                compositions=CompositionTable(base.numbers()),
+                lattices=LatticeTable.from_cells(base.read_lattices()),
+                compositions=CompositionTable(base.read_numbers()),
             )
         except BaseException:
             base.close()
             raise
 
-    def append(self, extra: AppendedCrystals) -> "Components":
-        """The rows of the files, and these behind them."""
-        crystals = [entry.crystal for entry in extra.entries]
+    def append(self, appended: AppendedCrystals) -> "Components":
+        """Return components with the rows of the files followed by these crystals."""
+        crystals = [entry.crystal for entry in appended.entries]
         numbers = [crystal.numbers for crystal in crystals]
         return Components(
             base=self.base,
-            catalog=ExtendedCatalog(self.base, extra.entries, extra.groups),
-            vectors=self.vectors.append(extra.vectors),
+            catalog=ExtendedCatalog(self.base, appended.entries, appended.groups),
+            vectors=self.vectors.append(appended.vectors),
             bits=self.bits.append(numbers),
             lattices=self.lattices.extend(
                 np.array([crystal.lattice for crystal in crystals]), len(self.base)

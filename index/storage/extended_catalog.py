@@ -1,4 +1,4 @@
-"""A catalog with further entries behind its own, which is not touched."""
+"""A catalog with more entries appended in memory."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from index.storage.catalog import Catalog, Entry
 
 
-class Entries(Protocol):
-    """What a search needs of a catalog; N rows."""
+class CatalogReader(Protocol):
+    """What a search needs from a catalog of N rows."""
 
     @property
     def groups(self) -> NDArray[np.int64]:
@@ -19,30 +19,30 @@ class Entries(Protocol):
 
     def __len__(self) -> int: ...
 
-    def entry(self, id: str) -> Entry:
-        """The entry with this id; KeyError if there is none."""
+    def get_entry(self, id: str) -> Entry:
+        """Return the entry with this id; KeyError if there is none."""
         ...
 
-    def row(self, id: str) -> int:
-        """The row of the entry with this id; KeyError if there is none."""
+    def find_row(self, id: str) -> int:
+        """Return the row of the entry with this id; KeyError if there is none."""
         ...
 
-    def entry_at(self, row: int) -> Entry:
-        """The entry whose vector has this row."""
+    def get_entry_at(self, row: int) -> Entry:
+        """Return the entry of a row."""
         ...
 
-    def same_as(self, row: int) -> tuple[str, ...]:
-        """Ids of the other crystals of the same duplicate group, in order of row."""
+    def list_duplicates(self, row: int) -> tuple[str, ...]:
+        """Return the ids of the other crystals of the same duplicate group, by row."""
         ...
 
 
 class ExtendedCatalog:
-    """A catalog and M entries more, as one.
+    """A catalog of B entries and M more, as one.
 
     Args:
-        base: of B entries; whoever opened it closes it.
+        base: the catalog; closing it is left to its owner.
         entries: M of them, with ids that the base does not have.
-        groups: (M,) duplicate group of each; one of the base's where it is the same crystal as that.
+        groups: (M,) duplicate group of each; a group of the base for a duplicate of one of its entries.
     """
 
     def __init__(self, base: Catalog, entries: Sequence[Entry], groups: NDArray[np.int64]) -> None:
@@ -54,33 +54,33 @@ class ExtendedCatalog:
     def __len__(self) -> int:
         return len(self.groups)
 
-    def entry(self, id: str) -> Entry:
-        """The entry with this id.
+    def get_entry(self, id: str) -> Entry:
+        """Return the entry with this id.
 
         Raises:
             KeyError: there is none.
         """
-        return self.entry_at(self.row(id))
+        return self.get_entry_at(self.find_row(id))
 
-    def row(self, id: str) -> int:
-        """The row of the entry with this id.
+    def find_row(self, id: str) -> int:
+        """Return the row of the entry with this id.
 
         Raises:
             KeyError: there is none.
         """
         row = self._rows.get(id)
-        return self._base.row(id) if row is None else row
+        return self._base.find_row(id) if row is None else row
 
-    def entry_at(self, row: int) -> Entry:
-        """The entry whose vector has this row."""
-        own = int(row) - len(self._base)
-        return self._base.entry_at(row) if own < 0 else self._entries[own]
+    def get_entry_at(self, row: int) -> Entry:
+        """Return the entry of a row."""
+        place = int(row) - len(self._base)
+        return self._base.get_entry_at(row) if place < 0 else self._entries[place]
 
-    def same_as(self, row: int) -> tuple[str, ...]:
-        """Ids of the other crystals of the same duplicate group, in order of row."""
+    def list_duplicates(self, row: int) -> tuple[str, ...]:
+        """Return the ids of the other crystals of the same duplicate group, by row."""
         group = int(self.groups[row])
-        added = np.flatnonzero(self.groups[len(self._base) :] == group)
-        others = [self._entries[place].id for place in added.tolist() if place + len(self._base) != row]
+        places = np.flatnonzero(self.groups[len(self._base) :] == group).tolist()
+        appended = [self._entries[place].id for place in places if place + len(self._base) != row]
         if row < len(self._base):
-            return (*self._base.same_as(row), *others)
-        return (*self._base.of_group(group), *others)
+            return (*self._base.list_duplicates(row), *appended)
+        return (*self._base.list_group(group), *appended)

@@ -1,15 +1,14 @@
 """The name of every file in an index folder.
 
-DIR/CURRENT                        the name of the version in use; below it those that were before, the last first
+DIR/CURRENT                        the name of the current version, then the names of those before it, latest first
 DIR/20260131T120000Z-1f2e3d4c/     a version: manifest, vectors, catalog, elements, report
 DIR/.building-.../                 a version being written
-DIR/.lock                          held by the one build that may write
-DIR/.CURRENT.lock                  held for the moment in which CURRENT changes
-DIR/user_structures.sqlite                   structures added while the index is served
+DIR/.lock                          lock of the build that writes
+DIR/.CURRENT.lock                  lock for the moment in which CURRENT changes
+DIR/user_structures.sqlite         structures that users added to the live index
 """
 
 CURRENT_NAME = "CURRENT"
-NEXT_CURRENT_NAME = ".CURRENT.next"
 LOCK_NAME = ".lock"
 CURRENT_LOCK_NAME = ".CURRENT.lock"
 BUILDING_PREFIX = ".building-"

@@ -1,12 +1,12 @@
-"""The manifest of an index: what it holds, who made it, and the digests that prove it."""
+"""The manifest of an index: what it holds, what made it, and the digests of its files."""
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from index.encoder import Encoder
 from index.storage.layout import MANIFEST_NAME
@@ -18,47 +18,53 @@ FORMAT_VERSION = 2
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """The weights that made the vectors: digest, form of the structure tower, length of a vector."""
+    """The weights that made the vectors.
+
+    Attributes:
+        digest: of the weights, "sha256:...".
+        form: of the structure tower, such as "physics".
+        dimension: length of a vector.
+    """
 
     digest: str
     form: str
     dimension: int
 
     @classmethod
-    def of(cls, encoder: Encoder) -> Self:
-        """The identity of an encoder that is loaded."""
+    def from_encoder(cls, encoder: Encoder) -> Self:
+        """Return the identity of a loaded encoder."""
         return cls(encoder.digest, encoder.form, encoder.dimension)
 
 
 @dataclass(frozen=True)
 class FileDigest:
-    """A file of the index: SHA-256 of its content in hexadecimal, and its length."""
+    """SHA-256 of a file's content in hexadecimal, and its length."""
 
     sha256: str
     bytes: int
 
     @classmethod
-    def of(cls, path: Path) -> Self:
-        """Of a file as it lies on the disk."""
+    def from_file(cls, path: Path) -> Self:
+        """Return the digest of a file on the disk."""
         with path.open("rb") as stream:
             return cls(hashlib.file_digest(stream, "sha256").hexdigest(), path.stat().st_size)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """All that can be said about an index without opening it.
+    """What is known about an index without opening it.
 
     Attributes:
         created: UTC, ISO 8601.
         software: version of this software that built it.
         model: the weights that made the vectors.
-        files: name within the index to digest.
+        files: digest of each file, by its name in the folder.
         crystals: rows of the index.
         groups: different crystals among them.
         rejected: entries that could not be used.
         sources: crystals by source.
-        cell_sigma: by source, rms error of the logarithm of the lengths of its cells, where that was given.
-        format_version: of the layout; another one is refused.
+        cell_sigma: rms error of the logarithm of the cell lengths, for the sources where it was given.
+        format_version: number of the layout; other numbers are refused.
     """
 
     created: str
@@ -74,98 +80,95 @@ class Manifest:
 
     @cached_property
     def digest(self) -> str:
-        """Names this very index, "sha256:..."; two builds of the same data differ in `created`."""
+        """Digest that identifies this build, "sha256:..."; builds of the same data differ in `created`."""
         return "sha256:" + hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def cell_sigma_of(self, source: str) -> float:
-        """rms error of the logarithm of the lengths of a source's cells; that of computed ones where none was given."""
+        """Return the rms error of the logarithm of a source's cell lengths; by default that of computed cells."""
         return self.cell_sigma.get(source, CELL_SIGMA)
 
     @cached_property
     def largest_cell_sigma(self) -> float:
-        """Of its sources."""
+        """Largest error of the cell lengths of any source."""
         return max(map(self.cell_sigma_of, self.sources), default=CELL_SIGMA)
 
     def to_json(self) -> str:
-        """The file's content."""
+        """Return the content of the manifest file."""
         return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
 
     @classmethod
     def read(cls, directory: Path) -> Self:
-        """The manifest in a folder that holds one index.
+        """Read the manifest of one version.
 
         Raises:
-            IndexUnavailableError: none there, damaged, or of a layout this software does not know.
+            IndexUnavailableError: missing, damaged, or of a layout that this software does not read.
         """
         try:
             content = json.loads((directory / MANIFEST_NAME).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise IndexUnavailableError(
-                f"{directory} holds no index: build one with `dd2d index build`"
+                f"{directory} holds no index; build one with `dd2d index build`."
             ) from None
         except (OSError, ValueError) as error:
-            raise IndexUnavailableError(
-                f"the manifest in {directory} is damaged; build the index again"
-            ) from error
+            raise _damaged(directory) from error
         version = content.get("format_version") if isinstance(content, dict) else None
         if version != FORMAT_VERSION:
             raise IndexUnavailableError(
-                f"the index in {directory} has layout {version}, this software reads {FORMAT_VERSION}; "
-                "build the index again"
+                f"The index in {directory} has layout {version}, but this software reads layout {FORMAT_VERSION}; "
+                "build the index again."
             )
-        return cls._parsed(content, directory)
-
-    @classmethod
-    def _parsed(cls, content: dict[str, Any], directory: Path) -> Self:
         try:
             model = ModelIdentity(**content.pop("model"))
             files = {name: FileDigest(**digest) for name, digest in content.pop("files").items()}
             return cls(model=model, files=files, **content)
         except (KeyError, TypeError, AttributeError) as error:
-            raise IndexUnavailableError(
-                f"the manifest in {directory} is damaged; build the index again"
-            ) from error
+            raise _damaged(directory) from error
 
     def check_encoder(self, encoder: Encoder) -> None:
-        """Refuse an encoder whose vectors do not belong with this index.
+        """Refuse an encoder that did not make the vectors of this index.
 
         Raises:
             IndexUnavailableError: other weights; the message names both.
         """
-        loaded = ModelIdentity.of(encoder)
+        loaded = ModelIdentity.from_encoder(encoder)
         if loaded != self.model:
             raise IndexUnavailableError(
-                f"the index was made by the weights {_described(self.model)}, and {_described(loaded)} are "
-                "loaded: load those weights, or build the index again with `dd2d index build`"
+                f"The index was made by the weights {_describe(self.model)}, but {_describe(loaded)} are loaded; "
+                "load the weights of the index, or build the index again with `dd2d index build`."
             )
 
     def list_problems(self, directory: Path) -> list[str]:
-        """A sentence for each file that is missing or is not the one that was written; reads all of them."""
-        return list(self._problems(directory))
-
-    def _problems(self, directory: Path) -> Iterator[str]:
+        """Return a sentence for each file that is missing or changed; this reads all files."""
+        problems = []
         for name, expected in self.files.items():
             path = directory / name
             if not path.is_file():
-                yield f"{name} is missing"
-            elif FileDigest.of(path) != expected:
-                yield f"{name} is not the file that was written: its digest differs from the manifest's"
+                problems.append(f"{name} is missing.")
+            elif FileDigest.from_file(path) != expected:
+                problems.append(
+                    f"{name} is not the file that was written; its digest differs from the manifest's."
+                )
+        return problems
 
     def check_sizes(self, directory: Path) -> None:
-        """Refuse an index with a file missing or cut short; `verify` reads them in full.
+        """Refuse an index with a missing or truncated file, without reading the files.
 
         Raises:
-            IndexUnavailableError: naming the file.
+            IndexUnavailableError: a file is missing or has another size; the message names it.
         """
         for name, expected in self.files.items():
             path = directory / name
-            length = path.stat().st_size if path.is_file() else None
-            if length != expected.bytes:
-                state = "is missing" if length is None else f"has {length} bytes, not {expected.bytes}"
+            size = path.stat().st_size if path.is_file() else None
+            if size != expected.bytes:
+                state = "is missing" if size is None else f"has {size} bytes instead of {expected.bytes}"
                 raise IndexUnavailableError(
-                    f"the index in {directory} is damaged: {name} {state}; build it again"
+                    f"The index in {directory} is damaged: {name} {state}; build it again."
                 )
 
 
-def _described(model: ModelIdentity) -> str:
+def _damaged(directory: Path) -> IndexUnavailableError:
+    return IndexUnavailableError(f"The manifest in {directory} is damaged; build the index again.")
+
+
+def _describe(model: ModelIdentity) -> str:
     return f"{model.digest} ({model.form}, {model.dimension} dimensions)"

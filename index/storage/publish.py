@@ -1,21 +1,17 @@
-"""How an index comes to its place: whole or not at all.
+"""Writing the versions of an index folder, each whole or not at all.
 
-An index folder holds a folder for each version and a file `CURRENT` that names one of them (`layout.py`).
-
-A version is written under another name, flushed to the disk, renamed, and then `CURRENT` is replaced by a
-rename, which is atomic. A build killed at any moment leaves what was there before or the new version. DIR
-itself is never renamed, so it may be a mount point.
+A version is written under a temporary name, flushed to the disk and renamed. Then the file `CURRENT`, which names the
+current version, is replaced atomically. A build that is killed at any moment leaves either the old version or the new
+one. The index folder itself is never renamed, so it may be a mount point.
 """
 
-import fcntl
-import os
-import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from index.storage.layout import (
     BUILDING_PREFIX,
@@ -23,218 +19,207 @@ from index.storage.layout import (
     CURRENT_NAME,
     LOCK_NAME,
     MANIFEST_NAME,
-    NEXT_CURRENT_NAME,
+    REPORT_NAME,
     USER_STRUCTURES_NAME,
 )
+from index.storage.versions import (
+    Version,
+    find_current_version,
+    find_version,
+    is_version_folder,
+    is_version_name,
+    list_version_names,
+    make_version_name,
+    read_history,
+)
+from model.atomic_files import sync_to_disk, temporary_path, write_file
 from model.errors import IndexUnavailableError
 
-# A fault in a new index may be found out weeks later; one of 18,000 crystals takes 20 MB.
+# A fault in a new index may be found weeks later; a version of 18,000 crystals takes 20 MB.
 KEPT_VERSIONS = 5
-_VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}(\.\d+)?")
-
-
-def version_folder(directory: Path) -> Path:
-    """The folder of the version in use.
-
-    Args:
-        directory: an index, or one version of it.
-
-    Raises:
-        IndexUnavailableError: no index there.
-    """
-    if (directory / MANIFEST_NAME).is_file():
-        return directory
-    try:
-        name, *_ = (directory / CURRENT_NAME).read_text(encoding="ascii").split("\n")
-    except OSError:
-        raise IndexUnavailableError(
-            f"{directory} holds no index: build one with `dd2d index build`"
-        ) from None
-    except UnicodeDecodeError:
-        name = ""
-    if not _VERSION.fullmatch(name):
-        raise IndexUnavailableError(f"{directory / CURRENT_NAME} is damaged; build the index again")
-    return directory / name
-
-
-def history(directory: Path) -> list[str]:
-    """Names of the version in use and of those that were before, the last first, as far as they are there."""
-    path = directory / CURRENT_NAME
-    names = path.read_text(encoding="ascii", errors="replace").split("\n") if path.is_file() else []
-    return [name for name in names if _is_version(directory / name)]
-
-
-def version_names(directory: Path) -> list[str]:
-    """Names of all versions in an index folder, the newest first."""
-    return sorted((path.name for path in directory.iterdir() if _is_version(path)), reverse=True)
-
-
-def _is_version(path: Path) -> bool:
-    return bool(_VERSION.fullmatch(path.name)) and (path / MANIFEST_NAME).is_file()
-
-
-def version_name(created: str, digest: str) -> str:
-    """What a version is called.
-
-    Args:
-        created: as its manifest states it.
-        digest: of its manifest, "sha256:...".
-    """
-    return f"{datetime.fromisoformat(created):%Y%m%dT%H%M%SZ}-{digest.removeprefix('sha256:')[:8]}"
-
-
-def locate_user_structures(directory: Path) -> Path:
-    """Where the structures added to an index lie if nobody says otherwise.
-
-    Args:
-        directory: an index, or one version of it, which may be removed when newer ones come: they never lie in that.
-    """
-    is_inside = (directory / MANIFEST_NAME).is_file() and (directory.parent / CURRENT_NAME).is_file()
-    return (directory.parent if is_inside else directory) / USER_STRUCTURES_NAME
 
 
 @contextmanager
-def staging(directory: Path) -> Iterator[Path]:
-    """An empty folder to write a version into, beside its final place; nobody else builds there meanwhile.
+def stage_version(directory: Path) -> Iterator[Path]:
+    """Yield an empty folder to write a version into; no other build writes to the index meanwhile.
 
     Args:
-        directory: the index; made if it is not there.
+        directory: the index; created if it does not exist.
 
     Raises:
-        IndexUnavailableError: the folder holds something else, or another build is under way.
+        IndexUnavailableError: the folder holds other files, or another build writes to it.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise IndexUnavailableError(f"{directory} is a file; give a new or empty folder") from None
-    _refuse_foreign(directory)
-    with _locked(directory):
+        raise IndexUnavailableError(f"{directory} is a file; give a new or empty folder.") from None
+    _refuse_other_files(directory)
+    with _lock_build(directory):
         _remove_leftovers(directory)
         folder = Path(tempfile.mkdtemp(prefix=BUILDING_PREFIX, dir=directory))
-        folder.chmod(0o755)  # mkdtemp's 0700 would keep a service under another user out
+        folder.chmod(0o755)  # mkdtemp's 0700 would exclude a service that runs as another user
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def publish(folder: Path, name: str) -> Path:
-    """Put a finished version into its place and make it the one in use.
+def publish_version(folder: Path, name: str) -> Path:
+    """Rename a complete version and make it the current one.
 
     Args:
-        folder: from `staging`, within its block.
-        name: such as "20260131T120000Z-1f2e3d4c".
+        folder: from `stage_version`, within its block.
+        name: from `make_version_name`.
 
     Returns:
-        Where the version lies now.
+        The version's folder.
     """
     directory = folder.parent
     for path in folder.iterdir():
-        _flush(path)
-    _flush(folder)
-    # Under one lock: between the two, who goes back to an older version would take this one for a past one to remove.
-    with _current_locked(directory):
-        target = _free_name(directory / name)
+        sync_to_disk(path)
+    sync_to_disk(folder)
+    # One lock for both steps: between them, a rollback would remove this version as an old one.
+    with _lock_current(directory):
+        target = _choose_free_name(directory / name)
         folder.rename(target)
-        _flush(directory)
-        _make_current(directory, target.name, goes_back=False)
+        sync_to_disk(directory)
+        _write_current(directory, target.name, is_rollback=False)
     return target
 
 
-def make_current(directory: Path, name: str, *, goes_back: bool = False) -> None:
-    """Let a version that is there be the one in use; a build that is under way is not waited for.
+def publish_copy(built: Path, served: Path) -> Version:
+    """Copy the current version of one index to another index folder and make it the current one there.
 
-    What is older than the last `KEPT_VERSIONS` is removed.
+    The copy is compared with its digests first. A version that exists there already is not copied again.
+
+    Args:
+        built: an index, or one version of it; it is not changed.
+        served: the other index folder; created if it does not exist.
+
+    Raises:
+        IndexUnavailableError: `built` holds no sound index; `served` holds other files, or a build writes to it.
+    """
+    source = find_current_version(built)
+    name = make_version_name(source.manifest)
+    if served.is_dir() and _contains(served / name, source):
+        make_current(served, name)
+        return Version(served / name, source.manifest)
+    with stage_version(served) as folder:
+        for file in (*source.manifest.files, MANIFEST_NAME, REPORT_NAME):
+            if (source.folder / file).is_file():
+                shutil.copyfile(source.folder / file, folder / file)
+        Version(folder, source.manifest).check_files(shown_folder=source.folder)
+        return Version(publish_version(folder, name), source.manifest)
+
+
+def roll_back(directory: Path, name: str | None = None) -> Version:
+    """Make an earlier version the current one again.
+
+    Args:
+        directory: an index folder.
+        name: of the version; None for the one that was current before.
+
+    Raises:
+        OptionError: there is no such version, or none was current before.
+        IndexUnavailableError: there is no index, or the version is damaged.
+    """
+    version = find_version(directory, name)
+    version.check_files()
+    make_current(directory, version.name, is_rollback=True)
+    return version
+
+
+def make_current(directory: Path, name: str, *, is_rollback: bool = False) -> None:
+    """Make an existing version the current one, without waiting for a build; old versions are removed.
 
     Args:
         directory: the index.
-        name: of the version, which the caller has checked.
-        goes_back: whether those that came after it are to be forgotten as its past, if it was in use before.
+        name: of the version, whose files the caller has checked.
+        is_rollback: whether the versions that came after it leave the history, if it was current before.
 
     Raises:
         IndexUnavailableError: the version has been removed since it was checked.
     """
-    with _current_locked(directory):
-        if not _is_version(directory / name):
+    with _lock_current(directory):
+        if not is_version_folder(directory / name):
             raise IndexUnavailableError(
-                f"the version {name} has just been removed from {directory}; publish it again"
+                f"The version {name} has just been removed from {directory}; publish it again."
             )
-        _make_current(directory, name, goes_back=goes_back)
+        _write_current(directory, name, is_rollback=is_rollback)
 
 
-@contextmanager
-def _current_locked(directory: Path) -> Iterator[None]:
-    with (directory / CURRENT_LOCK_NAME).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _make_current(directory: Path, name: str, *, goes_back: bool) -> None:
-    before = history(directory)
-    past = before[before.index(name) + 1 :] if goes_back and name in before else before
-    told = list(dict.fromkeys([name, *past]))
-    kept = list(dict.fromkeys([*told, *version_names(directory)]))[:KEPT_VERSIONS]
-    pointer = directory / NEXT_CURRENT_NAME
-    pointer.write_text("".join(f"{each}\n" for each in told if each in kept), encoding="ascii")
-    _flush(pointer)
-    pointer.replace(directory / CURRENT_NAME)
-    _flush(directory)
+def _write_current(directory: Path, name: str, *, is_rollback: bool) -> None:
+    """Replace `CURRENT` and remove all but the last `KEPT_VERSIONS`."""
+    history = read_history(directory)
+    earlier = history[history.index(name) + 1 :] if is_rollback and name in history else history
+    names = list(dict.fromkeys([name, *earlier]))
+    kept = list(dict.fromkeys([*names, *list_version_names(directory)]))[:KEPT_VERSIONS]
+    content = "".join(f"{line}\n" for line in names if line in kept)
+    write_file(directory / CURRENT_NAME, content.encode("ascii"))
     _remove_versions(directory, kept)
 
 
-def _free_name(target: Path) -> Path:
-    candidates = (target if n == 0 else target.with_name(f"{target.name}.{n}") for n in range(1000))
-    return next(path for path in candidates if not path.exists())
+def _contains(folder: Path, version: Version) -> bool:
+    """Return whether a folder holds this very version, undamaged."""
+    try:
+        existing = Version.read(folder)
+        return existing.manifest.digest == version.manifest.digest and not existing.manifest.list_problems(
+            folder
+        )
+    except IndexUnavailableError:
+        return False
 
 
-def _refuse_foreign(directory: Path) -> None:
-    """A mistyped --out must not mix an index into somebody's folder."""
+def _choose_free_name(target: Path) -> Path:
+    paths = (target if n == 0 else target.with_name(f"{target.name}.{n}") for n in range(1000))
+    return next(path for path in paths if not path.exists())
+
+
+def _refuse_other_files(directory: Path) -> None:
+    """Refuse a folder that holds something else, as a mistyped --out may."""
     if (directory / MANIFEST_NAME).exists():
-        raise IndexUnavailableError(f"{directory} is one version of an index; give the folder above it")
-    foreign = [path.name for path in directory.iterdir() if not _ours(path.name)]
-    if foreign and not (directory / CURRENT_NAME).exists():
+        raise IndexUnavailableError(f"{directory} is one version of an index; give the folder above it.")
+    others = [path.name for path in directory.iterdir() if not _belongs_to_index(path)]
+    if others and not (directory / CURRENT_NAME).exists():
         raise IndexUnavailableError(
-            f"{directory} holds other files ({foreign[0]}, ...); give a new or empty folder"
+            f"{directory} holds other files ({others[0]}, ...); give a new or empty folder."
         )
 
 
-def _ours(name: str) -> bool:
-    known = name in {CURRENT_NAME, LOCK_NAME, CURRENT_LOCK_NAME, NEXT_CURRENT_NAME, "lost+found"}
-    return known or name.startswith((BUILDING_PREFIX, USER_STRUCTURES_NAME)) or bool(_VERSION.fullmatch(name))
+def _belongs_to_index(path: Path) -> bool:
+    temporary = temporary_path(path.with_name(CURRENT_NAME)).name
+    is_own = path.name in {CURRENT_NAME, LOCK_NAME, CURRENT_LOCK_NAME, temporary, "lost+found"}
+    return (
+        is_own or path.name.startswith((BUILDING_PREFIX, USER_STRUCTURES_NAME)) or is_version_name(path.name)
+    )
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    with (directory / LOCK_NAME).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go by the system when the process dies
-        except OSError:
-            raise IndexUnavailableError(
-                f"another build is writing to {directory}; wait until it ends"
-            ) from None
+def _lock_build(directory: Path) -> Iterator[None]:
+    try:
+        lock = FileLock(directory / LOCK_NAME).acquire(blocking=False)
+    except Timeout:
+        raise IndexUnavailableError(f"Another build is writing to {directory}; wait until it ends.") from None
+    with lock:
         yield
 
 
+def _lock_current(directory: Path) -> FileLock:
+    return FileLock(directory / CURRENT_LOCK_NAME, poll_interval=0.01)
+
+
 def _remove_leftovers(directory: Path) -> None:
-    """What killed builds left half written. Whole versions never made current go at the next publishing."""
+    """Remove what killed builds left. Complete versions that never became current go at the next publishing."""
     for path in directory.glob(f"{BUILDING_PREFIX}*"):
         shutil.rmtree(path, ignore_errors=True)
 
 
 def _remove_versions(directory: Path, kept: Collection[str]) -> None:
-    """All others; whoever has one open goes on reading it."""
+    """Remove all other versions; a process that has one open goes on reading it."""
     for path in directory.iterdir():
-        if _VERSION.fullmatch(path.name) and path.name not in kept:
-            # Under a name of leftovers first, so that one of which a part is gone is never taken for a version.
+        if is_version_name(path.name) and path.name not in kept:
+            # Renamed first, so that a half-removed version is a leftover and not a damaged version.
             leftover = path.with_name(f"{BUILDING_PREFIX}removed-{path.name}")
             shutil.rmtree(leftover, ignore_errors=True)
             path.rename(leftover)
             shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

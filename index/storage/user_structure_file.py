@@ -1,7 +1,7 @@
-"""The SQLite file of added structures: made, opened, and its errors told as ours.
+"""The SQLite file of the user structures: creating it, opening it, and its errors as domain errors.
 
-The write-ahead log lets any number of processes on one machine read while one writes; a transaction is on the disk when
-it has ended. The file is never deleted, and no reader makes one.
+The write-ahead log lets any number of processes on one machine read while one writes. A transaction is on the disk when
+it has ended. The file is never deleted, and readers do not create it.
 """
 
 import os
@@ -13,18 +13,19 @@ from threading import Lock
 from time import monotonic
 
 from index.storage.catalog import ENTRY_SCHEMA
+from model.atomic_files import sync_to_disk
 from model.errors import IndexUnavailableError, ReadOnlyError
 
-# "dd2d" in ASCII: tells `file`, and us, whose database it is.
-_APPLICATION = 0x64643264
+# "dd2d" in ASCII; identifies the file as one of this project, also to the `file` command.
+_APPLICATION_ID = 0x64643264
 _LAYOUT = 1
 # How long one writer waits for another; each holds the file for milliseconds.
-_PATIENCE_S = 10.0
+_WAIT_S = 10.0
 _SCHEMA = (
     f"""
     CREATE TABLE structures (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
-        added TEXT NOT NULL,
+        added_at TEXT NOT NULL,
         added_by TEXT,
         {ENTRY_SCHEMA.strip()}
     ) STRICT
@@ -40,17 +41,17 @@ _SCHEMA = (
     "CREATE TABLE state (generation INTEGER NOT NULL) STRICT",
     "INSERT INTO state VALUES (0)",
     f"PRAGMA user_version = {_LAYOUT}",
-    f"PRAGMA application_id = {_APPLICATION}",
+    f"PRAGMA application_id = {_APPLICATION_ID}",
 )
 _UNWRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
 _UNREACHABLE = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_IOERR", *_UNWRITABLE)
 
 
 class UserStructureFile:
-    """Access to the file; safe to use from several threads, not to be taken through a fork.
+    """Connections to the file; safe to use from several threads, not across a fork.
 
     Args:
-        path: of the file, which need not be there.
+        path: of the file, which need not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,85 +59,86 @@ class UserStructureFile:
         self._lock = Lock()
         self._reader: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
-        self._unwatched: tuple[int, int] | None = None
+        self._unwatched_status: tuple[int, int] | None = None
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
-            self._let_go()
+            self._close_reader()
 
     @contextmanager
-    def reading(self) -> Iterator[tuple[sqlite3.Connection, int] | None]:
-        """A connection to the file that lies there now, with a number of its own; None where there is none.
+    def read(self) -> Iterator[tuple[sqlite3.Connection, int] | None]:
+        """Yield a connection to the present file and a number that identifies the file; None if there is no file.
 
         Raises:
-            IndexUnavailableError: damaged, or no such file.
+            IndexUnavailableError: damaged, or a file of another kind.
         """
-        with self._lock, _told(self.path, is_write=False):
-            reader = self._opened()
+        with self._lock, _translate_errors(self.path, is_write=False):
+            reader = self._open_reader()
             try:
                 yield None if reader is None or self._identity is None else (reader, self._identity[1])
             except sqlite3.Error:
-                self._let_go()
+                self._close_reader()
                 raise
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction, on the disk when the block has ended; the file is made if it is not there.
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """Run the block in a transaction, which is on the disk when the block has ended; create a missing file.
 
         Raises:
-            ReadOnlyError: it cannot be written.
-            IndexUnavailableError: damaged, no such file, or the disk is full.
+            ReadOnlyError: it is not writable.
+            IndexUnavailableError: damaged, a file of another kind, or the disk is full.
         """
-        with _told(self.path, is_write=True):
+        with _translate_errors(self.path, is_write=True):
             is_new = not self.path.exists()
             if not os.access(self.path.parent, os.W_OK) or not (is_new or os.access(self.path, os.W_OK)):
                 raise _read_only(self.path)
-            # One connection a change: opening costs little beside the flush to the disk, and no thread shares one.
-            writer = sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None)
+            # A connection for each change: opening costs little beside the flush to the disk, and threads share none.
+            writer = sqlite3.connect(self.path, timeout=_WAIT_S, isolation_level=None)
             try:
-                yield from _transaction(writer, self.path)
+                yield from _run_transaction(writer, self.path)
             finally:
                 writer.close()
             if is_new:
-                _flush_name(self.path)
+                sync_to_disk(self.path.parent)  # SQLite flushes the file, not the folder that names it
 
-    def _opened(self) -> sqlite3.Connection | None:
+    def _open_reader(self) -> sqlite3.Connection | None:
+        """Return the connection to the file that is at the path now."""
         try:
             status = os.stat(self.path)
         except FileNotFoundError:
-            self._let_go()
+            self._close_reader()
             return None
-        # A reader without a log does not see by itself that others have changed the file.
-        changed = self._unwatched is not None and self._unwatched != _date_of(status)
-        if self._identity != (status.st_dev, status.st_ino) or changed:
-            self._let_go()
-            reader, is_watched = _opened_to_read(self.path)
+        # Without a log, a reader does not notice by itself that other processes have changed the file.
+        is_changed = self._unwatched_status not in (None, _summarize(status))
+        if self._identity != (status.st_dev, status.st_ino) or is_changed:
+            self._close_reader()
+            reader, is_watched = _connect_reader(self.path)
             try:
-                is_ours = _is_ours(reader, self.path)
+                has_schema = _check_kind(reader, self.path)
             except BaseException:
                 reader.close()
                 raise
-            if not is_ours:  # somebody is making it
+            if not has_schema:  # another process is creating it
                 reader.close()
                 return None
             self._reader, self._identity = reader, (status.st_dev, status.st_ino)
-            self._unwatched = None if is_watched else _date_of(status)
+            self._unwatched_status = None if is_watched else _summarize(status)
         return self._reader
 
-    def _let_go(self) -> None:
+    def _close_reader(self) -> None:
         if self._reader is not None:
             self._reader.close()
-        self._reader = self._identity = self._unwatched = None
+        self._reader = self._identity = self._unwatched_status = None
 
 
-def _transaction(writer: sqlite3.Connection, path: Path) -> Iterator[sqlite3.Connection]:
+def _run_transaction(writer: sqlite3.Connection, path: Path) -> Iterator[sqlite3.Connection]:
     writer.execute("PRAGMA synchronous = FULL")
     writer.execute("PRAGMA foreign_keys = ON")
-    _use_log(writer)
+    _enable_write_ahead_log(writer)
     writer.execute("BEGIN IMMEDIATE")
     try:
-        if not _is_ours(writer, path):
+        if not _check_kind(writer, path):
             for statement in _SCHEMA:
                 writer.execute(statement)
         yield writer
@@ -147,9 +149,9 @@ def _transaction(writer: sqlite3.Connection, path: Path) -> Iterator[sqlite3.Con
         raise
 
 
-def _use_log(writer: sqlite3.Connection) -> None:
-    """Write ahead, which the file remembers; of two that make it at once one is told that it is locked."""
-    deadline = monotonic() + _PATIENCE_S
+def _enable_write_ahead_log(writer: sqlite3.Connection) -> None:
+    """Enable the log, a setting of the file; of two processes that do so at once, one finds the file locked."""
+    deadline = monotonic() + _WAIT_S
     while True:
         try:
             writer.execute("PRAGMA journal_mode = WAL")
@@ -160,14 +162,14 @@ def _use_log(writer: sqlite3.Connection) -> None:
             return
 
 
-def _date_of(status: os.stat_result) -> tuple[int, int]:
+def _summarize(status: os.stat_result) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-def _opened_to_read(path: Path) -> tuple[sqlite3.Connection, bool]:
-    """A connection that cannot write, and whether it sees what others change: not where we cannot write the folder."""
+def _connect_reader(path: Path) -> tuple[sqlite3.Connection, bool]:
+    """Return a read-only connection, and whether it sees changes; it does not where the folder is not writable."""
     address = f"{path.resolve().as_uri()}?mode=ro"
-    reader = _connected(address)
+    reader = _connect(address)
     try:
         reader.execute("PRAGMA application_id").fetchone()
     except sqlite3.Error as error:
@@ -176,53 +178,42 @@ def _opened_to_read(path: Path) -> tuple[sqlite3.Connection, bool]:
             raise
         if path.with_name(path.name + "-wal").exists() or os.access(path.parent, os.W_OK):
             raise
-        # Whoever closed it in good order left no log, so the file is all there is.
-        return _connected(f"{address}&immutable=1"), False
+        # The last process that closed the file left no log, so the file is complete.
+        return _connect(f"{address}&immutable=1"), False
     return reader, True
 
 
-def _connected(address: str) -> sqlite3.Connection:
-    # The lock of `UserStructureFile` guards it.
-    return sqlite3.connect(
-        address, uri=True, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False
-    )
+def _connect(address: str) -> sqlite3.Connection:
+    # The lock of `UserStructureFile` guards the connection.
+    return sqlite3.connect(address, uri=True, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
 
 
-def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether the file is one of added structures; False where nothing is in it yet.
+def _check_kind(connection: sqlite3.Connection, path: Path) -> bool:
+    """Return whether the file holds user structures; False if it is empty.
 
     Raises:
-        IndexUnavailableError: it is something else.
+        IndexUnavailableError: it is a file of another kind or layout.
     """
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (layout,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if (application, layout) == (_APPLICATION, _LAYOUT):
+    if (application_id, layout) == (_APPLICATION_ID, _LAYOUT):
         return True
-    if application == _APPLICATION:
+    if application_id == _APPLICATION_ID:
         raise IndexUnavailableError(
-            f"the added structures in {path} have layout {layout}, this software reads {_LAYOUT}: use the "
-            "software that wrote them, or set DD2D_USER_STRUCTURES to another file"
+            f"The user structures in {path} have layout {layout}, but this software reads layout {_LAYOUT}; use the "
+            "software that wrote them, or set DD2D_USER_STRUCTURES to another file."
         )
-    if application or tables:
+    if application_id or tables:
         raise IndexUnavailableError(
-            f"{path} is a database of something else: set DD2D_USER_STRUCTURES to a file for added structures alone"
+            f"{path} is a database of another kind; set DD2D_USER_STRUCTURES to a file for user structures alone."
         )
     return False
 
 
-def _flush_name(path: Path) -> None:
-    """SQLite flushes a file's content, not the folder in which a new one is named."""
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @contextmanager
-def _told(path: Path, *, is_write: bool) -> Iterator[None]:
-    """SQLite's errors and the system's as ours, which say what to do."""
+def _translate_errors(path: Path, *, is_write: bool) -> Iterator[None]:
+    """Raise errors of SQLite and of the operating system as domain errors that state a remedy."""
     try:
         yield
     except sqlite3.Error as error:
@@ -231,20 +222,20 @@ def _told(path: Path, *, is_write: bool) -> Iterator[None]:
             raise _read_only(path) from error
         if name.startswith(_UNREACHABLE):
             raise IndexUnavailableError(
-                f"the added structures in {path} cannot be reached now: {error}"
+                f"The user structures in {path} cannot be reached at present: {error}."
             ) from error
         raise IndexUnavailableError(
-            f"the added structures in {path} are damaged ({error}): put a backup in the place of the file, or move "
-            "it away to go on without them"
+            f"The user structures in {path} are damaged ({error}); replace the file by a backup, or move it away to "
+            "continue without them."
         ) from error
     except OSError as error:
         raise IndexUnavailableError(
-            f"the added structures in {path} cannot be reached: {error.strerror}"
+            f"The user structures in {path} cannot be reached: {error.strerror}."
         ) from error
 
 
 def _read_only(path: Path) -> ReadOnlyError:
     return ReadOnlyError(
-        f"structures cannot be added or removed: {path} cannot be written; whoever runs the service can set "
-        "DD2D_USER_STRUCTURES to a file in a folder that can"
+        f"User structures cannot be added or removed because {path} is not writable; the operator can set "
+        "DD2D_USER_STRUCTURES to a file in a writable folder."
     )

@@ -1,7 +1,7 @@
-"""Structures that were added while an index is served, read and written by any number of processes.
+"""The user structures of an index, read and written by any number of processes.
 
-Rows are never changed, only made and deleted, and every change counts the generation up by one, so that a reader sees
-with one query whether there is anything new. Vectors of several weights can stand beside each other.
+Rows are only added and deleted, never changed. Every change increments the generation, so that one query shows a reader
+whether anything is new. Vectors of several weights can be stored side by side.
 """
 
 import sqlite3
@@ -12,140 +12,148 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from index.storage.catalog import ENTRY_COLUMNS, Entry, entry_of_values, entry_values
+from index.storage.catalog import ENTRY_COLUMNS, Entry
 from index.storage.user_structure_file import UserStructureFile
 from model.errors import IndexUnavailableError
 
 Vector = NDArray[np.float32]
-# A number of the file, and of the changes made to it; None where there is no file.
+# Number of the file (another one when it is replaced), and number of changes made to it; None where there is no file.
 Generation = tuple[int, int] | None
 
 _INSERT = f"""
-INSERT INTO structures (added, added_by, {ENTRY_COLUMNS})
+INSERT INTO structures (added_at, added_by, {ENTRY_COLUMNS})
 VALUES ({", ".join("?" * (3 + ENTRY_COLUMNS.count(",")))})
 """
 
 
 @dataclass(frozen=True)
 class UserStructure:
-    """A structure that was added.
+    """A structure that a user added.
 
     Attributes:
-        number: ascending in the order of addition, never given twice.
-        entry: the crystal and what is known of it.
-        added: when, UTC, ISO 8601.
-        added_by: name of the key, or None.
-        vector: (D,) of the weights that were asked for; None where they have not embedded it yet.
+        number: ascending in the order of addition, never used twice.
+        entry: the crystal and its properties.
+        added_at: time, UTC, ISO 8601.
+        added_by: name of the API key, or None.
+        vector: (D,) made by the requested weights; None if they have not embedded it yet.
     """
 
     number: int
     entry: Entry
-    added: str
+    added_at: str
     added_by: str | None = None
     vector: Vector | None = None
 
 
 class UserStructures:
-    """The added structures of one file; safe to use from several threads, not to be taken through a fork.
+    """The user structures of one file; safe to use from several threads, not across a fork.
 
-    Every method raises IndexUnavailableError where the file is damaged, of another kind or out of reach; those that
-    write raise ReadOnlyError where it cannot be written.
+    Every method raises IndexUnavailableError if the file is damaged, of another kind or out of reach. Methods that
+    write raise ReadOnlyError if it is not writable.
 
     Args:
-        path: of the file, which need not be there.
+        path: of the file, which need not exist.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = UserStructureFile(path)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
-    def generation(self) -> Generation:
-        """Changes whenever anything is added or removed, by whichever process, and when the file is replaced."""
-        with self._file.reading() as opened:
-            return None if opened is None else (opened[1], _generation(opened[0]))
+    def read_generation(self) -> Generation:
+        """Return a value that changes whenever any process adds or removes a structure or replaces the file."""
+        with self._file.read() as opened:
+            return None if opened is None else (opened[1], _read_generation(opened[0]))
 
-    def numbers(self) -> tuple[Generation, list[int]]:
-        """The generation, and the numbers of what there is then, ascending."""
-        with self._file.reading() as opened:
+    def read_numbers(self) -> tuple[Generation, list[int]]:
+        """Return the generation and the numbers of all structures, ascending."""
+        with self._file.read() as opened:
             if opened is None:
                 return None, []
             reader, file = opened
-            # The generation first: what comes between the two queries is then read once more, never missed.
-            generation = _generation(reader)
-            found = reader.execute("SELECT number FROM structures ORDER BY number").fetchall()
-            return (file, generation), [number for (number,) in found]
+            # The generation first: a change between the two queries is then read again, never missed.
+            generation = _read_generation(reader)
+            rows = reader.execute("SELECT number FROM structures ORDER BY number").fetchall()
+            return (file, generation), [number for (number,) in rows]
 
     def read(self, numbers: Iterable[int], model: str) -> list[UserStructure]:
-        """Those of these that are there still, in this order, with the vectors of these weights."""
-        with self._file.reading() as opened:
+        """Return those of these structures that still exist, in this order.
+
+        Args:
+            numbers: of the structures.
+            model: digest of the weights whose vectors are requested.
+        """
+        with self._file.read() as opened:
             if opened is None:
                 return []
-            return [each for number in numbers for each in _read(opened[0], "number", number, model)]
+            return [
+                structure for number in numbers for structure in _select(opened[0], "number", number, model)
+            ]
 
     def add(
-        self, entry: Entry, vector: Vector, model: str, added: str, added_by: str | None
+        self, entry: Entry, vector: Vector, model: str, added_at: str, added_by: str | None
     ) -> UserStructure:
-        """Add a structure, or find the one that has its id.
+        """Add a structure unless its id exists already.
 
         Args:
             entry: of the structure.
             vector: (D,).
-            model: digest of the weights that made it.
-            added: when, UTC, ISO 8601.
-            added_by: name of the key.
+            model: digest of the weights that made the vector.
+            added_at: time, UTC, ISO 8601.
+            added_by: name of the API key.
 
         Returns:
-            What is in the file under this id now; on the disk when this returns.
+            The structure with this id, which is on the disk when this returns.
         """
-        with self._file.writing() as writer:
-            there = _read(writer, "id", entry.id, model)
-            if there:
-                return there[0]
-            number = writer.execute(_INSERT, (added, added_by, *entry_values(entry))).lastrowid
+        with self._file.write() as writer:
+            existing = _select(writer, "id", entry.id, model)
+            if existing:
+                return existing[0]
+            number = writer.execute(_INSERT, (added_at, added_by, *entry.to_columns())).lastrowid
             assert number is not None
-            _keep_vector(writer, number, model, vector)
-            _count_up(writer)
-        return UserStructure(number, entry, added, added_by, vector)
+            _insert_vector(writer, number, model, vector)
+            _increment_generation(writer)
+        return UserStructure(number, entry, added_at, added_by, vector)
 
-    def keep_vectors(self, vectors: Mapping[int, Vector], model: str) -> None:
-        """Keep what other weights make of those that are there still; nothing new for a reader."""
-        with self._file.writing() as writer:
+    def store_vectors(self, vectors: Mapping[int, Vector], model: str) -> None:
+        """Store vectors that other weights make of existing structures; the generation stays the same."""
+        with self._file.write() as writer:
             for number, vector in vectors.items():
-                if _read(writer, "number", number, model):
-                    _keep_vector(writer, number, model, vector)
+                if _select(writer, "number", number, model):
+                    _insert_vector(writer, number, model, vector)
 
     def remove(self, number: int) -> bool:
-        """Remove a structure; False where it is not there."""
-        with self._file.writing() as writer:
-            is_gone = writer.execute("DELETE FROM structures WHERE number = ?", (number,)).rowcount > 0
-            if is_gone:
-                _count_up(writer)
-        return is_gone
+        """Remove a structure; return False if it does not exist."""
+        with self._file.write() as writer:
+            is_removed = writer.execute("DELETE FROM structures WHERE number = ?", (number,)).rowcount > 0
+            if is_removed:
+                _increment_generation(writer)
+        return is_removed
 
     def find_damage(self) -> str | None:
-        """What SQLite's own check of the file finds, or None; also where there is none."""
+        """Return the first problem that SQLite's own check finds, or None, also if there is no file."""
         try:
-            with self._file.reading() as opened:
+            with self._file.read() as opened:
                 if opened is None:
                     return None
-                (answer,) = opened[0].execute("PRAGMA integrity_check(1)").fetchone()
+                (problem,) = opened[0].execute("PRAGMA integrity_check(1)").fetchone()
         except IndexUnavailableError as error:
             return str(error)
-        return None if answer == "ok" else str(answer)
+        return None if problem == "ok" else str(problem)
 
 
-def _generation(reader: sqlite3.Connection) -> int:
+def _read_generation(reader: sqlite3.Connection) -> int:
     (generation,) = reader.execute("SELECT generation FROM state").fetchone()
     return int(generation)
 
 
-def _read(connection: sqlite3.Connection, column: str, value: object, model: str) -> list[UserStructure]:
-    found = connection.execute(
+def _select(connection: sqlite3.Connection, column: str, value: object, model: str) -> list[UserStructure]:
+    """Return the structures with this number or id, with the vector of these weights."""
+    rows = connection.execute(
         f"""
-        SELECT structures.number, added, added_by, vector, {ENTRY_COLUMNS} FROM structures
+        SELECT structures.number, added_at, added_by, vector, {ENTRY_COLUMNS} FROM structures
         LEFT JOIN vectors ON vectors.number = structures.number AND model = ?
         WHERE structures.{column} = ?
         """,
@@ -154,19 +162,19 @@ def _read(connection: sqlite3.Connection, column: str, value: object, model: str
     return [
         UserStructure(
             number,
-            entry_of_values(tuple(row)),
-            added,
+            Entry.from_columns(tuple(columns)),
+            added_at,
             added_by,
             None if vector is None else np.frombuffer(vector, dtype="<f4"),
         )
-        for number, added, added_by, vector, *row in found
+        for number, added_at, added_by, vector, *columns in rows
     ]
 
 
-def _keep_vector(writer: sqlite3.Connection, number: int, model: str, vector: Vector) -> None:
+def _insert_vector(writer: sqlite3.Connection, number: int, model: str, vector: Vector) -> None:
     content = vector.astype("<f4").tobytes()
     writer.execute("INSERT OR IGNORE INTO vectors VALUES (?, ?, ?)", (number, model, content))
 
 
-def _count_up(writer: sqlite3.Connection) -> None:
+def _increment_generation(writer: sqlite3.Connection) -> None:
     writer.execute("UPDATE state SET generation = generation + 1")

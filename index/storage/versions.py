@@ -1,21 +1,16 @@
-"""The versions of an index folder: listed, copied in from where they were built, and gone back to."""
+"""The versions of an index folder, and which of them is current."""
 
-import shutil
+import re
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Self
 
-from index.storage.layout import MANIFEST_NAME, REPORT_NAME
+from index.storage.layout import CURRENT_NAME, MANIFEST_NAME, USER_STRUCTURES_NAME
 from index.storage.manifest import Manifest
-from index.storage.publish import (
-    history,
-    make_current,
-    publish,
-    staging,
-    version_folder,
-    version_name,
-    version_names,
-)
 from model.errors import IndexUnavailableError, OptionError
+
+_NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}(\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -23,115 +18,148 @@ class Version:
     """One version of an index.
 
     Attributes:
-        name: of its folder.
+        folder: holds its files.
         manifest: what it holds and who made it.
-        is_current: whether it is the one in use.
     """
 
-    name: str
+    folder: Path
     manifest: Manifest
-    is_current: bool
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the manifest of a version.
+
+        Raises:
+            IndexUnavailableError: missing or damaged.
+        """
+        return cls(folder, Manifest.read(folder))
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return self.folder.name
+
+    def check_files(self, shown_folder: Path | None = None) -> None:
+        """Compare all files with their digests.
+
+        Args:
+            shown_folder: the folder to name in the message, where it is not the version's own.
+
+        Raises:
+            IndexUnavailableError: a file is missing or damaged.
+        """
+        problems = self.manifest.list_problems(self.folder)
+        if problems:
+            raise IndexUnavailableError(
+                f"The index in {shown_folder or self.folder} is damaged; build it again. {' '.join(problems)}"
+            )
 
 
-def versions(directory: Path) -> list[Version]:
-    """The versions of an index folder: the one in use, those that were before, the last first, then all others.
-
-    Raises:
-        IndexUnavailableError: no index there, or one of them has a damaged manifest.
-    """
-    current = version_folder(directory).name
-    names = dict.fromkeys([*history(directory), *version_names(directory)])
-    return [Version(name, Manifest.read(directory / name), name == current) for name in names]
-
-
-def publish_copy(built: Path, served: Path) -> Version:
-    """Copy the version in use of one index into the folder of another, and let it be the one in use there.
-
-    It becomes so when it lies there whole, read back and compared with its digests. A version that is there already
-    is not copied again.
-
-    Args:
-        built: an index, or one version of it; it stays as it is.
-        served: the other index folder; made if it is not there.
-
-    Raises:
-        IndexUnavailableError: `built` holds no sound index; `served` holds other files, or a build is writing to it.
-    """
-    source = version_folder(built)
-    manifest = Manifest.read(source)
-    name = version_name(manifest.created, manifest.digest)
-    if served.is_dir() and _holds(served / name, manifest):
-        make_current(served, name)
-        return Version(name, manifest, True)
-    with staging(served) as folder:
-        for file in (*manifest.files, MANIFEST_NAME, REPORT_NAME):
-            if (source / file).is_file():
-                shutil.copyfile(source / file, folder / file)
-        check_version(folder, manifest, source)
-        return Version(publish(folder, name).name, manifest, True)
-
-
-def roll_back(directory: Path, name: str | None = None) -> Version:
-    """Let an earlier version be the one in use again.
+def find_version_folder(directory: Path) -> Path:
+    """Return the folder of the current version.
 
     Args:
-        directory: an index folder.
-        name: of the version; the one that was in use before this one if None.
+        directory: an index, or one version of it.
 
     Raises:
-        OptionError: there is no such version, or none before.
-        IndexUnavailableError: no index there, or the version is damaged.
+        IndexUnavailableError: there is no index.
     """
-    folder = named_version(directory, name)
-    manifest = Manifest.read(folder)
-    check_version(folder, manifest, folder)
-    make_current(directory, folder.name, goes_back=True)
-    return Version(folder.name, manifest, True)
-
-
-def named_version(directory: Path, name: str | None) -> Path:
-    """The folder of a version.
-
-    Args:
-        directory: an index folder.
-        name: of the version; None for the one that was in use before this one.
-
-    Raises:
-        OptionError: there is no such version, or none before.
-        IndexUnavailableError: no index there.
-    """
-    version_folder(directory)
-    there = version_names(directory)
-    if name is None:
-        before = history(directory)[1:]
-        if not before:
-            told = ", ".join(there)
-            raise OptionError(f"no version was in use before this one in {directory}; name one of {told}")
-        name = before[0]
-    if name not in there:
-        raise OptionError(f"there is no version {name[:60]!r}; there are {', '.join(there) or 'none'}")
+    if (directory / MANIFEST_NAME).is_file():
+        return directory
+    try:
+        name, *_ = (directory / CURRENT_NAME).read_text(encoding="ascii").split("\n")
+    except OSError:
+        raise IndexUnavailableError(
+            f"{directory} holds no index; build one with `dd2d index build`."
+        ) from None
+    except UnicodeDecodeError:
+        name = ""
+    if not is_version_name(name):
+        raise IndexUnavailableError(f"{directory / CURRENT_NAME} is damaged; build the index again.")
     return directory / name
 
 
-def check_version(folder: Path, manifest: Manifest, told: Path) -> None:
-    """Refuse a version whose files are not those that were written.
+def find_current_version(directory: Path) -> Version:
+    """Return the current version.
 
     Args:
-        folder: of the version.
-        manifest: of the version.
-        told: the folder to name in the message.
+        directory: an index, or one version of it.
 
     Raises:
-        IndexUnavailableError: a file is missing or damaged.
+        IndexUnavailableError: there is no index, or its manifest is damaged.
     """
-    problems = manifest.list_problems(folder)
-    if problems:
-        raise IndexUnavailableError(f"the index in {told} is damaged: {'; '.join(problems)}; build it again")
+    return Version.read(find_version_folder(directory))
 
 
-def _holds(folder: Path, manifest: Manifest) -> bool:
-    """Whether this very version lies there, undamaged."""
-    try:
-        return Manifest.read(folder).digest == manifest.digest and not manifest.list_problems(folder)
-    except IndexUnavailableError:
-        return False
+def find_version(directory: Path, name: str | None) -> Version:
+    """Return a version by its name.
+
+    Args:
+        directory: an index folder.
+        name: of the version; None for the one that was current before the current one.
+
+    Raises:
+        OptionError: there is no such version, or none was current before.
+        IndexUnavailableError: there is no index, or the version's manifest is damaged.
+    """
+    find_version_folder(directory)
+    names = list_version_names(directory)
+    if name is None:
+        earlier = read_history(directory)[1:]
+        if not earlier:
+            raise OptionError(
+                f"No version was current before this one in {directory}; name one of {', '.join(names)}."
+            )
+        name = earlier[0]
+    if name not in names:
+        raise OptionError(f"There is no version {name[:60]!r}; there are {', '.join(names) or 'none'}.")
+    return Version.read(directory / name)
+
+
+def list_versions(directory: Path) -> list[Version]:
+    """Return the versions of an index folder: the current one, then earlier ones, latest first, then all others.
+
+    Raises:
+        IndexUnavailableError: there is no index, or one of the manifests is damaged.
+    """
+    find_version_folder(directory)
+    names = dict.fromkeys([*read_history(directory), *list_version_names(directory)])
+    return [Version.read(directory / name) for name in names]
+
+
+def read_history(directory: Path) -> list[str]:
+    """Return the names of the current version and of those that were current before, latest first, that still exist."""
+    path = directory / CURRENT_NAME
+    names = path.read_text(encoding="ascii", errors="replace").split("\n") if path.is_file() else []
+    return [name for name in names if is_version_folder(directory / name)]
+
+
+def list_version_names(directory: Path) -> list[str]:
+    """Return the names of all versions in an index folder, newest first."""
+    return sorted((path.name for path in directory.iterdir() if is_version_folder(path)), reverse=True)
+
+
+def is_version_folder(path: Path) -> bool:
+    """Return whether a folder has the name and the manifest of a version."""
+    return is_version_name(path.name) and (path / MANIFEST_NAME).is_file()
+
+
+def is_version_name(name: str) -> bool:
+    """Return whether a folder of this name may be a version."""
+    return _NAME.fullmatch(name) is not None
+
+
+def make_version_name(manifest: Manifest) -> str:
+    """Return the name of a version, from the time and the digest of its manifest."""
+    created = datetime.fromisoformat(manifest.created)
+    return f"{created:%Y%m%dT%H%M%SZ}-{manifest.digest.removeprefix('sha256:')[:8]}"
+
+
+def locate_user_structures(directory: Path) -> Path:
+    """Return the default path of the user structures of an index.
+
+    Args:
+        directory: an index, or one version of it. They are never inside a version, which newer ones may displace.
+    """
+    is_inside = (directory / MANIFEST_NAME).is_file() and (directory.parent / CURRENT_NAME).is_file()
+    return (directory.parent if is_inside else directory) / USER_STRUCTURES_NAME

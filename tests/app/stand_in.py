@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.chemistry.composition import Composition
-from index.chemistry.elements import ElementFilter, atomic_numbers
+from index.chemistry.elements import ElementFilter, get_atomic_numbers
 from index.search.query import Effort
 from index.search.results import Candidate, SearchResult
 from index.storage.catalog import Entry
@@ -42,7 +42,7 @@ def made(formula: str, a: float, id: str) -> Crystal:
             cell, [6, 6], [[1 / 3, 2 / 3, 0.5], [2 / 3, 1 / 3, 0.5]], id=id, source="stand-in"
         )
     metal = next(each for each in ("Mo", "Nb", "Ta", "W", "V") if formula.startswith(each))
-    numbers = [atomic_numbers()[metal], *[atomic_numbers()[formula[len(metal) : -1]]] * 2]
+    numbers = [get_atomic_numbers()[metal], *[get_atomic_numbers()[formula[len(metal) : -1]]] * 2]
     frac = [[0, 0, 0.5], [1 / 3, 2 / 3, 0.56], [1 / 3, 2 / 3, 0.44]]
     return Crystal.from_cell(cell, numbers, frac, id=id, source="stand-in")
 
@@ -71,14 +71,14 @@ class StandIn:
         ids = iter(AWKWARD_IDS)
         crystals = [made("C", 2.46, "graphene"), made("MoS2", 3.16, "mos2")]
         crystals += [made(formula, a, next(ids)) for formula, a in _HEXAGONAL.items()]
-        self.entries = [Entry.of(each, symmetry_of(each), "MIT") for each in crystals]
+        self.entries = [Entry.from_crystal(each, symmetry_of(each), "MIT") for each in crystals]
 
     @property
     def manifest(self) -> Manifest:
         identity = ModelIdentity(MODEL, "stand-in", 1)
         return Manifest("2026-01-01", "0", identity, {}, len(self.entries), len(self.entries), 0)
 
-    def entry(self, id: str) -> Entry:
+    def get_entry(self, id: str) -> Entry:
         return {each.id: each for each in self.entries}[id]
 
     def embed(self, spots: Sequence[Spots], voltage_kv: Sequence[float]) -> NDArray[np.float32]:

@@ -29,10 +29,10 @@ def document(index: int, **more: Any) -> dict[str, Any]:
 
 def crystal(index: int) -> Crystal:
     """The crystal of `document(index)`."""
-    from index.chemistry.elements import atomic_numbers
+    from index.chemistry.elements import get_atomic_numbers
 
     made = document(index)
-    numbers = [atomic_numbers()[symbol] for symbol in made["species"]]
+    numbers = [get_atomic_numbers()[symbol] for symbol in made["species"]]
     return Crystal.from_cell(made["lattice"], numbers, made["frac"], id=made["id"], source=made["source"])
 
 

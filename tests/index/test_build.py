@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from index.build.build import build_index
 from index.build.cell_errors import CellErrors
-from index.build.inspection import index_info, verify_index
+from index.build.inspection import verify_index
 from index.build.preparation import prepare_entries
 from index.search.retriever import Retriever
 from index.sources.record import RejectedEntry
 from index.starter.cell import CELL_SIGMA as STARTER_CELL_SIGMA
 from index.storage.catalog import Catalog, Entry
 from index.storage.layout import CURRENT_NAME
-from index.storage.publish import KEPT_VERSIONS, version_folder
+from index.storage.publish import KEPT_VERSIONS
+from index.storage.versions import find_current_version, find_version_folder
 from model.crystal.crystal import Crystal
 from model.crystal.structure_files import read_structure
 from model.crystal.symmetry import symmetry_of
@@ -33,17 +34,17 @@ def test_an_index_holds_what_the_source_held(built: Path, encoder: RadialEncoder
         assert len(retriever) == 46
         for index in range(40):
             made = crystal(index)
-            entry = retriever.entry(made.id)
+            entry = retriever.get_entry(made.id)
             assert same_structure(entry.crystal, made, 1e-12)
-            assert entry == replace(Entry.of(made, symmetry_of(made)), crystal=entry.crystal)
-            assert same_structure(read_structure(entry.cif(), id="x", source="x"), made)
-        assert retriever.entry("again/3").license == "MIT"
+            assert entry == replace(Entry.from_crystal(made, symmetry_of(made)), crystal=entry.crystal)
+            assert same_structure(read_structure(entry.to_cif(), id="x", source="x"), made)
+        assert retriever.get_entry("again/3").license == "MIT"
         with pytest.raises(KeyError):
-            retriever.entry("MoS2/0")
+            retriever.get_entry("MoS2/0")
 
 
 def test_the_manifest_tells_model_counts_and_sources(built: Path, encoder: RadialEncoder) -> None:
-    manifest = index_info(built)
+    manifest = find_current_version(built).manifest
     assert (manifest.crystals, manifest.groups, manifest.rejected) == (46, 40, 0)
     assert manifest.sources == {"made": 40, "other": 6}
     assert (manifest.model.digest, manifest.model.form) == (encoder.digest, encoder.form)
@@ -61,7 +62,7 @@ def test_what_is_known_of_cells_stands_in_the_manifest(tmp_path: Path, encoder: 
         (["0.02", "mine=0.003"], {"made": 0.02, "mine": 0.003}),
     ):
         build_index([source], tmp_path / "index", encoder, cell_errors=CellErrors.parse(words))
-        manifest = index_info(tmp_path / "index")
+        manifest = find_current_version(tmp_path / "index").manifest
         assert manifest.cell_sigma == known
         assert manifest.cell_sigma_of("mine") == known.get("mine", CELL_SIGMA)
         assert manifest.largest_cell_sigma == max(map(manifest.cell_sigma_of, ("made", "mine")))
@@ -85,7 +86,7 @@ def test_the_same_id_from_two_sources_becomes_two(tmp_path: Path, encoder: Radia
     assert (report.crystals, report.groups, report.renamed) == (4, 1, 3)
     with Retriever.open(tmp_path / "out", encoder) as retriever:
         for id in ("x", "two:x", "two:x~2", "two:x~3"):
-            assert retriever.entry(id).crystal.id == id
+            assert retriever.get_entry(id).crystal.id == id
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def test_what_cannot_be_used_is_listed_with_its_reason(tmp_path: Path) -> None:
     assert (written["crystals"], written["rejected"]) == (2, 4)
     assert verify_index(tmp_path / "out", encoder).is_sound
     with Retriever.open(tmp_path / "out", encoder) as retriever:
-        assert retriever.entry(document(4)["id"]).crystal.id == document(4)["id"]
+        assert retriever.get_entry(document(4)["id"]).crystal.id == document(4)["id"]
 
 
 def test_a_build_without_a_usable_entry_leaves_the_old_index(tmp_path: Path, encoder: RadialEncoder) -> None:
@@ -128,7 +129,7 @@ def test_a_build_without_a_usable_entry_leaves_the_old_index(tmp_path: Path, enc
         build_index([write_lines(tmp_path / "bad", ["{broken"])], tmp_path / "out", encoder)
     with pytest.raises(OptionError, match="does not exist"):
         build_index([good, tmp_path / "mistyped"], tmp_path / "out", encoder)
-    assert index_info(tmp_path / "out").digest == before
+    assert find_current_version(tmp_path / "out").manifest.digest == before
 
 
 def test_a_build_replaces_the_one_before_and_keeps_five(tmp_path: Path, encoder: RadialEncoder) -> None:
@@ -137,8 +138,8 @@ def test_a_build_replaces_the_one_before_and_keeps_five(tmp_path: Path, encoder:
     for count in range(1, KEPT_VERSIONS + 3):
         source = write_lines(tmp_path / "source", [document(i) for i in range(count)])
         folders.append(build_index([source], out, encoder).directory)
-        assert index_info(out).crystals == count
-        assert version_folder(out) == folders[-1]
+        assert find_current_version(out).manifest.crystals == count
+        assert find_version_folder(out) == folders[-1]
     assert [folder.is_dir() for folder in folders] == [False] * 2 + [True] * KEPT_VERSIONS
     with Retriever.open(folders[2], encoder) as retriever:
         assert len(retriever) == 3
@@ -161,7 +162,7 @@ def test_a_build_killed_at_any_step_leaves_the_old_index_or_the_new_one(
         build_index([old], out, encoder, workers=0)
         killed = not _build_until(len(held), new, out, encoder)
         assert verify_index(out, encoder).is_sound
-        held.append(index_info(out).crystals)
+        held.append(find_current_version(out).manifest.crystals)
     assert len(held) > 15
     assert held == sorted(held)
     assert set(held[:-1]) == {2, 3}
@@ -231,7 +232,7 @@ def test_two_builds_do_not_write_to_one_folder(tmp_path: Path, encoder: RadialEn
     def second_build(stage: str) -> None:
         if stage == "done":
             return
-        with pytest.raises(IndexUnavailableError, match="another build"):
+        with pytest.raises(IndexUnavailableError, match="Another build"):
             build_index([source], tmp_path / "out", encoder)
 
     build_index([source], tmp_path / "out", encoder, on_stage=second_build)
@@ -281,7 +282,7 @@ def test_processes_keep_the_order_and_survive_a_record_that_crashes_them() -> No
 def test_a_damaged_index_is_refused_or_found_out(tmp_path: Path, encoder: RadialEncoder) -> None:
     source = write_lines(tmp_path / "source", [document(i) for i in range(9)])
     version = build_index([source], tmp_path / "out", encoder).directory
-    for name in index_info(version).files:
+    for name in find_current_version(version).manifest.files:
         path = version / name
         content = path.read_bytes()
         if content:
@@ -294,7 +295,7 @@ def test_a_damaged_index_is_refused_or_found_out(tmp_path: Path, encoder: Radial
         path.unlink()
         with pytest.raises(IndexUnavailableError, match=f"{name} is missing"):
             Retriever.open(version, encoder)
-        assert f"{name} is missing" in verify_index(version, encoder).problems
+        assert f"{name} is missing." in verify_index(version, encoder).problems
         path.write_bytes(content)
     assert verify_index(version, encoder).is_sound
 
@@ -348,7 +349,7 @@ def test_verify_finds_vectors_that_the_model_no_longer_makes(built: Path, encode
 
 
 def test_the_catalog_cannot_be_written_to(built: Path) -> None:
-    catalog = Catalog.open(version_folder(built) / "catalog.sqlite")
+    catalog = Catalog.open(find_version_folder(built) / "catalog.sqlite")
     with pytest.raises(Exception, match="readonly"):
         catalog._connection.execute("DELETE FROM crystals")
     catalog.close()

@@ -29,7 +29,7 @@ CHAIN += [larger(5, 1.0), larger(6, 1.0), larger(6, 1.01)]
 
 def catalog_of(path: Path, crystals: Sequence[Crystal]) -> Catalog:
     entries = [
-        Entry.of(named, symmetry_of(named))
+        Entry.from_crystal(named, symmetry_of(named))
         for n, c in enumerate(crystals)
         for named in [replace(c, id=f"{n}")]
     ]
@@ -54,7 +54,7 @@ def test_groups_are_those_of_one_build(tmp_path: Path, seed: int) -> None:
         held[number] = one
         if rng.random() < 0.3:
             del held[int(rng.choice(list(held)))]
-        found = grouping.of(held)
+        found = grouping.assign(held)
         expected = group_duplicates([*crystals[:base], *held.values()])
         assert partition([*catalog.groups.tolist(), *found.tolist()]) == expected
     catalog.close()

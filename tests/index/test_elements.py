@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.chemistry.elements import ElementBits, ElementFilter, atomic_numbers
+from index.chemistry.elements import ElementBits, ElementFilter, get_atomic_numbers
 from model.errors import IndexUnavailableError, OptionError
 
 SYMBOLS = ("H", "Mo", "S", "Se", "W", "Cf")
@@ -13,7 +13,9 @@ Subset = st.lists(st.sampled_from(SYMBOLS), max_size=4).map(tuple)
 
 
 def bits_of(crystals: list[tuple[str, ...]]) -> ElementBits:
-    return ElementBits.of(np.array([atomic_numbers()[s] for s in crystal]) for crystal in crystals)
+    return ElementBits.from_numbers(
+        np.array([get_atomic_numbers()[s] for s in crystal]) for crystal in crystals
+    )
 
 
 def selected(crystals: list[tuple[str, ...]], condition: ElementFilter) -> list[tuple[str, ...]]:
@@ -87,7 +89,7 @@ def test_bits_and_sets_agree_unless_nothing_can_meet_the_condition(
         {"any": ("W", "Se"), "only": ("Mo", "S")},
         {"any": ("W",), "none": ("W", "S")},
         {"only": ("Mo", "S"), "none": ("S", "Mo", "W")},
-        {"none": tuple(atomic_numbers())},
+        {"none": tuple(get_atomic_numbers())},
     ],
 )
 def test_contradictions_are_refused(condition: dict[str, tuple[str, ...]]) -> None:

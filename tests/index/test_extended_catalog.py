@@ -44,7 +44,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> tuple[LiveIndex, Retr
         living.add(NewUserStructure(crystal(index), crystal(index).id))
     one = Retriever.open(folder / "one", encoder)
     for id in TWINS:
-        added = living.add(NewUserStructure(one.entry(id).crystal, id))
+        added = living.add(NewUserStructure(one.get_entry(id).crystal, id))
         assert added.same_as
     return living, one
 
@@ -103,7 +103,7 @@ def test_a_pattern_without_scale_finds_added_crystals_too(
 
 def test_nothing_added_is_the_index_itself(built: Path, encoder: RadialEncoder) -> None:
     living = LiveIndex.open(built, encoder, watch_s=None)
-    with living.held() as held, Retriever.open(built, encoder) as retriever:
+    with living.hold() as held, Retriever.open(built, encoder) as retriever:
         assert type(held.components.catalog) is type(retriever.components.catalog)
         assert held.user_structure_count == 0
     living.close()
@@ -118,7 +118,7 @@ def test_vectors_behind_others_are_found_by_row_and_by_condition(tmp_path: Path)
     some, whole = Vectors.open(tmp_path / "some").append(vectors[37:]), Vectors.open(tmp_path / "all")
     assert len(some) == 50
     rows = rng.permutation(50)
-    np.testing.assert_array_equal(some.rows(rows), vectors[rows])
+    np.testing.assert_array_equal(some.read_rows(rows), vectors[rows])
     for count in (1, 10, 50, 90):
         for allowed in (None, rng.random(50) < 0.4):
             bits = None if allowed is None else np.packbits(allowed, bitorder="little")
@@ -131,8 +131,8 @@ def test_vectors_behind_others_are_found_by_row_and_by_condition(tmp_path: Path)
 def test_tables_behind_others_are_those_of_all(first: int) -> None:
     crystals = [crystal(index) for index in range(20)]
     numbers = [each.numbers for each in crystals]
-    bits = ElementBits.of(numbers[:first]).append(numbers[first:])
-    np.testing.assert_array_equal(bits.bits, ElementBits.of(numbers).bits)
+    bits = ElementBits.from_numbers(numbers[:first]).append(numbers[first:])
+    np.testing.assert_array_equal(bits.bits, ElementBits.from_numbers(numbers).bits)
     cells = np.array([each.lattice for each in crystals])
     table, whole = (
         LatticeTable.from_cells(cells[:first]).extend(cells[first:], first),

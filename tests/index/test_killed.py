@@ -14,7 +14,7 @@ from index.build.build import build_index
 from index.build.inspection import verify_index
 from index.live.live_index import LiveIndex
 from index.live.new_user_structure import NewUserStructure
-from index.storage.versions import publish_copy, roll_back
+from index.storage.publish import publish_copy, roll_back
 from model.errors import OptionError
 from tests.index.layers import crystal, document, same_structure, write_lines
 from tests.index.stand_in import RadialEncoder
@@ -114,11 +114,11 @@ def test_what_was_acknowledged_survives_every_kill(tmp_path: Path) -> None:
             gone |= each.gone
         found = verify_index(served, encoder)
         assert found.is_sound, found.problems
-        with LiveIndex.open(served, encoder, watch_s=None).held() as library:
+        with LiveIndex.open(served, encoder, watch_s=None).hold() as library:
             for id in there:
-                assert same_structure(library.entry(id).crystal, crystal(int(id.split()[-1]) % LAYERS))
+                assert same_structure(library.get_entry(id).crystal, crystal(int(id.split()[-1]) % LAYERS))
             for id in gone:
                 with pytest.raises(KeyError):
-                    library.entry(id)
+                    library.get_entry(id)
     assert len(there) > KILLS
     assert gone

@@ -16,11 +16,12 @@ from index.build.build import build_index
 from index.build.inspection import verify_index
 from index.live.live_index import LiveIndex
 from index.live.new_user_structure import SOURCE, NewUserStructure
+from index.live.snapshot import OpenVersion
 from index.search.retriever import Retriever
 from index.storage.layout import CURRENT_NAME, USER_STRUCTURES_NAME
-from index.storage.publish import locate_user_structures, version_folder
+from index.storage.publish import publish_copy, roll_back
 from index.storage.user_structures import UserStructures
-from index.storage.versions import publish_copy, roll_back, versions
+from index.storage.versions import Version, find_version_folder, list_versions, locate_user_structures
 from model.crystal.crystal import Crystal
 from model.crystal.structure_files import read_structure, write_cif
 from model.errors import ConflictError, CrystalError, IndexUnavailableError, OptionError, ReadOnlyError
@@ -58,7 +59,7 @@ def test_what_was_added_is_found_by_pattern_and_id_here_and_elsewhere(opened: Op
     assert (added.is_new, added.same_as) == (True, ())
     for library in (here, elsewhere, opened()):
         assert first(library, 20) == "mine"
-        entry = library.entry("mine")
+        entry = library.get_entry("mine")
         assert same_structure(entry.crystal, crystal(20))
         assert (entry.source, entry.license, entry.reference) == (SOURCE, "CC0", "a paper")
         assert (library.user_structure_count, library.manifest.crystals) == (1, SMALL)
@@ -74,7 +75,7 @@ def test_what_was_removed_is_gone_here_and_elsewhere(opened: Opened) -> None:
         assert first(library, 21) != "mine/21"
         assert first(library, 22) == "mine/22"
         with pytest.raises(KeyError):
-            library.entry("mine/21")
+            library.get_entry("mine/21")
         with pytest.raises(KeyError):
             library.remove("mine/21")
 
@@ -101,7 +102,7 @@ def test_the_same_structure_again_is_the_same_one(opened: Opened) -> None:
         assert not other.add(NewUserStructure(again)).is_new
         assert other.add(NewUserStructure(crystal(20))).entry.id == made.entry.id
         assert other.add(NewUserStructure(crystal(21), "mine")).entry == replace(
-            named.entry, crystal=other.entry("mine").crystal
+            named.entry, crystal=other.get_entry("mine").crystal
         )
     assert library.user_structure_count == 2
 
@@ -121,7 +122,7 @@ def test_a_structure_of_the_index_itself_stays(opened: Opened) -> None:
     library.add(NewUserStructure(crystal(20), "mine"))
     with pytest.raises(ConflictError, match=r"build an index without it and publish"):
         library.remove(crystal(1).id)
-    assert library.entry(crystal(1).id)
+    assert library.get_entry(crystal(1).id)
 
 
 def test_what_the_model_cannot_embed_is_not_added(opened: Opened) -> None:
@@ -161,7 +162,7 @@ def test_other_weights_embed_again_and_lose_nothing(
     assert "refused by these weights" in caplog.text
     assert first(second, 20) == "mine"
     assert second.search(pattern_of(crystal(20))).candidates[0].similarity == pytest.approx(1.0, abs=1e-5)
-    assert second.entry("refused").id == "refused"
+    assert second.get_entry("refused").id == "refused"
     second.close()
     (kept,) = UserStructures(served / USER_STRUCTURES_NAME).read([1], other.digest)
     assert kept.vector is not None
@@ -182,7 +183,7 @@ def test_a_new_version_is_taken_up_and_gone_back_from(
     assert (first(library, 8), first(library, 20)) == (crystal(8).id, "mine")
     assert elsewhere.reload().name == large
     assert elsewhere.reload(small).name == small
-    assert version_folder(served).name == small
+    assert find_version_folder(served).name == small
     assert library.reload().manifest.crystals == SMALL
     assert first(library, 20) == "mine"
     with pytest.raises(OptionError, match="no version 'absent'"):
@@ -201,10 +202,10 @@ def test_a_version_that_cannot_be_served_leaves_the_old_one(
         with pytest.raises(IndexUnavailableError, match=r"vectors.faiss is not the file"):
             library.refresh()
         assert first(library, 3) == crystal(3).id
-    with pytest.raises(ConflictError, match=rf"vectors.faiss.*{small} is served as before"):
+    with pytest.raises(ConflictError, match=rf"vectors.faiss.*{small} is still served"):
         library.reload()
     assert "vectors.faiss" in caplog.text
-    assert not library._take_version(again=False)
+    assert not library._update_version(retry_refused=False)
     vectors.write_bytes(content)
     assert library.refresh()
     roll_back(served)
@@ -219,7 +220,7 @@ def test_a_version_is_tried_again_when_what_was_added_is_mended(
 ) -> None:
     library = opened()
     library.add(NewUserStructure(crystal(20), "mine"))
-    library._additions.close()
+    library._user_structures.close()
     (served / USER_STRUCTURES_NAME).rename(served / "kept")
     (served / USER_STRUCTURES_NAME).write_bytes(b"something else" * 500)
     large = publish_copy(indexes[LARGE], served).name
@@ -240,8 +241,8 @@ def test_a_version_that_may_not_be_read_is_told_as_such(
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("index.live.current_version.check_version", refuse)
-    with pytest.raises(ConflictError, match=r"cannot be read: Permission denied.*served as before"):
+    monkeypatch.setattr(Version, "check_files", refuse)
+    with pytest.raises(ConflictError, match=r"cannot be read: Permission denied.*still served"):
         library.reload()
 
 
@@ -256,7 +257,7 @@ def test_a_version_of_other_weights_is_not_gone_to(
     roll_back(served)
     with pytest.raises(ConflictError, match=r"other\.digest|made by the weights"):
         library.reload(name)
-    assert version_folder(served).name == library.served.name == small
+    assert find_version_folder(served).name == library.served.name == small
 
 
 @pytest.mark.parametrize("at_start", [True, False])
@@ -266,7 +267,7 @@ def test_a_version_that_goes_while_it_is_opened_is_not_missed(
     """Of many that are published in a row, the one that CURRENT named a moment ago may be gone already."""
     library = None if at_start else opened()
     publish_copy(indexes[SMALL], served)
-    going = version_folder(served)
+    going = find_version_folder(served)
     open_ = Retriever.open.__func__  # type: ignore[attr-defined]
 
     def late(cls: type[Retriever], folder: Path, encoder: RadialEncoder) -> Retriever:
@@ -294,17 +295,17 @@ def test_an_index_that_has_the_addition_takes_its_place(
     small = library.served.name
     publish_copy(indexes[LARGE], served)
     library.refresh()
-    assert library.entry(crystal(7).id).source == "made"
+    assert library.get_entry(crystal(7).id).source == "made"
     assert library.user_structure_count == 1
     # Another structure under an id that the index has come to have: both are there.
-    assert same_structure(library.entry(crystal(8).id).crystal, crystal(8))
+    assert same_structure(library.get_entry(crystal(8).id).crystal, crystal(8))
     renamed = f"{SOURCE}:{crystal(8).id}"
-    assert same_structure(library.entry(renamed).crystal, crystal(20))
+    assert same_structure(library.get_entry(renamed).crystal, crystal(20))
     assert first(library, 20) == renamed
     library.reload(small)
     assert library.user_structure_count == 2
     assert first(library, 20) == crystal(8).id
-    library.reload(versions(served)[1].name)
+    library.reload(list_versions(served)[1].name)
     library.remove(renamed)
     library.reload(small)
     assert library.user_structure_count == 1
@@ -343,15 +344,15 @@ def test_where_nothing_can_be_written_all_else_goes_on(
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("index.live.current_version.make_current", refuse)
-    with pytest.raises(ConflictError, match="cannot be written"):
+    monkeypatch.setattr("index.live.version_follower.make_current", refuse)
+    with pytest.raises(ConflictError, match="not writable"):
         library.reload(large)
 
 
 def test_one_version_alone_goes_nowhere(
     tmp_path: Path, served: Path, indexes: dict[int, Path], encoder: RadialEncoder
 ) -> None:
-    version = version_folder(served)
+    version = find_version_folder(served)
     library = LiveIndex.open(version, encoder, watch_s=None)
     # A version may be removed one day; what was added must not go with it.
     assert locate_user_structures(version) == served / USER_STRUCTURES_NAME
@@ -359,7 +360,7 @@ def test_one_version_alone_goes_nowhere(
     assert (served / USER_STRUCTURES_NAME).is_file()
     publish_copy(indexes[LARGE], served)
     assert not library.refresh()
-    with pytest.raises(OptionError, match="one version"):
+    with pytest.raises(OptionError, match="single version"):
         library.reload(version.name)
     library.close()
     assert locate_user_structures(tmp_path) == tmp_path / USER_STRUCTURES_NAME
@@ -376,13 +377,13 @@ def test_searches_go_on_while_everything_changes(
     def search(index: int) -> int:
         count = 0
         while not stop.is_set():
-            with library.held() as held:
+            with library.hold() as held:
                 assert (
                     held.search(pattern_of(crystal(index)), top_k=3).candidates[0].entry.id
                     == crystal(index).id
                 )
                 assert len(held) == held.manifest.crystals + held.user_structure_count
-            assert library.entry(crystal(index).id)
+            assert library.get_entry(crystal(index).id)
             count += 1
         return count
 
@@ -390,7 +391,7 @@ def test_searches_go_on_while_everything_changes(
         count = 0
         while not stop.is_set():
             library.add(NewUserStructure(crystal(index), f"mine/{index}"))
-            assert library.entry(f"mine/{index}")
+            assert library.get_entry(f"mine/{index}")
             library.remove(f"mine/{index}")
             count += 1
         return count
@@ -416,20 +417,20 @@ def test_a_watched_library_follows_by_itself(
     served: Path, indexes: dict[int, Path], encoder: RadialEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     swapped = Event()
-    swap = LiveIndex._swap
+    serve = LiveIndex._serve
 
-    def told(self: LiveIndex, *args: object) -> None:
-        swap(self, *args)  # type: ignore[arg-type]
+    def serve_and_report(self: LiveIndex, version: OpenVersion) -> None:
+        serve(self, version)
         swapped.set()
 
-    monkeypatch.setattr(LiveIndex, "_swap", told)
+    monkeypatch.setattr(LiveIndex, "_serve", serve_and_report)
     library = LiveIndex.open(served, encoder, watch_s=0.01)
     publish_copy(indexes[LARGE], served)
     assert swapped.wait(30)
     assert library.manifest.crystals == LARGE
     library.close()
     with pytest.raises(IndexUnavailableError, match="closed"):
-        library.entry("x")
+        library.get_entry("x")
 
 
 def test_files_are_closed_when_the_last_search_has_ended(
@@ -445,9 +446,9 @@ def test_files_are_closed_when_the_last_search_has_ended(
     monkeypatch.setattr(Retriever, "close", told)
     library = opened()
     library.add(NewUserStructure(crystal(20)))
-    with library.held() as held:
+    with library.hold() as held:
         publish_copy(indexes[LARGE], served)
         library.refresh()
         assert closed == []
-        assert held.entry(crystal(1).id)
+        assert held.get_entry(crystal(1).id)
     assert closed == [SMALL]

@@ -275,7 +275,7 @@ def test_threads_get_the_same_answers(retriever: Retriever) -> None:
 def test_impossible_requests_are_refused(retriever: Retriever) -> None:
     with pytest.raises(OptionError, match="top_k"):
         retriever.search(pattern_of(crystal(0)), top_k=0)
-    with pytest.raises(IndexUnavailableError, match="own model"):
+    with pytest.raises(IndexUnavailableError, match="model that made the index"):
         retriever.search(pattern_of(crystal(0)), vector=np.ones(3, dtype=np.float32))
 
 
@@ -289,7 +289,7 @@ def test_vectors_are_mapped_from_the_file_and_found_exactly(tmp_path: Path) -> N
     maps = Path("/proc/self/maps")
     if maps.exists():
         assert str(path) in maps.read_text()
-    assert np.array_equal(opened.rows(np.array([5, 1000])), vectors[[5, 1000]])
+    assert np.array_equal(opened.read_rows(np.array([5, 1000])), vectors[[5, 1000]])
     chosen = rng.random(1001) < 0.3
     scores, rows = opened.search(vectors[17], 25, np.packbits(chosen, bitorder="little"))
     products = np.where(chosen, vectors @ vectors[17], -np.inf)

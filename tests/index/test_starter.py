@@ -284,7 +284,7 @@ def test_an_index_tells_citation_and_what_was_not_checked(tmp_path: Path) -> Non
     build_index([Path("starter")], tmp_path / "index", RadialEncoder(), workers=0)
     with Retriever.open(tmp_path / "index", RadialEncoder()) as retriever:
         for entry in starter_entries():
-            told = retriever.entry(entry.crystal.id).reference
+            told = retriever.get_entry(entry.crystal.id).reference
             assert told is not None
             assert told.startswith(str(entry.citation))
             assert [part in told for part in entry.unchecked] == [True] * len(entry.unchecked)

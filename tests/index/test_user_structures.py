@@ -24,7 +24,7 @@ NOW = "2026-01-31T12:00:00+00:00"
 
 def entry(index: int) -> Entry:
     made = crystal(index)
-    return Entry.of(made, symmetry_of(made), "CC0", "a paper")
+    return Entry.from_crystal(made, symmetry_of(made), "CC0", "a paper")
 
 
 def vector(index: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
@@ -38,7 +38,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_what_was_added_comes_back(path: Path) -> None:
     UserStructures(path).add(entry(3), vector(3), MODEL, NOW, "robot")
-    generation, (number,) = UserStructures(path).numbers()
+    generation, (number,) = UserStructures(path).read_numbers()
     (read,) = UserStructures(path).read([number, number + 1], MODEL)
     assert same_structure(read.entry.crystal, entry(3).crystal, 0.0)
     assert (read.entry.license, read.entry.reference, read.entry.symmetry) == (
@@ -46,27 +46,27 @@ def test_what_was_added_comes_back(path: Path) -> None:
         "a paper",
         entry(3).symmetry,
     )
-    assert (read.added, read.added_by) == (NOW, "robot")
+    assert (read.added_at, read.added_by) == (NOW, "robot")
     assert read.vector is not None
     np.testing.assert_array_equal(read.vector, vector(3))
-    assert UserStructures(path).generation() == generation
+    assert UserStructures(path).read_generation() == generation
 
 
 def test_a_reader_sees_every_change_of_another(path: Path) -> None:
     reader, writer = UserStructures(path), UserStructures(path)
-    assert reader.generation() is None
-    assert reader.numbers() == (None, [])
+    assert reader.read_generation() is None
+    assert reader.read_numbers() == (None, [])
     assert not path.exists()
-    seen = {reader.generation()}
+    seen = {reader.read_generation()}
     for index in range(3):
         number = writer.add(entry(index), vector(index), MODEL, NOW, None).number
-        assert reader.generation() not in seen
-        seen.add(reader.generation())
-    assert reader.numbers()[1] == [1, 2, 3]
+        assert reader.read_generation() not in seen
+        seen.add(reader.read_generation())
+    assert reader.read_numbers()[1] == [1, 2, 3]
     assert writer.remove(number)
     assert not writer.remove(number)
-    assert reader.generation() not in seen
-    assert reader.numbers()[1] == [1, 2]
+    assert reader.read_generation() not in seen
+    assert reader.read_numbers()[1] == [1, 2]
     # Numbers are never given twice, or a reader would take one structure for another.
     assert writer.add(entry(5), vector(5), MODEL, NOW, None).number == 4
 
@@ -74,19 +74,19 @@ def test_a_reader_sees_every_change_of_another(path: Path) -> None:
 def test_an_id_that_is_there_gives_what_is_there(path: Path) -> None:
     additions = UserStructures(path)
     first = additions.add(entry(1), vector(1), MODEL, NOW, "one")
-    before = additions.generation()
+    before = additions.read_generation()
     again = additions.add(entry(1), vector(2), MODEL, NOW, "two")
     assert (again.number, again.added_by) == (first.number, "one")
-    assert additions.generation() == before
+    assert additions.read_generation() == before
 
 
 def test_vectors_of_several_weights_stand_beside_each_other(path: Path) -> None:
     additions = UserStructures(path)
     number = additions.add(entry(1), vector(1), MODEL, NOW, None).number
     assert additions.read([number], OTHER)[0].vector is None
-    before = additions.generation()
-    additions.keep_vectors({number: vector(7), 99: vector(8)}, OTHER)
-    assert additions.generation() == before
+    before = additions.read_generation()
+    additions.store_vectors({number: vector(7), 99: vector(8)}, OTHER)
+    assert additions.read_generation() == before
     for model, kept in ((MODEL, 1), (OTHER, 7)):
         (read,) = additions.read([number], model)
         assert read.vector is not None
@@ -104,7 +104,7 @@ def test_writers_that_come_at_once_all_get_through(path: Path) -> None:
             lambda i: UserStructures(path).add(entry(i % 20), vector(i), MODEL, NOW, None), range(40)
         )
         assert {each.entry.id for each in made} == {entry(i).id for i in range(20)}
-    generation, numbers = UserStructures(path).numbers()
+    generation, numbers = UserStructures(path).read_numbers()
     assert generation is not None
     assert (generation[1], len(numbers)) == (20, 20)
     assert UserStructures(path).find_damage() is None
@@ -114,12 +114,12 @@ def test_a_file_put_in_the_place_of_another_is_read(path: Path, tmp_path: Path) 
     reader = UserStructures(path)
     UserStructures(path).add(entry(1), vector(1), MODEL, NOW, None)
     UserStructures(tmp_path / "backup").add(entry(2), vector(2), MODEL, NOW, None)
-    before = reader.generation()
+    before = reader.read_generation()
     (tmp_path / "backup").replace(path)
-    assert reader.generation() != before
+    assert reader.read_generation() != before
     assert [each.entry.id for each in reader.read([1], MODEL)] == [entry(2).id]
     path.unlink()
-    assert reader.generation() is None
+    assert reader.read_generation() is None
     assert reader.read([1], MODEL) == []
 
 
@@ -142,7 +142,7 @@ def test_changes_are_seen_in_a_folder_that_others_alone_can_write(
         with monkeypatch.context() as patch:
             patch.setattr("sqlite3.connect", barred)
             patch.setattr("os.access", lambda *_: False)
-            return reader.numbers()[1]
+            return reader.read_numbers()[1]
 
     assert numbers() == [1]
     UserStructures(path).add(entry(2), vector(2), MODEL, NOW, None)
@@ -162,7 +162,7 @@ def test_a_file_that_is_no_such_file_is_let_go_of(path: Path, monkeypatch: pytes
 
     monkeypatch.setattr("sqlite3.connect", noted)
     with pytest.raises(IndexUnavailableError, match="damaged"):
-        UserStructures(path).generation()
+        UserStructures(path).read_generation()
     (connection,) = opened
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         connection.execute("SELECT 1")
@@ -175,7 +175,7 @@ def test_a_file_that_is_no_such_file_is_let_go_of(path: Path, monkeypatch: pytes
 def test_what_is_no_such_file_is_refused_and_left_alone(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     for use in (
-        lambda: UserStructures(path).generation(),
+        lambda: UserStructures(path).read_generation(),
         lambda: UserStructures(path).add(entry(1), vector(1), MODEL, NOW, None),
     ):
         with pytest.raises(IndexUnavailableError, match=r"damaged.*backup"):
@@ -189,18 +189,18 @@ def test_another_database_and_another_layout_are_refused(path: Path) -> None:
     connection.execute("CREATE TABLE structures (id TEXT)")
     connection.close()
     for use in (
-        lambda: UserStructures(path).numbers(),
+        lambda: UserStructures(path).read_numbers(),
         lambda: UserStructures(path).add(entry(1), vector(1), MODEL, NOW, None),
     ):
-        with pytest.raises(IndexUnavailableError, match="something else: set DD2D_USER_STRUCTURES"):
+        with pytest.raises(IndexUnavailableError, match="another kind; set DD2D_USER_STRUCTURES"):
             use()
     path.unlink()
     UserStructures(path).add(entry(1), vector(1), MODEL, NOW, None)
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 2")
     connection.close()
-    with pytest.raises(IndexUnavailableError, match="layout 2, this software reads 1"):
-        UserStructures(path).generation()
+    with pytest.raises(IndexUnavailableError, match="layout 2, but this software reads layout 1"):
+        UserStructures(path).read_generation()
 
 
 def test_a_folder_that_cannot_be_written_is_named(
@@ -212,7 +212,7 @@ def test_a_folder_that_cannot_be_written_is_named(
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(ReadOnlyError, match="DD2D_USER_STRUCTURES"):
         UserStructures(path).remove(1)
-    assert UserStructures(path).numbers()[1] == [1]
+    assert UserStructures(path).read_numbers()[1] == [1]
 
 
 def test_damage_beside_an_index_is_found_out(tmp_path: Path, encoder: RadialEncoder) -> None:

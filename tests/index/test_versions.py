@@ -1,17 +1,17 @@
 """Versions are listed, copied in, and gone back to."""
 
-import fcntl
 import shutil
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from index.build.build import build_index
-from index.build.inspection import index_info, verify_index
-from index.storage.layout import CURRENT_NAME
-from index.storage.publish import KEPT_VERSIONS, make_current, staging, version_folder
-from index.storage.versions import publish_copy, roll_back, versions
+from index.build.inspection import verify_index
+from index.storage.layout import CURRENT_LOCK_NAME, CURRENT_NAME
+from index.storage.publish import KEPT_VERSIONS, make_current, publish_copy, roll_back, stage_version
+from index.storage.versions import find_current_version, find_version_folder, list_versions
 from model.errors import IndexUnavailableError, OptionError
 from tests.index.layers import document, write_lines
 from tests.index.stand_in import RadialEncoder
@@ -31,20 +31,21 @@ def made(folder: Path, count: int, encoder: RadialEncoder) -> Path:
 
 def held(directory: Path) -> list[int]:
     """Numbers of crystals of the versions as they are listed."""
-    return [each.manifest.crystals for each in versions(directory)]
+    return [each.manifest.crystals for each in list_versions(directory)]
 
 
 def test_a_copy_is_the_version_itself(tmp_path: Path, sources: list[Path], encoder: RadialEncoder) -> None:
     served = tmp_path / "served"
     for count, source in enumerate(sources, start=1):
         published = publish_copy(source, served)
-        assert index_info(served).digest == index_info(source).digest == published.manifest.digest
-        assert version_folder(served).name == published.name == version_folder(source).name
+        original, copy = find_current_version(source), find_current_version(served)
+        assert copy.manifest.digest == original.manifest.digest == published.manifest.digest
+        assert copy.name == published.name == original.name
         assert held(served) == list(range(count, 0, -1))
-        assert [each.is_current for each in versions(served)] == [True] + [False] * (count - 1)
+        assert [each.name == copy.name for each in list_versions(served)] == [True] + [False] * (count - 1)
     assert verify_index(served, encoder).is_sound
     assert verify_index(sources[0], encoder).is_sound
-    assert (version_folder(served) / "report.json").is_file()
+    assert (find_version_folder(served) / "report.json").is_file()
 
 
 def test_what_is_there_already_is_not_copied_again(tmp_path: Path, sources: list[Path]) -> None:
@@ -52,16 +53,16 @@ def test_what_is_there_already_is_not_copied_again(tmp_path: Path, sources: list
     for source in (sources[0], sources[1], sources[0]):
         publish_copy(source, served)
     assert held(served) == [1, 2]
-    (version_folder(served) / "elements.npy").write_bytes(b"damaged")
+    (find_version_folder(served) / "elements.npy").write_bytes(b"damaged")
     publish_copy(sources[0], served)
-    assert len(versions(served)) == 3
+    assert len(list_versions(served)) == 3
     assert verify_index(served).is_sound
 
 
 def test_a_damaged_index_is_not_published(tmp_path: Path, sources: list[Path]) -> None:
     served = tmp_path / "served"
     publish_copy(sources[0], served)
-    vectors = version_folder(sources[1]) / "vectors.faiss"
+    vectors = find_version_folder(sources[1]) / "vectors.faiss"
     content = vectors.read_bytes()
     for damaged in (content[:-1], content[:-1] + b"x"):
         vectors.write_bytes(damaged)
@@ -83,7 +84,7 @@ def test_one_goes_back_step_by_step_and_forth_by_name(tmp_path: Path, sources: l
         assert roll_back(served).manifest.crystals == count
         assert held(served)[0] == count
         assert sorted(held(served)) == [1, 2, 3, 4]
-    with pytest.raises(OptionError, match=rf"no version was in use before.*{names[3]}"):
+    with pytest.raises(OptionError, match=rf"No version was current before.*{names[3]}"):
         roll_back(served)
     roll_back(served, names[3])
     assert held(served)[:2] == [4, 1]
@@ -107,7 +108,7 @@ def test_a_damaged_version_is_not_gone_back_to(tmp_path: Path, sources: list[Pat
     served = tmp_path / "served"
     for source in sources[:2]:
         publish_copy(source, served)
-    catalog = served / versions(served)[1].name / "catalog.sqlite"
+    catalog = served / list_versions(served)[1].name / "catalog.sqlite"
     catalog.write_bytes(catalog.read_bytes()[:-1])
     with pytest.raises(IndexUnavailableError, match=r"catalog.sqlite is not the file"):
         roll_back(served)
@@ -120,7 +121,7 @@ def test_the_last_five_stay_and_the_one_gone_back_to(tmp_path: Path, encoder: Ra
     for source in built[:7]:
         publish_copy(source, served)
     assert held(served) == [7, 6, 5, 4, 3]
-    oldest = versions(served)[-1].name
+    oldest = list_versions(served)[-1].name
     roll_back(served, oldest)
     assert sorted(held(served)) == [3, 4, 5, 6, 7]
     publish_copy(built[7], served)
@@ -135,19 +136,18 @@ def test_one_that_is_published_while_another_is_gone_back_to_stays(
     built = [made(tmp_path, count, encoder) for count in range(1, KEPT_VERSIONS + 2)]
     for source in built[:-1]:
         publish_copy(source, served)
-    oldest = versions(served)[-1].name
-    flock = fcntl.flock
+    oldest = list_versions(served)[-1].name
+    acquire = FileLock.acquire
     waits = iter([True])
 
-    def others_first(file: TextIO, how: int) -> None:
-        """Of two that want the pointer, the other gets it first."""
-        if how == fcntl.LOCK_EX and next(waits, False):
+    def let_rollback_go_first(lock: FileLock, **options: Any) -> Any:
+        if Path(lock.lock_file).name == CURRENT_LOCK_NAME and next(waits, False):
             make_current(served, oldest)
-        flock(file, how)
+        return acquire(lock, **options)
 
-    monkeypatch.setattr("fcntl.flock", others_first)
+    monkeypatch.setattr(FileLock, "acquire", let_rollback_go_first)
     published = publish_copy(built[-1], served)
-    assert version_folder(served).name == published.name
+    assert find_version_folder(served).name == published.name
     assert held(served)[0] == KEPT_VERSIONS + 1
 
 
@@ -155,10 +155,10 @@ def test_a_version_that_was_just_removed_is_not_gone_back_to(tmp_path: Path, sou
     served = tmp_path / "served"
     for source in sources[:2]:
         publish_copy(source, served)
-    first = versions(served)[1].name
+    first = list_versions(served)[1].name
     shutil.rmtree(served / first)
     with pytest.raises(IndexUnavailableError, match=f"{first} has just been removed"):
-        make_current(served, first, goes_back=True)
+        make_current(served, first, is_rollback=True)
     assert held(served) == [2]
 
 
@@ -166,9 +166,9 @@ def test_going_back_does_not_wait_for_a_build(tmp_path: Path, sources: list[Path
     served = tmp_path / "served"
     for source in sources[:2]:
         publish_copy(source, served)
-    with staging(served):
+    with stage_version(served):
         assert roll_back(served).manifest.crystals == 1
-        with pytest.raises(IndexUnavailableError, match="another build"):
+        with pytest.raises(IndexUnavailableError, match="Another build"):
             publish_copy(sources[2], served)
 
 
@@ -178,11 +178,11 @@ def test_an_index_of_before_has_no_history_and_is_listed_all_the_same(
     served = tmp_path / "served"
     for source in sources[:3]:
         publish_copy(source, served)
-    current = version_folder(served).name
+    current = find_version_folder(served).name
     (served / CURRENT_NAME).write_text(current + "\n")
     assert held(served)[0] == 3
     assert set(held(served)) == {1, 2, 3}
-    shutil.rmtree(served / versions(served)[2].name)
+    shutil.rmtree(served / list_versions(served)[2].name)
     with pytest.raises(OptionError, match="name one of"):
         roll_back(served)
-    assert roll_back(served, versions(served)[1].name).manifest.crystals in {1, 2}
+    assert roll_back(served, list_versions(served)[1].name).manifest.crystals in {1, 2}

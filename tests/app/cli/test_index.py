@@ -7,7 +7,7 @@ import pytest
 
 from app.cli.main import main
 from index.build.build import build_index
-from index.storage.publish import version_folder
+from index.storage.versions import find_version_folder
 from tests.index.layers import document, write_lines
 from tests.index.stand_in import RadialEncoder
 
@@ -29,19 +29,19 @@ def test_versions_are_published_listed_and_rolled_back(
     for each in built:
         assert main(["index", "publish", each, "--to", str(served)]) == 0
     output = capsys.readouterr()
-    assert output.out.splitlines()[1] == f"{served} now uses {version_folder(served).name} (2 crystals)."
+    assert output.out.splitlines()[1] == f"{served} now uses {find_version_folder(served).name} (2 crystals)."
     assert output.err.count("other weights") == 1
     assert main(["index", "versions", str(served)]) == 0
     _, first, second = capsys.readouterr().out.splitlines()
-    assert first.split()[:2] == ["*", version_folder(served).name]
+    assert first.split()[:2] == ["*", find_version_folder(served).name]
     assert (first.split()[-1], second.split()[-1]) == ("2", "1")
     assert main(["index", "rollback", str(served)]) == 0
-    assert version_folder(served).name == second.split()[0]
+    assert find_version_folder(served).name == second.split()[0]
     assert main(["index", "rollback", str(served), first.split()[1]]) == 0
-    assert version_folder(served).name == first.split()[1]
+    assert find_version_folder(served).name == first.split()[1]
     capsys.readouterr()
     assert main(["index", "rollback", str(served), "absent"]) == 2
-    assert "there is no version 'absent'" in capsys.readouterr().err
+    assert "There is no version 'absent'" in capsys.readouterr().err
 
 
 def test_an_index_that_cannot_be_published_is_refused(

@@ -26,7 +26,7 @@ from app.observability.logging import add_request_id
 from app.observability.metrics import Metrics
 from app.settings import Settings
 from app.workers.messages import CanaryJob
-from index.chemistry.elements import atomic_numbers
+from index.chemistry.elements import get_atomic_numbers
 from index.search.results import SearchResult
 from model import errors
 from model.errors import DomainError, IndexUnavailableError
@@ -265,7 +265,7 @@ def test_the_page_sends_only_options_there_are(client: TestClient) -> None:
 
 def test_the_page_knows_where_every_element_stands(client: TestClient) -> None:
     table = {each["symbol"]: each for each in client.get("/elements.json").json()}
-    assert len(table) == len(atomic_numbers())
+    assert len(table) == len(get_atomic_numbers())
     assert len({(each["row"], each["column"]) for each in table.values()}) == len(table)
     places = {
         symbol: (table[symbol]["row"], table[symbol]["column"]) for symbol in ("H", "C", "Mo", "W", "Eu")

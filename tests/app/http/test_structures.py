@@ -20,7 +20,7 @@ def test_every_id_is_found(client: TestClient, library: StandIn, id: str) -> Non
     assert response.status_code == 200, response.text
     found = Structure.model_validate(response.json())
     assert found.id == id
-    assert found.cif == library.entry(id).cif()
+    assert found.cif == library.get_entry(id).to_cif()
     as_cif = client.get(path_of(id) + "/cif")
     assert as_cif.headers["content-type"].split(";")[0] == "chemical/x-cif"
     assert as_cif.text == found.cif

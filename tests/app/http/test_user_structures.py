@@ -16,9 +16,9 @@ from app.presentation.schemas.structures import UserStructureSchema
 from app.services.uploaded_structure import MOST_BYTES
 from app.services.user_structures import warm_up
 from index.live.live_index import LiveIndex
-from index.storage.publish import version_folder
+from index.storage.publish import publish_copy, roll_back
 from index.storage.user_structures import UserStructures
-from index.storage.versions import publish_copy, roll_back
+from index.storage.versions import find_version_folder
 from model.crystal.structure_files import write_cif, write_poscar
 from tests.app.answers import problem_of
 from tests.app.conftest import keyed
@@ -203,7 +203,7 @@ def test_a_reload_tells_what_is_served(client: TestClient, served: Path, indexes
     assert client.get("/readyz").json()["crystals"] == LARGE + 1
     back = client.post("/admin/reload", json={"version": small.version})
     assert ServedIndex.model_validate(back.json()) == small
-    assert version_folder(served).name == small.version
+    assert find_version_folder(served).name == small.version
     assert first(client, 20)["id"].startswith("user/")
 
 
@@ -225,7 +225,7 @@ def test_a_reload_that_cannot_be_says_why(client: TestClient, served: Path, inde
     (served / large.name / "vectors.faiss").unlink()
     told = problem_of(client.post("/admin/reload", json={"version": large.name}), 409)
     assert "vectors.faiss is missing" in told
-    assert "served as before" in told
+    assert "is still served" in told
     wrong: list[object] = [{"version": 5}, {"name": "x"}, []]
     for body in wrong:
         problem_of(client.post("/admin/reload", json=body), 422)
