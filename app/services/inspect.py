@@ -19,7 +19,7 @@ from app.services.uploads import ParsedRequest
 from model.errors import OptionError
 from model.indexing.pattern_lattice import PatternLattice, index_pattern
 from model.indexing.picked_lattice import refine_picked_lattice
-from model.pattern.detection.measure_spots import measure_peaks_at
+from model.pattern.detection.peak_detection import measure_peaks_at
 from model.pattern.frame import Frame
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots
@@ -145,7 +145,7 @@ def _measured(places: Sequence[Sequence[float]], spots: Spots, frame: Frame | No
     seen = peaks.amplitude > STANDING_OUT * peaks.amplitude_error
     pixels, error = (
         np.where(seen[:, None], peaks.pixels, asked),
-        peaks.position_error(spots.exposure.spot_sigma_px),
+        peaks.estimate_position_sigma(spots.exposure.spot_sigma_px),
     )
     return [
         SpotSchema(
@@ -154,7 +154,7 @@ def _measured(places: Sequence[Sequence[float]], spots: Spots, frame: Frame | No
             d=None,
             intensity=float(f"{peaks.amplitude[row] * volume:.6g}") if seen[row] else None,
             intensity_sigma=float(f"{peaks.amplitude_error[row] * volume:.3g}"),
-            saturated=bool(peaks.clipped[row]),
+            saturated=bool(peaks.saturated[row]),
             hk=None,
         )
         for row in range(len(asked))

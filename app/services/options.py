@@ -13,7 +13,8 @@ from index.chemistry.elements import ElementFilter
 from index.search.query import COVERAGE, Effort
 from model.errors import OptionError
 from model.pattern.camera import CameraCalibration
-from model.pattern.options import SCALE_SIGMA_RANGE, PatternOptions, Units
+from model.pattern.options import SCALE_SIGMA_RANGE, PatternOptions
+from model.pattern.scale import Units
 from model.pattern.spots import Spots
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]

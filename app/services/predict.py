@@ -29,11 +29,10 @@ from index.search.results import SearchResult
 from model.errors import DomainError, TooLargeError, UnreadableError
 from model.pattern.detection.spot_finding import find_spots
 from model.pattern.frame import Frame
-from model.pattern.mask import mask_spots
 from model.pattern.options import PatternOptions
-from model.pattern.points.point_cloud import spots_from_points
+from model.pattern.points.point_cloud import make_spots_from_points
 from model.pattern.read import read_pattern_and_frame
-from model.pattern.spots import Spots
+from model.pattern.spots import Spots, mask_spots
 from model.stopwatch import Stopwatch
 
 logger = logging.getLogger(__name__)
@@ -67,7 +66,7 @@ def read_upload(
         calibrations: folder of the cameras' calibrations.
 
     Raises:
-        DomainError: as `read_pattern` and `spots_from_points`; whatever else a hostile upload makes the
+        DomainError: as `read_pattern` and `make_spots_from_points`; whatever else a hostile upload makes the
             readers raise comes as UnreadableError.
     """
     try:
@@ -92,7 +91,7 @@ def _read(upload: Upload, pattern: PatternOptions) -> tuple[Spots, Frame | None]
         return read_pattern_and_frame(upload.data, upload.filename, pattern)
     if isinstance(upload, FrameUpload):
         return find_spots(upload.frame, pattern), upload.frame
-    return spots_from_points(upload.points, pattern), None
+    return make_spots_from_points(upload.points, pattern), None
 
 
 @dataclass(frozen=True)

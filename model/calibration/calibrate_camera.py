@@ -16,7 +16,7 @@ from model.pattern.frame import Frame
 from model.pattern.materials import MATERIALS, Material
 from model.pattern.observation import Observation
 from model.pattern.options import PatternOptions
-from model.pattern.signal.binning import Binned
+from model.pattern.signal.preprocessing import BinnedImage
 
 FloatArray = NDArray[np.float64]
 
@@ -94,7 +94,7 @@ def _from_map(stretched: FloatArray, material: Material, residual: float) -> Cam
 def _by_rings(frame: Frame, material: Material, center_px: tuple[float, float] | None) -> CameraCalibration:
     counts = frame.counts.astype(np.float64)
     centre = np.array(center_px or _ring_centre(counts))
-    rings, scale = material.rings(), 0.0
+    rings, scale = material.compute_rings(), 0.0
     for _ in range(3):  # the centre of the rings is known as well as their radii
         profile = _profile(counts, centre)
         scale, strength = _scale(profile, rings)
@@ -123,8 +123,8 @@ def _by_rings(frame: Frame, material: Material, center_px: tuple[float, float] |
 def _ring_centre(counts: FloatArray) -> tuple[float, float]:
     """By the frame's symmetry, whether rings or spots."""
     image = np.log1p(np.clip(counts - np.quantile(counts, 0.02), 0, None)).astype(np.float32)
-    binned = Binned.to_side(image, DETECTION_SIDE)
-    return binned.full_point(find_symmetry_center(binned.counts))
+    binned = BinnedImage.from_counts(image, DETECTION_SIDE)
+    return binned.to_pixel(find_symmetry_center(binned.counts))
 
 
 def _profile(counts: FloatArray, centre: FloatArray) -> FloatArray:

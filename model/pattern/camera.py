@@ -1,4 +1,4 @@
-"""What a reference pattern told of a camera: the size of a pixel and the distortion of the projector."""
+"""Calibration of a camera: pixel size and projector distortion, measured with a reference material."""
 
 import json
 import re
@@ -23,15 +23,15 @@ class CameraCalibration:
     """A camera at one camera length.
 
     Attributes:
-        pixel_size_inv_angstrom: 1/angstrom per pixel, the mean over all directions.
-        ellipticity: ratio of the axes of a circle's image, less 1.
-        axis_deg: direction of its long axis, from x (right) towards y (down), 0 to 180.
-        material: of the reference.
+        pixel_size_inv_angstrom: 1/angstrom per pixel, averaged over all directions.
+        ellipticity: axial ratio of the image of a circle, less 1.
+        axis_deg: direction of the long axis, from x (right) towards y (down), 0 to 180.
+        material: reference material.
         residual: robust relative deviation of the reference's spots or rings after the correction.
-        shape: rows and columns of the reference's frame; another size means another binning, or another camera.
+        shape: rows and columns of the reference frame. A frame of another size has another binning or camera.
 
     Raises:
-        OptionError: values that are impossible.
+        OptionError: A value is impossible.
     """
 
     pixel_size_inv_angstrom: float
@@ -43,61 +43,61 @@ class CameraCalibration:
 
     def __post_init__(self) -> None:
         numbers = (self.pixel_size_inv_angstrom, self.ellipticity, self.axis_deg, self.residual)
-        if not all(isinstance(each, int | float) and isfinite(each) for each in numbers):
-            raise OptionError("calibration: holds something that is no number; calibrate again")
+        if not all(isinstance(number, int | float) and isfinite(number) for number in numbers):
+            raise OptionError("The camera calibration holds a value that is not a number; calibrate again.")
         if not 1e-6 <= self.pixel_size_inv_angstrom <= 1.0 or not 0 <= self.ellipticity <= MAX_ELLIPTICITY:
             raise OptionError(
-                "calibration: its values are impossible; calibrate again with a reference pattern"
+                "The camera calibration holds impossible values; calibrate again with a reference pattern."
             )
         if self.shape is not None:
             object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
 
     def check_frame(self, shape: tuple[int, int]) -> None:
-        """Refuse a frame of another size than the reference's.
+        """Refuse a frame whose size differs from that of the reference frame.
 
         Raises:
-            OptionError: it has another size.
+            OptionError: The size differs.
         """
         if self.shape is not None and self.shape != shape:
             raise OptionError(
-                f"calibration: it was made with a frame of {self.shape[1]} x {self.shape[0]} pixels and does not "
-                f"hold for {shape[1]} x {shape[0]}; calibrate with this size and binning"
+                f"The camera calibration was made with a frame of {self.shape[1]} x {self.shape[0]} pixels and is not "
+                f"valid for {shape[1]} x {shape[0]}; calibrate with this size and binning."
             )
 
     def correct_distortion(self, offsets_px: FloatArray) -> FloatArray:
-        """Offsets (N, 2) from the centre as a camera without distortion would show them."""
-        return self._stretched(offsets_px, 1 / np.sqrt(1 + self.ellipticity))
+        """Return offsets (N, 2) from the center as a camera without distortion would show them."""
+        return self._stretch(offsets_px, 1 / np.sqrt(1 + self.ellipticity))
 
     def apply_distortion(self, offsets_px: FloatArray) -> FloatArray:
-        """Offsets (N, 2) from the centre as this camera shows them; undoes `correct_distortion`."""
-        return self._stretched(offsets_px, np.sqrt(1 + self.ellipticity))
+        """Return undistorted offsets (N, 2) from the center as this camera shows them."""
+        return self._stretch(offsets_px, np.sqrt(1 + self.ellipticity))
 
-    def _stretched(self, offsets_px: FloatArray, along: float) -> FloatArray:
-        turn = np.radians(self.axis_deg)
-        axes = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    def _stretch(self, offsets_px: FloatArray, along: float) -> FloatArray:
+        angle = np.radians(self.axis_deg)
+        axes = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         return np.asarray(offsets_px @ axes.T * [along, 1 / along] @ axes)
 
     def write(self, path: Path) -> None:
-        """As JSON."""
+        """Write the calibration as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path | None, name: str) -> Self:
-        """The calibration of this name in a folder.
+        """Load a calibration from a folder by its name.
 
         Raises:
-            OptionError: no such calibration; the message names those that there are.
+            OptionError: There is no such calibration; the message lists those that exist.
         """
         if folder is None:
             raise OptionError(
-                "calibration: none are kept here; set DD2D_CALIBRATIONS to the folder of `dd2d calibrate`"
+                "No camera calibrations are configured; set DD2D_CALIBRATIONS to the folder of `dd2d calibrate`."
             )
         path = folder / f"{name}.json"
         if not NAME_PATTERN.fullmatch(name) or not path.is_file():
-            known = ", ".join(sorted(each.stem for each in folder.glob("*.json"))[:20]) or "none"
-            raise OptionError(f"calibration: there is no {name[:64]!r}; there are: {known}")
+            available = ", ".join(sorted(file.stem for file in folder.glob("*.json"))[:20]) or "none"
+            raise OptionError(f"There is no camera calibration {name[:64]!r}; available: {available}.")
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError, OSError) as error:
-            raise OptionError(f"calibration: {name} cannot be read; calibrate again") from error
+            raise OptionError(f"The camera calibration {name} cannot be read; calibrate again.") from error

@@ -1,4 +1,4 @@
-"""One camera frame as recorded, with what its file says about it."""
+"""A camera frame: the counts of one exposure, with what its file says about it."""
 
 from dataclasses import dataclass
 
@@ -8,30 +8,31 @@ from numpy.typing import NDArray
 from model.errors import OptionError, TooLargeError, UnreadableError
 
 MAX_PIXELS = 64 * 2**20
-MINIMUM_SIDE = 32
-LARGEST_ASPECT = 64
-_FEWEST_TOUCHING = 2
+MIN_SIDE = 32
+MAX_ASPECT_RATIO = 64
+_MIN_TOUCHING = 2
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """Counts of one exposure.
+    """The counts of one exposure.
 
     Attributes:
-        counts: (H, W) float32, row 0 at the top; not copied, so its owner leaves it alone.
-        saturation_level: counts at which pixels are clipped, or None where none is.
-        bit_depth: of the file's integers, or None for floating point.
-        pixel_size_inv_angstrom: 1/angstrom per pixel stated by the file, or None.
-        voltage_kv: stated by the file, or None.
-        source_format: of the file, such as "TIFF".
-        warnings: what was assumed in reading.
-        faintest: height over its ground that a spot needs to be one: rounding and compression make lower ones.
-        ripple: height up to which compression makes spots beside strong ones: those need a mate, or a lattice.
+        counts: (H, W) float32, row 0 at the top. The array is not copied, so its owner must not change it.
+        saturation_level: counts of a saturated pixel; None where no pixel is saturated.
+        bit_depth: bits of an integer in the file; None for floating point.
+        pixel_size_inv_angstrom: 1/angstrom per pixel as the file states it; None where it does not.
+        voltage_kv: accelerating voltage as the file states it; None where it does not.
+        source_format: format of the file, such as "TIFF".
+        warnings: sentences for the user about what the reader assumed.
+        min_spot_height: height above the background below which peaks are artifacts of rounding or compression.
+        ripple_height: height below which compression makes false peaks beside strong spots. Such a weak peak is a spot
+            only if it has a Friedel mate or lies on the lattice of the strong spots.
 
     Raises:
-        OptionError: counts that are not a two-dimensional array.
-        TooLargeError: more than 64 megapixels.
-        UnreadableError: fewer than 32 pixels along a side, or no finite pixel.
+        OptionError: The counts are not a two-dimensional array.
+        TooLargeError: The frame has more than 64 megapixels.
+        UnreadableError: A side has fewer than 32 pixels, or no pixel is finite.
     """
 
     counts: NDArray[np.float32]
@@ -41,67 +42,73 @@ class Frame:
     voltage_kv: float | None = None
     source_format: str = "array"
     warnings: tuple[str, ...] = ()
-    faintest: float = 0.0
-    ripple: float = 0.0
+    min_spot_height: float = 0.0
+    ripple_height: float = 0.0
 
     def __post_init__(self) -> None:
         if self.counts.ndim != 2:
-            raise OptionError(f"a frame is two-dimensional, not of shape {self.counts.shape}")
-        check_pixels(*self.counts.shape)
+            raise OptionError(
+                f"A frame must be a two-dimensional array; this one has shape {self.counts.shape}."
+            )
+        check_frame_size(*self.counts.shape)
         counts = np.asarray(self.counts, dtype=np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
             total = counts.sum()
-        counts = counts.view()  # frozen here, and not for its owner
+        counts = counts.view()  # read-only here, and still writable for its owner
         finite = np.True_ if np.isfinite(total) else np.isfinite(counts)
         if not finite.all():
             counts = counts.copy()
             if not finite.any():
-                raise UnreadableError("the frame holds no finite number; export the counts anew")
+                raise UnreadableError("The frame has no finite pixel; export its counts again.")
             counts[~finite] = np.median(counts[finite])
-            note = f"{int((~finite).sum())} pixels that hold no finite number were replaced by the median."
-            object.__setattr__(self, "warnings", (*self.warnings, note))
+            warning = f"{int((~finite).sum())} pixels without a finite value were replaced by the median."
+            object.__setattr__(self, "warnings", (*self.warnings, warning))
         counts.setflags(write=False)
         object.__setattr__(self, "counts", counts)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows, columns."""
+        """Rows and columns."""
         height, width = self.counts.shape
         return height, width
 
 
-def check_pixels(height: int, width: int) -> None:
-    """Refuse a frame of impossible size before it is decoded.
+def check_frame_size(height: int, width: int) -> None:
+    """Refuse a frame of an impossible size; readers call this before they decode.
 
     Raises:
-        TooLargeError: more than 64 megapixels.
-        UnreadableError: fewer than 32 pixels along a side, or a strip.
+        TooLargeError: The frame has more than 64 megapixels.
+        UnreadableError: A side has fewer than 32 pixels, or one side is more than 64 times the other.
     """
     if height * width > MAX_PIXELS:
         raise TooLargeError(
-            f"a frame of {width} x {height} pixels; at most {MAX_PIXELS // 2**20} megapixels are read, bin it"
+            f"The frame has {width} x {height} pixels; the limit is {MAX_PIXELS // 2**20} megapixels. Bin it."
         )
-    if min(height, width) < MINIMUM_SIDE:
+    if min(height, width) < MIN_SIDE:
         raise UnreadableError(
-            f"an image of {width} x {height} pixels is too small for a diffraction pattern; at least "
-            f"{MINIMUM_SIDE} pixels a side are needed"
+            f"An image of {width} x {height} pixels is too small for a diffraction pattern; each side needs at least "
+            f"{MIN_SIDE} pixels."
         )
-    if max(height, width) > LARGEST_ASPECT * min(height, width):
+    if max(height, width) > MAX_ASPECT_RATIO * min(height, width):
         raise UnreadableError(
-            f"an image of {width} x {height} pixels is too narrow for a diffraction pattern; give the whole frame"
+            f"An image of {width} x {height} pixels is too narrow for a diffraction pattern; upload the whole frame."
         )
 
 
 def find_saturation_level(counts: NDArray[np.float32]) -> float | None:
-    """The level at which pixels are clipped: the maximum, where neighbouring pixels share it.
+    """Return the counts of a saturated pixel: the maximum of the frame, where neighboring pixels share it.
 
-    A camera of 12 or 14 bits in a 16-bit file clips below the file's full scale, so the level is looked for in
-    the data.
+    A camera of 12 or 14 bits saturates below the full scale of a 16-bit file, so the data decide, not the data type.
+
+    Args:
+        counts: (H, W).
+
+    Returns:
+        The level, or None where no pixel is saturated.
     """
-    top = counts.max()
-    clipped = np.flatnonzero(counts == top)
-    after = clipped[1:][np.diff(clipped) == 1]
-    touching = int(
-        (after % counts.shape[1] != 0).sum()
-    )  # the first of a row lies beside none of the row above
-    return float(top) if touching >= _FEWEST_TOUCHING and top > counts.min() else None
+    largest = counts.max()
+    at_largest = np.flatnonzero(counts == largest)
+    following = at_largest[1:][np.diff(at_largest) == 1]
+    # The first pixel of a row does not touch the last one of the row above.
+    touching = int((following % counts.shape[1] != 0).sum())
+    return float(largest) if touching >= _MIN_TOUCHING and largest > counts.min() else None

@@ -1,4 +1,4 @@
-"""Friedel pairs: the spots at q and -q, which a tilt or a polar layer makes differ."""
+"""Friedel pairs: the spots at q and -q, which differ where the sample is tilted or the layer is polar."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,8 @@ from model.pattern.spots import Spots
 
 FloatArray = NDArray[np.float64]
 
-PAIRING_TOLERANCE_INV_ANGSTROM = 0.02
+MAX_DISTANCE_INV_ANGSTROM = 0.02
+"""How far a spot may lie from the inverse of its mate."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,11 @@ class FriedelPairs:
     """A pattern with its spots joined to Friedel pairs.
 
     Attributes:
-        q_inv_angstrom: (P, 2) mean position (q_1 - q_2) / 2 of each pair, or the lone spot's.
+        q_inv_angstrom: (P, 2) mean position (q_1 - q_2) / 2 of each pair, or that of a spot without a mate.
         log_intensity: (P,) ln of the mean intensity over that of the strongest pair; zeros without intensities.
-        log_ratio: (P,) ln I(q) / I(-q), zero unless both were measured.
-        paired: (P,) both members were measured.
-        has_intensity: whether the pattern carries intensities at all.
+        log_ratio: (P,) ln I(q) / I(-q); zero unless both spots were measured.
+        paired: (P,) whether both spots were measured.
+        has_intensity: whether the pattern has intensities.
     """
 
     q_inv_angstrom: FloatArray
@@ -37,19 +38,19 @@ class FriedelPairs:
         return len(self.q_inv_angstrom)
 
     def select_strongest(self, count: int, q_max_inv_angstrom: float) -> "FriedelPairs":
-        """The `count` strongest pairs within q_max; the innermost ones where intensities are unknown.
+        """Return the `count` strongest pairs within q_max; the innermost ones where intensities are unknown.
 
         Raises:
-            NoSpotsError: no pair lies within q_max.
+            NoSpotsError: No pair lies within q_max.
         """
         length = np.linalg.norm(self.q_inv_angstrom, axis=1)
-        inside = np.flatnonzero(length <= q_max_inv_angstrom)
-        if not len(inside):
+        in_range = np.flatnonzero(length <= q_max_inv_angstrom)
+        if not len(in_range):
             raise NoSpotsError(
-                f"no spots within {q_max_inv_angstrom:g} 1/angstrom of the direct beam; check the scale"
+                f"No spots lie within {q_max_inv_angstrom:g} 1/angstrom of the direct beam; check the scale."
             )
         key = -self.log_intensity if self.has_intensity else length
-        kept = inside[np.argsort(key[inside], kind="stable")][:count]
+        kept = in_range[np.argsort(key[in_range], kind="stable")][:count]
         log_intensity = self.log_intensity[kept]
         return FriedelPairs(
             self.q_inv_angstrom[kept],
@@ -61,15 +62,15 @@ class FriedelPairs:
 
 
 def find_friedel_pairs(spots: Spots) -> FriedelPairs:
-    """Join each spot with the one nearest to its inverse, where both choose each other.
+    """Join each spot with the one nearest to its inverse, where each is the nearest of the other.
 
-    The tolerance is 0.02 1/angstrom, or a third of the smallest distance between spots where they lie denser.
-    Spots within 0.03 1/angstrom of the direct beam belong to it and are left out.
+    The tolerance is 0.02 1/angstrom, or a third of the smallest distance between spots where they are denser. Spots
+    within 0.03 1/angstrom of the direct beam belong to it and are left out.
     """
-    away = np.linalg.norm(spots.q_inv_angstrom, axis=1) > DIRECT_BEAM_RADIUS_INV_ANGSTROM
-    q = spots.q_inv_angstrom[away]
-    intensity = np.ones(len(q)) if spots.intensity is None else spots.intensity[away]
-    first, second = _mutual_partners(q)
+    is_spot = np.linalg.norm(spots.q_inv_angstrom, axis=1) > DIRECT_BEAM_RADIUS_INV_ANGSTROM
+    q = spots.q_inv_angstrom[is_spot]
+    intensity = np.ones(len(q)) if spots.intensity is None else spots.intensity[is_spot]
+    first, second = _find_mutual_mates(q)
     alone = np.setdiff1d(np.arange(len(q)), np.concatenate([first, second]))
     mean = np.concatenate([(intensity[first] + intensity[second]) / 2, intensity[alone]])
     log_mean = np.log(mean)
@@ -82,14 +83,14 @@ def find_friedel_pairs(spots: Spots) -> FriedelPairs:
     )
 
 
-def _mutual_partners(q: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _find_mutual_mates(q: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     if len(q) < 2:
         empty = np.empty(0, dtype=np.intp)
         return empty, empty
     tree = cKDTree(q)
     spacing = float(np.quantile(tree.query(q, k=2)[0][:, 1], 0.1))
-    tolerance = min(PAIRING_TOLERANCE_INV_ANGSTROM, spacing / 3)
-    distance, partner = tree.query(-q)
+    tolerance = min(MAX_DISTANCE_INV_ANGSTROM, spacing / 3)
+    distance, mate = tree.query(-q)
     index = np.arange(len(q))
-    mutual = (distance < tolerance) & (partner[partner] == index) & (index < partner)
-    return index[mutual], partner[mutual]
+    mutual = (distance < tolerance) & (mate[mate] == index) & (index < mate)
+    return index[mutual], mate[mutual]

@@ -1,4 +1,4 @@
-"""One way in for an uploaded pattern: what its content is decides how it is read."""
+"""Reading of an uploaded pattern: bytes to a frame to spots, or bytes to text to points to spots."""
 
 from model.errors import TooLargeError, UnknownFormatError
 from model.pattern.detection.spot_finding import find_spots
@@ -9,58 +9,59 @@ from model.pattern.points.point_cloud import read_point_cloud
 from model.pattern.spots import Spots
 
 MAX_TEXT_BYTES = 16 * 2**20
-# How files begin that people try, and what to do with them.
-_FOREIGN: dict[bytes, tuple[str, str]] = {
-    b"GIF8": ("GIF", "export the frame as 16-bit TIFF"),
-    b"PK\x03\x04": ("zip", "unpack it first"),
-    b"\x1f\x8b": ("gzip", "unpack it first"),
-    b"%PDF": ("PDF", "export the frame as 16-bit TIFF"),
+# How files begin that users try but that cannot be read, with their names and what to do.
+_UNSUPPORTED: dict[bytes, tuple[str, str]] = {
+    b"GIF8": ("a GIF file", "Export the frame as 16-bit TIFF."),
+    b"PK\x03\x04": ("a zip file", "Unpack it first."),
+    b"\x1f\x8b": ("a gzip file", "Unpack it first."),
+    b"%PDF": ("a PDF file", "Export the frame as 16-bit TIFF."),
 }
 
 
 def read_pattern(data: bytes, filename: str, options: PatternOptions) -> Spots:
-    """Spots of an upload, a point cloud or a camera frame, recognised by content.
+    """Read the spots of an uploaded file, a camera frame or a point cloud, whose content decides how it is read.
 
     Args:
-        data: the file.
-        filename: only named in messages.
-        options: what the user says; see `PatternOptions`.
+        data: content of the file.
+        filename: name for messages; it has no other effect.
+        options: what the user states about the pattern.
 
     Raises:
-        UnknownFormatError: content that is no known image and no text.
-        UnreadableError: damaged content.
-        TooLargeError: more points or pixels than are read.
-        OptionError: the scale cannot be right, or options contradict the content.
-        NoSpotsError: nothing that can be identified.
+        UnknownFormatError: The content is neither a known image nor text.
+        UnreadableError: The content is damaged.
+        TooLargeError: The file has more points or pixels than the limit.
+        OptionError: The scale is implausible, or options contradict the content.
+        NoSpotsError: The pattern has too few spots, or is not a diffraction pattern of a crystal.
     """
     return read_pattern_and_frame(data, filename, options)[0]
 
 
 def read_pattern_and_frame(data: bytes, filename: str, options: PatternOptions) -> tuple[Spots, Frame | None]:
-    """As `read_pattern`, with the frame that the spots were found in; None for a point cloud."""
+    """Read the spots as `read_pattern` does, and the frame they were found in; None for a point cloud."""
     if is_frame(data):
         frame = read_frame(data, options.frame)
         return find_spots(frame, options), frame
-    return read_point_cloud(_decode(data, filename), options), None
+    text = _decode_text(data, filename)
+    return read_point_cloud(text, options), None
 
 
-def _decode(data: bytes, filename: str) -> str:
+def _decode_text(data: bytes, filename: str) -> str:
     if len(data) > MAX_TEXT_BYTES:
         raise TooLargeError(
-            f"{filename} is no known camera frame, and its {len(data)} bytes are too many for points, which may have "
-            f"{MAX_TEXT_BYTES}; send fewer of them"
+            f"{filename} is not a known camera format, and a point cloud may have at most {MAX_TEXT_BYTES} bytes; this "
+            f"file has {len(data)}. Send fewer points."
         )
-    marked = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-    for encoding in ["utf-16"] if marked else ["utf-8-sig", "cp1252"]:
+    has_utf16_mark = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    for encoding in ["utf-16"] if has_utf16_mark else ["utf-8-sig", "cp1252"]:
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
         if not any(ord(c) < 32 and c not in "\t\n\r\f\v" for c in text[:10_000]):
             return text
-    for beginning, (name, advice) in _FOREIGN.items():
+    for beginning, (name, advice) in _UNSUPPORTED.items():
         if data.startswith(beginning):
-            raise UnknownFormatError(f"{filename} is a {name} file, which cannot be read yet; {advice}")
+            raise UnknownFormatError(f"{filename} is {name}, which is not supported. {advice}")
     raise UnknownFormatError(
-        f"{filename} is neither a known image nor text; give a camera frame as TIFF, or points as JSON or CSV"
+        f"{filename} is neither a known image nor text; upload a camera frame as TIFF, or points as JSON or CSV."
     )

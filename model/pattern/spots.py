@@ -1,4 +1,4 @@
-"""What was measured: the spots of one diffraction pattern."""
+"""The measured spots of one diffraction pattern."""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
@@ -10,38 +10,39 @@ from model.errors import NoSpotsError, OptionError
 from model.pattern.camera import CameraCalibration
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 Calibration = Literal["request", "file", "rings", "unknown"]
 CenterMethod = Literal["symmetry", "request", "extrapolated"]
 
 MIN_SPOTS = 3
 DEFAULT_SCALE_SIGMA = 0.013
-"""rms error of the logarithm of a camera's scale that nobody has checked: they are known to 1 to 3 %."""
+"""rms error of the logarithm of an unchecked camera's scale: such scales are good to 1 to 3 %."""
 
 
 @dataclass(frozen=True, eq=False)
 class Exposure:
-    """What a camera frame tells of its spots beside where and how strong they are.
+    """How the spots of a camera frame were measured.
 
     Attributes:
-        position_sigma_px: (N,) standard error of each coordinate of a spot.
-        intensity_sigma: (N,) standard error, in the units of the intensities.
-        saturated: (N,) spots with clipped pixels, whose intensities were told from the flanks.
-        spot_sigma_px: the spots' common Gaussian deviation.
-        center_method: by the inversion symmetry of the spots, given by the request, or by what falls off from it.
-        pairs: spots with a Friedel mate at the centre, by two.
-        paired_fraction: share of the spots that have one, of those whose mate would lie on the frame, the strong ones
-            counting more.
-        beam_stop: whether a shadow covers a part of the frame.
+        position_sigma_px: (N,) standard uncertainty of each coordinate of a spot.
+        intensity_sigma: (N,) standard uncertainty, in the units of the intensities.
+        saturated: (N,) whether a spot has saturated pixels; its intensity is estimated from the other pixels.
+        spot_sigma_px: common Gaussian standard deviation of the spots.
+        center_method: whether the center is that of inversion symmetry, was given by the request, or was extrapolated
+            from how the spots and the background fall off.
+        pairs: number of Friedel pairs about the center.
+        paired_fraction: share of the spots that have a Friedel mate, among those whose mate would lie in the frame.
+            Strong spots weigh more.
+        beam_stop: whether a beam stop shadows part of the frame.
         shape: rows and columns of the frame.
-        source_format: of the file.
-        camera: whose distortion was taken out of the spots' positions.
-        center_probability: probability that the centre is right, where it was extrapolated or something speaks against
-            it.
+        source_format: format of the file.
+        camera: calibration whose distortion was removed from the positions.
+        center_probability: probability that the center is right, where it was extrapolated or is in doubt.
     """
 
     position_sigma_px: FloatArray
     intensity_sigma: FloatArray
-    saturated: NDArray[np.bool_]
+    saturated: BoolArray
     spot_sigma_px: float
     center_method: CenterMethod
     pairs: int
@@ -52,8 +53,8 @@ class Exposure:
     camera: CameraCalibration | None = None
     center_probability: float | None = None
 
-    def take(self, rows: NDArray[np.bool_]) -> "Exposure":
-        """Of the spots at these rows."""
+    def take(self, rows: BoolArray) -> "Exposure":
+        """Return the exposure of the spots at these rows."""
         return replace(
             self,
             position_sigma_px=self.position_sigma_px[rows],
@@ -68,21 +69,21 @@ class Spots:
 
     Attributes:
         q_inv_angstrom: (N, 2) in-plane scattering vectors, 1/angstrom (|q| = 1/d).
-        intensity: (N,) integrated intensities, any scale, positive; None when only the geometry is known.
-        pixels: (N, 2) x, y positions on the camera, or None for a pattern without one.
+        intensity: (N,) positive integrated intensities on any scale; None where only the geometry is known.
+        pixels: (N, 2) x, y on the camera; None for a pattern without a camera.
         center_px: x, y of the direct beam on the camera, or None.
-        pixel_size_inv_angstrom: size of a pixel, or None for a pattern without a camera.
-        calibration: where the scale came from.
-        scale_is_known: False where the size of a pixel is only a unit to compute in, and nobody knows the true one.
+        pixel_size_inv_angstrom: size of a pixel; None for a pattern without a camera.
+        calibration: source of the scale.
+        scale_is_known: False where the pixel size is nominal because the true one is unknown.
         scale_sigma: rms error of the logarithm of a known scale.
-        voltage_kv: accelerating voltage stated by the file, or None.
-        warnings: sentences for the user, each saying what was assumed and what to do about it.
-        exposure: what a camera frame tells of them, or None for points.
-        masks_inv_angstrom: (H, 4) boxes where nothing is known: x and y of the lower corner, and of the upper one.
+        voltage_kv: accelerating voltage as the file states it, or None.
+        warnings: sentences for the user; each says what was assumed and what to do about it.
+        exposure: how the spots of a frame were measured; None for points.
+        masks_inv_angstrom: (H, 4) masked rectangles: x and y of the lower and of the upper corner.
 
     Raises:
-        NoSpotsError: fewer than three spots.
-        OptionError: arrays that disagree, or values that are not finite.
+        NoSpotsError: There are fewer than three spots.
+        OptionError: Arrays disagree in length, or values are not finite.
     """
 
     q_inv_angstrom: FloatArray
@@ -101,9 +102,11 @@ class Spots:
     def __post_init__(self) -> None:
         q = np.array(self.q_inv_angstrom, dtype=np.float64)
         if q.ndim != 2 or q.shape[1] != 2:
-            raise OptionError(f"spots need positions of shape (N, 2), not {q.shape}")
+            raise OptionError(f"Spots need positions of shape (N, 2), not {q.shape}.")
         if len(q) < MIN_SPOTS:
-            raise NoSpotsError(f"{len(q)} spots besides the direct beam; at least {MIN_SPOTS} are needed")
+            raise NoSpotsError(
+                f"The pattern has {len(q)} spots besides the direct beam; at least {MIN_SPOTS} are needed."
+            )
         arrays = {"q_inv_angstrom": q}
         if self.intensity is not None:
             arrays["intensity"] = np.array(self.intensity, dtype=np.float64)
@@ -111,34 +114,40 @@ class Spots:
             arrays["pixels"] = np.array(self.pixels, dtype=np.float64)
         for name, array in arrays.items():
             if len(array) != len(q):
-                raise OptionError(f"{name} has {len(array)} rows for {len(q)} spots")
+                raise OptionError(f"{name} has {len(array)} rows, but there are {len(q)} spots.")
             if not np.isfinite(array).all():
-                raise OptionError(f"{name} holds a value that is not finite")
+                raise OptionError(f"{name} holds a value that is not finite.")
             array.setflags(write=False)
             object.__setattr__(self, name, array)
         if self.intensity is not None and (self.intensity <= 0).any():
-            raise OptionError("intensities must be positive; leave the intensity out where it is not known")
+            raise OptionError("Intensities must be positive; leave out intensities that are not known.")
 
     def __len__(self) -> int:
         return len(self.q_inv_angstrom)
 
     def project_to_pixels(self, q_inv_angstrom: FloatArray) -> FloatArray:
-        """(N, 2) x, y in pixels where the camera shows scattering vectors (N, 2).
+        """Return where the camera shows scattering vectors.
+
+        Args:
+            q_inv_angstrom: (N, 2).
+
+        Returns:
+            (N, 2) x, y in pixels.
 
         Raises:
-            OptionError: a pattern without a camera.
+            OptionError: The pattern has no camera.
         """
         if self.center_px is None or self.pixel_size_inv_angstrom is None:
-            raise OptionError("the pattern has positions in q and no camera")
+            raise OptionError("The pattern is a list of scattering vectors and has no camera.")
         offsets = q_inv_angstrom / self.pixel_size_inv_angstrom
         camera = None if self.exposure is None else self.exposure.camera
         return np.asarray(self.center_px + (offsets if camera is None else camera.apply_distortion(offsets)))
 
-    def take(self, rows: NDArray[np.bool_]) -> Self:
-        """The spots at these rows.
+    def take(self, rows: BoolArray) -> Self:
+        """Return the pattern with only the spots at these rows.
 
         Raises:
-            NoSpotsError: fewer than three.
+            NoSpotsError: Fewer than three spots are left.
         """
         return replace(
             self,
@@ -149,7 +158,7 @@ class Spots:
         )
 
     def rescale(self, factor: float) -> Self:
-        """The same pattern with all lengths in reciprocal space times a factor."""
+        """Return the pattern with all lengths in reciprocal space multiplied by a factor."""
         size = self.pixel_size_inv_angstrom
         return replace(
             self,
@@ -157,3 +166,47 @@ class Spots:
             pixel_size_inv_angstrom=None if size is None else size * factor,
             masks_inv_angstrom=self.masks_inv_angstrom * factor,
         )
+
+
+def mask_spots(spots: Spots, rectangles: FloatArray) -> Spots:
+    """Remove the spots in masked rectangles, and record the rectangles so that nothing is missed there.
+
+    Args:
+        spots: the pattern.
+        rectangles: (H, 4) x and y of two opposite corners, in pixels for a pattern with a camera, else in 1/angstrom.
+
+    Raises:
+        NoSpotsError: Fewer than three spots are left.
+    """
+    low, high = (
+        np.minimum(rectangles[:, :2], rectangles[:, 2:]),
+        np.maximum(rectangles[:, :2], rectangles[:, 2:]),
+    )
+    positions = spots.q_inv_angstrom if spots.pixels is None else spots.pixels
+    unmasked = find_unmasked(positions, np.hstack([low, high]))
+    return replace(
+        spots.take(unmasked),
+        masks_inv_angstrom=np.hstack([_to_reciprocal_space(corner, spots) for corner in (low, high)]),
+    )
+
+
+def find_unmasked(positions: FloatArray, rectangles: FloatArray) -> BoolArray:
+    """Return which positions lie in none of the masked rectangles.
+
+    Args:
+        positions: (..., 2).
+        rectangles: (H, 4) x and y of the lower and of the upper corner, in the units of the positions.
+
+    Returns:
+        (...) booleans.
+    """
+    point = positions[..., None, :]
+    inside = (point >= rectangles[:, :2]) & (point <= rectangles[:, 2:])
+    return ~np.asarray(inside.all(axis=-1).any(axis=-1))
+
+
+def _to_reciprocal_space(corners_px: FloatArray, spots: Spots) -> FloatArray:
+    """Return corners (H, 2) in 1/angstrom; the camera's distortion of a rectangle is neglected."""
+    if spots.pixels is None or spots.center_px is None or spots.pixel_size_inv_angstrom is None:
+        return corners_px
+    return np.asarray((corners_px - spots.center_px) * spots.pixel_size_inv_angstrom)

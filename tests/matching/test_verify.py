@@ -17,9 +17,8 @@ from model.matching.fitting.visibility import fit_visibility
 from model.matching.match import Match
 from model.matching.place_candidates import ScalePrior
 from model.matching.verify import verify
-from model.pattern.mask import mask_spots
 from model.pattern.observation import Observation
-from model.pattern.spots import Spots
+from model.pattern.spots import Spots, mask_spots
 from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
 from tests.matching.patterns import LAYERS, Lying, pattern
 

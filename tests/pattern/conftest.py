@@ -1,4 +1,4 @@
-"""A renderer of camera frames, so that every truth about a frame is known."""
+"""A renderer of camera frames with known truth."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Rendered:
-    """Counts with the truth: spots' pixels (N, 2), integrated counts (N,), signal to noise (N,), centre."""
+    """Counts with the truth: pixels of the spots (N, 2), integrated counts (N,), signal to noise (N,) and center."""
 
     counts: Array
     pixels: Array
@@ -24,18 +24,18 @@ class Rendered:
     pixel_size: float
 
 
-def reciprocal_spots(
-    rng: np.random.Generator, q_max: float, shortest: float, longest: float
+def make_reciprocal_spots(
+    rng: np.random.Generator, q_max: float, a_min: float, a_max: float
 ) -> tuple[Array, Array]:
-    """Spots of a random lattice within 1:1000, falling off like atoms' do, with unequal Friedel pairs."""
-    a, b = rng.uniform(shortest, longest, 2)
-    gamma, turn = math.radians(rng.uniform(60, 120)), rng.uniform(0, 2 * math.pi)
+    """Make spots of a random lattice within 1:1000 that fall off as those of atoms, with unequal Friedel mates."""
+    a, b = rng.uniform(a_min, a_max, 2)
+    gamma, angle = math.radians(rng.uniform(60, 120)), rng.uniform(0, 2 * math.pi)
     first = np.array([1 / a, 0]) / math.sin(gamma)
     second = np.array([math.cos(gamma), math.sin(gamma)]) / b / math.sin(gamma)
-    order = math.ceil(q_max * longest) + 1
+    order = math.ceil(q_max * a_max) + 1
     h, k = (m.ravel() for m in np.meshgrid(range(-order, order + 1), range(-order, order + 1)))
     q = h[:, None] * first + k[:, None] * second
-    q = q @ np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
+    q = q @ np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
     half = rng.normal(0, 1.2, (2 * order + 1, 2 * order + 1))
     log = (half + half[::-1, ::-1]).ravel() - 6.5 * np.hypot(*q.T) ** 0.8 + rng.normal(0, 0.25, len(q))
     length = np.hypot(*q.T)
@@ -54,7 +54,7 @@ def add_peak(image: Array, x: float, y: float, peak: float, sigma: float) -> Non
     part += peak * (0.94 * np.exp(-d2 / 2) + 0.06 / (1 + d2 / 5) ** 2)
 
 
-def shadow_of_stop(shape: tuple[int, int], center: Array, radius: float, turn: float) -> NDArray[np.bool_]:
+def render_stop(shape: tuple[int, int], center: Array, radius: float, turn: float) -> NDArray[np.bool_]:
     yy, xx = np.mgrid[: shape[0], : shape[1]]
     along = (xx - center[0]) * math.cos(turn) + (yy - center[1]) * math.sin(turn)
     across = (yy - center[1]) * math.cos(turn) - (xx - center[0]) * math.sin(turn)
@@ -75,13 +75,24 @@ def render_frame(
     offset: float = 0.03,
     cell: tuple[float, float] = (2.4, 12.0),
 ) -> Rendered:
-    """A frame of a random crystal: `direct` is the direct beam's peak over the strongest spot's of `dose` counts."""
+    """Render a frame of a random crystal.
+
+    Args:
+        seed: of the crystal and the noise.
+        size: pixels of a side.
+        sigma: standard deviation of the spots in pixels; random if absent.
+        stop: whether there is a beam stop.
+        direct: height of the direct beam over that of the strongest spot.
+        dose: height of the strongest spot in counts.
+        offset: how far the center may lie from the middle, in sides.
+        cell: range of the lattice constants, angstrom.
+    """
     rng = np.random.default_rng(seed)
     q_max = rng.uniform(1.1, 1.6)
     pixel_size = 2 * q_max / 0.96 / size
     sigma = sigma or rng.uniform(1.0, 4.5) * max(size / 1024, 0.6)
     center = size / 2 + rng.uniform(-offset, offset, 2) * size
-    q, relative = reciprocal_spots(rng, q_max, *cell)
+    q, relative = make_reciprocal_spots(rng, q_max, *cell)
     pixels = center + q / pixel_size
     inside = ((pixels > 0) & (pixels < size - 1)).all(axis=1)
     pixels, relative = pixels[inside], relative[inside]
@@ -96,7 +107,7 @@ def render_frame(
     background += direct * 0.0015 / (1 + (radius / sigma / 3) ** 2) ** 1.6
     shadow = np.zeros(image.shape, dtype=bool)
     if stop:
-        shadow = shadow_of_stop(
+        shadow = render_stop(
             (size, size), center, size * rng.uniform(0.02, 0.045), rng.uniform(0, 2 * math.pi)
         )
     counts = image + background + direct * np.exp(-((radius / sigma / 1.3) ** 2) / 2)
@@ -105,9 +116,15 @@ def render_frame(
     local = background[np.round(pixels[:, 1]).astype(int), np.round(pixels[:, 0]).astype(int)]
     noise = np.sqrt((local + relative / 4) * dose + 4) * 2 * math.sqrt(math.pi) * sigma
     intensity = relative * dose * 2 * math.pi * sigma**2
-    seen = ~shadow[np.round(pixels[:, 1]).astype(int), np.round(pixels[:, 0]).astype(int)]
+    is_visible = ~shadow[np.round(pixels[:, 1]).astype(int), np.round(pixels[:, 0]).astype(int)]
     return Rendered(
-        np.round(counts), pixels[seen], intensity[seen], (intensity / noise)[seen], center, sigma, pixel_size
+        np.round(counts),
+        pixels[is_visible],
+        intensity[is_visible],
+        (intensity / noise)[is_visible],
+        center,
+        sigma,
+        pixel_size,
     )
 
 

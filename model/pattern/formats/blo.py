@@ -1,8 +1,8 @@
-"""BLO files of NanoMEGAS' ASTAR: a scan of small 8-bit patterns.
+"""BLO files of NanoMEGAS ASTAR: a scan of small 8-bit patterns.
 
-The header's fields in order (as the public readers of the format give them): magic, offset of the image, offset of the
+Fields of the header in order, as the public readers of the format give them: magic, offset of the image, offset of the
 patterns, flags, pixels of a pattern's side, its rotation, columns and rows of the scan, its rotation, its steps (nm),
-volts, hundred times the pixels of a centimetre on the screen, ten times the camera length in millimetres.
+volts, pixels per centimeter of the screen times 100, camera length in millimeters times 10.
 """
 
 from typing import Any
@@ -10,47 +10,40 @@ from typing import Any
 import numpy as np
 
 from model.errors import UnreadableError
-from model.pattern.formats.bytes_reader import BytesReader, array_at
-from model.pattern.formats.metadata import camera_length_hint, stated_voltage
-from model.pattern.formats.recorded_image import Recorded
-from model.pattern.formats.stack import chosen
-from model.pattern.frame import check_pixels
-from model.pattern.options import Choice
+from model.pattern.formats.bytes_reader import BytesReader, read_array
+from model.pattern.formats.recorded_image import RecordedImage, record_images
+from model.pattern.formats.scale_and_voltage import accept_voltage, warn_of_camera_length
+from model.pattern.frame import check_frame_size
+from model.pattern.options import FrameSelection
 
-_HEAD_OF_A_PATTERN = 6
-
-
-def is_blo(data: bytes) -> bool:
-    """Whether the content is a BLO file."""
-    return data[:6] == b"IMGBLO"
+_PATTERN_HEADER_BYTES = 6
 
 
-def read_blo(data: bytes, choice: Choice = None) -> Recorded:
-    """A pattern of a BLO file.
+def read_blo(data: bytes, selection: FrameSelection = None) -> RecordedImage:
+    """Read a pattern of a BLO file.
 
     Args:
-        data: the file.
-        choice: of the scan, row by row.
+        data: content of the file.
+        selection: which pattern of the scan, counted row by row.
 
     Raises:
-        UnreadableError: damaged.
-        TooLargeError: more pixels than are read.
-        OptionError: no such pattern.
+        UnreadableError: The file is damaged.
+        TooLargeError: A pattern has more pixels than the limit.
+        OptionError: The file has no such pattern.
     """
-    numbers = BytesReader(data, 6).numbers("<HIIIHHHHHddIHI")
-    _, _, first, _, side, _, columns, rows, _, _, _, volts, per_centimetre, camera_length = numbers
-    check_pixels(side, side)
-    size = _HEAD_OF_A_PATTERN + side * side
+    header = BytesReader(data, 6).read_numbers("<HIIIHHHHHddIHI")
+    _, _, first, _, side, _, columns, rows, _, _, _, volts, per_centimeter, camera_length = header
+    check_frame_size(side, side)
+    size = _PATTERN_HEADER_BYTES + side * side
     count = min(columns * rows, max(len(data) - first, 0) // size)
     if count < 1:
-        raise UnreadableError("the BLO file holds no pattern; it is truncated or damaged, copy it again")
+        raise UnreadableError("The BLO file holds no pattern; it is truncated or damaged. Copy it again.")
 
-    def image_at(number: int) -> np.ndarray[Any, Any]:
-        offset = first + number * size + _HEAD_OF_A_PATTERN
-        return array_at(data, offset, np.dtype("u1"), (side, side))
+    def read_image(number: int) -> np.ndarray[Any, Any]:
+        offset = first + number * size + _PATTERN_HEADER_BYTES
+        return read_array(data, offset, np.dtype("u1"), (side, side))
 
-    found = chosen(image_at, count, choice)
-    voltage = stated_voltage(volts / 1000)
-    millimetres = 1000 / per_centimetre if per_centimetre else None
-    hint = camera_length_hint(camera_length / 10, millimetres, voltage)
-    return Recorded(found.counts, "BLO", None, voltage, (*found.warnings, *hint), images=found.images)
+    voltage = accept_voltage(volts / 1000)
+    pixel_mm = 1000 / per_centimeter if per_centimeter else None
+    warnings = warn_of_camera_length(camera_length / 10, pixel_mm, voltage)
+    return record_images(read_image, count, selection, "BLO", voltage_kv=voltage, warnings=warnings)

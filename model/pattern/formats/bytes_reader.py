@@ -1,4 +1,4 @@
-"""Numbers from the bytes of a file that may be truncated or lie."""
+"""Reading numbers from the bytes of a file that may be truncated or hostile."""
 
 import struct
 from dataclasses import dataclass
@@ -12,66 +12,64 @@ from model.errors import UnreadableError
 
 @dataclass
 class BytesReader:
-    """A place in a file's bytes.
+    """A position in the bytes of a file.
 
     Attributes:
-        data: the file.
-        at: offset of what is read next.
+        data: content of the file.
+        position: offset of what is read next.
     """
 
     data: bytes
-    at: int = 0
+    position: int = 0
 
-    def numbers(self, layout: str) -> tuple[Any, ...]:
-        """The next numbers, laid out as `struct` says.
+    def read_numbers(self, layout: str) -> tuple[Any, ...]:
+        """Read the next numbers, in a layout of the `struct` module.
 
         Raises:
-            UnreadableError: the file ends before.
+            UnreadableError: The file ends before.
         """
         size = struct.calcsize(layout)
-        if not 0 <= self.at <= len(self.data) - size:
-            raise UnreadableError(
-                "the file ends where more was to come; it is truncated or damaged, copy it again"
-            )
-        found = struct.unpack_from(layout, self.data, self.at)
-        self.at += size
-        return found
+        if not 0 <= self.position <= len(self.data) - size:
+            raise UnreadableError("The file ends too early; it is truncated or damaged. Copy it again.")
+        numbers = struct.unpack_from(layout, self.data, self.position)
+        self.position += size
+        return numbers
 
-    def number(self, layout: str) -> Any:
-        """The next number; see `numbers`."""
-        return self.numbers(layout)[0]
+    def read_number(self, layout: str) -> Any:
+        """Read the next number; see `read_numbers`."""
+        return self.read_numbers(layout)[0]
 
-    def text(self, length: int) -> str:
-        """The next bytes as Latin-1 text; see `numbers`."""
-        text: bytes = self.number(f"{self.checked(length)}s")
+    def read_text(self, length: int) -> str:
+        """Read the next bytes as Latin-1 text; see `read_numbers`."""
+        text: bytes = self.read_number(f"{self.check_length(length)}s")
         return text.decode("latin-1")
 
     def skip(self, length: int) -> None:
-        """Go on behind the next bytes; see `numbers`."""
-        self.at += self.checked(length)
+        """Move beyond the next bytes; see `read_numbers`."""
+        self.position += self.check_length(length)
 
-    def checked(self, length: int) -> int:
-        """A length that the rest of the file has.
+    def check_length(self, length: int) -> int:
+        """Return a length if the rest of the file has it.
 
         Raises:
-            UnreadableError: it has not.
+            UnreadableError: The rest of the file is shorter.
         """
-        if not 0 <= length <= len(self.data) - self.at:
+        if not 0 <= length <= len(self.data) - self.position:
             raise UnreadableError(
-                "the file states more than it holds; it is truncated or damaged, copy it again"
+                "The file states more data than it holds; it is truncated or damaged. Copy it again."
             )
         return length
 
 
-def array_at(data: bytes, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """The numbers at an offset, without copying them.
+def read_array(data: bytes, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return the numbers at an offset as an array, without copying them.
 
     Raises:
-        UnreadableError: the file ends before.
+        UnreadableError: The file ends before.
     """
     count = int(np.prod(shape, dtype=object))
     if offset < 0 or count < 0 or offset + count * dtype.itemsize > len(data):
         raise UnreadableError(
-            "the file states more pixels than it holds; it is truncated or damaged, copy it again"
+            "The file states more pixels than it holds; it is truncated or damaged. Copy it again."
         )
     return np.frombuffer(data, dtype=dtype, count=count, offset=offset).reshape(shape)

@@ -1,4 +1,4 @@
-"""MIB files of Quantum Detectors' Merlin (Medipix3): frames one after another, each with a header of text.
+"""MIB files of the Quantum Detectors Merlin (Medipix3): frames one after another, each with a header of text.
 
 The layout is that of the Merlin user manual: "MQ1,sequence,header length,chips,width,height,type,...".
 """
@@ -8,52 +8,46 @@ from typing import Any
 import numpy as np
 
 from model.errors import UnreadableError
-from model.pattern.formats.bytes_reader import array_at
-from model.pattern.formats.recorded_image import Recorded
-from model.pattern.formats.stack import chosen
-from model.pattern.frame import check_pixels
-from model.pattern.options import Choice
+from model.pattern.formats.bytes_reader import read_array
+from model.pattern.formats.recorded_image import RecordedImage, record_images
+from model.pattern.frame import check_frame_size
+from model.pattern.options import FrameSelection
 
-LONGEST_HEADER = 64 * 1024
-_PIXELS = {"U08": ">u1", "U8": ">u1", "U16": ">u2", "U32": ">u4", "U64": ">u8"}
-
-
-def is_mib(data: bytes) -> bool:
-    """Whether the content is a MIB file."""
-    return data[:4] == b"MQ1,"
+MAX_HEADER_BYTES = 64 * 1024
+_DTYPES = {"U08": ">u1", "U8": ">u1", "U16": ">u2", "U32": ">u4", "U64": ">u8"}
+_INVALID_HEADER = "The header of the MIB file is invalid; the file is damaged. Copy it again."
 
 
-def read_mib(data: bytes, choice: Choice = None) -> Recorded:
-    """A frame of a MIB file.
+def read_mib(data: bytes, selection: FrameSelection = None) -> RecordedImage:
+    """Read a frame of a MIB file.
 
     Args:
-        data: the file.
-        choice: of a scan.
+        data: content of the file.
+        selection: which frame of a scan.
 
     Raises:
-        UnreadableError: damaged, or of the raw kind that only the detector's software can unscramble.
-        TooLargeError: more pixels than are read.
-        OptionError: no such frame.
+        UnreadableError: The file is damaged, or of the raw type that only the detector's software can decode.
+        TooLargeError: The frame has more pixels than the limit.
+        OptionError: The file has no such frame.
     """
-    fields = data[:LONGEST_HEADER].split(b",", 8)[:8]
+    fields = data[:MAX_HEADER_BYTES].split(b",", 8)[:8]
     try:
         header, width, height = int(fields[2]), int(fields[4]), int(fields[5])
-        kind = fields[6].decode("ascii").strip()
+        pixel_type = fields[6].decode("ascii").strip()
     except (IndexError, ValueError) as error:
-        raise UnreadableError("the MIB file's header makes no sense; it is damaged, copy it again") from error
-    if kind not in _PIXELS:
+        raise UnreadableError(_INVALID_HEADER) from error
+    if pixel_type not in _DTYPES:
         raise UnreadableError(
-            f"MIB frames of type {kind[:8]!r} are the detector's raw ones; record or export them as U16"
+            f"MIB frames of type {pixel_type[:8]!r} hold raw detector data; record or export them as U16."
         )
-    check_pixels(height, width)
-    if not 0 < header <= LONGEST_HEADER:
-        raise UnreadableError("the MIB file's header makes no sense; it is damaged, copy it again")
-    pixels = np.dtype(_PIXELS[kind])
-    step = header + height * width * pixels.itemsize
+    check_frame_size(height, width)
+    if not 0 < header <= MAX_HEADER_BYTES:
+        raise UnreadableError(_INVALID_HEADER)
+    dtype = np.dtype(_DTYPES[pixel_type])
+    step = header + height * width * dtype.itemsize
     count = max(len(data) // step, 1)
 
-    def image_at(number: int) -> np.ndarray[Any, Any]:
-        return array_at(data, number * step + header, pixels, (height, width))
+    def read_image(number: int) -> np.ndarray[Any, Any]:
+        return read_array(data, number * step + header, dtype, (height, width))
 
-    found = chosen(image_at, count, choice)
-    return Recorded(found.counts, "MIB", warnings=found.warnings, images=found.images)
+    return record_images(read_image, count, selection, "MIB")

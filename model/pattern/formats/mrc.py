@@ -1,73 +1,69 @@
-"""MRC files: stacks with a header of 1024 bytes, read with mrcfile."""
+"""MRC files of the 2014 standard: a header of 1024 bytes, which mrcfile reads, and a stack of images."""
 
 import io
 import warnings
 from typing import Any
 
-import mrcfile.mrcinterpreter
-import mrcfile.utils
 import numpy as np
 
 from model.errors import UnreadableError
-from model.pattern.formats.bytes_reader import array_at
-from model.pattern.formats.metadata import stated_voltage
-from model.pattern.formats.recorded_image import Recorded
-from model.pattern.formats.stack import chosen
-from model.pattern.frame import check_pixels
-from model.pattern.options import Choice
+from model.pattern.formats.bytes_reader import read_array
+from model.pattern.formats.recorded_image import RecordedImage, record_images
+from model.pattern.formats.scale_and_voltage import accept_voltage
+from model.pattern.frame import check_frame_size
+from model.pattern.options import FrameSelection
 
-_HEADER = 1024
+_HEADER_BYTES = 1024
+_INVALID_HEADER = "The header of the MRC file is invalid; the file is damaged. Copy it again."
 
 
 def is_mrc(data: bytes) -> bool:
-    """Whether the content is an MRC file of the 2014 form."""
-    return len(data) >= _HEADER and data[208:212] in (b"MAP ", b"MAP\0")
+    """Return whether the content is an MRC file of the 2014 standard."""
+    return len(data) >= _HEADER_BYTES and data[208:212] in (b"MAP ", b"MAP\0")
 
 
-def read_mrc(data: bytes, choice: Choice = None) -> Recorded:
-    """An image of an MRC file; its size of a pixel, one of real space, is ignored.
+def read_mrc(data: bytes, selection: FrameSelection = None) -> RecordedImage:
+    """Read an image of an MRC file. Its pixel size is ignored because it is one of real space.
 
     Args:
-        data: the file.
-        choice: of a stack.
+        data: content of the file.
+        selection: which image of a stack.
 
     Raises:
-        UnreadableError: damaged, or pixels that hold no counts.
-        TooLargeError: more pixels than are read.
-        OptionError: no such image.
+        UnreadableError: The file is damaged, or its pixels are not counts.
+        TooLargeError: The image has more pixels than the limit.
+        OptionError: The file has no such image.
     """
+    import mrcfile.mrcinterpreter  # loaded with the first MRC file
+    import mrcfile.utils
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            # The header alone: mrcfile would read as many pixels as it states.
+            # The header alone: mrcfile would read as many pixels as the file states.
             file = mrcfile.mrcinterpreter.MrcInterpreter(io.BytesIO(data), permissive=True, header_only=True)
             header = file.header
             width, height, count = int(header.nx), int(header.ny), int(header.nz)
-            kind = mrcfile.utils.dtype_from_mode(header.mode).newbyteorder(header.mode.dtype.byteorder)
-            extended = int(header.nsymbt)
+            dtype = mrcfile.utils.dtype_from_mode(header.mode).newbyteorder(header.mode.dtype.byteorder)
+            extended_bytes = int(header.nsymbt)
         except (ValueError, AttributeError) as error:
-            raise UnreadableError(
-                "the MRC file's header makes no sense; it is damaged, copy it again"
-            ) from error
-    if kind.kind not in "uif":
-        raise UnreadableError(
-            "the MRC file's pixels hold no counts; save the pattern itself, not a transform"
-        )
-    check_pixels(height, width)
-    if count < 1 or extended < 0:
-        raise UnreadableError("the MRC file's header makes no sense; it is damaged, copy it again")
-    first, size = _HEADER + extended, height * width * kind.itemsize
+            raise UnreadableError(_INVALID_HEADER) from error
+    if dtype.kind not in "uif":
+        raise UnreadableError("The pixels of the MRC file are not counts; save the pattern, not a transform.")
+    check_frame_size(height, width)
+    if count < 1 or extended_bytes < 0:
+        raise UnreadableError(_INVALID_HEADER)
+    first, size = _HEADER_BYTES + extended_bytes, height * width * dtype.itemsize
 
-    def image_at(number: int) -> np.ndarray[Any, Any]:
-        return array_at(data, first + number * size, kind, (height, width))
+    def read_image(number: int) -> np.ndarray[Any, Any]:
+        return read_array(data, first + number * size, dtype, (height, width))
 
-    found = chosen(image_at, count, choice)
-    return Recorded(found.counts, "MRC", None, _voltage(file), found.warnings, images=found.images)
+    return record_images(read_image, count, selection, "MRC", voltage_kv=_read_voltage(file))
 
 
-def _voltage(file: Any) -> float | None:
-    """Of the extended header that FEI's software writes, in volts there."""
+def _read_voltage(file: Any) -> float | None:
+    """Return the voltage from the extended header of FEI's software, which holds it in volts."""
     try:
-        return stated_voltage(float(file.indexed_extended_header[0]["HT"]) / 1000)
+        return accept_voltage(float(file.indexed_extended_header[0]["HT"]) / 1000)
     except (AttributeError, TypeError, ValueError, IndexError, KeyError):
         return None

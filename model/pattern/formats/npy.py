@@ -7,121 +7,114 @@ from typing import Any
 import numpy as np
 
 from model.errors import TooLargeError, UnreadableError
-from model.pattern.formats.bytes_reader import array_at
-from model.pattern.formats.recorded_image import Recorded
-from model.pattern.formats.stack import chosen
-from model.pattern.frame import MAX_PIXELS, check_pixels
-from model.pattern.options import Choice
+from model.pattern.formats.bytes_reader import read_array
+from model.pattern.formats.recorded_image import RecordedImage, record_images
+from model.pattern.frame import MAX_PIXELS, check_frame_size
+from model.pattern.options import FrameSelection
 
-_MOST_MEMBERS = 1000
-_MOST_BYTES = 8 * MAX_PIXELS
-# Deflate reaches 1000. Counts of single electrons shrink as much honestly: 80 times at one in a hundred pixels, 420 at
-# one in a thousand (uint16).
-_MOST_EXPANSION, _HARMLESS_BYTES = 200, 64 * 2**20
-_COLOURS = (3, 4)
-# Begins each entry of an archive's directory.
-_ENTRY = b"PK\x01\x02"
-
-
-def is_npy(data: bytes) -> bool:
-    """Whether the content is an NPY file."""
-    return data[:6] == b"\x93NUMPY"
+_MAX_MEMBERS = 1000
+_MAX_BYTES = 8 * MAX_PIXELS
+# Deflate can expand 1000 times. Sparse counts of single electrons do too: 80 times with one in a hundred pixels, 420
+# times with one in a thousand (uint16).
+_MAX_EXPANSION, _UNLIMITED_EXPANSION_BYTES = 200, 64 * 2**20
+_CHANNELS = (3, 4)
+_DIRECTORY_ENTRY = b"PK\x01\x02"
+_INVALID_HEADER = "The header of the NumPy file is invalid; the file is damaged. Save it again."
+_NO_IMAGE = "The {} file holds no image; save an array of two dimensions."
 
 
 def is_npz(data: bytes) -> bool:
-    """Whether the content is a zip archive with an NPY file as its first."""
+    """Return whether the content is a zip archive whose first member is an NPY file."""
     return data[:4] == b"PK\x03\x04" and b".npy" in data[:512]
 
 
-def read_npy(data: bytes, choice: Choice = None) -> Recorded:
-    """An image of an array (..., H, W), or one of colours (H, W, 3).
+def read_npy(data: bytes, selection: FrameSelection = None) -> RecordedImage:
+    """Read an image of an array (..., H, W), or a color image (H, W, 3).
 
     Raises:
-        UnreadableError: damaged, pickled objects, or no image.
-        TooLargeError: more pixels than are read.
-        OptionError: no such image.
+        UnreadableError: The file is damaged, or holds pickled objects or no image.
+        TooLargeError: The image has more pixels than the limit.
+        OptionError: The file has no such image.
     """
-    return _recorded(data, "NPY", choice)
+    return _read_array_file(data, "NPY", selection)
 
 
-def read_npz(data: bytes, choice: Choice = None) -> Recorded:
-    """As `read_npy`, of the first array of an archive that is an image.
+def read_npz(data: bytes, selection: FrameSelection = None) -> RecordedImage:
+    """Read an image of the first array of an archive that holds images.
 
     Raises:
         As `read_npy`.
     """
-    if data.count(_ENTRY) > _MOST_MEMBERS:
-        raise TooLargeError("the NPZ file has too many members; save one pattern of it")
+    if data.count(_DIRECTORY_ENTRY) > _MAX_MEMBERS:
+        raise TooLargeError("The NPZ file has too many members; save the pattern on its own.")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for member in (each for each in archive.infolist() if each.filename.endswith(".npy")):
                 if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
                     raise UnreadableError(
-                        "the NPZ file is packed in an unusual way; save it again with NumPy"
+                        "The NPZ file uses an unusual compression; save it again with NumPy."
                     )
                 with archive.open(member) as file:
-                    shape = _header(io.BytesIO(file.read(1024)))[0]
+                    shape = _read_header(io.BytesIO(file.read(1024)))[0]
                 if len(shape) < 2:
                     continue
-                check_pixels(*_frame(shape)[:2])
-                most = min(_MOST_BYTES, max(_HARMLESS_BYTES, _MOST_EXPANSION * member.compress_size))
-                if member.file_size > most:
+                check_frame_size(*_choose_image_shape(shape)[:2])
+                limit = min(
+                    _MAX_BYTES, max(_UNLIMITED_EXPANSION_BYTES, _MAX_EXPANSION * member.compress_size)
+                )
+                if member.file_size > limit:
                     raise TooLargeError(
-                        "the array in the NPZ file is too large; save one pattern of it as NPY"
+                        "The array in the NPZ file is too large; save the pattern on its own as NPY."
                     )
                 with archive.open(member) as file:
-                    return _recorded(file.read(_MOST_BYTES), "NPZ", choice)
+                    return _read_array_file(file.read(_MAX_BYTES), "NPZ", selection)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise UnreadableError("the NPZ file is damaged; copy it again") from error
-    raise UnreadableError("the NPZ file holds no image; save an array of two dimensions")
+        raise UnreadableError("The NPZ file is damaged; copy it again.") from error
+    raise UnreadableError(_NO_IMAGE.format("NPZ"))
 
 
-def _recorded(data: bytes, name: str, choice: Choice) -> Recorded:
+def _read_array_file(data: bytes, source_format: str, selection: FrameSelection) -> RecordedImage:
     file = io.BytesIO(data)
-    shape, in_columns, kind = _header(file)
-    if kind.hasobject:
+    shape, is_fortran, dtype = _read_header(file)
+    if dtype.hasobject:
         raise UnreadableError(
-            "the NumPy file holds pickled objects, which are never opened; save a plain array"
+            "The NumPy file holds pickled objects, which are never opened; save a plain array."
         )
-    if kind.kind not in "uifb":
-        raise UnreadableError(f"numbers of type {kind} hold no counts; save real ones")
+    if dtype.kind not in "uifb":
+        raise UnreadableError(f"Numbers of type {dtype} are not counts; save real numbers.")
     if len(shape) < 2:
-        raise UnreadableError("the NumPy file holds no image; save an array of two dimensions")
-    frame = _frame(shape)
-    check_pixels(*frame[:2])
-    if in_columns:
-        whole = array_at(data, file.tell(), kind, shape[::-1]).T
-        images = whole.reshape(-1, *frame) if len(shape) > len(frame) else whole[None]
-        found = chosen(lambda number: images[number], len(images), choice)
-    else:
-        count = 1 if frame == shape else int(np.prod(shape[:-2], dtype=object))
-        size = int(np.prod(frame, dtype=object)) * kind.itemsize
+        raise UnreadableError(_NO_IMAGE.format("NumPy"))
+    image_shape = _choose_image_shape(shape)
+    check_frame_size(*image_shape[:2])
+    if is_fortran:
+        array = read_array(data, file.tell(), dtype, shape[::-1]).T
+        images = array.reshape(-1, *image_shape) if len(shape) > len(image_shape) else array[None]
+        return record_images(lambda number: images[number], len(images), selection, source_format)
+    count = 1 if image_shape == shape else int(np.prod(shape[:-2], dtype=object))
+    size = int(np.prod(image_shape, dtype=object)) * dtype.itemsize
 
-        def image_at(number: int) -> np.ndarray[Any, Any]:
-            return array_at(data, file.tell() + number * size, kind, tuple(frame))
+    def read_image(number: int) -> np.ndarray[Any, Any]:
+        return read_array(data, file.tell() + number * size, dtype, tuple(image_shape))
 
-        found = chosen(image_at, count, choice)
-    return Recorded(found.counts, name, warnings=found.warnings, images=found.images)
+    return record_images(read_image, count, selection, source_format)
 
 
-def _frame(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Of an array of images the shape of one: (H, W), or (H, W, colours)."""
-    colour = len(shape) == 3 and shape[2] in _COLOURS and min(shape[:2]) > max(_COLOURS)
-    return shape if colour else shape[-2:]
+def _choose_image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of one image of an array: (H, W), or (H, W, channels)."""
+    is_color = len(shape) == 3 and shape[2] in _CHANNELS and min(shape[:2]) > max(_CHANNELS)
+    return shape if is_color else shape[-2:]
 
 
-def _header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether columns come first, and type; the file is left where the numbers begin."""
+def _read_header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, whether the order is Fortran's, and type; leave the file at the first number."""
     try:
         version = np.lib.format.read_magic(file)
         read = (
             np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         )
-        shape, in_columns, kind = read(file)
+        shape, is_fortran, dtype = read(file)
     except (ValueError, EOFError, SyntaxError, TypeError, UnicodeDecodeError) as error:
-        raise UnreadableError(
-            "the NumPy file's header makes no sense; it is damaged, save it again"
-        ) from error
+        raise UnreadableError(_INVALID_HEADER) from error
     if any(size < 0 for size in shape):
-        raise UnreadableError("the NumPy file's header makes no sense; it is damaged, save it again")
-    return shape, in_columns, kind
+        raise UnreadableError(_INVALID_HEADER)
+    return shape, is_fortran, dtype

@@ -1,63 +1,62 @@
-"""Camera frames from files of any software, recognised by their content."""
+"""Camera frames from files of any software: the registry of formats, and the way from a file to a frame."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from PIL import UnidentifiedImageError
+import numpy as np
+from numpy.typing import NDArray
 
 from model.errors import DomainError, TooLargeError, UnknownFormatError, UnreadableError
-from model.pattern.formats.blo import is_blo, read_blo
-from model.pattern.formats.digital_micrograph import is_dm, read_dm
-from model.pattern.formats.hdf5 import is_hdf5, read_hdf5
-from model.pattern.formats.mib import is_mib, read_mib
+from model.pattern.formats.blo import read_blo
+from model.pattern.formats.digital_micrograph import read_dm
+from model.pattern.formats.hdf5 import read_hdf5
+from model.pattern.formats.mib import read_mib
 from model.pattern.formats.mrc import is_mrc, read_mrc
-from model.pattern.formats.npy import is_npy, is_npz, read_npy, read_npz
-from model.pattern.formats.pictures import is_bmp, is_jpeg, is_png, read_bmp, read_jpeg, read_png
-from model.pattern.formats.recorded_image import Recorded
-from model.pattern.formats.ser import is_emi, is_ser, read_emi, read_ser
-from model.pattern.formats.tiff import is_tiff, read_tiff
-from model.pattern.frame import Frame
-from model.pattern.options import Choice
+from model.pattern.formats.npy import is_npz, read_npy, read_npz
+from model.pattern.formats.png_jpeg_bmp import is_bmp, read_bmp, read_jpeg, read_png
+from model.pattern.formats.recorded_image import RecordedImage
+from model.pattern.formats.ser import read_emi, read_ser
+from model.pattern.formats.tiff import read_tiff
+from model.pattern.frame import Frame, find_saturation_level
+from model.pattern.options import FrameSelection
+from model.pattern.pictures.color_maps import extract_signal
+from model.pattern.pictures.scale_bar import remove_scale_bar
 
-Made = TypeVar("Made")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class _Format:
-    """A kind of file.
+class FileFormat:
+    """A format of camera files.
 
     Attributes:
-        name: for people.
-        recognises: told by the content.
-        read: makes an image of it.
+        name: its name in messages.
+        signature: the bytes that its files begin with, several alternatives, or a predicate of the content.
+        read: reads the selected image of a file.
     """
 
     name: str
-    recognises: Callable[[bytes], bool]
-    read: Callable[[bytes, Choice], Recorded]
+    signature: tuple[bytes, ...] | Callable[[bytes], bool]
+    read: Callable[[bytes, FrameSelection], RecordedImage]
 
 
-_FORMATS = (
-    _Format("PNG", is_png, read_png),
-    _Format("TIFF", is_tiff, read_tiff),
-    _Format("DigitalMicrograph (DM3, DM4)", is_dm, read_dm),
-    _Format("HDF5 (Velox EMD, HSPY)", is_hdf5, read_hdf5),
-    _Format("TIA SER", is_ser, read_ser),
-    _Format("TIA EMI", is_emi, read_emi),
-    _Format("Merlin MIB", is_mib, read_mib),
-    _Format("Blockfile BLO", is_blo, read_blo),
-    _Format("NumPy NPY", is_npy, read_npy),
-    _Format("NumPy NPZ", is_npz, read_npz),
-    _Format("JPEG", is_jpeg, read_jpeg),
-    _Format("BMP", is_bmp, read_bmp),
-    _Format("MRC", is_mrc, read_mrc),
+# To add a format, write its reader in a module of its own and list it here.
+FORMATS = (
+    FileFormat("TIFF", (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), read_tiff),
+    FileFormat("PNG", (b"\x89PNG\r\n\x1a\n",), read_png),
+    FileFormat("DigitalMicrograph (DM3, DM4)", (b"\0\0\0\3", b"\0\0\0\4"), read_dm),
+    FileFormat("HDF5 (Velox EMD, HSPY)", (b"\x89HDF\r\n\x1a\n",), read_hdf5),
+    FileFormat("TIA SER", (b"II\x97\x01",), read_ser),
+    FileFormat("TIA EMI", (b"JK\x00\x02", b"JK\x02\x00"), read_emi),
+    FileFormat("Merlin MIB", (b"MQ1,",), read_mib),
+    FileFormat("Blockfile BLO", (b"IMGBLO",), read_blo),
+    FileFormat("NumPy NPY", (b"\x93NUMPY",), read_npy),
+    FileFormat("NumPy NPZ", is_npz, read_npz),
+    FileFormat("JPEG", (b"\xff\xd8\xff",), read_jpeg),
+    FileFormat("BMP", is_bmp, read_bmp),
+    FileFormat("MRC", is_mrc, read_mrc),
 )
-
-
-def is_frame(data: bytes) -> bool:
-    """Whether the content is an image that `read_frame` reads, or a part of one."""
-    return _format_of(data) is not None
 
 
 @dataclass(frozen=True)
@@ -65,69 +64,111 @@ class FrameSeries:
     """Some images of a file.
 
     Attributes:
-        frames: in their order.
-        total: how many the file holds.
+        frames: the images, in their order.
+        total: number of images in the file.
     """
 
     frames: tuple[Frame, ...]
     total: int
 
 
+def is_frame(data: bytes) -> bool:
+    """Return whether the content is a file that `read_frame` reads, whole or damaged."""
+    return _find_format(data) is not None
+
+
+def read_frame(data: bytes, selection: FrameSelection = None) -> Frame:
+    """Read a camera frame, with the scale and voltage that its file states. Color is reduced to the signal.
+
+    Args:
+        data: content of the file.
+        selection: which of several images; None reads the first, with a warning.
+
+    Raises:
+        UnknownFormatError: The content is of no known format.
+        NoSpotsError: The file describes images but holds none.
+        UnreadableError: The file is damaged, or its pixels are not counts.
+        TooLargeError: The frame has more than 64 megapixels; this is checked before decoding.
+        OptionError: The file has no such image.
+    """
+    return _read(data, selection, lambda recorded: _make_frame(recorded, recorded.counts))
+
+
 def read_frames(data: bytes, numbers: range) -> FrameSeries:
-    """Read some images of a file, as many of these numbers as there are; see `read_frame`.
+    """Read several images of a file; see `read_frame`.
 
     Args:
-        data: the file.
-        numbers: from 0; step 1.
+        data: content of the file.
+        numbers: numbers of the images, from 0 in steps of 1. Those beyond the last image are left out.
 
     Raises:
-        OptionError: there is none of these numbers; otherwise as `read_frame`.
+        OptionError: None of the images exists. Otherwise as `read_frame`.
     """
-    recorded, frames = _read(data, numbers, lambda recorded: tuple(recorded.frames()))
-    return FrameSeries(frames, recorded.images or 1)
+
+    def make_series(recorded: RecordedImage) -> FrameSeries:
+        images = recorded.counts if recorded.image_count is not None else recorded.counts[None]
+        frames = tuple(_make_frame(recorded, counts) for counts in images)
+        return FrameSeries(frames, recorded.image_count or 1)
+
+    return _read(data, numbers, make_series)
 
 
-def read_frame(data: bytes, choice: Choice = None) -> Frame:
-    """Read a camera frame, with what its file says of scale and voltage; colour is reduced to its signal.
-
-    Args:
-        data: the file.
-        choice: which of several images; None reads the first and says so.
-
-    Raises:
-        UnknownFormatError: content of no known kind.
-        NoSpotsError: a file that describes images and holds none.
-        UnreadableError: a damaged file, or a pixel type that holds no counts.
-        TooLargeError: more than 64 megapixels, told before decoding.
-        OptionError: there is no such image.
-    """
-    return _read(data, choice, Recorded.frame)[1]
+def _find_format(data: bytes) -> FileFormat | None:
+    for file_format in FORMATS:
+        signature = file_format.signature
+        if data.startswith(signature) if isinstance(signature, tuple) else signature(data):
+            return file_format
+    return None
 
 
-def _read(data: bytes, choice: Choice, made: Callable[[Recorded], Made]) -> tuple[Recorded, Made]:
-    """What the file's reader finds, and what is made of it."""
-    kind = _format_of(data)
-    if kind is None:
-        names = ", ".join(each.name for each in _FORMATS)
-        raise UnknownFormatError(f"the file is none of {names}; export the frame as 16-bit TIFF")
+def _read(data: bytes, selection: FrameSelection, convert: Callable[[RecordedImage], T]) -> T:
+    """Read a file and convert its image; whatever goes wrong ends in a domain error."""
+    file_format = _find_format(data)
+    if file_format is None:
+        names = ", ".join(each.name for each in FORMATS)
+        raise UnknownFormatError(f"The file is none of {names}; export the frame as 16-bit TIFF.")
     try:
-        recorded = kind.read(data, choice)
-        return recorded, made(recorded)
+        return convert(file_format.read(data, selection))
     except DomainError:
         raise
     except MemoryError as error:
-        raise TooLargeError("the image does not fit into memory; bin it") from error
-    except UnidentifiedImageError as error:
-        raise UnreadableError(
-            f"the {kind.name} file is damaged or of a kind that is not read; export the frame as 16-bit TIFF"
-        ) from error
-    # Decoders meet hostile bytes with errors of any class; whichever it is, the file cannot be read.
+        raise TooLargeError("The image does not fit into memory; bin it.") from error
+    # Decoders raise errors of any class on hostile bytes; whichever it is, the file cannot be read.
     except Exception as error:
         raise UnreadableError(
-            f"the {kind.name} file is damaged or of an unusual kind ({str(error)[:200]}); copy it again, or export the "
-            "frame as 16-bit TIFF"
+            f"The {file_format.name} file is damaged or of an unusual kind ({str(error)[:200]}); copy it again, or "
+            "export the frame as 16-bit TIFF."
         ) from error
 
 
-def _format_of(data: bytes) -> _Format | None:
-    return next((each for each in _FORMATS if each.recognises(data)), None)
+def _make_frame(recorded: RecordedImage, counts: NDArray[Any]) -> Frame:
+    """Make a frame of an image (H, W) or (H, W, channels).
+
+    Raises:
+        UnreadableError: The pixels are not counts.
+    """
+    if counts.dtype.kind not in "uifb":
+        raise UnreadableError(
+            f"Pixels of type {counts.dtype} are not counts; export the frame as 16-bit TIFF."
+        )
+    bit_depth = None if counts.dtype.kind == "f" else counts.dtype.itemsize * 8
+    pixel_size, warnings = recorded.pixel_size_inv_angstrom, recorded.warnings
+    if counts.ndim == 3:
+        counts, signal_warnings = extract_signal(counts)
+        warnings = (*warnings, *signal_warnings)
+    if counts.dtype == np.uint8:
+        counts, bar_pixel_size, bar_warnings = remove_scale_bar(counts)
+        pixel_size, warnings = pixel_size or bar_pixel_size, (*warnings, *bar_warnings)
+    with np.errstate(over="ignore"):  # Frame replaces what is not finite
+        counts = counts.astype(np.float32)
+    return Frame(
+        counts,
+        saturation_level=find_saturation_level(counts),
+        bit_depth=bit_depth,
+        pixel_size_inv_angstrom=pixel_size,
+        voltage_kv=recorded.voltage_kv,
+        source_format=recorded.source_format,
+        warnings=warnings,
+        min_spot_height=recorded.min_spot_height,
+        ripple_height=recorded.ripple_height,
+    )

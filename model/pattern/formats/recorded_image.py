@@ -1,33 +1,33 @@
-"""What a reader found: an image of counts and what the file says about it."""
+"""What a reader returns: the selected image of a file, and what the file states about it."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.errors import UnreadableError
-from model.pattern.formats.color_maps import signal_of
-from model.pattern.formats.drawings import filled
-from model.pattern.formats.metadata import REAL_SPACE, stated_scale
-from model.pattern.formats.scale_bar import find_scale_bar
-from model.pattern.frame import Frame, find_saturation_level
+from model.errors import OptionError
+from model.pattern.formats.scale_and_voltage import NO_SCALE, StatedScale
+from model.pattern.options import FrameSelection
+
+MAX_SUMMED = 4096
+MAX_SUMMED_PIXELS = 2**29
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """One image of a file.
+class RecordedImage:
+    """One image of a file, or several.
 
     Attributes:
-        counts: (H, W), or (H, W, colours).
-        source_format: such as "DM4".
-        pixel_size_inv_angstrom: stated, or None.
-        voltage_kv: stated, or None.
-        warnings: what was assumed or ignored.
-        images: that the file holds, if it is of a kind that holds several; of several that were asked for, `counts` has
-            one upon the other along a first axis.
-        faintest: height over its ground that a spot needs, in counts: compression makes lower ones.
-        ripple: height of the spots that compression makes beside strong ones, in counts.
+        counts: (H, W), or (H, W, channels) of a color picture; for several images, one more axis in front.
+        source_format: format of the file, such as "DM4".
+        pixel_size_inv_angstrom: stated by the file, or None.
+        voltage_kv: stated by the file, or None.
+        warnings: sentences for the user about what was assumed or ignored.
+        min_spot_height: height above the background below which compression makes false peaks, in counts.
+        ripple_height: height below which compression makes false peaks beside strong spots, in counts.
+        image_count: number of images in the file; None for a format that holds a single image.
     """
 
     counts: NDArray[Any]
@@ -35,66 +35,77 @@ class Recorded:
     pixel_size_inv_angstrom: float | None = None
     voltage_kv: float | None = None
     warnings: tuple[str, ...] = ()
-    faintest: float = 0.0
-    ripple: float = 0.0
-    images: int | None = None
-
-    def frames(self) -> list[Frame]:
-        """Those of a file that was asked for several images; its only one where it is of a kind that has one.
-
-        Raises:
-            UnreadableError: pixels that hold no counts.
-        """
-        several = self.counts[None] if self.images is None else self.counts
-        return [replace(self, counts=counts).frame() for counts in several]
-
-    def frame(self) -> Frame:
-        """The frame, colour reduced to its signal.
-
-        Raises:
-            UnreadableError: pixels that hold no counts.
-        """
-        array, warnings = self.counts, self.warnings
-        if array.dtype.kind not in "uifb":
-            raise UnreadableError(
-                f"pixels of type {array.dtype} hold no counts; export the frame as 16-bit TIFF"
-            )
-        depth = None if array.dtype.kind == "f" else array.dtype.itemsize * 8
-        if array.ndim == 3:
-            array, told = signal_of(array)
-            warnings = (*warnings, *told)
-        size = self.pixel_size_inv_angstrom
-        if array.dtype == np.uint8:
-            array, stated, told = _without_scale_bar(array)
-            size, warnings = size or stated, (*warnings, *told)
-        with np.errstate(over="ignore"):  # Frame reports what is not finite
-            counts = array.astype(np.float32)
-        return Frame(
-            counts,
-            saturation_level=find_saturation_level(counts),
-            bit_depth=depth,
-            pixel_size_inv_angstrom=size,
-            voltage_kv=self.voltage_kv,
-            source_format=self.source_format,
-            warnings=warnings,
-            faintest=self.faintest,
-            ripple=self.ripple,
-        )
+    min_spot_height: float = 0.0
+    ripple_height: float = 0.0
+    image_count: int | None = None
 
 
-def _without_scale_bar(array: NDArray[Any]) -> tuple[NDArray[Any], float | None, tuple[str, ...]]:
-    """The picture without its scale bar, the scale that it tells, and what to tell of it."""
-    bar = find_scale_bar(array)
-    if bar is None:
-        return array, None, ()
-    scale = stated_scale(
-        () if bar.inv_angstrom_per_pixel is None else (bar.inv_angstrom_per_pixel,) * 2, "1/angstrom"
+def record_images(
+    read_image: Callable[[int], NDArray[Any]],
+    count: int,
+    selection: FrameSelection,
+    source_format: str,
+    *,
+    scale: StatedScale = NO_SCALE,
+    voltage_kv: float | None = None,
+    warnings: tuple[str, ...] = (),
+) -> RecordedImage:
+    """Read the selected images of a file that can hold several.
+
+    Args:
+        read_image: returns the image of a number, from 0.
+        count: number of images in the file.
+        selection: which of them to read; of a range, those that exist.
+        source_format: format of the file.
+        scale: scale that the file states.
+        voltage_kv: voltage that the file states.
+        warnings: further sentences for the user.
+
+    Raises:
+        OptionError: The file has no such image, or too many to sum.
+    """
+    unselected = (
+        ("The file holds several images; the first was read. Give frame=1, ... or frame=sum for others.",)
+        if count > 1 and selection is None
+        else ()
     )
-    read = f"The scale bar of {bar.length_px:g} pixels"
-    if scale.inv_angstrom is not None:
-        told = f"{read} was read as {bar.size:g} {bar.unit}; give pixel_size if that is wrong."
-    elif bar.unit in REAL_SPACE:
-        told = f"{read} was read as {bar.size:g} {bar.unit}, one of real space, and ignored."
-    else:
-        told = f"{read} has no label that could be read; give pixel_size."
-    return filled(array, bar.mask), scale.inv_angstrom, (told,)
+    return RecordedImage(
+        _select_images(read_image, count, selection),
+        source_format,
+        scale.pixel_size_inv_angstrom,
+        voltage_kv,
+        (*unselected, *scale.warnings, *warnings),
+        image_count=count,
+    )
+
+
+def _select_images(
+    read_image: Callable[[int], NDArray[Any]], count: int, selection: FrameSelection
+) -> NDArray[Any]:
+    if isinstance(selection, range):
+        numbers = selection[: max(count - selection.start, 0)]
+        if not numbers:
+            raise OptionError(
+                f"The file has {count} images and no image {selection.start}; they count from 0."
+            )
+        return np.stack([read_image(number) for number in numbers])
+    if selection == "sum":
+        return _sum_images(read_image, count)
+    if selection is not None and not 0 <= selection < count:
+        raise OptionError(
+            f"The file has {count} images and no image {selection}; give frame=0 to {count - 1}."
+        )
+    return read_image(selection or 0)
+
+
+def _sum_images(read_image: Callable[[int], NDArray[Any]], count: int) -> NDArray[np.float32]:
+    if count > MAX_SUMMED:
+        raise OptionError(
+            f"The file has {count} images, and at most {MAX_SUMMED} are summed; give frame=0 to {count - 1}."
+        )
+    total = read_image(0).astype(np.float32)
+    if count * total.size > MAX_SUMMED_PIXELS:
+        raise OptionError(f"{count} images of this size are too many to sum; give frame=0 to {count - 1}.")
+    for number in range(1, count):
+        total += read_image(number)
+    return total

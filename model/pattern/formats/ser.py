@@ -1,6 +1,6 @@
-"""SER files of FEI's TIA: series of images; what the microscope did stands in the EMI file beside it.
+"""SER files of FEI TIA: series of images, described by an EMI file beside them.
 
-The layout is the one FEI published with TIA ("SER file format").
+The layout is the one that FEI published with TIA ("SER file format").
 """
 
 import re
@@ -9,85 +9,73 @@ from typing import Any
 import numpy as np
 
 from model.errors import NoSpotsError, UnreadableError
-from model.pattern.formats.bytes_reader import BytesReader, array_at
-from model.pattern.formats.metadata import Scale, stated_scale
-from model.pattern.formats.recorded_image import Recorded
-from model.pattern.formats.stack import chosen
-from model.pattern.frame import check_pixels
-from model.pattern.options import Choice
+from model.pattern.formats.bytes_reader import BytesReader, read_array
+from model.pattern.formats.recorded_image import RecordedImage, record_images
+from model.pattern.formats.scale_and_voltage import NO_SCALE, StatedScale, interpret_scale
+from model.pattern.frame import check_frame_size
+from model.pattern.options import FrameSelection
 
+MAX_IMAGES = 1_000_000
 _IMAGES = 0x4122
-_WIDE_OFFSETS = 0x0220
-MOST_IMAGES = 1_000_000
-_PIXELS = {1: "<u1", 2: "<u2", 3: "<u4", 4: "<i1", 5: "<i2", 6: "<i4", 7: "<f4", 8: "<f8"}
+_FIRST_VERSION_WITH_WIDE_OFFSETS = 0x0220
+_DTYPES = {1: "<u1", 2: "<u2", 3: "<u4", 4: "<i1", 5: "<i2", 6: "<i4", 7: "<f4", 8: "<f8"}
 
 
-def is_ser(data: bytes) -> bool:
-    """Whether the content is a SER file."""
-    return data[:4] == b"II\x97\x01"
-
-
-def is_emi(data: bytes) -> bool:
-    """Whether the content is an EMI file."""
-    return data[:4] == b"JK\x00\x02" or data[:4] == b"JK\x02\x00"
-
-
-def read_emi(data: bytes, choice: Choice = None) -> Recorded:
-    """Refuse an EMI file, which describes images and holds none.
+def read_emi(data: bytes, selection: FrameSelection = None) -> RecordedImage:
+    """Refuse an EMI file, which describes images but holds none.
 
     Raises:
-        NoSpotsError: always.
+        NoSpotsError: Always.
     """
-    del choice
-    volts = re.search(rb"High tension|<HighTension>|Accelerating", data)
-    told = ", and voltage_kv from it" if volts else ""
+    del selection
+    has_voltage = re.search(rb"High tension|<HighTension>|Accelerating", data)
+    advice = ", and give the voltage_kv that this file states" if has_voltage else ""
     raise NoSpotsError(
-        f"an EMI file only describes images; upload the .ser file beside it, which holds them{told}"
+        f"An EMI file describes images but holds none; upload the .ser file beside it{advice}."
     )
 
 
-def read_ser(data: bytes, choice: Choice = None) -> Recorded:
-    """An image of a SER file.
+def read_ser(data: bytes, selection: FrameSelection = None) -> RecordedImage:
+    """Read an image of a SER file.
 
     Args:
-        data: the file.
-        choice: of a series.
+        data: content of the file.
+        selection: which image of a series.
 
     Raises:
-        UnreadableError: damaged, or spectra.
-        TooLargeError: more pixels than are read.
-        OptionError: no such image.
+        UnreadableError: The file is damaged, or holds spectra.
+        TooLargeError: The image has more pixels than the limit.
+        OptionError: The file has no such image.
     """
     reader = BytesReader(data, 4)
-    version, kind, _, total, valid = reader.numbers("<HIIII")
-    wide = version >= _WIDE_OFFSETS
-    if kind != _IMAGES:
-        raise UnreadableError("the SER file holds no images but spectra; upload the diffraction pattern")
-    if not 0 < valid <= min(total, MOST_IMAGES):
-        raise UnreadableError("the SER file holds no image; was the acquisition aborted?")
-    reader = BytesReader(data, reader.number("<Q" if wide else "<I"))
-    reader.checked(valid * (8 if wide else 4))
-    offsets = reader.numbers(f"<{valid}{'Q' if wide else 'I'}")
-    scale = _header(data, offsets[0])[0]
+    version, content, _, total, valid = reader.read_numbers("<HIIII")
+    has_wide_offsets = version >= _FIRST_VERSION_WITH_WIDE_OFFSETS
+    if content != _IMAGES:
+        raise UnreadableError("The SER file holds spectra and no images; upload the diffraction pattern.")
+    if not 0 < valid <= min(total, MAX_IMAGES):
+        raise UnreadableError(
+            "The SER file holds no image; the acquisition was perhaps aborted. Record it again."
+        )
+    reader = BytesReader(data, reader.read_number("<Q" if has_wide_offsets else "<I"))
+    reader.check_length(valid * (8 if has_wide_offsets else 4))
+    offsets = reader.read_numbers(f"<{valid}{'Q' if has_wide_offsets else 'I'}")
 
-    def image_at(number: int) -> np.ndarray[Any, Any]:
-        _, offset, pixels, shape = _header(data, offsets[number])
-        return array_at(data, offset, pixels, shape)[::-1]  # the first row is the lowest
+    def read_image(number: int) -> np.ndarray[Any, Any]:
+        _, offset, dtype, shape = _read_image_header(data, offsets[number])
+        return read_array(data, offset, dtype, shape)[::-1]  # the first row of the file is the lowest
 
-    found = chosen(image_at, valid, choice)
-    return Recorded(
-        found.counts, "SER", scale.inv_angstrom, None, (*found.warnings, *scale.warnings), images=found.images
-    )
+    scale = _read_image_header(data, offsets[0])[0]
+    return record_images(read_image, valid, selection, "SER", scale=scale)
 
 
-def _header(data: bytes, offset: int) -> tuple[Scale, int, np.dtype[Any], tuple[int, int]]:
-    """Scale of an image, where its pixels begin, their type and (H, W)."""
+def _read_image_header(data: bytes, offset: int) -> tuple[StatedScale, int, np.dtype[Any], tuple[int, int]]:
+    """Return the scale of an image, the offset of its pixels, their type, and (H, W)."""
     reader = BytesReader(data, offset)
-    _, across, _, _, down, _, code, width, height = reader.numbers("<ddiddiHII")
-    if code not in _PIXELS:
-        raise UnreadableError("the SER file's pixels hold no counts; export the frame as 16-bit TIFF")
-    check_pixels(height, width)
-    # The file states metres or reciprocal metres, and not which; a pixel of more than a metre is none.
-    reciprocal = across > 1 and down > 1
-    scale = stated_scale((across * 1e-9, down * 1e-9), "1/nm") if reciprocal else Scale()
-    return scale, reader.at, np.dtype(_PIXELS[code]), (height, width)
+    _, size_x, _, _, size_y, _, code, width, height = reader.read_numbers("<ddiddiHII")
+    if code not in _DTYPES:
+        raise UnreadableError("The pixels of the SER file are not counts; export the frame as 16-bit TIFF.")
+    check_frame_size(height, width)
+    # The file states meters or reciprocal meters, and not which; no pixel is larger than a meter.
+    is_reciprocal = size_x > 1 and size_y > 1
+    scale = interpret_scale((size_x * 1e-9, size_y * 1e-9), "1/nm") if is_reciprocal else NO_SCALE
+    return scale, reader.position, np.dtype(_DTYPES[code]), (height, width)

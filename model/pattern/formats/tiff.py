@@ -1,143 +1,149 @@
-"""TIFF files, read with tifffile: plain ones, ImageJ's, JEOL's and those that DigitalMicrograph exports."""
+"""TIFF files, read with tifffile: plain ones, and those of ImageJ, JEOL and DigitalMicrograph."""
 
 import io
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from model.electrons import electron_wavelength_angstrom
 from model.errors import OptionError, UnreadableError
-from model.pattern.formats.metadata import Scale, stated_number, stated_scale, stated_voltage
-from model.pattern.formats.pictures import decoded
-from model.pattern.formats.recorded_image import Recorded
-from model.pattern.formats.stack import MOST_SUMMED, chosen
-from model.pattern.frame import check_pixels
-from model.pattern.options import Choice
+from model.pattern.formats.png_jpeg_bmp import decode_picture
+from model.pattern.formats.recorded_image import MAX_SUMMED, RecordedImage, record_images
+from model.pattern.formats.scale_and_voltage import (
+    NO_SCALE,
+    StatedScale,
+    accept_voltage,
+    interpret_scale,
+    parse_number,
+)
+from model.pattern.frame import check_frame_size
+from model.pattern.options import FrameSelection
 
-_BEGINNINGS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+if TYPE_CHECKING:
+    import tifffile
+
+MAX_PAGES = MAX_SUMMED
 _UNCOMPRESSED = 1
 _WHOLE_BYTES = (8, 16, 32, 64)
-_MILLIMETRES = {2: 25.4, 3: 10.0}
-# Private tags of DigitalMicrograph: units and sizes along both axes.
+_MILLIMETERS_PER_UNIT = {2: 25.4, 3: 10.0}
+# Private tags of DigitalMicrograph: units and pixel sizes along both axes.
 _DM_UNITS, _DM_SIZES = (65003, 65004), (65009, 65010)
 
 
-def is_tiff(data: bytes) -> bool:
-    """Whether the content is a TIFF or BigTIFF file."""
-    return data.startswith(_BEGINNINGS)
+def read_tiff(data: bytes, selection: FrameSelection = None) -> RecordedImage:
+    """Read a page of a TIFF of 8, 16, 32 or 64 bits or floating point.
 
-
-def read_tiff(data: bytes, choice: Choice = None) -> Recorded:
-    """A page of a TIFF of 8, 16, 32 or 64 bits or floating point.
-
-    The scale is taken from ImageJ's, JEOL's or DigitalMicrograph's metadata where its unit is reciprocal; resolutions
-    for print (72 dpi and the like) say nothing and are ignored.
+    The scale comes from the metadata of ImageJ, JEOL or DigitalMicrograph where its unit is reciprocal. Resolutions for
+    print (72 dpi) are ignored.
 
     Args:
-        data: the file.
-        choice: of its pages; a page of another size than the first cannot be summed.
+        data: content of the file.
+        selection: which page; pages of different sizes cannot be summed.
 
     Raises:
-        UnreadableError: damaged, or pixels that hold no counts.
-        TooLargeError: more than 64 megapixels, told before decoding.
-        OptionError: no such page.
+        UnreadableError: The file is damaged, or its pixels are not counts.
+        TooLargeError: The page has more than 64 megapixels; this is checked before decoding.
+        OptionError: The file has no such page.
     """
+    import tifffile  # loaded with the first TIFF
+
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        count = _count(file, choice)
-        first = file.pages.first
-        found = chosen(lambda number: _page(data, file, number), count, choice)
-        voltage, scale = _stated(file, first)
-        return Recorded(
-            found.counts,
+        count = _count_pages(file, selection)
+        voltage, scale = _read_voltage_and_scale(file)
+        return record_images(
+            lambda number: _read_page(data, file, number),
+            count,
+            selection,
             "TIFF",
-            scale.inv_angstrom,
-            voltage,
-            (*found.warnings, *scale.warnings),
-            images=found.images,
+            scale=scale,
+            voltage_kv=voltage,
         )
 
 
-def _count(file: tifffile.TiffFile, choice: Choice) -> int:
-    """Pages, counted no further than needed: a hostile file may have millions."""
-    several = 2 if choice is None else MOST_SUMMED + 1
-    needed = choice + 1 if isinstance(choice, int) else several
-    if needed > MOST_SUMMED + 1:
-        raise OptionError(f"frame: pages beyond {MOST_SUMMED} are not read; save the pattern on its own")
+def _count_pages(file: "tifffile.TiffFile", selection: FrameSelection) -> int:
+    """Count the pages no further than needed, because a hostile file can have millions."""
+    pages_to_warn_or_sum = 2 if selection is None else MAX_PAGES + 1
+    needed = selection + 1 if isinstance(selection, int) else pages_to_warn_or_sum
+    if needed > MAX_PAGES + 1:
+        raise OptionError(f"Pages beyond {MAX_PAGES} of a TIFF are not read; save the pattern on its own.")
     count = 0
-    while count < needed:  # of several images all are counted, so that it is known how many there are
+    while count < needed:
         try:
             file.pages[count]
         except IndexError:
             break
         count += 1
-    if isinstance(choice, range) and count > MOST_SUMMED:
+    if isinstance(selection, range) and count > MAX_PAGES:
         raise OptionError(
-            f"frame: the TIFF has more than {MOST_SUMMED} pages, the most that are read; split it, or save it as NPY"
+            f"The TIFF has more than {MAX_PAGES} pages, the limit; split it, or save it as NPY."
         )
     return max(count, 1)
 
 
-def _page(data: bytes, file: tifffile.TiffFile, number: int) -> NDArray[Any]:
+def _read_page(data: bytes, file: "tifffile.TiffFile", number: int) -> NDArray[Any]:
     page = file.pages.first if number == 0 else file.pages[number].aspage()
-    check_pixels(page.imagelength, page.imagewidth)
+    check_frame_size(page.imagelength, page.imagewidth)
     if page.imagedepth * page.samplesperpixel > 4:
-        raise UnreadableError("the TIFF's page is no plain image; export one frame as 16-bit TIFF")
+        raise UnreadableError("The page of the TIFF is not a plain image; export one frame as 16-bit TIFF.")
     stated = page.imagelength * page.imagewidth * page.samplesperpixel * max(page.bitspersample, 8) // 8
     if page.compression == _UNCOMPRESSED and stated > 2 * len(data):
         raise UnreadableError(
-            "the TIFF states more pixels than it holds; it is truncated or damaged, copy it again"
+            "The TIFF states more pixels than it holds; it is truncated or damaged. Copy it again."
         )
-    # tifffile's own decompression has no limit: some kilobytes may become gigabytes.
+    # Decompression by tifffile has no limit: some kilobytes can become gigabytes. Pillow's has one.
     if page.compression == _UNCOMPRESSED and page.bitspersample in _WHOLE_BYTES:
         array = np.asarray(page.asarray())
-        planes = page.samplesperpixel > 1 and page.planarconfig == 2
-        return np.moveaxis(array, 0, -1) if planes else array
+        is_planar = page.samplesperpixel > 1 and page.planarconfig == 2
+        return np.moveaxis(array, 0, -1) if is_planar else array
     if number > 0:
-        raise OptionError("frame: pages of a compressed TIFF are not read; save the page on its own")
-    return decoded(data, "TIFF")
+        raise OptionError("Pages of a compressed TIFF are not read; save the page on its own.")
+    return decode_picture(data, "TIFF")
 
 
-def _stated(file: tifffile.TiffFile, page: Any) -> tuple[float | None, Scale]:
-    """Voltage and scale."""
+def _read_voltage_and_scale(file: "tifffile.TiffFile") -> tuple[float | None, StatedScale]:
+    page = file.pages.first
     description = page.tags.get("ImageDescription")
     text = str(description.value)[:200_000] if description is not None else ""
     if "<TemReporter" in text:
-        return _jeol(text, page)
+        return _read_jeol(text, page)
     units = [page.tags.get(code) for code in _DM_UNITS]
     sizes = [page.tags.get(code) for code in _DM_SIZES]
     if all(tag is not None for tag in (*units, *sizes)):
-        numbers = [stated_number(tag.value) for tag in sizes if tag is not None]
+        numbers = [parse_number(tag.value) for tag in sizes if tag is not None]
         known = [number for number in numbers if number is not None]
-        return None, stated_scale(known if len(known) == 2 else (), str(units[0].value if units[0] else ""))
+        return None, interpret_scale(
+            known if len(known) == 2 else (), str(units[0].value if units[0] else "")
+        )
     unit = str((file.imagej_metadata or {}).get("unit", ""))
-    return None, stated_scale(_pixels_across(page), unit)
+    return None, interpret_scale(_read_pixel_sizes(page), unit)
 
 
-def _pixels_across(page: Any) -> tuple[float, ...]:
-    """How many units a pixel has along both axes, of a resolution in pixels a unit."""
+def _read_pixel_sizes(page: Any) -> tuple[float, ...]:
+    """Return the size of a pixel along both axes, from resolutions in pixels per unit."""
     tags = [page.tags.get(name) for name in ("XResolution", "YResolution")]
     if tags[0] is None or tags[1] is None:
         return ()
-    (across, a), (down, d) = tags[0].value, tags[1].value
-    return (a / across, d / down) if across and a and down and d else ()
+    (pixels_x, units_x), (pixels_y, units_y) = tags[0].value, tags[1].value
+    if not (pixels_x and units_x and pixels_y and units_y):
+        return ()
+    return units_x / pixels_x, units_y / pixels_y
 
 
-def _jeol(text: str, page: Any) -> tuple[float | None, Scale]:
-    """The camera length in use and the size of a pixel on the screen make the scale."""
-    found = {
+def _read_jeol(text: str, page: Any) -> tuple[float | None, StatedScale]:
+    """Derive the scale from the camera length in use and the size of a pixel on the screen."""
+    fields = {
         name: match[1]
         for name in ("AccelerationVoltage", "ModeString", "SelectorValue")
         if (match := re.search(rf"<{name}>\s*([^<]{{1,40}}?)\s*</{name}>", text))
     }
-    volts = stated_number(found.get("AccelerationVoltage"))
-    voltage = stated_voltage(None if volts is None else volts / 1000)
-    length, unit = stated_number(found.get("SelectorValue")), page.tags.get("ResolutionUnit")
-    across = _pixels_across(page)
-    millimetres = _MILLIMETRES.get(int(unit.value)) if unit is not None else None
-    if found.get("ModeString") != "DIFF" or not (length and voltage and across and millimetres):
-        return voltage, Scale()
-    factor = millimetres / (length * electron_wavelength_angstrom(voltage))
-    return voltage, stated_scale([size * factor for size in across], "1/angstrom")
+    volts = parse_number(fields.get("AccelerationVoltage"))
+    voltage = accept_voltage(None if volts is None else volts / 1000)
+    camera_length_mm, unit = parse_number(fields.get("SelectorValue")), page.tags.get("ResolutionUnit")
+    sizes = _read_pixel_sizes(page)
+    millimeters = _MILLIMETERS_PER_UNIT.get(int(unit.value)) if unit is not None else None
+    if fields.get("ModeString") != "DIFF" or not (camera_length_mm and voltage and sizes and millimeters):
+        return voltage, NO_SCALE
+    factor = millimeters / (camera_length_mm * electron_wavelength_angstrom(voltage))
+    return voltage, interpret_scale([size * factor for size in sizes], "1/angstrom")

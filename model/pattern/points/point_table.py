@@ -1,4 +1,4 @@
-"""A point cloud as a file states it, before units and centre are settled."""
+"""Points as a file states them, before units and center are known."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,32 +7,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import NoSpotsError, TooLargeError, UnreadableError
-from model.pattern.options import Units
+from model.pattern.scale import Units
 
 FloatArray = NDArray[np.float64]
 
 MAX_POINTS = 100_000
-LARGEST_INTENSITY = 1e30
+MAX_INTENSITY = 1e30
 
 
 @dataclass(frozen=True, eq=False)
 class PointTable:
-    """Positions and intensities with what the file says about them.
+    """Positions and intensities, with what the file states about them.
 
     Attributes:
         positions: (N, 2) in `units`.
-        intensity: (N,) non-negative, or None where a point has none.
+        intensity: (N,) non-negative; None where a point has none.
         units: stated by the file, or None.
         pixel_size_inv_angstrom: stated by the file, or None.
-        pixel_size_assumed: the file's form implies the pixel size; nothing states it.
+        pixel_size_assumed: whether the pixel size is implied by the form of the file and stated nowhere.
         center_px: stated by the file, or None.
         voltage_kv: stated by the file, or None.
-        warnings: what was assumed in reading.
+        warnings: sentences for the user about what was assumed.
 
     Raises:
-        NoSpotsError: no points at all.
-        TooLargeError: more than 100,000 points.
-        UnreadableError: values that are not finite, or intensities that are negative or beyond any count.
+        NoSpotsError: There are no points.
+        TooLargeError: There are more than 100,000 points.
+        UnreadableError: A value is not finite, or an intensity is negative or larger than any count.
     """
 
     positions: FloatArray
@@ -45,55 +45,57 @@ class PointTable:
     pixel_size_assumed: bool = False
 
     def __post_init__(self) -> None:
-        check_count(len(self.positions))
+        check_point_count(len(self.positions))
         if self.positions.ndim != 2 or self.positions.shape[1] != 2:
-            raise UnreadableError(f"points need two positions each, not an array of {self.positions.shape}")
+            raise UnreadableError(
+                f"Each point needs two coordinates; the positions have shape {self.positions.shape}."
+            )
         _require_finite(self.positions, "a position")
         if self.intensity is None:
             return
         _require_finite(self.intensity, "an intensity")
         strongest = int(np.argmax(self.intensity))
-        if self.intensity[strongest] > LARGEST_INTENSITY:
+        if self.intensity[strongest] > MAX_INTENSITY:
             raise UnreadableError(
-                f"point {strongest + 1} has an intensity of {self.intensity[strongest]:.3g}, which is no count; "
-                "give counts or relative intensities"
+                f"The intensity of point {strongest + 1} is {self.intensity[strongest]:.3g}, which is not a count; "
+                "give counts or relative intensities."
             )
         if (self.intensity < 0).any():
             raise UnreadableError(
-                f"point {int(np.argmax(self.intensity < 0)) + 1} has a negative intensity; give counts, or "
-                "name the column log_intensity if these are logarithms"
+                f"The intensity of point {int(np.argmax(self.intensity < 0)) + 1} is negative; give counts, or name "
+                "the column log_intensity if it holds logarithms."
             )
 
 
-def check_count(count: int) -> None:
-    """Refuse an empty cloud (NoSpotsError) and one of more than 100,000 points (TooLargeError)."""
+def check_point_count(count: int) -> None:
+    """Refuse an empty list of points (NoSpotsError), and one of more than 100,000 points (TooLargeError)."""
     if count == 0:
-        raise NoSpotsError("there are no points; give at least three spots besides the direct beam")
+        raise NoSpotsError("There are no points; give at least three spots besides the direct beam.")
     if count > MAX_POINTS:
         raise TooLargeError(
-            f"{count} points; at most {MAX_POINTS} are read, give the spots rather than all pixels"
+            f"There are {count} points, and the limit is {MAX_POINTS}; give the spots instead of all pixels."
         )
 
 
-def check_bracket_count(count: int, most: int = MAX_POINTS) -> None:
-    """Refuse JSON by its brackets, of which each point takes one, before it is decoded.
+def check_bracket_count(count: int, limit: int = MAX_POINTS) -> None:
+    """Refuse JSON by the number of its brackets before it is decoded, because each point has one.
 
-    A million points would be 200 MB of lists before `check_count` saw them.
+    A million points would fill 200 MB as lists before `check_point_count` sees them.
 
     Args:
-        count: opening brackets and braces.
-        most: points, or other lists and objects.
+        count: number of opening brackets and braces.
+        limit: allowed number of points, or of other lists and objects.
 
     Raises:
-        TooLargeError: there are more, with some to spare for what stands beside them.
+        TooLargeError: The count exceeds the limit by more than a tenth, which is left for other brackets.
     """
-    if count > most + most // 10:
+    if count > limit + limit // 10:
         raise TooLargeError(
-            f"more than {most} points or other lists, the most that are read; give the spots rather than all pixels"
+            f"The JSON holds more than {limit} points or other lists, the limit; give the spots instead of all pixels."
         )
 
 
-def table_from_rows(
+def make_point_table(
     rows: Any,
     *,
     units: Units | None = None,
@@ -101,28 +103,30 @@ def table_from_rows(
     center_px: tuple[float, float] | None = None,
     voltage_kv: float | None = None,
 ) -> PointTable:
-    """Points given as rows [x, y] or [x, y, intensity], an array or nested lists.
+    """Make a table of rows [x, y] or [x, y, intensity], given as an array or nested lists.
 
-    Where some rows have an intensity and others none, none is kept, with a warning.
+    Where only some rows have an intensity, all intensities are left out, with a warning.
 
     Raises:
-        UnreadableError: rows of another shape, or entries that are not numbers.
+        UnreadableError: Rows have another shape, or entries are not numbers.
     """
-    check_count(len(rows))
+    check_point_count(len(rows))
     lengths = {len(row) if isinstance(row, list | tuple | np.ndarray) else 0 for row in rows}
     if not lengths <= {2, 3}:
-        raise UnreadableError("each point needs x, y and optionally an intensity: [[x, y, intensity], ...]")
-    missing = 2 in lengths or any(row[2] is None for row in rows)
+        raise UnreadableError("Each point needs x, y and optionally an intensity: [[x, y, intensity], ...].")
+    lacks_intensity = 2 in lengths or any(row[2] is None for row in rows)
     try:
-        values = np.array([row[:2] if missing else row for row in rows], dtype=np.float64)
+        values = np.array([row[:2] if lacks_intensity else row for row in rows], dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise UnreadableError(f"a point holds something that is not a number: {error}") from error
+        raise UnreadableError(f"A point holds something that is not a number: {error}.") from error
     warnings: tuple[str, ...] = ()
-    if missing and 3 in lengths:
-        warnings = ("Some points have no intensity, so intensities were left out; give one for every point.",)
+    if lacks_intensity and 3 in lengths:
+        warnings = (
+            "Some points have no intensity, so all intensities were ignored; give one for every point.",
+        )
     return PointTable(
         positions=values[:, :2],
-        intensity=None if missing else values[:, 2],
+        intensity=None if lacks_intensity else values[:, 2],
         units=units,
         pixel_size_inv_angstrom=pixel_size_inv_angstrom,
         center_px=center_px,
@@ -131,10 +135,16 @@ def table_from_rows(
     )
 
 
-def intensity_from_logarithm(logarithm: FloatArray, base: float) -> FloatArray:
-    """Intensities relative to the strongest from their logarithms; -inf stands for zero."""
+def exponentiate_intensity(logarithm: FloatArray, base: float) -> FloatArray:
+    """Return intensities relative to the strongest from their logarithms; -inf stands for zero.
+
+    Raises:
+        UnreadableError: A logarithm is neither finite nor -inf.
+    """
     if np.isnan(logarithm).any() or np.isposinf(logarithm).any():
-        raise UnreadableError("a log intensity is not a finite number; give a number, or leave the point out")
+        raise UnreadableError(
+            "A logarithm of an intensity is not a finite number; correct it, or leave the point out."
+        )
     scaled = logarithm * np.log(base)
     finite = scaled[np.isfinite(scaled)]
     relative: FloatArray = (
@@ -147,6 +157,6 @@ def _require_finite(values: FloatArray, what: str) -> None:
     bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
     if bad.any():
         raise UnreadableError(
-            f"point {int(np.argmax(bad)) + 1} has {what} that is not a finite number; mend it or leave the "
-            "point out"
+            f"Point {int(np.argmax(bad)) + 1} has {what} that is not a finite number; correct it, or leave the "
+            "point out."
         )

@@ -1,77 +1,83 @@
-"""Point clouds as text: CSV, TSV, semicolons or whitespace, with or without a header."""
+"""Points as text: columns separated by commas, tabs, semicolons or spaces, with or without a header."""
 
 import re
 
 import numpy as np
 
 from model.errors import NoSpotsError, TooLargeError, UnknownFormatError, UnreadableError
-from model.pattern.options import Units
 from model.pattern.points.columns import Column, choose_columns, warn_of_unused
-from model.pattern.points.point_table import MAX_POINTS, PointTable, check_count, intensity_from_logarithm
+from model.pattern.points.point_table import (
+    MAX_POINTS,
+    PointTable,
+    check_point_count,
+    exponentiate_intensity,
+)
+from model.pattern.scale import Units
 
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
 _COMMENT = ("#", "//", "%", "!")
-# Instruments write some dozens of lines before a table; a book is none.
-_LONGEST_PREAMBLE = 500
+# Instruments write some dozens of lines before a table.
+_MAX_PREAMBLE_LINES = 500
 
 Row = tuple[int, list[str]]
 """Line number and cells."""
 
 
 def read_point_text(text: str, preferred_units: Units | None = None) -> PointTable:
-    """Read rows of numbers; a header, also one in a comment, tells the order of the columns.
+    """Read rows of numbers. A header, which may be a comment, gives the order of the columns.
 
     Without a header the columns are x, y and, where there is a third, intensity.
 
     Raises:
-        UnknownFormatError: text that is no table of numbers.
-        UnreadableError: a row that is cut short or holds something else than numbers.
-        NoSpotsError: a header without rows.
+        UnknownFormatError: The text is not a table of numbers.
+        UnreadableError: A row is cut short or holds something other than numbers.
+        NoSpotsError: The table has a header but no rows.
     """
     header, rows = _split_header(text)
     if not rows:
         if header and choose_columns(header, preferred_units):
-            raise NoSpotsError("the table has a header but no points")
+            raise NoSpotsError("The table has a header but no points; add a row for each spot.")
         raise UnknownFormatError(
-            "the text holds no table of numbers; give a row x, y, intensity for each spot"
+            "The text holds no table of numbers; give a row x, y, intensity for each spot."
         )
-    check_count(len(rows))
+    check_point_count(len(rows))
     if choose_columns(header, preferred_units):
-        header = _aligned(header, rows)
-    chosen = _columns_of(header, rows[0][1], preferred_units)
+        header = _align_header(header, rows)
+    chosen = _choose_columns_or_order(header, rows[0][1], preferred_units)
     used = [column for column in chosen if column is not None]
-    values = np.array([_numbers(line, cells, used) for line, cells in rows])
+    values = np.array([_parse_row(line, cells, used) for line, cells in rows])
     x, y, intensity = chosen
-    strength = None
+    intensities = None
     if intensity is not None:
-        strength = values[:, 2]
+        intensities = values[:, 2]
         if intensity.role == "log_intensity":
-            strength = intensity_from_logarithm(strength, intensity.log_base)
-    unused = warn_of_unused(header, chosen)
-    return PointTable(values[:, :2], strength, units=x.units or y.units, warnings=unused)
+            intensities = exponentiate_intensity(intensities, intensity.log_base)
+    warnings = warn_of_unused(header, chosen)
+    return PointTable(values[:, :2], intensities, units=x.units or y.units, warnings=warnings)
 
 
-def _columns_of(
+def _choose_columns_or_order(
     header: list[str], cells: list[str], preferred: Units | None
 ) -> tuple[Column, Column, Column | None]:
+    """Choose the columns by their names or, where the header has no names, by their order."""
     chosen = choose_columns(header, preferred) if header else None
     if chosen:
         return chosen
     if header and not all(re.fullmatch(r"(column|col|field|unnamed:?)?[ _]*\d*", h.lower()) for h in header):
         raise UnreadableError(
-            f"the header ({', '.join(header)[:80]}) names no x and y columns; name them x and y (or qx and "
-            "qy), and the third intensity"
+            f"The header ({', '.join(header)[:80]}) names no x and y columns; name them x and y (or qx and qy), and "
+            "the third intensity."
         )
     indent = 1 if len(cells) > 1 and not cells[0] else 0
     width = len(cells) - indent
     if width < 2:
-        raise UnknownFormatError("the table has one column; at least x and y are needed")
+        raise UnknownFormatError("The table has one column; at least x and y are needed.")
     intensity = Column(indent + 2, "intensity") if width > 2 else None
     return Column(indent, "x"), Column(indent + 1, "y"), intensity
 
 
-def _aligned(header: list[str], rows: list[Row]) -> list[str]:
-    """The header with one name for each column; R leaves out that of the first, which counts the rows."""
+def _align_header(header: list[str], rows: list[Row]) -> list[str]:
+    """Return a header with one name for each column: R gives no name to its first column, which numbers the rows."""
     names = list(header)
     while not names[-1]:
         names.pop()
@@ -79,13 +85,13 @@ def _aligned(header: list[str], rows: list[Row]) -> list[str]:
     if wrong is None:
         return names
     first = [cells[0] for _, cells in rows]
-    counts = any(first == [str(n) for n in range(start, start + len(rows))] for start in (0, 1))
-    if all(_fits(cells, len(names) + 1) for _, cells in rows) and (counts or not any(first)):
+    numbers_rows = any(first == [str(n) for n in range(start, start + len(rows))] for start in (0, 1))
+    if all(_fits(cells, len(names) + 1) for _, cells in rows) and (numbers_rows or not any(first)):
         return ["", *names]
     line, cells = wrong
     raise UnreadableError(
-        f"the header names {len(names)} columns ({', '.join(names)[:80]}) but line {line} has {len(cells)}; "
-        "give every column one name and every row all its columns"
+        f"The header names {len(names)} columns ({', '.join(names)[:80]}) but line {line} has {len(cells)}; give every "
+        "column one name and every row all its columns."
     )
 
 
@@ -94,40 +100,43 @@ def _fits(cells: list[str], width: int) -> bool:
 
 
 def _split_header(text: str) -> tuple[list[str], list[Row]]:
+    """Return the names of the header, empty where there is none, and the rows."""
     header: list[str] = []
     rows: list[Row] = []
     separator: str | None = None
-    preamble = 0
+    preamble_lines = 0
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.strip()
-        comment = line.startswith(_COMMENT)
-        line = line.lstrip("#/%!").strip() if comment else line
-        if not line or (comment and rows):
+        is_comment = line.startswith(_COMMENT)
+        line = line.lstrip("#/%!").strip() if is_comment else line
+        if not line or (is_comment and rows):
             continue
         if not rows:
-            separator = _separator(line)
-        # A tab at the beginning is kept: the first column may have no name.
-        line = line if comment or separator != "\t" else raw
-        cells = _with_decimal_points(number, _cells(line, separator))
+            separator = _find_separator(line)
+        # A tab at the beginning is kept because the first column may have no name.
+        line = line if is_comment or separator != "\t" else raw
+        cells = _use_decimal_points(number, _split_cells(line, separator))
         if not rows and not _is_number(cells[0] or cells[-1]):
-            names = _cells(_join_words(line) if separator is None else line, separator)
-            if not comment or choose_columns(names, None):
+            names = _split_cells(_join_words(line) if separator is None else line, separator)
+            if not is_comment or choose_columns(names, None):
                 header = names
-            preamble += 1
-            if preamble > _LONGEST_PREAMBLE:
+            preamble_lines += 1
+            if preamble_lines > _MAX_PREAMBLE_LINES:
                 raise UnknownFormatError(
-                    f"the text holds no table of numbers in its first {number} lines; give a row x, y, intensity for "
-                    "each spot"
+                    f"The text holds no table of numbers in its first {number} lines; give a row x, y, intensity for "
+                    "each spot."
                 )
             continue
-        if not comment:
+        if not is_comment:
             rows.append((number, cells))
             if len(rows) > MAX_POINTS:
-                raise TooLargeError(f"more than {MAX_POINTS} points; give the spots rather than all pixels")
+                raise TooLargeError(
+                    f"There are more than {MAX_POINTS} points, the limit; give the spots instead of all pixels."
+                )
     return header, rows
 
 
-def _separator(line: str) -> str | None:
+def _find_separator(line: str) -> str | None:
     words = line.split()
     if len(words) > 1 and all(_is_number(word) or _has_decimal_comma(word) for word in words):
         return "\t" if "\t" in line else None
@@ -135,29 +144,29 @@ def _separator(line: str) -> str | None:
 
 
 def _has_decimal_comma(word: str) -> bool:
-    """Whether a comma stands inside a number; one at its beginning or end parts it from the next."""
+    """Return whether a comma is inside a number; one at the beginning or end separates numbers."""
     return word[0] != "," and bool(_DECIMAL_COMMA.fullmatch(word))
 
 
-def _cells(line: str, separator: str | None) -> list[str]:
+def _split_cells(line: str, separator: str | None) -> list[str]:
     return [cell.strip().strip("\"'") for cell in line.split(separator)]
 
 
-def _with_decimal_points(line: int, cells: list[str]) -> list[str]:
-    """Decimal commas as points; a row with both could mean thousands by one of them."""
+def _use_decimal_points(line: int, cells: list[str]) -> list[str]:
+    """Replace decimal commas by points; refuse a row with both, where one could separate thousands."""
     commas = [cell for cell in cells if "," in cell and _DECIMAL_COMMA.fullmatch(cell)]
     if not commas:
         return cells
     points = [cell for cell in cells if "." in cell and _is_number(cell)]
     if points:
         raise UnreadableError(
-            f"line {line} has a comma in {commas[0]} and a point in {points[0]}; write all numbers with decimal points"
+            f"Line {line} has a comma in {commas[0]} and a point in {points[0]}; write all numbers with decimal points."
         )
     return [cell.replace(",", ".") if cell in commas else cell for cell in cells]
 
 
 def _join_words(line: str) -> str:
-    """`qx (1/nm)  log intensity` as one word a column."""
+    """Write `qx (1/nm)  log intensity` with one word for each column."""
     line = re.sub(r" ([(\[])", r"\1", " ".join(line.split()))
     return re.sub(r"\b(ln|log|log10|log2|integrated|peak) (?=i)", r"\1_", line, flags=re.IGNORECASE)
 
@@ -170,12 +179,14 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _numbers(line: int, cells: list[str], used: list[Column]) -> list[float]:
+def _parse_row(line: int, cells: list[str], used: list[Column]) -> list[float]:
     if len(cells) <= max(column.index for column in used):
-        raise UnreadableError(f"line {line} has {len(cells)} columns, fewer than the lines before")
+        raise UnreadableError(
+            f"Line {line} has {len(cells)} columns, fewer than the lines before; give every row all its columns."
+        )
     try:
         return [float(cells[column.index] or "nan") for column in used]
     except ValueError:
         raise UnreadableError(
-            f"line {line} holds something that is not a number: {' '.join(cells)[:60]}"
+            f"Line {line} holds something that is not a number: {' '.join(cells)[:60]}."
         ) from None

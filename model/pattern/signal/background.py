@@ -1,4 +1,4 @@
-"""What lies under the spots: diffuse scattering, the direct beam's tails, the shadow of a beam stop."""
+"""Background of a frame: diffuse scattering, tails of the direct beam, and the shadow of a beam stop."""
 
 from dataclasses import dataclass
 
@@ -9,51 +9,62 @@ from numpy.typing import NDArray
 FloatImage = NDArray[np.float32]
 BoolImage = NDArray[np.bool_]
 
-# Two quantiles below the median, where spots that lie dense hardly reach, give mean and deviation of a normal.
+# Mean and standard deviation of a normal distribution follow from two quantiles below the median, which even dense
+# spots hardly affect.
 _UPPER, _LOWER = 0.35, 0.10
 _Z_UPPER, _Z_LOWER = -0.38532, -1.28155
-_LINEAR_RINGS = 64
+_LINEAR_BINS = 64
 _SHADOW_DEPTH = -1.5
 _SHADOW_BOX = 5
 _BLOCK = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Rings:
-    """Rings about a centre, one pixel wide up to 64 pixels and of constant ratio beyond.
+class RadialBins:
+    """Rings of pixels about a center, one pixel wide up to 64 pixels, and of constant ratio beyond.
 
     Attributes:
-        number: (H, W) ring of each pixel.
-        count: number of rings.
-        sample: flat indices of the pixels that statistics are taken of: all near the centre, a part beyond.
+        index: (H, W) number of each pixel's bin.
+        count: number of bins.
+        sample: flat indices of the pixels used for statistics: all near the center, a part of them beyond.
     """
 
-    number: NDArray[np.int32]
+    index: NDArray[np.int32]
     count: int
     sample: NDArray[np.intp]
 
     @classmethod
-    def about(cls, shape: tuple[int, int], center: tuple[float, float], stride: int = 3) -> "Rings":
-        """Rings of an image of `shape` about `center` (x, y)."""
+    def from_center(
+        cls, shape: tuple[int, int], center: tuple[float, float], stride: int = 3
+    ) -> "RadialBins":
+        """Divide an image of `shape` into bins about `center` (x, y)."""
         y = np.arange(shape[0], dtype=np.float32)[:, None] - np.float32(center[1])
         x = np.arange(shape[1], dtype=np.float32)[None, :] - np.float32(center[0])
         radius = np.sqrt(x * x + y * y)
         whole = np.arange(int(radius.max()) + 2)
-        log = _LINEAR_RINGS * (1 + np.log(np.maximum(whole, 1) / _LINEAR_RINGS))
-        table = np.where(whole < _LINEAR_RINGS, whole, log).astype(np.int32)
-        number = table[radius.astype(np.int32)]
-        chosen = radius < _LINEAR_RINGS / 2
-        chosen[::stride, ::stride] = True
-        return cls(number, int(table[-1]) + 1, np.flatnonzero(chosen))
+        logarithmic = _LINEAR_BINS * (1 + np.log(np.maximum(whole, 1) / _LINEAR_BINS))
+        table = np.where(whole < _LINEAR_BINS, whole, logarithmic).astype(np.int32)
+        index = table[radius.astype(np.int32)]
+        is_sampled = radius < _LINEAR_BINS / 2
+        is_sampled[::stride, ::stride] = True
+        return cls(index, int(table[-1]) + 1, np.flatnonzero(is_sampled))
 
-    def level_and_noise(
+    def estimate_level_and_noise(
         self, image: FloatImage, usable: BoolImage | None = None
     ) -> tuple[FloatImage, FloatImage]:
-        """Robust mean and deviation of each ring, as tables of `count` rows, gaps filled from the neighbours."""
+        """Estimate robust mean and standard deviation of each bin.
+
+        Args:
+            image: (H, W).
+            usable: (H, W) pixels to use; all if absent.
+
+        Returns:
+            Two arrays (count,); bins with too few pixels are interpolated.
+        """
         sample = self.sample if usable is None else self.sample[usable.ravel()[self.sample]]
-        ring, value = self.number.ravel()[sample], image.ravel()[sample]
-        value = sorted_in_rings(ring, value)
-        size = np.bincount(ring, minlength=self.count)
+        index, value = self.index.ravel()[sample], image.ravel()[sample]
+        value = sort_in_bins(index, value)
+        size = np.bincount(index, minlength=self.count)
         start = np.cumsum(size) - size
         filled = np.flatnonzero(size >= 6)
         if not len(filled):
@@ -61,27 +72,40 @@ class Rings:
         upper, lower = (value[start[filled] + (size[filled] * p).astype(np.intp)] for p in (_UPPER, _LOWER))
         noise = (upper - lower) / (_Z_UPPER - _Z_LOWER)
         level = upper - _Z_UPPER * noise
-        every = np.arange(self.count)
+        bins = np.arange(self.count)
         return (
-            np.interp(every, filled, level).astype(np.float32),
-            np.interp(every, filled, noise).astype(np.float32),
+            np.interp(bins, filled, level).astype(np.float32),
+            np.interp(bins, filled, noise).astype(np.float32),
         )
 
 
-def sorted_in_rings(ring: NDArray[np.int32], value: FloatImage) -> FloatImage:
-    """The values ring by ring, ascending in each."""
-    # Bits of single precision order like integers once those of negative numbers are turned over; with the ring in
-    # front one fast sort does for all.
+def sort_in_bins(index: NDArray[np.int32], value: FloatImage) -> FloatImage:
+    """Return the values bin by bin, ascending in each.
+
+    Args:
+        index: (N,) bin of each value.
+        value: (N,).
+    """
+    # The bits of single precision order like integers once those of negative numbers are inverted. With the bin in
+    # front, a single fast sort orders everything.
     bits = value.astype(np.float32).view(np.uint32)
     ordered = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
-    key = np.sort(ring.astype(np.uint64) << np.uint64(32) | ordered)
+    key = np.sort(index.astype(np.uint64) << np.uint64(32) | ordered)
     ordered = key.astype(np.uint32)
     sorted_bits = np.where(ordered >> 31, ordered & np.uint32(0x7FFFFFFF), ~ordered)
     return np.asarray(sorted_bits.view(np.float32))
 
 
-def shadow(residual: FloatImage, noise: FloatImage) -> BoolImage:
-    """Pixels that lie in the shadow of a beam stop: darker than their ring beyond noise, in one piece."""
+def find_shadow(residual: FloatImage, noise: FloatImage) -> BoolImage:
+    """Find the shadow of a beam stop: connected pixels that are darker than their bin beyond the noise.
+
+    Args:
+        residual: (H, W) counts less the level of their bin.
+        noise: (H, W) standard deviation of their bin.
+
+    Returns:
+        (H, W) pixels in the shadow.
+    """
     depth = ndi.uniform_filter(np.clip(residual / noise, -8, 8), _SHADOW_BOX, mode="nearest")
     dark = depth < _SHADOW_DEPTH
     if not dark.any():
@@ -95,8 +119,16 @@ def shadow(residual: FloatImage, noise: FloatImage) -> BoolImage:
     return large
 
 
-def local_level(residual: FloatImage, usable: BoolImage) -> FloatImage:
-    """What of the background is not round: the low quantile of blocks, smoothed, relative to the frame's."""
+def estimate_uneven_background(residual: FloatImage, usable: BoolImage) -> FloatImage:
+    """Estimate the part of the background that is not radially symmetric: a low quantile of blocks, smoothed.
+
+    Args:
+        residual: (H, W) counts less the level of their bin.
+        usable: (H, W) pixels that no beam stop covers.
+
+    Returns:
+        (H, W) relative to the median of the frame.
+    """
     height, width = (side // _BLOCK for side in residual.shape)
     if min(height, width) < 3:
         return np.zeros_like(residual)
@@ -113,17 +145,17 @@ def local_level(residual: FloatImage, usable: BoolImage) -> FloatImage:
     level = np.asarray(ndi.median_filter(level, 3, mode="nearest"))
     rows = (np.arange(residual.shape[0]) + 0.5) / _BLOCK - 0.5
     columns = (np.arange(residual.shape[1]) + 0.5) / _BLOCK - 0.5
-    return _bilinear(level, rows, columns)
+    return _interpolate_bilinear(level, rows, columns)
 
 
-def _bilinear(
+def _interpolate_bilinear(
     grid: NDArray[np.floating], rows: NDArray[np.float64], columns: NDArray[np.float64]
 ) -> FloatImage:
-    def weights(at: NDArray[np.float64], size: int) -> FloatImage:
+    def compute_weights(at: NDArray[np.float64], size: int) -> FloatImage:
         at = np.clip(at, 0, size - 1)
         hat: FloatImage = np.maximum(0, 1 - np.abs(at[:, None] - np.arange(size))).astype(np.float32)
         return hat
 
-    across = weights(columns, grid.shape[1]).T
-    result: FloatImage = weights(rows, grid.shape[0]) @ grid.astype(np.float32) @ across
+    across = compute_weights(columns, grid.shape[1]).T
+    result: FloatImage = compute_weights(rows, grid.shape[0]) @ grid.astype(np.float32) @ across
     return result

@@ -1,4 +1,4 @@
-"""Sharp rings about the centre of a frame: those of a polycrystalline support film, or of a powder."""
+"""Sharp rings about the center of a frame: those of a polycrystalline support film, or of a powder."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -7,31 +7,35 @@ import numpy as np
 import scipy.ndimage as ndi
 from numpy.typing import NDArray
 
-from model.pattern.signal.background import sorted_in_rings
+from model.pattern.materials import MATERIALS
+from model.pattern.signal.background import sort_in_bins
 
 FloatImage = NDArray[np.float32]
 FloatArray = NDArray[np.float64]
 
-# h^2 + k^2 + l^2 of the first rings of a face-centred cubic metal; all have to be seen.
-_FCC = np.array([3, 4, 8, 11])
-_LEAST_HEIGHT = 0.6
+# h^2 + k^2 + l^2 of the first rings of a face-centered cubic metal; all of them have to be seen.
+_FCC_SQUARES = np.array([3, 4, 8, 11])
+USUAL_FILM, OTHER_FILM = MATERIALS["Au"], MATERIALS["Al"]
+# Ring radii are good to about 0.1 %, the two metals differ by 0.7 %, and stated scales are seldom better than this.
+_SCALE_TOLERANCE = 0.02
+_MIN_HEIGHT = 0.6
 _QUANTILES = (0.3, 0.1)
-_AWAY_PX, _SMOOTH_PX = 6, 9
-_NEAREST_PX = 15
-_SAME, _SAME_PX = 0.008, 0.7
-_MOST_RINGS = 16
-_SECTORS, _ALL_ROUND, _EVEN = 24, 0.8, 2.0
-_ON_PX, _BESIDE_PX = 1.5, (5.0, 8.0)
+_BESIDE_RING_PX, _SMOOTHING_PX = 6, 9
+_MIN_RADIUS_PX = 15
+_RADIUS_TOLERANCE, _RADIUS_TOLERANCE_PX = 0.008, 0.7
+_MAX_RINGS = 16
+_SECTORS, _MIN_SECTOR_SHARE, _MIN_EVENNESS = 24, 0.8, 2.0
+_ON_RING_PX, _BACKGROUND_PX = 1.5, (5.0, 8.0)
 
 
 @dataclass(frozen=True, eq=False)
 class FilmRings:
-    """Rings about a centre.
+    """Possible rings about a center.
 
     Attributes:
-        counts: (H, W) the image.
+        counts: (H, W) image.
         center: x, y.
-        radii: (R,) pixels, of all that may be rings: many spots at one radius pass for one here.
+        radii: (R,) pixels. Many spots at one radius also count as a ring here.
     """
 
     counts: FloatImage
@@ -39,89 +43,129 @@ class FilmRings:
     radii: FloatArray
 
     @classmethod
-    def about(cls, counts: FloatImage, center: tuple[float, float]) -> Self:
-        """The rings of an image about x, y."""
-        if _reach(counts, center) <= _NEAREST_PX:
+    def find(cls, counts: FloatImage, center: tuple[float, float]) -> Self:
+        """Find the rings of an image (H, W) about x, y."""
+        if _compute_reach(counts, center) <= _MIN_RADIUS_PX:
             return cls(counts, center, np.empty(0))
-        height = _heights(counts, center)
-        level = np.asarray(ndi.maximum_filter1d(height, 5))
-        at = np.flatnonzero((height == level) & (height > _LEAST_HEIGHT))
-        at = at[(at > _NEAREST_PX) & (at < len(height) - 2)]
-        return cls(counts, center, np.array([_middle(height, int(each)) for each in at[:_MOST_RINGS]]))
+        height = _compute_heights(counts, center)
+        local_maximum = np.asarray(ndi.maximum_filter1d(height, 5))
+        at = np.flatnonzero((height == local_maximum) & (height > _MIN_HEIGHT))
+        at = at[(at > _MIN_RADIUS_PX) & (at < len(height) - 2)]
+        radii = np.array([_interpolate_maximum(height, int(each)) for each in at[:_MAX_RINGS]])
+        return cls(counts, center, radii)
 
-    def fcc_unit(self) -> float | None:
-        """Pixels of 1 / a of a face-centred cubic metal whose rings are among these; None where they are not."""
+    def find_fcc_unit(self) -> float | None:
+        """Return 1 / a, in pixels, of a face-centered cubic metal whose rings are among these, or None."""
         best: tuple[float, FloatArray] | None = None
         for first in self.radii:
-            expected = first * np.sqrt(_FCC / _FCC[0])
+            expected = first * np.sqrt(_FCC_SQUARES / _FCC_SQUARES[0])
             nearest = self.radii[np.abs(self.radii[:, None] - expected).argmin(axis=0)]
-            off = np.abs(nearest - expected)
-            worst = float((off / (_SAME * expected + _SAME_PX)).max())
+            deviation = np.abs(nearest - expected)
+            worst = float((deviation / (_RADIUS_TOLERANCE * expected + _RADIUS_TOLERANCE_PX)).max())
             if worst <= 1 and (best is None or worst < best[0]):
                 best = worst, nearest
-        if best is None or not all(self.goes_round(float(each)) for each in best[1]):
+        if best is None or not all(self.is_whole_ring(float(radius)) for radius in best[1]):
             return None
-        return float((best[1] * np.sqrt(_FCC)).sum() / _FCC.sum())
+        return float((best[1] * np.sqrt(_FCC_SQUARES)).sum() / _FCC_SQUARES.sum())
 
-    def count(self) -> int:
-        """How many are rings indeed."""
-        return sum(self.goes_round(float(each)) for each in self.radii)
+    def count_whole_rings(self) -> int:
+        """Return how many radii are those of rings, not of spots."""
+        return sum(self.is_whole_ring(float(radius)) for radius in self.radii)
 
-    def goes_round(self, radius_px: float) -> bool:
-        """Whether it is seen in nearly all directions, as a ring is and spots are not."""
+    def is_whole_ring(self, radius_px: float) -> bool:
+        """Return whether a radius is brighter than its surroundings in nearly all directions, unlike spots."""
         y, x = np.indices(self.counts.shape, dtype=np.float32)
         x -= np.float32(self.center[0])
         y -= np.float32(self.center[1])
-        off = np.sqrt(x * x + y * y) - np.float32(radius_px)
-        near = np.flatnonzero(np.abs(off) <= _BESIDE_PX[1])
-        off, value = off.ravel()[near], self.counts.ravel()[near]
-        turn = np.arctan2(y.ravel()[near], x.ravel()[near])
-        sector = np.minimum(((turn / (2 * np.pi) + 0.5) * _SECTORS).astype(np.intp), _SECTORS - 1)
-        on, beside = np.abs(off) <= _ON_PX, np.abs(off) >= _BESIDE_PX[0]
-        higher = np.array(
+        offset = np.sqrt(x * x + y * y) - np.float32(radius_px)
+        near = np.flatnonzero(np.abs(offset) <= _BACKGROUND_PX[1])
+        offset, value = offset.ravel()[near], self.counts.ravel()[near]
+        angle = np.arctan2(y.ravel()[near], x.ravel()[near])
+        sector = np.minimum(((angle / (2 * np.pi) + 0.5) * _SECTORS).astype(np.intp), _SECTORS - 1)
+        is_ring, is_background = np.abs(offset) <= _ON_RING_PX, np.abs(offset) >= _BACKGROUND_PX[0]
+        height = np.array(
             [
-                np.median(value[(sector == each) & on]) - np.median(value[(sector == each) & beside])
+                np.median(value[(sector == each) & is_ring])
+                - np.median(value[(sector == each) & is_background])
                 for each in range(_SECTORS)
-                if (on & (sector == each)).any() and (beside & (sector == each)).any()
+                if (is_ring & (sector == each)).any() and (is_background & (sector == each)).any()
             ]
         )
-        if len(higher) < _ALL_ROUND * _SECTORS:
+        if len(height) < _MIN_SECTOR_SHARE * _SECTORS:
             return False
-        typical = float(np.median(higher))
-        uneven = 1.4826 * float(np.median(np.abs(higher - typical)))
-        return typical > _EVEN * uneven and float((higher > 0.3 * typical).mean()) >= _ALL_ROUND
+        typical = float(np.median(height))
+        spread = 1.4826 * float(np.median(np.abs(height - typical)))
+        is_even = typical > _MIN_EVENNESS * spread
+        return is_even and float((height > 0.3 * typical).mean()) >= _MIN_SECTOR_SHARE
 
 
-def _reach(counts: FloatImage, center: tuple[float, float]) -> int:
-    """Radius of the largest whole circle: corners hold too little of a ring to tell."""
+def derive_pixel_size(fcc_unit_px: float) -> float:
+    """Return 1/angstrom per pixel if the rings are those of gold, the usual film.
+
+    Args:
+        fcc_unit_px: 1 / a of the metal, in pixels.
+    """
+    return 1 / (USUAL_FILM.a_angstrom * fcc_unit_px)
+
+
+def warn_of_ring_scale(fcc_unit_px: float, stated_inv_angstrom: float | None) -> tuple[str, ...]:
+    """Return a warning where the rings of a metal give the scale, or contradict the stated one.
+
+    Args:
+        fcc_unit_px: 1 / a of the metal, in pixels.
+        stated_inv_angstrom: 1/angstrom per pixel as request or file state it; None where neither does.
+    """
+    size = derive_pixel_size(fcc_unit_px)
+    if stated_inv_angstrom is None:
+        difference = 100 * (USUAL_FILM.a_angstrom / OTHER_FILM.a_angstrom - 1)
+        return (
+            f"The pixel size, {size:.5g} 1/angstrom, was derived from rings of the support film, assumed to be "
+            f"{USUAL_FILM.name}; for {OTHER_FILM.name} it is {difference:.1f} % larger. Give pixel_size if the film is "
+            "another.",
+        )
+    deviation = min(
+        abs(stated_inv_angstrom * film.a_angstrom * fcc_unit_px - 1) for film in (USUAL_FILM, OTHER_FILM)
+    )
+    if deviation <= _SCALE_TOLERANCE:
+        return ()
+    return (
+        f"The rings of the support film are those of {USUAL_FILM.name} if a pixel is {size:.5g} 1/angstrom; the stated "
+        f"{stated_inv_angstrom:.5g} was used. Check pixel_size.",
+    )
+
+
+def _compute_reach(counts: FloatImage, center: tuple[float, float]) -> int:
+    """Return the radius of the largest whole circle; the corners hold too little of a ring."""
     return int(min(*center, *(np.array(counts.shape[::-1]) - 1 - center)))
 
 
-def _heights(counts: FloatImage, center: tuple[float, float]) -> FloatArray:
-    """How far the low quantile of the counts at each whole radius exceeds that of its surroundings, over their noise.
+def _compute_heights(counts: FloatImage, center: tuple[float, float]) -> FloatArray:
+    """Return how far a low quantile at each whole radius exceeds that of its surroundings, over their noise.
 
-    A ring lifts all of a radius; the spots of a crystal, however many, leave some of it dark.
+    A ring lifts all pixels of a radius; the spots of a crystal, however many, leave some of them dark.
     """
     rows = np.arange(0, counts.shape[0], 2)
     x = np.arange(counts.shape[1], dtype=np.float32) - np.float32(center[0])
     y = rows.astype(np.float32) - np.float32(center[1])
     radius = np.rint(np.sqrt(x * x + (y * y)[:, None])).astype(np.int32).ravel()
-    whole = _reach(counts, center)
-    inside = radius <= whole
+    reach = _compute_reach(counts, center)
+    inside = radius <= reach
     radius = radius[inside]
-    value = sorted_in_rings(radius, counts[rows].ravel()[inside])
-    size = np.bincount(radius, minlength=whole + 1)
+    value = sort_in_bins(radius, counts[rows].ravel()[inside])
+    size = np.bincount(radius, minlength=reach + 1)
     start = np.cumsum(size) - size
     low, lower = (value[start + (size * each).astype(np.intp)].astype(np.float64) for each in _QUANTILES)
-    noise = np.asarray(ndi.median_filter(low - lower, _SMOOTH_PX))
+    noise = np.asarray(ndi.median_filter(low - lower, _SMOOTHING_PX))
     smooth = np.asarray(ndi.uniform_filter1d(low, 3))
-    padded = np.pad(smooth, _AWAY_PX, mode="edge")
-    beside = np.maximum(padded[: -2 * _AWAY_PX], padded[2 * _AWAY_PX :])
+    padded = np.pad(smooth, _BESIDE_RING_PX, mode="edge")
+    beside = np.maximum(padded[: -2 * _BESIDE_RING_PX], padded[2 * _BESIDE_RING_PX :])
     return np.asarray((low - beside) / np.maximum(noise, 1e-9 * max(float(np.abs(low).max()), 1e-30)))
 
 
-def _middle(height: FloatArray, at: int) -> float:
-    """Of the maximum, by the parabola through it and its neighbours."""
+def _interpolate_maximum(height: FloatArray, at: int) -> float:
+    """Return the position of a maximum, from the parabola through it and its neighbors."""
     before, top, after = height[at - 1 : at + 2]
-    bend = before - 2 * top + after
-    return at + (0.0 if bend >= 0 else float(np.clip((before - after) / (2 * bend), -0.5, 0.5)))
+    curvature = before - 2 * top + after
+    if curvature >= 0:
+        return float(at)
+    return at + float(np.clip((before - after) / (2 * curvature), -0.5, 0.5))

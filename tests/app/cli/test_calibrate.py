@@ -46,7 +46,7 @@ def test_a_calibration_corrects_a_distorted_camera(
         assert "512 x 512" in refused.json()["detail"]
         unknown = client.post("/inspect", files={"file": frame}, data={"calibration": "../titan"})
         assert unknown.status_code == 422
-        assert "there are: titan" in unknown.json()["detail"]
+        assert "available: titan" in unknown.json()["detail"]
         points = client.post("/inspect", json={"points": [[1, 0], [0, 1], [1, 1]], "calibration": "titan"})
         assert points.status_code == 422
 

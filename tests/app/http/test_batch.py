@@ -124,7 +124,7 @@ def test_each_image_of_a_scan_is_a_pattern(client: TestClient, kind: str) -> Non
 def test_a_tiff_of_more_pages_than_are_read_is_refused(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model.pattern.formats.tiff.MOST_SUMMED", 3)
+    monkeypatch.setattr("model.pattern.formats.tiff.MAX_PAGES", 3)
     data = [written_tiff(np.zeros((pages, 64, 64), np.uint8), photometric="minisblack") for pages in (3, 4)]
     *few, many = lines(client, parts(("few.tif", data[0]), ("many.tif", data[1])))
     assert [each["image"] for each in few] == [0, 1, 2]

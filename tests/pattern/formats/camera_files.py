@@ -1,4 +1,4 @@
-"""Small files of every camera format, written by hand or by the format's own library, around one image."""
+"""Small files of every camera format, written by hand or by the library of the format."""
 
 import io
 import json
@@ -98,12 +98,12 @@ class DmWriter:
         return struct.pack(">I", self.version) + self.size(len(root)) + struct.pack(">I", 1) + root
 
 
-def ser(stack: NDArray[Any], per_metre: float) -> bytes:
+def ser(stack: NDArray[Any], per_meter: float) -> bytes:
     codes = {"|u1": 1, "<u2": 2, "<u4": 3, "<i2": 5, "<i4": 6, "<f4": 7}
     images = []
     for image in stack:
         head = struct.pack(
-            "<ddiddiHII", 0.0, per_metre, 0, 0.0, per_metre, 0, codes[image.dtype.str], *reversed(image.shape)
+            "<ddiddiHII", 0.0, per_meter, 0, 0.0, per_meter, 0, codes[image.dtype.str], *reversed(image.shape)
         )
         images.append(head + image[::-1].tobytes())
     first = 30 + 4 * len(images)
@@ -137,11 +137,11 @@ def mrc(stack: NDArray[Any]) -> bytes:
         return Path(temporary.name).read_bytes()
 
 
-def velox(stack: NDArray[Any], per_metre: float, volts: int = 300_000) -> bytes:
+def velox(stack: NDArray[Any], per_meter: float, volts: int = 300_000) -> bytes:
     stated = {
         "Optics": {"AccelerationVoltage": str(volts)},
         "BinaryResult": {
-            "PixelSize": {"width": str(per_metre), "height": str(per_metre)},
+            "PixelSize": {"width": str(per_meter), "height": str(per_meter)},
             "PixelUnitX": "1/m",
             "PixelUnitY": "1/m",
         },
@@ -192,7 +192,7 @@ def tiff(array: NDArray[Any], **options: Any) -> bytes:
 
 
 def every_format(image: NDArray[np.uint16]) -> dict[str, bytes]:
-    """One image in each format, twice where it holds several."""
+    """Write one image in each format, twice where the format holds several."""
     stack, eight = np.stack([image, image]), (image // 256).astype(np.uint8)
     return {
         "dm3": DmWriter(3).file(image),

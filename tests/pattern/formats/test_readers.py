@@ -45,7 +45,7 @@ def png(array: NDArray[Any]) -> bytes:
         (tiff(RAMP.astype(np.uint16), compression="zlib"), 16),
     ],
 )
-def test_grey_frames_are_read_as_written(data: bytes, depth: int | None) -> None:
+def test_reads_gray_frames_as_written(data: bytes, depth: int | None) -> None:
     frame = read_frame(data)
     assert frame.counts.tolist() == (RAMP % 251 if depth == 8 else RAMP).tolist()
     assert frame.bit_depth == depth
@@ -53,17 +53,17 @@ def test_grey_frames_are_read_as_written(data: bytes, depth: int | None) -> None
     assert frame.warnings == ()
 
 
-def test_colour_is_reduced_to_its_mean_and_told() -> None:
-    colour = np.zeros((40, 40, 3), dtype=np.uint8)
-    colour[..., 0] = 90
-    for data in (png(colour), tiff(colour, photometric="rgb")):
+def test_reduces_color_to_its_mean_with_a_warning() -> None:
+    color = np.zeros((40, 40, 3), dtype=np.uint8)
+    color[..., 0] = 90
+    for data in (png(color), tiff(color, photometric="rgb")):
         frame = read_frame(data)
         assert frame.counts.tolist() == np.full((40, 40), 30).tolist()
-        assert "colour" in frame.warnings[0]
-    assert read_frame(png(np.repeat(colour[..., :1], 3, axis=2))).warnings == ()
+        assert "color" in frame.warnings[0]
+    assert read_frame(png(np.repeat(color[..., :1], 3, axis=2))).warnings == ()
 
 
-def test_the_first_of_several_pages_is_read() -> None:
+def test_reads_the_first_of_several_pages_with_a_warning() -> None:
     frame = read_frame(tiff(np.stack([RAMP, RAMP + 1]).astype(np.uint16), photometric="minisblack"))
     assert frame.counts[0, 0] == 0
     assert "several" in frame.warnings[0]
@@ -79,19 +79,19 @@ def test_the_first_of_several_pages_is_read() -> None:
         ("1/nm", 1.0, None),
     ],
 )
-def test_imagejs_calibration_is_read_if_it_is_reciprocal(
+def test_reads_the_calibration_of_imagej_if_it_is_reciprocal(
     unit: str, per_unit: float, expected: float | None
 ) -> None:
     data = tiff(RAMP.astype(np.uint16), imagej=True, resolution=(per_unit, per_unit), metadata={"unit": unit})
     assert read_frame(data).pixel_size_inv_angstrom == (None if expected is None else pytest.approx(expected))
 
 
-def test_the_resolution_for_print_is_no_calibration() -> None:
+def test_ignores_the_resolution_for_print() -> None:
     data = tiff(RAMP.astype(np.uint16), resolution=(72, 72), resolutionunit="INCH")
     assert read_frame(data).pixel_size_inv_angstrom is None
 
 
-def test_pixels_without_a_number_are_replaced_and_told() -> None:
+def test_replaces_pixels_that_are_not_finite_with_a_warning() -> None:
     counts = RAMP.astype(np.float32)
     counts[3, 4] = np.nan
     frame = Frame(counts)
@@ -103,7 +103,7 @@ def test_pixels_without_a_number_are_replaced_and_told() -> None:
         frame.counts[0, 0] = 1
 
 
-def test_impossible_sizes_are_refused_before_decoding() -> None:
+def test_refuses_impossible_sizes_before_decoding() -> None:
     lying = bytearray(png(RAMP.astype(np.uint16)))
     lying[16:24] = (100_000).to_bytes(4, "big") * 2
     with pytest.raises(TooLargeError, match="megapixels"):
@@ -113,7 +113,7 @@ def test_impossible_sizes_are_refused_before_decoding() -> None:
 
 
 @pytest.mark.parametrize("shape", [(32, 2100), (2100, 32)])
-def test_strips_are_refused(shape: tuple[int, int]) -> None:
+def test_refuses_narrow_strips(shape: tuple[int, int]) -> None:
     with pytest.raises(UnreadableError, match="too narrow"):
         read_frame(tiff(np.ones(shape, dtype=np.uint16)))
 
@@ -122,7 +122,7 @@ def test_strips_are_refused(shape: tuple[int, int]) -> None:
     "compression", ["tiff_lzw", "packbits", "tiff_deflate", "tiff_adobe_deflate", "lzma"]
 )
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
-def test_compressed_frames_are_read_as_written(compression: str, kind: type) -> None:
+def test_reads_compressed_frames_as_written(compression: str, kind: type) -> None:
     counts: NDArray[Any] = (RAMP % 251).astype(kind)
     buffer = io.BytesIO()
     Image.fromarray(counts).save(buffer, format="TIFF", compression=compression)
@@ -130,8 +130,8 @@ def test_compressed_frames_are_read_as_written(compression: str, kind: type) -> 
 
 
 @pytest.mark.parametrize("compress", [zlib.compress, lzma.compress])
-def test_a_tiff_expands_no_further_than_the_size_it_states(compress: Callable[[bytes], bytes]) -> None:
-    """A page of 48 x 40 bytes whose strip holds 256 MiB of zeros."""
+def test_expands_a_tiff_no_further_than_its_stated_size(compress: Callable[[bytes], bytes]) -> None:
+    """The page has 48 x 40 bytes, and its strip holds 256 MiB of zeros."""
     compression = "zlib" if compress is zlib.compress else "lzma"
     small = tiff(RAMP.astype(np.uint8), compression=compression)
     with tifffile.TiffFile(io.BytesIO(small)) as file:
@@ -149,7 +149,7 @@ def test_a_tiff_expands_no_further_than_the_size_it_states(compress: Callable[[b
     assert peak < 32 * 2**20
 
 
-def test_millions_of_pages_are_not_counted() -> None:
+def test_does_not_count_millions_of_pages() -> None:
     data = tiff(RAMP.astype(np.uint16))
     empty_pages = b"".join(
         b"\x00\x00" + (len(data) + 6 * (page + 1)).to_bytes(4, "little") for page in range(500_000)
@@ -159,21 +159,21 @@ def test_millions_of_pages_are_not_counted() -> None:
         pointer = first.offset + 2 + 12 * len(first.tags)
     chained = bytearray(data)
     chained[pointer : pointer + 4] = len(data).to_bytes(4, "little")
-    begun = time.process_time()
+    start = time.process_time()
     assert "first was read" in read_frame(bytes(chained) + empty_pages).warnings[0]
-    assert time.process_time() - begun < 1
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize("data", [b"", b"GIF89a", b"\x00" * 100])
-def test_other_content_is_of_unknown_format(data: bytes) -> None:
+def test_refuses_other_content_as_of_unknown_format(data: bytes) -> None:
     with pytest.raises(UnknownFormatError):
         read_frame(data)
 
 
 @pytest.mark.parametrize(
-    ("beginning", "name"), [(b"GIF89a", "GIF"), (b"\x1f\x8b", "unpack"), (b"%PDF", "PDF")]
+    ("beginning", "name"), [(b"GIF89a", "GIF"), (b"\x1f\x8b", "Unpack"), (b"%PDF", "PDF")]
 )
-def test_known_formats_that_are_not_read_are_named(beginning: bytes, name: str) -> None:
+def test_names_unsupported_formats(beginning: bytes, name: str) -> None:
     with pytest.raises(UnknownFormatError, match=name):
         read_pattern(beginning + bytes(range(100)), "frame", PatternOptions())
 
@@ -203,7 +203,7 @@ def test_damaged_files_end_in_a_domain_error_or_a_frame(kind: bytes, flips: list
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_an_upload_is_read_by_content(render: Callable[..., Any], suffix: str) -> None:
+def test_reads_an_upload_by_its_content(render: Callable[..., Any], suffix: str) -> None:
     truth = render(13, size=512)
     counts = truth.counts.astype(np.uint16)
     data = png(counts) if suffix == "png" else tiff(counts)
@@ -211,7 +211,7 @@ def test_an_upload_is_read_by_content(render: Callable[..., Any], suffix: str) -
     assert spots.center_px == pytest.approx(tuple(truth.center), abs=0.2)
 
 
-def test_an_eight_bit_export_with_clipped_contrast_keeps_geometry(render: Callable[..., Any]) -> None:
+def test_an_export_of_eight_bits_with_clipped_contrast_keeps_its_geometry(render: Callable[..., Any]) -> None:
     truth = render(14, size=512)
     clipped = np.clip(truth.counts / np.percentile(truth.counts, 99.9) * 255, 0, 255).astype(np.uint8)
     spots = read_pattern(png(clipped), "x.png", PatternOptions(pixel_size_inv_angstrom=truth.pixel_size))
@@ -252,7 +252,7 @@ def test_recorded_gallium_arsenide_is_calibrated_by_its_file() -> None:
         ("5_SAED_figure", 0.0020271, (506.1, 480.6)),
     ],
 )
-def test_recorded_graphene_figures_have_graphenes_rings(
+def test_recorded_figures_of_graphene_have_its_spacings(
     name: str, pixel_size: float, center: tuple[float, float]
 ) -> None:
     data = (PATTERNS / "graphene" / f"{name}.png").read_bytes()
@@ -266,7 +266,7 @@ def test_recorded_graphene_figures_have_graphenes_rings(
 
 
 @needs_shared
-def test_the_scale_bar_of_gallium_arsenide_is_read() -> None:
+def test_reads_the_scale_bar_of_gallium_arsenide() -> None:
     spots = read_pattern(
         (PATTERNS / "gaas" / "GaAs_110_nm-1_512.png").read_bytes(), "gaas.png", PatternOptions()
     )
@@ -281,7 +281,7 @@ FORMATS = sorted(path.name for path in PATTERNS.glob("formats/*")) if PATTERNS.e
 
 @needs_shared
 @pytest.mark.parametrize("name", FORMATS)
-def test_files_of_other_formats_show_spots_or_say_why_not(name: str) -> None:
+def test_recorded_files_show_spots_or_are_refused(name: str) -> None:
     data = (PATTERNS / "formats" / name).read_bytes()
     if name in WITH_SPOTS:
         assert len(read_pattern(data, name, PatternOptions())) == pytest.approx(WITH_SPOTS[name], abs=4)

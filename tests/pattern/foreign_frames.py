@@ -1,4 +1,4 @@
-"""A renderer of frames that are no pattern of spots: overlapping convergent-beam discs, images of a lattice."""
+"""Renderers of frames that are not spot patterns: overlapping convergent-beam discs, and images of a lattice."""
 
 import math
 
@@ -9,53 +9,53 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
-def _lattice(rng: np.random.Generator, shortest: float, longest: float) -> Array:
-    """(2, 2) rows: a random lattice with vectors of these lengths, pixels."""
-    a, b = rng.uniform(shortest, longest, 2)
-    gamma, turn = math.radians(rng.choice([60.0, 90.0, rng.uniform(65, 115)])), rng.uniform(0, 2 * math.pi)
-    first = a * np.array([math.cos(turn), math.sin(turn)])
-    return np.array([first, b * np.array([math.cos(turn + gamma), math.sin(turn + gamma)])])
+def _make_basis(rng: np.random.Generator, min_length: float, max_length: float) -> Array:
+    """Return the rows (2, 2) of a random lattice with vectors of these lengths, in pixels."""
+    a, b = rng.uniform(min_length, max_length, 2)
+    gamma, angle = math.radians(rng.choice([60.0, 90.0, rng.uniform(65, 115)])), rng.uniform(0, 2 * math.pi)
+    first = a * np.array([math.cos(angle), math.sin(angle)])
+    return np.array([first, b * np.array([math.cos(angle + gamma), math.sin(angle + gamma)])])
 
 
-def _nodes(basis: Array, reach: float) -> Array:
-    """(N, 2) within a distance of 0, 0."""
+def _find_nodes(basis: Array, reach: float) -> Array:
+    """Return the nodes (N, 2) within a distance of 0, 0."""
     order = math.ceil(reach / (abs(np.linalg.det(basis)) / np.hypot(*basis.T).max())) + 1
     h, k = (m.ravel() for m in np.meshgrid(range(-order, order + 1), range(-order, order + 1)))
     nodes = np.column_stack([h, k]) @ basis
     return np.asarray(nodes[np.hypot(*nodes.T) < reach])
 
 
-def convergent_beam(seed: int, size: int = 512, overlap: tuple[float, float] = (1.05, 1.7)) -> Array:
-    """Discs with fringes inside, their diameter `overlap` times the distance of their middles."""
+def render_convergent_beam(seed: int, size: int = 512, overlap: tuple[float, float] = (1.05, 1.7)) -> Array:
+    """Render discs with fringes inside, with diameters of `overlap` times the distance between their centers."""
     rng = np.random.default_rng(seed)
-    basis = _lattice(rng, 0.07 * size, 0.22 * size)
-    centre = size / 2 + rng.uniform(-0.04, 0.04, 2) * size
+    basis = _make_basis(rng, 0.07 * size, 0.22 * size)
+    center = size / 2 + rng.uniform(-0.04, 0.04, 2) * size
     nearest = min(np.hypot(*basis[0]), np.hypot(*basis[1]), np.hypot(*(basis[0] - basis[1])))
     radius = rng.uniform(*overlap) * nearest / 2
     y, x = np.mgrid[:size, :size].astype(float)
     counts = np.full((size, size), rng.uniform(2, 30))
     dose, fall = 10 ** rng.uniform(2.0, 4.0), rng.uniform(0.08, 0.2) * size
     fringes = rng.uniform(1.5, 7.0) * math.pi / radius
-    for node in _nodes(basis, 0.62 * size):
+    for node in _find_nodes(basis, 0.62 * size):
         length = float(np.hypot(*node))
         level = (
             dose * math.exp(-length / fall + rng.normal(0, 0.7)) if length > 1 else dose * rng.uniform(1, 5)
         )
         if level < 0.3:
             continue
-        dx, dy = x - centre[0] - node[0], y - centre[1] - node[1]
+        dx, dy = x - center[0] - node[0], y - center[1] - node[1]
         inside = 1 / (1 + np.exp(np.clip((np.hypot(dx, dy) - radius) / rng.uniform(0.5, 1.2), -50, 50)))
-        turn = rng.uniform(0, math.pi)
-        along = dx * math.cos(turn) + dy * math.sin(turn)
+        angle = rng.uniform(0, math.pi)
+        along = dx * math.cos(angle) + dy * math.sin(angle)
         counts += level * inside * (1 + rng.uniform(0.2, 0.7) * np.cos(fringes * along + rng.uniform(0, 6)))
     return np.asarray(rng.poisson(counts) + rng.normal(20, 2, counts.shape))
 
 
-def lattice_image(seed: int, size: int = 512) -> Array:
-    """Fringes of a few lattice planes over amorphous contrast, as in a transmission image."""
+def render_lattice_image(seed: int, size: int = 512) -> Array:
+    """Render fringes of a few lattice planes over amorphous contrast, as in a transmission image."""
     rng = np.random.default_rng(seed)
     spacing = rng.uniform(5, 28)
-    reciprocal = np.linalg.inv(_lattice(rng, spacing, 1.4 * spacing)).T
+    reciprocal = np.linalg.inv(_make_basis(rng, spacing, 1.4 * spacing)).T
     y, x = np.mgrid[:size, :size].astype(float)
     amorphous = ndi.gaussian_filter(rng.normal(0, 1, (size, size)), rng.uniform(0.8, 2.5))
     contrast = rng.uniform(0.02, 0.15) * amorphous / amorphous.std()
@@ -72,15 +72,15 @@ def lattice_image(seed: int, size: int = 512) -> Array:
     return np.asarray(rng.poisson(counts) + rng.normal(20, 2, counts.shape))
 
 
-def columns_image(seed: int, size: int = 512) -> Array:
-    """Bright columns of atoms, two kinds of them, on a dark ground: a scanning image in the annular dark field."""
+def render_columns_image(seed: int, size: int = 512) -> Array:
+    """Render two kinds of bright atomic columns on a dark background, as in annular dark field."""
     rng = np.random.default_rng(seed)
     spacing = rng.uniform(10, 48)
-    basis = _lattice(rng, spacing, 1.5 * spacing)
+    basis = _make_basis(rng, spacing, 1.5 * spacing)
     width = rng.uniform(0.1, 0.2) * spacing
     image = np.zeros((size, size))
     for shift, weight in ((np.zeros(2), 1.0), (rng.uniform(0.3, 0.6, 2) @ basis, rng.uniform(0.1, 0.9))):
-        at = _nodes(basis, size) + size / 2 + shift
+        at = _find_nodes(basis, size) + size / 2 + shift
         at = np.rint(at[((at > 0) & (at < size - 1)).all(axis=1)]).astype(int)
         image[at[:, 1], at[:, 0]] += weight * rng.normal(1, rng.uniform(0.02, 0.12), len(at))
     image = ndi.gaussian_filter(image, width) * 2 * math.pi * width**2

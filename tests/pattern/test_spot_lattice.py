@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.pattern.beam_center.friedel_center import Center
-from model.pattern.beam_center.lattice_node import SpotLattice, is_half_node, move_to_lattice_node
+from model.pattern.beam_center.spot_lattice import SpotLattice, is_half_node, move_to_lattice_node
 from model.pattern.options import PatternOptions
 from model.pattern.read import read_pattern
 from tests.paths import SHARED
@@ -13,8 +13,8 @@ VIEW = (-400.0, -400.0, 400.0, 400.0)
 BASIS = np.array([[41.0, 3.0], [-12.0, 33.0]])
 
 
-def pattern(seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Spots about 0, 0, the direct beam not among them, whose Friedel mates differ."""
+def make_pattern(seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Make spots about 0, 0 without the direct beam, with different intensities of Friedel mates."""
     rng = np.random.default_rng(seed)
     index = np.array([(h, k) for h in range(-6, 7) for k in range(-6, 7) if h or k])
     pixels = index @ BASIS + rng.normal(0, 0.4, (len(index), 2))
@@ -27,32 +27,30 @@ def pattern(seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 @pytest.mark.parametrize("half", [(0.5, 0.0), (0.0, -0.5), (0.5, 0.5), (-0.5, 0.5)])
 @pytest.mark.parametrize("seed", range(5))
-def test_a_centre_half_a_lattice_vector_off_goes_to_the_direct_beam(
-    seed: int, half: tuple[float, float]
-) -> None:
-    pixels, strength = pattern(seed)
+def test_moves_a_center_at_a_half_node_to_the_direct_beam(seed: int, half: tuple[float, float]) -> None:
+    pixels, strength = make_pattern(seed)
     x, y = (np.array(half) @ BASIS).tolist()
-    found = move_to_lattice_node(pixels, strength, Center(x, y, 10, 0.9), VIEW)
-    assert np.hypot(found.x, found.y) < 0.6
+    center = move_to_lattice_node(pixels, strength, Center(x, y, 10, 0.9), VIEW)
+    assert np.hypot(center.x, center.y) < 0.6
 
 
-def test_a_centre_on_a_node_stays() -> None:
-    pixels, strength = pattern(7)
+def test_keeps_a_center_at_a_node() -> None:
+    pixels, strength = make_pattern(7)
     given = Center(0.3, -0.2, 10, 0.9)
     assert move_to_lattice_node(pixels, strength, given, VIEW) is given
 
 
-def test_spots_without_a_lattice_move_nothing() -> None:
+def test_keeps_the_center_of_spots_without_a_lattice() -> None:
     rng = np.random.default_rng(1)
     pixels = rng.uniform(-200, 200, (60, 2))
-    assert SpotLattice.of(pixels, np.ones(60), np.zeros(2)) is None
+    assert SpotLattice.fit(pixels, np.ones(60), np.zeros(2)) is None
     given = Center(3.0, 4.0, 10, 0.9)
     assert move_to_lattice_node(pixels, np.ones(60), given, VIEW) is given
 
 
-def test_the_basis_is_found_and_its_halves_are_told() -> None:
-    pixels, strength = pattern(3)
-    lattice = SpotLattice.of(pixels, strength, np.array([15.0, 20.0]))
+def test_finds_the_basis_and_half_nodes() -> None:
+    pixels, strength = make_pattern(3)
+    lattice = SpotLattice.fit(pixels, strength, np.array([15.0, 20.0]))
     assert lattice is not None
     assert abs(np.linalg.det(lattice.basis)) == pytest.approx(abs(np.linalg.det(BASIS)), rel=0.01)
     assert is_half_node(lattice, BASIS[0] * 1.5)
@@ -61,7 +59,7 @@ def test_the_basis_is_found_and_its_halves_are_told() -> None:
 
 
 @pytest.mark.skipif(not FORMATS.is_dir(), reason="the shared patterns are not beside the project")
-def test_the_centre_of_a_recorded_pattern_of_discs_is_a_disc() -> None:
+def test_the_center_of_a_recorded_pattern_of_discs_is_a_disc() -> None:
     spots = read_pattern((FORMATS / "dd020.dm3").read_bytes(), "dd020.dm3", PatternOptions())
     assert spots.center_px == pytest.approx((135.5, 101.0), abs=2.5)
     assert spots.exposure is not None
