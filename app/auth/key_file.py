@@ -1,17 +1,16 @@
 """The key file: API keys as JSON lines, replaced atomically, readable by its owner alone."""
 
-import os
 import stat
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from filelock import FileLock
 from pydantic import ValidationError
 
 from app.auth.api_keys import ApiKey
+from model.atomic_files import write_file
 from model.errors import OptionError
 
 MAX_BYTES = 4 * 2**20
@@ -104,21 +103,4 @@ def update_key_file(path: Path, update: Callable[[tuple[ApiKey, ...]], tuple[Api
     with FileLock(path.parent / f".{path.name}.lock", mode=0o600, poll_interval=0.01):
         keys = read_key_file(path).require_intact() if path.exists() else ()
         lines = "".join(key.model_dump_json(exclude_none=True) + "\n" for key in update(keys))
-        with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            try:
-                file.write(lines)  # NamedTemporaryFile's mode is 0600
-                file.flush()
-                os.fsync(file.fileno())
-                os.replace(file.name, path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-        _sync_folder(path.parent)  # otherwise a power failure could restore a revoked key
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        write_file(path, lines.encode(), mode=0o600)

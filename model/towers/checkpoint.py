@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from model.atomic_files import write_file
 from model.errors import CheckpointError
 from model.towers.contrastive import Shape, TwinTowers
 from model.towers.encoder import Towers
@@ -29,8 +29,8 @@ def save_towers(towers: TwinTowers, directory: Path, training: dict[str, object]
     """
     directory.mkdir(parents=True, exist_ok=True)
     card = {"format": FORMAT, "shape": towers.shape.as_json(), "training": training}
-    _replace(directory / CARD, (json.dumps(card, indent=2) + "\n").encode())
-    _replace(directory / WEIGHTS, safetensors.torch.save(_stored_once(towers)))
+    write_file(directory / CARD, (json.dumps(card, indent=2) + "\n").encode())
+    write_file(directory / WEIGHTS, safetensors.torch.save(_stored_once(towers)))
 
 
 def load_towers(directory: Path | None = None) -> Towers:
@@ -76,9 +76,3 @@ def _aliases(towers: TwinTowers) -> set[str]:
             aliases.add(name)
         seen.add(id(value))
     return aliases
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)

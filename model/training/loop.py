@@ -1,7 +1,6 @@
 """The training loop: contrastive, timed, resumable."""
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.atomic_files import replace_file
 from model.errors import OptionError
 from model.towers.contrastive import Shape, TwinTowers, contrastive_loss
 from model.towers.tokens import CrystalBatch, PatternBatch
@@ -280,6 +280,5 @@ class Trainer:
 
 
 def _write(path: Path, state: Mapping[str, object]) -> None:
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
+    with replace_file(path) as temporary:
+        torch.save(state, temporary)

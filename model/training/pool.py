@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from model.atomic_files import replace_file
 from model.crystal.crystal import Crystal
 from model.physics.kinematic import Geometry, ThermalMotion, structure_factors
 from model.physics.multislice import Conditions, dynamical_intensities
@@ -116,15 +117,14 @@ class PatternPool:
 
     def save(self, path: Path) -> None:
         """Write as an uncompressed NPZ, by rename."""
-        partial = path.with_suffix(".partial.npz")
-        np.savez(
-            partial,
-            q=self.q,
-            log_intensity=self.log_intensity,
-            voltage_kv=self.voltage_kv,
-            present=self.present,
-        )
-        os.replace(partial, path)
+        with replace_file(path) as temporary, temporary.open("wb") as file:
+            np.savez(
+                file,
+                q=self.q,
+                log_intensity=self.log_intensity,
+                voltage_kv=self.voltage_kv,
+                present=self.present,
+            )
 
     @classmethod
     def load(cls, path: Path) -> "PatternPool":

@@ -1,0 +1,41 @@
+"""A file is replaced whole, with the requested permissions, or not at all."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from model.atomic_files import replace_file, temporary_path, write_file
+
+
+def test_the_new_content_replaces_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for content in (b"old and longer", b"new"):
+        write_file(path, content)
+        assert path.read_bytes() == content
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_error_keeps_the_old_content_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(ValueError, match="interrupted"), replace_file(path) as temporary:
+        temporary.write_bytes(b"half of the")
+        raise ValueError("interrupted")
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_permissions_are_the_requested_ones_whatever_a_killed_process_left(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    temporary_path(path).write_bytes(b"left behind")
+    temporary_path(path).chmod(0o644)
+    write_file(path, b"secret", mode=0o600)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    mask = os.umask(0o022)
+    try:
+        write_file(path, b"public")
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
