@@ -103,4 +103,5 @@ def update_key_file(path: Path, update: Callable[[tuple[ApiKey, ...]], tuple[Api
     with FileLock(path.parent / f".{path.name}.lock", mode=0o600, poll_interval=0.01):
         keys = read_key_file(path).require_intact() if path.exists() else ()
         lines = "".join(key.model_dump_json(exclude_none=True) + "\n" for key in update(keys))
+        # Synced to disk, so that a power failure cannot restore a revoked key.
         write_file(path, lines.encode(), mode=0o600)
