@@ -19,7 +19,7 @@ from app.http.problem_details import add_error_handlers
 from app.http.routes import batch, inspect, pages, predict, service, structures
 from app.http.state import Service
 from app.observability.metrics import Metrics
-from app.services.library import Library, software_version
+from app.services.search_index import SearchIndex, get_software_version
 from app.settings import Settings
 from app.workers.dispatcher import Dispatcher, Worker
 from app.workers.pool import ProcessWorker, ThreadWorker
@@ -30,12 +30,12 @@ DESCRIPTION = (
 )
 
 
-def create_app(settings: Settings, library: Library | None = None) -> FastAPI:
+def create_app(settings: Settings, index: SearchIndex | None = None) -> FastAPI:
     """Create the application.
 
     Args:
         settings: the settings of the service.
-        library: an open index, for tests: jobs are computed in threads of this process, and the index stays open.
+        index: an open index, for tests: jobs are computed in threads of this process, and the index stays open.
             Without one, worker processes open the model and the index of the settings when the service starts, and the
             start fails if they cannot.
 
@@ -46,7 +46,7 @@ def create_app(settings: Settings, library: Library | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        workers = create_workers(settings) if library is None else _create_threads(settings, library)
+        workers = create_workers(settings) if index is None else _create_threads(settings, index)
         dispatcher = Dispatcher(workers, settings.queue, settings.queue_bytes, settings.deadline_s, metrics)
         metrics.watch_workers(lambda: [worker.pid for worker in workers])
         provenance = await dispatcher.start()
@@ -61,7 +61,7 @@ def create_app(settings: Settings, library: Library | None = None) -> FastAPI:
         title="dd2d-server",
         summary="Identifies two-dimensional crystals from one diffraction pattern.",
         description=DESCRIPTION,
-        version=software_version(),
+        version=get_software_version(),
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -101,8 +101,8 @@ def create_workers(settings: Settings) -> list[Worker]:
     return [ProcessWorker(settings, 2 * settings.deadline_s) for _ in range(settings.workers)]
 
 
-def _create_threads(settings: Settings, library: Library) -> list[Worker]:
+def _create_threads(settings: Settings, index: SearchIndex) -> list[Worker]:
     from app.workers.handlers import JobHandler
 
-    handler = JobHandler(library, settings.calibrations)
+    handler = JobHandler(index, settings.calibrations)
     return [ThreadWorker(handler, handler.provenance) for _ in range(settings.workers)]

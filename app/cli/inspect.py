@@ -45,7 +45,6 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a summary, and write the result to the output file."""
     from app.services.inspect import inspect_upload
-    from app.services.library import software_version
     from app.services.options import InspectOptions
     from app.services.uploads import FileUpload, ParsedRequest
     from app.settings import read_settings
@@ -55,9 +54,7 @@ def run(args: argparse.Namespace) -> int:
         raise OptionError(f"--out {args.out} has an unknown suffix; use {', '.join(_SUFFIXES)}.")
     options = InspectOptions.from_text(option_fields(args))
     upload = FileUpload(args.file.read_bytes(), args.file.name)
-    inspected = inspect_upload(
-        ParsedRequest(upload, options), "cli", software_version(), read_settings().calibrations
-    )
+    inspected = inspect_upload(ParsedRequest(upload, options), "cli", read_settings().calibrations)
     if suffix == ".png":
         args.out.write_bytes(inspected.write_png())
     elif suffix == ".svg":

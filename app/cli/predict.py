@@ -93,9 +93,9 @@ def _request(args: argparse.Namespace, options: list[tuple[str, str]], media_typ
 
 
 def _compute(args: argparse.Namespace, options: list[tuple[str, str]], media_type: str) -> bytes:
-    from app.services.library import held, open_library, provenance_of
     from app.services.options import PredictOptions
     from app.services.predict import predict, read_pattern
+    from app.services.search_index import describe_provenance, hold_state, open_index
     from app.services.uploads import FileUpload
     from app.settings import read_settings
 
@@ -103,13 +103,13 @@ def _compute(args: argparse.Namespace, options: list[tuple[str, str]], media_typ
     parsed = PredictOptions.from_text(options)
     upload = FileUpload(file.read_bytes(), file.name)
     settings = read_settings(index=args.index, model=args.model)
-    library = open_library(settings)
+    index = open_index(settings)
     try:
         pattern = read_pattern(upload, parsed, settings.calibrations)
-        with held(library) as snapshot:
-            return predict(snapshot, provenance_of(snapshot), pattern, "cli").write(media_type)
+        with hold_state(index) as state:
+            return predict(state, describe_provenance(state), pattern, "cli").write(media_type)
     finally:
-        library.close()
+        index.close()
 
 
 def _print_answer(answer: "Answer") -> None:

@@ -129,12 +129,12 @@ def _write_json(spots: "Spots") -> str:
 
     A voltage that the service does not support is omitted, so that the service states which one it assumes.
     """
-    from app.services.predict import HIGHEST_VOLTAGE_KV, LOWEST_VOLTAGE_KV
+    from app.services.uploads import MAX_VOLTAGE_KV, MIN_VOLTAGE_KV
 
     request: dict[str, object] = {"points": _list_points(spots), "units": "1/angstrom"}
     if spots.voltage_kv is None:
         request["radiation"] = "xray"
-    elif LOWEST_VOLTAGE_KV <= spots.voltage_kv <= HIGHEST_VOLTAGE_KV:
+    elif MIN_VOLTAGE_KV <= spots.voltage_kv <= MAX_VOLTAGE_KV:
         request["voltage_kv"] = spots.voltage_kv
     return json.dumps(request) + "\n"
 

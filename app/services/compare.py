@@ -1,4 +1,4 @@
-"""Structures of the user's own, held against a pattern."""
+"""Compare structures of the user with a pattern."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from app.presentation.schemas.compare import ComparedStructure, ComparisonSchema
 from app.presentation.serialize import serialize_cell, serialize_query
 from app.presentation.serialize_match import describe_fit, serialize_match, serialize_reflections
 from app.services.options import ReadingOptions
-from app.services.predict import choose_voltage, read_upload
-from app.services.uploaded_structure import read_uploaded_structure
-from app.services.uploads import FileUpload, ParsedRequest
+from app.services.search_index import get_software_version
+from app.services.structures import read_structure_file
+from app.services.uploads import FileUpload, ParsedRequest, choose_voltage, read_upload
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
 from model.matching.compare import MAX_STRUCTURES, MIN_STRUCTURES, Comparison, DecidingReflection, compare
@@ -24,20 +24,20 @@ from model.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True)
-class Compared:
-    """What came of a comparison.
+class ComparisonReport:
+    """The answer to a comparison.
 
     Attributes:
-        answer: for JSON.
-        spots: the pattern.
-        names: of the structures.
-        found: the comparison itself.
+        answer: the answer for JSON.
+        spots: the spots of the pattern.
+        names: filenames of the structures.
+        comparison: the comparison itself.
     """
 
     answer: ComparisonSchema
     spots: Spots
     names: tuple[str, ...]
-    found: Comparison
+    comparison: Comparison
 
     def write(self, media_type: str) -> bytes:
         """Return the comparison in a media type."""
@@ -45,110 +45,105 @@ class Compared:
 
     def draw(self) -> str:
         """Draw the pattern as SVG: a panel for each structure, with the deciding reflections highlighted."""
+        comparison = self.comparison
         panels = []
-        for row, structure in zip(self.found.ranking.tolist(), self.answer.candidates, strict=True):
-            deciding = [line.other for line in self.found.deciding_reflections[row] if line.other is not None]
+        for row, structure in zip(comparison.ranking.tolist(), self.answer.candidates, strict=True):
+            deciding = [line.other for line in comparison.deciding_reflections[row] if line.other is not None]
             title = f"{structure.rank}. {self.names[row]} ({structure.formula})"
-            panels.append(Panel(title, _told(structure), self.found.matches[row], deciding))
-        return draw_figure(self.spots, self.found.lattice, panels)
+            panels.append(Panel(title, _describe(structure), comparison.matches[row], deciding))
+        return draw_figure(self.spots, comparison.lattice, panels)
 
 
 def compare_upload(
-    asked: ParsedRequest[ReadingOptions], request_id: str, version: str, calibrations: Path | None = None
-) -> Compared:
-    """Hold the structures of a request against its pattern.
+    request: ParsedRequest[ReadingOptions], request_id: str, calibrations: Path | None = None
+) -> ComparisonReport:
+    """Compare the structures of a request with its pattern.
 
     Raises:
-        DomainError: pattern or structures that cannot be read or used; the message names the structure.
+        DomainError: the pattern or a structure cannot be read or used; the message names the structure.
     """
     watch = Stopwatch()
-    crystals = read_structures(asked.structures)
-    spots, _ = read_upload(asked.pattern, asked.options, calibrations)
-    voltage = choose_voltage(asked.options.voltage_kv, spots.voltage_kv)
+    crystals = _read_structures(request.structures)
+    spots, _ = read_upload(request.pattern, request.options, calibrations)
+    voltage = choose_voltage(request.options.voltage_kv, spots.voltage_kv)
     watch.lap("read")
-    found = compare(crystals, spots, voltage.kv)
+    comparison = compare(crystals, spots, voltage.kv)
     watch.lap("compare")
-    names = tuple(each.filename for each in asked.structures)
+    names = tuple(each.filename for each in request.structures)
     answer = ComparisonSchema(
         request_id=request_id,
-        verdict=found.verdict,
+        verdict=comparison.verdict,
         candidates=[
-            _serialize_structure(rank, row, names[row], crystals[row], found, spots)
-            for rank, row in enumerate(found.ranking.tolist(), start=1)
+            _serialize_structure(rank, row, names[row], crystals[row], comparison, spots)
+            for rank, row in enumerate(comparison.ranking.tolist(), start=1)
         ],
         query=serialize_query(
             spots,
             voltage.kv,
-            () if found.lattice is None else (found.lattice,),
-            (*voltage.warnings, *found.warnings),
+            () if comparison.lattice is None else (comparison.lattice,),
+            (*voltage.warnings, *comparison.warnings),
         ),
-        version=version,
+        version=get_software_version(),
         timing_ms={**watch.milliseconds, "total": watch.total_milliseconds},
     )
-    return Compared(answer, spots, names, found)
+    return ComparisonReport(answer, spots, names, comparison)
 
 
-def read_structures(files: Sequence[FileUpload]) -> list[Crystal]:
-    """The crystals of two to twenty files.
-
-    Raises:
-        OptionError: fewer or more.
-        DomainError: one that cannot be read or used, see `read_uploaded_structure`.
-    """
+def _read_structures(files: Sequence[FileUpload]) -> list[Crystal]:
     if not MIN_STRUCTURES <= len(files) <= MAX_STRUCTURES:
         raise OptionError(
-            f"{len(files)} structures came; send {MIN_STRUCTURES} to {MAX_STRUCTURES} CIF or POSCAR files in the field "
-            "`structures`"
+            f"The request has {len(files)} structures; send {MIN_STRUCTURES} to {MAX_STRUCTURES} CIF or POSCAR files "
+            "in the field `structures`."
         )
-    return [read_uploaded_structure(file) for file in files]
+    return [read_structure_file(file) for file in files]
 
 
 def _serialize_structure(
-    rank: int, row: int, name: str, crystal: Crystal, found: Comparison, spots: Spots
+    rank: int, row: int, name: str, crystal: Crystal, comparison: Comparison, spots: Spots
 ) -> ComparedStructure:
-    match, first = found.matches[row], found.matches[int(found.ranking[0])]
-    likelihood = float(found.log_likelihood[row])
+    match, first = comparison.matches[row], comparison.matches[int(comparison.ranking[0])]
+    log_likelihood, probability = float(comparison.log_likelihood[row]), comparison.probability
     return ComparedStructure(
         rank=rank,
         name=name,
         formula=crystal.formula,
         elements=list(crystal.elements),
         lattice=serialize_cell(crystal),
-        log_likelihood=round(likelihood, 2) if np.isfinite(likelihood) else None,
-        probability=None if found.probability is None else round(float(found.probability[row]), 6),
+        log_likelihood=round(log_likelihood, 2) if np.isfinite(log_likelihood) else None,
+        probability=None if probability is None else round(float(probability[row]), 6),
         match=None if match is None else serialize_match(match, spots, with_reflections=False),
         deciding_reflections=(
             []
             if first is None or match is None
-            else _serialize_deciding(found.deciding_reflections[row], first, match, spots)
+            else _serialize_deciding(comparison.deciding_reflections[row], first, match, spots)
         ),
     )
 
 
 def _serialize_deciding(
-    lines: Sequence[DecidingReflection], first: Match, other: Match, spots: Spots
+    deciding: Sequence[DecidingReflection], first: Match, other: Match, spots: Spots
 ) -> list[DecidingReflectionSchema]:
-    of_first, of_this = serialize_reflections(first, spots), serialize_reflections(other, spots)
-    told = []
-    for line in lines:
-        mine = None if line.first is None else of_first[line.first]
-        its = None if line.other is None else of_this[line.other]
-        known = [each for each in (mine, its) if each is not None]
-        places = [each.position_observed or each.position_calculated for each in known]
-        told.append(
+    lines_of_first, lines_of_other = serialize_reflections(first, spots), serialize_reflections(other, spots)
+    schemas = []
+    for reflection in deciding:
+        in_first = None if reflection.first is None else lines_of_first[reflection.first]
+        in_this = None if reflection.other is None else lines_of_other[reflection.other]
+        lines = [line for line in (in_first, in_this) if line is not None]
+        positions = [line.position_observed or line.position_calculated for line in lines]
+        schemas.append(
             DecidingReflectionSchema(
-                position=next(place for place in places if place is not None),
-                intensity_observed=known[0].intensity_observed,
-                in_first=mine,
-                in_this=its,
-                log_likelihood_ratio=round(line.log_likelihood_ratio, 2),
+                position=next(position for position in positions if position is not None),
+                intensity_observed=lines[0].intensity_observed,
+                in_first=in_first,
+                in_this=in_this,
+                log_likelihood_ratio=round(reflection.log_likelihood_ratio, 2),
             )
         )
-    return told
+    return schemas
 
 
-def _told(structure: ComparedStructure) -> str:
+def _describe(structure: ComparedStructure) -> str:
     if structure.match is None:
-        return "its lattice does not fit"
-    description = f"ln likelihood {structure.log_likelihood:+.1f}"
-    return describe_fit(description, structure.probability, structure.match)
+        return "The lattice does not fit."
+    likelihood = f"ln likelihood {structure.log_likelihood:+.1f}"
+    return describe_fit(likelihood, structure.probability, structure.match)

@@ -1,4 +1,4 @@
-"""A pattern looked at without any search: its spots, its lattice, how good it is, and a picture of it."""
+"""Inspect a pattern without a search: its spots, its lattice, its quality, and a picture of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from app.presentation.schemas.inspect import FrameSchema, Inspection, SpotSchema
 from app.presentation.serialize import serialize_query
 from app.presentation.serialize_match import serialize_position
 from app.services.options import InspectOptions
-from app.services.predict import choose_voltage, read_upload
-from app.services.uploads import ParsedRequest
+from app.services.search_index import get_software_version
+from app.services.uploads import ParsedRequest, choose_voltage, read_upload
 from model.errors import OptionError
 from model.indexing.pattern_lattice import PatternLattice, index_pattern
 from model.indexing.picked_lattice import refine_picked_lattice
@@ -25,20 +25,20 @@ from model.pattern.observation import Observation
 from model.pattern.spots import Spots
 from model.stopwatch import Stopwatch
 
-# A place shows a spot where its height is so many standard errors.
-STANDING_OUT = 2.0
+# Height of a spot above the background, in standard uncertainties, from which a requested position has one.
+MIN_SIGNIFICANCE = 2.0
 
 
 @dataclass(frozen=True)
-class Inspected:
-    """What came of an inspection.
+class InspectionReport:
+    """The answer to an inspection.
 
     Attributes:
-        answer: for JSON.
-        spots: the pattern.
-        lattice: its own.
-        frame: that the spots were found in; None for points.
-        marks: whether what was found is drawn over it.
+        answer: the answer for JSON.
+        spots: the spots of the pattern.
+        lattice: the pattern's lattice.
+        frame: the frame with the spots; None for points.
+        marks: whether pictures show spots, center and lattice.
     """
 
     answer: Inspection
@@ -58,64 +58,65 @@ class Inspected:
         return (self.write_svg() if media_type == SVG else self.answer.model_dump_json()).encode()
 
     def write_svg(self) -> str:
-        """The frame with what was found drawn over it; points alone where there is no frame."""
+        """Return the frame, or the points, with the results as SVG."""
         if self.frame is not None:
-            return self._picture(self.frame).write_svg()
+            return self._draw_frame(self.frame).write_svg()
         return draw_figure(self.spots, self.lattice, [])
 
     def write_png(self) -> bytes:
-        """The same as PNG.
+        """Return the frame with the results as PNG.
 
         Raises:
             NotAcceptableError: there is no frame.
         """
         if self.frame is None:
-            raise NotAcceptableError("points have no frame to draw on as PNG; ask for image/svg+xml")
-        return self._picture(self.frame).write_png()
+            raise NotAcceptableError("Points have no frame to draw as PNG; accept image/svg+xml.")
+        return self._draw_frame(self.frame).write_png()
 
-    def _picture(self, frame: Frame) -> FramePicture:
+    def _draw_frame(self, frame: Frame) -> FramePicture:
         picture = draw_frame(frame, self.spots, self.lattice)
         return picture if self.marks else picture.with_markers(())
 
 
 def inspect_upload(
-    asked: ParsedRequest[InspectOptions], request_id: str, version: str, calibrations: Path | None = None
-) -> Inspected:
-    """Look at the pattern of a request.
+    request: ParsedRequest[InspectOptions], request_id: str, calibrations: Path | None = None
+) -> InspectionReport:
+    """Inspect the pattern of a request.
 
     Raises:
-        DomainError: the upload cannot be read, or holds no pattern.
+        DomainError: the upload cannot be read, or contains no pattern.
     """
     watch = Stopwatch()
-    spots, frame = read_upload(asked.pattern, asked.options, calibrations)
-    voltage = choose_voltage(asked.options.voltage_kv, spots.voltage_kv)
+    options = request.options
+    spots, frame = read_upload(request.pattern, options, calibrations)
+    voltage = choose_voltage(options.voltage_kv, spots.voltage_kv)
     watch.lap("read")
-    observed = Observation.from_spots(spots, voltage.kv)
-    basis = asked.options.to_lattice_basis(spots)
-    lattice = index_pattern(observed) if basis is None else refine_picked_lattice(observed, basis)
-    everywhere = None if lattice is None else lattice.index_spots(spots.q_inv_angstrom)
+    observation = Observation.from_spots(spots, voltage.kv)
+    basis = options.to_lattice_basis(spots)
+    lattice = index_pattern(observation) if basis is None else refine_picked_lattice(observation, basis)
+    indexed = None if lattice is None else lattice.index_spots(spots.q_inv_angstrom)
     watch.lap("lattice")
     answer = Inspection(
         request_id=request_id,
-        frame=_frame_seen(spots),
-        spots=_listed(spots, everywhere),
-        measured_spots=_measured(asked.options.measure, spots, frame),
+        frame=_serialize_frame(spots),
+        spots=_serialize_spots(spots, indexed),
+        measured_spots=_measure_spots(options.measure, spots, frame),
         query=serialize_query(spots, voltage.kv, () if lattice is None else (lattice,), voltage.warnings),
-        version=version,
+        version=get_software_version(),
         timing_ms={**watch.milliseconds, "total": watch.total_milliseconds},
     )
-    return Inspected(answer, spots, lattice, frame, asked.options.marks)
+    return InspectionReport(answer, spots, lattice, frame, options.marks)
 
 
-def _frame_seen(spots: Spots) -> FrameSchema | None:
+def _serialize_frame(spots: Spots) -> FrameSchema | None:
     if spots.exposure is None:
         return None
     height, width = spots.exposure.shape
     return FrameSchema(width=width, height=height, format=spots.exposure.source_format)
 
 
-def _listed(spots: Spots, lattice: PatternLattice | None) -> list[SpotSchema]:
-    """The spots, strongest first."""
+def _serialize_spots(spots: Spots, lattice: PatternLattice | None) -> list[SpotSchema]:
+    """Return the spots, the strongest first."""
     intensity, exposure = spots.intensity, spots.exposure
     order = np.arange(len(spots)) if intensity is None else np.argsort(-intensity, kind="stable")
     length = np.hypot(*spots.q_inv_angstrom.T)
@@ -133,29 +134,33 @@ def _listed(spots: Spots, lattice: PatternLattice | None) -> list[SpotSchema]:
     ]
 
 
-def _measured(places: Sequence[Sequence[float]], spots: Spots, frame: Frame | None) -> list[SpotSchema]:
-    """What lies at the places asked for, in their order; where nothing stands out, the place itself."""
-    if not places:
+def _measure_spots(
+    positions: Sequence[Sequence[float]], spots: Spots, frame: Frame | None
+) -> list[SpotSchema]:
+    """Measure the frame at the requested positions, in their order.
+
+    A position without a significant spot is returned as it is, and without an intensity.
+    """
+    if not positions:
         return []
     if frame is None or spots.exposure is None:
-        raise OptionError("measure is for camera frames; points tell their own intensities")
-    asked = np.array(places, dtype=np.float64)
-    peaks = measure_peaks_at(frame, spots, asked)
-    volume = 2 * np.pi * spots.exposure.spot_sigma_px**2
-    seen = peaks.amplitude > STANDING_OUT * peaks.amplitude_error
-    pixels, error = (
-        np.where(seen[:, None], peaks.pixels, asked),
-        peaks.estimate_position_sigma(spots.exposure.spot_sigma_px),
-    )
+        raise OptionError("measure: only frames can be measured; points state their own intensities.")
+    requested = np.array(positions, dtype=np.float64)
+    peaks = measure_peaks_at(frame, spots, requested)
+    width_px = spots.exposure.spot_sigma_px
+    volume = 2 * np.pi * width_px**2
+    significant = peaks.amplitude > MIN_SIGNIFICANCE * peaks.amplitude_error
+    pixels = np.where(significant[:, None], peaks.pixels, requested)
+    position_sigma = peaks.estimate_position_sigma(width_px)
     return [
         SpotSchema(
-            position=[round(float(each), 2) for each in pixels[row]],
-            position_sigma=round(float(error[row]), 4) if seen[row] else None,
+            position=[round(float(coordinate), 2) for coordinate in pixels[row]],
+            position_sigma=round(float(position_sigma[row]), 4) if significant[row] else None,
             d=None,
-            intensity=float(f"{peaks.amplitude[row] * volume:.6g}") if seen[row] else None,
+            intensity=float(f"{peaks.amplitude[row] * volume:.6g}") if significant[row] else None,
             intensity_sigma=float(f"{peaks.amplitude_error[row] * volume:.3g}"),
             saturated=bool(peaks.saturated[row]),
             hk=None,
         )
-        for row in range(len(asked))
+        for row in range(len(requested))
     ]

@@ -1,33 +1,46 @@
-"""A crystal of the library as it is told."""
+"""The structures of an index, and structures that are uploaded as files."""
+
+import logging
 
 from app.errors import NotFoundError
 from app.presentation.schemas.structures import Structure
 from app.presentation.serialize import serialize_cell
-from app.services.library import Library
+from app.services.search_index import SearchIndex
+from app.services.uploads import FileUpload
 from index.storage.catalog import Entry
+from model.crystal.crystal import Crystal
+from model.crystal.structure_files import read_structure
+from model.errors import DomainError, TooLargeError, UnreadableError
+
+logger = logging.getLogger(__name__)
+
+# A cell of this many atoms is computed in a tenth of a second; a file of this size holds a few hundred.
+MAX_ATOMS = 150
+MAX_STRUCTURE_BYTES = 64 * 1024
+_EXPECTED = "send each structure as a CIF or POSCAR of one layer"
 
 
-def entry_of(library: Library, id: str) -> Entry:
-    """The crystal with this id.
+def find_entry(index: SearchIndex, id: str) -> Entry:
+    """Return the crystal with this id.
 
     Raises:
         NotFoundError: there is none.
     """
     try:
-        return library.get_entry(id)
+        return index.get_entry(id)
     except KeyError:
-        raise not_found(id) from None
+        raise make_not_found_error(id) from None
 
 
-def not_found(id: str) -> NotFoundError:
-    """What is told of an id that no crystal has."""
+def make_not_found_error(id: str) -> NotFoundError:
+    """Return the error for an id that no crystal has."""
     return NotFoundError(
-        f"no crystal {id[:100]!r} in this library; ids are case-sensitive and percent-encoded in paths"
+        f"There is no crystal {id[:100]!r} in this index; ids are case-sensitive and percent-encoded in paths."
     )
 
 
-def structure_of(entry: Entry) -> Structure:
-    """All that is known of a crystal."""
+def describe_structure(entry: Entry) -> Structure:
+    """Return everything that is known of a crystal."""
     return Structure(
         id=entry.id,
         source=entry.source,
@@ -42,3 +55,34 @@ def structure_of(entry: Entry) -> Structure:
         lattice=serialize_cell(entry.crystal),
         cif=entry.to_cif(),
     )
+
+
+def read_structure_file(file: FileUpload) -> Crystal:
+    """Return the crystal in a CIF or POSCAR file, with the filename as its id.
+
+    Raises:
+        TooLargeError: the file or the cell is too large.
+        DomainError: the file cannot be read or used; the message names the file.
+    """
+    try:
+        return _read_within_limits(file)
+    except DomainError as error:
+        raise type(error)(f"{file.filename}: {error} ({_EXPECTED})") from error
+    except Exception as error:  # no upload may end in a 500
+        logger.exception("Unexpected error in a reader of structures.")
+        raise UnreadableError(
+            f"{file.filename}: The file is damaged, or of an unusual kind. ({_EXPECTED})"
+        ) from error
+
+
+def _read_within_limits(file: FileUpload) -> Crystal:
+    if len(file.data) > MAX_STRUCTURE_BYTES:
+        raise TooLargeError(
+            f"The file has {len(file.data)} bytes; a structure may have {MAX_STRUCTURE_BYTES}."
+        )
+    crystal = read_structure(file.data.decode("utf-8", "replace"), id=file.filename, source="request")
+    if len(crystal.numbers) > MAX_ATOMS:
+        raise TooLargeError(
+            f"The primitive cell has {len(crystal.numbers)} atoms; a structure may have {MAX_ATOMS}."
+        )
+    return crystal

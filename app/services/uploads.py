@@ -1,22 +1,35 @@
-"""What a request uploads: its body as it came, and the pattern and the options parsed from it."""
+"""What a request uploads: parse its body, and read the pattern in it."""
 
+import logging
 from codecs import BOM_UTF8
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 from msgspec import Struct
 from pydantic_core import from_json
 
 from app.services.option_parsing import RequestOptions
-from model.errors import OptionError, UnreadableError
+from app.services.options import ReadingOptions
+from model.errors import DomainError, OptionError, TooLargeError, UnreadableError
+from model.pattern.detection.spot_finding import find_spots
 from model.pattern.frame import Frame
+from model.pattern.options import PatternOptions
+from model.pattern.points.point_cloud import make_spots_from_points
 from model.pattern.points.point_table import MAX_POINTS, check_bracket_count
+from model.pattern.read import read_pattern_and_frame
+from model.pattern.spots import Spots, mask_spots
+
+logger = logging.getLogger(__name__)
 
 OptionsT = TypeVar("OptionsT", bound=RequestOptions)
 
 _MAX_KEYS = 64
 _EXPECTED = "send an object with points, [[x, y, intensity], ...], and the options"
+_DEFAULT_VOLTAGE_KV = 80.0
+MIN_VOLTAGE_KV, MAX_VOLTAGE_KV = 60.0, 300.0
+_SCALE_SIGMA_IGNORED = "scale_sigma was ignored because the scale is unknown; give pixel_size too."
 
 
 class FileUpload(Struct, frozen=True, tag=True):
@@ -171,3 +184,75 @@ def parse_json_object(data: bytes, expected: str, max_lists: int = MAX_POINTS) -
     if len(content) > _MAX_KEYS:
         raise OptionError(f"The request has {len(content)} keys; {expected}.")
     return content
+
+
+@dataclass(frozen=True)
+class Voltage:
+    """The accelerating voltage of a pattern, and warnings about its origin."""
+
+    kv: float
+    warnings: tuple[str, ...] = ()
+
+
+def choose_voltage(requested_kv: float | None, stated_kv: float | None) -> Voltage:
+    """Return the voltage of the request, else that of the file, else 80 kV, within the range of the model."""
+    if requested_kv is not None:
+        return Voltage(requested_kv)
+    if stated_kv is None:
+        warning = (
+            f"The accelerating voltage is unknown; {_DEFAULT_VOLTAGE_KV:g} kV was assumed. Give voltage_kv."
+        )
+        return Voltage(_DEFAULT_VOLTAGE_KV, (warning,))
+    nearest_kv = min(max(stated_kv, MIN_VOLTAGE_KV), MAX_VOLTAGE_KV)
+    if nearest_kv != stated_kv:
+        warning = (
+            f"The file states {stated_kv:g} kV; {nearest_kv:g} kV, the nearest supported voltage, was used."
+        )
+        return Voltage(nearest_kv, (warning,))
+    return Voltage(stated_kv)
+
+
+def read_upload(
+    upload: Upload, options: ReadingOptions, calibrations: Path | None = None
+) -> tuple[Spots, Frame | None]:
+    """Read a pattern.
+
+    Args:
+        upload: the pattern.
+        options: how to read it.
+        calibrations: folder of the camera calibrations.
+
+    Returns:
+        The spots, and the frame that they were found in; None for points.
+
+    Raises:
+        DomainError: the upload cannot be read, or contains no pattern. An unexpected error of a reader, which a
+            damaged upload may cause, is an UnreadableError.
+    """
+    try:
+        spots, frame = _read(upload, options.to_pattern_options(calibrations))
+        if options.scale_sigma is not None and not spots.scale_is_known:
+            spots = replace(spots, warnings=(*spots.warnings, _SCALE_SIGMA_IGNORED))
+        masks = np.array(options.mask, dtype=np.float64)
+        return (mask_spots(spots, masks) if len(masks) else spots), frame
+    except DomainError:
+        raise
+    except MemoryError as error:
+        raise TooLargeError("The upload does not fit into memory; send fewer pixels or points.") from error
+    except Exception as error:  # no upload may end in a 500
+        logger.exception("Unexpected error in a reader of patterns.")
+        raise UnreadableError(
+            "The upload cannot be read: it is damaged, or of an unusual kind. Export it again, or in another format."
+        ) from error
+
+
+def _read(upload: Upload, options: PatternOptions) -> tuple[Spots, Frame | None]:
+    match upload:
+        case FileUpload():
+            if not upload.data:
+                raise UnreadableError(f"{upload.filename} is empty; send the frame or the table of points.")
+            return read_pattern_and_frame(upload.data, upload.filename, options)
+        case FrameUpload():
+            return find_spots(upload.frame, options), upload.frame
+        case PointUpload():
+            return make_spots_from_points(upload.points, options), None

@@ -1,21 +1,21 @@
-"""Structures that are added to the library while it is served, and taken from it again."""
+"""Add user structures to an index while it is served, remove them, and serve another version of the index."""
 
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from app.presentation.schemas.service import ServedIndex
 from app.presentation.schemas.structures import UserStructureSchema
-from app.services.library import ChangingLibrary
 from app.services.options import ReloadOptions, UserStructureOptions
-from app.services.structures import not_found, structure_of
-from app.services.uploaded_structure import read_uploaded_structure
-from app.services.uploads import FileUpload, FormBody, JsonBody, parse_json_object
+from app.services.search_index import EditableIndex
+from app.services.structures import describe_structure, make_not_found_error, read_structure_file
+from app.services.uploads import FileUpload, FormBody, JsonBody, RequestBody, parse_json_object
 from index.live.new_user_structure import SOURCE, AddOutcome, NewUserStructure
 from model.crystal.structure_files import read_structure
 from model.errors import OptionError
 
+_EXPECTED = 'send {"structure": "the text of a CIF or POSCAR"}'
 # One atom in a flat square cell.
-_SMALLEST = """data_x
+_SMALLEST_CIF = """data_x
 _cell_length_a 2
 _cell_length_b 2
 _cell_length_c 20
@@ -29,41 +29,40 @@ _atom_site_fract_y
 _atom_site_fract_z
 C 0 0 0
 """
-_FORM = 'send {"structure": "the text of a CIF or POSCAR"}'
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A structure that is to be added, not yet looked at, and what is said of it."""
+class StructureUpload:
+    """A structure to add, not read yet, and its options."""
 
     file: FileUpload
     options: UserStructureOptions
 
 
-def asked_of(body: JsonBody | FormBody) -> Asked:
-    """What a request wants added.
+def parse_structure_request(body: RequestBody) -> StructureUpload:
+    """Parse a request to add a structure.
 
     Raises:
-        DomainError: see `parse_json_object`.
-        OptionError: no structure, or an option that cannot be used.
+        DomainError: as `parse_json_object`.
+        OptionError: the structure is missing, or an option is not valid.
     """
     if isinstance(body, FormBody):
-        return Asked(body.file, UserStructureOptions.from_text(body.fields))
-    content = parse_json_object(body.data, _FORM)
+        return StructureUpload(body.file, UserStructureOptions.from_text(body.fields))
+    content = parse_json_object(body.data, _EXPECTED)
     text = content.pop("structure", None)
     if not isinstance(text, str):
         wrong = "missing" if text is None else f"not a text but {type(text).__name__}"
-        raise OptionError(f"structure: {wrong}; {_FORM}")
+        raise OptionError(f"structure: {wrong}; {_EXPECTED}.")
     options = UserStructureOptions.from_json(content)
-    return Asked(FileUpload(text.encode("utf-8", "replace"), "the structure"), options)
+    return StructureUpload(FileUpload(text.encode("utf-8", "replace"), "the structure"), options)
 
 
-def version_of(body: JsonBody | None) -> str | None:
-    """Name of the version that a request wants served; None for the one in use.
+def parse_reload_request(body: JsonBody | None) -> str | None:
+    """Return the name of the version to serve; None for the current one.
 
     Raises:
-        DomainError: see `parse_json_object`.
-        OptionError: an option that cannot be used.
+        DomainError: as `parse_json_object`.
+        OptionError: an option is not valid.
     """
     if body is None or not body.data.strip():
         return None
@@ -71,47 +70,48 @@ def version_of(body: JsonBody | None) -> str | None:
     return ReloadOptions.from_json(content).version
 
 
-def add_structure(library: ChangingLibrary, asked: Asked, key_name: str | None) -> AddOutcome:
-    """Add a structure.
+def add_structure(index: EditableIndex, upload: StructureUpload, key_name: str | None) -> AddOutcome:
+    """Add a structure to an index; `key_name` is the API key that does so.
 
     Raises:
-        DomainError: it cannot be read, is no two-dimensional crystal or too large, or the id is another's.
+        DomainError: the structure cannot be read, is not a two-dimensional crystal or is too large, or the id belongs
+            to another structure.
     """
-    crystal, options = read_uploaded_structure(asked.file), asked.options
-    return library.add(NewUserStructure(crystal, options.id, options.license, options.reference, key_name))
+    crystal, options = read_structure_file(upload.file), upload.options
+    return index.add(NewUserStructure(crystal, options.id, options.license, options.reference, key_name))
 
 
-def remove_structure(library: ChangingLibrary, id: str) -> None:
-    """Remove a structure that was added.
+def describe_added(outcome: AddOutcome) -> UserStructureSchema:
+    """Describe a structure that was added."""
+    return UserStructureSchema(**dict(describe_structure(outcome.entry)), same_as=list(outcome.same_as))
+
+
+def remove_structure(index: EditableIndex, id: str) -> None:
+    """Remove a user structure from an index.
 
     Raises:
         NotFoundError: there is none with this id.
-        ConflictError: it is one of the index itself.
+        ConflictError: the structure belongs to the index itself.
     """
     try:
-        library.remove(id)
+        index.remove(id)
     except KeyError:
-        raise not_found(id) from None
+        raise make_not_found_error(id) from None
 
 
-def told(added: AddOutcome) -> UserStructureSchema:
-    """What came of adding a structure."""
-    return UserStructureSchema(**dict(structure_of(added.entry)), same_as=list(added.same_as))
-
-
-def address_of(id: str) -> str:
-    """Where a crystal is found; a client must not take dots for steps in the path."""
+def structure_path(id: str) -> str:
+    """Return the path of a structure; dots are encoded, since a client may take them for steps in the path."""
     return f"/structures/{quote(id, safe='').replace('.', '%2E')}"
 
 
-def reload(library: ChangingLibrary, version: str | None) -> ServedIndex:
-    """Serve the version in use, or another one by its name.
+def reload_index(index: EditableIndex, version: str | None) -> ServedIndex:
+    """Serve the current version of an index, or another one by its name.
 
     Raises:
         OptionError: there is no such version.
-        ConflictError: it cannot be served.
+        ConflictError: the version cannot be served.
     """
-    served = library.reload(version)
+    served = index.reload(version)
     return ServedIndex(
         version=served.name,
         created=served.manifest.created,
@@ -121,6 +121,6 @@ def reload(library: ChangingLibrary, version: str | None) -> ServedIndex:
     )
 
 
-def warm_up() -> None:
-    """Load what reads structures, half a second to be spent before somebody waits for it."""
-    read_structure(_SMALLEST, id=SOURCE, source=SOURCE)
+def load_structure_reader() -> None:
+    """Read a small structure, so that the first user does not wait half a second for imports."""
+    read_structure(_SMALLEST_CIF, id=SOURCE, source=SOURCE)

@@ -12,29 +12,28 @@ from app.presentation.formats import CIF, JSON
 from app.presentation.schemas.service import Provenance
 from app.services.compare import compare_upload
 from app.services.inspect import inspect_upload
-from app.services.library import (
-    Library,
-    ask_canary,
-    changing,
-    held,
-    open_library,
-    provenance_of,
-    software_version,
-)
 from app.services.options import InspectOptions, PredictOptions, ReadingOptions
-from app.services.predict import Embedded, Pattern, Voltage, embed_patterns, predict, read_pattern
-from app.services.replay import asked_again, replayed
-from app.services.structures import entry_of, structure_of
-from app.services.uploads import FileUpload, FrameUpload, PointUpload, Upload
+from app.services.predict import PatternEmbedding, PatternReading, embed_patterns, predict, read_pattern
+from app.services.replay import compare_answers, parse_replay_request
+from app.services.search_index import (
+    SearchIndex,
+    check_canary,
+    describe_provenance,
+    hold_state,
+    open_index,
+    require_editable,
+)
+from app.services.structures import describe_structure, find_entry
+from app.services.uploads import FileUpload, FrameUpload, PointUpload, Upload, Voltage
 from app.services.user_structures import (
     add_structure,
-    address_of,
-    asked_of,
-    reload,
+    describe_added,
+    load_structure_reader,
+    parse_reload_request,
+    parse_structure_request,
+    reload_index,
     remove_structure,
-    told,
-    version_of,
-    warm_up,
+    structure_path,
 )
 from app.settings import Settings
 from app.workers.messages import (
@@ -75,12 +74,12 @@ class JobHandler:
     """Computes the outcomes of jobs; safe to use from several threads at once.
 
     Args:
-        library: the index with its model.
+        index: the index with its model.
         calibrations: folder of the camera calibrations.
     """
 
-    def __init__(self, library: Library, calibrations: Path | None = None) -> None:
-        self._library = library
+    def __init__(self, index: SearchIndex, calibrations: Path | None = None) -> None:
+        self._index = index
         self._calibrations = calibrations
         self._scan = ScanReader()
 
@@ -91,20 +90,20 @@ class JobHandler:
         Raises:
             DomainError: they cannot be used.
         """
-        handler = cls(open_library(settings), settings.calibrations)
-        ask_canary(handler._library, "verify")
-        warm_up()
+        handler = cls(open_index(settings), settings.calibrations)
+        check_canary(handler._index, "verify")
+        load_structure_reader()
         return handler
 
     @property
     def provenance(self) -> Provenance:
         """The provenance of the answers."""
-        with held(self._library) as library:
-            return provenance_of(library)
+        with hold_state(self._index) as index:
+            return describe_provenance(index)
 
     def close(self) -> None:
         """Close the index."""
-        self._library.close()
+        self._index.close()
 
     def handle(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome) -> None:
         """Compute jobs that waited together, and deliver the outcome of each as soon as it is known.
@@ -112,7 +111,7 @@ class JobHandler:
         Patterns to identify are read first, so that one pass of the STE embeds all of them.
         """
         self._scan.release_deleted_file()
-        patterns: dict[int, Pattern] = {}
+        patterns: dict[int, PatternReading] = {}
         for index, job in enumerate(jobs):
             if isinstance(job, AnyPredictJob):
                 pattern = _run_safely(job, partial(self._read, job))
@@ -141,16 +140,16 @@ class JobHandler:
             case AddStructureJob():
                 return self._add_structure(job)
             case RemoveStructureJob():
-                remove_structure(changing(self._library), job.id)
+                remove_structure(require_editable(self._index), job.id)
                 return ProvenanceReply(self.provenance)
             case ReloadJob():
-                version = version_of(job.body)
-                served = reload(changing(self._library), version)
+                version = parse_reload_request(job.body)
+                served = reload_index(require_editable(self._index), version)
                 return IndexReloadedReply(served.model_dump_json().encode(), self.provenance)
             case CountImagesJob():
                 return ImageCountReply(self._scan.count_images(job.file.path))
             case CanaryJob():
-                ask_canary(self._library)
+                check_canary(self._index)
                 return ProvenanceReply(self.provenance)
             case ProvenanceJob():
                 return ProvenanceReply(self.provenance)
@@ -158,7 +157,7 @@ class JobHandler:
                 raise AssertionError("Patterns are read and embedded together before they are identified.")
         assert_never(job)
 
-    def _read(self, job: AnyPredictJob) -> Pattern:
+    def _read(self, job: AnyPredictJob) -> PatternReading:
         if isinstance(job, PredictJob):
             request = job.body.parse(PredictOptions)
             return read_pattern(request.pattern, request.options, self._calibrations)
@@ -172,17 +171,19 @@ class JobHandler:
             return FileUpload(self._scan.read_data(pattern.file.path), pattern.file.filename)
         return FrameUpload(self._scan.read_image(pattern.file.path, pattern.image))
 
-    def _embed(self, patterns: Mapping[int, Pattern]) -> dict[int, Embedded | None]:
+    def _embed(self, patterns: Mapping[int, PatternReading]) -> dict[int, PatternEmbedding | None]:
         """Embed patterns by one pass of the STE; if that fails, each search embeds its own and meets the error."""
         try:
-            return dict(zip(patterns, embed_patterns(self._library, list(patterns.values())), strict=True))
+            return dict(zip(patterns, embed_patterns(self._index, list(patterns.values())), strict=True))
         except Exception:
             logger.exception("The patterns could not be embedded together.")
             return dict.fromkeys(patterns)
 
-    def _predict(self, job: AnyPredictJob, pattern: Pattern, embedding: Embedded | None) -> PredictionReply:
-        with held(self._library) as library:
-            prediction = predict(library, provenance_of(library), pattern, job.request_id, embedding)
+    def _predict(
+        self, job: AnyPredictJob, pattern: PatternReading, embedding: PatternEmbedding | None
+    ) -> PredictionReply:
+        with hold_state(self._index) as index:
+            prediction = predict(index, describe_provenance(index), pattern, job.request_id, embedding)
         answer = prediction.answer
         return PredictionReply(
             body=prediction.write(job.media_type if isinstance(job, PredictJob) else JSON),
@@ -193,35 +194,36 @@ class JobHandler:
         )
 
     def _replay(self, job: ReplayJob) -> BodyReply:
-        upload, options, stored = asked_again(job.body)
-        pattern = read_pattern(upload, options, self._calibrations)
-        if stored.pattern is not None and isinstance(upload, PointUpload):
-            pattern = replace(pattern, voltage=Voltage(stored.query.voltage_kv))
-        with held(self._library) as library:
-            current = predict(library, provenance_of(library), pattern, job.request_id).answer
-        return BodyReply(replayed(stored, current).model_dump_json().encode())
+        stored = parse_replay_request(job.body)
+        pattern = read_pattern(stored.pattern, stored.options, self._calibrations)
+        if stored.answer.pattern is not None and isinstance(stored.pattern, PointUpload):
+            # Recorded points do not state the voltage, which the frame may have done.
+            pattern = replace(pattern, voltage=Voltage(stored.answer.query.voltage_kv))
+        with hold_state(self._index) as index:
+            current = predict(index, describe_provenance(index), pattern, job.request_id).answer
+        return BodyReply(compare_answers(stored.answer, current).model_dump_json().encode())
 
     def _inspect(self, job: InspectJob) -> BodyReply:
         request = job.body.parse(InspectOptions)
-        inspection = inspect_upload(request, job.request_id, software_version(), self._calibrations)
-        return BodyReply(inspection.write(job.media_type))
+        report = inspect_upload(request, job.request_id, self._calibrations)
+        return BodyReply(report.write(job.media_type))
 
     def _compare(self, job: CompareJob) -> BodyReply:
         request = job.body.parse(ReadingOptions, with_structures=True)
-        comparison = compare_upload(request, job.request_id, software_version(), self._calibrations)
-        return BodyReply(comparison.write(job.media_type))
+        report = compare_upload(request, job.request_id, self._calibrations)
+        return BodyReply(report.write(job.media_type))
 
     def _describe_structure(self, job: StructureJob) -> BodyReply:
-        structure = structure_of(entry_of(self._library, job.id))
+        structure = describe_structure(find_entry(self._index, job.id))
         return BodyReply((structure.cif if job.media_type == CIF else structure.model_dump_json()).encode())
 
     def _add_structure(self, job: AddStructureJob) -> StructureAddedReply:
-        request = asked_of(job.body)
-        added = add_structure(changing(self._library), request, job.key_name)
+        request = parse_structure_request(job.body)
+        added = add_structure(require_editable(self._index), request, job.key_name)
         return StructureAddedReply(
-            body=told(added).model_dump_json().encode(),
+            body=describe_added(added).model_dump_json().encode(),
             created=added.is_new,
-            location=address_of(added.entry.id),
+            location=structure_path(added.entry.id),
             provenance=self.provenance,
         )
 

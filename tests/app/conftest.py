@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from app.auth.api_keys import create_key
 from app.auth.key_file import update_key_file
 from app.main import create_app
-from app.services.library import Library
+from app.services.search_index import SearchIndex
 from app.settings import Settings
 from model.physics.kinematic import kinematic_spots
 from tests.app.stand_in import StandIn, made
@@ -46,7 +46,7 @@ def point_file(points: list[list[float]]) -> bytes:
 
 
 @contextmanager
-def keyed(library: Library, folder: Path) -> Iterator[TestClient]:
+def keyed(library: SearchIndex, folder: Path) -> Iterator[TestClient]:
     """Asks a service of a library with the key of an administrator, named robot."""
     keys = folder / "keys.jsonl"
     key, secret = create_key("robot", "admin")

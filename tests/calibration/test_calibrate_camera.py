@@ -29,7 +29,9 @@ def gold(pixel_size: float, ellipticity: float, axis_deg: float) -> Frame:
     )
     q = np.hypot(*np.moveaxis(offset, -1, 0)) * pixel_size
     counts = 30 + 400 / (1 + (q / 0.12) ** 2)
-    for ring, height in zip(MATERIALS["Au"].compute_rings(), (300, 160, 120, 110, 30, 12, 30, 25, 20), strict=True):
+    for ring, height in zip(
+        MATERIALS["Au"].compute_rings(), (300, 160, 120, 110, 30, 12, 30, 25, 20), strict=True
+    ):
         counts += height * np.exp(-((q - ring) ** 2) / (2 * 0.006**2))
     counts += 5e4 * np.exp(-(q**2) / (2 * 0.01**2))
     return Frame(np.random.default_rng(0).poisson(counts).astype(np.float32))

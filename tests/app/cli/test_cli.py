@@ -25,7 +25,7 @@ MOS2 = ROOT / "docs" / "examples" / "mos2.cif"
 
 @pytest.fixture(autouse=True)
 def open_stand_in(monkeypatch: pytest.MonkeyPatch, library: StandIn) -> StandIn:
-    monkeypatch.setattr("app.services.library.open_library", lambda _settings: library)
+    monkeypatch.setattr("app.services.search_index.open_index", lambda _settings: library)
     return library
 
 

@@ -96,7 +96,7 @@ def test_a_service_gives_the_same_answer_as_a_local_index(
     output_format: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("app.services.library.open_library", lambda _settings: StandIn())
+    monkeypatch.setattr("app.services.search_index.open_index", lambda _settings: StandIn())
     printed = []
     for where in ([], ["--url", address]):
         assert main(["predict", str(folder / "a.json"), "--format", output_format, *where]) == 0

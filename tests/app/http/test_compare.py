@@ -85,9 +85,9 @@ def test_it_is_drawn_with_a_panel_for_each(client: TestClient, points: list[list
 @pytest.mark.parametrize(
     ("structures", "says"),
     [
-        ([], "0 structures came; send 2 to 20"),
-        ([MOS2], "1 structures came"),
-        ([MOS2] * 21, "21 structures came"),
+        ([], "0 structures; send 2 to 20"),
+        ([MOS2], "has 1 structures"),
+        ([MOS2] * 21, "21 structures"),
         ([MOS2, 3], "a list of texts"),
         ("data_x", "a list of texts"),
         (None, "a list of texts"),

@@ -176,7 +176,7 @@ def test_places_outside_or_without_a_frame_are_refused(client: TestClient, point
     assert "outside the frame" in outside.json()["detail"]
     points = client.post("/inspect", files={"file": point_file}, data={"measure": "3,5"})
     assert points.status_code == 422
-    assert "camera frames" in points.json()["detail"]
+    assert "only frames" in points.json()["detail"]
     odd = client.post("/inspect", files={"file": frame()}, data={"measure": "3,5;7"})
     assert odd.status_code == 422
     assert "measure.1" in odd.json()["detail"]

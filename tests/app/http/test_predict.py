@@ -72,7 +72,7 @@ def test_how_sure_the_scale_is_may_be_said(client: TestClient, library: StandIn,
         client, [[100 * x, 100 * y, i] for x, y, i in points], units="pixel", scale_sigma=0.004
     ).json()
     assert unknown["query"]["scale_sigma"] is None
-    assert any("scale_sigma, its error, went unheard" in each for each in unknown["query"]["warnings"])
+    assert any("scale_sigma was ignored" in each for each in unknown["query"]["warnings"])
 
 
 @pytest.mark.parametrize("effort", ["search", "verify", "full"])

@@ -128,4 +128,4 @@ def test_options_beside_the_answer_are_refused(client: TestClient, points: Point
 
 @pytest.mark.parametrize("content", [{}, {"answer": None}, {"answer": "text"}, {"answer": [1]}])
 def test_what_is_no_answer_is_told(client: TestClient, content: dict[str, Any]) -> None:
-    assert "no stored answer came" in problem_of(client.post("/replay", json=content), 422)
+    assert "The stored answer is missing" in problem_of(client.post("/replay", json=content), 422)

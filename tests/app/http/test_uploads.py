@@ -185,7 +185,7 @@ def test_a_reader_that_breaks_is_a_400_without_a_trace(
     def broken(*_: object) -> None:
         raise RuntimeError("/secret/path")
 
-    monkeypatch.setattr("app.services.predict.read_pattern_and_frame", broken)
+    monkeypatch.setattr("app.services.uploads.read_pattern_and_frame", broken)
     assert "secret" not in problem_of(send(client, point_file), 400)
 
 

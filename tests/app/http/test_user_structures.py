@@ -13,8 +13,8 @@ from starlette.testclient import TestClient
 
 from app.presentation.schemas.service import ServedIndex
 from app.presentation.schemas.structures import UserStructureSchema
-from app.services.uploaded_structure import MOST_BYTES
-from app.services.user_structures import warm_up
+from app.services.structures import MAX_STRUCTURE_BYTES
+from app.services.user_structures import load_structure_reader
 from index.live.live_index import LiveIndex
 from index.storage.publish import publish_copy, roll_back
 from index.storage.user_structures import UserStructures
@@ -128,7 +128,7 @@ Fe 0 0 0
         (b"\x89PNG\r\n\x1a\n" + bytes(200), 415),
         (b"data_x\n_cell_length_a what\n", 400),
         (BULK.encode(), 422),
-        (cif(20).encode() + b"#" * MOST_BYTES, 413),
+        (cif(20).encode() + b"#" * MAX_STRUCTURE_BYTES, 413),
         (cif(20).replace("1\n", "0.5\n").encode(), 422),
     ],
 )
@@ -278,4 +278,4 @@ def test_no_request_fails_while_versions_are_swapped(
 
 
 def test_the_smallest_structure_can_be_read() -> None:
-    warm_up()
+    load_structure_reader()

@@ -1,0 +1,178 @@
+"""Open an index with its model, and check that it answers; what the service needs of one."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import NotReadyError
+from app.presentation.schemas.service import Provenance
+from app.settings import Settings
+from index.chemistry.composition import Composition
+from index.chemistry.elements import ElementFilter
+from index.live.new_user_structure import AddOutcome, NewUserStructure
+from index.search.query import COVERAGE, Effort
+from index.search.results import SearchResult
+from index.storage.catalog import Entry
+from index.storage.manifest import Manifest
+from model.errors import ReadOnlyError
+from model.pattern.spots import Spots
+
+if TYPE_CHECKING:
+    from index.live.snapshot import ServedVersion
+
+# The two inner rings of graphene, whose lattice constant is 2.46 angstrom.
+_CANARY_RADII_INV_ANGSTROM = (0.4694, 0.8130)
+_CANARY_ROTATIONS_DEG = (0.0, 30.0)
+_CANARY_VOLTAGE_KV = 80.0
+
+
+class SearchIndex(Protocol):
+    """An open index with its model. `LiveIndex` is one; the tests have another."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the index contains, and what made it."""
+        ...
+
+    @property
+    def user_structure_count(self) -> int:
+        """Number of user structures that are searched besides the crystals of the manifest."""
+        ...
+
+    def get_entry(self, id: str) -> Entry:
+        """Return the crystal with this id.
+
+        Raises:
+            KeyError: there is none.
+        """
+        ...
+
+    def embed(self, spots: Sequence[Spots], voltage_kv: Sequence[float]) -> NDArray[np.float32]:
+        """Return one vector for each pattern, shape (N, D)."""
+        ...
+
+    def search(
+        self,
+        spots: Spots,
+        *,
+        voltage_kv: float,
+        elements: ElementFilter | None,
+        top_k: int,
+        effort: Effort,
+        coverage: float,
+        composition: Composition | None,
+        vector: NDArray[np.float32] | None = None,
+        lattice: NDArray[np.float64] | None = None,
+    ) -> SearchResult:
+        """Return the candidates for a pattern, best first; `vector` is its embedding, if there is one already."""
+        ...
+
+    def close(self) -> None:
+        """Close the files."""
+        ...
+
+
+@runtime_checkable
+class EditableIndex(SearchIndex, Protocol):
+    """An index that can change while it is served. `LiveIndex` is one."""
+
+    def hold(self) -> AbstractContextManager[SearchIndex]:
+        """Return the present state of the index, which does not change within the context."""
+        ...
+
+    def add(self, submission: NewUserStructure) -> AddOutcome:
+        """Add a user structure."""
+        ...
+
+    def remove(self, id: str) -> None:
+        """Remove a user structure.
+
+        Raises:
+            KeyError: there is none with this id.
+        """
+        ...
+
+    def reload(self, version: str | None = None) -> "ServedVersion":
+        """Serve the current version of the index, or make another version the current one."""
+        ...
+
+
+def require_editable(index: SearchIndex) -> EditableIndex:
+    """Return the index, if it can change.
+
+    Raises:
+        ReadOnlyError: it cannot.
+    """
+    if not isinstance(index, EditableIndex):
+        raise ReadOnlyError("This service was started with an index that cannot be changed.")
+    return index
+
+
+def hold_state(index: SearchIndex) -> AbstractContextManager[SearchIndex]:
+    """Return the present state of an index, so that all parts of an answer agree."""
+    return index.hold() if isinstance(index, EditableIndex) else nullcontext(index)
+
+
+@cache
+def get_software_version() -> str:
+    """Return the version of the installed distribution."""
+    return version("dd2d-server")
+
+
+def open_index(settings: Settings) -> SearchIndex:
+    """Load the towers, and open the index that they made with its user structures.
+
+    Raises:
+        CheckpointError: the towers cannot be used.
+        IndexUnavailableError: the index cannot be used, or other weights made it.
+    """
+    from index.live.live_index import LiveIndex
+    from model.towers.checkpoint import load_towers
+    from model.towers.threads import use_threads
+
+    use_threads(settings.torch_threads)
+    return LiveIndex.open(settings.index, load_towers(settings.model), settings.user_structures)
+
+
+def describe_provenance(index: SearchIndex) -> Provenance:
+    """Return the provenance that every answer states."""
+    manifest = index.manifest
+    return Provenance(
+        version=get_software_version(),
+        model=manifest.model.digest,
+        index=manifest.digest,
+        crystals=manifest.crystals + index.user_structure_count,
+        user_structures=index.user_structure_count,
+    )
+
+
+def check_canary(index: SearchIndex, effort: Effort = "search") -> None:
+    """Search a pattern of graphene, which takes model, vectors and catalog; with `verify` also verification.
+
+    Raises:
+        NotReadyError: there is no candidate, or one without a similarity.
+    """
+    angles = np.radians(np.arange(6) * 60.0)
+    rings = [
+        radius * np.column_stack([np.cos(angles + rotation), np.sin(angles + rotation)])
+        for radius, rotation in zip(
+            _CANARY_RADII_INV_ANGSTROM, np.radians(_CANARY_ROTATIONS_DEG), strict=True
+        )
+    ]
+    spots = Spots(np.concatenate(rings), np.repeat([1.0, 0.9], 6))
+    candidates = index.search(
+        spots,
+        voltage_kv=_CANARY_VOLTAGE_KV,
+        elements=None,
+        top_k=1,
+        coverage=COVERAGE,
+        composition=None,
+        effort=effort,
+    ).candidates
+    if not candidates or not np.isfinite(candidates[0].similarity):
+        raise NotReadyError("Model and index do not answer a pattern of graphene; see the service's log.")
