@@ -126,7 +126,7 @@ def _ask(options: argparse.Namespace) -> tuple[list[Answer], int]:
     with Retriever.open(options.index, towers) as retriever:
         with closing(Catalog.open(find_version_folder(options.index) / CATALOG_NAME)) as catalog:
             crystals = [entry.crystal for entry in catalog if part_of(entry.formula, seed, held_out) is part]
-            cells = LatticeTable.from_cells(catalog.read_lattices(), largest_index=1)
+            cells = LatticeTable.from_cells(catalog.read_lattices(), max_index=1)
             gallery = Gallery(find_version_folder(options.index), catalog)
         by_formula: dict[str, list[Crystal]] = {}
         for crystal in crystals:
@@ -211,12 +211,12 @@ def _fitted(answers: list[Answer]) -> ConfidenceCalibration:
         temperature, growth, astray = parameters[:3]
         return ConfidenceCalibration(
             temperature=float(np.exp(temperature)),
-            growth=float(growth),
-            astray=float(1 / (1 + np.exp(-astray))),
-            known=tuple(parameters[3:].tolist()),
-            unknown_below=0.0,
-            missed=_missed(answers),
-            masses=tuple(1.0 for _ in COVERAGES),
+            temperature_exponent=float(growth),
+            uninformative_probability=float(1 / (1 + np.exp(-astray))),
+            evidence_weights=tuple(parameters[3:].tolist()),
+            min_total_probability=0.0,
+            unrefined_share=_missed(answers),
+            preceding_probabilities=tuple(1.0 for _ in COVERAGES),
         )
 
     def loss(parameters: Array) -> float:
@@ -225,7 +225,7 @@ def _fitted(answers: list[Answer]) -> ConfidenceCalibration:
         for each, own in zip(kept, odds, strict=True):
             refined = np.flatnonzero(np.isfinite(each.values))
             if each.truth is not None and each.truth in refined:
-                share = calibration.shares(calibration.tempered(each.values[refined], each.spots))
+                share = calibration.compute_shares(calibration.temper(each.values[refined], each.spots))
                 total += np.logaddexp(0, -own) - np.log(share[np.searchsorted(refined, each.truth)])
             else:
                 total += np.logaddexp(0, own)
@@ -234,12 +234,16 @@ def _fitted(answers: list[Answer]) -> ConfidenceCalibration:
     begin = np.concatenate([[0.7, 0.5, -3.0, 2.0], np.full(count - 1, -1.0)])
     calibration = of(scipy.optimize.minimize(loss, begin, method="L-BFGS-B").x)
     own = [each for each in answers if each.kind == "known"]
-    known = [_judged(each, calibration).known for each in own]
-    masses = [_judged(each, calibration).mass_before(each.place or 0, calibration) for each in own]
+    known = [_judged(each, calibration).total_probability for each in own]
+    masses = [
+        _judged(each, calibration).compute_preceding_probability(each.place or 0, calibration) for each in own
+    ]
     return replace(
         calibration,
-        unknown_below=float(np.quantile(known, LOST)),
-        masses=tuple(float(np.quantile(masses, share, method="higher")) for share in COVERAGES),
+        min_total_probability=float(np.quantile(known, LOST)),
+        preceding_probabilities=tuple(
+            float(np.quantile(masses, share, method="higher")) for share in COVERAGES
+        ),
     )
 
 
@@ -308,7 +312,7 @@ def _sets(
     formula = np.array([each.formula for each in answers])
     for coverage in COVERAGES:
         sizes = np.array(
-            [_judged(each, calibration).set_size(coverage, total, calibration) for each in answers]
+            [_judged(each, calibration).compute_set_size(coverage, total, calibration) for each in answers]
         )
         held = np.array([each.place for each in answers]) < sizes
         told[f"{coverage:g}"] = {

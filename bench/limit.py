@@ -44,7 +44,6 @@ from model.crystal.crystal import Crystal
 from model.indexing.lattice_table import LatticeTable
 from model.indexing.orientations import (
     LAST_REACH_INV_ANGSTROM,
-    apply_symmetries,
     find_lattice_symmetries,
     find_orientations,
 )
@@ -150,7 +149,7 @@ def _scores(
         row = int(rows[candidate])
         lattice = reciprocal_lattice(everything[row].crystal.lattice)
         (changes,) = find_lattice_symmetries(lattice[None])
-        bases, _ = apply_symmetries(settings.basis[place], settings.hk[place], changes)
+        bases = changes @ settings.basis[place]
         laid += [
             (row, _laid(lattice, basis, q, query, instrument, scale_known=scale_known)) for basis in bases
         ]

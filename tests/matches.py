@@ -45,6 +45,6 @@ _MATCH = Match(
 )
 
 
-def match_of(**values: Any) -> Match:
+def make_match(**values: Any) -> Match:
     """A good match, with these values in place of its own."""
     return replace(_MATCH, **values)

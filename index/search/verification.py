@@ -58,7 +58,7 @@ def verify_candidates(
     set_size, verdict, measurement = None, _judge_geometry(query, lattice), None
     if confidence is not None:
         admitted = index.count_admitted(query.admission)
-        set_size = confidence.set_size(query.coverage, admitted, CALIBRATIONS[query.effort])
+        set_size = confidence.compute_set_size(query.coverage, admitted, CALIBRATIONS[query.effort])
         verdict = confidence.verdict
         if verdict != "no_match":
             measurement = _find_next_measurement(crystals, verification, confidence, query)

@@ -1,4 +1,4 @@
-"""Calibration of a camera by a pattern of a known material: spots of a layer, or rings of a powder."""
+"""Calibrates a camera with a pattern of a known material: the spots of a layer, or the rings of a powder."""
 
 from dataclasses import replace
 from math import sqrt
@@ -21,156 +21,169 @@ from model.pattern.signal.preprocessing import BinnedImage
 FloatArray = NDArray[np.float64]
 
 SECTORS = 24
-FEWEST_RINGS = 3
-_STEP = 1.002
-_SIGMAS = 6.0
-# Neighbouring rings of gold lie 4 % apart, so an ellipse larger than this cannot be followed.
-_LARGEST_RESIDUAL, _MOST_ELLIPTIC_RINGS = 0.005, 0.035
-_RADII_PX = (12.0, 0.72)
+MIN_RINGS = 3
+# Ratio of neighboring scales that are tried, and the significance that each ring needs.
+_SCALE_STEP, _MIN_SIGMAS = 1.002, 6.0
+# Neighboring rings of gold are 4 % apart, so that a larger ellipticity cannot be followed.
+_MAX_RESIDUAL, _MAX_ELLIPTICITY_OF_RINGS = 0.005, 0.035
+# Radius of the innermost ring, and the largest radius as a share of the frame's longer side.
+_MIN_RADIUS_PX, _MAX_RADIUS_SHARE = 12.0, 0.72
 
 
 def calibrate_camera(
     frame: Frame, material: str, center_px: tuple[float, float] | None = None
 ) -> CameraCalibration:
-    """The calibration that a reference pattern tells.
+    """Measure a camera's pixel size and distortion with a reference pattern.
 
     Args:
         frame: of the reference.
-        material: one of MATERIALS.
+        material: one of `MATERIALS`.
         center_px: x, y of the direct beam; found if absent.
 
     Raises:
         OptionError: an unknown material.
         NoSpotsError: the pattern is not that of the material.
     """
-    known = MATERIALS.get(material)
-    if known is None:
-        raise OptionError(f"material: {material!r:.40} is not known; known are {', '.join(MATERIALS)}")
-    found = _by_spots(frame, known, center_px) if known.is_layer else _by_rings(frame, known, center_px)
-    return replace(found, shape=frame.shape)
+    reference = MATERIALS.get(material)
+    if reference is None:
+        raise OptionError(f"material: {material!r:.40} is unknown; use one of {', '.join(MATERIALS)}.")
+    calibrate = _calibrate_with_spots if reference.is_layer else _calibrate_with_rings
+    return replace(calibrate(frame, reference, center_px), shape=frame.shape)
 
 
-def _by_spots(frame: Frame, material: Material, center_px: tuple[float, float] | None) -> CameraCalibration:
-    # The file's own scale is what is to be found out.
+def _calibrate_with_spots(
+    frame: Frame, material: Material, center_px: tuple[float, float] | None
+) -> CameraCalibration:
+    # The scale stated by the file is disregarded, as it is what is measured.
     spots = find_spots(replace(frame, pixel_size_inv_angstrom=None), PatternOptions(center_px=center_px))
     lattice = index_pattern(Observation.from_spots(spots, 80.0))
     size = spots.pixel_size_inv_angstrom
-    if lattice is None or size is None or not _nearly_hexagonal(*lattice.parameters):
+    if lattice is None or size is None or not _is_nearly_hexagonal(*lattice.parameters):
         raise NoSpotsError(
-            f"the spots lie on no hexagonal lattice, so this is no single layer of {material.name}"
+            f"The spots lie on no hexagonal lattice, so this is not a single layer of {material.name}."
         )
-    # Rows a*, b* in pixels, made to 60 degrees; the ideal ones are as long as 2 / (sqrt(3) a).
-    seen = lattice.basis / size
-    if seen[0] @ seen[1] < 0:
-        seen = np.array([seen[0], -seen[1]])
+    # Rows a*, b* in pixels, chosen 60 degrees apart; the length of the ideal ones is 2 / (sqrt(3) a).
+    measured = lattice.basis / size
+    if measured[0] @ measured[1] < 0:
+        measured = np.array([measured[0], -measured[1]])
     length = 2 / (sqrt(3) * material.a_angstrom)
-    handed = np.sign(np.linalg.det(seen))
-    ideal = length * np.array([[1.0, 0.0], [0.5, handed * sqrt(3) / 2]])
-    stretched: FloatArray = np.linalg.solve(ideal, seen).astype(np.float64)
-    return _from_map(
-        stretched, material, float(lattice.sigma_inv_angstrom / np.linalg.norm(lattice.basis[0]))
-    )
+    handedness = np.sign(np.linalg.det(measured))
+    ideal = length * np.array([[1.0, 0.0], [0.5, handedness * sqrt(3) / 2]])
+    stretch: FloatArray = np.linalg.solve(ideal, measured).astype(np.float64)
+    residual = float(lattice.sigma_inv_angstrom / np.linalg.norm(lattice.basis[0]))
+    return _describe_stretch(stretch, material, residual)
 
 
-def _nearly_hexagonal(a: float, b: float, gamma_deg: float) -> bool:
-    """Whether a camera may have made it of a hexagonal lattice."""
+def _is_nearly_hexagonal(a: float, b: float, gamma_deg: float) -> bool:
+    """Whether a camera may have distorted a hexagonal lattice to this one."""
     return bool(b / a - 1 < MAX_ELLIPTICITY and abs(gamma_deg - 120) < np.degrees(MAX_ELLIPTICITY))
 
 
-def _from_map(stretched: FloatArray, material: Material, residual: float) -> CameraCalibration:
-    """Of the map (2, 2) from 1/angstrom to pixels, rows to rows."""
-    _, axes, directions = np.linalg.svd(stretched)
-    long, short = axes.tolist()
+def _describe_stretch(stretch: FloatArray, material: Material, residual: float) -> CameraCalibration:
+    """Return the calibration that maps 1/angstrom to pixels by (2, 2), rows to rows."""
+    _, axes, directions = np.linalg.svd(stretch)
+    major, minor = axes.tolist()
     x, y = directions[0].tolist()
     return CameraCalibration(
-        1 / sqrt(long * short),
-        long / short - 1,
+        1 / sqrt(major * minor),
+        major / minor - 1,
         float(np.degrees(np.arctan2(y, x)) % 180),
         material.name,
         residual,
     )
 
 
-def _by_rings(frame: Frame, material: Material, center_px: tuple[float, float] | None) -> CameraCalibration:
+def _calibrate_with_rings(
+    frame: Frame, material: Material, center_px: tuple[float, float] | None
+) -> CameraCalibration:
     counts = frame.counts.astype(np.float64)
-    centre = np.array(center_px or _ring_centre(counts))
+    center = np.array(center_px or _find_ring_center(counts))
     rings, scale = material.compute_rings(), 0.0
-    for _ in range(3):  # the centre of the rings is known as well as their radii
-        profile = _profile(counts, centre)
-        scale, strength = _scale(profile, rings)
+    for _ in range(3):  # the rings give a better center, which gives better radii
+        profile = _compute_profile(counts, center)
+        scale, strength = _find_scale(profile, rings)
         if strength <= 0:
             raise NoSpotsError(
-                f"there are no rings whose radii are those of {material.name}; is the material right?"
+                f"There are no rings with the radii of {material.name}; check the material and the center."
             )
-        radii, angles = _sector_radii(counts, centre, rings / scale)
-        moved, design = _fitted(radii, angles, rings)
-        centre = centre + moved[3:5]
+        radii, angles = _measure_radii(counts, center, rings / scale)
+        fitted, model = _fit_ellipse(radii, angles, rings)
+        center = center + fitted[3:5]
         if center_px is not None:
-            centre = np.array(center_px)
-    mean, cosine, sine = moved[:3]
+            center = np.array(center_px)
+    mean, cosine, sine = fitted[:3]
     ellipticity = 2 * float(np.hypot(cosine, sine)) / float(mean)
     used = np.isfinite(radii)
-    residual = 1.4826 * float(np.median(np.abs(design - radii)[used]) / np.mean(radii[used]))
-    if residual > _LARGEST_RESIDUAL or ellipticity > _MOST_ELLIPTIC_RINGS:
+    residual = 1.4826 * float(np.median(np.abs(model - radii)[used]) / np.mean(radii[used]))
+    if residual > _MAX_RESIDUAL or ellipticity > _MAX_ELLIPTICITY_OF_RINGS:
         raise NoSpotsError(
-            f"the rings do not agree with each other ({100 * residual:.1f} % left, {100 * ellipticity:.1f} % "
-            "elliptic); calibrate with a single layer, or correct the projector's astigmatism first"
+            f"The rings are inconsistent ({100 * residual:.1f} % residual, {100 * ellipticity:.1f} % elliptic); "
+            "calibrate with a single layer, or correct the astigmatism of the projector lens first."
         )
     axis = float(np.degrees(np.arctan2(sine, cosine)) / 2 % 180)
     return CameraCalibration(1 / float(mean), ellipticity, axis, material.name, residual)
 
 
-def _ring_centre(counts: FloatArray) -> tuple[float, float]:
-    """By the frame's symmetry, whether rings or spots."""
+def _find_ring_center(counts: FloatArray) -> tuple[float, float]:
+    """Return the center of symmetry of a frame, x and y in pixels."""
     image = np.log1p(np.clip(counts - np.quantile(counts, 0.02), 0, None)).astype(np.float32)
     binned = BinnedImage.from_counts(image, DETECTION_SIDE)
     return binned.to_pixel(find_symmetry_center(binned.counts))
 
 
-def _profile(counts: FloatArray, centre: FloatArray) -> FloatArray:
-    """Mean of the counts at each whole radius, above its smooth ground, over that ground's root."""
+def _compute_profile(counts: FloatArray, center: FloatArray) -> FloatArray:
+    """Return the mean counts at each whole radius above their smooth background, over the background's square root."""
     y, x = np.indices(counts.shape)
-    radius = np.hypot(x - centre[0], y - centre[1])
+    radius = np.hypot(x - center[0], y - center[1])
     whole = np.rint(radius).astype(np.int64).ravel()
     total = np.bincount(whole, counts.ravel()) / np.maximum(np.bincount(whole), 1)
-    usable = total[: int(_RADII_PX[1] * max(counts.shape))]
-    ground = scipy.ndimage.minimum_filter1d(usable, max(len(usable) // 25, 9))
-    ground = scipy.ndimage.uniform_filter1d(ground, max(len(usable) // 25, 9))
-    return np.asarray((usable - ground) / np.sqrt(np.maximum(ground, 1.0)))
+    usable = total[: int(_MAX_RADIUS_SHARE * max(counts.shape))]
+    background = scipy.ndimage.minimum_filter1d(usable, max(len(usable) // 25, 9))
+    background = scipy.ndimage.uniform_filter1d(background, max(len(usable) // 25, 9))
+    return np.asarray((usable - background) / np.sqrt(np.maximum(background, 1.0)))
 
 
-def _scale(profile: FloatArray, rings: FloatArray) -> tuple[float, float]:
-    """1/angstrom per pixel at which the rings lie on maxima of the profile, and how much higher than beside them."""
-    largest = len(profile) - 1
-    lowest, highest = rings[0] / (0.8 * largest), rings[0] / _RADII_PX[0]
+def _find_scale(profile: FloatArray, rings: FloatArray) -> tuple[float, float]:
+    """Return the scale at which rings lie on maxima of the profile, 1/angstrom per pixel, and their strength."""
+    outermost = len(profile) - 1
+    lowest, highest = rings[0] / (0.8 * outermost), rings[0] / _MIN_RADIUS_PX
     best = (0.0, 0.0)
-    for scale in lowest * _STEP ** np.arange(int(np.log(highest / lowest) / np.log(_STEP))):
+    for scale in lowest * _SCALE_STEP ** np.arange(int(np.log(highest / lowest) / np.log(_SCALE_STEP))):
         radii = rings / scale
-        radii = radii[radii < largest - 3]
-        if len(radii) < FEWEST_RINGS:
+        radii = radii[radii < outermost - 3]
+        if len(radii) < MIN_RINGS:
             continue
-        # Of counts alone, the mean around a ring is off by so much.
-        chance = 1 / np.sqrt(2 * np.pi * radii[:FEWEST_RINGS])
+        # rms error of the mean around a ring, by counting statistics alone.
+        chance = 1 / np.sqrt(2 * np.pi * radii[:MIN_RINGS])
         places = np.arange(len(profile))
         on = np.interp(radii, places, profile)
         between = np.interp((radii[1:] + radii[:-1]) / 2, places, profile)
-        # Every ring has to be there: the least one counts as much as the mean.
+        # Every ring has to be there: the weakest weighs as much as the mean.
         strength = float(
             np.mean(np.sqrt(np.clip(on, 0, None)))
-            + np.sqrt(max(on[:FEWEST_RINGS].min(), 0))
+            + np.sqrt(max(on[:MIN_RINGS].min(), 0))
             - np.mean(np.sqrt(np.clip(between, 0, None)))
         )
-        if strength > best[1] and (on[:FEWEST_RINGS] > _SIGMAS * chance).all():
+        if strength > best[1] and (on[:MIN_RINGS] > _MIN_SIGMAS * chance).all():
             best = float(scale), strength
     return best
 
 
-def _sector_radii(
-    counts: FloatArray, centre: FloatArray, expected: FloatArray
+def _measure_radii(
+    counts: FloatArray, center: FloatArray, expected: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """(R, S) radius of each ring in each sector, NaN where it is not seen; (S,) the sectors' directions."""
+    """Measure the radius (R, S) of each ring in each sector, NaN where it is not visible.
+
+    Args:
+        counts: of the frame.
+        center: x, y of the rings.
+        expected: (R,) approximate radii, pixels.
+
+    Returns:
+        the radii, and (S,) the directions of the sectors, radians.
+    """
     angles = 2 * np.pi * (np.arange(SECTORS) + 0.5) / SECTORS
-    found = np.full((len(expected), SECTORS), np.nan)
+    radii = np.full((len(expected), SECTORS), np.nan)
     limit = 0.48 * min(counts.shape)
     for ring, radius in enumerate(expected):
         reach = max(0.05 * radius, 4.0)
@@ -179,23 +192,33 @@ def _sector_radii(
         steps = np.arange(radius - reach, radius + reach, 0.25)
         for sector, angle in enumerate(angles):
             rays = angle + np.radians(np.linspace(-7.0, 7.0, 15))
-            x = centre[0] + np.outer(np.cos(rays), steps)
-            y = centre[1] + np.outer(np.sin(rays), steps)
+            x = center[0] + np.outer(np.cos(rays), steps)
+            y = center[1] + np.outer(np.sin(rays), steps)
             value = scipy.ndimage.map_coordinates(counts, [y, x], order=1, mode="nearest").mean(axis=0)
-            ends = np.interp(steps, [steps[0], steps[-1]], [value[:8].mean(), value[-8:].mean()])
-            height = np.clip(value - ends, 0, None)
+            background = np.interp(steps, [steps[0], steps[-1]], [value[:8].mean(), value[-8:].mean()])
+            height = np.clip(value - background, 0, None)
             peak = int(height.argmax())
-            if 4 < peak < len(steps) - 5 and height[peak] > 3 * np.sqrt(max(ends[peak], 1.0) / 60):
+            if 4 < peak < len(steps) - 5 and height[peak] > 3 * np.sqrt(max(background[peak], 1.0) / 60):
                 near = slice(max(peak - 8, 0), peak + 9)
-                found[ring, sector] = float((steps[near] * height[near]).sum() / height[near].sum())
-    return found, angles
+                radii[ring, sector] = float((steps[near] * height[near]).sum() / height[near].sum())
+    return radii, angles
 
 
-def _fitted(radii: FloatArray, angles: FloatArray, rings: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Pixels per 1/angstrom, its ellipse's two components and the shift of the centre; the radii that they make."""
+def _fit_ellipse(radii: FloatArray, angles: FloatArray, rings: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Fit the distortion of the rings by robust least squares.
+
+    Args:
+        radii: (R, S) of each ring in each sector, pixels; NaN where it is not visible.
+        angles: (S,) directions of the sectors, radians.
+        rings: (R,) radii of the rings, 1/angstrom.
+
+    Returns:
+        (5,) pixels per 1/angstrom, the two components of the ellipticity, and the shift of the center; and (R, S) the
+        fitted radii.
+    """
     ring, sector = np.nonzero(np.isfinite(radii))
     if len(ring) < SECTORS:
-        raise NoSpotsError("too little of the rings is seen; expose longer, or use a thicker film")
+        raise NoSpotsError("Too little of the rings is visible; expose longer, or use a thicker film.")
     direction, q = angles[sector], rings[ring]
     design = np.column_stack(
         [q, q * np.cos(2 * direction), q * np.sin(2 * direction), np.cos(direction), np.sin(direction)]
@@ -205,6 +228,6 @@ def _fitted(radii: FloatArray, angles: FloatArray, rings: FloatArray) -> tuple[F
         solution = np.linalg.lstsq(design * weight[:, None], measured * weight, rcond=None)[0]
         off = measured - design @ solution
         weight = 1 / np.sqrt(1 + (off / max(1.4826 * float(np.median(np.abs(off))), 0.05)) ** 2)
-    whole = np.full(radii.shape, np.nan)
-    whole[ring, sector] = design @ solution
-    return np.asarray(solution), whole
+    model = np.full(radii.shape, np.nan)
+    model[ring, sector] = design @ solution
+    return np.asarray(solution), model

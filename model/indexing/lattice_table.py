@@ -1,8 +1,8 @@
-"""Which crystals of a library can have the lattice of a pattern, whatever the towers think of them.
+"""Finds the crystals of a library that can have the lattice of a pattern.
 
 Lattices are compared by the cotangents of the angles of their obtuse superbase, -(v_i . v_j) / area (Selling's
-parameters over the area): three numbers that change little when the lattice does, whatever basis describes it; a
-reduced cell jumps between descriptions where two are equally short. Axes: C crystals, R sublattices.
+parameters over the area). These three numbers change little when the lattice does, whatever basis describes it; a
+reduced cell jumps between descriptions where two are equally short. Axes: C crystals, R sublattices, K rows of a table.
 """
 
 from collections.abc import Iterable
@@ -18,12 +18,12 @@ from model.physics.reciprocal import reciprocal_lattice
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-# Extinctions and faint superlattices leave every fourth point of a crystal's lattice, or more.
-LARGEST_INDEX = 4
+MAX_INDEX = 4
+"""Largest index of a sublattice: extinctions and faint superlattices leave a quarter of the lattice, or more."""
 
 
-def sublattices(indices: Iterable[int]) -> FloatArray:
-    """(R, 2, 2) Hermite normal forms: each sublattice of these indices once."""
+def list_sublattices(indices: Iterable[int]) -> FloatArray:
+    """Return the Hermite normal forms (R, 2, 2) of all sublattices of these indices, each once."""
     return np.array(
         [
             [[d, shift], [0, index // d]]
@@ -38,7 +38,7 @@ def sublattices(indices: Iterable[int]) -> FloatArray:
 
 @dataclass(frozen=True)
 class LatticeMatches:
-    """Crystals that a lattice fits, one row for each of their sublattices that does.
+    """Crystals that can have a lattice, one row for each of their sublattices that fits it.
 
     Attributes:
         crystal: (K,) their rows.
@@ -54,64 +54,70 @@ class LatticeTable:
     """The reciprocal lattices of crystals with their sublattices, K in all, by ascending area.
 
     Attributes:
-        log_area: (K,) ln of the cells' areas, 1/angstrom^2.
+        log_area: (K,) ln of the areas of the cells, 1/angstrom^2.
         cotangents: (K, 3) of the superbase, ascending.
-        crystal: (K,) whose each is.
-        more: a table of further crystals, if there are any.
+        crystal: (K,) row of the crystal.
+        extension: a table of further crystals, if there are any.
     """
 
     log_area: FloatArray
     cotangents: FloatArray
     crystal: IntArray
-    more: "LatticeTable | None" = None
+    extension: "LatticeTable | None" = None
 
     @classmethod
-    def from_cells(cls, lattices: FloatArray, largest_index: int = LARGEST_INDEX) -> Self:
-        """Of (C, 2, 2) cells, rows a and b, angstrom, with their sublattices up to an index; 1 has none."""
-        bases = reciprocal_lattice(lattices)
-        parts = sublattices(range(1, largest_index + 1))
-        area, cotangents = _invariants(parts @ bases[:, None])
-        order = np.argsort(area, axis=None, kind="stable")
-        return cls(np.log(area).ravel()[order], cotangents.reshape(-1, 3)[order], order // len(parts))
-
-    def extend(self, lattices: FloatArray, first: int) -> "LatticeTable":
-        """This table and more cells, (M, 2, 2), whose crystals are counted from `first`; nothing is copied."""
-        more = LatticeTable.from_cells(lattices)
-        return replace(self, more=replace(more, crystal=more.crystal + first))
-
-    def find_matches(self, basis: FloatArray, scale_tolerance: float = np.inf) -> LatticeMatches:
-        """The crystals of which a reciprocal lattice, (2, 2) rows, may be the one that is seen.
+    def from_cells(cls, lattices: FloatArray, max_index: int = MAX_INDEX) -> Self:
+        """Return the table of cells with their sublattices.
 
         Args:
-            basis: of the pattern.
-            scale_tolerance: how far the scale may be from 1, as a logarithm; infinite where it is unknown.
+            lattices: (C, 2, 2) rows a and b, angstrom.
+            max_index: largest index of the sublattices; 1 is the lattice itself.
         """
-        area, cotangents = _invariants(basis[None])
+        bases = reciprocal_lattice(lattices)
+        sublattices = list_sublattices(range(1, max_index + 1))
+        area, cotangents = _compute_invariants(sublattices @ bases[:, None])
+        order = np.argsort(area, axis=None, kind="stable")
+        log_area = np.log(area).ravel()[order]
+        return cls(log_area, cotangents.reshape(-1, 3)[order], order // len(sublattices))
+
+    def extend(self, lattices: FloatArray, first: int) -> "LatticeTable":
+        """Return this table with more cells, (M, 2, 2), whose crystals are numbered from `first`; nothing is copied."""
+        more = LatticeTable.from_cells(lattices)
+        return replace(self, extension=replace(more, crystal=more.crystal + first))
+
+    def find_matches(self, basis: FloatArray, scale_tolerance: float = np.inf) -> LatticeMatches:
+        """Find the crystals whose lattice, or a sublattice of it, is the one that a pattern shows.
+
+        Args:
+            basis: (2, 2) rows a* and b* of the pattern, 1/angstrom.
+            scale_tolerance: largest deviation of ln of the scale from 0; infinite where the scale is unknown.
+        """
+        area, cotangents = _compute_invariants(basis[None])
         log_area = float(np.log(area[0]))
         ends = [log_area - 2 * scale_tolerance, log_area + 2 * scale_tolerance]
         near = slice(*np.searchsorted(self.log_area, ends).tolist())
         off = np.abs(self.cotangents[near] - cotangents[0]).max(axis=1)
         # The two largest add up to the square of the longest vector of the superbase over the area.
-        alike = off < 2 * DISTORTION_TOLERANCE * cotangents[0, 1:].sum()
-        scale = np.exp((log_area - self.log_area[near][alike]) / 2)
-        found = LatticeMatches(self.crystal[near][alike], scale)
-        if self.more is None:
-            return found
-        others = self.more.find_matches(basis, scale_tolerance)
+        fits = off < 2 * DISTORTION_TOLERANCE * cotangents[0, 1:].sum()
+        scale = np.exp((log_area - self.log_area[near][fits]) / 2)
+        matches = LatticeMatches(self.crystal[near][fits], scale)
+        if self.extension is None:
+            return matches
+        others = self.extension.find_matches(basis, scale_tolerance)
         return LatticeMatches(
-            np.concatenate([found.crystal, others.crystal]), np.concatenate([found.scale, others.scale])
+            np.concatenate([matches.crystal, others.crystal]), np.concatenate([matches.scale, others.scale])
         )
 
 
-def _invariants(bases: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Areas (...) and cotangents (..., 3), ascending, of lattices (..., 2, 2)."""
+def _compute_invariants(bases: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the areas (...) and the cotangents (..., 3), ascending, of lattices (..., 2, 2)."""
     first, second = bases[..., 0, :], bases[..., 1, :]
     third = -first - second
     parameters = -np.stack(
         [(x * y).sum(axis=-1) for x, y in ((first, second), (second, third), (third, first))], axis=-1
     )
     parameters.sort(axis=-1)
-    # Selling: while one is negative, change its sign and add it twice to the others.
+    # Selling's reduction: while one is negative, change its sign and add it twice to the others.
     while (parameters[..., 0] < -1e-12).any():
         negative = np.minimum(parameters[..., :1], 0)
         parameters = parameters + negative * np.array([-2.0, 2.0, 2.0])

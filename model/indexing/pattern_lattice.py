@@ -1,9 +1,9 @@
-"""The lattice of a pattern from its spots alone: which two vectors count them all, and how surely.
+"""Finds the lattice of a pattern from its spots alone, with its uncertainty.
 
-Vectors between spots propose bases; a likelihood judges them. A spot that belongs to a lattice lies normally about
-one of its points, a false one anywhere, so of two lattices that meet the same spots the one with the larger cell in
-reciprocal space is likelier: superlattice spots have to be seen before they are believed. Axes: N spots, V vectors,
-K bases.
+Vectors between spots propose bases, and a likelihood selects among them. Spots of the lattice are normally distributed
+about its points, false spots are anywhere. Of two lattices that meet the same spots, the one with the larger reciprocal
+cell is therefore likelier: a superlattice is found only if some of its own spots are measured.
+Axes: N spots, V vectors, K bases.
 """
 
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from model.crystal.plane import determinants, inverses
 from model.crystal.reduction import gauss_reduce
-from model.indexing.lattice_table import sublattices
+from model.indexing.lattice_table import list_sublattices
 from model.pattern.observation import Observation
 
 FloatArray = NDArray[np.float64]
@@ -25,23 +25,25 @@ BoolArray = NDArray[np.bool_]
 Bravais = Literal["hexagonal", "square", "rectangular", "centred rectangular", "oblique"]
 
 SIGMA_RANGE_INV_ANGSTROM = (0.001, 0.006)
-# Of the spots of a pattern, those that its lattice explains: nearly all, or those of one of two lattices.
+"""Smallest and largest rms distance of the spots from the points of a lattice."""
 TRUE_SHARES = (0.9, 0.55)
-# Proposals come from the strongest spots and the vectors between them.
-PROPOSING_SPOTS = 36
-VECTORS = 28
-SHORTEST_INV_ANGSTROM, LONGEST_INV_ANGSTROM = 0.03, 0.9
+"""Shares of the spots that lie on the lattice: nearly all, or those of one of two lattices."""
+PROPOSING_SPOTS, MAX_VECTORS = 36, 28
+"""Bases are proposed from the strongest spots and the vectors between them."""
+MIN_VECTOR_INV_ANGSTROM, MAX_VECTOR_INV_ANGSTROM = 0.03, 0.9
 SAME_VECTOR_INV_ANGSTROM = 0.008
-REFINED = 24
-REFINEMENTS = 3
-# Spots further than this many sigma from a point of the lattice are not on it.
+MAX_REFINED, REFINEMENTS = 24, 3
 REACH_SIGMA = 3.5
-# ln of the likelihood over that of spots without any order, by which a lattice has to win, or less where there are few
-# spots: 400 random patterns of 4 to 60 reached 26, nine of ten of each number 20. Two spots are always on a lattice.
-LEAST_EVIDENCE, LEAST_EVIDENCE_OF_A_SPOT = 25.0, 5.5
-LEAST_SPOTS = 3
-# A camera's ellipticity passes for a lower symmetry up to here.
+"""Spots farther than this many sigma from a point of the lattice are not on it."""
+MIN_EVIDENCE, MIN_EVIDENCE_PER_SPOT = 25.0, 5.5
+"""Smallest ln likelihood ratio of a lattice to spots without order, and where there are few spots.
+
+Of 400 random patterns of 4 to 60 spots the best reached 26, and nine of ten of each number 20. Two spots always lie on
+a lattice.
+"""
+MIN_SPOTS_ON_LATTICE = 3
 SYMMETRY_TOLERANCE = 0.015
+"""A camera's ellipticity lowers the symmetry of a lattice; up to here it is disregarded."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,9 @@ class PatternLattice:
     """The lattice of a pattern, primitive and reduced (a <= b, gamma 90 to 120 degrees).
 
     Attributes:
-        basis: (2, 2) rows a* and b* as the camera sees them, 1/angstrom; their order and sign are those of a and b.
-        covariance: (4, 4) of its elements, row by row.
-        hk: (N, 2) indices of the point nearest to each spot of the observation.
+        basis: (2, 2) rows a* and b* as the camera shows them, 1/angstrom, in the order and with the signs of a and b.
+        covariance: (4, 4) of the elements of the basis, row by row, 1/angstrom^2.
+        hk: (N, 2) indices of the point nearest to each spot.
         on_lattice: (N,) spots that lie on the lattice.
         sigma_inv_angstrom: rms distance of these from it along each axis.
         evidence: ln of its likelihood over that of spots without order.
@@ -64,12 +66,12 @@ class PatternLattice:
     sigma_inv_angstrom: float
     evidence: float
 
-    def index_spots(self, q: FloatArray) -> "PatternLattice":
-        """The same lattice with the indices of these spots (N, 2)."""
-        hk, square = _nearest(self.basis[None], q)
-        # A single spot is off by more than the mean of a pair.
-        met = square[0] < 2 * (REACH_SIGMA * self.sigma_inv_angstrom) ** 2
-        return replace(self, hk=hk[0].astype(np.int64), on_lattice=np.asarray(met))
+    def index_spots(self, q_inv_angstrom: FloatArray) -> "PatternLattice":
+        """Return the same lattice with the indices of these spots (N, 2)."""
+        hk, square = _find_nearest(self.basis[None], q_inv_angstrom)
+        # A single spot deviates more than the mean of a Friedel pair.
+        on_lattice = square[0] < 2 * (REACH_SIGMA * self.sigma_inv_angstrom) ** 2
+        return replace(self, hk=hk[0].astype(np.int64), on_lattice=np.asarray(on_lattice))
 
     @property
     def direct(self) -> FloatArray:
@@ -79,16 +81,17 @@ class PatternLattice:
     @property
     def parameters(self) -> tuple[float, float, float]:
         """a and b in angstrom, gamma in degrees."""
-        a, b, gamma = _parameters(self.basis)
+        a, b, gamma = _compute_parameters(self.basis)
         return float(a), float(b), float(gamma)
 
     @property
     def sigmas(self) -> tuple[float, float, float]:
-        """Standard errors of the parameters; the scale of the camera, which may be off as a whole, is not in them."""
+        """Standard uncertainties of the parameters, without that of the camera's scale."""
         step = 1e-6
-        here = np.array(_parameters(self.basis))
+        here = np.array(_compute_parameters(self.basis))
         moved = [
-            np.array(_parameters(self.basis + step * change.reshape(2, 2))) - here for change in np.eye(4)
+            np.array(_compute_parameters(self.basis + step * change.reshape(2, 2))) - here
+            for change in np.eye(4)
         ]
         slopes = np.array(moved).T / step
         a, b, gamma = np.sqrt(np.einsum("ij,jk,ik->i", slopes, self.covariance, slopes)).tolist()
@@ -96,7 +99,7 @@ class PatternLattice:
 
     @property
     def bravais(self) -> Bravais:
-        """The highest symmetry that the lattice may have within its errors and a camera's ellipticity."""
+        """The highest symmetry that the lattice may have, given its uncertainty and a camera's ellipticity."""
         (a, b, gamma), (sigma_a, sigma_b, sigma_gamma) = self.parameters, self.sigmas
         length = max(SYMMETRY_TOLERANCE, 3 * (sigma_a / a + sigma_b / b))
         angle = max(degrees(SYMMETRY_TOLERANCE), 3 * sigma_gamma)
@@ -105,46 +108,46 @@ class PatternLattice:
             return "hexagonal"
         if abs(gamma - 90) < angle:
             return "square" if equal else "rectangular"
-        # A point of the lattice over the middle of a: b.a = -a^2 / 2.
+        # Centered: b ends above the middle of a, so that b . a = -a^2 / 2.
         middle = abs(b / a * np.cos(np.radians(gamma)) + 0.5)
         return "centred rectangular" if equal or middle < length else "oblique"
 
 
 def index_pattern(observed: Observation) -> PatternLattice | None:
-    """The lattice that explains a pattern's spots best, None where none does better than chance.
+    """Find the lattice that explains a pattern's spots best; None where none does better than chance.
 
-    False and missing spots are borne; weak superlattice spots count as much as strong ones. What extinctions hide
-    is not seen: the lattice is that of the spots, of which the crystal's own may be a superlattice.
+    False and missing spots are tolerated; weak superlattice spots weigh as much as strong ones. Extinctions hide
+    points: the crystal's own lattice may be a superlattice of the one that is found.
     """
-    q = _independent(observed.q)
-    vectors = _vectors(q[:PROPOSING_SPOTS])
+    q = _merge_friedel_pairs(observed.q_inv_angstrom)
+    vectors = _find_recurring_vectors(q[:PROPOSING_SPOTS])
     if len(vectors) < 2:
         return None
-    bases = _pairs(vectors)
+    bases = _pair_vectors(vectors)
     if not len(bases):
         return None
-    proposed = _Scored.of(bases, q, SIGMA_RANGE_INV_ANGSTROM[1]).best(REFINED)
-    best = _refined(proposed.basis, q).best(1)
+    proposed = _ScoredBases.score(bases, q, SIGMA_RANGE_INV_ANGSTROM[1]).select_best(MAX_REFINED)
+    best = _refine_bases(proposed.basis, q).select_best(1)
     for _ in range(3):
-        others = _refined(_RELATED @ best.basis[0], q).best(1)
-        if others.score[0] <= best.score[0] + 1e-6:
+        others = _refine_bases(_RELATED @ best.basis[0], q).select_best(1)
+        if others.log_likelihood[0] <= best.log_likelihood[0] + 1e-6:
             break
         best = others
-    needed = min(LEAST_EVIDENCE, LEAST_EVIDENCE_OF_A_SPOT * len(q))
-    lattice = _described(best, q)
-    if best.score[0] < needed or lattice.on_lattice.sum() < LEAST_SPOTS:
+    lattice = _reduce(best, q)
+    min_evidence = min(MIN_EVIDENCE, MIN_EVIDENCE_PER_SPOT * len(q))
+    if best.log_likelihood[0] < min_evidence or lattice.on_lattice.sum() < MIN_SPOTS_ON_LATTICE:
         return None
-    return lattice.index_spots(observed.q)
+    return lattice.index_spots(observed.q_inv_angstrom)
 
 
 def refine_lattice(observed: Observation, basis: FloatArray) -> PatternLattice:
-    """The lattice of a basis (2, 2) that is nearly right, fitted to a pattern's spots, whatever its evidence."""
-    q = _independent(observed.q)
-    return _described(_refined(basis[None], q), q).index_spots(observed.q)
+    """Fit a basis (2, 2) that is nearly right to a pattern's spots, whatever its evidence."""
+    q = _merge_friedel_pairs(observed.q_inv_angstrom)
+    return _reduce(_refine_bases(basis[None], q), q).index_spots(observed.q_inv_angstrom)
 
 
-def _independent(q: FloatArray) -> FloatArray:
-    """(M, 2) with each Friedel pair as one spot: the other of it is no evidence for a lattice."""
+def _merge_friedel_pairs(q: FloatArray) -> FloatArray:
+    """Return the spots (M, 2) with each Friedel pair as one: its second spot is no evidence for a lattice."""
     partner = np.linalg.norm(q[:, None] + q[None], axis=2)
     nearest = partner.argmin(axis=1)
     rows = np.arange(len(q))
@@ -154,23 +157,23 @@ def _independent(q: FloatArray) -> FloatArray:
 
 
 @dataclass(frozen=True)
-class _Scored:
+class _ScoredBases:
     """K bases with what they explain.
 
     Attributes:
         basis: (K, 2, 2).
         sigma: (K,) rms distance of the spots on the lattice along each axis.
-        score: (K,) ln of the likelihood over that of spots without order.
+        log_likelihood: (K,) ln of the likelihood over that of spots without order.
     """
 
     basis: FloatArray
     sigma: FloatArray
-    score: FloatArray
+    log_likelihood: FloatArray
 
     @classmethod
-    def of(cls, basis: FloatArray, q: FloatArray, sigma: float | FloatArray) -> Self:
-        """Score bases with the given or the fitted sigma (K,)."""
-        _, square = _nearest(basis, q)
+    def score(cls, basis: FloatArray, q: FloatArray, sigma: float | FloatArray) -> Self:
+        """Score bases with a given or fitted sigma (K,)."""
+        _, square = _find_nearest(basis, q)
         sigma = np.broadcast_to(np.asarray(sigma, dtype=np.float64), len(basis))
         area = np.abs(determinants(basis))
         density = area / (2 * pi * sigma**2)
@@ -178,16 +181,16 @@ class _Scored:
         scores = [np.log(share * ratio + 1 - share).sum(axis=1) for share in TRUE_SHARES]
         return cls(basis, sigma, np.max(scores, axis=0))
 
-    def best(self, count: int) -> "_Scored":
-        """The likeliest `count`."""
-        order = np.argsort(-self.score, kind="stable")[:count]
-        return _Scored(self.basis[order], self.sigma[order], self.score[order])
+    def select_best(self, count: int) -> "_ScoredBases":
+        """Return the likeliest bases."""
+        order = np.argsort(-self.log_likelihood, kind="stable")[:count]
+        return _ScoredBases(self.basis[order], self.sigma[order], self.log_likelihood[order])
 
 
-def _nearest(basis: FloatArray, q: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """(K, N, 2) indices of the lattice point nearest to each spot, and (K, N) the square of its distance.
+def _find_nearest(basis: FloatArray, q: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the indices (K, N, 2) of the lattice point nearest to each spot, and its squared distance (K, N).
 
-    The direct beam's own point is no place for a spot: its distance there counts as infinite.
+    The origin is no place for a spot: the distance there is infinite.
     """
     fractional = q @ inverses(basis)
     hk = np.rint(fractional)
@@ -196,35 +199,37 @@ def _nearest(basis: FloatArray, q: FloatArray) -> tuple[FloatArray, FloatArray]:
     return hk, np.where(hk.any(axis=-1), square, np.inf)
 
 
-def _vectors(q: FloatArray) -> FloatArray:
-    """(V, 2) vectors of one half plane that recur most often among the spots and between them, those first."""
+def _find_recurring_vectors(q: FloatArray) -> FloatArray:
+    """Return the vectors (V, 2) of one half plane that recur most often among the spots and between them."""
     between = q[:, None] - q[None]
     pairs = between[np.triu_indices(len(q), 1)]
-    all_ = np.concatenate([q, pairs])
-    all_ = np.where((all_[:, 1] < 0) | ((all_[:, 1] == 0) & (all_[:, 0] < 0)), -1, 1)[:, None] * all_
-    length = np.hypot(*all_.T)
-    all_ = all_[(length > SHORTEST_INV_ANGSTROM) & (length < LONGEST_INV_ANGSTROM)]
-    if not len(all_):
+    vectors = np.concatenate([q, pairs])
+    vectors = (
+        np.where((vectors[:, 1] < 0) | ((vectors[:, 1] == 0) & (vectors[:, 0] < 0)), -1, 1)[:, None] * vectors
+    )
+    length = np.hypot(*vectors.T)
+    vectors = vectors[(length > MIN_VECTOR_INV_ANGSTROM) & (length < MAX_VECTOR_INV_ANGSTROM)]
+    if not len(vectors):
         return np.empty((0, 2))
-    x, y = all_.T
+    x, y = vectors.T
     near = np.abs(x[:, None] - x) < SAME_VECTOR_INV_ANGSTROM
     near &= np.abs(y[:, None] - y) < SAME_VECTOR_INV_ANGSTROM
     count = near.sum(axis=1)
-    means = (near.astype(np.float32) @ all_.astype(np.float32)).astype(np.float64) / count[:, None]
-    # Every lattice vector recurs; the short ones recur most, as more spots have a neighbour there.
+    means = (near.astype(np.float32) @ vectors.astype(np.float32)).astype(np.float64) / count[:, None]
+    # Every lattice vector recurs; the short ones recur most, as more spots have a neighbor at that distance.
     chosen: list[int] = []
     free = np.full(len(means), True)
     for place in np.argsort(-count, kind="stable").tolist():
         if free[place]:
             chosen.append(place)
             free &= (np.abs(means - means[place]) > SAME_VECTOR_INV_ANGSTROM).any(axis=1)
-        if len(chosen) == VECTORS:
+        if len(chosen) == MAX_VECTORS:
             break
     return np.asarray(means[chosen])
 
 
-def _pairs(vectors: FloatArray) -> FloatArray:
-    """(K, 2, 2) bases of two vectors that are not nearly parallel."""
+def _pair_vectors(vectors: FloatArray) -> FloatArray:
+    """Return the bases (K, 2, 2) of two vectors that are not nearly parallel."""
     first, second = np.triu_indices(len(vectors), 1)
     basis = np.stack([vectors[first], vectors[second]], axis=1)
     area = np.abs(determinants(basis))
@@ -232,61 +237,61 @@ def _pairs(vectors: FloatArray) -> FloatArray:
     return np.asarray(basis[area > 0.2 * length[:, 0] * length[:, 1]])
 
 
-def _refined(basis: FloatArray, q: FloatArray) -> _Scored:
-    """Bases fitted by least squares to the spots that they meet, weighted by how surely those belong to them."""
+def _refine_bases(basis: FloatArray, q: FloatArray) -> _ScoredBases:
+    """Fit bases by least squares to the spots, weighted by their probability of belonging to the lattice."""
     sigma = np.full(len(basis), SIGMA_RANGE_INV_ANGSTROM[1])
     for _ in range(REFINEMENTS):
-        hk, square = _nearest(basis, q)
-        belongs = _belonging(square, basis, sigma)
-        weighted = (belongs[..., None] * hk).transpose(0, 2, 1)
+        hk, square = _find_nearest(basis, q)
+        membership = _compute_membership(square, basis, sigma)
+        weighted = (membership[..., None] * hk).transpose(0, 2, 1)
         normal = weighted @ hk + 1e-9 * np.eye(2)
         solvable = determinants(normal) > 0.5
         solved = inverses(np.where(solvable[:, None, None], normal, np.eye(2))) @ (weighted @ q)
         kept = solvable & (np.abs(determinants(solved)) > 1e-4)
         basis = np.where(kept[:, None, None], solved, basis)
-        _, square = _nearest(basis, q)
+        _, square = _find_nearest(basis, q)
         near = np.where(np.isfinite(square), square, 0)
-        mean = (belongs * near).sum(axis=1) / np.maximum(2 * belongs.sum(axis=1) - 4, 2)
+        mean = (membership * near).sum(axis=1) / np.maximum(2 * membership.sum(axis=1) - 4, 2)
         sigma = np.clip(np.sqrt(mean), *SIGMA_RANGE_INV_ANGSTROM)
-    return _Scored.of(basis, q, sigma)
+    return _ScoredBases.score(basis, q, sigma)
 
 
-def _belonging(square: FloatArray, basis: FloatArray, sigma: FloatArray) -> FloatArray:
-    """(K, N) probability that a spot belongs to the lattice."""
+def _compute_membership(square: FloatArray, basis: FloatArray, sigma: FloatArray) -> FloatArray:
+    """Return the probability (K, N) that a spot belongs to the lattice."""
     density = np.abs(determinants(basis)) / (2 * pi * sigma**2)
     share = TRUE_SHARES[0]
     ratio = share * density[:, None] * np.exp(-square / (2 * sigma[:, None] ** 2))
     return np.asarray(ratio / (ratio + 1 - share))
 
 
-# To the lattices of twice and three times the points, and of half and a third of them.
-_COARSER = sublattices((2, 3))
+# Changes to the lattices with two and three times the points, and with a half and a third of them.
+_COARSER = list_sublattices((2, 3))
 _RELATED = np.concatenate([np.linalg.inv(_COARSER), _COARSER])
 
 
-def _described(best: _Scored, q: FloatArray) -> PatternLattice:
-    """The best lattice in its reduced basis."""
+def _reduce(best: _ScoredBases, q: FloatArray) -> PatternLattice:
+    """Return the best lattice in its reduced basis."""
     direct, _ = gauss_reduce(np.linalg.inv(best.basis[0]).T)
     if direct[0] @ direct[1] > 0:
         direct[1] = -direct[1]
     basis = np.asarray(np.linalg.inv(direct).T, dtype=np.float64)
     sigma = float(best.sigma[0])
-    hk, square = _nearest(basis[None], q)
-    met = square[0] < (REACH_SIGMA * sigma) ** 2
-    own = hk[0][met]
-    spread = np.kron(np.linalg.inv(own.T @ own + 1e-9 * np.eye(2)), np.eye(2))
+    hk, square = _find_nearest(basis[None], q)
+    on_lattice = square[0] < (REACH_SIGMA * sigma) ** 2
+    indices = hk[0][on_lattice]
+    spread = np.kron(np.linalg.inv(indices.T @ indices + 1e-9 * np.eye(2)), np.eye(2))
     return PatternLattice(
         basis=basis,
         covariance=np.asarray(spread * sigma**2, dtype=np.float64),
         hk=hk[0].astype(np.int64),
-        on_lattice=np.asarray(met),
+        on_lattice=np.asarray(on_lattice),
         sigma_inv_angstrom=sigma,
-        evidence=float(best.score[0]),
+        evidence=float(best.log_likelihood[0]),
     )
 
 
-def _parameters(basis: FloatArray) -> tuple[float, float, float]:
-    """a and b in angstrom, gamma in degrees, of a reciprocal basis."""
+def _compute_parameters(basis: FloatArray) -> tuple[float, float, float]:
+    """Return a and b in angstrom, and gamma in degrees, of a reciprocal basis."""
     a, b = np.linalg.inv(basis).T
     lengths = float(np.hypot(*a)), float(np.hypot(*b))
     cosine = float(a @ b) / (lengths[0] * lengths[1])

@@ -1,4 +1,4 @@
-"""A lattice that somebody has picked by two vectors, made exact by the spots near its points."""
+"""Refines a lattice that a user has picked by two vectors, with the spots near its points."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,59 +9,61 @@ from model.pattern.observation import Q_MAX_INV_ANGSTROM, Observation
 
 FloatArray = NDArray[np.float64]
 
-# Sine of the smallest angle between two vectors that tell a lattice, and their shortest and longest length: no spots
-# are compared farther out than half of that.
-LEAST_SINE = 0.1
-SHORTEST_INV_ANGSTROM, LONGEST_INV_ANGSTROM = 0.02, 2 * Q_MAX_INV_ANGSTROM
-LEAST_ON_LATTICE = 3
-# A hand is off by hundredths of a vector. So the spots within so many lengths of the longer vector are fitted first,
-# where the points of the lattice are still told apart, and each fit is good enough for the next.
+MIN_SINE = 0.1
+"""Sine of the smallest angle between the two vectors."""
+MIN_LENGTH_INV_ANGSTROM, MAX_LENGTH_INV_ANGSTROM = 0.02, 2 * Q_MAX_INV_ANGSTROM
+"""Shortest and longest vector; no spots are compared farther out than half of the longest."""
+MIN_SPOTS_ON_LATTICE = 3
+# A vector picked by hand is off by hundredths of its length. So the spots within so many lengths of the longer vector
+# are fitted first, where they can be assigned to points of the lattice, and each fit is accurate enough for the next.
 _REACHES = (1.6, 3.0, 6.0)
-_NEAR = 0.3
+_MAX_DISTANCE = 0.3
 
 
 def refine_picked_lattice(observed: Observation, basis: FloatArray) -> PatternLattice:
-    """The lattice of two vectors, refined by the spots on it; reduced, as `index_pattern` gives it.
+    """Return the lattice of two vectors, refined by the spots on it and reduced, as `index_pattern` does.
 
-    No evidence is asked for: whoever picks a lattice may know better than the spots.
+    No evidence is required: whoever picks a lattice may know better than the spots.
 
     Args:
         observed: the pattern.
-        basis: (2, 2) rows from the direct beam to a* and b* as the camera sees them, 1/angstrom.
+        basis: (2, 2) rows from the direct beam to a* and b* as the camera shows them, 1/angstrom.
 
     Raises:
-        OptionError: vectors that are nearly parallel or too short, or on whose lattice fewer than three spots lie.
+        OptionError: the vectors are nearly parallel, too short or too long, or fewer than three spots lie on their
+            lattice.
     """
     _require_basis(basis)
     for reach in _REACHES:
-        basis = _drawn_to(observed.q, basis, reach)
-    found = refine_lattice(observed, basis)
-    if found.on_lattice.sum() < LEAST_ON_LATTICE:
+        basis = _fit_basis(observed.q_inv_angstrom, basis, reach)
+    lattice = refine_lattice(observed, basis)
+    count = int(lattice.on_lattice.sum())
+    if count < MIN_SPOTS_ON_LATTICE:
         raise OptionError(
-            f"lattice: {int(found.on_lattice.sum())} spots lie on the lattice of these two vectors; pick the "
-            "vectors from the direct beam to two spots"
+            f"lattice: Only {count} spots lie on the lattice of these two vectors; pick vectors from the direct beam "
+            "to two spots."
         )
-    return found
+    return lattice
 
 
-def _drawn_to(q: FloatArray, basis: FloatArray, reach: float) -> FloatArray:
-    """The basis by least squares of the spots (N, 2) near its points, within `reach` lengths of the longer vector."""
+def _fit_basis(q: FloatArray, basis: FloatArray, reach: float) -> FloatArray:
+    """Fit the basis to the spots (N, 2) near its points, within `reach` lengths of the longer vector."""
     length = np.linalg.norm(basis, axis=1)
     near = q[np.linalg.norm(q, axis=1) < reach * length.max()]
     hk = np.rint(near @ np.linalg.inv(basis))
     off = np.linalg.norm(near - hk @ basis, axis=1)
-    met = (off < _NEAR * length.min()) & hk.any(axis=1)
-    if np.linalg.matrix_rank(hk[met]) < 2:
+    on_lattice = (off < _MAX_DISTANCE * length.min()) & hk.any(axis=1)
+    if np.linalg.matrix_rank(hk[on_lattice]) < 2:
         return basis
-    return np.asarray(np.linalg.lstsq(hk[met], near[met])[0])
+    return np.asarray(np.linalg.lstsq(hk[on_lattice], near[on_lattice])[0])
 
 
 def _require_basis(basis: FloatArray) -> None:
     first, second = np.hypot(*basis.T).tolist()
-    if not SHORTEST_INV_ANGSTROM <= min(first, second) <= max(first, second) <= LONGEST_INV_ANGSTROM:
+    if not MIN_LENGTH_INV_ANGSTROM <= min(first, second) <= max(first, second) <= MAX_LENGTH_INV_ANGSTROM:
         raise OptionError(
-            f"lattice: the vectors are {first:.3g} and {second:.3g} 1/angstrom long, and have to lie between "
-            f"{SHORTEST_INV_ANGSTROM:g} and {LONGEST_INV_ANGSTROM:g}; is the scale right?"
+            f"lattice: The vectors are {first:.3g} and {second:.3g} 1/angstrom long; they must be between "
+            f"{MIN_LENGTH_INV_ANGSTROM:g} and {MAX_LENGTH_INV_ANGSTROM:g}. Check the scale."
         )
-    if abs(float(np.linalg.det(basis))) < LEAST_SINE * first * second:
-        raise OptionError("lattice: the two vectors are nearly parallel; pick two that span the plane")
+    if abs(float(np.linalg.det(basis))) < MIN_SINE * first * second:
+        raise OptionError("lattice: The two vectors are nearly parallel; pick two that span the plane.")

@@ -1,4 +1,4 @@
-"""Which of a few crystals made a pattern, and which spots say so."""
+"""Compares a few crystals with one pattern: which of them made it, and which spots decide."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,16 +30,16 @@ IntArray = NDArray[np.int64]
 
 MIN_STRUCTURES, MAX_STRUCTURES = 2, 20
 MAX_DECIDING = 12
-# Beams of two crystals nearer to each other than this are seen as one.
-SAME_BEAM_INV_ANGSTROM = 0.025
+SAME_REFLECTION_INV_ANGSTROM = 0.025
+"""Reflections of two crystals nearer to each other than this appear as one spot."""
 
 
 @dataclass(frozen=True)
 class DecidingReflection:
-    """A spot, or a beam that should have been seen, which speaks for one of two crystals.
+    """A spot or a missing reflection that is evidence for one of two crystals.
 
     Attributes:
-        first: its line in the first crystal's `Match.reflections`, None where that has none.
+        first: its line in the first crystal's `Match.reflections`; None where it has none.
         other: its line in the other's.
         log_likelihood_ratio: ln of its likelihood by the first over that by the other.
     """
@@ -51,17 +51,17 @@ class DecidingReflection:
 
 @dataclass(frozen=True)
 class Comparison:
-    """C crystals held against one pattern.
+    """The comparison of C crystals with one pattern.
 
     Attributes:
-        ranking: (C,) the likeliest first; those whose lattice does not fit come last.
-        matches: of each crystal, None where its lattice does not fit.
-        log_likelihood: (C,) less that of the first; -inf without a match.
-        probability: (C,) of being the crystal if all were as likely before; 0 without a match, None of all without
-            intensities. The rest is "none of these".
+        ranking: (C,) indices of the crystals, the likeliest first; those whose lattice does not fit come last.
+        matches: (C,) how each matches; None where the lattice does not fit.
+        log_likelihood: (C,) relative to that of the first; -inf without a match.
+        probability: (C,) that each is the crystal, if all are equally likely before; 0 without a match. None without
+            intensities. The remainder is the probability of no match.
         verdict: as that of a search; None without intensities.
-        deciding_reflections: of each crystal against the first, what differs most; empty for the first itself.
-        lattice: the pattern's own.
+        deciding_reflections: (C,) what differs most from the first, largest first; empty for the first itself.
+        lattice: the pattern's lattice.
         warnings: sentences for the user.
     """
 
@@ -76,17 +76,32 @@ class Comparison:
 
     @property
     def best(self) -> Match | None:
-        """Of the likeliest."""
+        """The match of the likeliest crystal."""
         return self.matches[int(self.ranking[0])]
 
     @property
     def score(self) -> float:
-        """ln likelihood of the likeliest; -inf without a match."""
+        """Ln likelihood of the likeliest crystal; -inf without a match."""
         return -np.inf if self.best is None else self.best.score
 
 
+@dataclass(frozen=True)
+class _Attempts:
+    """Which crystals are compared at which scales; a crystal may come several times.
+
+    Attributes:
+        crystal: (K,) their indices.
+        scale: prior of their scales; None for that of the pattern.
+    """
+
+    crystal: list[int]
+    scale: ScalePrior | None
+
+
 def compare(crystals: Sequence[Crystal], spots: Spots, voltage_kv: float) -> Comparison:
-    """Hold a few crystals against a pattern, as thoroughly as can be.
+    """Compare a few crystals with a pattern, with the largest effort.
+
+    If other scales than the stated one explain the pattern far better, the comparison at those is returned.
 
     Args:
         crystals: two to twenty.
@@ -94,66 +109,82 @@ def compare(crystals: Sequence[Crystal], spots: Spots, voltage_kv: float) -> Com
         voltage_kv: accelerating voltage.
 
     Raises:
-        OptionError: fewer or more crystals.
-        NoSpotsError: no spots within the models' range.
+        OptionError: fewer or more crystals, or a pattern of unknown scale without a lattice.
+        NoSpotsError: no spots within the range of the models.
     """
     if not MIN_STRUCTURES <= len(crystals) <= MAX_STRUCTURES:
         raise OptionError(
-            f"{len(crystals)} structures; give {MIN_STRUCTURES} to {MAX_STRUCTURES} to be compared"
+            f"Got {len(crystals)} structures; give {MIN_STRUCTURES} to {MAX_STRUCTURES} to compare."
         )
     lattice = index_pattern(Observation.from_spots(spots, voltage_kv))
+    every = _Attempts(list(range(len(crystals))), None)
     if not spots.scale_is_known:
-        return _compared(crystals, spots, voltage_kv, lattice, _at_implied_scales(crystals, lattice, np.inf))
-    found = _compared(crystals, spots, voltage_kv, lattice, None)
-    others = None if lattice is None else _at_implied_scales(crystals, lattice, MAX_LOG_SCALE_DEVIATION)
+        attempts = _find_implied_scales(crystals, lattice, np.inf) or every
+        return _compare_at(attempts, crystals, spots, voltage_kv, lattice)
+    stated = _compare_at(every, crystals, spots, voltage_kv, lattice)
+    others = None if lattice is None else _find_implied_scales(crystals, lattice, MAX_LOG_SCALE_DEVIATION)
     if others is None:
-        return found
-    return _doubted(found, _compared(crystals, spots, voltage_kv, lattice, others))
+        return stated
+    return _choose_scale(stated, _compare_at(others, crystals, spots, voltage_kv, lattice))
 
 
-def _doubted(found: Comparison, other: Comparison) -> Comparison:
-    """What was found at the scale that was stated, or at other ones if that explains the pattern far better."""
+def _choose_scale(stated: Comparison, other: Comparison) -> Comparison:
+    """Return the comparison at the stated scale, or that at other ones if it explains the pattern far better."""
     best = other.best
-    if best is None or other.verdict == "no_match" or not explains_better(best, found.score):
-        return found
+    if best is None or other.verdict == "no_match" or not explains_better(best, stated.score):
+        return stated
     if abs(log(best.scale)) < SCALE_TOLERANCE:
-        return found
-    probability = (
-        None if other.probability is None else compute_probability_factor(best.scale) * other.probability
-    )
-    verdict = lower_verdict(other.verdict, 0.0 if probability is None else float(probability.max()))
-    return replace(
-        other, probability=probability, verdict=verdict, warnings=(describe_scale_deviation(best.scale),)
-    )
+        return stated
+    probability, highest = other.probability, 0.0
+    if probability is not None:
+        probability = compute_probability_factor(best.scale) * probability
+        highest = float(probability.max())
+    verdict = lower_verdict(other.verdict, highest)
+    warnings = (describe_scale_deviation(best.scale),)
+    return replace(other, probability=probability, verdict=verdict, warnings=warnings)
 
 
-def _compared(
+def _find_implied_scales(
+    crystals: Sequence[Crystal], lattice: PatternLattice | None, max_log_deviation: float
+) -> _Attempts | None:
+    """Find the crystals that can have the pattern's lattice, and their scales; None if there are none."""
+    if lattice is None:
+        raise OptionError(
+            "The spots show no lattice from which to derive the scale; give pixel_size (1/angstrom per pixel)."
+        )
+    table = LatticeTable.from_cells(np.stack([crystal.lattice for crystal in crystals]))
+    found = table.find_matches(lattice.basis, max_log_deviation)
+    if not len(found.crystal):
+        return None
+    return _Attempts(found.crystal.tolist(), ScalePrior(max_log_deviation / 2, found.scale))
+
+
+def _compare_at(
+    attempts: _Attempts,
     crystals: Sequence[Crystal],
     spots: Spots,
     voltage_kv: float,
     lattice: PatternLattice | None,
-    attempts: tuple[list[int], ScalePrior] | None,
 ) -> Comparison:
-    """By which crystals are tried at which scales; all at the pattern's own where that is not said."""
-    tried, scale = attempts or (list(range(len(crystals))), None)
-    found = verify([crystals[row] for row in tried], [0.0] * len(tried), spots, voltage_kv, "full", scale)
-    # Of several scales that a crystal might have, the likeliest counts.
+    """Compare crystals at the scales of the attempts; of several scales of a crystal the likeliest counts."""
+    tried, similarity = [crystals[row] for row in attempts.crystal], [0.0] * len(attempts.crystal)
+    verification = verify(tried, similarity, spots, voltage_kv, "full", attempts.scale)
     best: dict[int, int] = {}
-    for attempt in found.ranking.tolist():
-        best.setdefault(tried[attempt], attempt)
-    matches = tuple(found.matches[best[row]] if row in best else None for row in range(len(crystals)))
+    for attempt in verification.ranking.tolist():
+        best.setdefault(attempts.crystal[attempt], attempt)
+    matches = tuple(verification.matches[best[row]] if row in best else None for row in range(len(crystals)))
     score = np.array([-np.inf if match is None else match.score for match in matches])
     ranking = np.argsort(-score, kind="stable")
     first = matches[ranking[0]]
-    sure = None
+    confidence = None
     if spots.intensity is not None:
-        sure = estimate_confidence(matches, score, len(spots), len(matches), CALIBRATIONS["full"])
+        confidence = estimate_confidence(matches, score, len(spots), len(matches), CALIBRATIONS["full"])
     return Comparison(
         ranking=ranking,
         matches=matches,
         log_likelihood=np.full(len(score), -np.inf) if first is None else score - first.score,
-        probability=None if sure is None else np.nan_to_num(sure.probability),
-        verdict=None if sure is None else sure.verdict,
+        probability=None if confidence is None else np.nan_to_num(confidence.probability),
+        verdict=None if confidence is None else confidence.verdict,
         deciding_reflections=tuple(
             ()
             if first is None or match is None or match is first
@@ -165,44 +196,28 @@ def _compared(
 
 
 def find_deciding_reflections(first: Match, other: Match) -> tuple[DecidingReflection, ...]:
-    """What of a pattern tells two crystals apart, the most telling first."""
-    lines = [
-        DecidingReflection(
-            row, row, float(first.reflections.log_likelihood[row] - other.reflections.log_likelihood[row])
-        )
+    """Find what distinguishes two matches of one pattern, at most `MAX_DECIDING` reflections, the largest first."""
+    by_first, by_other = first.reflections.log_likelihood, other.reflections.log_likelihood
+    found = [
+        DecidingReflection(row, row, float(by_first[row] - by_other[row]))
         for row in range(first.reflections.spots)
     ]
-    partner = _partners(first, other)
-    for row, place in partner.items():
-        against = 0.0 if place is None else float(other.reflections.log_likelihood[place])
-        lines.append(DecidingReflection(row, place, float(first.reflections.log_likelihood[row]) - against))
-    unmet = set(range(other.reflections.spots, len(other.reflections))) - set(partner.values())
-    lines += [
-        DecidingReflection(None, row, -float(other.reflections.log_likelihood[row])) for row in sorted(unmet)
-    ]
-    return tuple(sorted(lines, key=lambda line: -abs(line.log_likelihood_ratio))[:MAX_DECIDING])
+    partners = _pair_missing(first, other)
+    for row, partner in partners.items():
+        against = 0.0 if partner is None else float(by_other[partner])
+        found.append(DecidingReflection(row, partner, float(by_first[row]) - against))
+    unpaired = set(range(other.reflections.spots, len(other.reflections))) - set(partners.values())
+    found += [DecidingReflection(None, row, -float(by_other[row])) for row in sorted(unpaired)]
+    return tuple(sorted(found, key=lambda one: -abs(one.log_likelihood_ratio))[:MAX_DECIDING])
 
 
-def _partners(first: Match, other: Match) -> dict[int, int | None]:
-    """For each missing beam of the first, the one of the other at the same place."""
-    found: dict[int, int | None] = {}
-    places = other.reflections.q_computed[other.reflections.spots :]
+def _pair_missing(first: Match, other: Match) -> dict[int, int | None]:
+    """Return the missing reflection of the other match at the same position, for each of the first; None if none."""
+    pairs: dict[int, int | None] = {}
+    positions = other.reflections.q_computed[other.reflections.spots :]
     for row in range(first.reflections.spots, len(first.reflections)):
-        distance = np.linalg.norm(places - first.reflections.q_computed[row], axis=1)
+        distance = np.linalg.norm(positions - first.reflections.q_computed[row], axis=1)
         nearest = int(distance.argmin()) if len(distance) else -1
-        near = nearest >= 0 and distance[nearest] < SAME_BEAM_INV_ANGSTROM
-        found[row] = other.reflections.spots + nearest if near else None
-    return found
-
-
-def _at_implied_scales(
-    crystals: Sequence[Crystal], lattice: PatternLattice | None, doubt: float
-) -> tuple[list[int], ScalePrior] | None:
-    """The crystals that can have a lattice at a scale within a doubt (of the logarithm), and those; None if none."""
-    if lattice is None:
-        raise OptionError(
-            "the spots show no lattice that could tell the scale; give pixel_size (1/angstrom per pixel)"
-        )
-    table = LatticeTable.from_cells(np.stack([crystal.lattice for crystal in crystals]))
-    fitting = table.find_matches(lattice.basis, doubt)
-    return (fitting.crystal.tolist(), ScalePrior(doubt / 2, fitting.scale)) if len(fitting.crystal) else None
+        is_near = nearest >= 0 and distance[nearest] < SAME_REFLECTION_INV_ANGSTROM
+        pairs[row] = other.reflections.spots + nearest if is_near else None
+    return pairs

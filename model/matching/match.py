@@ -107,7 +107,8 @@ class ReflectionTable:
             scale=scale,
             hk=indices,
             d_angstrom=np.where(is_reflection, 1 / np.where(is_reflection, lengths, 1), np.nan),
-            q_measured=scale * np.concatenate([observed.q, np.full((len(missing.hk), 2), np.nan)]),
+            q_measured=scale
+            * np.concatenate([observed.q_inv_angstrom, np.full((len(missing.hk), 2), np.nan)]),
             q_computed=scale * np.concatenate([q_of_spots, q_of_missing]),
             log_intensity_measured=np.concatenate([measured, nowhere]),
             log_intensity_computed=np.concatenate(computed),

@@ -1,4 +1,4 @@
-"""What to measure next where several candidates explain a pattern alike."""
+"""Suggests what to measure next where several candidates explain a pattern equally well."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,22 +23,22 @@ MeasurementMethod = Literal["element", "tilt", "resolution", "nothing"]
 
 TILTS_DEG = (4.0, 7.0)
 AZIMUTHS = 8
-FARTHER_INV_ANGSTROM = 2.2
-# ln of the likelihood ratio that a measurement has to promise.
-DECISIVE = 10.0
-SAME_BEAM_INV_ANGSTROM = 0.02
+FAR_REACH_INV_ANGSTROM = 2.2
+MIN_LOG_LIKELIHOOD_RATIO = 10.0
+"""Smallest expected ln likelihood ratio of a measurement that is suggested."""
+SAME_REFLECTION_INV_ANGSTROM = 0.02
 
 
 @dataclass(frozen=True)
 class NextMeasurement:
-    """What would part candidates.
+    """A measurement that would distinguish candidates.
 
     Attributes:
-        method: looking for an element, another tilt, spots farther out, or nothing of the kind.
+        method: detecting an element, another tilt, spots farther out, or nothing of this kind.
         advice: the same as a sentence.
-        element: to look for.
-        tilt_deg: away from the normal.
-        log_likelihood_ratio: ln of the likelihood ratio of the first two that it promises; None for an element.
+        element: the element to detect.
+        tilt_deg: angle between beam and normal.
+        log_likelihood_ratio: expected ln likelihood ratio of the first two candidates; None for an element.
     """
 
     method: MeasurementMethod
@@ -51,79 +51,84 @@ class NextMeasurement:
 def suggest_next_measurement(
     crystals: Sequence[Crystal], matches: Sequence[Match], voltage_kv: float, q_max_inv_angstrom: float
 ) -> NextMeasurement:
-    """What would part candidates that explain a pattern alike, the likeliest two first.
+    """Suggest what would distinguish candidates, the likeliest two first.
 
-    An element that some have and others lack is cheapest to look for. Else their patterns are computed under other
-    tilts, and farther out.
+    It is easiest to detect an element that only some of them contain. Otherwise the patterns of the first two are
+    computed under other tilts, and farther out.
 
     Args:
-        crystals: at least two.
-        matches: how each lies on the pattern.
+        crystals: at least two candidates.
+        matches: how each matches the pattern.
         voltage_kv: accelerating voltage.
-        q_max_inv_angstrom: how far the pattern reaches.
+        q_max_inv_angstrom: |q| of the outermost spot.
     """
-    element = _parting_element(crystals)
+    element = _choose_element(crystals)
     if element is not None:
-        holds = sum(element in crystal.elements for crystal in crystals)
-        return NextMeasurement(
-            "element",
-            f"Look for {element} (EDS, EELS): {holds} of the first {len(crystals)} candidates hold it.",
-            element=element,
+        count = sum(element in crystal.elements for crystal in crystals)
+        advice = (
+            f"Look for {element} (EDS, EELS): {count} of the first {len(crystals)} candidates contain it."
         )
+        return NextMeasurement("element", advice, element=element)
     leaders = list(zip(crystals[:2], matches[:2], strict=True))
-    pair = [_Lying.of(*each, voltage_kv, q_max_inv_angstrom) for each in leaders]
+    pair = [_OrientedCrystal.from_match(*leader, voltage_kv, q_max_inv_angstrom) for leader in leaders]
+    tilt = _suggest_tilt(pair)
+    if tilt is not None:
+        return tilt
+    wide = [_OrientedCrystal.from_match(*leader, voltage_kv, FAR_REACH_INV_ANGSTROM) for leader in leaders]
+    ratio = float(_expect_log_ratio(wide, np.zeros((1, 2)))[0])
+    if ratio > MIN_LOG_LIKELIHOOD_RATIO:
+        advice = (
+            f"Record spots up to {FAR_REACH_INV_ANGSTROM:g} 1/angstrom, with a shorter camera length and a longer "
+            "exposure."
+        )
+        return NextMeasurement("resolution", advice, log_likelihood_ratio=ratio)
+    advice = (
+        f"Neither a tilt of up to {TILTS_DEG[-1]:g} degrees nor spots farther out would distinguish the first two "
+        "candidates; measure the height or the number of layers."
+    )
+    return NextMeasurement("nothing", advice, log_likelihood_ratio=ratio)
+
+
+def _choose_element(crystals: Sequence[Crystal]) -> str | None:
+    """Choose the element that divides the candidates most evenly; of several the heaviest, the easiest to detect."""
+    present = [set(crystal.numbers.tolist()) for crystal in crystals]
+    distinguishing = set.union(*present) - set.intersection(*present)
+    if not distinguishing:
+        return None
+    half = len(crystals) / 2
+
+    def rank(number: int) -> tuple[float, int]:
+        return abs(sum(number in elements for elements in present) - half), -number
+
+    return element_symbol(min(distinguishing, key=rank))
+
+
+def _suggest_tilt(pair: "Sequence[_OrientedCrystal]") -> NextMeasurement | None:
+    """Suggest the smallest tilt that distinguishes two crystals, if there is one."""
+    angle = 2 * pi * np.arange(AZIMUTHS) / AZIMUTHS
     for tilt_deg in TILTS_DEG:
-        angle = 2 * pi * np.arange(AZIMUTHS) / AZIMUTHS
         tilts = tan(radians(tilt_deg)) * np.column_stack([np.cos(angle), np.sin(angle)])
-        ratios = _expected_ratio(pair, tilts)
-        # Nobody has to know which sense of a tilt is the positive one: what either promises counts.
+        ratios = _expect_log_ratio(pair, tilts)
+        # The sense of the tilt need not be known: the smaller ratio of both senses counts.
         ratios = np.minimum(ratios, np.roll(ratios, AZIMUTHS // 2))
         ratio, best = float(ratios.max()), int(ratios.argmax())
-        if ratio > DECISIVE:
+        if ratio > MIN_LOG_LIKELIHOOD_RATIO:
             axis = degrees(float(angle[best]) + pi / 2) % 180
-            return NextMeasurement(
-                "tilt",
+            advice = (
                 f"Tilt the flake by {tilt_deg:g} degrees from its normal, about an axis at {axis:.0f} degrees (from x "
-                "to y of the pattern), and take another pattern.",
-                tilt_deg=tilt_deg,
-                log_likelihood_ratio=ratio,
+                "to y of the pattern), and record another pattern."
             )
-    wider = [_Lying.of(*each, voltage_kv, FARTHER_INV_ANGSTROM) for each in leaders]
-    farther = float(_expected_ratio(wider, np.zeros((1, 2)))[0])
-    if farther > DECISIVE:
-        return NextMeasurement(
-            "resolution",
-            f"Record spots up to {FARTHER_INV_ANGSTROM:g} 1/angstrom (a shorter camera length, a longer exposure).",
-            log_likelihood_ratio=farther,
-        )
-    return NextMeasurement(
-        "nothing",
-        "Neither tilting up to "
-        f"{TILTS_DEG[-1]:g} degrees nor spots farther out would part the first two; "
-        "measure the height or the number of layers.",
-        log_likelihood_ratio=farther,
-    )
-
-
-def _parting_element(crystals: Sequence[Crystal]) -> str | None:
-    """The element that divides the candidates most evenly; of equals the heaviest, which is easiest to find."""
-    present = [set(crystal.numbers.tolist()) for crystal in crystals]
-    parting = set.union(*present) - set.intersection(*present)
-    if not parting:
-        return None
-    middle = len(crystals) / 2
-    return element_symbol(
-        min(parting, key=lambda number: (abs(sum(number in each for each in present) - middle), -number))
-    )
+            return NextMeasurement("tilt", advice, tilt_deg=tilt_deg, log_likelihood_ratio=ratio)
+    return None
 
 
 @dataclass(frozen=True)
-class _Lying:
-    """A crystal as it lies on the camera.
+class _OrientedCrystal:
+    """A crystal in the orientation in which it matches a pattern.
 
     Attributes:
-        hk: (M, 2) indices of its beams.
-        q: (M, 2) where they are on the camera, 1/angstrom.
+        hk: (M, 2) indices of its reflections.
+        q: (M, 2) their positions on the camera, 1/angstrom.
         turn: (2, 2) from rows in its frame to rows on the camera.
         sheets: its multislice.
     """
@@ -134,7 +139,9 @@ class _Lying:
     sheets: Sheets
 
     @classmethod
-    def of(cls, crystal: Crystal, match: Match, voltage_kv: float, q_max_inv_angstrom: float) -> "_Lying":
+    def from_match(
+        cls, crystal: Crystal, match: Match, voltage_kv: float, q_max_inv_angstrom: float
+    ) -> "_OrientedCrystal":
         geometry = Geometry(rotation_deg=match.rotation_deg, mirrored=match.mirrored)
         flake = crystal.turned_over() if match.face_down else crystal
         hk = reflections(flake.lattice, q_max_inv_angstrom)
@@ -145,27 +152,27 @@ class _Lying:
             sheets=Sheets.of(flake, voltage_kv, q_max_inv_angstrom),
         )
 
-    def intensities(self, tilts: FloatArray) -> FloatArray:
-        """(T, M) over the strongest, under tilts (T, 2) in the camera's frame."""
+    def compute_intensities(self, tilts: FloatArray) -> FloatArray:
+        """Return the intensities (T, M) relative to the strongest, under tilts (T, 2) in the camera's frame."""
         # q . tau is the same in both frames.
         intensity = self.sheets.intensities(self.hk, tilts @ self.turn.T)
         return np.asarray(intensity / intensity.max(axis=1, keepdims=True))
 
 
-def _expected_ratio(pair: Sequence[_Lying], tilts: FloatArray) -> FloatArray:
-    """(T,) ln of the likelihood ratio that a pattern of the first, under each tilt, would give it over the second."""
+def _expect_log_ratio(pair: Sequence[_OrientedCrystal], tilts: FloatArray) -> FloatArray:
+    """Return the ln likelihood ratio (T,) of two crystals that patterns of the first under tilts (T, 2) would show."""
     first, second = pair
-    if not len(first.hk) or not len(second.hk):  # no beam of one as far as the pattern reaches
+    if not len(first.hk) or not len(second.hk):  # the pattern ends before the first reflection of one of them
         return np.zeros(len(tilts))
     distance = np.linalg.norm(first.q[:, None] - second.q[None], axis=2)
     nearest = distance.argmin(axis=1)
-    meets = distance[np.arange(len(first.q)), nearest] < SAME_BEAM_INV_ANGSTROM
-    intensity = first.intensities(tilts)
-    against = np.where(meets, second.intensities(tilts)[:, nearest], 0.0)
-    difference = np.log(intensity + INTENSITY_FLOOR) - np.log(against + INTENSITY_FLOOR)
+    is_common = distance[np.arange(len(first.q)), nearest] < SAME_REFLECTION_INV_ANGSTROM
+    intensity = first.compute_intensities(tilts)
+    other = np.where(is_common, second.compute_intensities(tilts)[:, nearest], 0.0)
+    difference = np.log(intensity + INTENSITY_FLOOR) - np.log(other + INTENSITY_FLOOR)
     weight = (intensity > FAINT_INTENSITY) / ROUGH_NOISE.variance(intensity)
     total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-9)
     level = (weight * difference).sum(axis=1, keepdims=True) / total
-    # Tails as those of the fit: a single beam never decides alone.
+    # Student's t, as in the fits: no single reflection decides alone.
     tails = np.log1p(weight * (difference - level) ** 2 / ROUGH_NOISE.freedom)
     return np.asarray((ROUGH_NOISE.freedom + 1) / 2 * tails.sum(axis=1))

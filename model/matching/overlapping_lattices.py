@@ -1,4 +1,4 @@
-"""Two lattices in one pattern: a twisted pair of layers, or two flakes in the beam."""
+"""Two lattices in one pattern: the layers of a twisted pair, or two flakes in the beam."""
 
 from dataclasses import dataclass
 from math import atan2, degrees, gcd, hypot
@@ -17,21 +17,20 @@ from model.pattern.spots import MIN_SPOTS, Spots
 from model.physics.kinematic import Geometry, on_camera
 
 FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
-# One lattice may leave so large a share of the spots, or so few of them, as false ones.
 MAX_FALSE_SHARE, MAX_FALSE_SPOTS = 0.04, 5
-# How nearly equal lengths, or a right angle, have to be for the symmetry that they suggest.
-ALIKE = 0.01
+"""Share and number of spots that may be off a single lattice, as false ones."""
+SYMMETRY_TOLERANCE = 0.01
+"""Largest relative deviation of lengths, or of a cosine, from those of a higher symmetry."""
 
 
 @dataclass(frozen=True)
 class OverlappingLattices:
-    """A pattern taken apart.
+    """The two lattices of a pattern, with the spots of each.
 
     Attributes:
-        spots: those of either lattice; spots that lie on both are in both.
-        lattices: that of the whole pattern, and that of what it leaves.
+        spots: of the first and of the second lattice; spots that lie on both are in both.
+        lattices: that of the whole pattern, and that of the spots which are not on it.
     """
 
     spots: tuple[Spots, Spots]
@@ -39,42 +38,43 @@ class OverlappingLattices:
 
     @classmethod
     def find(cls, spots: Spots, lattice: PatternLattice, voltage_kv: float) -> Self | None:
-        """What a second lattice explains of a pattern; None where the first leaves little, nothing of order, or a
-        superlattice of its own.
+        """Find a second lattice.
 
         Args:
             spots: the pattern.
-            lattice: its first.
+            lattice: the pattern's lattice.
             voltage_kv: accelerating voltage.
+
+        Returns:
+            None where few spots are off the first lattice, or these are without order or on a superlattice of it.
         """
         second = find_second_lattice(spots, lattice, voltage_kv)
         if second is None or is_superlattice(spots, lattice, second):
             return None
-        on_first, on_second = (
-            each.index_spots(spots.q_inv_angstrom).on_lattice for each in (lattice, second)
-        )
+        on_first = lattice.index_spots(spots.q_inv_angstrom).on_lattice
+        on_second = second.index_spots(spots.q_inv_angstrom).on_lattice
         if min(on_first.sum(), on_second.sum()) < MIN_SPOTS:
             return None
         return cls((spots.take(on_first), spots.take(on_second)), (lattice, second))
 
 
 def find_second_lattice(spots: Spots, lattice: PatternLattice, voltage_kv: float) -> PatternLattice | None:
-    """That of the spots which the first lattice of a pattern leaves; None where they are few, or without order."""
+    """Find the lattice of the spots that are not on the first; None where they are few or without order."""
     length = np.linalg.norm(spots.q_inv_angstrom, axis=1)
     compared = (length > DIRECT_BEAM_RADIUS_INV_ANGSTROM) & (length <= Q_MAX_INV_ANGSTROM)
-    left = compared & ~lattice.index_spots(spots.q_inv_angstrom).on_lattice
-    if left.sum() < max(MAX_FALSE_SHARE * len(spots), MAX_FALSE_SPOTS):
+    off_lattice = compared & ~lattice.index_spots(spots.q_inv_angstrom).on_lattice
+    if off_lattice.sum() < max(MAX_FALSE_SHARE * len(spots), MAX_FALSE_SPOTS):
         return None
-    return index_pattern(Observation.from_spots(spots.take(left), voltage_kv))
+    return index_pattern(Observation.from_spots(spots.take(off_lattice), voltage_kv))
 
 
 @dataclass(frozen=True)
 class Twist:
-    """How two layers lie to each other.
+    """The twist between two layers.
 
     Attributes:
-        angle_deg: between their a axes, as small as the symmetry of the lattices makes it.
-        sigma_deg: its standard error.
+        angle_deg: between their a axes, the smallest that the symmetry of the lattices allows.
+        sigma_deg: its standard uncertainty.
     """
 
     angle_deg: float
@@ -82,24 +82,29 @@ class Twist:
 
     @classmethod
     def between(cls, crystals: tuple[Crystal, Crystal], matches: tuple[Match, Match]) -> Self:
-        """Of two crystals as they lie on one pattern."""
-        period = gcd(*(_period_deg(crystal.lattice) for crystal in crystals))
-        first, second = (_axis_deg(crystal, match) for crystal, match in zip(crystals, matches, strict=True))
+        """Return the twist between two crystals that match one pattern."""
+        period = gcd(*[_find_period_deg(crystal.lattice) for crystal in crystals])
+        first, second = (
+            _find_a_axis_deg(crystal, match) for crystal, match in zip(crystals, matches, strict=True)
+        )
         angle = (second - first) % period
         sigma = hypot(matches[0].rotation_sigma_deg, matches[1].rotation_sigma_deg)
         return cls(min(angle, period - angle), sigma)
 
 
-def _axis_deg(crystal: Crystal, match: Match) -> float:
-    """Direction of the a axis on the camera; a flake face down is turned over about it."""
-    seen = on_camera(crystal.lattice[:1], Geometry(rotation_deg=match.rotation_deg, mirrored=match.mirrored))
-    return degrees(atan2(seen[0, 1], seen[0, 0]))
+def _find_a_axis_deg(crystal: Crystal, match: Match) -> float:
+    """Return the direction of the a axis on the camera, degrees; a flake face down is turned over about it."""
+    geometry = Geometry(rotation_deg=match.rotation_deg, mirrored=match.mirrored)
+    ((x, y),) = on_camera(crystal.lattice[:1], geometry).tolist()
+    return degrees(atan2(y, x))
 
 
-def _period_deg(lattice: FloatArray) -> int:
-    """Angle after which a reduced lattice (2, 2) is the same again."""
+def _find_period_deg(lattice: FloatArray) -> int:
+    """Return the angle after which a reduced lattice (2, 2) repeats."""
     a, b = np.linalg.norm(lattice, axis=1).tolist()
     cosine = abs(float(lattice[0] @ lattice[1]) / (a * b))
-    if b / a - 1 > ALIKE:
+    if b / a - 1 > SYMMETRY_TOLERANCE:
         return 180
-    return 60 if abs(cosine - 0.5) < ALIKE else 90 if cosine < ALIKE else 180
+    if abs(cosine - 0.5) < SYMMETRY_TOLERANCE:
+        return 60
+    return 90 if cosine < SYMMETRY_TOLERANCE else 180

@@ -143,7 +143,7 @@ class LatticePlacement:
         orientations = self.orientations
         if not len(orientations):
             return orientations, 0
-        margin = max(MIN_SCORE_MARGIN, SCORE_MARGIN_SHARE * len(self.observed.q))
+        margin = max(MIN_SCORE_MARGIN, SCORE_MARGIN_SHARE * len(self.observed.q_inv_angstrom))
         orientations = orientations.take(orientations.score > orientations.score.max() - margin)
         fitting = np.unique(orientations.candidate)
         by_similarity = fitting[np.argsort(-similarity[fitting], kind="stable")]

@@ -29,7 +29,7 @@ class Observation:
     """The spots that a crystal has to explain, strongest first (innermost first without intensities).
 
     Attributes:
-        q: (N, 2) scattering vectors, 1/angstrom.
+        q_inv_angstrom: (N, 2) scattering vectors, 1/angstrom.
         log_intensity: (N,) ln of the intensity over that of the strongest spot; zeros where unknown.
         has_intensity: whether the pattern has intensities.
         voltage_kv: accelerating voltage.
@@ -37,7 +37,7 @@ class Observation:
         masks: (H, 4) masked rectangles, x and y of the lower and of the upper corner, 1/angstrom.
     """
 
-    q: FloatArray
+    q_inv_angstrom: FloatArray
     log_intensity: FloatArray
     has_intensity: bool
     voltage_kv: float
@@ -63,7 +63,7 @@ class Observation:
         log_intensity = np.zeros(len(kept)) if spots.intensity is None else np.log(spots.intensity[kept])
         saturated = np.zeros(len(spots), dtype=bool) if spots.exposure is None else spots.exposure.saturated
         return cls(
-            q=spots.q_inv_angstrom[kept],
+            q_inv_angstrom=spots.q_inv_angstrom[kept],
             log_intensity=log_intensity - log_intensity.max(),
             has_intensity=spots.intensity is not None,
             voltage_kv=voltage_kv,
@@ -72,11 +72,15 @@ class Observation:
         )
 
     def __len__(self) -> int:
-        return len(self.q)
+        return len(self.q_inv_angstrom)
 
     def rescale(self, factor: float) -> Self:
         """Return the observation with all lengths multiplied by a factor."""
-        return self if factor == 1.0 else replace(self, q=self.q * factor, masks=self.masks * factor)
+        return (
+            self
+            if factor == 1.0
+            else replace(self, q_inv_angstrom=self.q_inv_angstrom * factor, masks=self.masks * factor)
+        )
 
     def is_visible(self, q: FloatArray) -> BoolArray:
         """Return whether reflections at q (..., 2) can be seen, that is, lie outside every mask; (...) booleans."""
@@ -90,7 +94,7 @@ class Observation:
     @cached_property
     def q_squared(self) -> FloatArray:
         """(N,) |q|^2, 1/angstrom^2."""
-        return np.asarray(np.einsum("nd,nd->n", self.q, self.q))
+        return np.asarray(np.einsum("nd,nd->n", self.q_inv_angstrom, self.q_inv_angstrom))
 
     @cached_property
     def saturation_variance(self) -> FloatArray:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def test_a_scale_that_is_a_tenth_off_is_told(client: TestClient) -> None:
     form = {"units": "pixel", "pixel_size": str(1.1 * size), "elements_only": "C"}
     answer = client.post("/predict", files=file, data=form).json()
     assert answer["candidates"][0]["match"]["scale"] == pytest.approx(1.1, rel=0.03)
-    assert any("off by +" in warning for warning in answer["query"]["warnings"])
+    assert any("% larger (match.scale" in warning for warning in answer["query"]["warnings"])
 
 
 def test_an_explanation_that_needs_another_scale_is_told_and_not_sure(client: TestClient) -> None:
@@ -130,7 +131,7 @@ def test_an_explanation_that_needs_another_scale_is_told_and_not_sure(client: Te
     answer = asked(client, mos2, 0, elements_only=["C"])
     assert answer["verdict"] == "ambiguous"
     assert answer["candidates"][0]["probability"] < 0.5
-    assert any("off by -2" in warning for warning in answer["query"]["warnings"])
+    assert any(re.search(r"scale 2\d?\.\d % smaller", warning) for warning in answer["query"]["warnings"])
 
 
 def test_with_full_effort_a_wrong_scale_is_told_though_something_fits_at_it(client: TestClient) -> None:
@@ -140,7 +141,7 @@ def test_with_full_effort_a_wrong_scale_is_told_though_something_fits_at_it(clie
     points = np.column_stack([1.1 * spots.q_inv_angstrom, spots.intensity])
     body = {"points": points.tolist(), "voltage_kv": 80, "effort": "full"}
     answer = client.post("/predict", json=body).json()
-    assert any("off by +1" in warning for warning in answer["query"]["warnings"])
+    assert any(re.search(r"scale 1\d?\.\d % larger", warning) for warning in answer["query"]["warnings"])
     assert answer["verdict"] == "ambiguous"
 
 

@@ -19,7 +19,7 @@ from model.indexing.lattice_table import LatticeTable
 from model.pattern.spots import Spots
 from tests.index.layers import crystal, document, write_lines
 from tests.index.stand_in import RadialEncoder, pattern_of
-from tests.matching.patterns import Lying, pattern
+from tests.matching.patterns import FlakePose, simulate_pattern
 
 BASE, ALL = 27, 40
 # The same crystals as one of the base or as another addition, with a slightly larger cell, so that no two tie.
@@ -58,7 +58,7 @@ def told(result: SearchResult) -> list[tuple[str, tuple[str, ...]]]:
 def test_hits_are_those_of_one_index(
     libraries: tuple[LiveIndex, Retriever], index: int, effort: Effort
 ) -> None:
-    spots = pattern(crystal(index), Lying(rotation_deg=20.0))
+    spots = simulate_pattern(crystal(index), FlakePose(rotation_deg=20.0))
     living, one = (each.search(spots, effort=effort, top_k=12) for each in libraries)
     assert told(living) == told(one)
     for mine, its in zip(living.candidates, one.candidates, strict=True):
@@ -95,7 +95,7 @@ def test_conditions_hold_for_added_crystals_too(
 def test_a_pattern_without_scale_finds_added_crystals_too(
     libraries: tuple[LiveIndex, Retriever],
 ) -> None:
-    spots = pattern(crystal(33), Lying())
+    spots = simulate_pattern(crystal(33), FlakePose())
     unknown = Spots(spots.q_inv_angstrom * 1.3, spots.intensity, scale_is_known=False)
     living, one = (each.search(unknown, top_k=12) for each in libraries)
     assert told(living) == told(one)

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.crystal.crystal import Crystal
-from model.indexing.orientations import apply_symmetries, find_lattice_symmetries, find_orientations
+from model.indexing.orientations import find_lattice_symmetries, find_orientations, invert_changes
 from model.pattern.observation import MAX_SPOTS, Observation
 from model.pattern.spots import Spots
 from model.physics.reciprocal import reciprocal_lattice
-from tests.matching.patterns import LAYERS, Lying, pattern
+from tests.matching.patterns import LAYERS, FlakePose, simulate_pattern
 
 
 def observed(spots: Spots) -> Observation:
@@ -30,7 +30,7 @@ def test_the_true_lattice_meets_its_spots_however_they_lie(
     name: str, rotation: float, mirrored: bool, scale: float, ellipticity: float, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    spots = pattern(LAYERS[name], Lying(0.0, 0.0, rotation, mirrored, scale), rng)
+    spots = simulate_pattern(LAYERS[name], FlakePose(0.0, 0.0, rotation, mirrored, scale), rng)
     stretched = Spots(
         spots.q_inv_angstrom * np.array([1 + ellipticity, 1 - ellipticity]), spots.intensity, voltage_kv=80.0
     )
@@ -44,7 +44,7 @@ def test_the_true_lattice_meets_its_spots_however_they_lie(
 
 
 def test_lattices_that_do_not_fit_meet_few_spots() -> None:
-    spots = pattern(LAYERS["graphene"], Lying(rotation_deg=5.0))
+    spots = simulate_pattern(LAYERS["graphene"], FlakePose(rotation_deg=5.0))
     found = find_orientations(
         np.stack([LAYERS["graphene"].lattice, LAYERS["black phosphorus"].lattice]), observed(spots)
     )
@@ -59,10 +59,10 @@ def test_lattices_that_do_not_fit_meet_few_spots() -> None:
 def test_variants_are_those_of_the_lattices_symmetry(name: str, count: int) -> None:
     crystal = LAYERS[name]
     basis = reciprocal_lattice(crystal.lattice)
-    spots = pattern(crystal, Lying())
+    spots = simulate_pattern(crystal, FlakePose())
     hk = np.rint(spots.q_inv_angstrom @ np.linalg.inv(basis)).astype(np.int64)
     (changes,) = find_lattice_symmetries(basis[None])
-    bases, indices = apply_symmetries(basis, hk, changes)
+    bases, indices = changes @ basis, hk @ invert_changes(changes)
     assert len(bases) == count
     for own, again in zip(bases, indices, strict=True):
         assert np.allclose(again @ own, hk @ basis)
@@ -78,11 +78,11 @@ def test_only_the_strongest_spots_within_range_count() -> None:
     found = observed(Spots(q, intensity))
     assert len(found) == MAX_SPOTS
     assert found.log_intensity[0] == 0.0
-    assert np.linalg.norm(found.q, axis=1).max() < 1.6
+    assert np.linalg.norm(found.q_inv_angstrom, axis=1).max() < 1.6
 
 
 def test_a_crystal_and_its_supercell_meet_the_same_spots(crystal: Crystal) -> None:
-    spots = pattern(crystal, Lying(rotation_deg=12.0))
+    spots = simulate_pattern(crystal, FlakePose(rotation_deg=12.0))
     lattices = np.stack([crystal.lattice, crystal.lattice * 2])
     found = find_orientations(lattices, observed(spots))
     for row in (0, 1):

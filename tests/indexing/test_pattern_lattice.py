@@ -11,7 +11,7 @@ from model.indexing.pattern_lattice import Bravais, PatternLattice, index_patter
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots
 from model.physics.reciprocal import reciprocal_lattice
-from tests.matching.patterns import Lying, pattern
+from tests.matching.patterns import FlakePose, simulate_pattern
 
 Array = NDArray[np.float64]
 
@@ -46,7 +46,7 @@ def disorder(seed: int, count: int) -> Array:
 def test_the_lattice_of_a_tilted_noisy_pattern_is_the_crystals(crystal: Crystal, seed: int) -> None:
     rng = np.random.default_rng(seed)
     tilt, azimuth, rotation = rng.uniform([0, 0, 0], [4, 360, 360]).tolist()
-    spots = pattern(crystal, Lying(tilt, azimuth, rotation, seed % 2 == 0), rng, lost=0.2)
+    spots = simulate_pattern(crystal, FlakePose(tilt, azimuth, rotation, seed % 2 == 0), rng, lost=0.2)
     lattice = index_pattern(Observation.from_spots(spots, 80.0))
     assert lattice is not None
     index = abs(np.linalg.det(lattice.basis) / np.linalg.det(reciprocal_lattice(crystal.lattice)))

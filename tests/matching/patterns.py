@@ -41,7 +41,7 @@ LAYERS = {
 
 
 @dataclass(frozen=True)
-class Lying:
+class FlakePose:
     """How a flake lies under the beam, and what the camera does."""
 
     tilt_deg: float = 0.0
@@ -51,20 +51,20 @@ class Lying:
     scale: float = 1.0
 
 
-def pattern(
-    crystal: Crystal, lying: Lying, rng: np.random.Generator | None = None, *, lost: float = 0.05
+def simulate_pattern(
+    crystal: Crystal, pose: FlakePose, rng: np.random.Generator | None = None, *, lost: float = 0.05
 ) -> Spots:
     """Its spots by multislice; with a generator, with noise of 12 %, lost spots and two false ones."""
     geometry = Geometry(
-        tilt_deg=lying.tilt_deg,
-        tilt_azimuth_deg=lying.azimuth_deg,
-        rotation_deg=lying.rotation_deg,
-        mirrored=lying.mirrored,
+        tilt_deg=pose.tilt_deg,
+        tilt_azimuth_deg=pose.azimuth_deg,
+        rotation_deg=pose.rotation_deg,
+        mirrored=pose.mirrored,
     )
     still = np.zeros((1, len(crystal.numbers), 3))
     conditions = Conditions(np.array([80.0]), geometry.tilt_vector[None], still, np.array([0.35]))
     _, q, intensity = dynamical_intensities(crystal, conditions, 1.4)
-    q, level = on_camera(q, geometry) * lying.scale, intensity[0] / intensity[0].max()
+    q, level = on_camera(q, geometry) * pose.scale, intensity[0] / intensity[0].max()
     if rng is not None:
         q = q + rng.normal(0, 0.003, q.shape)
         level = level * np.exp(rng.normal(0, 0.12, len(level)))
@@ -76,9 +76,9 @@ def pattern(
     return Spots(q, level, voltage_kv=80.0)
 
 
-def with_superlattice(crystal: Crystal, rotation_deg: float, count: int, share: float) -> Spots:
+def simulate_superlattice(crystal: Crystal, rotation_deg: float, count: int, share: float) -> Spots:
     """Its spots, and after them the `count` innermost half way between those, at a share of the strongest."""
-    plain = pattern(crystal, Lying(rotation_deg=rotation_deg))
+    plain = simulate_pattern(crystal, FlakePose(rotation_deg=rotation_deg))
     basis = on_camera(reciprocal_lattice(crystal.lattice), Geometry(rotation_deg=rotation_deg))
     hk = np.stack(np.meshgrid(np.arange(-6, 7), np.arange(-6, 7)), axis=-1).reshape(-1, 2)
     between = (hk[(hk % 2).any(axis=1)] / 2) @ basis

@@ -8,7 +8,7 @@ import pytest
 from model.errors import OptionError
 from model.matching.compare import MAX_DECIDING, compare, find_deciding_reflections
 from model.pattern.spots import Spots
-from tests.matching.patterns import LAYERS, Lying, pattern
+from tests.matching.patterns import LAYERS, FlakePose, simulate_pattern
 from tests.physics.layers import hexagonal, layer
 
 PRISMATIC = LAYERS["MoS2"]
@@ -16,7 +16,7 @@ OCTAHEDRAL = layer(
     "1T-MoS2", hexagonal(3.18), [42, 16, 16], [[0, 0], [1 / 3, 2 / 3], [2 / 3, 1 / 3]], [0, 1.58, -1.58]
 )
 TUNGSTEN = LAYERS["WS2"]
-LYING = Lying(tilt_deg=1.5, azimuth_deg=70.0, rotation_deg=33.0)
+POSE = FlakePose(tilt_deg=1.5, azimuth_deg=70.0, rotation_deg=33.0)
 
 
 @pytest.mark.parametrize(("truth", "place"), [(PRISMATIC, 0), (OCTAHEDRAL, 1)])
@@ -25,7 +25,7 @@ def test_prismatic_and_octahedral_molybdenum_disulphide_are_told_apart(
     truth: object, place: int, scale_is_known: bool
 ) -> None:
     crystals = [PRISMATIC, OCTAHEDRAL]
-    spots = pattern(crystals[place], LYING, np.random.default_rng(5))
+    spots = simulate_pattern(crystals[place], POSE, np.random.default_rng(5))
     assert truth is crystals[place]
     if not scale_is_known:
         spots = replace(spots.rescale(0.7), scale_is_known=False)
@@ -49,7 +49,7 @@ def test_prismatic_and_octahedral_molybdenum_disulphide_are_told_apart(
 
 def test_what_the_lines_say_adds_up_to_the_likelihoods() -> None:
     """Spots and missing beams make up the difference, but for priors and what is too faint."""
-    spots = pattern(PRISMATIC, LYING, np.random.default_rng(1))
+    spots = simulate_pattern(PRISMATIC, POSE, np.random.default_rng(1))
     found = compare([PRISMATIC, OCTAHEDRAL], spots, 80.0)
     first, other = found.matches
     assert first is not None
@@ -59,7 +59,7 @@ def test_what_the_lines_say_adds_up_to_the_likelihoods() -> None:
 
 
 def test_a_crystal_whose_lattice_does_not_fit_comes_last_without_a_match() -> None:
-    spots = pattern(PRISMATIC, LYING, np.random.default_rng(2))
+    spots = simulate_pattern(PRISMATIC, POSE, np.random.default_rng(2))
     found = compare([LAYERS["oblique"], TUNGSTEN, PRISMATIC], spots, 80.0)
     assert found.ranking.tolist() == [2, 1, 0]
     assert found.matches[0] is None
@@ -70,7 +70,7 @@ def test_a_crystal_whose_lattice_does_not_fit_comes_last_without_a_match() -> No
 
 
 def test_two_copies_are_as_likely_and_nothing_decides() -> None:
-    spots = pattern(PRISMATIC, LYING, np.random.default_rng(3))
+    spots = simulate_pattern(PRISMATIC, POSE, np.random.default_rng(3))
     found = compare([PRISMATIC, PRISMATIC], spots, 80.0)
     assert found.verdict == "ambiguous"
     assert found.log_likelihood == pytest.approx([0, 0], abs=1e-6)
@@ -81,7 +81,7 @@ def test_two_copies_are_as_likely_and_nothing_decides() -> None:
 
 
 def test_without_intensities_there_is_an_order_and_no_probability() -> None:
-    spots = pattern(LAYERS["graphene"], LYING, np.random.default_rng(4))
+    spots = simulate_pattern(LAYERS["graphene"], POSE, np.random.default_rng(4))
     found = compare([PRISMATIC, LAYERS["graphene"]], Spots(spots.q_inv_angstrom), 80.0)
     assert found.ranking[0] == 1
     assert (found.probability, found.verdict) == (None, None)
@@ -90,12 +90,12 @@ def test_without_intensities_there_is_an_order_and_no_probability() -> None:
 @pytest.mark.parametrize("count", [0, 1, 21])
 def test_two_to_twenty_are_compared(count: int) -> None:
     with pytest.raises(OptionError, match="2 to 20"):
-        compare([PRISMATIC] * count, pattern(PRISMATIC, LYING), 80.0)
+        compare([PRISMATIC] * count, simulate_pattern(PRISMATIC, POSE), 80.0)
 
 
 @pytest.mark.parametrize("scale", [1.1, 0.9])
 def test_structures_are_compared_at_their_own_scale_where_the_stated_one_is_wrong(scale: float) -> None:
-    spots = pattern(PRISMATIC, LYING, np.random.default_rng(5)).rescale(scale)
+    spots = simulate_pattern(PRISMATIC, POSE, np.random.default_rng(5)).rescale(scale)
     found = compare([OCTAHEDRAL, PRISMATIC], spots, 80.0)
     assert found.ranking[0] == 1
     assert found.best is not None

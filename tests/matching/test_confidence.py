@@ -1,4 +1,4 @@
-"""What an answer says about how sure it is."""
+"""Probabilities, verdicts and confidence sets."""
 
 from dataclasses import replace
 
@@ -7,88 +7,92 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.matching.confidence import COVERAGES, ConfidenceCalibration, estimate_confidence
+from model.matching.confidence import COVERAGES, Confidence, ConfidenceCalibration, estimate_confidence
+from model.matching.match import Match
 from model.matching.verify import verify
 from model.pattern.spots import Spots
-from tests.matches import match_of
-from tests.matching.patterns import LAYERS, Lying, pattern
+from tests.matches import make_match
+from tests.matching.patterns import LAYERS, FlakePose, simulate_pattern
 
-GOOD = match_of()
+GOOD = make_match()
 BAD = replace(GOOD, explained=0.4, missing=0.8, extra=0.7, r_factor=0.6)
 CALIBRATION = ConfidenceCalibration(
     temperature=2.0,
-    growth=0.5,
-    astray=0.01,
-    known=(4.0, -4.0, -4.0, -1.0, 0.0, -2.0, -0.7),
-    unknown_below=0.3,
-    missed=0.1,
-    masses=(0.2, 0.3, 0.45, 0.6, 0.8, 0.9, 0.96, 0.985),
+    temperature_exponent=0.5,
+    uninformative_probability=0.01,
+    evidence_weights=(4.0, -4.0, -4.0, -1.0, 0.0, -2.0, -0.7),
+    min_total_probability=0.3,
+    unrefined_share=0.1,
+    preceding_probabilities=(0.2, 0.3, 0.45, 0.6, 0.8, 0.9, 0.96, 0.985),
 )
-ALIKE = 3
+
+
+def estimate(matches: list[Match | None], scores: list[float], similar_count: int = 3) -> Confidence:
+    return estimate_confidence(matches, np.array(scores), 40, similar_count, CALIBRATION)
+
+
+def size(confidence: Confidence, coverage: float, total: int = 1000) -> int:
+    return confidence.compute_set_size(coverage, total, CALIBRATION)
 
 
 @given(st.lists(st.floats(-200, 500), min_size=1, max_size=30))
-def test_probabilities_sum_to_at_most_one_and_follow_the_ranking(values: list[float]) -> None:
-    found = estimate_confidence([GOOD] * len(values), np.array(values), 40, ALIKE, CALIBRATION)
-    assert 0 < found.probability.sum() < 1
-    assert found.probability[int(np.argmax(values))] == found.probability.max()
+def test_probabilities_sum_to_at_most_one_and_follow_the_ranking(scores: list[float]) -> None:
+    confidence = estimate([GOOD] * len(scores), scores)
+    assert 0 < confidence.probability.sum() < 1
+    assert confidence.probability[int(np.argmax(scores))] == confidence.probability.max()
 
 
 def test_a_clear_winner_that_explains_all_is_a_match_and_two_equals_are_ambiguous() -> None:
-    clear = estimate_confidence([GOOD, GOOD], np.array([50.0, 20.0]), 40, ALIKE, CALIBRATION)
+    clear = estimate([GOOD, GOOD], [50.0, 20.0])
     assert clear.verdict == "match"
     assert clear.probability[0] > 0.9
-    equal = estimate_confidence([GOOD, GOOD], np.array([50.0, 50.0]), 40, ALIKE, CALIBRATION)
+    equal = estimate([GOOD, GOOD], [50.0, 50.0])
     assert equal.verdict == "ambiguous"
     assert equal.probability[0] == pytest.approx(equal.probability[1])
 
 
-def test_what_explains_little_is_no_match_however_far_ahead() -> None:
-    found = estimate_confidence([BAD, BAD], np.array([50.0, 0.0]), 40, ALIKE, CALIBRATION)
-    assert found.verdict == "no_match"
-    assert found.probability.sum() < 0.3
+def test_a_candidate_that_explains_little_is_no_match_however_far_ahead() -> None:
+    confidence = estimate([BAD, BAD], [50.0, 0.0])
+    assert confidence.verdict == "no_match"
+    assert confidence.probability.sum() < 0.3
 
 
-def test_among_many_that_are_alike_the_crystal_is_easily_missed() -> None:
-    known = [
-        estimate_confidence([GOOD, GOOD], np.array([50.0, 20.0]), 40, alike, CALIBRATION).known
-        for alike in (1, 10, 100)
-    ]
-    assert known == sorted(known, reverse=True)
-    assert known[0] > 0.9 > 0.7 > known[2]
-    crowd = estimate_confidence([GOOD, GOOD], np.array([50.0, 20.0]), 40, 100, CALIBRATION)
-    alone = estimate_confidence([GOOD, GOOD], np.array([50.0, 20.0]), 40, 1, CALIBRATION)
-    assert crowd.set_size(0.99, 1000, CALIBRATION) > alone.set_size(0.99, 1000, CALIBRATION)
+def test_the_crystal_is_more_easily_missed_among_many_similar_candidates() -> None:
+    by_count = {count: estimate([GOOD, GOOD], [50.0, 20.0], count) for count in (1, 10, 100)}
+    total = [confidence.total_probability for confidence in by_count.values()]
+    assert total == sorted(total, reverse=True)
+    assert total[0] > 0.9 > 0.7 > total[2]
+    assert size(by_count[100], 0.99) > size(by_count[1], 0.99)
 
 
 def test_candidates_that_were_not_refined_have_no_probability() -> None:
-    found = estimate_confidence([None, GOOD], np.array([-np.inf, 1.0]), 40, ALIKE, CALIBRATION)
-    assert np.isnan(found.probability[0])
-    assert found.probability[1] > 0
-    nothing = estimate_confidence([None, None], np.array([-np.inf, -np.inf]), 40, ALIKE, CALIBRATION)
+    confidence = estimate([None, GOOD], [-np.inf, 1.0])
+    assert np.isnan(confidence.probability[0])
+    assert confidence.probability[1] > 0
+    nothing = estimate([None, None], [-np.inf, -np.inf])
     assert nothing.verdict == "no_match"
     assert np.isnan(nothing.probability).all()
 
 
-def test_a_lone_layer_is_likely_in_its_pattern_and_nothing_is_in_random_spots() -> None:
+def test_a_crystal_is_found_in_its_own_pattern_and_none_in_random_spots() -> None:
     rng = np.random.default_rng(5)
     layers = [LAYERS["graphene"], LAYERS["oblique"], LAYERS["black phosphorus"]]
-    spots = pattern(LAYERS["oblique"], Lying(2.0, 80.0, 200.0), rng)
-    sure = verify(layers, [0.5] * 3, spots, 80.0).confidence
-    assert sure is not None
-    assert sure.verdict != "no_match"
-    assert sure.probability[1] > 0.5
-    clean = verify(layers, [0.5] * 3, pattern(LAYERS["oblique"], Lying(2.0, 80.0, 200.0)), 80.0).confidence
+    pose = FlakePose(2.0, 80.0, 200.0)
+    noisy = verify(layers, [0.5] * 3, simulate_pattern(LAYERS["oblique"], pose, rng), 80.0).confidence
+    assert noisy is not None
+    assert noisy.verdict != "no_match"
+    assert noisy.probability[1] > 0.5
+    clean = verify(layers, [0.5] * 3, simulate_pattern(LAYERS["oblique"], pose), 80.0).confidence
     assert clean is not None
     assert clean.verdict == "match"
     scattered = Spots(rng.uniform(-1.2, 1.2, (60, 2)), np.exp(rng.normal(0, 1, 60)))
-    none = verify(layers, [0.5] * 3, scattered, 80.0).confidence
-    assert none is not None
-    assert none.verdict == "no_match"
+    random = verify(layers, [0.5] * 3, scattered, 80.0).confidence
+    assert random is not None
+    assert random.verdict == "no_match"
 
 
-def test_without_intensities_nothing_is_claimed() -> None:
-    spots = pattern(LAYERS["MoS2"], Lying())
+def test_without_intensities_there_is_no_confidence() -> None:
+    spots = simulate_pattern(LAYERS["MoS2"], FlakePose())
     assert verify([LAYERS["MoS2"]], [0.5], Spots(spots.q_inv_angstrom), 80.0).confidence is None
 
 
@@ -98,31 +102,30 @@ def test_without_intensities_nothing_is_claimed() -> None:
     st.integers(0, 400),
 )
 def test_a_set_ends_where_its_candidates_have_enough_probability(
-    values: list[float], coverage: float, place: int
+    scores: list[float], coverage: float, place: int
 ) -> None:
     total = 500
-    found = estimate_confidence([GOOD] * len(values), np.array(values), 40, ALIKE, CALIBRATION)
-    size = found.set_size(coverage, total, CALIBRATION)
-    assert 1 <= size <= total
-    mass = np.interp(coverage, COVERAGES, CALIBRATION.masses)
-    if place < size:
-        assert found.mass_before(place, CALIBRATION) <= mass + 1e-6
-    elif place >= size:
-        assert found.mass_before(place, CALIBRATION) >= mass - 1e-6
+    confidence = estimate([GOOD] * len(scores), scores)
+    count = size(confidence, coverage, total)
+    assert 1 <= count <= total
+    limit = np.interp(coverage, COVERAGES, CALIBRATION.preceding_probabilities)
+    preceding = confidence.compute_preceding_probability(place, CALIBRATION)
+    if place < count:
+        assert preceding <= limit + 1e-6
+    else:
+        assert preceding >= limit - 1e-6
 
 
-def test_a_wider_coverage_needs_no_fewer_and_doubt_needs_more() -> None:
-    sure = estimate_confidence([GOOD] * 3, np.array([60.0, 20.0, 10.0]), 40, ALIKE, CALIBRATION)
-    unsure = estimate_confidence([GOOD] * 3, np.array([20.0, 20.0, 20.0]), 40, ALIKE, CALIBRATION)
-    sizes = [sure.set_size(coverage, 1000, CALIBRATION) for coverage in COVERAGES]
+def test_a_larger_coverage_or_closer_candidates_make_no_smaller_set() -> None:
+    clear = estimate([GOOD] * 3, [60.0, 20.0, 10.0])
+    equal = estimate([GOOD] * 3, [20.0, 20.0, 20.0])
+    sizes = [size(clear, coverage) for coverage in COVERAGES]
     assert sizes == sorted(sizes)
     assert sizes[0] == 1
-    assert unsure.set_size(0.99, 1000, CALIBRATION) >= 3
-    assert unsure.set_size(0.8, 1000, CALIBRATION) > sure.set_size(0.8, 1000, CALIBRATION)
+    assert size(equal, 0.99) >= 3
+    assert size(equal, 0.8) > size(clear, 0.8)
 
 
 def test_candidates_that_are_nearly_as_likely_share_a_group() -> None:
-    found = estimate_confidence(
-        [GOOD, GOOD, None, GOOD, GOOD], np.array([10.0, 30.0, -np.inf, 29.0, 9.0]), 40, ALIKE, CALIBRATION
-    )
-    assert found.equivalence_groups.tolist() == [2, 1, 0, 1, 2]
+    confidence = estimate([GOOD, GOOD, None, GOOD, GOOD], [10.0, 30.0, -np.inf, 29.0, 9.0])
+    assert confidence.equivalence_groups.tolist() == [2, 1, 0, 1, 2]

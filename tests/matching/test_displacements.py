@@ -19,7 +19,7 @@ from model.pattern.spots import Spots
 from model.physics.multislice import Conditions, dynamical_intensities
 from model.physics.reciprocal import reciprocal_lattice, reflections
 from model.physics.sheets import Sheets
-from tests.matching.patterns import LAYERS, Lying, pattern
+from tests.matching.patterns import LAYERS, FlakePose, simulate_pattern
 
 TILT = np.array([0.04, -0.02])
 Q_MAX = 1.4
@@ -138,9 +138,9 @@ def test_diffuse_scattering_in_faint_beams_is_told_from_another_crystal() -> Non
 def test_shifted_atoms_are_told_from_another_crystal() -> None:
     """Intensities that are off as shifts make them cost less than others that are off by as much."""
     rng, crystal = np.random.default_rng(5), LAYERS["1T-TaS2"]
-    lying = Lying(2.0, 30.0)
+    pose = FlakePose(2.0, 30.0)
     shift = rng.normal(0, DISPLACEMENT_SIGMA_ANGSTROM, (len(crystal.numbers), 2))
-    plain, moved = pattern(crystal, lying), pattern(shifted(crystal, shift), lying)
+    plain, moved = simulate_pattern(crystal, pose), simulate_pattern(shifted(crystal, shift), pose)
     assert plain.intensity is not None
     assert moved.intensity is not None
     change = np.log(moved.intensity / plain.intensity)
@@ -156,7 +156,7 @@ def test_shifted_atoms_are_told_from_another_crystal() -> None:
 @pytest.mark.parametrize("noise", [0.1, 0.5])
 def test_the_noise_of_the_pattern_is_found(noise: float) -> None:
     crystal, rng = LAYERS["1T-TaS2"], np.random.default_rng(1)
-    spots = pattern(crystal, Lying(1.0, 30.0))
+    spots = simulate_pattern(crystal, FlakePose(1.0, 30.0))
     assert spots.intensity is not None
     noisy = replace(spots, intensity=spots.intensity * np.exp(rng.normal(0, noise, len(spots))))
     (match,) = verify([crystal], [0.5], noisy, 80.0).matches

@@ -9,7 +9,7 @@ from model.matching.overlapping_lattices import OverlappingLattices, Twist
 from model.matching.verify import verify
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots
-from tests.matching.patterns import LAYERS, Lying, pattern
+from tests.matching.patterns import LAYERS, FlakePose, simulate_pattern
 
 GRAPHENE, MOS2, OBLIQUE = LAYERS["graphene"], LAYERS["MoS2"], LAYERS["oblique"]
 
@@ -18,7 +18,9 @@ def both(first: Crystal, second: Crystal, rotations: tuple[float, float], seed: 
     """One upon the other, with noise, a scale error and an elliptical camera."""
     rng = np.random.default_rng(seed)
     patterns = [
-        pattern(crystal, Lying(tilt_deg=1.0, azimuth_deg=30.0, rotation_deg=rotation, scale=1.01), rng)
+        simulate_pattern(
+            crystal, FlakePose(tilt_deg=1.0, azimuth_deg=30.0, rotation_deg=rotation, scale=1.01), rng
+        )
         for crystal, rotation in zip((first, second), rotations, strict=True)
     ]
     q = np.concatenate([each.q_inv_angstrom for each in patterns]) * [1.002, 0.998]
@@ -63,11 +65,11 @@ def test_twisted_layers_of_one_crystal_are_two_lattices() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_one_crystal_with_false_spots_is_one_lattice(crystal: Crystal, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    assert apart(pattern(crystal, Lying(2.0, 30.0, 80.0 * seed), rng)) is None
+    assert apart(simulate_pattern(crystal, FlakePose(2.0, 30.0, 80.0 * seed), rng)) is None
 
 
 def test_spots_beyond_what_is_compared_are_borne() -> None:
-    spots = pattern(MOS2, Lying(rotation_deg=20.0))
+    spots = simulate_pattern(MOS2, FlakePose(rotation_deg=20.0))
     lattice = index_pattern(Observation.from_spots(spots, 80.0))
     assert lattice is not None
     far = np.random.default_rng(0).uniform(1.3, 1.45, (8, 2))

@@ -11,7 +11,7 @@ from model.matching.fitting.intensity_model import FitStart
 from model.matching.fitting.refinement import refine
 from model.matching.fitting.rough_fit import find_starting_points, fit_roughly
 from model.pattern.observation import Observation
-from tests.matching.patterns import LAYERS, Lying, pattern
+from tests.matching.patterns import LAYERS, FlakePose, simulate_pattern
 
 
 def find_best_fit(observed: Observation) -> tuple[float, Fit]:
@@ -29,7 +29,9 @@ def find_best_fit(observed: Observation) -> tuple[float, Fit]:
 
 def observation(factor: float) -> Observation:
     """A noisy pattern whose strongest spot is measured so many times too high."""
-    spots = pattern(LAYERS["MoSSe"], Lying(1.0, 20.0, 40.0, False, 1.0), np.random.default_rng(3))
+    spots = simulate_pattern(
+        LAYERS["MoSSe"], FlakePose(1.0, 20.0, 40.0, False, 1.0), np.random.default_rng(3)
+    )
     assert spots.intensity is not None
     wrong = np.where(spots.intensity == spots.intensity.max(), factor, 1.0)
     return Observation.from_spots(replace(spots, intensity=spots.intensity * wrong), 80.0)

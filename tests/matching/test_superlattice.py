@@ -12,7 +12,7 @@ from model.matching.superlattice import count_superlattice_spots, is_superlattic
 from model.matching.verify import verify
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots
-from tests.matching.patterns import LAYERS, Lying, pattern, with_superlattice
+from tests.matching.patterns import LAYERS, FlakePose, simulate_pattern, simulate_superlattice
 
 MOS2, GRAPHENE = LAYERS["MoS2"], LAYERS["graphene"]
 
@@ -34,7 +34,7 @@ def told(crystal: Crystal, spots: Spots) -> int:
 
 
 def test_a_superlattice_is_no_second_layer() -> None:
-    spots = with_superlattice(MOS2, 20.0, 6, 0.02)
+    spots = simulate_superlattice(MOS2, 20.0, 6, 0.02)
     lattice = lattice_of(spots)
     assert lattice.parameters[0] == pytest.approx(3.18, rel=0.01)
     second = find_second_lattice(spots, lattice, 80.0)
@@ -45,7 +45,7 @@ def test_a_superlattice_is_no_second_layer() -> None:
 
 
 def test_spots_as_strong_as_those_of_the_first_are_a_second_layers() -> None:
-    spots = with_superlattice(MOS2, 20.0, 6, 1.0)
+    spots = simulate_superlattice(MOS2, 20.0, 6, 1.0)
     lattice = lattice_of(spots)
     second = find_second_lattice(spots, lattice, 80.0)
     assert second is not None
@@ -53,7 +53,7 @@ def test_spots_as_strong_as_those_of_the_first_are_a_second_layers() -> None:
 
 
 def test_of_a_full_superlattice_the_crystals_own_spots_are_told() -> None:
-    spots = with_superlattice(MOS2, 20.0, 40, 0.01)
+    spots = simulate_superlattice(MOS2, 20.0, 40, 0.01)
     lattice = lattice_of(spots)
     assert lattice.parameters[0] == pytest.approx(2 * 3.18, rel=0.01)
     rows = select_parent_spots(spots, lattice)
@@ -64,7 +64,7 @@ def test_of_a_full_superlattice_the_crystals_own_spots_are_told() -> None:
 
 
 def test_spots_on_no_lattice_are_kept_with_the_crystals_own() -> None:
-    spots = with_superlattice(MOS2, 20.0, 40, 0.01)
+    spots = simulate_superlattice(MOS2, 20.0, 40, 0.01)
     assert spots.intensity is not None
     stray = lattice_of(spots).basis.sum(axis=0) * [[1.43, 1.37], [-2.6, 1.41], [0.55, -3.38]]
     more = Spots(
@@ -78,7 +78,7 @@ def test_spots_on_no_lattice_are_kept_with_the_crystals_own() -> None:
 @pytest.mark.parametrize("name", LAYERS)
 def test_false_spots_are_no_superstructure(name: str) -> None:
     crystal = LAYERS[name]
-    spots = pattern(crystal, Lying(tilt_deg=1.0, rotation_deg=20.0))
+    spots = simulate_pattern(crystal, FlakePose(tilt_deg=1.0, rotation_deg=20.0))
     assert spots.intensity is not None
     stray = np.random.default_rng(3).uniform(-1.0, 1.0, (6, 2))
     more = Spots(

@@ -20,7 +20,7 @@ from model.matching.verify import verify
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots, mask_spots
 from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
-from tests.matching.patterns import LAYERS, Lying, pattern
+from tests.matching.patterns import LAYERS, FlakePose, simulate_pattern
 
 EVERY = list(LAYERS.values())
 
@@ -38,8 +38,8 @@ def test_the_true_crystal_wins_though_the_towers_favour_another(
 ) -> None:
     rng = np.random.default_rng(seed)
     tilt, azimuth, rotation = rng.uniform([0, 0, 0], [4, 360, 360]).tolist()
-    lying = Lying(tilt, azimuth, rotation, bool(rng.random() < 0.5), float(rng.normal(1, 0.01)))
-    spots = pattern(crystal, lying, rng)
+    pose = FlakePose(tilt, azimuth, rotation, bool(rng.random() < 0.5), float(rng.normal(1, 0.01)))
+    spots = simulate_pattern(crystal, pose, rng)
     similarity = np.where([each is crystal for each in EVERY], 0.60, 0.65)
     found = verify(EVERY, similarity.tolist(), spots, 80.0, effort)  # type: ignore[arg-type]
     assert EVERY[found.ranking[0]] is crystal
@@ -49,26 +49,31 @@ def test_the_true_crystal_wins_though_the_towers_favour_another(
     assert match.r_factor is not None
     assert match.r_factor < 0.12
     assert match.explained > 0.95
-    assert match.scale == pytest.approx(lying.scale, abs=0.004)
+    assert match.scale == pytest.approx(pose.scale, abs=0.004)
 
 
 @settings(max_examples=12, deadline=None)
 @given(
     name=st.sampled_from(["MoSSe", "oblique", "1T-TaS2"]),
-    lying=st.builds(
-        Lying, st.floats(0.5, 4), st.floats(0, 360), st.floats(0, 360), st.booleans(), st.floats(0.98, 1.02)
+    pose=st.builds(
+        FlakePose,
+        st.floats(0.5, 4),
+        st.floats(0, 360),
+        st.floats(0, 360),
+        st.booleans(),
+        st.floats(0.98, 1.02),
     ),
 )
-def test_what_is_fitted_reproduces_the_pattern(name: str, lying: Lying) -> None:
+def test_what_is_fitted_reproduces_the_pattern(name: str, pose: FlakePose) -> None:
     """Symmetry may give other angles than were put in; the pattern they make is the same."""
     crystal = LAYERS[name]
-    spots = pattern(crystal, lying)
+    spots = simulate_pattern(crystal, pose)
     match = matched(crystal, spots)
-    assert match.tilt_deg == pytest.approx(lying.tilt_deg, abs=0.3)
-    assert match.scale == pytest.approx(lying.scale, abs=0.003)
-    again = Lying(match.tilt_deg, match.tilt_azimuth_deg, match.rotation_deg, match.mirrored, match.scale)
+    assert match.tilt_deg == pytest.approx(pose.tilt_deg, abs=0.3)
+    assert match.scale == pytest.approx(pose.scale, abs=0.003)
+    again = FlakePose(match.tilt_deg, match.tilt_azimuth_deg, match.rotation_deg, match.mirrored, match.scale)
     flake = crystal.turned_over() if match.face_down else crystal
-    computed = pattern(flake, again)
+    computed = simulate_pattern(flake, again)
     assert spots.intensity is not None
     assert computed.intensity is not None
     strong = spots.intensity > 0.03
@@ -79,27 +84,31 @@ def test_what_is_fitted_reproduces_the_pattern(name: str, lying: Lying) -> None:
 
 
 def test_the_other_face_is_recognised() -> None:
-    crystal, lying = LAYERS["oblique"], Lying(3.0, 70.0, 20.0)
-    down = pattern(crystal.turned_over(), lying)
+    crystal, pose = LAYERS["oblique"], FlakePose(3.0, 70.0, 20.0)
+    down = simulate_pattern(crystal.turned_over(), pose)
     match = matched(crystal, down)
     assert match.face_down
     assert not match.mirrored
     assert match.tilt_deg == pytest.approx(3.0, abs=0.2)
     assert match.r_factor is not None
     assert match.r_factor < 0.03
-    assert not matched(crystal, pattern(crystal, lying)).face_down
+    assert not matched(crystal, simulate_pattern(crystal, pose)).face_down
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_of_equal_descriptions_an_unmirrored_one_is_told(mirrored: bool) -> None:
-    match = matched(LAYERS["graphene"], pattern(LAYERS["graphene"], Lying(0.0, 0.0, 20.0, mirrored)))
+    match = matched(
+        LAYERS["graphene"], simulate_pattern(LAYERS["graphene"], FlakePose(0.0, 0.0, 20.0, mirrored))
+    )
     assert not match.mirrored
     assert match.rotation_deg % 60 == pytest.approx(20.0, abs=0.1)
 
 
 def test_the_tilt_has_an_error_that_tells_how_sharply_it_is_fixed() -> None:
-    lying = Lying(2.0, 30.0)
-    flat, thick = (matched(LAYERS[name], pattern(LAYERS[name], lying)) for name in ("graphene", "1T-TaS2"))
+    pose = FlakePose(2.0, 30.0)
+    flat, thick = (
+        matched(LAYERS[name], simulate_pattern(LAYERS[name], pose)) for name in ("graphene", "1T-TaS2")
+    )
     assert flat.tilt_sigma_deg is not None
     assert thick.tilt_sigma_deg is not None
     assert thick.tilt_sigma_deg < 0.7 < flat.tilt_sigma_deg
@@ -108,7 +117,7 @@ def test_the_tilt_has_an_error_that_tells_how_sharply_it_is_fixed() -> None:
 
 def test_spots_off_the_lattice_are_extra_and_absent_beams_are_missing() -> None:
     crystal = LAYERS["MoS2"]
-    spots = pattern(crystal, Lying())
+    spots = simulate_pattern(crystal, FlakePose())
     assert spots.intensity is not None
     length = np.linalg.norm(spots.q_inv_angstrom, axis=1)
     gone = np.isclose(length, np.sort(length)[0], atol=1e-3)
@@ -137,7 +146,7 @@ def test_how_a_perfect_pattern_is_turned_does_not_change_its_score() -> None:
 
 
 def test_a_lattice_that_does_not_fit_has_no_match_and_comes_last() -> None:
-    spots = pattern(LAYERS["MoS2"], Lying(rotation_deg=10.0))
+    spots = simulate_pattern(LAYERS["MoS2"], FlakePose(rotation_deg=10.0))
     found = verify([LAYERS["oblique"], LAYERS["MoS2"]], [0.9, 0.1], spots, 80.0)
     assert found.ranking.tolist() == [1, 0]
     assert found.matches[0] is None
@@ -145,7 +154,7 @@ def test_a_lattice_that_does_not_fit_has_no_match_and_comes_last() -> None:
 
 
 def test_without_intensities_geometry_and_absences_decide() -> None:
-    spots = pattern(LAYERS["black phosphorus"], Lying(rotation_deg=33.0, scale=1.01))
+    spots = simulate_pattern(LAYERS["black phosphorus"], FlakePose(rotation_deg=33.0, scale=1.01))
     bare = Spots(spots.q_inv_angstrom)
     found = verify(EVERY, [0.5] * len(EVERY), bare, 80.0)
     best = found.ranking[0]
@@ -161,7 +170,7 @@ def test_without_intensities_geometry_and_absences_decide() -> None:
 def test_where_every_beam_was_seen_none_was_too_faint() -> None:
     """Graphene's three rings, all there, without intensities: next to nothing is held against it."""
     graphene = LAYERS["graphene"]
-    spots = pattern(graphene, Lying(rotation_deg=8.0))
+    spots = simulate_pattern(graphene, FlakePose(rotation_deg=8.0))
     inner = np.linalg.norm(spots.q_inv_angstrom, axis=1) < 1.0
     observed = Observation.from_spots(Spots(spots.q_inv_angstrom[inner]), 80.0)
     orientations = find_orientations(graphene.lattice[None], observed)
@@ -181,8 +190,8 @@ def test_where_every_beam_was_seen_none_was_too_faint() -> None:
 
 
 def test_a_kinematic_pattern_of_another_model_is_explained_too(crystal: Crystal) -> None:
-    lying = Geometry(tilt_deg=2.0, tilt_azimuth_deg=40.0, rotation_deg=77.0, q_max_inv_angstrom=1.3)
-    spots = kinematic_spots(crystal, lying, ThermalMotion(0.3, 0.3), relative_threshold=1e-3)
+    pose = Geometry(tilt_deg=2.0, tilt_azimuth_deg=40.0, rotation_deg=77.0, q_max_inv_angstrom=1.3)
+    spots = kinematic_spots(crystal, pose, ThermalMotion(0.3, 0.3), relative_threshold=1e-3)
     match = matched(crystal, spots)
     assert match.r_factor is not None
     assert match.r_factor < 0.2
@@ -200,7 +209,7 @@ def test_a_kinematic_pattern_of_another_model_is_explained_too(crystal: Crystal)
 def test_candidates_are_looked_at_in_the_order_of_their_similarity_as_far_as_they_are_alike(
     step: float, looked_at: int, alike: int
 ) -> None:
-    spots = pattern(LAYERS["MoS2"], Lying())
+    spots = simulate_pattern(LAYERS["MoS2"], FlakePose())
     copies = [replace(LAYERS["MoS2"], id=f"copy {i}") for i in range(18)]
     found = verify(copies, (0.9 - step * np.arange(18)).tolist(), spots, 80.0)
     refined = [match is not None for match in found.matches]
@@ -215,7 +224,7 @@ def test_those_that_are_wanted_have_a_match_though_they_are_out_of_question(
     bare: bool, effort: Effort
 ) -> None:
     own, count = LAYERS["MoS2"], 12
-    spots = pattern(own, Lying(tilt_deg=2.0, rotation_deg=20.0))
+    spots = simulate_pattern(own, FlakePose(tilt_deg=2.0, rotation_deg=20.0))
     spots = Spots(spots.q_inv_angstrom) if bare else spots
     others = [
         replace(own, id=f"metal {number}", numbers=np.where(own.numbers == 42, number, own.numbers))
@@ -240,7 +249,7 @@ def test_those_that_are_wanted_have_a_match_though_they_are_out_of_question(
 
 def test_a_rough_match_lies_as_the_refined_one_does() -> None:
     own = LAYERS["MoS2"]
-    spots = pattern(own, Lying(tilt_deg=2.5, azimuth_deg=40.0, rotation_deg=20.0))
+    spots = simulate_pattern(own, FlakePose(tilt_deg=2.5, azimuth_deg=40.0, rotation_deg=20.0))
     better = [replace(own, id=f"nearer {place}") for place in range(10)]
     hidden = replace(own, id="hidden")
     similarity = [0.9 - 0.001 * place for place in range(10)] + [0.5]
@@ -257,11 +266,11 @@ def test_a_rough_match_lies_as_the_refined_one_does() -> None:
 
 
 def test_nothing_to_verify_is_nothing() -> None:
-    assert verify([], [], pattern(LAYERS["MoS2"], Lying()), 80.0).matches == ()
+    assert verify([], [], simulate_pattern(LAYERS["MoS2"], FlakePose()), 80.0).matches == ()
 
 
 def test_what_cannot_be_verified_is_refused() -> None:
-    spots = pattern(LAYERS["MoS2"], Lying())
+    spots = simulate_pattern(LAYERS["MoS2"], FlakePose())
     with pytest.raises(OptionError, match="2 similarities for 1 crystals"):
         verify([LAYERS["MoS2"]], [0.1, 0.2], spots, 80.0)
     far = Spots(spots.q_inv_angstrom * 10)
@@ -283,7 +292,7 @@ def test_the_surer_the_scale_the_more_a_cell_speaks() -> None:
     """Of a crystal and the same with a cell larger by 1.5 %."""
     own = LAYERS["1T-TaS2"]
     larger = replace(own, lattice=1.015 * own.lattice, positions=own.positions * [1.015, 1.015, 1.0])
-    spots = pattern(own, Lying(tilt_deg=1.0, rotation_deg=8.0))
+    spots = simulate_pattern(own, FlakePose(tilt_deg=1.0, rotation_deg=8.0))
     lead = []
     for sigma in (0.02, 0.013, 0.006):
         found = verify([own, larger], [0.5, 0.5], replace(spots, scale_sigma=sigma), 80.0, cell_sigma=0.003)
@@ -305,7 +314,7 @@ def test_the_surer_the_scale_the_more_a_cell_speaks() -> None:
 @pytest.mark.parametrize("factor", [0.8, 1.0, 1.3])
 def test_lines_are_where_the_spots_are_whatever_the_scale(factor: float) -> None:
     graphene = LAYERS["graphene"]
-    spots = pattern(graphene, Lying(tilt_deg=1.0, rotation_deg=8.0)).rescale(factor)
+    spots = simulate_pattern(graphene, FlakePose(tilt_deg=1.0, rotation_deg=8.0)).rescale(factor)
     (match,) = verify([graphene], [0.5], spots, 80.0, scale=ScalePrior(0.1, np.array([factor]))).matches
     assert match is not None
     assert match.scale == pytest.approx(factor, rel=1e-3)
@@ -321,7 +330,7 @@ def test_lines_are_where_the_spots_are_whatever_the_scale(factor: float) -> None
 @pytest.mark.parametrize("factor", [1.0, 1.3])
 def test_no_beam_is_missed_under_a_mask(with_intensity: bool, factor: float) -> None:
     """A shadow over a corner of the pattern: told, it costs nothing; untold, its beams are missing."""
-    whole = pattern(LAYERS["MoS2"], Lying(tilt_deg=2.0, rotation_deg=31.0)).rescale(factor)
+    whole = simulate_pattern(LAYERS["MoS2"], FlakePose(tilt_deg=2.0, rotation_deg=31.0)).rescale(factor)
     if not with_intensity:
         whole = replace(whole, intensity=None)
     box = factor * np.array([[0.1, 0.1, 1.3, 1.3]])

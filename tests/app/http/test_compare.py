@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from model.crystal.crystal import Crystal
 from model.crystal.structure_files import write_cif
 from tests.app.answers import problem_of
-from tests.matching.patterns import LAYERS, Lying, pattern
+from tests.matching.patterns import LAYERS, FlakePose, simulate_pattern
 from tests.paths import ROOT
 
 MOS2 = (ROOT / "docs" / "examples" / "mos2.cif").read_text()
@@ -24,7 +24,9 @@ def cif(crystal: Crystal) -> str:
 
 @pytest.fixture(scope="module")
 def points() -> list[list[float]]:
-    spots = pattern(LAYERS["MoS2"], Lying(tilt_deg=1.0, rotation_deg=20.0), np.random.default_rng(0))
+    spots = simulate_pattern(
+        LAYERS["MoS2"], FlakePose(tilt_deg=1.0, rotation_deg=20.0), np.random.default_rng(0)
+    )
     assert spots.intensity is not None
     rows: list[list[float]] = np.column_stack([spots.q_inv_angstrom, spots.intensity]).tolist()
     return rows

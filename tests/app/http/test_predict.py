@@ -19,7 +19,7 @@ from model.matching.next_measurement import NextMeasurement
 from model.physics.kinematic import kinematic_spots
 from tests.app.answers import cell_of, problem_of
 from tests.app.stand_in import MODEL, StandIn, made
-from tests.matches import match_of
+from tests.matches import make_match
 
 Points = list[list[float]]
 
@@ -89,7 +89,7 @@ def test_candidates_are_verified_unless_asked_otherwise(
 
 
 def test_a_match_is_told_in_the_answer(client: TestClient, library: StandIn, points: Points) -> None:
-    library.match = match_of(
+    library.match = make_match(
         rotation_deg=12.3456,
         mirrored=True,
         scale=1.00456,
@@ -184,7 +184,7 @@ def test_pixels_without_a_scale_say_so_and_are_searched_at_any(
     client: TestClient, library: StandIn, points: Points
 ) -> None:
     pixels = [[x / 0.004 + 500, y / 0.004 + 480, i] for x, y, i in points]
-    library.match = match_of(scale=1.25)
+    library.match = make_match(scale=1.25)
     answer = post(client, pixels, units="pixel", center=[500, 480]).json()
     spots = library.searches[-1]["spots"]
     assert not spots.scale_is_known
@@ -263,7 +263,7 @@ def test_a_lattice_that_was_not_sought_is_not_missed(client: TestClient, points:
 def test_it_is_drawn_with_a_panel_for_each_of_the_first(
     client: TestClient, library: StandIn, points: Points
 ) -> None:
-    library.match, library.probability = match_of(), 0.5
+    library.match, library.probability = make_match(), 0.5
     body, headers = {"points": points, "top_k": 3}, {"Accept": "image/svg+xml"}
     response = client.post("/predict", json=body, headers=headers)
     assert response.headers["content-type"].startswith("image/svg+xml")
@@ -281,7 +281,7 @@ def test_it_is_drawn_with_a_panel_for_each_of_the_first(
 
 
 def test_every_spot_is_listed_on_request(client: TestClient, library: StandIn, points: Points) -> None:
-    library.match = match_of()
+    library.match = make_match()
     assert post(client, points).json()["candidates"][0]["match"]["reflections"] is None
     explained, extra, missing = post(client, points, reflections=True).json()["candidates"][0]["match"][
         "reflections"
@@ -309,7 +309,7 @@ def test_every_spot_is_listed_on_request(client: TestClient, library: StandIn, p
 
 def test_on_a_camera_listed_spots_are_in_pixels(client: TestClient, library: StandIn, points: Points) -> None:
     pixels = [[x / 0.004 + 500, y / 0.004 + 480, i] for x, y, i in points]
-    library.match = match_of()
+    library.match = make_match()
     answer = post(client, pixels, units="pixel", pixel_size=0.004, center=[500, 480], reflections=True).json()
     assert answer["candidates"][0]["match"]["reflections"][0]["position_observed"] == [600, 480]
 
@@ -557,6 +557,6 @@ def test_a_lattice_of_another_form_is_refused(
 
 def test_a_tilt_at_the_end_of_its_range_is_told() -> None:
     assert list_tilt_warnings(None) == ()
-    assert list_tilt_warnings(match_of(tilt_deg=3.0)) == ()
-    (warning,) = list_tilt_warnings(match_of(tilt_deg=5.7))
+    assert list_tilt_warnings(make_match(tilt_deg=3.0)) == ()
+    (warning,) = list_tilt_warnings(make_match(tilt_deg=5.7))
     assert "5.7 degrees" in warning
