@@ -1,4 +1,4 @@
-"""A match for tests that need one and no pattern."""
+"""A match for tests that need one without a pattern."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 from model.matching.match import Match, ReflectionTable
 
-# An explained spot, an extra one, and a beam that is missing.
+# An explained spot, an extra one, and a missing reflection.
 _NONE = np.nan
 REFLECTIONS = ReflectionTable(
     spots=2,
@@ -46,5 +46,5 @@ _MATCH = Match(
 
 
 def make_match(**values: Any) -> Match:
-    """A good match, with these values in place of its own."""
+    """Return a good match, with these values replaced."""
     return replace(_MATCH, **values)

@@ -30,25 +30,24 @@ UNIMODULAR = st.sampled_from(
     strain=st.floats(-0.01, 0.01),
     mirrored=st.booleans(),
 )
-def test_any_basis_turned_mirrored_and_a_little_strained_fits_its_crystal(
+def test_any_basis_rotated_mirrored_and_slightly_strained_matches_its_crystal(
     row: int, change: tuple[tuple[int, int], ...], angle: float, scale: float, strain: float, mirrored: bool
 ) -> None:
     cosine, sine = np.cos(np.radians(angle)), np.sin(np.radians(angle))
     turn = np.array([[cosine, sine], [-sine, cosine]]) * ([-1, 1] if mirrored else [1, 1])
     strained = np.diag([1 + strain, 1 - strain])
     basis = np.array(change) @ np.linalg.inv(CELLS[row]).T @ strained @ turn * scale
-    fitting = TABLE.find_matches(basis)
-    (own,) = np.flatnonzero((fitting.crystal == row) & np.isclose(fitting.scale, scale, rtol=1e-3))
-    assert fitting.scale[own] == pytest.approx(scale, rel=1e-3)
+    matches = TABLE.find_matches(basis)
+    (own,) = np.flatnonzero((matches.crystal == row) & np.isclose(matches.scale, scale, rtol=1e-3))
+    assert matches.scale[own] == pytest.approx(scale, rel=1e-3)
 
 
-def test_a_sublattice_is_what_extinctions_leave() -> None:
+def test_a_lattice_with_extinctions_matches_its_crystal() -> None:
     basis = np.array([[1, 0], [0, 2]]) @ np.linalg.inv(CELLS[2]).T
-    fitting = TABLE.find_matches(basis, 0.045)
-    assert 2 in fitting.crystal
+    assert 2 in TABLE.find_matches(basis, 0.045).crystal
 
 
-def test_others_do_not_fit() -> None:
+def test_other_crystals_do_not_match() -> None:
     hexagonal = TABLE.find_matches(np.linalg.inv(CELLS[0]).T, 0.045)
     # Every second spot of the rectangular cell is this lattice: it is orthohexagonal.
     assert set(hexagonal.crystal.tolist()) == {0, 1}

@@ -1,4 +1,4 @@
-"""How lattices are laid on spots."""
+"""The orientations in which lattices lie on spots."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from model.physics.reciprocal import reciprocal_lattice
 from tests.matching.patterns import LAYERS, FlakePose, simulate_pattern
 
 
-def observed(spots: Spots) -> Observation:
+def observe(spots: Spots) -> Observation:
     return Observation.from_spots(spots, 80.0)
 
 
@@ -26,7 +26,7 @@ def observed(spots: Spots) -> Observation:
     ellipticity=st.floats(-0.01, 0.01),
     seed=st.integers(0, 1000),
 )
-def test_the_true_lattice_meets_its_spots_however_they_lie(
+def test_the_true_lattice_meets_its_spots_in_any_orientation(
     name: str, rotation: float, mirrored: bool, scale: float, ellipticity: float, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -34,21 +34,23 @@ def test_the_true_lattice_meets_its_spots_however_they_lie(
     stretched = Spots(
         spots.q_inv_angstrom * np.array([1 + ellipticity, 1 - ellipticity]), spots.intensity, voltage_kv=80.0
     )
-    found = find_orientations(LAYERS[name].lattice[None], observed(stretched))
-    assert len(found) >= 1
+    orientations = find_orientations(LAYERS[name].lattice[None], observe(stretched))
+    assert len(orientations) >= 1
     seen = min(len(stretched), MAX_SPOTS)
-    assert found.on_lattice.sum(axis=1).max() >= seen - 4  # two spots are false, others may be far off
-    best = found.basis[found.score.argmax()]
+    assert (
+        orientations.on_lattice.sum(axis=1).max() >= seen - 4
+    )  # two spots are false, two more may be far off
+    best = orientations.basis[orientations.score.argmax()]
     area = 1 / abs(np.linalg.det(LAYERS[name].lattice))
     assert abs(np.linalg.det(best)) == pytest.approx(area * scale**2, rel=0.01)
 
 
 def test_lattices_that_do_not_fit_meet_few_spots() -> None:
     spots = simulate_pattern(LAYERS["graphene"], FlakePose(rotation_deg=5.0))
-    found = find_orientations(
-        np.stack([LAYERS["graphene"].lattice, LAYERS["black phosphorus"].lattice]), observed(spots)
+    orientations = find_orientations(
+        np.stack([LAYERS["graphene"].lattice, LAYERS["black phosphorus"].lattice]), observe(spots)
     )
-    best = [found.score[found.candidate == row].max(initial=0.0) for row in (0, 1)]
+    best = [orientations.score[orientations.candidate == row].max(initial=0.0) for row in (0, 1)]
     assert best[0] > len(spots) - 1
     assert best[1] < len(spots) / 2
 
@@ -56,7 +58,7 @@ def test_lattices_that_do_not_fit_meet_few_spots() -> None:
 @pytest.mark.parametrize(
     ("name", "count"), [("graphene", 12), ("black phosphorus", 4), ("oblique", 2), ("nearly rectangular", 4)]
 )
-def test_variants_are_those_of_the_lattices_symmetry(name: str, count: int) -> None:
+def test_a_lattice_has_the_symmetries_of_its_system(name: str, count: int) -> None:
     crystal = LAYERS[name]
     basis = reciprocal_lattice(crystal.lattice)
     spots = simulate_pattern(crystal, FlakePose())
@@ -64,28 +66,31 @@ def test_variants_are_those_of_the_lattices_symmetry(name: str, count: int) -> N
     (changes,) = find_lattice_symmetries(basis[None])
     bases, indices = changes @ basis, hk @ invert_changes(changes)
     assert len(bases) == count
-    for own, again in zip(bases, indices, strict=True):
-        assert np.allclose(again @ own, hk @ basis)
-    assert any(np.array_equal(again, hk) for again in indices)
+    for variant, own in zip(bases, indices, strict=True):
+        assert np.allclose(own @ variant, hk @ basis)
+    assert any(np.array_equal(own, hk) for own in indices)
 
 
-def test_only_the_strongest_spots_within_range_count() -> None:
+def test_only_the_strongest_spots_within_range_are_compared() -> None:
     rng = np.random.default_rng(0)
     q = rng.uniform(-1.1, 1.1, (300, 2))
     intensity = rng.uniform(0.1, 1.0, 300)
     q[0], intensity[0] = (0.001, 0.0), 50.0  # the direct beam, listed among the spots
     q[1], intensity[1] = (3.0, 0.0), 20.0
-    found = observed(Spots(q, intensity))
-    assert len(found) == MAX_SPOTS
-    assert found.log_intensity[0] == 0.0
-    assert np.linalg.norm(found.q_inv_angstrom, axis=1).max() < 1.6
+    observation = observe(Spots(q, intensity))
+    assert len(observation) == MAX_SPOTS
+    assert observation.log_intensity[0] == 0.0
+    assert np.linalg.norm(observation.q_inv_angstrom, axis=1).max() < 1.6
 
 
 def test_a_crystal_and_its_supercell_meet_the_same_spots(crystal: Crystal) -> None:
     spots = simulate_pattern(crystal, FlakePose(rotation_deg=12.0))
     lattices = np.stack([crystal.lattice, crystal.lattice * 2])
-    found = find_orientations(lattices, observed(spots))
+    orientations = find_orientations(lattices, observe(spots))
     for row in (0, 1):
-        assert found.on_lattice[found.candidate == row].sum(axis=1).max() == len(observed(spots))
+        assert orientations.on_lattice[orientations.candidate == row].sum(axis=1).max() == len(observe(spots))
     # The denser lattice would meet more by chance, so it scores lower.
-    assert found.score[found.candidate == 0].max() > found.score[found.candidate == 1].max()
+    assert (
+        orientations.score[orientations.candidate == 0].max()
+        > orientations.score[orientations.candidate == 1].max()
+    )

@@ -1,4 +1,4 @@
-"""The lattice of a pattern from its spots alone."""
+"""The lattice of a pattern, found from its spots alone."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ CELLS: dict[Bravais, Array] = {
 }
 
 
-def found(q: Array) -> PatternLattice | None:
+def index(q: Array) -> PatternLattice | None:
     return index_pattern(Observation.from_spots(Spots(q), 80.0))
 
 
@@ -36,7 +36,7 @@ def points(cell: Array, q_max: float = 1.2) -> Array:
     return np.asarray(q[np.linalg.norm(q, axis=1) < q_max])
 
 
-def disorder(seed: int, count: int) -> Array:
+def scatter(seed: int, count: int) -> Array:
     rng = np.random.default_rng(seed)
     length, angle = np.sqrt(rng.uniform(0.04, 1.44, count)), rng.uniform(0, 2 * np.pi, count)
     return np.column_stack([length * np.cos(angle), length * np.sin(angle)])
@@ -49,10 +49,10 @@ def test_the_lattice_of_a_tilted_noisy_pattern_is_the_crystals(crystal: Crystal,
     spots = simulate_pattern(crystal, FlakePose(tilt, azimuth, rotation, seed % 2 == 0), rng, lost=0.2)
     lattice = index_pattern(Observation.from_spots(spots, 80.0))
     assert lattice is not None
-    index = abs(np.linalg.det(lattice.basis) / np.linalg.det(reciprocal_lattice(crystal.lattice)))
-    # What a glide or a faint superlattice hides makes the seen lattice a part of the crystal's, never more.
-    assert index == pytest.approx(max(round(index), 1), rel=0.02)
-    if round(index) == 1:
+    multiple = abs(np.linalg.det(lattice.basis) / np.linalg.det(reciprocal_lattice(crystal.lattice)))
+    # Glide planes and faint superlattices hide points, so that a sublattice of the crystal's lattice is found.
+    assert multiple == pytest.approx(max(round(multiple), 1), rel=0.02)
+    if round(multiple) == 1:
         lengths = np.sort(np.linalg.norm(crystal.lattice, axis=1))
         np.testing.assert_allclose(np.sort(lattice.parameters[:2]), lengths, rtol=0.01)
     assert lattice.on_lattice.mean() > 0.85
@@ -60,8 +60,8 @@ def test_the_lattice_of_a_tilted_noisy_pattern_is_the_crystals(crystal: Crystal,
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_its_symmetry_has_a_name(name: Bravais) -> None:
-    lattice = found(points(CELLS[name]))
+def test_the_symmetry_of_a_lattice_is_recognized(name: Bravais) -> None:
+    lattice = index(points(CELLS[name]))
     assert lattice is not None
     assert lattice.bravais == name
     a, b, gamma = lattice.parameters
@@ -69,27 +69,27 @@ def test_its_symmetry_has_a_name(name: Bravais) -> None:
     assert 90 - 1e-6 <= gamma <= 120 + 1e-6
 
 
-def test_stated_errors_are_those_that_are_made() -> None:
+def test_stated_uncertainties_are_those_of_the_parameters() -> None:
     cell, pulls = CELLS["oblique"], []
     true = np.array([np.hypot(*cell[0]), np.hypot(*cell[1]), np.degrees(np.arctan2(5.1, -0.9))])
     for seed in range(60):
         q = points(cell)
-        lattice = found(q + np.random.default_rng(seed).normal(0, 0.003, q.shape))
+        lattice = index(q + np.random.default_rng(seed).normal(0, 0.003, q.shape))
         assert lattice is not None
         pulls.append((np.array(lattice.parameters) - true) / lattice.sigmas)
     assert np.std(pulls, axis=0) == pytest.approx(np.ones(3), abs=0.35)
     assert np.abs(np.mean(pulls, axis=0)).max() < 0.5
 
 
-def test_superlattice_spots_make_the_cell_larger_and_lone_false_ones_do_not() -> None:
+def test_superlattice_spots_enlarge_the_cell_and_single_false_ones_do_not() -> None:
     parent = points(HEXAGONAL)
     double = points(2 * HEXAGONAL)
     rng = np.random.default_rng(1)
     some = double[rng.permutation(len(double))[: len(double) // 3]]
-    lattice = found(np.unique(np.concatenate([parent, some]).round(9), axis=0))
+    lattice = index(np.unique(np.concatenate([parent, some]).round(9), axis=0))
     assert lattice is not None
     assert lattice.parameters[0] == pytest.approx(6.32, rel=1e-3)
-    lattice = found(np.concatenate([parent, double[:1], disorder(0, 2)]))
+    lattice = index(np.concatenate([parent, double[:1], scatter(0, 2)]))
     assert lattice is not None
     assert lattice.parameters[0] == pytest.approx(3.16, rel=1e-3)
     assert (~lattice.on_lattice).sum() == 3
@@ -97,17 +97,19 @@ def test_superlattice_spots_make_the_cell_larger_and_lone_false_ones_do_not() ->
 
 @settings(max_examples=20, deadline=None)
 @given(st.floats(0, 360), st.booleans(), st.sampled_from(list(CELLS)))
-def test_turning_and_mirroring_change_nothing(angle: float, mirrored: bool, name: Bravais) -> None:
+def test_rotation_and_mirroring_do_not_change_the_lattice(
+    angle: float, mirrored: bool, name: Bravais
+) -> None:
     cosine, sine = np.cos(np.radians(angle)), np.sin(np.radians(angle))
     turn = np.array([[cosine, sine], [-sine, cosine]]) * ([-1, 1] if mirrored else [1, 1])
-    straight, turned = found(points(CELLS[name])), found(points(CELLS[name]) @ turn)
+    straight, turned = index(points(CELLS[name])), index(points(CELLS[name]) @ turn)
     assert straight is not None
     assert turned is not None
     np.testing.assert_allclose(turned.parameters, straight.parameters, rtol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_spots_without_order_have_no_lattice(seed: int) -> None:
-    half = disorder(seed, 8 + 2 * seed)
-    assert found(half) is None
-    assert found(np.concatenate([half, -half])) is None
+def test_random_spots_have_no_lattice(seed: int) -> None:
+    half = scatter(seed, 8 + 2 * seed)
+    assert index(half) is None
+    assert index(np.concatenate([half, -half])) is None

@@ -1,4 +1,4 @@
-"""Layers to be held against patterns, and patterns of them as an instrument would report them."""
+"""Layers, and patterns of them as an instrument would record them."""
 
 from dataclasses import dataclass
 
@@ -42,7 +42,7 @@ LAYERS = {
 
 @dataclass(frozen=True)
 class FlakePose:
-    """How a flake lies under the beam, and what the camera does."""
+    """The orientation of a flake under the beam, and the scale of the camera."""
 
     tilt_deg: float = 0.0
     azimuth_deg: float = 0.0
@@ -54,7 +54,7 @@ class FlakePose:
 def simulate_pattern(
     crystal: Crystal, pose: FlakePose, rng: np.random.Generator | None = None, *, lost: float = 0.05
 ) -> Spots:
-    """Its spots by multislice; with a generator, with noise of 12 %, lost spots and two false ones."""
+    """Simulate a pattern by multislice; with a generator, with noise of 12 %, lost spots and two false ones."""
     geometry = Geometry(
         tilt_deg=pose.tilt_deg,
         tilt_azimuth_deg=pose.azimuth_deg,
@@ -77,7 +77,10 @@ def simulate_pattern(
 
 
 def simulate_superlattice(crystal: Crystal, rotation_deg: float, count: int, share: float) -> Spots:
-    """Its spots, and after them the `count` innermost half way between those, at a share of the strongest."""
+    """Simulate a pattern with a superlattice.
+
+    The last `count` spots are the innermost half way between the others, at a share of the strongest intensity.
+    """
     plain = simulate_pattern(crystal, FlakePose(rotation_deg=rotation_deg))
     basis = on_camera(reciprocal_lattice(crystal.lattice), Geometry(rotation_deg=rotation_deg))
     hk = np.stack(np.meshgrid(np.arange(-6, 7), np.arange(-6, 7)), axis=-1).reshape(-1, 2)

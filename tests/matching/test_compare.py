@@ -1,5 +1,6 @@
-"""Which of a few crystals made a pattern, and which spots say so."""
+"""Which of a few crystals made a pattern, and which spots decide."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,7 @@ POSE = FlakePose(tilt_deg=1.5, azimuth_deg=70.0, rotation_deg=33.0)
 
 @pytest.mark.parametrize(("truth", "place"), [(PRISMATIC, 0), (OCTAHEDRAL, 1)])
 @pytest.mark.parametrize("scale_is_known", [True, False])
-def test_prismatic_and_octahedral_molybdenum_disulphide_are_told_apart(
+def test_prismatic_and_octahedral_molybdenum_disulfide_are_distinguished(
     truth: object, place: int, scale_is_known: bool
 ) -> None:
     crystals = [PRISMATIC, OCTAHEDRAL]
@@ -29,17 +30,17 @@ def test_prismatic_and_octahedral_molybdenum_disulphide_are_told_apart(
     assert truth is crystals[place]
     if not scale_is_known:
         spots = replace(spots.rescale(0.7), scale_is_known=False)
-    found = compare(crystals, spots, 80.0)
-    assert found.ranking.tolist() == [place, 1 - place]
-    assert found.log_likelihood[place] == 0
-    assert found.log_likelihood[1 - place] < -20
-    assert found.probability is not None
-    assert found.probability[place] > 0.7
-    assert found.probability[1 - place] < 0.03
-    assert found.probability.sum() <= 1
-    assert found.verdict != "no_match"
-    assert found.deciding_reflections[place] == ()
-    lines = found.deciding_reflections[1 - place]
+    comparison = compare(crystals, spots, 80.0)
+    assert comparison.ranking.tolist() == [place, 1 - place]
+    assert comparison.log_likelihood[place] == 0
+    assert comparison.log_likelihood[1 - place] < -20
+    assert comparison.probability is not None
+    assert comparison.probability[place] > 0.7
+    assert comparison.probability[1 - place] < 0.03
+    assert comparison.probability.sum() <= 1
+    assert comparison.verdict != "no_match"
+    assert comparison.deciding_reflections[place] == ()
+    lines = comparison.deciding_reflections[1 - place]
     assert 3 <= len(lines) <= MAX_DECIDING
     assert [abs(line.log_likelihood_ratio) for line in lines] == sorted(
         (abs(line.log_likelihood_ratio) for line in lines), reverse=True
@@ -47,64 +48,65 @@ def test_prismatic_and_octahedral_molybdenum_disulphide_are_told_apart(
     assert sum(line.log_likelihood_ratio for line in lines) > 10
 
 
-def test_what_the_lines_say_adds_up_to_the_likelihoods() -> None:
-    """Spots and missing beams make up the difference, but for priors and what is too faint."""
+def test_the_lines_of_the_tables_add_up_to_the_likelihoods() -> None:
+    """Spots and missing reflections make up the difference, apart from priors and faint reflections."""
     spots = simulate_pattern(PRISMATIC, POSE, np.random.default_rng(1))
-    found = compare([PRISMATIC, OCTAHEDRAL], spots, 80.0)
-    first, other = found.matches
+    comparison = compare([PRISMATIC, OCTAHEDRAL], spots, 80.0)
+    first, other = comparison.matches
     assert first is not None
     assert other is not None
     by_lines = first.reflections.log_likelihood.sum() - other.reflections.log_likelihood.sum()
-    assert by_lines == pytest.approx(-found.log_likelihood[1], rel=0.2)
+    assert by_lines == pytest.approx(-comparison.log_likelihood[1], rel=0.2)
 
 
 def test_a_crystal_whose_lattice_does_not_fit_comes_last_without_a_match() -> None:
     spots = simulate_pattern(PRISMATIC, POSE, np.random.default_rng(2))
-    found = compare([LAYERS["oblique"], TUNGSTEN, PRISMATIC], spots, 80.0)
-    assert found.ranking.tolist() == [2, 1, 0]
-    assert found.matches[0] is None
-    assert found.log_likelihood[0] == -np.inf
-    assert found.probability is not None
-    assert found.probability[0] == 0
-    assert found.deciding_reflections[0] == ()
+    comparison = compare([LAYERS["oblique"], TUNGSTEN, PRISMATIC], spots, 80.0)
+    assert comparison.ranking.tolist() == [2, 1, 0]
+    assert comparison.matches[0] is None
+    assert comparison.log_likelihood[0] == -np.inf
+    assert comparison.probability is not None
+    assert comparison.probability[0] == 0
+    assert comparison.deciding_reflections[0] == ()
 
 
-def test_two_copies_are_as_likely_and_nothing_decides() -> None:
+def test_two_copies_are_equally_likely_and_nothing_decides() -> None:
     spots = simulate_pattern(PRISMATIC, POSE, np.random.default_rng(3))
-    found = compare([PRISMATIC, PRISMATIC], spots, 80.0)
-    assert found.verdict == "ambiguous"
-    assert found.log_likelihood == pytest.approx([0, 0], abs=1e-6)
-    first, other = found.matches
+    comparison = compare([PRISMATIC, PRISMATIC], spots, 80.0)
+    assert comparison.verdict == "ambiguous"
+    assert comparison.log_likelihood == pytest.approx([0, 0], abs=1e-6)
+    first, other = comparison.matches
     assert first is not None
     assert other is not None
     assert max(abs(line.log_likelihood_ratio) for line in find_deciding_reflections(first, other)) < 1e-6
 
 
-def test_without_intensities_there_is_an_order_and_no_probability() -> None:
+def test_without_intensities_there_is_a_ranking_and_no_probability() -> None:
     spots = simulate_pattern(LAYERS["graphene"], POSE, np.random.default_rng(4))
-    found = compare([PRISMATIC, LAYERS["graphene"]], Spots(spots.q_inv_angstrom), 80.0)
-    assert found.ranking[0] == 1
-    assert (found.probability, found.verdict) == (None, None)
+    comparison = compare([PRISMATIC, LAYERS["graphene"]], Spots(spots.q_inv_angstrom), 80.0)
+    assert comparison.ranking[0] == 1
+    assert (comparison.probability, comparison.verdict) == (None, None)
 
 
 @pytest.mark.parametrize("count", [0, 1, 21])
-def test_two_to_twenty_are_compared(count: int) -> None:
+def test_only_two_to_twenty_structures_are_compared(count: int) -> None:
     with pytest.raises(OptionError, match="2 to 20"):
         compare([PRISMATIC] * count, simulate_pattern(PRISMATIC, POSE), 80.0)
 
 
 @pytest.mark.parametrize("scale", [1.1, 0.9])
-def test_structures_are_compared_at_their_own_scale_where_the_stated_one_is_wrong(scale: float) -> None:
+def test_a_wrong_stated_scale_is_overruled(scale: float) -> None:
     spots = simulate_pattern(PRISMATIC, POSE, np.random.default_rng(5)).rescale(scale)
-    found = compare([OCTAHEDRAL, PRISMATIC], spots, 80.0)
-    assert found.ranking[0] == 1
-    assert found.best is not None
-    assert found.best.scale == pytest.approx(scale, rel=0.02)
-    assert found.verdict == "ambiguous"
-    (warning,) = found.warnings
-    assert f"off by {100 * (scale - 1):+.0f}"[:8] in warning
-    sure = compare([OCTAHEDRAL, PRISMATIC], spots.rescale(1 / scale), 80.0)
-    assert sure.warnings == ()
-    assert found.probability is not None
-    assert sure.probability is not None
-    assert found.probability[1] < sure.probability[1]
+    comparison = compare([OCTAHEDRAL, PRISMATIC], spots, 80.0)
+    assert comparison.ranking[0] == 1
+    assert comparison.best is not None
+    assert comparison.best.scale == pytest.approx(scale, rel=0.02)
+    assert comparison.verdict == "ambiguous"
+    (warning,) = comparison.warnings
+    direction = "larger" if scale > 1 else "smaller"
+    assert re.search(rf"a scale \d+\.\d % {direction}", warning)
+    right = compare([OCTAHEDRAL, PRISMATIC], spots.rescale(1 / scale), 80.0)
+    assert right.warnings == ()
+    assert comparison.probability is not None
+    assert right.probability is not None
+    assert comparison.probability[1] < right.probability[1]

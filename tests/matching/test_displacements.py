@@ -1,4 +1,4 @@
-"""Atoms that lie a little aside of where the library has them: what that does to intensities, and to a fit."""
+"""Displaced atoms: their effect on intensities, and on a fit."""
 
 from dataclasses import replace
 
@@ -31,12 +31,12 @@ def waves(crystal: Crystal, hk: np.ndarray, face: int) -> np.ndarray:
     return seen
 
 
-def shifted(crystal: Crystal, shift: np.ndarray) -> Crystal:
+def displace(crystal: Crystal, shift: np.ndarray) -> Crystal:
     return replace(crystal, positions=crystal.positions + np.column_stack([shift, np.zeros(len(shift))]))
 
 
 @pytest.mark.parametrize("face", [0, 1])
-def test_responses_are_those_of_the_multislice(crystal: Crystal, face: int) -> None:
+def test_responses_agree_with_the_multislice(crystal: Crystal, face: int) -> None:
     hk = reflections(crystal.lattice, Q_MAX)
     amplitude = waves(crystal, hk, face)
     strongest = float((np.abs(amplitude) ** 2).max())
@@ -47,7 +47,7 @@ def test_responses_are_those_of_the_multislice(crystal: Crystal, face: int) -> N
     rng, changes, left = np.random.default_rng(3), [], []
     for _ in range(6):
         shift = rng.normal(0, DISPLACEMENT_SIGMA_ANGSTROM, (len(crystal.numbers), 2))
-        after = np.abs(waves(shifted(crystal, shift), hk, face)) ** 2 / strongest
+        after = np.abs(waves(displace(crystal, shift), hk, face)) ** 2 / strongest
         change = np.log(after + INTENSITY_FLOOR) - np.log(np.abs(amplitude) ** 2 + INTENSITY_FLOOR)
         changes.append(change[strong])
         by_waves = np.abs(amplitude + responses @ (shift.ravel() / DISPLACEMENT_SIGMA_ANGSTROM)) ** 2
@@ -55,7 +55,7 @@ def test_responses_are_those_of_the_multislice(crystal: Crystal, face: int) -> N
     assert np.std(left) < 0.45 * np.std(changes)
 
 
-def test_a_shift_of_the_whole_layer_changes_nothing(crystal: Crystal) -> None:
+def test_a_displacement_of_the_whole_layer_changes_no_intensity(crystal: Crystal) -> None:
     hk = reflections(crystal.lattice, Q_MAX)
     scatterers = Scatterers.from_crystal(crystal, 80.0, hk)
     # The waves of single atoms, at the exit of the layer.
@@ -70,11 +70,11 @@ def test_a_shift_of_the_whole_layer_changes_nothing(crystal: Crystal) -> None:
     responses = scatterers.compute_responses(scatterers.compute_waves(TILT, 0, amplitude))
     for axis in (0, 1):
         turned = responses[:, axis::2].sum(axis=1) / amplitude
-        # Each beam's phase alone is turned.
+        # Only the phase of each reflection changes.
         assert np.abs(turned.real).max() < 0.02
 
 
-def test_of_many_directions_those_that_matter_are_kept() -> None:
+def test_the_directions_that_matter_are_selected() -> None:
     rng, count = np.random.default_rng(0), 3 * MAX_DIRECTIONS
     responses = rng.normal(size=(40, count)) * np.linspace(0.01, 1, count) ** 3
     waves, amplitude = responses.astype(np.complex64), np.ones(40, dtype=np.complex64)
@@ -88,7 +88,7 @@ def test_of_many_directions_those_that_matter_are_kept() -> None:
 
 
 @pytest.mark.parametrize("name", ["graphene", "1T-TaS2", "MoSSe", "black phosphorus"])
-def test_shifts_that_keep_the_symmetry_leave_equivalent_beams_equal(name: str) -> None:
+def test_displacements_that_keep_the_symmetry_leave_equivalent_reflections_equal(name: str) -> None:
     crystal = LAYERS[name]
     hk = reflections(crystal.lattice, Q_MAX)
     waves = Sheets.of(crystal, 80.0, Q_MAX).amplitudes(hk, np.zeros((1, 2)))[0]
@@ -103,13 +103,13 @@ def test_shifts_that_keep_the_symmetry_leave_equivalent_beams_equal(name: str) -
     largest = float(np.abs(change).max())
     for own in change[:, response.keeps_symmetry].T:
         assert own[equal.argmax(axis=0)] == pytest.approx(own, abs=2e-3 * largest)
-    # Of equivalent beams the changes by any other shift add up to nothing.
+    # The changes of equivalent reflections by any other displacement add up to zero.
     mean = (equal / equal.sum(axis=1, keepdims=True)) @ change[:, ~response.keeps_symmetry]
     assert np.abs(mean).max() < 0.02 * largest
 
 
-def frozen(crystal: Crystal, configurations: int) -> tuple[Spots, np.ndarray]:
-    """The mean pattern of single cells displaced by 0.06 angstrom, and ln of what that adds to the coherent one."""
+def simulate_frozen_phonons(crystal: Crystal, configurations: int) -> tuple[Spots, np.ndarray]:
+    """The mean pattern of single cells displaced by 0.06 angstrom, and ln of its ratio to the coherent one."""
     rng, count = np.random.default_rng(4), len(crystal.numbers)
     moved = rng.normal(0, 0.06, (configurations, count, 3))
     tilts, none = np.zeros((configurations, 2)), np.zeros(configurations)
@@ -121,10 +121,10 @@ def frozen(crystal: Crystal, configurations: int) -> tuple[Spots, np.ndarray]:
     return Spots(q, mean / mean.max()), np.log(mean / coherent[0])
 
 
-def test_diffuse_scattering_in_faint_beams_is_told_from_another_crystal() -> None:
-    """Faint beams that are brighter by it cost less than others that are brighter by as much."""
+def test_diffuse_scattering_in_faint_reflections_is_distinguished_from_another_crystal() -> None:
+    """Faint reflections that are brighter by it cost less than others that are brighter by as much."""
     crystal, rng = LAYERS["black phosphorus"], np.random.default_rng(6)
-    spots, gain = frozen(crystal, 60)
+    spots, gain = simulate_frozen_phonons(crystal, 60)
     assert spots.intensity is not None
     elsewhere = replace(spots, intensity=spots.intensity * np.exp(rng.permutation(gain) - gain))
     score = []
@@ -135,18 +135,18 @@ def test_diffuse_scattering_in_faint_beams_is_told_from_another_crystal() -> Non
     assert score[0] > score[1] + 10
 
 
-def test_shifted_atoms_are_told_from_another_crystal() -> None:
-    """Intensities that are off as shifts make them cost less than others that are off by as much."""
+def test_displaced_atoms_are_distinguished_from_another_crystal() -> None:
+    """Intensities that deviate as displacements make them cost less than others that deviate by as much."""
     rng, crystal = np.random.default_rng(5), LAYERS["1T-TaS2"]
     pose = FlakePose(2.0, 30.0)
     shift = rng.normal(0, DISPLACEMENT_SIGMA_ANGSTROM, (len(crystal.numbers), 2))
-    plain, moved = simulate_pattern(crystal, pose), simulate_pattern(shifted(crystal, shift), pose)
+    plain, moved = simulate_pattern(crystal, pose), simulate_pattern(displace(crystal, shift), pose)
     assert plain.intensity is not None
     assert moved.intensity is not None
     change = np.log(moved.intensity / plain.intensity)
-    turned_about = replace(plain, intensity=plain.intensity * np.exp(rng.permutation(change)))
+    permuted = replace(plain, intensity=plain.intensity * np.exp(rng.permutation(change)))
     score = []
-    for spots in (plain, moved, turned_about):
+    for spots in (plain, moved, permuted):
         (match,) = verify([crystal], [0.5], spots, 80.0).matches
         assert match is not None
         score.append(match.score)
@@ -154,7 +154,7 @@ def test_shifted_atoms_are_told_from_another_crystal() -> None:
 
 
 @pytest.mark.parametrize("noise", [0.1, 0.5])
-def test_the_noise_of_the_pattern_is_found(noise: float) -> None:
+def test_the_noise_of_the_pattern_is_estimated(noise: float) -> None:
     crystal, rng = LAYERS["1T-TaS2"], np.random.default_rng(1)
     spots = simulate_pattern(crystal, FlakePose(1.0, 30.0))
     assert spots.intensity is not None

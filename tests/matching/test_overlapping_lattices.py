@@ -14,8 +14,8 @@ from tests.matching.patterns import LAYERS, FlakePose, simulate_pattern
 GRAPHENE, MOS2, OBLIQUE = LAYERS["graphene"], LAYERS["MoS2"], LAYERS["oblique"]
 
 
-def both(first: Crystal, second: Crystal, rotations: tuple[float, float], seed: int = 0) -> Spots:
-    """One upon the other, with noise, a scale error and an elliptical camera."""
+def overlay(first: Crystal, second: Crystal, rotations: tuple[float, float], seed: int = 0) -> Spots:
+    """Two crystals on each other, with noise, a scale error and an elliptical camera."""
     rng = np.random.default_rng(seed)
     patterns = [
         simulate_pattern(
@@ -27,7 +27,7 @@ def both(first: Crystal, second: Crystal, rotations: tuple[float, float], seed: 
     return Spots(q, np.concatenate([each.intensity for each in patterns if each.intensity is not None]))
 
 
-def apart(spots: Spots) -> OverlappingLattices | None:
+def separate(spots: Spots) -> OverlappingLattices | None:
     lattice = index_pattern(Observation.from_spots(spots, 80.0))
     assert lattice is not None
     return OverlappingLattices.find(spots, lattice, 80.0)
@@ -35,17 +35,17 @@ def apart(spots: Spots) -> OverlappingLattices | None:
 
 @pytest.mark.parametrize("rotations", [(5.0, 26.8), (100.0, 88.9), (40.0, 12.3)])
 @pytest.mark.parametrize("second", [MOS2, OBLIQUE], ids=["MoS2", "oblique"])
-def test_a_pair_is_taken_apart_and_its_twist_told(rotations: tuple[float, float], second: Crystal) -> None:
-    overlap = apart(both(GRAPHENE, second, rotations))
-    assert overlap is not None
-    order = np.argsort([lattice.parameters[0] for lattice in overlap.lattices])
-    assert overlap.lattices[order[0]].parameters[0] == pytest.approx(2.46, rel=0.02)
-    assert overlap.lattices[order[1]].parameters[0] == pytest.approx(
+def test_a_pair_is_separated_and_its_twist_measured(rotations: tuple[float, float], second: Crystal) -> None:
+    overlapping = separate(overlay(GRAPHENE, second, rotations))
+    assert overlapping is not None
+    order = np.argsort([lattice.parameters[0] for lattice in overlapping.lattices])
+    assert overlapping.lattices[order[0]].parameters[0] == pytest.approx(2.46, rel=0.02)
+    assert overlapping.lattices[order[1]].parameters[0] == pytest.approx(
         float(np.linalg.norm(second.lattice[0])), rel=0.02
     )
     matches = []
     for crystal, place in zip((GRAPHENE, second), order, strict=True):
-        (match,) = verify([crystal], [0.5], overlap.spots[place], 80.0).matches
+        (match,) = verify([crystal], [0.5], overlapping.spots[place], 80.0).matches
         assert match is not None
         assert match.extra < 0.15
         matches.append(match)
@@ -56,19 +56,19 @@ def test_a_pair_is_taken_apart_and_its_twist_told(rotations: tuple[float, float]
 
 
 def test_twisted_layers_of_one_crystal_are_two_lattices() -> None:
-    overlap = apart(both(MOS2, MOS2, (10.0, 31.8)))
-    assert overlap is not None
-    for lattice in overlap.lattices:
+    overlapping = separate(overlay(MOS2, MOS2, (10.0, 31.8)))
+    assert overlapping is not None
+    for lattice in overlapping.lattices:
         assert lattice.parameters[0] == pytest.approx(3.16, rel=0.02)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_one_crystal_with_false_spots_is_one_lattice(crystal: Crystal, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    assert apart(simulate_pattern(crystal, FlakePose(2.0, 30.0, 80.0 * seed), rng)) is None
+    assert separate(simulate_pattern(crystal, FlakePose(2.0, 30.0, 80.0 * seed), rng)) is None
 
 
-def test_spots_beyond_what_is_compared_are_borne() -> None:
+def test_spots_beyond_the_compared_range_are_tolerated() -> None:
     spots = simulate_pattern(MOS2, FlakePose(rotation_deg=20.0))
     lattice = index_pattern(Observation.from_spots(spots, 80.0))
     assert lattice is not None

@@ -1,4 +1,4 @@
-"""A height that flanks tell is less sure, in seeds and in fits; without saturated spots nothing changes."""
+"""Saturated spots have less weight, on the grid and in fits."""
 
 from dataclasses import replace
 
@@ -27,8 +27,8 @@ def find_best_fit(observed: Observation) -> tuple[float, Fit]:
     return point.score, fit
 
 
-def observation(factor: float) -> Observation:
-    """A noisy pattern whose strongest spot is measured so many times too high."""
+def observe(factor: float) -> Observation:
+    """A noisy pattern whose strongest spot is measured too high by a factor."""
     spots = simulate_pattern(
         LAYERS["MoSSe"], FlakePose(1.0, 20.0, 40.0, False, 1.0), np.random.default_rng(3)
     )
@@ -37,22 +37,22 @@ def observation(factor: float) -> Observation:
     return Observation.from_spots(replace(spots, intensity=spots.intensity * wrong), 80.0)
 
 
-def test_a_wrong_height_of_a_saturated_spot_speaks_less_against_its_crystal() -> None:
-    observed = observation(60.0)
-    full = replace(observed, saturated=np.arange(len(observed)) < 1)
-    seed, fit = find_best_fit(observed)
-    less_seed, less = find_best_fit(full)
-    assert less_seed > seed
-    assert less.sigma[0] ** 2 > 0.5 * full.saturation_variance[0] > 0
-    assert less.log_densities[0] > fit.log_densities[0]
+def test_a_wrong_intensity_of_a_saturated_spot_is_less_evidence_against_its_crystal() -> None:
+    observed = observe(60.0)
+    saturated = replace(observed, saturated=np.arange(len(observed)) < 1)
+    grid_score, fit = find_best_fit(observed)
+    saturated_grid_score, saturated_fit = find_best_fit(saturated)
+    assert saturated_grid_score > grid_score
+    assert saturated_fit.sigma[0] ** 2 > 0.5 * saturated.saturation_variance[0] > 0
+    assert saturated_fit.log_densities[0] > fit.log_densities[0]
 
 
-def test_heights_have_no_level_of_their_own() -> None:
-    """What they are relative to, the strongest of the pattern, may be saturated: it does not matter."""
-    observed = observation(1.0)
-    seed, fit = find_best_fit(observed)
-    shifted_seed, shifted = find_best_fit(replace(observed, log_intensity=observed.log_intensity - 1.5))
-    assert abs(seed - shifted_seed) < 1e-3
-    off = np.isfinite(fit.computed)
-    assert np.allclose(fit.computed[off] - 1.5, shifted.computed[off], atol=0.01)
+def test_the_level_of_the_intensities_does_not_matter() -> None:
+    """Intensities are relative to the strongest spot, which may be saturated."""
+    observed = observe(1.0)
+    grid_score, fit = find_best_fit(observed)
+    shifted_grid_score, shifted = find_best_fit(replace(observed, log_intensity=observed.log_intensity - 1.5))
+    assert abs(grid_score - shifted_grid_score) < 1e-3
+    used = np.isfinite(fit.computed)
+    assert np.allclose(fit.computed[used] - 1.5, shifted.computed[used], atol=0.01)
     assert np.allclose(fit.tilt, shifted.tilt, atol=1e-3)

@@ -1,4 +1,4 @@
-"""Candidates held against patterns: the true one wins, and is found to lie as it lay."""
+"""Verification of candidates: the true one wins, in the orientation in which it was simulated."""
 
 from dataclasses import replace
 
@@ -22,10 +22,10 @@ from model.pattern.spots import Spots, mask_spots
 from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
 from tests.matching.patterns import LAYERS, FlakePose, simulate_pattern
 
-EVERY = list(LAYERS.values())
+ALL_LAYERS = list(LAYERS.values())
 
 
-def matched(crystal: Crystal, spots: Spots) -> Match:
+def verify_one(crystal: Crystal, spots: Spots) -> Match:
     (match,) = verify([crystal], [0.5], spots, 80.0).matches
     assert match is not None
     return match
@@ -33,17 +33,17 @@ def matched(crystal: Crystal, spots: Spots) -> Match:
 
 @pytest.mark.parametrize("effort", ["verify", "full"])
 @pytest.mark.parametrize("seed", range(3))
-def test_the_true_crystal_wins_though_the_towers_favour_another(
+def test_the_true_crystal_wins_though_the_towers_prefer_another(
     crystal: Crystal, seed: int, effort: str
 ) -> None:
     rng = np.random.default_rng(seed)
     tilt, azimuth, rotation = rng.uniform([0, 0, 0], [4, 360, 360]).tolist()
     pose = FlakePose(tilt, azimuth, rotation, bool(rng.random() < 0.5), float(rng.normal(1, 0.01)))
     spots = simulate_pattern(crystal, pose, rng)
-    similarity = np.where([each is crystal for each in EVERY], 0.60, 0.65)
-    found = verify(EVERY, similarity.tolist(), spots, 80.0, effort)  # type: ignore[arg-type]
-    assert EVERY[found.ranking[0]] is crystal
-    assert sorted(found.ranking.tolist()) == list(range(len(EVERY)))
+    similarity = np.where([each is crystal for each in ALL_LAYERS], 0.60, 0.65)
+    found = verify(ALL_LAYERS, similarity.tolist(), spots, 80.0, effort)  # type: ignore[arg-type]
+    assert ALL_LAYERS[found.ranking[0]] is crystal
+    assert sorted(found.ranking.tolist()) == list(range(len(ALL_LAYERS)))
     match = found.matches[found.ranking[0]]
     assert match is not None
     assert match.r_factor is not None
@@ -64,11 +64,11 @@ def test_the_true_crystal_wins_though_the_towers_favour_another(
         st.floats(0.98, 1.02),
     ),
 )
-def test_what_is_fitted_reproduces_the_pattern(name: str, pose: FlakePose) -> None:
-    """Symmetry may give other angles than were put in; the pattern they make is the same."""
+def test_the_fitted_parameters_reproduce_the_pattern(name: str, pose: FlakePose) -> None:
+    """Symmetry may give other angles than were simulated, with the same pattern."""
     crystal = LAYERS[name]
     spots = simulate_pattern(crystal, pose)
-    match = matched(crystal, spots)
+    match = verify_one(crystal, spots)
     assert match.tilt_deg == pytest.approx(pose.tilt_deg, abs=0.3)
     assert match.scale == pytest.approx(pose.scale, abs=0.003)
     again = FlakePose(match.tilt_deg, match.tilt_azimuth_deg, match.rotation_deg, match.mirrored, match.scale)
@@ -83,39 +83,39 @@ def test_what_is_fitted_reproduces_the_pattern(name: str, pose: FlakePose) -> No
     assert np.std(np.log(ratio)) < 0.15
 
 
-def test_the_other_face_is_recognised() -> None:
+def test_the_other_face_is_recognized() -> None:
     crystal, pose = LAYERS["oblique"], FlakePose(3.0, 70.0, 20.0)
     down = simulate_pattern(crystal.turned_over(), pose)
-    match = matched(crystal, down)
+    match = verify_one(crystal, down)
     assert match.face_down
     assert not match.mirrored
     assert match.tilt_deg == pytest.approx(3.0, abs=0.2)
     assert match.r_factor is not None
     assert match.r_factor < 0.03
-    assert not matched(crystal, simulate_pattern(crystal, pose)).face_down
+    assert not verify_one(crystal, simulate_pattern(crystal, pose)).face_down
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_of_equal_descriptions_an_unmirrored_one_is_told(mirrored: bool) -> None:
-    match = matched(
+def test_an_unmirrored_one_of_equal_descriptions_is_reported(mirrored: bool) -> None:
+    match = verify_one(
         LAYERS["graphene"], simulate_pattern(LAYERS["graphene"], FlakePose(0.0, 0.0, 20.0, mirrored))
     )
     assert not match.mirrored
     assert match.rotation_deg % 60 == pytest.approx(20.0, abs=0.1)
 
 
-def test_the_tilt_has_an_error_that_tells_how_sharply_it_is_fixed() -> None:
+def test_the_uncertainty_of_the_tilt_depends_on_the_layer() -> None:
     pose = FlakePose(2.0, 30.0)
     flat, thick = (
-        matched(LAYERS[name], simulate_pattern(LAYERS[name], pose)) for name in ("graphene", "1T-TaS2")
+        verify_one(LAYERS[name], simulate_pattern(LAYERS[name], pose)) for name in ("graphene", "1T-TaS2")
     )
     assert flat.tilt_sigma_deg is not None
     assert thick.tilt_sigma_deg is not None
     assert thick.tilt_sigma_deg < 0.7 < flat.tilt_sigma_deg
-    assert flat.tilt_deg < 1.0  # one plane of atoms cannot tell: the prior's middle stays
+    assert flat.tilt_deg < 1.0  # one plane of atoms does not show its tilt: the prior decides
 
 
-def test_spots_off_the_lattice_are_extra_and_absent_beams_are_missing() -> None:
+def test_spots_off_the_lattice_are_extra_and_unmeasured_reflections_are_missing() -> None:
     crystal = LAYERS["MoS2"]
     spots = simulate_pattern(crystal, FlakePose())
     assert spots.intensity is not None
@@ -126,18 +126,18 @@ def test_spots_off_the_lattice_are_extra_and_absent_beams_are_missing() -> None:
         np.concatenate([spots.q_inv_angstrom[~gone], more]),
         np.concatenate([spots.intensity[~gone], [0.01, 0.01]]),
     )
-    whole, spoilt = matched(crystal, spots), matched(crystal, changed)
+    whole, changed_match = verify_one(crystal, spots), verify_one(crystal, changed)
     assert whole.missing == whole.extra == 0.0
-    assert spoilt.extra == pytest.approx(2 / len(changed))
-    assert spoilt.explained < 1.0
-    assert spoilt.score < whole.score
+    assert changed_match.extra == pytest.approx(2 / len(changed))
+    assert changed_match.explained < 1.0
+    assert changed_match.score < whole.score
 
 
-def test_how_a_perfect_pattern_is_turned_does_not_change_its_score() -> None:
-    """Beams as far out as the farthest spot lie within the pattern, whatever rounding makes of their |q|."""
+def test_the_rotation_of_a_perfect_pattern_does_not_change_its_score() -> None:
+    """Reflections as far out as the outermost spot are in range, whatever the rounding of their |q|."""
     crystal = LAYERS["MoSSe"]
     scores = [
-        matched(
+        verify_one(
             crystal, kinematic_spots(crystal, Geometry(rotation_deg=angle), relative_threshold=0.03)
         ).score
         for angle in np.linspace(0, 75, 16)
@@ -153,12 +153,12 @@ def test_a_lattice_that_does_not_fit_has_no_match_and_comes_last() -> None:
     assert found.matches[1] is not None
 
 
-def test_without_intensities_geometry_and_absences_decide() -> None:
+def test_without_intensities_positions_and_missing_reflections_decide() -> None:
     spots = simulate_pattern(LAYERS["black phosphorus"], FlakePose(rotation_deg=33.0, scale=1.01))
     bare = Spots(spots.q_inv_angstrom)
-    found = verify(EVERY, [0.5] * len(EVERY), bare, 80.0)
+    found = verify(ALL_LAYERS, [0.5] * len(ALL_LAYERS), bare, 80.0)
     best = found.ranking[0]
-    assert EVERY[best] is LAYERS["black phosphorus"]
+    assert ALL_LAYERS[best] is LAYERS["black phosphorus"]
     match = found.matches[best]
     assert match is not None
     assert match.r_factor is None
@@ -167,8 +167,8 @@ def test_without_intensities_geometry_and_absences_decide() -> None:
     assert match.scale == pytest.approx(1.01, abs=0.001)
 
 
-def test_where_every_beam_was_seen_none_was_too_faint() -> None:
-    """Graphene's three rings, all there, without intensities: next to nothing is held against it."""
+def test_no_reflection_is_too_faint_where_all_were_measured() -> None:
+    """The three inner rings of graphene without intensities are almost no evidence against it."""
     graphene = LAYERS["graphene"]
     spots = simulate_pattern(graphene, FlakePose(rotation_deg=8.0))
     inner = np.linalg.norm(spots.q_inv_angstrom, axis=1) < 1.0
@@ -189,40 +189,38 @@ def test_where_every_beam_was_seen_none_was_too_faint() -> None:
     assert fit.missing.log_likelihood > -0.1 * len(observed)
 
 
-def test_a_kinematic_pattern_of_another_model_is_explained_too(crystal: Crystal) -> None:
+def test_a_kinematic_pattern_is_explained_too(crystal: Crystal) -> None:
     pose = Geometry(tilt_deg=2.0, tilt_azimuth_deg=40.0, rotation_deg=77.0, q_max_inv_angstrom=1.3)
     spots = kinematic_spots(crystal, pose, ThermalMotion(0.3, 0.3), relative_threshold=1e-3)
-    match = matched(crystal, spots)
+    match = verify_one(crystal, spots)
     assert match.r_factor is not None
     assert match.r_factor < 0.2
     assert match.extra == 0.0
 
 
 @pytest.mark.parametrize(
-    ("step", "looked_at", "alike"),
+    ("step", "computed", "similar_count"),
     [
         (0.019, 7, 7),  # down to 0.12 less similar
-        (0.05, 6, 3),  # the fewest
-        (0.001, 10, 18),  # as many as are fitted at most
+        (0.05, 6, 3),  # the fewest that are computed
+        (0.001, 10, 18),  # the most that are refined
     ],
 )
-def test_candidates_are_looked_at_in_the_order_of_their_similarity_as_far_as_they_are_alike(
-    step: float, looked_at: int, alike: int
+def test_similar_candidates_are_computed_in_the_order_of_their_similarity(
+    step: float, computed: int, similar_count: int
 ) -> None:
     spots = simulate_pattern(LAYERS["MoS2"], FlakePose())
     copies = [replace(LAYERS["MoS2"], id=f"copy {i}") for i in range(18)]
     found = verify(copies, (0.9 - step * np.arange(18)).tolist(), spots, 80.0)
     refined = [match is not None for match in found.matches]
-    assert refined == [True] * looked_at + [False] * (18 - looked_at)
+    assert refined == [True] * computed + [False] * (18 - computed)
     assert found.ranking.tolist() == list(range(18))
-    assert found.similar_count == alike
+    assert found.similar_count == similar_count
 
 
 @pytest.mark.parametrize("effort", ["verify", "full"])
 @pytest.mark.parametrize("bare", [False, True])
-def test_those_that_are_wanted_have_a_match_though_they_are_out_of_question(
-    bare: bool, effort: Effort
-) -> None:
+def test_requested_candidates_have_a_match_though_they_were_not_refined(bare: bool, effort: Effort) -> None:
     own, count = LAYERS["MoS2"], 12
     spots = simulate_pattern(own, FlakePose(tilt_deg=2.0, rotation_deg=20.0))
     spots = Spots(spots.q_inv_angstrom) if bare else spots
@@ -247,7 +245,7 @@ def test_those_that_are_wanted_have_a_match_though_they_are_out_of_question(
         assert (match.r_factor is None) == bare
 
 
-def test_a_rough_match_lies_as_the_refined_one_does() -> None:
+def test_a_rough_match_has_the_orientation_of_the_refined_one() -> None:
     own = LAYERS["MoS2"]
     spots = simulate_pattern(own, FlakePose(tilt_deg=2.5, azimuth_deg=40.0, rotation_deg=20.0))
     better = [replace(own, id=f"nearer {place}") for place in range(10)]
@@ -265,11 +263,11 @@ def test_a_rough_match_lies_as_the_refined_one_does() -> None:
     assert roughly.r_factor == pytest.approx(refined.r_factor, abs=0.02)
 
 
-def test_nothing_to_verify_is_nothing() -> None:
+def test_no_candidates_have_no_matches() -> None:
     assert verify([], [], simulate_pattern(LAYERS["MoS2"], FlakePose()), 80.0).matches == ()
 
 
-def test_what_cannot_be_verified_is_refused() -> None:
+def test_mismatched_arguments_and_spots_out_of_range_are_refused() -> None:
     spots = simulate_pattern(LAYERS["MoS2"], FlakePose())
     with pytest.raises(OptionError, match="2 similarities for 1 crystals"):
         verify([LAYERS["MoS2"]], [0.1, 0.2], spots, 80.0)
@@ -280,16 +278,16 @@ def test_what_cannot_be_verified_is_refused() -> None:
 
 @pytest.mark.parametrize("radius", np.linspace(0.2, 0.7, 26).tolist())
 @pytest.mark.parametrize("effort", ["verify", "full"])
-def test_a_single_ring_is_borne_at_any_radius(radius: float, effort: str) -> None:
-    """A lattice a little too fine has no beam as far out as the ring."""
+def test_a_single_ring_of_any_radius_is_verified(radius: float, effort: str) -> None:
+    """A lattice that is slightly too fine has no reflection as far out as the ring."""
     angle = np.radians(60.0 * np.arange(6))
     spots = Spots(radius * np.column_stack([np.cos(angle), np.sin(angle)]), np.ones(6))
-    found = verify(EVERY, [0.5] * len(EVERY), spots, 80.0, effort)  # type: ignore[arg-type]
-    assert sorted(found.ranking.tolist()) == list(range(len(EVERY)))
+    found = verify(ALL_LAYERS, [0.5] * len(ALL_LAYERS), spots, 80.0, effort)  # type: ignore[arg-type]
+    assert sorted(found.ranking.tolist()) == list(range(len(ALL_LAYERS)))
 
 
-def test_the_surer_the_scale_the_more_a_cell_speaks() -> None:
-    """Of a crystal and the same with a cell larger by 1.5 %."""
+def test_a_smaller_scale_uncertainty_gives_the_cell_more_weight() -> None:
+    """A crystal is compared with the same crystal with a cell larger by 1.5 %."""
     own = LAYERS["1T-TaS2"]
     larger = replace(own, lattice=1.015 * own.lattice, positions=own.positions * [1.015, 1.015, 1.0])
     spots = simulate_pattern(own, FlakePose(tilt_deg=1.0, rotation_deg=8.0))
@@ -312,7 +310,7 @@ def test_the_surer_the_scale_the_more_a_cell_speaks() -> None:
 
 
 @pytest.mark.parametrize("factor", [0.8, 1.0, 1.3])
-def test_lines_are_where_the_spots_are_whatever_the_scale(factor: float) -> None:
+def test_the_table_of_reflections_has_the_positions_of_the_spots_at_any_scale(factor: float) -> None:
     graphene = LAYERS["graphene"]
     spots = simulate_pattern(graphene, FlakePose(tilt_deg=1.0, rotation_deg=8.0)).rescale(factor)
     (match,) = verify([graphene], [0.5], spots, 80.0, scale=ScalePrior(0.1, np.array([factor]))).matches
@@ -328,14 +326,14 @@ def test_lines_are_where_the_spots_are_whatever_the_scale(factor: float) -> None
 
 @pytest.mark.parametrize("with_intensity", [True, False])
 @pytest.mark.parametrize("factor", [1.0, 1.3])
-def test_no_beam_is_missed_under_a_mask(with_intensity: bool, factor: float) -> None:
-    """A shadow over a corner of the pattern: told, it costs nothing; untold, its beams are missing."""
+def test_no_reflection_is_missing_under_a_mask(with_intensity: bool, factor: float) -> None:
+    """A masked corner of the pattern costs nothing; without the mask, its reflections are missing."""
     whole = simulate_pattern(LAYERS["MoS2"], FlakePose(tilt_deg=2.0, rotation_deg=31.0)).rescale(factor)
     if not with_intensity:
         whole = replace(whole, intensity=None)
     box = factor * np.array([[0.1, 0.1, 1.3, 1.3]])
     masked = mask_spots(whole, box)
-    untold = replace(masked, masks_inv_angstrom=np.empty((0, 4)))
+    unmasked = replace(masked, masks_inv_angstrom=np.empty((0, 4)))
     assert len(masked) < 0.85 * len(whole)
     scale = ScalePrior(0.3, np.array([factor]))
 
@@ -344,8 +342,8 @@ def test_no_beam_is_missed_under_a_mask(with_intensity: bool, factor: float) -> 
         assert found is not None
         return found
 
-    told, not_told = match(masked), match(untold)
-    assert told.missing < 0.02
-    assert not_told.missing > 0.1
-    assert told.score > not_told.score + 10
-    assert "missing" not in told.reflections.status
+    with_mask, without_mask = match(masked), match(unmasked)
+    assert with_mask.missing < 0.02
+    assert without_mask.missing > 0.1
+    assert with_mask.score > without_mask.score + 10
+    assert "missing" not in with_mask.reflections.status
