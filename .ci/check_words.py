@@ -86,8 +86,8 @@ PHRASES = {
     r"\bliving library\b": "live index",
     r"\bcrowd(s|ed)?\b": "similar candidates",
 }
-# Values of the public interface that a shared script reads, and a journal's name.
-ALLOWED = re.compile(r"centred rectangular|Grey Scale")
+# Values of the public interface that a shared script reads, a journal's name, and a key that readers accept.
+ALLOWED = re.compile(r"centred rectangular|Grey Scale|\"centre\"")
 
 
 @dataclass(frozen=True)

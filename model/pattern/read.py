@@ -48,8 +48,8 @@ def read_pattern_and_frame(data: bytes, filename: str, options: PatternOptions) 
 def _decode_text(data: bytes, filename: str) -> str:
     if len(data) > MAX_TEXT_BYTES:
         raise TooLargeError(
-            f"{filename} is not a known camera format, and a point cloud may have at most {MAX_TEXT_BYTES} bytes; this "
-            f"file has {len(data)}. Send fewer points."
+            f"The file {filename!r} is not in a known camera format, and a list of points may have at most "
+            f"{MAX_TEXT_BYTES} bytes; it has {len(data)}. Send fewer points."
         )
     has_utf16_mark = data[:2] in (b"\xff\xfe", b"\xfe\xff")
     for encoding in ["utf-16"] if has_utf16_mark else ["utf-8-sig", "cp1252"]:
@@ -61,7 +61,8 @@ def _decode_text(data: bytes, filename: str) -> str:
             return text
     for beginning, (name, advice) in _UNSUPPORTED.items():
         if data.startswith(beginning):
-            raise UnknownFormatError(f"{filename} is {name}, which is not supported. {advice}")
+            raise UnknownFormatError(f"The file {filename!r} is {name}, which is not supported. {advice}")
     raise UnknownFormatError(
-        f"{filename} is neither a known image nor text; upload a camera frame as TIFF, or points as JSON or CSV."
+        f"The file {filename!r} is neither a known image nor text; upload a camera frame as TIFF, or points as JSON or "
+        "CSV."
     )

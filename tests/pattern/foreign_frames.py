@@ -25,7 +25,7 @@ def _find_nodes(basis: Array, reach: float) -> Array:
     return np.asarray(nodes[np.hypot(*nodes.T) < reach])
 
 
-def render_convergent_beam(seed: int, size: int = 512, overlap: tuple[float, float] = (1.05, 1.7)) -> Array:
+def render_overlapping_discs(seed: int, size: int = 512, overlap: tuple[float, float] = (1.05, 1.7)) -> Array:
     """Render discs with fringes inside, with diameters of `overlap` times the distance between their centers."""
     rng = np.random.default_rng(seed)
     basis = _make_basis(rng, 0.07 * size, 0.22 * size)

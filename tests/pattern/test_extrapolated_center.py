@@ -89,17 +89,17 @@ def test_keeps_a_center_of_symmetry_at_the_direct_beam(render: Render, stop: boo
 
 def test_heights_fall_off_from_their_own_node() -> None:
     rng = np.random.default_rng(2)
-    basis, beam = np.array([[40.0, 5.0], [-9.0, 37.0]]), np.array([-60.0, 150.0])
-    lattice = SpotLattice(beam, basis)
-    pixels = beam + lattice.find_indices_within((4.0, 4.0, 507.0, 507.0)) @ basis
-    height = np.exp(9 - np.hypot(*(pixels - beam).T) / 55 + rng.normal(0, 0.7, len(pixels)))
+    basis, origin = np.array([[40.0, 5.0], [-9.0, 37.0]]), np.array([-60.0, 150.0])
+    lattice = SpotLattice(origin, basis)
+    pixels = origin + lattice.find_indices_within((4.0, 4.0, 507.0, 507.0)) @ basis
+    height = np.exp(9 - np.hypot(*(pixels - origin).T) / 55 + rng.normal(0, 0.7, len(pixels)))
     kept = height > 2.0
     peaks = Peaks(pixels[kept], height[kept], np.ones(kept.sum()), np.zeros(kept.sum(), dtype=bool))
     usable = np.ones((512, 512), dtype=bool)
     binned = BinnedImage.from_counts(usable.astype(np.float32), 512)
     heights = NodeHeights.measure(lattice, DetectedPeaks(usable, peaks, 1.5, binned))
     assert heights.seen.sum() == kept.sum()
-    likelihood, residual = heights.fit_fall_off(np.array([beam, [256.0, 256.0], [560.0, 150.0]]), 512.0)
+    likelihood, residual = heights.fit_fall_off(np.array([origin, [256.0, 256.0], [560.0, 150.0]]), 512.0)
     assert likelihood[0] > likelihood[1:].max() + 5
     assert np.abs(residual[0]).max() < 5
 

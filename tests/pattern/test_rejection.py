@@ -14,8 +14,8 @@ from model.pattern.read import read_pattern
 from tests.paths import SHARED
 from tests.pattern.foreign_frames import (
     render_columns_image,
-    render_convergent_beam,
     render_lattice_image,
+    render_overlapping_discs,
 )
 
 Array = NDArray[np.float64]
@@ -40,7 +40,7 @@ def collect_reasons(render: Callable[[int], Array]) -> list[str]:
 @pytest.mark.parametrize(
     ("render", "words", "min_share"),
     [
-        (render_convergent_beam, "overlapping discs of a convergent beam", 0.9),
+        (render_overlapping_discs, "overlapping discs of a convergent beam", 0.9),
         (render_columns_image, "real space", 0.9),
         (render_lattice_image, "real space", 0.2),
     ],

@@ -102,10 +102,10 @@ def find_direct_beam(detected: DetectedPeaks, center: Center, spots: Peaks) -> D
     is_excluded = probability[own] < _MIN_PROBABILITY_OF_SYMMETRIC or center.pairs < _MANY_PAIRS
     if own == np.argmax(probability) or not is_excluded:
         return DirectBeam((center.x, center.y), float(probability[own]), is_elsewhere=False)
-    beam = _choose_most_probable(nodes, probability)
-    if beam is None:
+    direct_beam = _choose_most_probable(nodes, probability)
+    if direct_beam is None:
         raise NoSpotsError(_UNKNOWN_CENTER)
-    return beam
+    return direct_beam
 
 
 def find_direct_beam_without_symmetry(detected: DetectedPeaks) -> DirectBeam | None:

@@ -12,7 +12,7 @@ from model.errors import NoSpotsError, OptionError
 from model.pattern.beam_center.friedel_center import Center, weigh_spots
 from model.pattern.beam_center.spot_lattice import SpotLattice
 from model.pattern.frame import Frame
-from model.pattern.signal.background import RadialBins, estimate_uneven_background, find_shadow
+from model.pattern.signal.background import RadialBins, subtract_background
 from model.pattern.signal.peaks import (
     DetectedPeaks,
     Peaks,
@@ -57,11 +57,7 @@ def detect_peaks(frame: Frame, binned: BinnedImage, center: tuple[float, float])
     Raises:
         NoSpotsError: Nothing stands out.
     """
-    bins = RadialBins.from_center(binned.counts.shape, center)
-    level, noise = bins.estimate_level_and_noise(binned.counts)
-    residual = binned.counts - level[bins.index]
-    usable = ~find_shadow(residual, np.maximum(noise, 1e-30)[bins.index])
-    residual -= estimate_uneven_background(residual, usable)
+    residual, usable, bins = subtract_background(binned.counts, center)
     columns, rows = _find_significant_maxima(residual, bins, usable, _FIRST_SIGMA, 2 * DETECTION_THRESHOLD)
     if len(rows) < MIN_SPOTS:
         columns, rows = _find_significant_maxima(residual, bins, usable, _FIRST_SIGMA, DETECTION_THRESHOLD)

@@ -114,7 +114,10 @@ def _warn_of_saturation(peaks: Peaks) -> tuple[str, ...]:
     count = int(peaks.saturated.sum())
     if not count:
         return ()
-    return (f"{count} spots are saturated; their intensities were estimated from unsaturated pixels.",)
+    spots, intensities = (
+        ("spot is", "its intensity was") if count == 1 else ("spots are", "their intensities were")
+    )
+    return (f"{count} {spots} saturated; {intensities} estimated from unsaturated pixels.",)
 
 
 def _warn_of_center(located: LocatedSpots) -> tuple[str, ...]:

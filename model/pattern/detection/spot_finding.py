@@ -28,18 +28,14 @@ from model.pattern.detection.spot_calibration import LocatedSpots, calibrate_spo
 from model.pattern.frame import Frame
 from model.pattern.options import PatternOptions
 from model.pattern.rejection.overlapping_discs import require_no_overlapping_discs
-from model.pattern.rejection.powder_rings import (
-    require_no_bare_rings,
-    require_no_powder,
-    require_no_smooth_rings,
-)
 from model.pattern.rejection.spot_pattern import (
     are_equal_or_repeated,
     has_symmetry,
-    require_diffraction,
+    require_no_bare_rings,
+    require_spot_pattern,
     require_symmetry,
 )
-from model.pattern.signal.film_rings import FilmRings
+from model.pattern.signal.film_rings import find_fcc_unit
 from model.pattern.signal.peaks import DetectedPeaks, Peaks
 from model.pattern.signal.preprocessing import BinnedImage, prepare_frame
 from model.pattern.spots import MIN_SPOTS, Spots
@@ -97,21 +93,20 @@ def locate_spots(frame: Frame, center_px: tuple[float, float] | None = None) -> 
         peaks = remove_noise(peaks, center, sigma, detected.usable)
     support = _measure_support(frame, peaks, center)  # without the peaks that were removed as noise
 
-    beam = None
+    direct_beam = None
     if center_px is None:
-        beam = _check_center(detected, peaks, center, support, rough)
-    if beam is not None and beam.is_elsewhere:
-        located = locate_spots(frame, beam.position)
-        return replace(located, center_method="extrapolated", center_probability=beam.probability)
-    fcc_unit = FilmRings.find(binned.counts, binned.to_block((center.x, center.y))).find_fcc_unit()
+        direct_beam = _check_center(detected, peaks, center, support, rough)
+    if direct_beam is not None and direct_beam.is_elsewhere:
+        located = locate_spots(frame, direct_beam.position)
+        return replace(located, center_method="extrapolated", center_probability=direct_beam.probability)
     return LocatedSpots(
         peaks,
         sigma,
         support,
         bool((~detected.usable).any()),
-        None if fcc_unit is None else fcc_unit * binned.factor,
+        find_fcc_unit(binned, (center.x, center.y)),
         center_method="symmetry" if center_px is None else "request",
-        center_probability=None if beam is None else beam.probability,
+        center_probability=None if direct_beam is None else direct_beam.probability,
     )
 
 
@@ -172,17 +167,15 @@ def _check_center(
     binned, sigma = detected.binned, detected.sigma
     is_symmetric = has_symmetry(center)
     if not is_symmetric:  # maxima of the noise on rings are not symmetric, but the rings themselves are
-        require_no_bare_rings(FilmRings.find(binned.counts, rough))
+        require_no_bare_rings(binned, rough)
     if center.paired_fraction < _POOR_PAIRED_FRACTION:
         require_no_overlapping_discs(binned, rough)
     if not is_symmetric and len(detected.peaks) >= MIN_PEAKS and not are_equal_or_repeated(detected.peaks):
-        beam = find_direct_beam_without_symmetry(detected)
-        if beam is not None:
-            return beam
-    require_diffraction(peaks, center)
-    require_no_powder(peaks, center, sigma)
-    require_no_smooth_rings(peaks, center, sigma, binned)
-    beam = find_direct_beam(detected, support, _remove_direct_beam(detected.peaks, support, sigma))
-    if beam is None or not beam.is_elsewhere:
+        direct_beam = find_direct_beam_without_symmetry(detected)
+        if direct_beam is not None:
+            return direct_beam
+    require_spot_pattern(peaks, center, sigma, binned)
+    direct_beam = find_direct_beam(detected, support, _remove_direct_beam(detected.peaks, support, sigma))
+    if direct_beam is None or not direct_beam.is_elsewhere:
         require_symmetry(support, len(peaks))
-    return beam
+    return direct_beam

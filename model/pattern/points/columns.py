@@ -10,7 +10,7 @@ from model.pattern.scale import Units, parse_units
 Role = Literal["x", "y", "intensity", "peak_intensity", "log_intensity"]
 """Positions, integrated intensities, heights of peaks, and logarithms of either."""
 
-_POSITION = re.compile(r"(?P<symbol>[qkgs]?)_?(?P<axis>[xy])(_?(pos|position|coord|center|centre|centroid))?")
+_POSITION = re.compile(r"(?P<symbol>[qkgs]?)_?(?P<axis>[xy])(_?(pos|position|coord|cent(er|re|roid)))?")
 _INTEGRATED = re.compile(
     r"i|int|intens|intensity|intensities|counts?|value|i_?obs|i_?(hk|hkl|sum)|volume|(raw)?intden|"
     r"(integrated|sum|total|raw)_?(i|int|intensity|counts|density)|intensity_?(sum|raw|counts|au)"

@@ -79,6 +79,26 @@ class RadialBins:
         )
 
 
+def subtract_background(
+    counts: FloatImage, center: tuple[float, float]
+) -> tuple[FloatImage, BoolImage, RadialBins]:
+    """Subtract the background about a center that is good to a few pixels.
+
+    Args:
+        counts: (H, W).
+        center: x, y.
+
+    Returns:
+        (H, W) counts above the background, (H, W) pixels that no beam stop covers, and the bins about the center.
+    """
+    bins = RadialBins.from_center(counts.shape, center)
+    level, noise = bins.estimate_level_and_noise(counts)
+    residual = counts - level[bins.index]
+    usable = ~_find_shadow(residual, np.maximum(noise, 1e-30)[bins.index])
+    residual -= _estimate_uneven_background(residual, usable)
+    return residual, usable, bins
+
+
 def sort_in_bins(index: NDArray[np.int32], value: FloatImage) -> FloatImage:
     """Return the values bin by bin, ascending in each.
 
@@ -96,7 +116,7 @@ def sort_in_bins(index: NDArray[np.int32], value: FloatImage) -> FloatImage:
     return np.asarray(sorted_bits.view(np.float32))
 
 
-def find_shadow(residual: FloatImage, noise: FloatImage) -> BoolImage:
+def _find_shadow(residual: FloatImage, noise: FloatImage) -> BoolImage:
     """Find the shadow of a beam stop: connected pixels that are darker than their bin beyond the noise.
 
     Args:
@@ -119,7 +139,7 @@ def find_shadow(residual: FloatImage, noise: FloatImage) -> BoolImage:
     return large
 
 
-def estimate_uneven_background(residual: FloatImage, usable: BoolImage) -> FloatImage:
+def _estimate_uneven_background(residual: FloatImage, usable: BoolImage) -> FloatImage:
     """Estimate the part of the background that is not radially symmetric: a low quantile of blocks, smoothed.
 
     Args:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from model.pattern.materials import MATERIALS
 from model.pattern.signal.background import sort_in_bins
+from model.pattern.signal.preprocessing import BinnedImage
 
 FloatImage = NDArray[np.float32]
 FloatArray = NDArray[np.float64]
@@ -97,6 +98,16 @@ class FilmRings:
         spread = 1.4826 * float(np.median(np.abs(height - typical)))
         is_even = typical > _MIN_EVENNESS * spread
         return is_even and float((height > 0.3 * typical).mean()) >= _MIN_SECTOR_SHARE
+
+
+def find_fcc_unit(binned: BinnedImage, center_px: tuple[float, float]) -> float | None:
+    """Find the rings of a face-centered cubic metal about a center.
+
+    Returns:
+        1 / a of the metal, in pixels of the frame; None where there are no such rings.
+    """
+    unit = FilmRings.find(binned.counts, binned.to_block(center_px)).find_fcc_unit()
+    return None if unit is None else unit * binned.factor
 
 
 def derive_pixel_size(fcc_unit_px: float) -> float:

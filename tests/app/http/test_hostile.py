@@ -32,7 +32,9 @@ LEAK = re.compile(
 )
 # Words of a sentence that tells what to do.
 ADVICE = re.compile(
-    r"\b(send|give|save|export|copy|bin|unpack|mend|set|at least|at most|needs|should be|the options are)\b"
+    r"\b(send|upload (a|one|the)|give|save|export|copy|bin|unpack|correct|set|at least|at most|needs|should be"
+    r"|the options are)\b",
+    re.IGNORECASE,
 )
 
 HUGE_ARRAY = "{'descr': '<u2', 'fortran_order': False, 'shape': (90000, 90000), }"

@@ -104,10 +104,10 @@ def test_replaces_pixels_that_are_not_finite_with_a_warning() -> None:
 
 
 def test_refuses_impossible_sizes_before_decoding() -> None:
-    lying = bytearray(png(RAMP.astype(np.uint16)))
-    lying[16:24] = (100_000).to_bytes(4, "big") * 2
+    forged = bytearray(png(RAMP.astype(np.uint16)))
+    forged[16:24] = (100_000).to_bytes(4, "big") * 2
     with pytest.raises(TooLargeError, match="megapixels"):
-        read_frame(bytes(lying))
+        read_frame(bytes(forged))
     with pytest.raises(UnreadableError, match="too small"):
         read_frame(png(np.zeros((8, 8), dtype=np.uint8)))
 
