@@ -20,9 +20,14 @@ def test_the_new_content_replaces_the_old_one(tmp_path: Path) -> None:
 def test_an_error_keeps_the_old_content_and_leaves_nothing_behind(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    with pytest.raises(ValueError, match="interrupted"), replace_file(path) as temporary:
-        temporary.write_bytes(b"half of the")
-        raise ValueError("interrupted")
+
+    def write_half() -> None:
+        with replace_file(path) as temporary:
+            temporary.write_bytes(b"half of the")
+            raise ValueError("interrupted")
+
+    with pytest.raises(ValueError, match="interrupted"):
+        write_half()
     assert path.read_bytes() == b"old"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 

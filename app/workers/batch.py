@@ -12,7 +12,7 @@ from app.services.options import PredictOptions
 from app.services.uploads import FileUpload, SavedFile
 from app.workers.messages import CountImagesJob, Job, PredictBatchItemJob, ReplyT, SavedImage
 from app.workers.scan import describe_open_error
-from app.workers.zip_archive import Member, limited_zip
+from app.workers.zip_archive import Member, read_members
 from model.errors import DomainError
 from model.pattern.formats.npy import is_npz
 
@@ -140,7 +140,7 @@ def _make_zip_item(number: int, file: SavedFile, member: Member) -> BatchItem:
 
 
 def _open_zip(path: Path) -> Iterator[Member]:
-    return limited_zip(path.read_bytes())
+    return read_members(path.read_bytes())
 
 
 def is_zip(path: Path, name: str) -> bool:

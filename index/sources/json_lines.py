@@ -1,45 +1,45 @@
-"""JSON lines, plain or gzip: one document a line, in any of the forms that `documents` knows."""
+"""JSON lines, plain or compressed by gzip: on each line one document of any form in `json_documents`."""
 
 import json
 from collections.abc import Iterator
 
-from index.sources.documents import document_records
+from index.sources.json_documents import read_document
 from index.sources.record import Record, RejectedEntry
-from index.sources.source_file import SourceFile
+from index.sources.source_file import BYTE_ORDER_MARK, SourceFile
 
 MAX_LINE_BYTES = 32 * 2**20
-# How many of the first lines may be damaged before a file no longer passes for JSON lines.
+# How many of the first lines may be damaged before a file is no longer recognized as JSON lines.
 _TRIED_LINES = 5
 
 
 def is_json_lines(file: SourceFile) -> bool:
-    """Whether one of the first lines is a JSON object by itself."""
+    """Return whether one of the first lines is a JSON object by itself."""
     with file.open() as stream:
         for _ in range(_TRIED_LINES):
-            line = stream.readline(MAX_LINE_BYTES).removeprefix(b"\xef\xbb\xbf")
-            if line.startswith(b"{") and _parsed(line) is not None:
+            line = stream.readline(MAX_LINE_BYTES).removeprefix(BYTE_ORDER_MARK)
+            if line.startswith(b"{") and _parse_line(line) is not None:
                 return True
     return False
 
 
-def json_lines_records(file: SourceFile) -> Iterator[Record | RejectedEntry]:
-    """The structures, line by line; a line that cannot be used is told by its number."""
+def read_json_lines(file: SourceFile) -> Iterator[Record | RejectedEntry]:
+    """Yield the structures line by line; a line that cannot be used is reported by its number."""
     with file.open() as stream:
         for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE_BYTES), b""), start=1):
-            text = line.removeprefix(b"\xef\xbb\xbf").strip()
+            text = line.removeprefix(BYTE_ORDER_MARK).strip()
             if text:
-                yield from _line_records(text, f"{file.name}:{number}", file.source)
+                yield from _read_line(text, f"{file.name}:{number}", file.source)
 
 
-def _line_records(line: bytes, name: str, source: str) -> Iterator[Record | RejectedEntry]:
-    document = _parsed(line)
+def _read_line(line: bytes, name: str, source: str) -> Iterator[Record | RejectedEntry]:
+    document = _parse_line(line)
     if document is None:
-        yield RejectedEntry(name, "the line is not a JSON object")
+        yield RejectedEntry(name, "The line is not a JSON object.")
     else:
-        yield from document_records(document, name, source)
+        yield from read_document(document, name, source)
 
 
-def _parsed(line: bytes) -> dict[str, object] | None:
+def _parse_line(line: bytes) -> dict[str, object] | None:
     try:
         document = json.loads(line)
     except (ValueError, RecursionError):

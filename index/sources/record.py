@@ -1,7 +1,7 @@
-"""What a source yields: structures not yet turned into crystals, and entries that could not be read.
+"""Records of a source, which are not yet crystals, and entries that cannot be used.
 
-Reading is cheap and serial, making a `Crystal` is neither: records are small, can be pickled, and are turned
-into crystals by other processes.
+Reading records is cheap and serial; making a `Crystal` is neither. Records are small and can be pickled, so that other
+processes turn them into crystals.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class RejectedEntry:
     """An entry that cannot be used.
 
     Attributes:
-        name: where it is: file, line, id, as far as known.
+        name: file, line or id, as far as known.
         reason: a sentence.
     """
 
@@ -30,46 +30,46 @@ class RejectedEntry:
 
 
 class Record(Protocol):
-    """One structure of a source."""
+    """A structure of a source."""
 
     @property
     def id(self) -> str:
-        """As the source names it."""
+        """Id that the source gives it."""
         ...
 
     @property
     def source(self) -> str:
-        """Name of the database."""
+        """Name of the source."""
         ...
 
     @property
     def license(self) -> str | None:
-        """As the source states it, or None."""
+        """License that the source states, or None."""
         ...
 
     @property
     def reference(self) -> str | None:
-        """The work that describes the crystal, or None."""
+        """Work that describes the crystal, or None."""
         ...
 
-    def crystal(self) -> Crystal:
-        """The crystal.
+    def make_crystal(self) -> Crystal:
+        """Return the crystal.
 
         Raises:
-            DomainError: it cannot be used, and why.
+            DomainError: the structure cannot be used.
         """
         ...
 
 
 @dataclass(frozen=True)
 class CellRecord:
-    """A structure given as a cell.
+    """A structure given by its cell.
 
     Attributes:
         lattice: (3, 3) rows are the cell vectors, angstrom.
         species: N symbols or atomic numbers.
         coordinates: (N, 3).
-        cartesian: whether the coordinates are in angstrom and not fractional.
+        is_cartesian: whether the coordinates are in angstrom, rather than fractional.
     """
 
     id: str
@@ -77,23 +77,23 @@ class CellRecord:
     lattice: Any
     species: Sequence[str | int]
     coordinates: Any
-    cartesian: bool = False
+    is_cartesian: bool = False
     license: str | None = None
     reference: str | None = None
 
-    def crystal(self) -> Crystal:
-        """The crystal; see `Record.crystal`."""
-        numbers = [_atomic_number(kind) for kind in self.species]
-        lattice = _numeric(self.lattice, "the cell")
-        coordinates = _numeric(self.coordinates, "the list of coordinates")
-        if self.cartesian:
-            coordinates = _fractional(coordinates, lattice)
+    def make_crystal(self) -> Crystal:
+        """Return the crystal; see `Record.make_crystal`."""
+        numbers = [_find_atomic_number(kind) for kind in self.species]
+        lattice = _to_array(self.lattice, "The cell")
+        coordinates = _to_array(self.coordinates, "The list of coordinates")
+        if self.is_cartesian:
+            coordinates = _to_fractional(coordinates, lattice)
         return Crystal.from_cell(lattice, numbers, coordinates, id=self.id, source=self.source)
 
 
 @dataclass(frozen=True)
 class TextRecord:
-    """A structure given as the text of a CIF or POSCAR."""
+    """A structure given by the text of a CIF or POSCAR."""
 
     id: str
     source: str
@@ -101,73 +101,75 @@ class TextRecord:
     license: str | None = None
     reference: str | None = None
 
-    def crystal(self) -> Crystal:
-        """The crystal; see `Record.crystal`."""
+    def make_crystal(self) -> Crystal:
+        """Return the crystal; see `Record.make_crystal`."""
         return read_structure(self.text, id=self.id, source=self.source)
 
 
 @dataclass(frozen=True)
 class CrystalRecord:
-    """A crystal that needs no reading."""
+    """A crystal that is complete already."""
 
-    ready: Crystal
+    crystal: Crystal
     license: str | None = None
     reference: str | None = None
 
     @property
     def id(self) -> str:
-        """The crystal's."""
-        return self.ready.id
+        """Id of the crystal."""
+        return self.crystal.id
 
     @property
     def source(self) -> str:
-        """The crystal's."""
-        return self.ready.source
+        """Source of the crystal."""
+        return self.crystal.source
 
-    def crystal(self) -> Crystal:
-        """The crystal itself."""
-        return self.ready
+    def make_crystal(self) -> Crystal:
+        """Return the crystal."""
+        return self.crystal
 
 
-# Electrons and X-rays do not tell them from hydrogen.
+# Keys under which databases state a license, in either spelling.
+LICENSE_KEYS = ("licence", "license")
+# Electrons and X-rays do not distinguish them from hydrogen.
 _ISOTOPES = {"D": 1, "T": 1}
 
 
 def make_crystal(record: Record) -> Crystal | RejectedEntry:
-    """The crystal of a record, or why there is none."""
+    """Return the crystal of a record, or the reason why it cannot be used."""
     try:
-        return record.crystal()
+        return record.make_crystal()
     except DomainError as error:
         return RejectedEntry(record.id, str(error))
-    except Exception as error:  # one bad entry never ends a build of many thousands, whatever it met
-        return RejectedEntry(record.id, f"unexpected {type(error).__name__}: {error}")
+    except Exception as error:  # no bad entry may end a build of many thousands
+        return RejectedEntry(record.id, f"Unexpected {type(error).__name__}: {error}.")
 
 
-def plain_text(value: object) -> str:
-    """An id or a name as text that can be stored: lone surrogates, which JSON may hold, are written out."""
+def encode_text(value: object) -> str:
+    """Return an id or a name as text that UTF-8 can encode; lone surrogates, which JSON allows, are escaped."""
     return str(value).encode("utf-8", "backslashreplace").decode()
 
 
-def _atomic_number(kind: object) -> int:
+def _find_atomic_number(kind: object) -> int:
     if isinstance(kind, str):
         number = _ISOTOPES.get(kind) or get_atomic_numbers().get(kind)
         if number is None:
-            raise CrystalError(f"unknown element {kind!r}: name a chemical element from H to Cf")
+            raise CrystalError(f"Unknown element {kind!r}; give a chemical element from H to Cf.")
         return number
     if isinstance(kind, int | np.integer):
         return int(kind)
-    raise CrystalError(f"unknown element {kind!r}: give symbols or atomic numbers")
+    raise CrystalError(f"Unknown element {kind!r}; give symbols or atomic numbers.")
 
 
-def _numeric(values: object, what: str) -> Any:
+def _to_array(values: object, what: str) -> Any:
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
-        raise CrystalError(f"{what} holds something else than numbers, or unequal rows") from None
+        raise CrystalError(f"{what} must consist of numbers in rows of equal length.") from None
 
 
-def _fractional(coordinates: Any, lattice: Any) -> Any:
+def _to_fractional(coordinates: Any, lattice: Any) -> Any:
     try:
         return coordinates @ np.linalg.inv(lattice)
     except (np.linalg.LinAlgError, ValueError):
-        raise CrystalError("the cell and its Cartesian coordinates do not go together") from None
+        raise CrystalError("The Cartesian coordinates do not fit the cell.") from None

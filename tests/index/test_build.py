@@ -248,7 +248,7 @@ class Crashing:
     license: str | None = None
     reference: str | None = None
 
-    def crystal(self) -> Crystal:
+    def make_crystal(self) -> Crystal:
         os._exit(1)
 
 
@@ -263,7 +263,7 @@ class Ready:
     def id(self) -> str:
         return f"ready {self.number}"
 
-    def crystal(self) -> Crystal:
+    def make_crystal(self) -> Crystal:
         return replace(crystal(self.number % 60), id=self.id)
 
 

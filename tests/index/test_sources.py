@@ -3,6 +3,8 @@ import json
 import sqlite3
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +15,15 @@ from ase.db import connect
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.sources import structure_files as limits
-from index.sources.documents import document_records
-from index.sources.json_lines import json_lines_records
+from index.sources.json_documents import read_document
+from index.sources.json_lines import read_json_lines
 from index.sources.recognition import read_crystals, read_records
 from index.sources.record import RejectedEntry, make_crystal
-from index.sources.source_file import SourceFile
+from index.sources.source_file import ZIP_LIMITS, SourceFile, list_zip
 from model.crystal.crystal import Crystal
 from model.crystal.structure_files import write_cif, write_poscar
 from model.errors import OptionError
+from model.zip_limits import ZipLimits
 from tests.index.layers import crystal, document, same_structure, write_lines
 from tests.paths import SHARED
 
@@ -64,8 +66,8 @@ BAD_LINES: dict[str, tuple[object, str]] = {
     "no json": ("{oops", "not a JSON object"),
     "a list": ("[1, 2]", "not a JSON object"),
     "unknown keys": ({"formula": "MoS2"}, "unknown form"),
-    "unknown element": (document(1, species=["Mo", "Xx", "S"]), "unknown element"),
-    "element of no kind": (document(1, species=["Mo", None, "S"]), "unknown element"),
+    "Unknown element": (document(1, species=["Mo", "Xx", "S"]), "Unknown element"),
+    "element of no kind": (document(1, species=["Mo", None, "S"]), "Unknown element"),
     "text in the cell": (document(1, lattice=[["a", 0, 0]] * 3), "numbers"),
     "ragged coordinates": (document(1, frac=[[0, 0, 0], [0, 0], [1, 1, 1]]), "numbers"),
     "fewer species": (document(1, species=["Mo"]), "do not go with"),
@@ -109,7 +111,7 @@ def test_no_document_ends_the_reading(content: dict[str, Any]) -> None:
     for keys in (("lattice", "species", "frac"), ("lattice", "sites"), ("structure",)):
         values = [*content.values(), {}, [], None][: len(keys)]
         spoilt = {**content, **dict(zip(keys, values, strict=True))}
-        assert list(document_records(spoilt, "name", "source"))
+        assert list(read_document(spoilt, "name", "source"))
 
 
 def test_an_id_of_lone_surrogates_can_be_stored(tmp_path: Path) -> None:
@@ -170,7 +172,7 @@ def test_a_foreign_sqlite_file_is_told_and_left_as_it_is(tmp_path: Path) -> None
     before = path.read_bytes()
     crystals, rejected = read(path)
     assert not crystals
-    assert "no ASE database" in rejected[0].reason
+    assert "not an ASE database" in rejected[0].reason
     assert path.read_bytes() == before
 
 
@@ -248,12 +250,16 @@ def test_a_zip_expands_within_limits(tmp_path: Path, monkeypatch: pytest.MonkeyP
             archive.writestr(f"{i}.cif", write_cif(crystal(i)))
     crystals, rejected = read(path)
     assert_first_layers(crystals, 4)
-    assert "expands more than" in rejected[0].reason
-    monkeypatch.setattr(limits, "MAX_EXPANDED_BYTES", 2 * len(write_cif(crystal(0))) + 10)
+    assert "expands by a factor of more than" in rejected[0].reason
+
+    def limit_zip(limits: ZipLimits) -> None:
+        monkeypatch.setattr("index.sources.recognition.list_zip", partial(list_zip, limits=limits))
+
+    limit_zip(replace(ZIP_LIMITS, total_bytes=2 * len(write_cif(crystal(0))) + 10))
     crystals, rejected = read(path)
     assert_first_layers(crystals, 2)
     assert "exceed the limit" in rejected[-1].reason
-    monkeypatch.setattr(limits, "MAX_MEMBER_BYTES", 10)
+    limit_zip(replace(ZIP_LIMITS, member_bytes=10))
     assert not read(path)[0]
 
 
@@ -365,7 +371,7 @@ def test_published_databases_are_read_but_for_what_is_no_layer(name: str) -> Non
     assert not any(isinstance(found, RejectedEntry) for found in gapped.values())
     usable = [record for record in records if record.id not in NO_LAYER]
     for record in usable[:: len(usable) // 60]:
-        assert record.crystal().id == record.id
+        assert record.make_crystal().id == record.id
 
 
 def test_published_structures_of_dd2d_are_read() -> None:
@@ -381,5 +387,5 @@ def test_published_structures_of_dd2d_are_read() -> None:
 
 def test_lines_are_numbered_from_one(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "x", [document(0), "nonsense"])
-    (_, second) = json_lines_records(SourceFile.on_disk(path, "x", "x"))
-    assert second == RejectedEntry("x:2", "the line is not a JSON object")
+    (_, second) = read_json_lines(SourceFile.on_disk(path, "x", "x"))
+    assert second == RejectedEntry("x:2", "The line is not a JSON object.")

@@ -23,7 +23,7 @@ from app.settings import Settings
 from app.workers import batch
 from app.workers.batch import Batch, BatchResult
 from app.workers.messages import CountImagesJob, ImageCountReply, Job, PredictionReply, ReplyT
-from app.workers.zip_archive import Member, limited_zip
+from app.workers.zip_archive import Member, read_members
 from model.errors import UnreadableError
 from tests.app.answers import problem_of
 from tests.app.http.test_inspect import PIXEL_SIZE, frame
@@ -258,11 +258,11 @@ def test_zips_are_opened_off_the_event_loop(
     opened: set[int] = set()
 
     def noted(data: bytes) -> Iterator[Member]:
-        for member in limited_zip(data):
+        for member in read_members(data):
             opened.add(threading.get_ident())
             yield member
 
-    monkeypatch.setattr(batch, "limited_zip", noted)
+    monkeypatch.setattr(batch, "read_members", noted)
     assert len(lines(client, parts(("lab.zip", zipped(a=point_file, b=point_file))))) == 2
     assert opened
     assert client.portal is not None

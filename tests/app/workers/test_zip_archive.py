@@ -6,13 +6,15 @@ import tracemalloc
 import warnings
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from app.workers import zip_archive as archive
-from app.workers.zip_archive import Member, ZipLimits, limited_zip
+from app.workers.zip_archive import BATCH_LIMITS, Member, read_members
 from model.errors import DomainError, TooLargeError, UnreadableError
+from model.zip_limits import ZipLimits
 
 
 def packed(*members: tuple[str | zipfile.ZipInfo, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -24,20 +26,20 @@ def packed(*members: tuple[str | zipfile.ZipInfo, bytes], method: int = zipfile.
     return buffer.getvalue()
 
 
-def read(data: bytes, limits: ZipLimits | None = None) -> dict[str, bytes | type[DomainError]]:
+def read(data: bytes, limits: ZipLimits = BATCH_LIMITS) -> dict[str, bytes | type[DomainError]]:
     return {
         each.name: each.content if isinstance(each.content, bytes) else type(each.content)
-        for each in limited_zip(data, limits)
+        for each in read_members(data, limits)
     }
 
 
-def errors_of(data: bytes, limits: ZipLimits | None = None) -> list[str]:
-    return [str(each.content) for each in limited_zip(data, limits) if isinstance(each.content, DomainError)]
+def errors_of(data: bytes, limits: ZipLimits = BATCH_LIMITS) -> list[str]:
+    return [str(each.content) for each in read_members(data, limits) if isinstance(each.content, DomainError)]
 
 
 def test_files_come_in_order_with_their_bytes() -> None:
     data = packed(("b.csv", b"1,2"), ("folder/", b""), ("folder/a.tif", b"II*\0"), ("empty", b""))
-    assert list(limited_zip(data)) == [
+    assert list(read_members(data)) == [
         Member("b.csv", b"1,2"),
         Member("folder/a.tif", b"II*\0"),
         Member("empty", b""),
@@ -53,7 +55,7 @@ def test_a_bomb_is_not_expanded() -> None:
     data = packed(("zeros", bytes(200 * 2**20)), ("good", b"1,2"))
     tracemalloc.start()
     try:
-        found = read(data, ZipLimits(member_bytes=2**30))
+        found = read(data, replace(BATCH_LIMITS, member_bytes=2**30))
         assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
     finally:
         tracemalloc.stop()
@@ -87,7 +89,7 @@ def test_members_that_share_their_bytes_count_each() -> None:
     entries = [at for at in range(len(data)) if data[at : at + 4] == b"PK\x01\x02"]
     for entry in entries:
         changed[entry + 42 : entry + 46] = bytes(4)
-    found = read(bytes(changed), ZipLimits(total_bytes=2**20))
+    found = read(bytes(changed), replace(BATCH_LIMITS, total_bytes=2**20))
     assert sum(len(each) for each in found.values() if isinstance(each, bytes)) <= 2**20
     assert found["c"] in {TooLargeError, UnreadableError}
 
@@ -95,7 +97,7 @@ def test_members_that_share_their_bytes_count_each() -> None:
 def test_the_sum_has_a_limit() -> None:
     rng = np.random.default_rng(0)
     data = packed(*((str(n), rng.bytes(1000)) for n in range(10)))
-    found = read(data, ZipLimits(total_bytes=3500))
+    found = read(data, replace(BATCH_LIMITS, total_bytes=3500))
     assert [isinstance(each, bytes) for each in found.values()] == [True, True, True, False]
     assert found["3"] is TooLargeError
 
@@ -103,14 +105,14 @@ def test_the_sum_has_a_limit() -> None:
 def test_the_number_of_members_has_a_limit() -> None:
     data = packed(*((str(n), b"") for n in range(11)))
     with pytest.raises(TooLargeError, match="more than 10 members"):
-        limited_zip(data, ZipLimits(members=10))
-    assert len(read(data, ZipLimits(members=11))) == 11
+        read_members(data, replace(BATCH_LIMITS, members=10))
+    assert len(read(data, replace(BATCH_LIMITS, members=11))) == 11
 
 
 def test_a_directory_of_millions_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zipfile, "ZipFile", None)
     with pytest.raises(TooLargeError):
-        limited_zip(b"PK\x01\x02" * 100_000)
+        read_members(b"PK\x01\x02" * 100_000)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_a_member_without_a_name_is_told() -> None:
 
 
 def test_the_first_of_two_with_one_name_comes() -> None:
-    first, second = limited_zip(packed(("a", b"1"), ("a", b"2")))
+    first, second = read_members(packed(("a", b"1"), ("a", b"2")))
     assert first.content == b"1"
     assert isinstance(second.content, UnreadableError)
 
@@ -161,7 +163,7 @@ def test_arrays_of_numpy_are_no_archives() -> None:
 
 
 def test_a_name_cannot_break_a_line() -> None:
-    (member,) = limited_zip(packed(("a\nINFO x\x1b[31m", b"1")))
+    (member,) = read_members(packed(("a\nINFO x\x1b[31m", b"1")))
     assert member.name == "a?INFO x?[31m"
 
 
@@ -169,8 +171,8 @@ def test_a_name_cannot_break_a_line() -> None:
     "data", [b"", b"PK", b"nonsense", b"PK\x05\x06" + b"\xff" * 18, b"PK\x03\x04" + bytes(100)]
 )
 def test_what_is_no_zip_is_told(data: bytes) -> None:
-    with pytest.raises(UnreadableError, match="damaged, or none"):
-        limited_zip(data)
+    with pytest.raises(UnreadableError, match="not a zip, or a damaged one"):
+        read_members(data)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
@@ -182,7 +184,7 @@ def test_damage_is_told_or_harmless(method: int) -> None:
         for at in rng.integers(0, len(data), rng.integers(1, 20)):
             data[at] = rng.integers(256)
         try:
-            members = list(limited_zip(bytes(data)))
+            members = list(read_members(bytes(data)))
         except DomainError:
             continue
         for member in members:
@@ -196,4 +198,4 @@ def test_entries_are_counted_once_wherever_the_pieces_end(
 ) -> None:
     data = packed(*((str(n), b"") for n in range(11)))
     monkeypatch.setattr(archive, "_PIECE_BYTES", piece)
-    assert archive._entries(data) == data.count(b"PK\x01\x02") == 11
+    assert archive._count_entries(data) == data.count(b"PK\x01\x02") == 11
