@@ -30,6 +30,8 @@ class Without:
     def find_spec(name, path=None, target=None):
         return None if name.split(".")[0] in sys.argv[1].split(",") else PathFinder.find_spec(name, path, target)
 
+    find_distributions = PathFinder.find_distributions
+
 sys.meta_path[sys.meta_path.index(PathFinder)] = Without
 try:
     import plotly
