@@ -61,7 +61,7 @@ class Frame:
             if not finite.any():
                 raise UnreadableError("The frame has no finite pixel; export its counts again.")
             counts[~finite] = np.median(counts[finite])
-            warning = f"{int((~finite).sum())} pixels without a finite value were replaced by the median."
+            warning = f"{int((~finite).sum())} of {counts.size} pixels are not finite and were replaced by the median."
             object.__setattr__(self, "warnings", (*self.warnings, warning))
         counts.setflags(write=False)
         object.__setattr__(self, "counts", counts)

@@ -85,17 +85,18 @@ def _select_images(
     if isinstance(selection, range):
         numbers = selection[: max(count - selection.start, 0)]
         if not numbers:
-            raise OptionError(
-                f"The file has {count} images and no image {selection.start}; they count from 0."
-            )
+            raise _make_missing_image_error(selection.start, count)
         return np.stack([read_image(number) for number in numbers])
     if selection == "sum":
         return _sum_images(read_image, count)
     if selection is not None and not 0 <= selection < count:
-        raise OptionError(
-            f"The file has {count} images and no image {selection}; give frame=0 to {count - 1}."
-        )
+        raise _make_missing_image_error(selection, count)
     return read_image(selection or 0)
+
+
+def _make_missing_image_error(number: int, count: int) -> OptionError:
+    numbers = "0" if count == 1 else f"0 to {count - 1}"
+    return OptionError(f"The file has no image {number}; give frame={numbers}.")
 
 
 def _sum_images(read_image: Callable[[int], NDArray[Any]], count: int) -> NDArray[np.float32]:

@@ -111,12 +111,12 @@ def _drop_zeros_and_repeats(table: PointTable) -> tuple[PointTable, list[str]]:
     if table.intensity is not None:
         keep = np.flatnonzero(table.intensity > MIN_RELATIVE_INTENSITY * table.intensity.max())
     if len(keep) < len(table.positions):
-        warnings.append(f"{len(table.positions) - len(keep)} points of zero intensity were left out.")
+        warnings.append(f"Points of zero intensity were left out ({len(table.positions) - len(keep)}).")
     if table.intensity is not None:
         keep = keep[np.argsort(-table.intensity[keep], kind="stable")]
     first = np.sort(np.unique(table.positions[keep], axis=0, return_index=True)[1])
     if len(first) < len(keep):
-        warnings.append(f"{len(keep) - len(first)} points at the position of another were left out.")
+        warnings.append(f"Points at the position of another were left out ({len(keep) - len(first)}).")
     keep = np.sort(keep[first])
     if len(keep) == len(table.positions):
         return table, warnings

@@ -13,8 +13,8 @@ from model.pattern.signal.preprocessing import BinnedImage
 from model.pattern.spots import MIN_SPOTS
 
 _NO_SYMMETRY = (
-    "The spots of the image have no center of symmetry, so it does not look like a diffraction pattern; if it is one "
-    "whose center is far from the middle, give center as x, y."
+    "The spots have no center of symmetry, so the frame does not look like a diffraction pattern; if it is one whose "
+    "center is far from the middle, give center as x, y."
 )
 _MIN_PAIRED_FRACTION = 0.15
 _MANY_SPOTS, _MIN_PAIRED_FRACTION_OF_MANY = 12, 0.45
@@ -134,14 +134,14 @@ def _require_diffraction(peaks: Peaks, center: Center) -> None:
     """
     if len(peaks) < MIN_SPOTS:
         raise NoSpotsError(
-            f"Only {len(peaks)} spots stand out from the background; at least {MIN_SPOTS} are needed. Expose longer."
+            f"Only {len(peaks)} peaks stand out from the background; at least {MIN_SPOTS} are needed. Expose longer."
         )
     if not has_symmetry(center):
         raise NoSpotsError(_NO_SYMMETRY)
     if are_equal_or_repeated(peaks):
         raise NoSpotsError(
-            "The image is one of real space: its maxima are equal, or equal to those a lattice vector away. Upload a "
-            "diffraction pattern."
+            "The frame looks like an image of real space: its maxima have equal heights, all of them or at lattice "
+            "translations. Upload a diffraction pattern."
         )
 
 

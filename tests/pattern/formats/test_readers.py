@@ -96,7 +96,7 @@ def test_replaces_pixels_that_are_not_finite_with_a_warning() -> None:
     counts[3, 4] = np.nan
     frame = Frame(counts)
     assert np.isfinite(frame.counts).all()
-    assert "1 pixels" in frame.warnings[0]
+    assert "1 of 1920 pixels" in frame.warnings[0]
     with pytest.raises(UnreadableError, match="finite"):
         Frame(np.full((40, 40), np.nan, dtype=np.float32))
     with pytest.raises(ValueError, match="read-only"):
