@@ -37,8 +37,8 @@ from model.indexing.pattern_lattice import index_pattern
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots
 from model.towers.checkpoint import load_towers
-from model.towers.threads import use_threads
-from model.training.split import Part, part_of, read_split_settings
+from model.towers.workers import limit_threads
+from model.training.split import SplitPart, assign_part, read_split_settings
 
 NOISE = (0.15, 0.30, 0.50)
 LEVELS = (1, 3, 10, 100)
@@ -72,19 +72,19 @@ class Lattices:
         return groups.index(own) if own in groups else None
 
 
-def held_out_entries(catalog: Iterable[Entry], part: Part = Part.TEST) -> list[Entry]:
+def held_out_entries(catalog: Iterable[Entry], part: SplitPart = SplitPart.TEST) -> list[Entry]:
     """The crystals of the source that are in a part of the split."""
     seed, held_out = read_split_settings(load_towers().training)
     return [
         entry
         for entry in catalog
-        if entry.source.startswith(SOURCE) and part_of(entry.formula, seed, held_out) is part
+        if entry.source.startswith(SOURCE) and assign_part(entry.formula, seed, held_out) is part
     ]
 
 
 def main() -> None:
     options = _options()
-    use_threads(1)
+    limit_threads(1)
     towers, rng = load_towers(), np.random.default_rng(options.seed)
     with closing(Catalog.open(find_version_folder(options.index) / CATALOG_NAME)) as catalog:
         lattices = Lattices(catalog)

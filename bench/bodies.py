@@ -11,7 +11,7 @@ from index.storage.catalog import Catalog, Entry
 from index.storage.layout import CATALOG_NAME
 from index.storage.versions import find_version_folder
 from model.crystal.crystal import Crystal
-from model.physics.kinematic import Geometry, kinematic_spots
+from model.physics.kinematic import Geometry, compute_kinematic_spots
 
 _BOUNDARY = "dd2d-benchmark"
 FORM = f"multipart/form-data; boundary={_BOUNDARY}"
@@ -37,7 +37,7 @@ def _entries(index: Path, count: int, rng: np.random.Generator) -> list[Entry]:
 
 def _points(crystal: Crystal, rng: np.random.Generator) -> dict[str, Any]:
     turned = Geometry(rotation_deg=float(rng.uniform(0, 360)), q_max_inv_angstrom=1.4)
-    spots = kinematic_spots(crystal, turned, relative_threshold=1e-3)
+    spots = compute_kinematic_spots(crystal, turned, relative_threshold=1e-3)
     assert spots.intensity is not None
     noisy = spots.intensity * np.exp(rng.normal(0, 0.1, len(spots)))
     points = np.column_stack([spots.q_inv_angstrom, noisy])

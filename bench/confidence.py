@@ -49,8 +49,8 @@ from model.matching.match import Match
 from model.matching.verify import verify
 from model.pattern.spots import Spots
 from model.towers.checkpoint import load_towers
-from model.towers.threads import use_threads
-from model.training.split import Part, part_of, read_split_settings
+from model.towers.workers import limit_threads
+from model.training.split import SplitPart, assign_part, read_split_settings
 
 Array = NDArray[np.float64]
 KINDS = {"known": 0.60, "removed": 0.19, "random spots": 0.07, "broken rings": 0.07, "bulk zones": 0.07}
@@ -107,7 +107,7 @@ class Gallery:
 
 def main() -> None:
     options = _options()
-    use_threads(1)
+    limit_threads(1)
     answers, total = _ask(options)
     calibration = _fitted(answers) if options.fit else CALIBRATIONS[options.effort]
     if options.fit:
@@ -122,10 +122,12 @@ def main() -> None:
 def _ask(options: argparse.Namespace) -> tuple[list[Answer], int]:
     towers, rng = load_towers(), np.random.default_rng(options.seed)
     seed, held_out = read_split_settings(towers.training)
-    part = Part.VALIDATION if options.fit else Part.TEST
+    part = SplitPart.VALIDATION if options.fit else SplitPart.TEST
     with Retriever.open(options.index, towers) as retriever:
         with closing(Catalog.open(find_version_folder(options.index) / CATALOG_NAME)) as catalog:
-            crystals = [entry.crystal for entry in catalog if part_of(entry.formula, seed, held_out) is part]
+            crystals = [
+                entry.crystal for entry in catalog if assign_part(entry.formula, seed, held_out) is part
+            ]
             cells = LatticeTable.from_cells(catalog.read_lattices(), max_index=1)
             gallery = Gallery(find_version_folder(options.index), catalog)
         by_formula: dict[str, list[Crystal]] = {}

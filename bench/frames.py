@@ -34,8 +34,8 @@ from model.pattern.options import PatternOptions
 from model.pattern.read import read_pattern
 from model.pattern.spots import Spots
 from model.towers.checkpoint import load_towers
-from model.towers.threads import use_threads
-from model.training.split import Part
+from model.towers.workers import limit_threads
+from model.training.split import SplitPart
 
 NEAR_CENTRE_PX = 1.5
 OFF_FRAME = "beam off the frame"
@@ -70,9 +70,9 @@ class Told:
 
 def main() -> None:
     options = _options()
-    use_threads(1)
+    limit_threads(1)
     with closing(Catalog.open(find_version_folder(options.index) / CATALOG_NAME)) as catalog:
-        entries = held_out_entries(catalog, Part(options.part))
+        entries = held_out_entries(catalog, SplitPart(options.part))
     rows, on_frame = [], []
     with Retriever.open(options.index, load_towers()) as retriever:
         for name in options.kinds:
@@ -178,7 +178,7 @@ def _large(index: Path, truth: Entry, side: int, seed: int) -> dict[str, float]:
 
 
 def _request(index: Path, truth: Entry, small: Rendered, frame: Rendered) -> dict[str, float]:
-    use_threads(1)
+    limit_threads(1)
     with Retriever.open(index, load_towers()) as retriever:
         _is_first(retriever, _read(small), truth, None)
         Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
@@ -202,7 +202,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
-    parser.add_argument("--part", choices=[each.value for each in Part], default=Part.TEST.value)
+    parser.add_argument("--part", choices=[each.value for each in SplitPart], default=SplitPart.TEST.value)
     parser.add_argument("--large", type=int, default=4096, help="side of the large frame; 0 for none")
     return parser.parse_args()
 

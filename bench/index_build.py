@@ -51,10 +51,10 @@ def _trained(model: Path | None) -> Encoder:
 
 
 def _untrained() -> Encoder:
-    from model.towers.contrastive import Shape, TwinTowers
+    from model.towers.contrastive import TowerSize, TwinTowers
     from model.towers.encoder import Towers
 
-    return Towers(TwinTowers(Shape()), "sha256:" + "00" * 32)
+    return Towers(TwinTowers(TowerSize()), "sha256:" + "00" * 32)
 
 
 if __name__ == "__main__":

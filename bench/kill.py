@@ -34,7 +34,7 @@ from index.storage.versions import find_version_folder
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
 from model.towers.checkpoint import load_towers
-from model.towers.threads import use_threads
+from model.towers.workers import limit_threads
 
 LONGEST_S = 1.0
 
@@ -55,7 +55,7 @@ class Counts:
 
 def main() -> None:
     options = _options()
-    use_threads(1)
+    limit_threads(1)
     encoder = load_towers()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["index.live.live_index", "model.towers"])
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def _work(served: Path, source: Path, name: str, told: Connection, publishes: bool) -> None:
-    use_threads(1)
+    limit_threads(1)
     crystals = [entry.crystal for entry in starter_entries()]
     library = LiveIndex.open(served, load_towers())
     told.send("begun")

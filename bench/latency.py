@@ -15,7 +15,7 @@ import httpx2
 import numpy as np
 
 from bench.bodies import point_bodies
-from bench.served import served
+from bench.service import served
 
 
 def main() -> None:

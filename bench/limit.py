@@ -49,9 +49,9 @@ from model.indexing.orientations import (
 )
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots
-from model.physics.multislice import Conditions, dynamical_intensities
-from model.physics.reciprocal import reciprocal_lattice, reflections
-from model.physics.sheets import Sheets
+from model.physics.multislice import Conditions, compute_dynamical_intensities
+from model.physics.reciprocal import list_reflections, reciprocal_lattice
+from model.physics.static_multislice import StaticMultislice
 
 Array = NDArray[np.float64]
 
@@ -263,9 +263,9 @@ def _best(
 
 def _roughly(query: Drawn, shown: Crystal, tilts: Array) -> tuple[NDArray[np.int64], Array]:
     """Beams (M, 2) and ln intensities (S, M) under tilts; thermal motion only damps what a still layer scatters."""
-    hk = reflections(shown.lattice, BEYOND * query.camera.q_max)
+    hk = list_reflections(shown.lattice, BEYOND * query.camera.q_max)
     q2 = ((hk @ reciprocal_lattice(shown.lattice)) ** 2).sum(axis=1)
-    sheets = Sheets.of(shown, VOLTAGE_KV, BEYOND * query.camera.q_max, query.b_iso)
+    sheets = StaticMultislice.from_crystal(shown, VOLTAGE_KV, BEYOND * query.camera.q_max, query.b_iso)
     still = sheets.intensities(hk, tilts)
     return hk, np.log(np.maximum(still, 1e-30)) - query.b_iso * q2 / 2
 
@@ -279,7 +279,7 @@ def _exactly(query: Drawn, shown: Crystal, tilts: Array) -> tuple[NDArray[np.int
         np.zeros((count, len(shown.numbers), 3)),
         np.full(count, query.b_iso),
     )
-    hk, _, intensity = dynamical_intensities(shown, conditions, Q_MAX)
+    hk, _, intensity = compute_dynamical_intensities(shown, conditions, Q_MAX)
     return hk, np.log(np.maximum(intensity, 1e-30))
 
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from bench.bodies import FORM, frame_bodies, point_bodies
 from bench.closed_loop import Connection, closed_loop, open_loop
-from bench.served import PORT, await_answer, served
+from bench.service import PORT, await_answer, served
 
 FLOOR_PORT = PORT + 1
 JSON = "application/json"

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.served import served
+from bench.service import served
 
 FILES = {"straight": "multislice_dev.json.gz", "tilted": "multislice_dev_tilted.json.gz"}
 ROWS: dict[str, list[str]] = {

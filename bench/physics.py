@@ -22,8 +22,13 @@ from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
 from model.errors import CrystalError
-from model.physics.kinematic import Geometry, ThermalMotion, structure_factors, structure_factors_of_many
-from model.physics.multislice import Conditions, dynamical_intensities
+from model.physics.kinematic import (
+    Geometry,
+    ThermalMotion,
+    compute_structure_factors,
+    compute_structure_factors_of_many,
+)
+from model.physics.multislice import Conditions, compute_dynamical_intensities
 from model.physics.scattering import DEBYE_WALLER_PER_SQUARED_DISPLACEMENT, SYMBOLS
 
 FloatArray = NDArray[np.float64]
@@ -100,11 +105,11 @@ def computed(query: Query, model: str) -> tuple[IntArray, FloatArray]:
         atom_model="eikonal" if model == "eikonal" else "born",
     )
     if model != "multislice":
-        beams = structure_factors(query.crystal, geometry, ThermalMotion(B_ISO, B_ISO))
+        beams = compute_structure_factors(query.crystal, geometry, ThermalMotion(B_ISO, B_ISO))
         return beams.hk, beams.intensity
     still = np.zeros((1, len(query.crystal.numbers), 3))
     conditions = Conditions(np.array([VOLTAGE_KV]), geometry.tilt_vector[None], still, np.array([B_ISO]))
-    hk, _, intensity = dynamical_intensities(query.crystal, conditions, Q_MAX)
+    hk, _, intensity = compute_dynamical_intensities(query.crystal, conditions, Q_MAX)
     return hk, intensity[0]
 
 
@@ -152,7 +157,7 @@ def read_crystals(folder: Path) -> Iterator[Crystal]:
 def kinematic_speed(crystals: list[Crystal], geometry: Geometry) -> dict[str, float]:
     """Seconds for all the crystals and crystals a second, on one core."""
     start = time.perf_counter()
-    beams = sum(len(reflections.hk) for reflections in structure_factors_of_many(crystals, geometry))
+    beams = sum(len(reflections.hk) for reflections in compute_structure_factors_of_many(crystals, geometry))
     seconds = time.perf_counter() - start
     return {
         "crystals": len(crystals),
@@ -168,7 +173,7 @@ def multislice_speed(crystals: list[Crystal], batch: int = 16) -> dict[str, floa
     for crystal in crystals:
         still = np.zeros((batch, len(crystal.numbers), 3))
         conditions = Conditions(np.full(batch, VOLTAGE_KV), np.zeros((batch, 2)), still, np.zeros(batch))
-        dynamical_intensities(crystal, conditions, Q_MAX)
+        compute_dynamical_intensities(crystal, conditions, Q_MAX)
     seconds = time.perf_counter() - start
     return {"batch": batch, "patterns_per_s": round(batch * len(crystals) / seconds, 1)}
 

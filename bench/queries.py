@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from model.crystal.crystal import Crystal
 from model.electrons import electron_wavelength_angstrom
 from model.pattern.spots import Spots
-from model.physics.kinematic import Geometry, on_camera
-from model.physics.multislice import Conditions, dynamical_intensities
+from model.physics.kinematic import Geometry, project_to_camera
+from model.physics.multislice import Conditions, compute_dynamical_intensities
 from model.physics.scattering import electron_form_factor
 
 Array = NDArray[np.float64]
@@ -66,7 +66,7 @@ class Drawn:
 
     Attributes:
         spots: as a spot finder would report it.
-        flake: the crystal as it lay (`Crystal.turned_over` if face down), its atoms shifted.
+        flake: the crystal as it lay (`Crystal.turn_over` if face down), its atoms shifted.
         face_down: whether it was turned over.
         tilt: (2,) tangents in the camera's frame.
         b_iso: Debye-Waller B, angstrom^2.
@@ -90,7 +90,7 @@ def drawn(crystal: Crystal, instrument: Instrument, rng: np.random.Generator) ->
     """As `pattern_of`, with what only an oracle knows."""
     lying = _lying(instrument, rng)
     face_down = bool(rng.random() < 0.5)
-    lies = crystal.turned_over() if face_down else crystal
+    lies = crystal.turn_over() if face_down else crystal
     q, intensity, flake, b_iso = _diffracted(lies, lying, instrument, rng)
     spots, camera = _observed(q, intensity, instrument, rng)
     tilt = np.linalg.solve(_turn(lying), lying.tilt_vector)
@@ -112,9 +112,9 @@ def twisted_pair(
         turned = replace(lying, rotation_deg=float(rng.uniform(0, 360)))
         x, y = _turn(turned) @ tilt
         turned = replace(turned, tilt_azimuth_deg=float(np.degrees(np.arctan2(y, x))))
-        flake = crystal.turned_over() if rng.random() < 0.5 else crystal
+        flake = crystal.turn_over() if rng.random() < 0.5 else crystal
         beams.append(_diffracted(flake, turned, instrument, rng)[:2])
-        axes.append(on_camera(crystal.lattice[:1], replace(turned, tilt_deg=0.0))[0])
+        axes.append(project_to_camera(crystal.lattice[:1], replace(turned, tilt_deg=0.0))[0])
     q, intensity = (np.concatenate(each) for each in zip(*beams, strict=True))
     order = np.argsort(-intensity)
     kept: list[int] = []
@@ -138,7 +138,7 @@ def _lying(instrument: Instrument, rng: np.random.Generator) -> Geometry:
 
 def _turn(lying: Geometry) -> Array:
     """(2, 2) by which rows in the crystal's frame become rows on the camera; q . tilt is the same in both."""
-    return np.asarray(on_camera(np.eye(2), replace(lying, tilt_deg=0.0)))
+    return np.asarray(project_to_camera(np.eye(2), replace(lying, tilt_deg=0.0)))
 
 
 def _diffracted(
@@ -148,9 +148,9 @@ def _diffracted(
     shifts = rng.normal(0, instrument.displacement_angstrom, (1, len(flake.numbers), 3))
     b_iso = 8 * pi**2 * rng.uniform(0.04, 0.08, 1) ** 2
     conditions = Conditions(np.array([VOLTAGE_KV]), lying.tilt_vector[None], shifts, b_iso)
-    _, q, intensity = dynamical_intensities(flake, conditions, Q_MAX)
+    _, q, intensity = compute_dynamical_intensities(flake, conditions, Q_MAX)
     shifted = replace(flake, positions=flake.positions + shifts[0])
-    return on_camera(q, lying), intensity[0], shifted, float(b_iso[0])
+    return project_to_camera(q, lying), intensity[0], shifted, float(b_iso[0])
 
 
 def _observed(

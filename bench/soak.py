@@ -30,7 +30,7 @@ from bench.bad_requests import bad_request
 from bench.bodies import FORM, frame_bodies, point_bodies
 from bench.closed_loop import BACK_OFF_S, Connection
 from bench.load import memory
-from bench.served import PORT, served
+from bench.service import PORT, served
 from index.starter.library import starter_entries
 from index.storage.layout import CURRENT_NAME
 from index.storage.versions import find_version_folder

@@ -32,9 +32,9 @@ from index.storage.catalog import Catalog, Entry
 from index.storage.layout import CATALOG_NAME
 from index.storage.versions import find_version_folder
 from model.pattern.spots import Spots
-from model.physics.kinematic import Geometry, kinematic_spots
+from model.physics.kinematic import Geometry, compute_kinematic_spots
 from model.towers.checkpoint import load_towers
-from model.towers.threads import use_threads
+from model.towers.workers import limit_threads
 
 LEVELS = (1, 3, 10)
 TEMPLATE_Q_MAX = 1.6
@@ -47,7 +47,7 @@ Array = NDArray[np.float64]
 
 def main() -> None:
     options = _options()
-    use_threads(1)
+    limit_threads(1)
     rng = np.random.default_rng(options.seed)
     with closing(Catalog.open(find_version_folder(options.index) / CATALOG_NAME)) as catalog:
         everything = list(catalog)
@@ -109,7 +109,7 @@ def _template_matching(
 ) -> dict[str, tuple[list[list[int]], float]]:
     """Of each setting of pyxem: the best templates of each pattern, one a crystal and tilt; milliseconds a pattern."""
     templates = [
-        kinematic_spots(
+        compute_kinematic_spots(
             entry.crystal,
             Geometry(
                 voltage_kv=VOLTAGE_KV,

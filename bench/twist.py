@@ -27,22 +27,22 @@ from index.storage.versions import find_version_folder
 from model.crystal.crystal import Crystal
 from model.pattern.spots import Spots
 from model.towers.checkpoint import load_towers
-from model.towers.threads import use_threads
-from model.training.split import Part, part_of, read_split_settings
+from model.towers.workers import limit_threads
+from model.training.split import SplitPart, assign_part, read_split_settings
 
 TOP = 3
 
 
 def main() -> None:
     options = _options()
-    use_threads(1)
+    limit_threads(1)
     towers, rng = load_towers(), np.random.default_rng(options.seed)
     seed, held_out = read_split_settings(towers.training)
     with closing(Catalog.open(find_version_folder(options.index) / CATALOG_NAME)) as catalog:
         crystals = [
             entry.crystal
             for entry in catalog
-            if part_of(entry.formula, seed, held_out) is Part.TEST
+            if assign_part(entry.formula, seed, held_out) is SplitPart.TEST
             and "bilayer" not in entry.source.lower()
             and _period_deg(entry.crystal) is not None
         ]

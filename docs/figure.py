@@ -22,7 +22,7 @@ from model.crystal.structure_files import read_structure
 from model.pattern.options import PatternOptions
 from model.pattern.read import read_pattern
 from model.pattern.spots import Spots
-from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
+from model.physics.kinematic import Geometry, ThermalMotion, compute_kinematic_spots
 from model.towers.checkpoint import load_towers
 
 PIXEL_SIZE_INV_ANGSTROM = 0.0055
@@ -34,7 +34,7 @@ COLORS = ("#2f6db3", "#e0a526", "#b3432f", "#4f9d58", "#7a5aa6")
 def main() -> None:
     options = _parse_options()
     crystal = read_structure(options.structure.read_text(), id=options.structure.stem, source="file")
-    pattern = kinematic_spots(crystal, GEOMETRY, ThermalMotion(0.4, 0.6))
+    pattern = compute_kinematic_spots(crystal, GEOMETRY, ThermalMotion(0.4, 0.6))
     frame = simulate_png(pattern, pixel_size_inv_angstrom=PIXEL_SIZE_INV_ANGSTROM, size=512)
     spots = read_pattern(frame, "frame.png", PatternOptions(pixel_size_inv_angstrom=PIXEL_SIZE_INV_ANGSTROM))
     with Retriever.open(options.index, load_towers()) as retriever:

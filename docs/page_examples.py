@@ -16,7 +16,7 @@ from app.cli.frame_simulation import simulate_frame
 from model.crystal.crystal import Crystal
 from model.crystal.structure_files import read_structure
 from model.pattern.spots import Spots
-from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
+from model.physics.kinematic import Geometry, ThermalMotion, compute_kinematic_spots
 
 ROOT = Path(__file__).resolve().parents[1]
 PIXEL_SIZE_INV_ANGSTROM, FRAME_SIZE_PX = 0.0072, 448
@@ -44,7 +44,7 @@ def main() -> None:
 
 def simulate(crystal: Crystal, geometry: Geometry) -> Spots:
     """Simulate the spots of a crystal at the voltage of all examples."""
-    return kinematic_spots(crystal, replace(geometry, voltage_kv=VOLTAGE_KV), ThermalMotion(0.4, 0.6))
+    return compute_kinematic_spots(crystal, replace(geometry, voltage_kv=VOLTAGE_KV), ThermalMotion(0.4, 0.6))
 
 
 def create_layer(a: float, numbers: list[int], height: float) -> Crystal:

@@ -101,7 +101,7 @@ def _read_structure(path: Path) -> "Crystal":
 
 
 def _simulate(crystal: "Crystal", args: argparse.Namespace) -> "Spots":
-    from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
+    from model.physics.kinematic import Geometry, ThermalMotion, compute_kinematic_spots
 
     geometry = Geometry(
         radiation=args.radiation,
@@ -114,8 +114,8 @@ def _simulate(crystal: "Crystal", args: argparse.Namespace) -> "Spots":
         atom_model=args.atom_model,
     )
     thermal = ThermalMotion(args.b_iso, args.b_iso)
-    facing = crystal.turned_over() if args.face_down else crystal
-    return kinematic_spots(facing, geometry, thermal, relative_threshold=args.threshold)
+    facing = crystal.turn_over() if args.face_down else crystal
+    return compute_kinematic_spots(facing, geometry, thermal, relative_threshold=args.threshold)
 
 
 def _list_points(spots: "Spots") -> list[list[float]]:

@@ -133,9 +133,9 @@ def open_index(settings: Settings) -> SearchIndex:
     """
     from index.live.live_index import LiveIndex
     from model.towers.checkpoint import load_towers
-    from model.towers.threads import use_threads
+    from model.towers.workers import limit_threads
 
-    use_threads(settings.torch_threads)
+    limit_threads(settings.torch_threads)
     return LiveIndex.open(settings.index, load_towers(settings.model), settings.user_structures)
 
 

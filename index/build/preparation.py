@@ -15,7 +15,7 @@ from itertools import chain, islice
 from index.sources.record import Record, RejectedEntry, make_crystal
 from index.storage.catalog import Entry
 from model.crystal.crystal import Crystal
-from model.crystal.symmetry import Symmetry, symmetry_of
+from model.crystal.symmetry import Symmetry, determine_symmetry
 from model.errors import CrystalError, OptionError
 
 CHUNK = 256
@@ -78,10 +78,10 @@ def find_symmetry(crystal: Crystal) -> Symmetry:
     *attempts, last = _SYMPREC_ANGSTROM
     for symprec in attempts:
         try:
-            return symmetry_of(crystal, symprec)
+            return determine_symmetry(crystal, symprec)
         except CrystalError:
             continue
-    return symmetry_of(crystal, last)
+    return determine_symmetry(crystal, last)
 
 
 def _split_into_chunks(records: Iterator[Record | RejectedEntry]) -> Iterator[Chunk]:

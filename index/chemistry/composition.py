@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.chemistry.elements import ElementFilter, check_symbol, get_atomic_numbers
-from model.crystal.elements import LAST_ATOMIC_NUMBER
+from model.crystal.elements import MAX_ATOMIC_NUMBER
 from model.errors import OptionError
 
 FloatArray = NDArray[np.float64]
@@ -71,8 +71,8 @@ class CompositionTable:
     def __init__(
         self, numbers: Sequence[NDArray[np.integer]], before: tuple[NDArray[np.float32], ...] = ()
     ) -> None:
-        counts = [np.bincount(each, minlength=LAST_ATOMIC_NUMBER + 1) for each in numbers]
-        self._parts = (*before, np.array(counts, dtype=np.float32).reshape(-1, LAST_ATOMIC_NUMBER + 1))
+        counts = [np.bincount(each, minlength=MAX_ATOMIC_NUMBER + 1) for each in numbers]
+        self._parts = (*before, np.array(counts, dtype=np.float32).reshape(-1, MAX_ATOMIC_NUMBER + 1))
 
     def append(self, numbers: Sequence[NDArray[np.integer]]) -> "CompositionTable":
         """These and more crystals after them."""
@@ -88,7 +88,7 @@ class CompositionTable:
 
 
 def _log_likelihood(atoms: NDArray[np.float32], measured: Composition) -> FloatArray:
-    given = np.zeros(LAST_ATOMIC_NUMBER + 1)
+    given = np.zeros(MAX_ATOMIC_NUMBER + 1)
     for symbol, amount in measured.fractions.items():
         given[get_atomic_numbers()[symbol]] = amount / max(measured.fractions.values())
     seen = (given > 0) | (np.arange(len(given)) >= LIGHTEST_SEEN)

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.crystal.crystal import LAST_ATOMIC_NUMBER, element_symbol
+from model.crystal.crystal import MAX_ATOMIC_NUMBER, element_symbol
 from model.errors import IndexUnavailableError, OptionError
 
 Bitmap = NDArray[np.uint8]
@@ -19,7 +19,7 @@ Bitmap = NDArray[np.uint8]
 @cache
 def get_atomic_numbers() -> Mapping[str, int]:
     """Atomic number of each symbol, H to Cf."""
-    return MappingProxyType({element_symbol(number): number for number in range(1, LAST_ATOMIC_NUMBER + 1)})
+    return MappingProxyType({element_symbol(number): number for number in range(1, MAX_ATOMIC_NUMBER + 1)})
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class ElementBits:
     """
 
     def __init__(self, bits: Bitmap, count: int) -> None:
-        if bits.shape != (LAST_ATOMIC_NUMBER, (count + 7) // 8) or bits.dtype != np.uint8:
+        if bits.shape != (MAX_ATOMIC_NUMBER, (count + 7) // 8) or bits.dtype != np.uint8:
             raise IndexUnavailableError(
                 f"the element table does not hold {count} crystals; build the index again"
             )
@@ -114,7 +114,7 @@ class ElementBits:
     def from_numbers(cls, numbers: Iterable[NDArray[np.integer]]) -> Self:
         """From the atomic numbers of each crystal."""
         kinds = [np.unique(each) for each in numbers]
-        table = np.zeros((LAST_ATOMIC_NUMBER, len(kinds)), dtype=np.bool_)
+        table = np.zeros((MAX_ATOMIC_NUMBER, len(kinds)), dtype=np.bool_)
         for row, present in enumerate(kinds):
             table[present - 1, row] = True
         return cls(np.packbits(table, axis=1, bitorder="little"), len(kinds))
@@ -137,7 +137,7 @@ class ElementBits:
     def append(self, numbers: Sequence[NDArray[np.integer]]) -> "ElementBits":
         """These and more crystals behind them, by the atomic numbers of each; a copy of 12 bytes a crystal."""
         count = self.count + len(numbers)
-        bits = np.zeros((LAST_ATOMIC_NUMBER, (count + 7) // 8), dtype=np.uint8)
+        bits = np.zeros((MAX_ATOMIC_NUMBER, (count + 7) // 8), dtype=np.uint8)
         bits[:, : self.bits.shape[1]] = self.bits
         for row, present in enumerate(numbers, start=self.count):
             bits[np.unique(present) - 1, row // 8] |= np.uint8(1 << row % 8)

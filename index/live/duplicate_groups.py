@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from index.storage.catalog import Catalog
 from model.crystal.crystal import Crystal
-from model.crystal.duplicates import first_same
+from model.crystal.duplicates import find_first_duplicate
 
 
 @dataclass
@@ -28,7 +28,7 @@ class _CompositionGroups:
 
     def add(self, number: int, crystal: Crystal, new_group: int) -> None:
         """Add a crystal to the group of the first founder that is the same crystal, or to a new group."""
-        place = first_same(crystal, self.founders)
+        place = find_first_duplicate(crystal, self.founders)
         if place is None:
             self.founders.append(crystal)
             self.groups.append(new_group)

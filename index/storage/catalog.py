@@ -109,7 +109,7 @@ class Entry:
     def from_columns(cls, row: tuple[object, ...]) -> Self:
         """Make an entry from the columns `ENTRY_COLUMNS`."""
         id, source, license, reference, formula, elements, *groups, lattice, numbers, positions = row
-        crystal = Crystal.stored(
+        crystal = Crystal.from_stored(
             id=str(id),
             source=str(source),
             lattice=np.frombuffer(_check_blob(lattice), dtype="<f8").reshape(2, 2),

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal.layer import Layer
-from model.crystal.reduction import rarest_atoms
+from model.crystal.reduction import find_rarest_atoms
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -47,7 +47,7 @@ _AMPLITUDES = np.array([1.0, 0.87, 0.69, 0.57, 0.43, 0.39, 0.31, 0.27, 0.23, 0.1
 )
 
 
-def canonical_layer(layer: Layer) -> Layer:
+def canonicalize_layer(layer: Layer) -> Layer:
     """The canonical description of a layer that is given in a Gauss-reduced primitive cell.
 
     Proper operations only (rotations in the plane, half-turns that put the flake upside down, translations):
@@ -65,14 +65,14 @@ def canonical_layer(layer: Layer) -> Layer:
     xy = layer.xy @ _INVERSES[pairs]  # (K, N, 2)
     z = hands[:, None] * layer.z  # (K, N)
     lattices = _PAIRS[pairs] @ layer.lattice  # (K, 2, 2)
-    origins = rarest_atoms(layer.numbers)
+    origins = find_rarest_atoms(layer.numbers)
     scores = _scores(layer.numbers, xy, z, origins) + _lattice_preference(lattices)[:, None]
     basis, origin = divmod(int(scores.argmax()), len(origins))
     lattice = _standard_orientation(lattices[basis])
     return _ordered(lattice, layer.numbers, xy[basis] - xy[basis, origins[origin]], z[basis])
 
 
-def basis_changes() -> IntArray:
+def list_basis_changes() -> IntArray:
     """(B, 2, 2) integer matrices of determinant +-1 that take a reduced basis to bases nearly as short."""
     return _PAIRS.copy()
 

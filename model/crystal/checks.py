@@ -4,14 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal.canonical import LATTICE_TOLERANCE_ANGSTROM
-from model.crystal.elements import LAST_ATOMIC_NUMBER, element_symbol
+from model.crystal.elements import MAX_ATOMIC_NUMBER, element_symbol
 from model.errors import CrystalError
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 # The shortest bond there is, H-H, is 0.74 angstrom; below 0.5 two sites are one atom written twice.
-MINIMUM_DISTANCE_ANGSTROM = 0.5
+MIN_DISTANCE_ANGSTROM = 0.5
 
 
 def check_atoms(numbers: IntArray, coordinates: FloatArray) -> None:
@@ -24,8 +24,8 @@ def check_atoms(numbers: IntArray, coordinates: FloatArray) -> None:
         raise CrystalError("the structure holds no atoms")
     if not np.isfinite(coordinates).all():
         raise CrystalError("coordinates must be finite numbers; a site has none")
-    if numbers.min() < 1 or numbers.max() > LAST_ATOMIC_NUMBER:
-        wrong = numbers[(numbers < 1) | (numbers > LAST_ATOMIC_NUMBER)][0]
+    if numbers.min() < 1 or numbers.max() > MAX_ATOMIC_NUMBER:
+        wrong = numbers[(numbers < 1) | (numbers > MAX_ATOMIC_NUMBER)][0]
         raise CrystalError(f"unknown element with atomic number {wrong}: elements run from 1 (H) to 98 (Cf)")
 
 
@@ -40,9 +40,9 @@ def check_orientation(lattice: FloatArray) -> None:
 
 
 def check_distances(lattice: FloatArray, numbers: IntArray, positions: FloatArray) -> None:
-    """No two atoms, images included, closer than `MINIMUM_DISTANCE_ANGSTROM`; else a CrystalError."""
+    """No two atoms, images included, closer than `MIN_DISTANCE_ANGSTROM`; else a CrystalError."""
     (ax, _), (bx, by) = lattice.tolist()
-    if ax < MINIMUM_DISTANCE_ANGSTROM or by < MINIMUM_DISTANCE_ANGSTROM:
+    if ax < MIN_DISTANCE_ANGSTROM or by < MIN_DISTANCE_ANGSTROM:
         raise CrystalError(f"overlapping atoms: the cell is only {min(ax, by):.2f} angstrom wide")
     x, y, z = positions.T
     dx, dy, dz = x[:, None] - x, y[:, None] - y, z[:, None] - z
@@ -52,7 +52,7 @@ def check_distances(lattice: FloatArray, numbers: IntArray, positions: FloatArra
     dx -= np.round(dx / ax) * ax
     squares = dx * dx + dy * dy + dz * dz
     squares.flat[:: len(numbers) + 1] = np.inf
-    if squares.min() < MINIMUM_DISTANCE_ANGSTROM**2:
+    if squares.min() < MIN_DISTANCE_ANGSTROM**2:
         i, j = divmod(int(squares.argmin()), len(numbers))
         raise CrystalError(
             f"overlapping atoms: {element_symbol(int(numbers[i]))} and {element_symbol(int(numbers[j]))} are "

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from model.crystal.canonical import canonical_layer
+from model.crystal.canonical import canonicalize_layer
 from model.crystal.checks import check_atoms, check_distances, check_orientation
-from model.crystal.elements import LAST_ATOMIC_NUMBER as LAST_ATOMIC_NUMBER
+from model.crystal.elements import MAX_ATOMIC_NUMBER as MAX_ATOMIC_NUMBER
 from model.crystal.elements import element_symbol as element_symbol
 from model.crystal.elements import reduced_formula
 from model.crystal.layer import Layer, extract_layer
-from model.crystal.reduction import primitive_layer
-from model.crystal.single_layer import check_extends, single_layer
+from model.crystal.reduction import find_primitive_layer
+from model.crystal.single_layer import check_extends_in_plane, isolate_layer
 from model.errors import CrystalError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ IntArray = NDArray[np.int64]
 
 
 # No layer in a box is larger; sums of squares stay finite.
-LONGEST_ANGSTROM = 1e4
+MAX_CELL_LENGTH_ANGSTROM = 1e4
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class Crystal:
             object.__setattr__(self, name, value)
 
     @classmethod
-    def stored(
+    def from_stored(
         cls, id: str, source: str, lattice: FloatArray, numbers: IntArray, positions: FloatArray
     ) -> Self:
         """A crystal that was checked before it was stored: its arrays, read-only then, are taken as they are."""
@@ -102,14 +102,14 @@ class Crystal:
         sites = np.asarray(frac, dtype=np.float64)
         if cell.shape != (3, 3) or not np.isfinite(cell).all():
             raise CrystalError("the cell must be three vectors of finite numbers")
-        if not 0 < np.linalg.norm(cell, axis=1).max() < LONGEST_ANGSTROM:
+        if not 0 < np.linalg.norm(cell, axis=1).max() < MAX_CELL_LENGTH_ANGSTROM:
             raise CrystalError(
                 f"a cell vector is {np.linalg.norm(cell, axis=1).max():.3g} angstrom long; is the unit right?"
             )
         check_atoms(kinds, sites)
-        primitive = primitive_layer(single_layer(extract_layer(cell, kinds, sites)))
-        check_extends(primitive)
-        layer = canonical_layer(primitive)
+        primitive = find_primitive_layer(isolate_layer(extract_layer(cell, kinds, sites)))
+        check_extends_in_plane(primitive)
+        layer = canonicalize_layer(primitive)
         return cls(id, source, layer.lattice, layer.numbers, _cartesian(layer))
 
     @classmethod
@@ -144,22 +144,22 @@ class Crystal:
         """Distance between the outermost atom centres along the normal, angstrom."""
         return float(np.ptp(self.positions[:, 2]))
 
-    def folded(self, tolerance_angstrom: float) -> "Crystal":
+    def fold_superlattice(self, tolerance_angstrom: float) -> "Crystal":
         """Without any superstructure fainter than this: the smallest cell that repeats it so well.
 
         Args:
             tolerance_angstrom: how far atoms may be from where a translation puts them.
         """
         xy = self.positions[:, :2] @ np.linalg.inv(self.lattice)
-        layer = primitive_layer(
+        layer = find_primitive_layer(
             Layer(self.lattice, self.numbers, xy, self.positions[:, 2]), tolerance_angstrom
         )
         if len(layer.numbers) == len(self.numbers):
             return self
-        layer = canonical_layer(layer)
+        layer = canonicalize_layer(layer)
         return Crystal(self.id, self.source, layer.lattice, layer.numbers, _cartesian(layer))
 
-    def turned_over(self) -> "Crystal":
+    def turn_over(self) -> "Crystal":
         """The flake face down: turned by 180 degrees about a, in the cell with b upwards again.
 
         With real scattering factors its pattern is the other face's with `Geometry.mirrored`, under the tilt
@@ -195,7 +195,7 @@ def _atomic_number(site: "PeriodicSite") -> int:
     from pymatgen.core.periodic_table import DummySpecies
 
     number = 0 if isinstance(site.specie, DummySpecies) else site.specie.Z
-    if not 1 <= number <= LAST_ATOMIC_NUMBER:
+    if not 1 <= number <= MAX_ATOMIC_NUMBER:
         raise CrystalError(f"unknown element {site.specie.symbol}: name a chemical element from H to Cf")
     return int(number)
 

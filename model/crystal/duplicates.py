@@ -16,7 +16,7 @@ SAME = Tolerance()
 RELATED = Tolerance(length_fraction=0.1, angle_deg=6.0, site_fraction=0.2, translation_angstrom=0.25)
 
 
-def same_crystal(one: Crystal, other: Crystal, tolerance: Tolerance = SAME) -> bool:
+def is_same_crystal(one: Crystal, other: Crystal, tolerance: Tolerance = SAME) -> bool:
     """Whether two crystals are the same up to relaxation, rotation, mirror, face, origin and choice of cell.
 
     Args:
@@ -30,7 +30,9 @@ def same_crystal(one: Crystal, other: Crystal, tolerance: Tolerance = SAME) -> b
     return bool(Family([one, other], tolerance).matches(0, np.array([1]))[0])
 
 
-def first_same(crystal: Crystal, founders: Sequence[Crystal], tolerance: Tolerance = SAME) -> int | None:
+def find_first_duplicate(
+    crystal: Crystal, founders: Sequence[Crystal], tolerance: Tolerance = SAME
+) -> int | None:
     """Which group a crystal comes to when it comes after all the others, as `group_duplicates` decides it.
 
     Args:
@@ -54,7 +56,7 @@ def first_same(crystal: Crystal, founders: Sequence[Crystal], tolerance: Toleran
 def _folded(crystal: Crystal, tolerance: Tolerance) -> Crystal:
     if tolerance.translation_angstrom <= TRANSLATION_TOLERANCE_ANGSTROM:
         return crystal
-    return crystal.folded(tolerance.translation_angstrom)
+    return crystal.fold_superlattice(tolerance.translation_angstrom)
 
 
 def group_duplicates(

@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 # Californium: scattering factors are tabulated up to it.
-LAST_ATOMIC_NUMBER = 98
+MAX_ATOMIC_NUMBER = 98
 
 
 @lru_cache(maxsize=256)

@@ -12,7 +12,7 @@ IntArray = NDArray[np.int64]
 
 # Planes of atom centres in bulk crystals lie up to 4.3 angstrom apart (caesium; van der Waals gaps are 2.8 to
 # 3.7), the thinnest vacuum seen in the databases is 7.0 (2DMatPedia) and 7.3 (MXene-DB).
-MINIMUM_VACUUM_ANGSTROM = 5.0
+MIN_VACUUM_ANGSTROM = 5.0
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,17 @@ def extract_layer(cell: FloatArray, numbers: IntArray, frac: FloatArray) -> Laye
         frac: (N, 3) fractional coordinates.
 
     Raises:
-        CrystalError: flat cell, or no empty gap of at least `MINIMUM_VACUUM_ANGSTROM` between the layers.
+        CrystalError: flat cell, or no empty gap of at least `MIN_VACUUM_ANGSTROM` between the layers.
     """
     planes = _plane_spacings(cell)
     axis, vacuum, start = _widest_gap(planes, frac)
-    if vacuum < MINIMUM_VACUUM_ANGSTROM:
+    if vacuum < MIN_VACUUM_ANGSTROM:
         cell, frac = _most_compact_cell(cell, frac)
         axis, vacuum, start = _widest_gap(_plane_spacings(cell), frac)
-    if vacuum < MINIMUM_VACUUM_ANGSTROM:
+    if vacuum < MIN_VACUUM_ANGSTROM:
         raise CrystalError(
             f"no vacuum found: the widest empty gap between layers is {vacuum:.2f} angstrom and must be "
-            f"{MINIMUM_VACUUM_ANGSTROM:g}; give one isolated layer (cut it from the bulk and add vacuum)"
+            f"{MIN_VACUUM_ANGSTROM:g}; give one isolated layer (cut it from the bulk and add vacuum)"
         )
     return _unwrap(cell, numbers, frac, axis, start)
 

@@ -11,9 +11,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from model.crystal.canonical import basis_changes
+from model.crystal.canonical import list_basis_changes
 from model.crystal.crystal import Crystal
-from model.crystal.reduction import rarest_atoms
+from model.crystal.reduction import find_rarest_atoms
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -21,7 +21,7 @@ BoolArray = NDArray[np.bool_]
 
 SYMPREC_ANGSTROM = 0.05
 """How far atoms may be from their symmetric places."""
-_CHANGES = basis_changes()
+_CHANGES = list_basis_changes()
 _MANY_DISTANCES = 200_000
 _KNOWN: "WeakKeyDictionary[Crystal, Operations]" = WeakKeyDictionary()
 
@@ -38,7 +38,7 @@ class Operations:
         turns_over: (G,) whether the layer is turned over.
         turn: (G, 2, 2) the same as `change` for Cartesian row vectors: rotations about the normal, and mirrors.
         target: (G, N) the atom on which each is laid.
-        off_angstrom: (G,) by how much at most an atom misses the other.
+        residual_angstrom: (G,) by how much at most an atom misses the other.
     """
 
     change: IntArray
@@ -46,7 +46,7 @@ class Operations:
     turns_over: BoolArray
     turn: FloatArray
     target: IntArray
-    off_angstrom: FloatArray
+    residual_angstrom: FloatArray
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -58,7 +58,7 @@ class Operations:
         return Operations(*own)
 
 
-def operations_of(crystal: Crystal) -> Operations:
+def find_operations(crystal: Crystal) -> Operations:
     """The operations that lay every atom within `SYMPREC_ANGSTROM` of a like one, and the lattice on one as near.
 
     They are remembered as long as the crystal is.
@@ -69,12 +69,12 @@ def operations_of(crystal: Crystal) -> Operations:
     return known
 
 
-def symmetric_shifts(crystal: Crystal) -> FloatArray:
+def compute_symmetry_projector(crystal: Crystal) -> FloatArray:
     """(2 N, 2 N) projector of the shifts of N atoms along x and y on those that keep the symmetry.
 
     Such a shift is the mean of what all operations make of it.
     """
-    found, count = operations_of(crystal), len(crystal.numbers)
+    found, count = find_operations(crystal), len(crystal.numbers)
     taken = (found.target[:, :, None] == np.arange(count)).astype(np.float64)
     mean = np.tensordot(taken, found.turn, axes=(0, 0)) / len(found.turn)
     return np.asarray(mean.transpose(1, 3, 0, 2).reshape(2 * count, 2 * count))
@@ -85,7 +85,7 @@ def _operations(crystal: Crystal, tolerance_angstrom: float) -> Operations:
     inverse = np.linalg.inv(lattice)
     xy, z = crystal.positions[:, :2] @ inverse, crystal.positions[:, 2]
     changes = _of_lattice(lattice, tolerance_angstrom)
-    rare = rarest_atoms(numbers)
+    rare = find_rarest_atoms(numbers)
     moved = xy @ changes
     # (C, 2, R): by a change, perhaps turned over, the first of the rarest element on each of them
     faces = np.array([1.0, -1.0])
@@ -127,7 +127,7 @@ def _operations(crystal: Crystal, tolerance_angstrom: float) -> Operations:
         turns_over=face[kept] == 1,
         turn=inverse @ changes[change[kept]] @ lattice,
         target=target[kept],
-        off_angstrom=np.sqrt(worst[kept]),
+        residual_angstrom=np.sqrt(worst[kept]),
     )
 
 

@@ -13,7 +13,7 @@ BoolArray = NDArray[np.bool_]
 TRANSLATION_TOLERANCE_ANGSTROM = 0.05
 
 
-def gauss_reduce(lattice: FloatArray) -> tuple[FloatArray, IntArray]:
+def reduce_lattice(lattice: FloatArray) -> tuple[FloatArray, IntArray]:
     """Lagrange-Gauss reduction of a plane lattice.
 
     Args:
@@ -36,7 +36,7 @@ def gauss_reduce(lattice: FloatArray) -> tuple[FloatArray, IntArray]:
         n = [n[0] - steps * m[0], n[1] - steps * m[1]]
 
 
-def primitive_layer(layer: Layer, tolerance: float = TRANSLATION_TOLERANCE_ANGSTROM) -> Layer:
+def find_primitive_layer(layer: Layer, tolerance: float = TRANSLATION_TOLERANCE_ANGSTROM) -> Layer:
     """The layer in a Gauss-reduced primitive cell; atoms that fold onto each other are averaged.
 
     Args:
@@ -58,7 +58,7 @@ def primitive_layer(layer: Layer, tolerance: float = TRANSLATION_TOLERANCE_ANGST
 
 
 def _in_reduced_basis(layer: Layer) -> Layer:
-    lattice, matrix = gauss_reduce(layer.lattice)
+    lattice, matrix = reduce_lattice(layer.lattice)
     (p, q), (r, s) = matrix.tolist()
     determinant = p * s - q * r
     inverse = np.array([[s, -q], [-r, p]], dtype=np.float64) * determinant
@@ -77,7 +77,7 @@ def _translations(layer: Layer, tolerance: float) -> tuple[FloatArray, IntArray]
     """
     numbers, xy, z = layer.numbers, layer.xy, layer.z
     atoms = np.arange(len(numbers))
-    rare = rarest_atoms(numbers)
+    rare = find_rarest_atoms(numbers)
     rare = rare[np.abs(z[rare] - z[rare[0]]) < 2.0 * tolerance]
     found, partners = [np.zeros(2)], [atoms]
     alike = (numbers[:, None] == numbers) & (np.abs(z[:, None] - z) < tolerance)  # (N, N)
@@ -98,7 +98,7 @@ def _translations(layer: Layer, tolerance: float) -> tuple[FloatArray, IntArray]
     return np.array(found), np.array(partners)
 
 
-def rarest_atoms(numbers: IntArray) -> IntArray:
+def find_rarest_atoms(numbers: IntArray) -> IntArray:
     """Indices of the atoms of the element with the fewest atoms in the cell, the lightest of equals."""
     counts = np.bincount(numbers)
     counts[counts == 0] = len(numbers) + 1

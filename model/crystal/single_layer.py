@@ -3,41 +3,41 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from model.crystal.layer import MINIMUM_VACUUM_ANGSTROM, Layer
-from model.crystal.reduction import TRANSLATION_TOLERANCE_ANGSTROM, rarest_atoms
+from model.crystal.layer import MIN_VACUUM_ANGSTROM, Layer
+from model.crystal.reduction import TRANSLATION_TOLERANCE_ANGSTROM, find_rarest_atoms
 from model.errors import CrystalError
 
 FloatArray = NDArray[np.float64]
 
 # Pores across which 2DMatPedia's layers are empty reach 10.24 angstrom (GaAs); beyond it only has Sn3Bi4 (17.9),
 # atoms scattered over a cell of 27 angstrom.
-MINIMUM_BOX_GAP_ANGSTROM = 11.0
+MIN_BOX_GAP_ANGSTROM = 11.0
 
 # Seven crystals of 2DMatPedia (NaPb2, KSn2, Hf2O7, ...) are slabs of different parts with 5.1 to 10.2 angstrom between
 # them. The beam passes through all of a slab, so they stay what their database says that they are.
-SEPARATE_LAYERS_ANGSTROM = 12.0
+MIN_LAYER_SEPARATION_ANGSTROM = 12.0
 
 # Lattice directions, as columns, across which a chain or a molecule leaves its reduced cell empty.
 _DIRECTIONS = np.array([[1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, -1.0]])
 
 
-def single_layer(layer: Layer) -> Layer:
+def isolate_layer(layer: Layer) -> Layer:
     """The slab itself, or the first of the layers that empty gaps cut it into if all are the same.
 
     Equal layers may be shifted in the plane, not turned: the pattern of turned ones is another.
 
     Raises:
-        CrystalError: different layers with `SEPARATE_LAYERS_ANGSTROM` or more between them.
+        CrystalError: different layers with `MIN_LAYER_SEPARATION_ANGSTROM` or more between them.
     """
     order = layer.z.argsort()
     gaps = np.diff(layer.z[order])
-    if not (gaps >= MINIMUM_VACUUM_ANGSTROM).any():
+    if not (gaps >= MIN_VACUUM_ANGSTROM).any():
         return layer
-    cuts = np.flatnonzero(gaps >= MINIMUM_VACUUM_ANGSTROM) + 1
+    cuts = np.flatnonzero(gaps >= MIN_VACUUM_ANGSTROM) + 1
     first, *others = (_part(layer, atoms) for atoms in np.split(order, cuts))
     if all(_same_layer(first, other) for other in others):
         return first
-    if gaps.max() >= SEPARATE_LAYERS_ANGSTROM:
+    if gaps.max() >= MIN_LAYER_SEPARATION_ANGSTROM:
         raise CrystalError(
             f"the cell holds {len(cuts) + 1} layers with up to {gaps.max():.2f} angstrom between them; give one"
         )
@@ -55,9 +55,10 @@ def _same_layer(one: Layer, other: Layer) -> bool:
         return False
     unlike = one.numbers[:, None] != other.numbers
     rise = one.z[:, None] - other.z
-    start = one.xy[rarest_atoms(one.numbers)[0]]
+    start = one.xy[find_rarest_atoms(one.numbers)[0]]
     return any(
-        _coincide(one, other, other.xy[atom] - start, rise, unlike) for atom in rarest_atoms(other.numbers)
+        _coincide(one, other, other.xy[atom] - start, rise, unlike)
+        for atom in find_rarest_atoms(other.numbers)
     )
 
 
@@ -73,20 +74,20 @@ def _coincide(
     return one_to_one and float(nearest.max()) <= TRANSLATION_TOLERANCE_ANGSTROM
 
 
-def check_extends(layer: Layer) -> None:
+def check_extends_in_plane(layer: Layer) -> None:
     """A layer in its reduced cell extends both ways in the plane; else a CrystalError.
 
     Raises:
-        CrystalError: an empty strip of `MINIMUM_BOX_GAP_ANGSTROM` or more runs along a lattice direction.
+        CrystalError: an empty strip of `MIN_BOX_GAP_ANGSTROM` or more runs along a lattice direction.
     """
-    if np.linalg.norm(layer.lattice[1]) < MINIMUM_BOX_GAP_ANGSTROM:
+    if np.linalg.norm(layer.lattice[1]) < MIN_BOX_GAP_ANGSTROM:
         return
     along = layer.xy @ _DIRECTIONS
     ordered = np.sort(along - np.floor(along), axis=0)
     gaps = np.diff(ordered, axis=0, append=ordered[:1] + 1.0).max(axis=0)
     spacings = 1.0 / np.linalg.norm(np.linalg.inv(layer.lattice) @ _DIRECTIONS, axis=0)
     widest = float((gaps * spacings).max())
-    if widest >= MINIMUM_BOX_GAP_ANGSTROM:
+    if widest >= MIN_BOX_GAP_ANGSTROM:
         raise CrystalError(
             f"a molecule or chain in a box, not a layer: {widest:.2f} angstrom are empty along a second axis"
         )

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.crystal.canonical import basis_changes
+from model.crystal.canonical import list_basis_changes
 from model.crystal.crystal import Crystal
-from model.crystal.reduction import TRANSLATION_TOLERANCE_ANGSTROM, rarest_atoms
+from model.crystal.reduction import TRANSLATION_TOLERANCE_ANGSTROM, find_rarest_atoms
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -59,7 +59,7 @@ class Family:
         z = np.array([crystal.positions[:, 2] for crystal in crystals])
         self._z = z - z.mean(axis=1, keepdims=True)  # (C, N)
         self._species = [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
-        self._rare = rarest_atoms(numbers)
+        self._rare = find_rarest_atoms(numbers)
         self._lengths = np.linalg.norm(self._lattices, axis=2)  # (C, 2)
         self._angles = _angles(self._lattices)  # (C,) degrees
         heights = np.ptp(self._z, axis=1) + _BOX_VACUUM_ANGSTROM
@@ -86,7 +86,7 @@ class Family:
 
     def _lattice_maps(self, one: int, others: IntArray) -> tuple[IntArray, BoolArray]:
         """The basis changes of `one` that map its lattice on any of the others, and (O, K) on which."""
-        changes = basis_changes()  # (B, 2, 2)
+        changes = list_basis_changes()  # (B, 2, 2)
         bases = changes @ self._lattices[one]
         lengths, angles = np.linalg.norm(bases, axis=2), _angles(bases)
         target = self._lengths[others][:, None]

@@ -107,7 +107,7 @@ def write_cif(crystal: Crystal, symmetry: Symmetry | None = None) -> str:
 
     Args:
         crystal: what to write.
-        symmetry: its groups, as `symmetry_of` finds them; left out if None.
+        symmetry: its groups, as `determine_symmetry` finds them; left out if None.
     """
     height = crystal.thickness + VACUUM_ANGSTROM
     (a, _), (bx, by) = crystal.lattice.tolist()

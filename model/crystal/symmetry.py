@@ -37,7 +37,7 @@ class Symmetry:
     space_group_symbol: str
 
 
-def symmetry_of(crystal: Crystal, symprec: float = SYMPREC_ANGSTROM) -> Symmetry:
+def determine_symmetry(crystal: Crystal, symprec: float = SYMPREC_ANGSTROM) -> Symmetry:
     """Layer group and space group.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.crystal.plane import determinants, inverses
+from model.crystal.plane import compute_determinants, invert_matrices
 from model.pattern.observation import Observation
 from model.physics.reciprocal import reciprocal_lattice
 
@@ -60,7 +60,7 @@ class Orientations:
         cls, candidate: IntArray, basis: FloatArray, q_inv_angstrom: FloatArray, reach: float
     ) -> Self:
         """Index spots (N, 2) by the basis (J, 2, 2) of each orientation."""
-        inverse, area = inverses(basis), np.abs(determinants(basis))
+        inverse, area = invert_matrices(basis), np.abs(compute_determinants(basis))
         fractional = q_inv_angstrom @ inverse
         hk = np.rint(fractional)
         off = (fractional - hk) @ basis
@@ -234,16 +234,16 @@ def _refine_bases(
     hk = indexed.hk.astype(np.float64)
     weighted = (weight[..., None] * hk).transpose(0, 2, 1)
     normal, moment = weighted @ hk, weighted @ q
-    is_solvable = (determinants(normal) > 0.5)[:, None, None]
-    fitted = inverses(np.where(is_solvable, normal, np.eye(2))) @ moment
+    is_solvable = (compute_determinants(normal) > 0.5)[:, None, None]
+    fitted = invert_matrices(np.where(is_solvable, normal, np.eye(2))) @ moment
     basis = np.where(is_solvable, fitted, basis)
-    usable = np.abs(determinants(basis)) > 1e-6
+    usable = np.abs(compute_determinants(basis)) > 1e-6
     return candidate[usable], basis[usable]
 
 
 def compute_principal_stretches(reciprocal: FloatArray, seen: FloatArray) -> FloatArray:
     """Return the axes (J, 2) of a circle's image between bases (J, 2, 2) of crystals and pattern, the longer first."""
-    return np.asarray(np.linalg.svd(inverses(reciprocal) @ seen, compute_uv=False))
+    return np.asarray(np.linalg.svd(invert_matrices(reciprocal) @ seen, compute_uv=False))
 
 
 def _is_nearly_undistorted(reciprocal: FloatArray, seen: FloatArray) -> BoolArray:
@@ -267,10 +267,10 @@ def _select_distinct(orientations: Orientations) -> Orientations:
         rows = np.flatnonzero(place == later)
         for earlier in range(later):
             others = rows - (later - earlier)
-            change = orientations.basis[rows] @ inverses(orientations.basis[others])
+            change = orientations.basis[rows] @ invert_matrices(orientations.basis[others])
             whole = np.rint(change)
             is_same = (np.abs(change - whole).max(axis=(1, 2)) < 2 * DISTORTION_TOLERANCE) & (
-                np.abs(np.abs(determinants(whole)) - 1) < 0.5
+                np.abs(np.abs(compute_determinants(whole)) - 1) < 0.5
             )
             kept[rows[is_same & kept[others]]] = False
     return _select_best(orientations.take(kept), MAX_ORIENTATIONS)

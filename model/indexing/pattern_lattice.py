@@ -13,8 +13,8 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.crystal.plane import determinants, inverses
-from model.crystal.reduction import gauss_reduce
+from model.crystal.plane import compute_determinants, invert_matrices
+from model.crystal.reduction import reduce_lattice
 from model.indexing.lattice_table import list_sublattices
 from model.pattern.observation import Observation
 
@@ -175,7 +175,7 @@ class _ScoredBases:
         """Score bases with a given or fitted sigma (K,)."""
         _, square = _find_nearest(basis, q)
         sigma = np.broadcast_to(np.asarray(sigma, dtype=np.float64), len(basis))
-        area = np.abs(determinants(basis))
+        area = np.abs(compute_determinants(basis))
         density = area / (2 * pi * sigma**2)
         ratio = density[:, None] * np.exp(-square / (2 * sigma[:, None] ** 2))
         scores = [np.log(share * ratio + 1 - share).sum(axis=1) for share in TRUE_SHARES]
@@ -192,7 +192,7 @@ def _find_nearest(basis: FloatArray, q: FloatArray) -> tuple[FloatArray, FloatAr
 
     The origin is no place for a spot: the distance there is infinite.
     """
-    fractional = q @ inverses(basis)
+    fractional = q @ invert_matrices(basis)
     hk = np.rint(fractional)
     off = (fractional - hk) @ basis
     square = off[..., 0] ** 2 + off[..., 1] ** 2
@@ -232,7 +232,7 @@ def _pair_vectors(vectors: FloatArray) -> FloatArray:
     """Return the bases (K, 2, 2) of two vectors that are not nearly parallel."""
     first, second = np.triu_indices(len(vectors), 1)
     basis = np.stack([vectors[first], vectors[second]], axis=1)
-    area = np.abs(determinants(basis))
+    area = np.abs(compute_determinants(basis))
     length = np.linalg.norm(basis, axis=2)
     return np.asarray(basis[area > 0.2 * length[:, 0] * length[:, 1]])
 
@@ -245,9 +245,9 @@ def _refine_bases(basis: FloatArray, q: FloatArray) -> _ScoredBases:
         membership = _compute_membership(square, basis, sigma)
         weighted = (membership[..., None] * hk).transpose(0, 2, 1)
         normal = weighted @ hk + 1e-9 * np.eye(2)
-        solvable = determinants(normal) > 0.5
-        solved = inverses(np.where(solvable[:, None, None], normal, np.eye(2))) @ (weighted @ q)
-        kept = solvable & (np.abs(determinants(solved)) > 1e-4)
+        solvable = compute_determinants(normal) > 0.5
+        solved = invert_matrices(np.where(solvable[:, None, None], normal, np.eye(2))) @ (weighted @ q)
+        kept = solvable & (np.abs(compute_determinants(solved)) > 1e-4)
         basis = np.where(kept[:, None, None], solved, basis)
         _, square = _find_nearest(basis, q)
         near = np.where(np.isfinite(square), square, 0)
@@ -258,7 +258,7 @@ def _refine_bases(basis: FloatArray, q: FloatArray) -> _ScoredBases:
 
 def _compute_membership(square: FloatArray, basis: FloatArray, sigma: FloatArray) -> FloatArray:
     """Return the probability (K, N) that a spot belongs to the lattice."""
-    density = np.abs(determinants(basis)) / (2 * pi * sigma**2)
+    density = np.abs(compute_determinants(basis)) / (2 * pi * sigma**2)
     share = TRUE_SHARES[0]
     ratio = share * density[:, None] * np.exp(-square / (2 * sigma[:, None] ** 2))
     return np.asarray(ratio / (ratio + 1 - share))
@@ -271,7 +271,7 @@ _RELATED = np.concatenate([np.linalg.inv(_COARSER), _COARSER])
 
 def _reduce(best: _ScoredBases, q: FloatArray) -> PatternLattice:
     """Return the best lattice in its reduced basis."""
-    direct, _ = gauss_reduce(np.linalg.inv(best.basis[0]).T)
+    direct, _ = reduce_lattice(np.linalg.inv(best.basis[0]).T)
     if direct[0] @ direct[1] > 0:
         direct[1] = -direct[1]
     basis = np.asarray(np.linalg.inv(direct).T, dtype=np.float64)

@@ -137,7 +137,7 @@ class Match:
         rotation_deg: rotation of the pattern on the camera, after the mirror (`Geometry`).
         rotation_sigma_deg: its standard uncertainty.
         mirrored: the camera shows the crystal's pattern mirrored.
-        face_down: the beam enters by the other face, `Crystal.turned_over`; False where both are equal.
+        face_down: the beam enters by the other face, `Crystal.turn_over`; False where both are equal.
         scale: measured over computed lengths in reciprocal space.
         scale_sigma: its standard uncertainty.
         distortion: ratio of the longer to the shorter axis of a circle's image, less 1.

@@ -12,9 +12,9 @@ from model.crystal.crystal import Crystal
 from model.crystal.elements import element_symbol
 from model.matching.fitting.likelihood import FAINT_INTENSITY, INTENSITY_FLOOR, ROUGH_NOISE
 from model.matching.match import Match
-from model.physics.kinematic import Geometry, on_camera
-from model.physics.reciprocal import reciprocal_lattice, reflections
-from model.physics.sheets import Sheets
+from model.physics.kinematic import Geometry, project_to_camera
+from model.physics.reciprocal import list_reflections, reciprocal_lattice
+from model.physics.static_multislice import StaticMultislice
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -136,20 +136,20 @@ class _OrientedCrystal:
     hk: IntArray
     q: FloatArray
     turn: FloatArray
-    sheets: Sheets
+    sheets: StaticMultislice
 
     @classmethod
     def from_match(
         cls, crystal: Crystal, match: Match, voltage_kv: float, q_max_inv_angstrom: float
     ) -> "_OrientedCrystal":
         geometry = Geometry(rotation_deg=match.rotation_deg, mirrored=match.mirrored)
-        flake = crystal.turned_over() if match.face_down else crystal
-        hk = reflections(flake.lattice, q_max_inv_angstrom)
+        flake = crystal.turn_over() if match.face_down else crystal
+        hk = list_reflections(flake.lattice, q_max_inv_angstrom)
         return cls(
             hk=hk,
-            q=on_camera(hk @ reciprocal_lattice(flake.lattice), geometry),
-            turn=on_camera(np.eye(2), geometry),
-            sheets=Sheets.of(flake, voltage_kv, q_max_inv_angstrom),
+            q=project_to_camera(hk @ reciprocal_lattice(flake.lattice), geometry),
+            turn=project_to_camera(np.eye(2), geometry),
+            sheets=StaticMultislice.from_crystal(flake, voltage_kv, q_max_inv_angstrom),
         )
 
     def compute_intensities(self, tilts: FloatArray) -> FloatArray:

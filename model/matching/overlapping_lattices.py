@@ -14,7 +14,7 @@ from model.matching.superlattice import is_superlattice
 from model.pattern.observation import Q_MAX_INV_ANGSTROM, Observation
 from model.pattern.scale import DIRECT_BEAM_RADIUS_INV_ANGSTROM
 from model.pattern.spots import MIN_SPOTS, Spots
-from model.physics.kinematic import Geometry, on_camera
+from model.physics.kinematic import Geometry, project_to_camera
 
 FloatArray = NDArray[np.float64]
 
@@ -95,7 +95,7 @@ class Twist:
 def _find_a_axis_deg(crystal: Crystal, match: Match) -> float:
     """Return the direction of the a axis on the camera, degrees; a flake face down is turned over about it."""
     geometry = Geometry(rotation_deg=match.rotation_deg, mirrored=match.mirrored)
-    ((x, y),) = on_camera(crystal.lattice[:1], geometry).tolist()
+    ((x, y),) = project_to_camera(crystal.lattice[:1], geometry).tolist()
     return degrees(atan2(y, x))
 
 

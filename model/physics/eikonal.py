@@ -18,7 +18,7 @@ import scipy.special
 from numpy.typing import NDArray
 
 from model.electrons import interaction_constant
-from model.physics.scattering import checked_gaussians, electron_form_factor
+from model.physics.scattering import electron_form_factor, select_gaussians
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -75,7 +75,7 @@ def _spline(number: int, voltage_kv: float, limit: int | None) -> scipy.interpol
 
 def _potential(number: int) -> FloatArray:
     """(R,) whose transform is the Born factor, at the radii."""
-    amplitude, width = checked_gaussians(np.array([number]))[0].T
+    amplitude, width = select_gaussians(np.array([number]))[0].T
     amplitude, width = amplitude[width > 0], width[width > 0]
     radius = _hankel()[0]
     # f_e = sum a exp(-B q^2 / 4) is the transform of sum a (4 pi / B) exp(-4 pi^2 b^2 / B).

@@ -13,8 +13,8 @@ from model.electrons import electron_wavelength_angstrom
 from model.errors import OptionError
 from model.pattern.spots import Spots
 from model.physics.eikonal import eikonal_form_factor
-from model.physics.reciprocal import reciprocal_lattice, reflections
-from model.physics.scattering import electron_form_factor, polarisation_factor, xray_form_factor
+from model.physics.reciprocal import list_reflections, reciprocal_lattice
+from model.physics.scattering import electron_form_factor, polarization_factor, xray_form_factor
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -36,7 +36,7 @@ class Geometry:
         tilt_deg: angle between the beam and the layer's normal.
         tilt_azimuth_deg: direction of the tilt in the crystal's frame, from a towards b.
         rotation_deg: rotation of the pattern on the camera.
-        mirrored: the camera sees the pattern mirrored. A flake face down is `Crystal.turned_over`; the two
+        mirrored: the camera sees the pattern mirrored. A flake face down is `Crystal.turn_over`; the two
             are the same with real factors only.
         strain: (2, 2) symmetric in-plane strain of the crystal, or None.
         atom_model: how an atom scatters electrons: once ("born", real factors), or as often as its own
@@ -144,7 +144,7 @@ class Reflections:
         return intensity
 
 
-def excitation(q: FloatArray, geometry: Geometry) -> FloatArray:
+def compute_excitation_error(q: FloatArray, geometry: Geometry) -> FloatArray:
     """q_z at which the Ewald sphere of a tilted beam cuts each rod, (M,) 1/angstrom; NaN where it never does.
 
     With the incident wave vector k0 = K (tau, 1) / |(tau, 1)|, K = 1/lambda, the cut solves
@@ -159,7 +159,7 @@ def excitation(q: FloatArray, geometry: Geometry) -> FloatArray:
     return qz
 
 
-def structure_factors(
+def compute_structure_factors(
     crystal: Crystal,
     geometry: Geometry | None = None,
     thermal: ThermalMotion | None = None,
@@ -190,9 +190,9 @@ def structure_factors(
         deformation = np.eye(2) + np.array(geometry.strain)
         lattice = lattice @ deformation.T
         positions = np.column_stack([positions[:, :2] @ deformation.T, positions[:, 2]])
-    hk = reflections(lattice, geometry.q_max_inv_angstrom)
+    hk = list_reflections(lattice, geometry.q_max_inv_angstrom)
     q = hk @ reciprocal_lattice(lattice)
-    qz = excitation(q, geometry)
+    qz = compute_excitation_error(q, geometry)
     if np.isnan(qz).any():
         reached = ~np.isnan(qz) & ~np.isnan(np.roll(qz, len(qz) // 2))
         hk, q, qz = hk[reached], q[reached], qz[reached]
@@ -209,7 +209,7 @@ def _form_factors(
     numbers: IntArray, length: FloatArray, geometry: Geometry
 ) -> FloatArray | NDArray[np.complex128]:
     if geometry.radiation == "xray":
-        polarisation = polarisation_factor(length, geometry.wavelength)
+        polarisation = polarization_factor(length, geometry.wavelength)
         return xray_form_factor(numbers, length) * np.sqrt(polarisation)[:, None]
     if geometry.atom_model == "eikonal":
         # Transmission is exp(+i sigma v) for waves exp(-2 pi i q . r); the phases here have the other sign.
@@ -217,18 +217,18 @@ def _form_factors(
     return electron_form_factor(numbers, length)
 
 
-def structure_factors_of_many(
+def compute_structure_factors_of_many(
     crystals: Iterable[Crystal], geometry: Geometry | None = None, thermal: ThermalMotion | None = None
 ) -> Iterator[Reflections]:
-    """`structure_factors` of many crystals under the same conditions, in their order.
+    """`compute_structure_factors` of many crystals under the same conditions, in their order.
 
     One matrix of atoms by reflections a crystal; 18,000 take seconds, so nothing is gained by padding.
     """
     for crystal in crystals:
-        yield structure_factors(crystal, geometry, thermal)
+        yield compute_structure_factors(crystal, geometry, thermal)
 
 
-def on_camera(q: FloatArray, geometry: Geometry) -> FloatArray:
+def project_to_camera(q: FloatArray, geometry: Geometry) -> FloatArray:
     """(M, 2) positions as the camera sees them: stretched by the tilt, mirrored, rotated.
 
     A rod cut at q_z is seen where the scattered beam hits the plane normal to the incident one, which
@@ -247,7 +247,7 @@ def on_camera(q: FloatArray, geometry: Geometry) -> FloatArray:
     return rotated
 
 
-def kinematic_spots(
+def compute_kinematic_spots(
     crystal: Crystal,
     geometry: Geometry | None = None,
     thermal: ThermalMotion | None = None,
@@ -260,11 +260,11 @@ def kinematic_spots(
         NoSpotsError: fewer than three spots within q_max.
     """
     geometry = geometry or Geometry()
-    beams = structure_factors(crystal, geometry, thermal, displacements)
+    beams = compute_structure_factors(crystal, geometry, thermal, displacements)
     intensity = beams.intensity / max(beams.intensity.max(initial=0.0), 1e-300)
     seen = intensity > relative_threshold
     return Spots(
-        q_inv_angstrom=on_camera(beams.q_inv_angstrom[seen], geometry),
+        q_inv_angstrom=project_to_camera(beams.q_inv_angstrom[seen], geometry),
         intensity=intensity[seen],
         voltage_kv=geometry.voltage_kv if geometry.radiation == "electron" else None,
     )

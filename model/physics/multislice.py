@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from model.crystal.crystal import Crystal
 from model.electrons import electron_wavelength_angstrom, interaction_constant
 from model.errors import OptionError
-from model.physics.reciprocal import reciprocal_lattice, reflections
+from model.physics.reciprocal import list_reflections, reciprocal_lattice
 from model.physics.scattering import electron_form_factor
 
 FloatArray = NDArray[np.float64]
@@ -76,10 +76,10 @@ class WaveGrid:
     area: float
 
     @classmethod
-    def of(cls, lattice: FloatArray, q_max: float) -> "WaveGrid":
+    def from_lattice(cls, lattice: FloatArray, q_max: float) -> "WaveGrid":
         """The grid for beams up to a |q|, with a margin for those that scatter into them."""
         limit = WAVE_MARGIN * q_max
-        sharpest = potential_limit(q_max)
+        sharpest = compute_potential_limit(q_max)
         # What the potential scatters from a wave that is followed must not alias into another one.
         sizes = [
             scipy.fft.next_fast_len(int((sharpest + 2 * limit) * length) + 1)
@@ -101,12 +101,12 @@ def _frequencies(size: int) -> IntArray:
     return indices
 
 
-def potential_limit(q_max: float) -> float:
+def compute_potential_limit(q_max: float) -> float:
     """|q| up to which potentials are resolved where beams up to a |q| are asked for, 1/angstrom."""
     return max(POTENTIAL_LIMIT_INV_ANGSTROM, WAVE_MARGIN * q_max)
 
 
-def dynamical_intensities(
+def compute_dynamical_intensities(
     crystal: Crystal, conditions: Conditions, q_max_inv_angstrom: float = 1.6
 ) -> tuple[IntArray, FloatArray, FloatArray]:
     """Intensities of the diffracted beams of a layer under S conditions.
@@ -123,8 +123,8 @@ def dynamical_intensities(
         hk (M, 2), q (M, 2) in 1/angstrom, and intensities (S, M) as fractions of the incident beam, ordered
         as `reflections` does.
     """
-    grid = WaveGrid.of(crystal.lattice, q_max_inv_angstrom)
-    slices, heights = slices_of(crystal.positions[:, 2])
+    grid = WaveGrid.from_lattice(crystal.lattice, q_max_inv_angstrom)
+    slices, heights = slice_layer(crystal.positions[:, 2])
     wave = np.ones((len(conditions.voltage_kv), len(grid.h), len(grid.k)), dtype=np.complex64)
     for index, atoms in enumerate(slices):
         wave *= _transmission(crystal, conditions, grid, atoms, heights[index])
@@ -132,14 +132,14 @@ def dynamical_intensities(
         if index + 1 < len(slices):
             spectrum *= _propagator(conditions, grid, heights[index + 1] - heights[index])
             wave = scipy.fft.ifft2(spectrum)
-    hk = reflections(crystal.lattice, q_max_inv_angstrom)
+    hk = list_reflections(crystal.lattice, q_max_inv_angstrom)
     amplitude = spectrum[:, hk[:, 0], hk[:, 1]] / wave[0].size
     q = hk @ reciprocal_lattice(crystal.lattice)
     intensity: FloatArray = np.abs(amplitude).astype(np.float64) ** 2
     return hk, q, intensity
 
 
-def slices_of(heights: FloatArray) -> tuple[list[IntArray], FloatArray]:
+def slice_layer(heights: FloatArray) -> tuple[list[IntArray], FloatArray]:
     """Atoms of each slice, in the order in which the wave meets them, and the slices' mean heights."""
     order = np.argsort(heights)
     ascending = heights[order].tolist()

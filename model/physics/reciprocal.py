@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from model.crystal.plane import inverses
+from model.crystal.plane import invert_matrices
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -14,12 +14,12 @@ IntArray = NDArray[np.int64]
 def reciprocal_lattice(lattice: FloatArray) -> FloatArray:
     """(..., 2, 2) rows a*, b* in 1/angstrom of (..., 2, 2) in-plane lattices with rows a, b in angstrom."""
     if lattice.ndim > 2:
-        return np.asarray(np.swapaxes(inverses(lattice), -1, -2))
+        return np.asarray(np.swapaxes(invert_matrices(lattice), -1, -2))
     (ax, ay), (bx, by) = lattice.tolist()
     return np.asarray(np.array([[by, -bx], [-ay, ax]]) / (ax * by - ay * bx))
 
 
-def reflections(lattice: FloatArray, q_max_inv_angstrom: float) -> IntArray:
+def list_reflections(lattice: FloatArray, q_max_inv_angstrom: float) -> IntArray:
     """(M, 2) Miller indices h k with 0 < |h a* + k b*| <= q_max, the whole plane.
 
     The first M/2 rows are one of each Friedel pair, the last M/2 the other, in the same order.

@@ -42,7 +42,7 @@ def _gaussians() -> FloatArray:
     return table
 
 
-def checked_gaussians(numbers: IntArray) -> FloatArray:
+def select_gaussians(numbers: IntArray) -> FloatArray:
     """(N, 4, 2) amplitudes (angstrom) and widths (angstrom^2) of the fits; an unused Gaussian is all zero.
 
     Raises:
@@ -68,12 +68,12 @@ def electron_form_factor(numbers: IntArray, q_inv_angstrom: FloatArray) -> Float
         CrystalError: an element without a fit (beyond californium).
     """
     kinds, kind_of = np.unique(numbers, return_inverse=True)
-    return form_factors_of_kinds(kinds, q_inv_angstrom)[kind_of].T
+    return electron_form_factors_by_element(kinds, q_inv_angstrom)[kind_of].T
 
 
-def form_factors_of_kinds(kinds: IntArray, q_inv_angstrom: FloatArray) -> FloatArray:
+def electron_form_factors_by_element(kinds: IntArray, q_inv_angstrom: FloatArray) -> FloatArray:
     """(K, M) electron scattering factors of (K,) different atomic numbers; see `electron_form_factor`."""
-    amplitude, width = checked_gaussians(kinds)[..., None].transpose(2, 0, 1, 3)
+    amplitude, width = select_gaussians(kinds)[..., None].transpose(2, 0, 1, 3)
     s2 = (np.asarray(q_inv_angstrom) / 2) ** 2
     return np.asarray((amplitude * np.exp(-width * s2)).sum(axis=1))
 
@@ -84,7 +84,7 @@ def xray_form_factor(numbers: IntArray, q_inv_angstrom: FloatArray) -> FloatArra
     return numbers - MOTT_BETHE_PER_ANGSTROM * s2[:, None] * electron_form_factor(numbers, q_inv_angstrom)
 
 
-def polarisation_factor(q_inv_angstrom: FloatArray, wavelength_angstrom: float) -> FloatArray:
+def polarization_factor(q_inv_angstrom: FloatArray, wavelength_angstrom: float) -> FloatArray:
     """Polarisation of unpolarised X-rays, (1 + cos^2 2 theta) / 2, at (M,) |q|; 2 sin(theta) = lambda |q|."""
     sin_theta = np.clip(wavelength_angstrom * q_inv_angstrom / 2, 0, 1)
     cos_two_theta = 1 - 2 * sin_theta**2

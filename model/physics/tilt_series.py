@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal.operations import Operations
-from model.physics.sheets import Sheets, phase_factor
+from model.physics.static_multislice import StaticMultislice, phase_factor
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -21,8 +21,8 @@ ComplexArray = NDArray[np.complex64]
 
 MAX_TILT_TANGENT = 0.1
 """Largest tangent of a tilt that a series is good for."""
-MOST_DEGREES = 7
-MOST_TERMS = (MOST_DEGREES + 1) * (MOST_DEGREES + 2) // 2
+MAX_DEGREE = 7
+MAX_MONOMIALS = (MAX_DEGREE + 1) * (MAX_DEGREE + 2) // 2
 """Monomials of a series of the highest degree."""
 # Relative error of an amplitude at the rim under three quarters of the largest tilt.
 TOLERANCE = 0.05
@@ -54,7 +54,9 @@ class TiltSeries:
     straight: NDArray[np.float32]
 
     @classmethod
-    def of(cls, sheets: Sheets, hk: IntArray, q_max_inv_angstrom: float, symmetry: Operations) -> Self:
+    def from_multislice(
+        cls, sheets: StaticMultislice, hk: IntArray, q_max_inv_angstrom: float, symmetry: Operations
+    ) -> Self:
         """The series of a layer's beams.
 
         Under a tilt that an operation of the layer makes of another, it makes the amplitudes of each other too: only
@@ -66,7 +68,7 @@ class TiltSeries:
             q_max_inv_angstrom: the largest |q| among them.
             symmetry: operations that lay the layer on itself and do not turn it over, the identity if no others.
         """
-        degree = degree_for(sheets.thickness_angstrom, q_max_inv_angstrom)
+        degree = choose_degree(sheets.thickness_angstrom, q_max_inv_angstrom)
         nodes = _interpolation(degree, tuple(symmetry.turn.round(3).ravel().tolist()))
         seen = sheets.amplitudes(hk @ symmetry.change.transpose(0, 2, 1), nodes.computed)
         seen *= phase_factor((-2 * np.pi * (symmetry.shift @ hk.T)).astype(np.float32))
@@ -84,36 +86,36 @@ class TiltSeries:
 
     def intensities(self, tilt: FloatArray) -> NDArray[np.float32]:
         """(T, M) fractions of the incident beam, under tilts with tangents (T, 2)."""
-        return self.intensities_by(monomials(tilt, len(self.coefficients)))
+        return self.compute_intensities_from_monomials(compute_monomials(tilt, len(self.coefficients)))
 
-    def intensities_by(self, terms: FloatArray) -> NDArray[np.float32]:
+    def compute_intensities_from_monomials(self, terms: FloatArray) -> NDArray[np.float32]:
         """(T, M) the same under tilts with monomials (T, P) or more."""
         amplitude = terms[:, : len(self.coefficients)].astype(np.complex64) @ self.coefficients
         intensity: NDArray[np.float32] = amplitude.real**2 + amplitude.imag**2
         return intensity
 
 
-def degree_for(thickness_angstrom: float, q_max_inv_angstrom: float) -> int:
+def choose_degree(thickness_angstrom: float, q_max_inv_angstrom: float) -> int:
     """Degree at which the series is good to the tolerance, or the largest.
 
     The phase of a beam scattered at height z above the middle is 2 pi z q . tau; the best polynomial of degree n for
     exp(i x) on [-x, x] is off by 2 (x / 2)^(n + 1) / (n + 1)!.
     """
     half = pi * thickness_angstrom * q_max_inv_angstrom * _TYPICAL * MAX_TILT_TANGENT / 2
-    for degree in range(MOST_DEGREES):
+    for degree in range(MAX_DEGREE):
         if 2 * half ** (degree + 1) / factorial(degree + 1) <= TOLERANCE:
             return degree
-    return MOST_DEGREES
+    return MAX_DEGREE
 
 
-def monomials(tilt: FloatArray, count: int) -> FloatArray:
+def compute_monomials(tilt: FloatArray, count: int) -> FloatArray:
     """(..., P) the first `count` monomials of tilts (..., 2) over the largest, by ascending degree."""
     exponents = _exponents(count)
     x, y = exponents.powers(tilt)
     return np.asarray(x[..., exponents.of_x] * y[..., exponents.of_y])
 
 
-def monomial_slopes(tilt: FloatArray, count: int) -> FloatArray:
+def compute_monomial_gradients(tilt: FloatArray, count: int) -> FloatArray:
     """(..., 2, P) derivatives of the monomials by both tangents."""
     exponents = _exponents(count)
     of_x, of_y = exponents.of_x, exponents.of_y
@@ -145,7 +147,7 @@ class _Exponents:
 
 @cache
 def _exponents(count: int) -> _Exponents:
-    pairs = [(degree - of_y, of_y) for degree in range(MOST_DEGREES + 1) for of_y in range(degree + 1)]
+    pairs = [(degree - of_y, of_y) for degree in range(MAX_DEGREE + 1) for of_y in range(degree + 1)]
     of_x, of_y = np.array(pairs[:count]).T
     return _Exponents(of_x, of_y, np.arange(of_x.max() + 1))
 
@@ -186,7 +188,7 @@ def _interpolation(degree: int, turns: tuple[float, ...]) -> _Nodes:
     tilts = np.concatenate(computed)
     nodes = np.einsum("td,tde->te", tilts[tilt], group[operation])
     terms = (degree + 1) * (degree + 2) // 2
-    solution = np.linalg.pinv(monomials(nodes, terms)).astype(np.complex64)
+    solution = np.linalg.pinv(compute_monomials(nodes, terms)).astype(np.complex64)
     return _Nodes(tilts, np.array(tilt), np.array(operation), solution)
 
 

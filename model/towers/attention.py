@@ -99,7 +99,7 @@ class Trunk(nn.Module):
         return normed
 
 
-def hide_absent(present: Tensor, dtype: torch.dtype) -> Tensor:
+def mask_missing(present: Tensor, dtype: torch.dtype) -> Tensor:
     """(B, 1, 1, T) bias that hides absent tokens, given present (B, T)."""
     hidden = torch.zeros(present.shape, dtype=dtype, device=present.device).masked_fill(~present, -1e4)
     return hidden[:, None, None, :]

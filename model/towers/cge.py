@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.towers.attention import PairBias, Trunk, hide_absent, waves
+from model.towers.attention import PairBias, Trunk, mask_missing, waves
 from model.towers.ste import PairEmbedding
 from model.towers.tokens import ROD_HEIGHTS_INV_ANGSTROM, CrystalBatch
 
@@ -61,7 +61,7 @@ class SequenceEncoder(nn.Module):
         """(B, W) from both class tokens' outputs."""
         x = self.sequence(batch)
         present = functional.pad(batch.numbers > 0, (SequenceEmbedding.ATOMS, 0), value=True)
-        bias = hide_absent(present, x.dtype) + SequenceEmbedding.start_mask(x.shape[1], x.dtype)
+        bias = mask_missing(present, x.dtype) + SequenceEmbedding.start_mask(x.shape[1], x.dtype)
         output = self.trunk(x, bias)
         joined: Tensor = self.join(output[:, [SequenceEmbedding.START, SequenceEmbedding.END]].flatten(1))
         return joined
@@ -84,7 +84,7 @@ class PhysicsEncoder(nn.Module):
 
     def forward(self, batch: CrystalBatch) -> Tensor:
         """(B, W) from both class tokens' outputs."""
-        level, features, polarity = rod_features(batch.rods, batch.q.norm(dim=-1))
+        level, features, polarity = compute_rod_features(batch.rods, batch.q.norm(dim=-1))
         pairs = self.pair(batch.q.norm(dim=-1), level, self.rod(features))
         sequence = self.sequence(batch)
         x = torch.cat([sequence.to(pairs.dtype), pairs], dim=1)
@@ -92,7 +92,7 @@ class PhysicsEncoder(nn.Module):
         present = torch.cat([atoms, batch.present], dim=1)
         offset = sequence.shape[1]
         geometry = functional.pad(self.bias(batch.q, polarity), (offset, 0, offset, 0))
-        hidden = hide_absent(present, geometry.dtype)
+        hidden = mask_missing(present, geometry.dtype)
         hidden = hidden + SequenceEmbedding.start_mask(x.shape[1], geometry.dtype)
         output = self.trunk(x, [layer + hidden for layer in geometry])
         start = self.from_start(output[:, SequenceEmbedding.START])
@@ -100,7 +100,7 @@ class PhysicsEncoder(nn.Module):
         return joined
 
 
-def rod_features(rods: Tensor, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def compute_rod_features(rods: Tensor, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Level, features and polarity of rods, unchanged when a pair's other member is named.
 
     Naming -q instead of q reverses the rod. Its even part is unchanged; its odd part changes sign, so only

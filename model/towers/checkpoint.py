@@ -11,7 +11,7 @@ from torch import Tensor
 
 from model.atomic_files import write_file
 from model.errors import CheckpointError
-from model.towers.contrastive import Shape, TwinTowers
+from model.towers.contrastive import TowerSize, TwinTowers
 from model.towers.encoder import Towers
 
 WEIGHTS, CARD = "towers.safetensors", "towers.json"
@@ -28,7 +28,7 @@ def save_towers(towers: TwinTowers, directory: Path, training: dict[str, object]
         training: how they were made (data, split, time), kept in the description.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    card = {"format": FORMAT, "shape": towers.shape.as_json(), "training": training}
+    card = {"format": FORMAT, "shape": towers.shape.to_json(), "training": training}
     write_file(directory / CARD, (json.dumps(card, indent=2) + "\n").encode())
     write_file(directory / WEIGHTS, safetensors.torch.save(_stored_once(towers)))
 
@@ -52,7 +52,7 @@ def read_network(directory: Path) -> tuple[TwinTowers, str, dict[str, Any]]:
         ) from error
     try:
         card = json.loads(card_bytes)
-        towers, training = TwinTowers(Shape(**card["shape"])), dict(card["training"])
+        towers, training = TwinTowers(TowerSize(**card["shape"])), dict(card["training"])
         missing, unexpected = towers.load_state_dict(safetensors.torch.load(weight_bytes), strict=False)
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"the towers in {directory} are damaged: {error}") from error

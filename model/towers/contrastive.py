@@ -22,7 +22,7 @@ HIDDEN = -1e4
 
 
 @dataclass(frozen=True)
-class Shape:
+class TowerSize:
     """Form and size of a pair of towers.
 
     Attributes:
@@ -47,22 +47,22 @@ class Shape:
         if self.width % self.heads:
             raise CheckpointError(f"width {self.width} is no multiple of {self.heads} heads")
 
-    def as_json(self) -> dict[str, str | int]:
+    def to_json(self) -> dict[str, str | int]:
         """The fields, for a checkpoint's JSON."""
         return asdict(self)
 
 
-SHAPES: dict[Form, Shape] = {
-    "physics": Shape("physics"),
-    "sequence": Shape("sequence"),
-    "dd2d": Shape("dd2d", width=384, layers=4, heads=4, feed=4, dimension=384),
+TOWER_SIZES: dict[Form, TowerSize] = {
+    "physics": TowerSize("physics"),
+    "sequence": TowerSize("sequence"),
+    "dd2d": TowerSize("dd2d", width=384, layers=4, heads=4, feed=4, dimension=384),
 }
 
 
 class TwinTowers(nn.Module):
     """CGE and STE with their projections and the learned temperature."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: TowerSize) -> None:
         super().__init__()
         self.shape = shape
         self.cge: nn.Module

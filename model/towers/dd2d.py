@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.towers.attention import Trunk, hide_absent
+from model.towers.attention import Trunk, mask_missing
 from model.towers.cge import MAX_ATOMIC_NUMBER, SequenceEmbedding
 from model.towers.tokens import CrystalBatch, PatternBatch
 
@@ -32,7 +32,7 @@ class PlainSequenceEncoder(nn.Module):
         atoms = self.element(batch.numbers) + self.position(batch.positions / 10)
         x = torch.cat([start, self.cell(batch.cell / scale)[:, None], end, atoms], dim=1)
         present = functional.pad(batch.numbers > 0, (SequenceEmbedding.ATOMS, 0), value=True)
-        bias = hide_absent(present, x.dtype) + SequenceEmbedding.start_mask(x.shape[1], x.dtype)
+        bias = mask_missing(present, x.dtype) + SequenceEmbedding.start_mask(x.shape[1], x.dtype)
         output = self.trunk(x, bias)
         joined: Tensor = self.join(output[:, [SequenceEmbedding.START, SequenceEmbedding.END]].flatten(1))
         return joined
@@ -49,15 +49,15 @@ class PlainSpotEncoder(nn.Module):
 
     def forward(self, batch: PatternBatch) -> Tensor:
         """(B, W) class token's output."""
-        q, log_intensity, present = spots_of_pairs(batch)
+        q, log_intensity, present = split_pairs(batch)
         spots = torch.cat([self.position(q), self.intensity(log_intensity[..., None] / 5)], dim=-1)
         x = torch.cat([self.class_token.expand(len(spots), 1, -1), spots], dim=1)
-        bias = hide_absent(functional.pad(present, (1, 0), value=True), x.dtype)
+        bias = mask_missing(functional.pad(present, (1, 0), value=True), x.dtype)
         output: Tensor = self.trunk(x, bias)
         return output[:, 0]
 
 
-def spots_of_pairs(batch: PatternBatch) -> tuple[Tensor, Tensor, Tensor]:
+def split_pairs(batch: PatternBatch) -> tuple[Tensor, Tensor, Tensor]:
     """Single spots q (B, 2P, 2), ln intensity (B, 2P) and presence (B, 2P) of Friedel pairs."""
     ratio = batch.log_ratio
     first = torch.where(

@@ -13,8 +13,8 @@ from model.errors import OptionError
 from model.pattern.friedel_pairs import find_friedel_pairs
 from model.pattern.spots import Spots
 from model.towers.contrastive import Form, TwinTowers
-from model.towers.tokens import CrystalBatch, CrystalTokens, PatternBatch, crystal_batch, pattern_batch
-from model.towers.workers import Encode, Workers, embedded, in_rows, parts_of
+from model.towers.tokens import CrystalBatch, CrystalTokens, PatternBatch, batch_crystals, batch_patterns
+from model.towers.workers import Encode, Workers, embedded, gather_vectors, split_batch
 
 Vectors = NDArray[np.float32]
 
@@ -46,7 +46,7 @@ class Towers:
         if not crystals:
             return np.empty((0, self.dimension), dtype=np.float32)
         return self._embed(
-            self._network.crystals, crystal_batch([CrystalTokens.of(each) for each in crystals])
+            self._network.crystals, batch_crystals([CrystalTokens.from_crystal(each) for each in crystals])
         )
 
     def embed_spots(self, patterns: Sequence[Spots], voltage_kv: Sequence[float] | None = None) -> Vectors:
@@ -66,7 +66,7 @@ class Towers:
         if len(voltage_kv) != len(patterns):
             raise OptionError(f"{len(voltage_kv)} voltages for {len(patterns)} patterns; give one each")
         return self.embed_patterns(
-            pattern_batch([find_friedel_pairs(pattern) for pattern in patterns], voltage_kv)
+            batch_patterns([find_friedel_pairs(pattern) for pattern in patterns], voltage_kv)
         )
 
     def embed_patterns(self, batch: PatternBatch) -> Vectors:
@@ -75,8 +75,8 @@ class Towers:
 
     def _embed(self, encode: Encode, batch: CrystalBatch | PatternBatch) -> Vectors:
         """Many samples on as many threads as PyTorch may use, few on the caller's own."""
-        parts = parts_of(encode, batch, BUCKET)
+        parts = split_batch(encode, batch, BUCKET)
         if len(parts) == 1 or torch.get_num_threads() == 1:
-            return in_rows(parts, [embedded(part) for part in parts]).numpy()
+            return gather_vectors(parts, [embedded(part) for part in parts]).numpy()
         with Workers(torch.get_num_threads()) as workers:
             return workers.embed(parts).numpy()

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.towers.attention import PairBias, Trunk, hide_absent, waves
+from model.towers.attention import PairBias, Trunk, mask_missing, waves
 from model.towers.tokens import PatternBatch
 
 LENGTH_WAVELENGTHS = (4.0, 2.0, 1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125)
@@ -65,6 +65,6 @@ class SiteTextureEncoder(nn.Module):
         x = torch.cat([(self.class_token + conditions)[:, None].to(pairs.dtype), pairs], dim=1)
         present = functional.pad(batch.present, (1, 0), value=True)
         geometry = functional.pad(self.bias(batch.q, torch.tanh(batch.log_ratio)), (1, 0, 1, 0))
-        hidden = hide_absent(present, geometry.dtype)
+        hidden = mask_missing(present, geometry.dtype)
         output: Tensor = self.trunk(x, [layer + hidden for layer in geometry])
         return output[:, 0]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from model.crystal.crystal import Crystal
 from model.pattern.friedel_pairs import FriedelPairs
-from model.physics.reciprocal import reciprocal_lattice, reflections
+from model.physics.reciprocal import list_reflections, reciprocal_lattice
 from model.physics.scattering import electron_form_factor
 
 FloatArray = NDArray[np.float64]
@@ -112,7 +112,7 @@ class CrystalBatch:
         cut = {name: getattr(self, name)[:, :pairs] for name in ("q", "rods", "present")}
         return replace(self, **cut)
 
-    def without_atoms(self) -> "CrystalBatch":
+    def drop_atoms(self) -> "CrystalBatch":
         """The same crystals with cell and rods alone."""
         return replace(self, numbers=self.numbers[:, :0], positions=self.positions[:, :0])
 
@@ -128,9 +128,9 @@ class CrystalTokens:
     rods: FloatArray
 
     @classmethod
-    def of(cls, crystal: Crystal) -> "CrystalTokens":
+    def from_crystal(cls, crystal: Crystal) -> "CrystalTokens":
         """Sequence and rods of a crystal; rods are cut at whole shells of equal intensity, so symmetry holds."""
-        hk = reflections(crystal.lattice, Q_MAX_INV_ANGSTROM)
+        hk = list_reflections(crystal.lattice, Q_MAX_INV_ANGSTROM)
         hk = hk[: len(hk) // 2]
         q = hk @ reciprocal_lattice(crystal.lattice)
         intensity = _rod_intensities(crystal, q)
@@ -168,7 +168,7 @@ def _cell_parameters(crystal: Crystal) -> FloatArray:
     return np.array([a, b, np.ptp(heights), 90.0, 90.0, gamma])
 
 
-def crystal_batch(tokens: Sequence[CrystalTokens]) -> CrystalBatch:
+def batch_crystals(tokens: Sequence[CrystalTokens]) -> CrystalBatch:
     """Pad crystals to the longest of them."""
     pairs, atoms = max(len(t.q) for t in tokens), max(len(t.numbers) for t in tokens)
     return CrystalBatch(
@@ -181,7 +181,7 @@ def crystal_batch(tokens: Sequence[CrystalTokens]) -> CrystalBatch:
     )
 
 
-def pattern_batch(patterns: Sequence[FriedelPairs], voltage_kv: Sequence[float]) -> PatternBatch:
+def batch_patterns(patterns: Sequence[FriedelPairs], voltage_kv: Sequence[float]) -> PatternBatch:
     """Pad patterns to the longest of them, each cut to its MAX_PAIRS most telling pairs."""
     cut = [pattern.select_strongest(MAX_PAIRS, Q_MAX_INV_ANGSTROM) for pattern in patterns]
     width = max(len(pattern) for pattern in cut)

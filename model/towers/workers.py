@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from model.towers.tokens import CrystalBatch, PatternBatch
@@ -21,8 +22,18 @@ MANY = 32
 """From so many samples on, rounding to bfloat16 is worth its speed; a single query stays exact."""
 
 
+def limit_threads(count: int) -> None:
+    """Let torch and the linear algebra of NumPy use so many threads in one computation, from now on.
+
+    The matrices are small: several requests at once gain more from a thread each than one of them from all, and
+    threads that wait for each other are many times slower.
+    """
+    torch.set_num_threads(count)
+    threadpool_limits(count)
+
+
 @dataclass(frozen=True)
-class Part:
+class BatchPart:
     """Samples of like length, encoded together.
 
     Attributes:
@@ -36,10 +47,12 @@ class Part:
     rows: Tensor
 
 
-def parts_of(encode: Encode, batch: CrystalBatch | PatternBatch, size: int, first: int = 0) -> list[Part]:
+def split_batch(
+    encode: Encode, batch: CrystalBatch | PatternBatch, size: int, first: int = 0
+) -> list[BatchPart]:
     """A batch sorted by length in parts of at most `size`; its vectors get the rows from `first` on."""
     order = torch.argsort(batch.lengths())
-    return [Part(encode, batch.take(rows), rows + first) for rows in torch.split(order, size)]
+    return [BatchPart(encode, batch.take(rows), rows + first) for rows in torch.split(order, size)]
 
 
 class Workers:
@@ -60,13 +73,13 @@ class Workers:
         self._pool.shutdown()
         torch.set_num_threads(self._threads_before)
 
-    def vectors(self, parts: Sequence[Part]) -> list[Tensor]:
+    def vectors(self, parts: Sequence[BatchPart]) -> list[Tensor]:
         """The vectors of each part, with the graph behind them."""
         return list(self._pool.map(_encoded, parts))
 
-    def embed(self, parts: Sequence[Part]) -> Tensor:
+    def embed(self, parts: Sequence[BatchPart]) -> Tensor:
         """(N, D) vectors of all parts in their rows, without a graph."""
-        return in_rows(parts, list(self._pool.map(embedded, parts)))
+        return gather_vectors(parts, list(self._pool.map(embedded, parts)))
 
     def add_gradients(
         self, vectors: Sequence[Tensor], gradients: Sequence[Tensor], parameters: Sequence[nn.Parameter]
@@ -88,7 +101,7 @@ class Workers:
                     parameter.grad = share if parameter.grad is None else parameter.grad.add_(share)
 
 
-def in_rows(parts: Sequence[Part], vectors: Sequence[Tensor]) -> Tensor:
+def gather_vectors(parts: Sequence[BatchPart], vectors: Sequence[Tensor]) -> Tensor:
     """(N, D) the vectors of all parts, each in its row, without the graph behind them."""
     whole = torch.empty(sum(len(own) for own in vectors), vectors[0].shape[1])
     for part, own in zip(parts, vectors, strict=True):
@@ -96,13 +109,13 @@ def in_rows(parts: Sequence[Part], vectors: Sequence[Tensor]) -> Tensor:
     return whole
 
 
-def embedded(part: Part) -> Tensor:
+def embedded(part: BatchPart) -> Tensor:
     """The vectors of a part, without a graph."""
     with torch.inference_mode():
         return _encoded(part)
 
 
-def _encoded(part: Part) -> Tensor:
+def _encoded(part: BatchPart) -> Tensor:
     with _precision(len(part.batch)):
         return part.encode(part.batch)
 

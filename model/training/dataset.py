@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from model.crystal.crystal import Crystal
 from model.crystal.duplicates import group_duplicates
 from model.errors import OptionError
-from model.towers.tokens import CrystalBatch, CrystalTokens, PatternBatch, crystal_batch
+from model.towers.tokens import CrystalBatch, CrystalTokens, PatternBatch, batch_crystals
 from model.training.augmentation import Instrument, observe
-from model.training.pool import POOL_FORM, PatternPool, Regime, pattern_pool
-from model.training.split import Part, split
+from model.training.pool import POOL_FORM, PatternPool, Regime, compute_pool
+from model.training.split import SplitPart, split
 
 Index = NDArray[np.int64]
 
@@ -37,7 +37,7 @@ class Dataset:
     tokens: CrystalBatch
     pool: PatternPool
     duplicates: Index
-    parts: dict[Part, list[int]]
+    parts: dict[SplitPart, list[int]]
 
     @classmethod
     def build(
@@ -60,10 +60,10 @@ class Dataset:
         cache.mkdir(parents=True, exist_ok=True)
         path = cache / f"pool-{_digest(crystals, draws, seed, regime, POOL_FORM)}.npz"
         if not path.exists():
-            pattern_pool(crystals, draws, seed, regime).save(path)
+            compute_pool(crystals, draws, seed, regime).save(path)
         return cls(
             crystals=crystals,
-            tokens=crystal_batch([CrystalTokens.of(crystal) for crystal in crystals]),
+            tokens=batch_crystals([CrystalTokens.from_crystal(crystal) for crystal in crystals]),
             pool=PatternPool.load(path),
             duplicates=np.asarray(group_duplicates(crystals)),
             parts=split(crystals, seed, held_out),
@@ -97,7 +97,7 @@ def _digest(crystals: Sequence[Crystal], *how: object) -> str:
     return digest.hexdigest()[:16]
 
 
-def at_most_of_each(names: Sequence[str], count: int, rng: np.random.Generator) -> Index:
+def sample_at_most(names: Sequence[str], count: int, rng: np.random.Generator) -> Index:
     """Rows in random order, at most `count` of each name, anew at each call."""
     seen: Counter[str] = Counter()
     drawn: list[int] = []
@@ -108,7 +108,7 @@ def at_most_of_each(names: Sequence[str], count: int, rng: np.random.Generator) 
     return np.array(drawn, dtype=np.int64)
 
 
-def neighbourhood_order(vectors: torch.Tensor, leaf: int, rng: np.random.Generator) -> Index:
+def order_by_neighborhood(vectors: torch.Tensor, leaf: int, rng: np.random.Generator) -> Index:
     """(C,) order in which crystals of similar vectors stand together, anew at each call.
 
     A tree of random projections halves the set until `leaf` are left; leaves come in random order. Batches cut

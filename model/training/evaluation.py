@@ -12,9 +12,9 @@ from model.crystal.duplicates import group_duplicates
 from model.errors import OptionError
 from model.towers.encoder import Towers
 from model.training.augmentation import CLEAN, FIXED, REALISTIC, Instrument, observe
-from model.training.pool import POOL_PAIRS, Draws, patterns_of
-from model.training.ranking import ranks_of_truth, top_k
-from model.training.split import Part, read_split_settings, split
+from model.training.pool import POOL_PAIRS, Draws, simulate_patterns
+from model.training.ranking import rank_truth, top_k
+from model.training.split import SplitPart, read_split_settings, split
 
 Protocol = Literal["library", "clean", "paper"]
 Index = NDArray[np.int64]
@@ -84,7 +84,7 @@ def evaluate_towers(
         OptionError: the towers do not state their split, or there are no crystals to evaluate.
     """
     parts = split(crystals, *read_split_settings(towers.training))
-    held_out = np.array(parts[Part.TEST], dtype=np.int64)
+    held_out = np.array(parts[SplitPart.TEST], dtype=np.int64)
     bench = Bench(crystals, np.asarray(group_duplicates(crystals)), held_out)
     if protocol == "paper":
         return evaluate_paper(towers, bench, source=source or PAPER_SOURCE, seed=seed)
@@ -106,7 +106,7 @@ def evaluate_library(
     Queries are kinematic at 80 kV with 0.05 angstrom displacements through the `REALISTIC` instrument, or still
     and through a perfect one if `clean`.
     """
-    vectors = embed_in_parts(towers, bench.crystals)
+    vectors = embed_in_chunks(towers, bench.crystals)
     everything = np.arange(len(bench.crystals))
     rows: list[Row] = []
     for source in sorted({crystal.source for crystal in bench.crystals}):
@@ -139,14 +139,14 @@ def evaluate_paper(towers: Towers, bench: Bench, *, source: str, seed: int) -> l
         name: _embed_patterns(towers, Bench(crystals, groups, everyone), everyone, still, FIXED, seed)
         for name, crystals in (("relaxed", relaxed), ("displaced", displaced))
     }
-    galleries = {"relaxed": embed_in_parts(towers, relaxed), "displaced": embed_in_parts(towers, displaced)}
+    galleries = {"relaxed": embed_in_chunks(towers, relaxed), "displaced": embed_in_chunks(towers, displaced)}
     return [
         _row(f"paper, {query} in {gallery} gallery", asked[query], groups, galleries[gallery], groups)
         for query, gallery in (("relaxed", "relaxed"), ("displaced", "displaced"), ("displaced", "relaxed"))
     ]
 
 
-def embed_in_parts(towers: Towers, crystals: Sequence[Crystal]) -> NDArray[np.float32]:
+def embed_in_chunks(towers: Towers, crystals: Sequence[Crystal]) -> NDArray[np.float32]:
     """(N, D) vectors of many crystals without padding all of them to the longest."""
     starts = range(0, len(crystals), CRYSTALS_AT_ONCE)
     return np.concatenate([towers.embed_crystals(crystals[i : i + CRYSTALS_AT_ONCE]) for i in starts])
@@ -167,7 +167,7 @@ def format_table(rows: Iterable[Row]) -> str:
 def _row(
     name: str, asked: NDArray[np.float32], truth: Index, gallery: NDArray[np.float32], groups: Index
 ) -> Row:
-    return Row(name, len(asked), len(gallery), top_k(ranks_of_truth(asked, gallery, truth, groups)))
+    return Row(name, len(asked), len(gallery), top_k(rank_truth(asked, gallery, truth, groups)))
 
 
 def _draws(count: int, max_tilt_deg: float, displacement: float, seed: int) -> list[Draws]:
@@ -196,7 +196,7 @@ def _embed_patterns(
     log_intensity = np.zeros((count, POOL_PAIRS, 2), dtype=np.float32)
     present = np.zeros((count, POOL_PAIRS), dtype=bool)
     for place, (row, draw) in enumerate(zip(rows, draws, strict=True)):
-        own_q, own_log, _ = patterns_of(bench.crystals[row], draw, rng)
+        own_q, own_log, _ = simulate_patterns(bench.crystals[row], draw, rng)
         q[place, : len(own_q)], log_intensity[place, : len(own_q)] = own_q, own_log[0]
         present[place, : len(own_q)] = True
     voltage = np.full(count, 80.0, dtype=np.float32)

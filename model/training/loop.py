@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from model.atomic_files import replace_file
 from model.errors import OptionError
-from model.towers.contrastive import Shape, TwinTowers, contrastive_loss
+from model.towers.contrastive import TowerSize, TwinTowers, contrastive_loss
 from model.towers.tokens import CrystalBatch, PatternBatch
-from model.towers.workers import Part, Workers, in_rows, parts_of
+from model.towers.workers import BatchPart, Workers, gather_vectors, split_batch
 from model.training.augmentation import FIXED, QUIET, REALISTIC, TRAINING
-from model.training.dataset import Dataset, at_most_of_each, neighbourhood_order
-from model.training.optimizer import optimisers_of
+from model.training.dataset import Dataset, order_by_neighborhood, sample_at_most
+from model.training.optimizer import build_optimizers
 from model.training.pool import PERFECT_DRAW
-from model.training.ranking import ranks_of_truth
+from model.training.ranking import rank_truth
 from model.training.schedule import Schedule
-from model.training.split import Part as SplitPart
+from model.training.split import SplitPart
 
 Index = NDArray[np.int64]
 
@@ -83,7 +83,7 @@ class Trainer:
     def __init__(
         self,
         dataset: Dataset,
-        shape: Shape | TwinTowers,
+        shape: TowerSize | TwinTowers,
         schedule: Schedule,
         out: Path,
         *,
@@ -94,12 +94,12 @@ class Trainer:
         self.dataset, self.schedule, self.out = dataset, schedule, out
         self.towers = shape if isinstance(shape, TwinTowers) else TwinTowers(shape)
         self.parameters = list(self.towers.parameters())
-        self.optimisers = optimisers_of(self.towers, schedule.rate)
+        self.optimizers = build_optimizers(self.towers, schedule.rate)
         self.workers = Workers(schedule.workers)
         self.rng = np.random.default_rng(schedule.seed)
         self.train_rows = np.array(dataset.parts[SplitPart.TRAIN])
         self.formulas = [dataset.crystals[row].formula for row in self.train_rows]
-        in_epoch = len(at_most_of_each(self.formulas, schedule.per_formula, self.rng))
+        in_epoch = len(sample_at_most(self.formulas, schedule.per_formula, self.rng))
         if in_epoch < schedule.batch:
             raise OptionError(
                 f"a batch of {schedule.batch} exceeds the {in_epoch} training crystals of an epoch "
@@ -135,10 +135,10 @@ class Trainer:
         if progress.place + batch > len(progress.order):
             if len(progress.order):
                 progress.epoch += 1
-            hard = self._spent() >= self.schedule.neighbours_from
-            drawn = self.train_rows[at_most_of_each(self.formulas, self.schedule.per_formula, self.rng)]
+            hard = self._spent() >= self.schedule.neighborhoods_from
+            drawn = self.train_rows[sample_at_most(self.formulas, self.schedule.per_formula, self.rng)]
             if hard:
-                drawn = drawn[neighbourhood_order(self.bank[drawn], self.schedule.leaf, self.rng)]
+                drawn = drawn[order_by_neighborhood(self.bank[drawn], self.schedule.leaf, self.rng)]
             progress.order, progress.place = drawn, 0
         rows = progress.order[progress.place : progress.place + batch]
         progress.place += batch
@@ -146,26 +146,26 @@ class Trainer:
 
     def _step(self, rows: Index) -> float:
         rate = self.schedule.rate_at(self.progress.step, self.progress.elapsed_s)
-        for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"] = rate
         self.towers.train()
         parts = self._parts(rows)
         found = self.workers.vectors(parts)
-        vectors = in_rows(parts, found)
+        vectors = gather_vectors(parts, found)
         self.towers.zero_grad(set_to_none=True)
         loss = self._loss(torch.from_numpy(rows), vectors.requires_grad_())
         loss.backward()  # type: ignore[no-untyped-call]
         assert vectors.grad is not None
         self.workers.add_gradients(found, [vectors.grad[part.rows] for part in parts], self.parameters)
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        for optimiser in self.optimisers:
-            optimiser.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.bank[torch.from_numpy(rows)] = vectors.detach()[: len(rows)]
         self.progress.step += 1
         self.progress.pairs += len(rows) * self.schedule.views
         return float(loss.detach())
 
-    def _parts(self, rows: Index) -> list[Part]:
+    def _parts(self, rows: Index) -> list[BatchPart]:
         """The crystals, then one pattern of each for every view, each in parts that threads take one by one."""
         schedule, count = self.schedule, len(rows)
         crystals = self.dataset.tokens.take(torch.from_numpy(rows))
@@ -173,17 +173,17 @@ class Trainer:
         if self._spent() < schedule.short:
             crystals = crystals.shortened(schedule.short_pairs)
             views = [view.shortened(schedule.short_pairs) for view in views]
-        parts = parts_of(self.towers.crystals, crystals, PART)
+        parts = split_batch(self.towers.crystals, crystals, PART)
         if self.towers.shape.form == "physics":
             hidden = self.rng.random(len(parts)) < schedule.atoms_hidden
             parts = [
-                replace(part, batch=part.batch.without_atoms())
+                replace(part, batch=part.batch.drop_atoms())
                 if hide and isinstance(part.batch, CrystalBatch)
                 else part
                 for part, hide in zip(parts, hidden, strict=True)
             ]
         for place, view in enumerate(views, start=1):
-            parts += parts_of(self.towers.patterns, view, PART, first=place * count)
+            parts += split_batch(self.towers.patterns, view, PART, first=place * count)
         return parts
 
     def _view(self, rows: Index) -> PatternBatch:
@@ -213,19 +213,19 @@ class Trainer:
         gallery = np.concatenate([held, rng.permutation(self.train_rows)[:VALIDATION_DISTRACTORS]])
         queries = rng.choice(held, min(VALIDATION_QUERIES, len(held)), replace=False)
         tokens = self.dataset.tokens.take(torch.from_numpy(gallery))
-        known = self.workers.embed(parts_of(self.towers.crystals, tokens, PART))
+        known = self.workers.embed(split_batch(self.towers.crystals, tokens, PART))
         instrument = REALISTIC if self.schedule.regime == "library" else FIXED
         patterns = self.dataset.patterns(queries, instrument, rng)
-        asked = self.workers.embed(parts_of(self.towers.patterns, patterns, PART))
+        asked = self.workers.embed(split_batch(self.towers.patterns, patterns, PART))
         groups = self.dataset.duplicates
-        ranks = ranks_of_truth(asked.numpy(), known.numpy(), groups[queries], groups[gallery])
+        ranks = rank_truth(asked.numpy(), known.numpy(), groups[queries], groups[gallery])
         figures = {f"top{k}": round(float((ranks < k).mean()), 4) for k in (1, 10, 100)}
         self._log({"validation": figures})
         if figures["top1"] > self.progress.best_top1:
             self.progress.best_top1, self.progress.stale = figures["top1"], 0
             _write(
                 self.out / "best.pt",
-                {"shape": self.towers.shape.as_json(), "weights": self.towers.state_dict()},
+                {"shape": self.towers.shape.to_json(), "weights": self.towers.state_dict()},
             )
         else:
             self.progress.stale += 1
@@ -246,11 +246,11 @@ class Trainer:
 
     def _save(self) -> None:
         state = {
-            "shape": self.towers.shape.as_json(),
+            "shape": self.towers.shape.to_json(),
             "data": self.dataset.digest(),
             "schedule": asdict(self.schedule),
             "weights": self.towers.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "bank": self.bank,
             "progress": asdict(self.progress) | {"order": torch.from_numpy(self.progress.order)},
             "rng": self.rng.bit_generator.state,
@@ -266,13 +266,13 @@ class Trainer:
                 f"The training run in {self.out} cannot be resumed, it is damaged or of another version; give another "
                 "--out."
             ) from error
-        if state["data"] != self.dataset.digest() or state["shape"] != self.towers.shape.as_json():
+        if state["data"] != self.dataset.digest() or state["shape"] != self.towers.shape.to_json():
             raise OptionError(
                 f"The training run in {self.out} has other crystals, another split or other towers; give another --out."
             )
         self.towers.load_state_dict(state["weights"])
-        for optimiser, own in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(own)
+        for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(own)
         progress = state["progress"]
         self.bank, self.progress = state["bank"], Progress(**progress | {"order": progress["order"].numpy()})
         self.rng.bit_generator.state = state["rng"]

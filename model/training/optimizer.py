@@ -19,7 +19,7 @@ _ADAM_RMS = 0.2
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised, with decoupled weight decay; for two-dimensional weights only."""
+    """Momentum, orthogonalize, with decoupled weight decay; for two-dimensional weights only."""
 
     def __init__(
         self, parameters: Iterable[nn.Parameter], rate: float, momentum: float = 0.95, decay: float = 0.05
@@ -28,7 +28,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One step along the orthogonalised momentum of each weight."""
+        """One step along the orthogonalize momentum of each weight."""
         if closure is not None:
             raise NotImplementedError("Muon takes no closure")
         for group in self.param_groups:
@@ -44,10 +44,10 @@ class Muon(torch.optim.Optimizer):
         ahead = weight.grad.lerp(mean, group["momentum"])
         size = _ADAM_RMS * max(weight.shape) ** 0.5
         weight.mul_(1 - group["lr"] * group["weight_decay"])
-        weight.add_(orthogonalised(ahead), alpha=-group["lr"] * size)
+        weight.add_(orthogonalize(ahead), alpha=-group["lr"] * size)
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
+def orthogonalize(matrix: Tensor) -> Tensor:
     """The semi-orthogonal matrix nearest to a (M, N) one, roughly: its singular values lie within 0.3 of 1."""
     a, b, c = _QUINTIC
     tall = matrix.shape[0] > matrix.shape[1]
@@ -60,7 +60,7 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     return nearest
 
 
-def optimisers_of(network: nn.Module, rate: float, decay: float = 0.05) -> list[torch.optim.Optimizer]:
+def build_optimizers(network: nn.Module, rate: float, decay: float = 0.05) -> list[torch.optim.Optimizer]:
     """Muon for the blocks' matrices, AdamW for all else; biases, gains and class tokens do not decay."""
     hidden: list[nn.Parameter] = []
     decayed: list[nn.Parameter] = []

@@ -21,9 +21,9 @@ from tqdm import tqdm
 
 from model.atomic_files import replace_file
 from model.crystal.crystal import Crystal
-from model.physics.kinematic import Geometry, ThermalMotion, structure_factors
-from model.physics.multislice import Conditions, dynamical_intensities
-from model.physics.reciprocal import reciprocal_lattice, reflections
+from model.physics.kinematic import Geometry, ThermalMotion, compute_structure_factors
+from model.physics.multislice import Conditions, compute_dynamical_intensities
+from model.physics.reciprocal import list_reflections, reciprocal_lattice
 
 FloatArray = NDArray[np.float64]
 Half = NDArray[np.float16]
@@ -139,7 +139,7 @@ class PatternPool:
         return cls(*(np.concatenate([getattr(pool, name) for pool in pools]) for name in names))
 
 
-def pattern_pool(
+def compute_pool(
     crystals: Sequence[Crystal], draws: int, seed: int, regime: Regime = "library", workers: int = 2
 ) -> PatternPool:
     """Compute a pool; the draws depend on the seed and on the crystal's place alone."""
@@ -168,7 +168,7 @@ def _pool_of_chunk(job: tuple[Sequence[Crystal], int, int, int, Regime]) -> Patt
     crystals, count, seed, start, regime = job
     drawn = Draws.paper if regime == "paper" else Draws.random
     rows = [
-        patterns_of(crystal, drawn(count, rng), rng)
+        simulate_patterns(crystal, drawn(count, rng), rng)
         for crystal, rng in ((c, np.random.default_rng([seed, start + i])) for i, c in enumerate(crystals))
     ]
     pool = PatternPool(
@@ -184,7 +184,7 @@ def _pool_of_chunk(job: tuple[Sequence[Crystal], int, int, int, Regime]) -> Patt
     return pool
 
 
-def patterns_of(
+def simulate_patterns(
     crystal: Crystal, draws: Draws, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Strongest pairs of one crystal under its draws.
@@ -194,7 +194,7 @@ def patterns_of(
     """
     count, atoms = len(draws.voltage_kv), len(crystal.numbers)
     displacements = rng.normal(size=(count, atoms, 3)) * draws.displacement_angstrom[:, None, None]
-    hk = reflections(crystal.lattice, POOL_Q_MAX)
+    hk = list_reflections(crystal.lattice, POOL_Q_MAX)
     intensity = np.empty((count, len(hk)))
     for face_down in (False, True):
         chosen = np.flatnonzero(draws.dynamical & (draws.face_down == face_down))
@@ -203,7 +203,7 @@ def patterns_of(
             conditions = Conditions(
                 draws.voltage_kv[chosen], _tilts(draws)[chosen], displacements[chosen], draws.b_iso[chosen]
             )
-            intensity[chosen] = dynamical_intensities(seen, conditions, POOL_Q_MAX)[2]
+            intensity[chosen] = compute_dynamical_intensities(seen, conditions, POOL_Q_MAX)[2]
     for s in np.flatnonzero(~draws.dynamical):
         geometry = Geometry(
             voltage_kv=float(draws.voltage_kv[s]),
@@ -212,7 +212,7 @@ def patterns_of(
             tilt_azimuth_deg=float(draws.azimuth_deg[s]),
         )
         thermal = ThermalMotion(float(draws.b_iso[s]), float(draws.b_iso[s]))
-        intensity[s] = structure_factors(crystal, geometry, thermal, displacements[s]).intensity
+        intensity[s] = compute_structure_factors(crystal, geometry, thermal, displacements[s]).intensity
     intensity /= intensity.max(axis=1, keepdims=True)
     pairs = intensity.reshape(count, 2, -1).transpose(0, 2, 1)
     kept = np.argsort(-pairs.max(axis=(0, 2)), kind="stable")[:POOL_PAIRS]

@@ -9,7 +9,7 @@ Index = NDArray[np.int64]
 QUERIES_AT_ONCE = 512
 
 
-def ranks_of_truth(
+def rank_truth(
     vectors: Vectors, gallery_vectors: Vectors, query_groups: Index, gallery_groups: Index
 ) -> Index:
     """How many crystals lie nearer to each query than the truth or a duplicate of it.

@@ -21,7 +21,7 @@ class Schedule:
         short_pairs: the strongest pairs that are kept then.
         atoms_hidden: share of the crystals whose atoms the physics form does not see: the rods generalise, the
             sequence memorises.
-        neighbours_from: share of the time after which batches are made of neighbourhoods, so that their
+        neighborhoods_from: share of the time after which batches are made of neighbourhoods, so that their
             negatives are hard.
         leaf: crystals a neighbourhood in a batch.
         per_formula: most crystals of one formula in an epoch: the stackings of a bilayer's two layers are hundreds
@@ -44,7 +44,7 @@ class Schedule:
     short: float = 0.3
     short_pairs: int = 32
     atoms_hidden: float = 0.5
-    neighbours_from: float = 0.3
+    neighborhoods_from: float = 0.3
     leaf: int = 16
     per_formula: int = 4
     quiet: float = 0.35

@@ -21,7 +21,7 @@ VALIDATION_SHARE = 0.1
 TEST_SHARE = 0.1
 
 
-class Part(Enum):
+class SplitPart(Enum):
     """Which side of the split a crystal is on."""
 
     TRAIN = "train"
@@ -29,22 +29,24 @@ class Part(Enum):
     TEST = "test"
 
 
-def part_of(formula: str, seed: int, held_out: Collection[str] = ()) -> Part:
+def assign_part(formula: str, seed: int, held_out: Collection[str] = ()) -> SplitPart:
     """The part of every crystal of this reduced formula; `held_out` formulas are test whatever the draw."""
     if formula in held_out:
-        return Part.TEST
+        return SplitPart.TEST
     digest = hashlib.sha256(f"{seed}|{formula}".encode()).digest()
     draw = int.from_bytes(digest[:8], "big") / 2**64
     if draw < TEST_SHARE:
-        return Part.TEST
-    return Part.VALIDATION if draw < TEST_SHARE + VALIDATION_SHARE else Part.TRAIN
+        return SplitPart.TEST
+    return SplitPart.VALIDATION if draw < TEST_SHARE + VALIDATION_SHARE else SplitPart.TRAIN
 
 
-def split(crystals: Sequence[Crystal], seed: int, held_out: Collection[str] = ()) -> dict[Part, list[int]]:
+def split(
+    crystals: Sequence[Crystal], seed: int, held_out: Collection[str] = ()
+) -> dict[SplitPart, list[int]]:
     """Indices of the crystals of each part, in order."""
-    parts: dict[Part, list[int]] = {part: [] for part in Part}
+    parts: dict[SplitPart, list[int]] = {part: [] for part in SplitPart}
     for index, crystal in enumerate(crystals):
-        parts[part_of(crystal.formula, seed, held_out)].append(index)
+        parts[assign_part(crystal.formula, seed, held_out)].append(index)
     return parts
 
 

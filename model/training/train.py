@@ -10,7 +10,7 @@ import torch
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
 from model.towers.checkpoint import read_network, save_towers
-from model.towers.contrastive import SHAPES, Form, Shape, TwinTowers
+from model.towers.contrastive import TOWER_SIZES, Form, TowerSize, TwinTowers
 from model.training.dataset import Dataset
 from model.training.loop import Trainer, check_run_folder
 from model.training.schedule import Schedule
@@ -91,10 +91,10 @@ def train_towers(
 
 def _choose_initial_towers(
     form: Form, start: Path | None, seed: int, held_out: set[str]
-) -> tuple[Shape | TwinTowers, list[dict[str, Any]]]:
+) -> tuple[TowerSize | TwinTowers, list[dict[str, Any]]]:
     """Return the size of new towers, or trained towers and the stages of their training."""
     if start is None:
-        return SHAPES[form], []
+        return TOWER_SIZES[form], []
     network, _, training = read_network(start)
     if read_split_settings(training) != (seed, held_out):
         raise OptionError(

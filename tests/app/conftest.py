@@ -17,7 +17,7 @@ from app.auth.key_file import update_key_file
 from app.main import create_app
 from app.services.search_index import SearchIndex
 from app.settings import Settings
-from model.physics.kinematic import kinematic_spots
+from model.physics.kinematic import compute_kinematic_spots
 from tests.app.stand_in import StandIn, made
 
 
@@ -35,7 +35,7 @@ def client(library: StandIn) -> Iterator[TestClient]:
 @pytest.fixture(scope="session")
 def points() -> list[list[float]]:
     """Graphene, 1/angstrom."""
-    spots = kinematic_spots(made("C", 2.46, "graphene"))
+    spots = compute_kinematic_spots(made("C", 2.46, "graphene"))
     assert spots.intensity is not None
     return [[*q, i] for q, i in zip(spots.q_inv_angstrom.tolist(), spots.intensity.tolist(), strict=True)]
 

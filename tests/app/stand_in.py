@@ -14,7 +14,7 @@ from index.search.results import Candidate, SearchResult
 from index.storage.catalog import Entry
 from index.storage.manifest import Manifest, ModelIdentity
 from model.crystal.crystal import Crystal
-from model.crystal.symmetry import symmetry_of
+from model.crystal.symmetry import determine_symmetry
 from model.matching.confidence import Verdict
 from model.matching.match import Match
 from model.matching.next_measurement import NextMeasurement
@@ -71,7 +71,7 @@ class StandIn:
         ids = iter(AWKWARD_IDS)
         crystals = [made("C", 2.46, "graphene"), made("MoS2", 3.16, "mos2")]
         crystals += [made(formula, a, next(ids)) for formula, a in _HEXAGONAL.items()]
-        self.entries = [Entry.from_crystal(each, symmetry_of(each), "MIT") for each in crystals]
+        self.entries = [Entry.from_crystal(each, determine_symmetry(each), "MIT") for each in crystals]
 
     @property
     def manifest(self) -> Manifest:

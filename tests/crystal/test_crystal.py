@@ -225,7 +225,7 @@ def test_needs_an_id() -> None:
 def test_a_stored_crystal_is_as_it_was_and_read_only(cells: dict[str, Cell]) -> None:
     made_new = made(*cells["MoS2 1H"])
     arrays = (made_new.lattice.copy(), made_new.numbers.copy(), made_new.positions.copy())
-    stored = Crystal.stored("some", "test", *arrays)
+    stored = Crystal.from_stored("some", "test", *arrays)
     for field in dataclasses.fields(Crystal):
         np.testing.assert_array_equal(getattr(stored, field.name), getattr(made_new, field.name))
     assert (stored.formula, stored.thickness) == (made_new.formula, made_new.thickness)

@@ -10,7 +10,7 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core.periodic_table import Element
 
 from model.crystal.crystal import Crystal
-from model.crystal.duplicates import RELATED, SAME, group_duplicates, same_crystal
+from model.crystal.duplicates import RELATED, SAME, group_duplicates, is_same_crystal
 from model.crystal.site_matching import Tolerance
 from tests.paths import SHARED
 
@@ -62,7 +62,7 @@ def test_relaxed_turned_and_mirrored_is_the_same(cells: dict[str, Cell]) -> None
         other = crystal_of(
             (lattice * [-1.02, 1.02, 1.0], numbers, frac + rng.uniform(-0.01, 0.01, frac.shape))
         )
-        assert same_crystal(crystal_of(cell), other)
+        assert is_same_crystal(crystal_of(cell), other)
         assert group_duplicates([crystal_of(cell), other]) == [0, 0]
 
 
@@ -76,14 +76,14 @@ def test_stackings_are_kept_apart() -> None:
         for shift in (0.0, 1 / 3, 2 / 3)
     ]
     assert group_duplicates(stacks) == [0, 1, 1]
-    assert not same_crystal(stacks[0], stacks[1])
+    assert not is_same_crystal(stacks[0], stacks[1])
 
 
 def test_other_lattice_or_composition_differs(cells: dict[str, Cell]) -> None:
     lattice, numbers, frac = cells["graphene"]
     graphene = crystal_of((lattice, numbers, frac))
-    assert not same_crystal(graphene, crystal_of((lattice * [1.08, 1.08, 1.0], numbers, frac)))
-    assert not same_crystal(graphene, crystal_of((lattice, numbers + 1, frac)))
+    assert not is_same_crystal(graphene, crystal_of((lattice * [1.08, 1.08, 1.0], numbers, frac)))
+    assert not is_same_crystal(graphene, crystal_of((lattice, numbers + 1, frac)))
 
 
 def test_tolerance_is_honoured(cells: dict[str, Cell]) -> None:
@@ -92,8 +92,8 @@ def test_tolerance_is_honoured(cells: dict[str, Cell]) -> None:
         crystal_of((lattice, numbers, frac)),
         crystal_of((lattice * [1.03, 1.03, 1.0], numbers, frac)),
     )
-    assert same_crystal(one, other, SAME)
-    assert not same_crystal(one, other, Tolerance(length_fraction=0.02))
+    assert is_same_crystal(one, other, SAME)
+    assert not is_same_crystal(one, other, Tolerance(length_fraction=0.02))
 
 
 def test_chains_merge_only_when_asked(cells: dict[str, Cell]) -> None:
@@ -110,8 +110,8 @@ def test_faint_superstructure_is_related(cells: dict[str, Cell]) -> None:
     distorted = crystal_of((lattice * [[2.0], [1.0], [1.0]], np.tile(numbers, 2), double))
     plain = crystal_of(cells["MoSSe"])
     assert len(distorted.numbers) == 2 * len(plain.numbers)
-    assert not same_crystal(plain, distorted)
-    assert same_crystal(plain, distorted, RELATED)
+    assert not is_same_crystal(plain, distorted)
+    assert is_same_crystal(plain, distorted, RELATED)
     assert group_duplicates([plain, distorted], RELATED, chained=True) == [0, 0]
 
 
@@ -147,5 +147,5 @@ def test_agrees_with_structure_matcher(names: tuple[str, ...]) -> None:
         rng.choice(np.array(several[i], dtype=object), 2, replace=False)
         for i in rng.permutation(len(several))
     ]
-    agreed = [same_crystal(*pair) == matcher_says_same(*pair) for pair in pairs[:150]]
+    agreed = [is_same_crystal(*pair) == matcher_says_same(*pair) for pair in pairs[:150]]
     assert np.mean(agreed) >= 0.98

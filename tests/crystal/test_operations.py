@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pymatgen.core.periodic_table import Element
 
 from model.crystal.crystal import Crystal
-from model.crystal.operations import operations_of, symmetric_shifts
-from model.crystal.symmetry import symmetry_of
+from model.crystal.operations import compute_symmetry_projector, find_operations
+from model.crystal.symmetry import determine_symmetry
 from tests.paths import SHARED
 
 Cell = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
@@ -20,7 +20,7 @@ STRUCTURES = SHARED / "data" / "structures"
 
 
 def assert_laid_on_itself(crystal: Crystal, tolerance: float) -> None:
-    found = operations_of(crystal)
+    found = find_operations(crystal)
     xy, z = crystal.positions[:, :2] @ np.linalg.inv(crystal.lattice), crystal.positions[:, 2]
     middle = (z.min() + z.max()) / 2
     for row in range(len(found.change)):
@@ -49,31 +49,31 @@ def assert_laid_on_itself(crystal: Crystal, tolerance: float) -> None:
 )
 def test_known_groups_have_their_operations(cells: dict[str, Cell], name: str, count: int, over: int) -> None:
     crystal = Crystal.from_cell(*cells[name], id=name, source="test")
-    found = operations_of(crystal)
+    found = find_operations(crystal)
     assert (len(found.change), int(found.turns_over.sum())) == (count, over)
     assert_laid_on_itself(crystal, 0.01)
 
 
 def test_atoms_off_their_places_are_told_by_how_much(cells: dict[str, Cell]) -> None:
     exact = Crystal.from_cell(*cells["MoS2 1H"], id="exact", source="test")
-    assert operations_of(exact).off_angstrom.max() < 1e-6
+    assert find_operations(exact).residual_angstrom.max() < 1e-6
     aside = np.zeros_like(exact.positions)
     aside[0, 0] = 0.02
-    found = operations_of(replace(exact, positions=exact.positions + aside))
+    found = find_operations(replace(exact, positions=exact.positions + aside))
     assert len(found.change) == 12
-    assert 0.005 < found.off_angstrom.max() <= 0.04
-    assert found.take(found.off_angstrom < 1e-3).change.tolist()  # the identity, if no other
-    assert len(operations_of(replace(exact, positions=exact.positions + 10 * aside)).change) < 12
+    assert 0.005 < found.residual_angstrom.max() <= 0.04
+    assert found.take(found.residual_angstrom < 1e-3).change.tolist()  # the identity, if no other
+    assert len(find_operations(replace(exact, positions=exact.positions + 10 * aside)).change) < 12
 
 
 def test_operations_are_remembered_for_as_long_as_their_crystal_and_no_other(cells: dict[str, Cell]) -> None:
     first, second = (
         Crystal.from_cell(*cells[name], id="same name", source="test") for name in ("graphene", "P1")
     )
-    known = operations_of(first)
-    assert operations_of(first) is known
+    known = find_operations(first)
+    assert find_operations(first) is known
     assert not known.turn.flags.writeable
-    assert len(operations_of(second).change) == 1
+    assert len(find_operations(second).change) == 1
 
 
 def test_a_large_cell_of_one_element_has_its_operations_too() -> None:
@@ -89,7 +89,7 @@ def test_a_large_cell_of_one_element_has_its_operations_too() -> None:
     frac = (positions + np.array([0.0, 0.0, 8.0])) @ np.linalg.inv(lattice)
     crystal = Crystal.from_cell(lattice, np.full(len(frac), 6), frac, id="bump", source="test")
     assert len(crystal.numbers) == 98
-    found = operations_of(crystal)
+    found = find_operations(crystal)
     assert (len(found.change), int(found.turns_over.sum())) == (6, 0)  # p3m1
     assert_laid_on_itself(crystal, 0.01)
 
@@ -111,7 +111,7 @@ def test_are_as_many_as_spglib_finds(name: str) -> None:
         sites = crystal.positions @ np.linalg.inv(box)
         cell = (box.tolist(), sites.tolist(), crystal.numbers.tolist())
         theirs = spglib.get_symmetry(cell, symprec=0.05)
-        alike += theirs is not None and len(operations_of(crystal).change) == len(theirs["rotations"])
+        alike += theirs is not None and len(find_operations(crystal).change) == len(theirs["rotations"])
     assert alike >= 0.95 * len(sample)
 
 
@@ -123,7 +123,7 @@ def test_shifts_that_keep_the_symmetry_are_those_of_free_coordinates(
     cells: dict[str, Cell], name: str, free: int
 ) -> None:
     crystal = Crystal.from_cell(*cells[name], id=name, source="test")
-    projector = symmetric_shifts(crystal)
+    projector = compute_symmetry_projector(crystal)
     assert projector == pytest.approx(projector @ projector, abs=1e-6)
     wanted = 2 * len(crystal.numbers) if free < 0 else free
     assert np.trace(projector) == pytest.approx(wanted, abs=1e-6)
@@ -140,10 +140,11 @@ def test_a_crystal_moved_along_its_free_shifts_keeps_its_group() -> None:
     lattice = np.diag([3.3, 4.4, 25.0])
     frac = np.array([[0.0, 0.08, 0.5], [0.5, 0.92, 0.5], [0.5, 0.42, 0.58], [0.0, 0.58, 0.58]])
     crystal = Crystal.from_cell(lattice, np.array([15, 15, 15, 15]), frac, id="rows", source="test")
-    share, basis = np.linalg.eigh(symmetric_shifts(crystal))
+    share, basis = np.linalg.eigh(compute_symmetry_projector(crystal))
     assert 0 < (share > 0.5).sum() < len(share)
     kept = [
-        symmetry_of(moved(crystal, each)).layer_group == symmetry_of(crystal).layer_group for each in basis.T
+        determine_symmetry(moved(crystal, each)).layer_group == determine_symmetry(crystal).layer_group
+        for each in basis.T
     ]
     assert all(np.array(kept)[share > 0.5])
     assert not all(np.array(kept)[share < 0.5])

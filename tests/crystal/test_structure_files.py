@@ -9,7 +9,7 @@ from pymatgen.io.cif import CifFile
 
 from model.crystal.crystal import Crystal
 from model.crystal.structure_files import read_structure, write_cif, write_poscar
-from model.crystal.symmetry import symmetry_of
+from model.crystal.symmetry import determine_symmetry
 from model.errors import CrystalError, UnknownFormatError, UnreadableError
 from tests.crystal.layers import NAMES, Cell
 
@@ -53,7 +53,7 @@ def through_ase(text: str, form: str) -> Crystal:
 @pytest.mark.parametrize("name", NAMES)
 def test_cif_is_the_same_crystal_in_pymatgen(cells: dict[str, Cell], name: str) -> None:
     crystal = crystal_of(cells[name])
-    again = read_structure(write_cif(crystal, symmetry_of(crystal)), id="a", source="b")
+    again = read_structure(write_cif(crystal, determine_symmetry(crystal)), id="a", source="b")
     # pymatgen moves coordinates that are within 1e-4 of 1/3 and 2/3 onto them.
     assert_same_arrays(crystal, again, 1e-3)
 
@@ -61,7 +61,7 @@ def test_cif_is_the_same_crystal_in_pymatgen(cells: dict[str, Cell], name: str) 
 @pytest.mark.parametrize("name", NAMES)
 def test_cif_is_the_same_crystal_in_ase(cells: dict[str, Cell], name: str) -> None:
     crystal = crystal_of(cells[name])
-    assert_same_arrays(crystal, through_ase(write_cif(crystal, symmetry_of(crystal)), "cif"), 1e-6)
+    assert_same_arrays(crystal, through_ase(write_cif(crystal, determine_symmetry(crystal)), "cif"), 1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -74,7 +74,7 @@ def test_poscar_is_the_same_crystal(cells: dict[str, Cell], name: str) -> None:
 
 def test_cif_tells_symmetry_source_id_and_vacuum(cells: dict[str, Cell]) -> None:
     crystal = crystal_of(cells["MoS2 1H"])
-    lines = write_cif(crystal, symmetry_of(crystal)).splitlines()
+    lines = write_cif(crystal, determine_symmetry(crystal)).splitlines()
     assert lines[0] == "data_mos2_1_50_"
     assert any(line.startswith("#") and "vacuum" in line for line in lines)
     assert "_dd2d_id 'mos2/1 50%'" in lines

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pymatgen.core.periodic_table import Element
 
 from model.crystal.crystal import Crystal
-from model.crystal.symmetry import Symmetry, symmetry_of
+from model.crystal.symmetry import Symmetry, determine_symmetry
 from tests.paths import SHARED
 
 Cell = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
@@ -26,7 +26,7 @@ STRUCTURES = SHARED / "data" / "structures"
     ],
 )
 def test_known_groups(cells: dict[str, Cell], name: str, expected: Symmetry) -> None:
-    assert symmetry_of(Crystal.from_cell(*cells[name], id=name, source="test")) == expected
+    assert determine_symmetry(Crystal.from_cell(*cells[name], id=name, source="test")) == expected
 
 
 def test_tolerance_is_honoured(cells: dict[str, Cell]) -> None:
@@ -34,8 +34,8 @@ def test_tolerance_is_honoured(cells: dict[str, Cell]) -> None:
     buckled = Crystal.from_cell(
         lattice, numbers, frac + np.array([[0, 0, 0.001], [0, 0, -0.001]]), id="b", source="test"
     )
-    assert symmetry_of(buckled, symprec=0.2).layer_group == 80
-    assert symmetry_of(buckled, symprec=0.001).layer_group == 72
+    assert determine_symmetry(buckled, symprec=0.2).layer_group == 80
+    assert determine_symmetry(buckled, symprec=0.001).layer_group == 72
 
 
 @pytest.mark.skipif(not STRUCTURES.is_dir(), reason="the shared structures are not beside this checkout")
@@ -49,7 +49,7 @@ def test_agrees_with_the_groups_of_the_library(name: str) -> None:
     for entry in sample:
         numbers = [Element(symbol).Z for symbol in entry["species"]]
         crystal = Crystal.from_cell(entry["lattice"], numbers, entry["frac"], id=entry["id"], source=name)
-        symmetry = symmetry_of(crystal)
+        symmetry = determine_symmetry(crystal)
         layers += symmetry.layer_group == entry["meta"]["lg_calc"]
         spaces += symmetry.space_group == entry["meta"]["sg_calc"]
     assert layers >= 0.98 * len(sample)

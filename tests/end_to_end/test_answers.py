@@ -17,7 +17,7 @@ from index.build.build import build_index
 from index.starter.library import starter_entries
 from model.crystal.crystal import Crystal
 from model.crystal.structure_files import read_structure
-from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
+from model.physics.kinematic import Geometry, ThermalMotion, compute_kinematic_spots
 from model.towers.checkpoint import load_towers
 from tests.paths import ROOT
 
@@ -41,7 +41,7 @@ def asked(client: TestClient, crystal: Crystal, seed: int, **options: Any) -> di
         mirrored=bool(rng.random() < 0.5),
         q_max_inv_angstrom=1.4,
     )
-    spots = kinematic_spots(crystal, lying, ThermalMotion(0.4, 0.6), relative_threshold=1e-3)
+    spots = compute_kinematic_spots(crystal, lying, ThermalMotion(0.4, 0.6), relative_threshold=1e-3)
     assert spots.intensity is not None
     kept = rng.random(len(spots)) > 0.05
     noisy = spots.intensity * np.exp(rng.normal(0, 0.15, len(spots)))
@@ -136,7 +136,7 @@ def test_an_explanation_that_needs_another_scale_is_told_and_not_sure(client: Te
 
 def test_with_full_effort_a_wrong_scale_is_told_though_something_fits_at_it(client: TestClient) -> None:
     mos2 = next(entry.crystal for entry in starter_entries() if entry.name == "MoS2-1H")
-    spots = kinematic_spots(mos2, Geometry(tilt_deg=2.0, rotation_deg=17.0), relative_threshold=1e-3)
+    spots = compute_kinematic_spots(mos2, Geometry(tilt_deg=2.0, rotation_deg=17.0), relative_threshold=1e-3)
     assert spots.intensity is not None
     points = np.column_stack([1.1 * spots.q_inv_angstrom, spots.intensity])
     body = {"points": points.tolist(), "voltage_kv": 80, "effort": "full"}

@@ -22,7 +22,7 @@ from index.storage.publish import KEPT_VERSIONS
 from index.storage.versions import find_current_version, find_version_folder
 from model.crystal.crystal import Crystal
 from model.crystal.structure_files import read_structure
-from model.crystal.symmetry import symmetry_of
+from model.crystal.symmetry import determine_symmetry
 from model.errors import IndexUnavailableError, OptionError
 from model.matching.priors import CELL_SIGMA
 from tests.index.layers import crystal, document, same_structure, write_lines
@@ -36,7 +36,7 @@ def test_an_index_holds_what_the_source_held(built: Path, encoder: RadialEncoder
             made = crystal(index)
             entry = retriever.get_entry(made.id)
             assert same_structure(entry.crystal, made, 1e-12)
-            assert entry == replace(Entry.from_crystal(made, symmetry_of(made)), crystal=entry.crystal)
+            assert entry == replace(Entry.from_crystal(made, determine_symmetry(made)), crystal=entry.crystal)
             assert same_structure(read_structure(entry.to_cif(), id="x", source="x"), made)
         assert retriever.get_entry("again/3").license == "MIT"
         with pytest.raises(KeyError):

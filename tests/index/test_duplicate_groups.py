@@ -10,8 +10,8 @@ import pytest
 from index.live.duplicate_groups import DuplicateGroups
 from index.storage.catalog import Catalog, Entry, write_catalog
 from model.crystal.crystal import Crystal
-from model.crystal.duplicates import first_same, group_duplicates
-from model.crystal.symmetry import symmetry_of
+from model.crystal.duplicates import find_first_duplicate, group_duplicates
+from model.crystal.symmetry import determine_symmetry
 from tests.index.layers import crystal
 
 
@@ -29,7 +29,7 @@ CHAIN += [larger(5, 1.0), larger(6, 1.0), larger(6, 1.01)]
 
 def catalog_of(path: Path, crystals: Sequence[Crystal]) -> Catalog:
     entries = [
-        Entry.from_crystal(named, symmetry_of(named))
+        Entry.from_crystal(named, determine_symmetry(named))
         for n, c in enumerate(crystals)
         for named in [replace(c, id=f"{n}")]
     ]
@@ -62,7 +62,7 @@ def test_groups_are_those_of_one_build(tmp_path: Path, seed: int) -> None:
 
 def test_the_first_founder_that_is_the_same_is_told() -> None:
     founders = [crystal(3), larger(0, 1.08), larger(0, 1.04), crystal(1)]
-    assert first_same(larger(0, 1.05), founders) == 1
-    assert first_same(crystal(0), founders) == 2
-    assert first_same(crystal(2), founders) is None
-    assert first_same(crystal(2), []) is None
+    assert find_first_duplicate(larger(0, 1.05), founders) == 1
+    assert find_first_duplicate(crystal(0), founders) == 2
+    assert find_first_duplicate(crystal(2), founders) is None
+    assert find_first_duplicate(crystal(2), []) is None

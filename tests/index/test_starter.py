@@ -16,9 +16,9 @@ from index.starter.library import LIBRARY, StarterEntry, starter_crystals, start
 from index.starter.orbits import Orbits
 from index.starter.prototypes import PROTOTYPES
 from model.crystal.crystal import Crystal
-from model.crystal.duplicates import group_duplicates, same_crystal
+from model.crystal.duplicates import group_duplicates, is_same_crystal
 from model.crystal.site_matching import Tolerance
-from model.crystal.symmetry import symmetry_of
+from model.crystal.symmetry import determine_symmetry
 from model.errors import IndexUnavailableError
 from tests.index.stand_in import RadialEncoder
 from tests.paths import SHARED
@@ -95,7 +95,7 @@ def test_holds_hundreds_of_crystals_each_its_own(entries: list[StarterEntry]) ->
 
 
 def test_every_crystal_has_the_layer_group_of_its_prototype(entries: list[StarterEntry]) -> None:
-    found = {entry.name: symmetry_of(entry.crystal).layer_group for entry in entries}
+    found = {entry.name: determine_symmetry(entry.crystal).layer_group for entry in entries}
     assert found == {entry.name: entry.prototype.layer_group for entry in entries}
     assert {name: found[name] for name in LAYER_GROUPS} == LAYER_GROUPS
 
@@ -269,7 +269,7 @@ def test_agrees_with_computed_layers(entries: list[StarterEntry]) -> None:
         alike = (
             deviations(crystal, layer)
             for layer in layers[tuple(sorted(crystal.numbers.tolist()))]
-            if same_crystal(crystal, layer, SAME_ARRANGEMENT)
+            if is_same_crystal(crystal, layer, SAME_ARRANGEMENT)
         )
         best = min(alike, key=lambda it: max(it[0] / LATTICE_FRACTION, it[1] / BOND_FRACTION), default=None)
         if best is not None:

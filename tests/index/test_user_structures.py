@@ -13,7 +13,7 @@ from index.build.inspection import verify_index
 from index.storage.catalog import Entry
 from index.storage.layout import USER_STRUCTURES_NAME
 from index.storage.user_structures import UserStructures
-from model.crystal.symmetry import symmetry_of
+from model.crystal.symmetry import determine_symmetry
 from model.errors import IndexUnavailableError, ReadOnlyError
 from tests.index.layers import crystal, document, same_structure, write_lines
 from tests.index.stand_in import RadialEncoder
@@ -24,7 +24,7 @@ NOW = "2026-01-31T12:00:00+00:00"
 
 def entry(index: int) -> Entry:
     made = crystal(index)
-    return Entry.from_crystal(made, symmetry_of(made), "CC0", "a paper")
+    return Entry.from_crystal(made, determine_symmetry(made), "CC0", "a paper")
 
 
 def vector(index: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:

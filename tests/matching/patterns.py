@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
 from model.pattern.spots import Spots
-from model.physics.kinematic import Geometry, on_camera
-from model.physics.multislice import Conditions, dynamical_intensities
+from model.physics.kinematic import Geometry, project_to_camera
+from model.physics.multislice import Conditions, compute_dynamical_intensities
 from model.physics.reciprocal import reciprocal_lattice
 from tests.physics.layers import BLACK_PHOSPHORUS, GRAPHENE, JANUS, MOS2, PRISMATIC, hexagonal, layer
 
@@ -63,8 +63,8 @@ def simulate_pattern(
     )
     still = np.zeros((1, len(crystal.numbers), 3))
     conditions = Conditions(np.array([80.0]), geometry.tilt_vector[None], still, np.array([0.35]))
-    _, q, intensity = dynamical_intensities(crystal, conditions, 1.4)
-    q, level = on_camera(q, geometry) * pose.scale, intensity[0] / intensity[0].max()
+    _, q, intensity = compute_dynamical_intensities(crystal, conditions, 1.4)
+    q, level = project_to_camera(q, geometry) * pose.scale, intensity[0] / intensity[0].max()
     if rng is not None:
         q = q + rng.normal(0, 0.003, q.shape)
         level = level * np.exp(rng.normal(0, 0.12, len(level)))
@@ -82,7 +82,7 @@ def simulate_superlattice(crystal: Crystal, rotation_deg: float, count: int, sha
     The last `count` spots are the innermost half way between the others, at a share of the strongest intensity.
     """
     plain = simulate_pattern(crystal, FlakePose(rotation_deg=rotation_deg))
-    basis = on_camera(reciprocal_lattice(crystal.lattice), Geometry(rotation_deg=rotation_deg))
+    basis = project_to_camera(reciprocal_lattice(crystal.lattice), Geometry(rotation_deg=rotation_deg))
     hk = np.stack(np.meshgrid(np.arange(-6, 7), np.arange(-6, 7)), axis=-1).reshape(-1, 2)
     between = (hk[(hk % 2).any(axis=1)] / 2) @ basis
     nearest = between[np.argsort(np.linalg.norm(between, axis=1), kind="stable")][:count]

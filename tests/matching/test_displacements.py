@@ -16,9 +16,9 @@ from model.matching.fitting.likelihood import INTENSITY_FLOOR
 from model.matching.priors import DISPLACEMENT_SIGMA_ANGSTROM
 from model.matching.verify import verify
 from model.pattern.spots import Spots
-from model.physics.multislice import Conditions, dynamical_intensities
-from model.physics.reciprocal import reciprocal_lattice, reflections
-from model.physics.sheets import Sheets
+from model.physics.multislice import Conditions, compute_dynamical_intensities
+from model.physics.reciprocal import list_reflections, reciprocal_lattice
+from model.physics.static_multislice import StaticMultislice
 from tests.matching.patterns import LAYERS, FlakePose, simulate_pattern
 
 TILT = np.array([0.04, -0.02])
@@ -26,7 +26,7 @@ Q_MAX = 1.4
 
 
 def waves(crystal: Crystal, hk: np.ndarray, face: int) -> np.ndarray:
-    sheets = Sheets.of(crystal, 80.0, Q_MAX)
+    sheets = StaticMultislice.from_crystal(crystal, 80.0, Q_MAX)
     seen: np.ndarray = (sheets.reversed() if face else sheets).amplitudes(hk, TILT[None])[0]
     return seen
 
@@ -37,7 +37,7 @@ def displace(crystal: Crystal, shift: np.ndarray) -> Crystal:
 
 @pytest.mark.parametrize("face", [0, 1])
 def test_responses_agree_with_the_multislice(crystal: Crystal, face: int) -> None:
-    hk = reflections(crystal.lattice, Q_MAX)
+    hk = list_reflections(crystal.lattice, Q_MAX)
     amplitude = waves(crystal, hk, face)
     strongest = float((np.abs(amplitude) ** 2).max())
     amplitude = (amplitude / np.sqrt(strongest)).astype(np.complex64)
@@ -56,7 +56,7 @@ def test_responses_agree_with_the_multislice(crystal: Crystal, face: int) -> Non
 
 
 def test_a_displacement_of_the_whole_layer_changes_no_intensity(crystal: Crystal) -> None:
-    hk = reflections(crystal.lattice, Q_MAX)
+    hk = list_reflections(crystal.lattice, Q_MAX)
     scatterers = Scatterers.from_crystal(crystal, 80.0, hk)
     # The waves of single atoms, at the exit of the layer.
     whole = scatterers.amplitude * np.exp(
@@ -90,8 +90,8 @@ def test_the_directions_that_matter_are_selected() -> None:
 @pytest.mark.parametrize("name", ["graphene", "1T-TaS2", "MoSSe", "black phosphorus"])
 def test_displacements_that_keep_the_symmetry_leave_equivalent_reflections_equal(name: str) -> None:
     crystal = LAYERS[name]
-    hk = reflections(crystal.lattice, Q_MAX)
-    waves = Sheets.of(crystal, 80.0, Q_MAX).amplitudes(hk, np.zeros((1, 2)))[0]
+    hk = list_reflections(crystal.lattice, Q_MAX)
+    waves = StaticMultislice.from_crystal(crystal, 80.0, Q_MAX).amplitudes(hk, np.zeros((1, 2)))[0]
     waves = (waves / np.abs(waves).max()).astype(np.complex64)
     response = Scatterers.from_crystal(crystal, 80.0, hk).find_response(
         np.zeros(2), 0, waves, np.arange(len(hk))
@@ -114,9 +114,9 @@ def simulate_frozen_phonons(crystal: Crystal, configurations: int) -> tuple[Spot
     moved = rng.normal(0, 0.06, (configurations, count, 3))
     tilts, none = np.zeros((configurations, 2)), np.zeros(configurations)
     conditions = Conditions(np.full(configurations, 80.0), tilts, moved, none)
-    _, q, displaced = dynamical_intensities(crystal, conditions, Q_MAX)
+    _, q, displaced = compute_dynamical_intensities(crystal, conditions, Q_MAX)
     still = Conditions(np.array([80.0]), tilts[:1], np.zeros((1, count, 3)), np.array([DIFFUSE_B]))
-    _, _, coherent = dynamical_intensities(crystal, still, Q_MAX)
+    _, _, coherent = compute_dynamical_intensities(crystal, still, Q_MAX)
     mean = displaced.mean(axis=0)
     return Spots(q, mean / mean.max()), np.log(mean / coherent[0])
 

@@ -19,7 +19,7 @@ from model.matching.place_candidates import ScalePrior
 from model.matching.verify import verify
 from model.pattern.observation import Observation
 from model.pattern.spots import Spots, mask_spots
-from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
+from model.physics.kinematic import Geometry, ThermalMotion, compute_kinematic_spots
 from tests.matching.patterns import LAYERS, FlakePose, simulate_pattern
 
 ALL_LAYERS = list(LAYERS.values())
@@ -72,7 +72,7 @@ def test_the_fitted_parameters_reproduce_the_pattern(name: str, pose: FlakePose)
     assert match.tilt_deg == pytest.approx(pose.tilt_deg, abs=0.3)
     assert match.scale == pytest.approx(pose.scale, abs=0.003)
     again = FlakePose(match.tilt_deg, match.tilt_azimuth_deg, match.rotation_deg, match.mirrored, match.scale)
-    flake = crystal.turned_over() if match.face_down else crystal
+    flake = crystal.turn_over() if match.face_down else crystal
     computed = simulate_pattern(flake, again)
     assert spots.intensity is not None
     assert computed.intensity is not None
@@ -85,7 +85,7 @@ def test_the_fitted_parameters_reproduce_the_pattern(name: str, pose: FlakePose)
 
 def test_the_other_face_is_recognized() -> None:
     crystal, pose = LAYERS["oblique"], FlakePose(3.0, 70.0, 20.0)
-    down = simulate_pattern(crystal.turned_over(), pose)
+    down = simulate_pattern(crystal.turn_over(), pose)
     match = verify_one(crystal, down)
     assert match.face_down
     assert not match.mirrored
@@ -138,7 +138,7 @@ def test_the_rotation_of_a_perfect_pattern_does_not_change_its_score() -> None:
     crystal = LAYERS["MoSSe"]
     scores = [
         verify_one(
-            crystal, kinematic_spots(crystal, Geometry(rotation_deg=angle), relative_threshold=0.03)
+            crystal, compute_kinematic_spots(crystal, Geometry(rotation_deg=angle), relative_threshold=0.03)
         ).score
         for angle in np.linspace(0, 75, 16)
     ]
@@ -191,7 +191,7 @@ def test_no_reflection_is_too_faint_where_all_were_measured() -> None:
 
 def test_a_kinematic_pattern_is_explained_too(crystal: Crystal) -> None:
     pose = Geometry(tilt_deg=2.0, tilt_azimuth_deg=40.0, rotation_deg=77.0, q_max_inv_angstrom=1.3)
-    spots = kinematic_spots(crystal, pose, ThermalMotion(0.3, 0.3), relative_threshold=1e-3)
+    spots = compute_kinematic_spots(crystal, pose, ThermalMotion(0.3, 0.3), relative_threshold=1e-3)
     match = verify_one(crystal, spots)
     assert match.r_factor is not None
     assert match.r_factor < 0.2

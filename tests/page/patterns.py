@@ -6,7 +6,7 @@ import numpy as np
 
 from app.cli.frame_simulation import simulate_frame
 from model.crystal.crystal import Crystal
-from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
+from model.physics.kinematic import Geometry, ThermalMotion, compute_kinematic_spots
 from tests.pattern.formats.camera_files import DmWriter, tiff
 
 PIXEL_SIZE_INV_ANGSTROM = 0.0072
@@ -23,7 +23,7 @@ def create_mos2() -> Crystal:
 def simulate_mos2_file(file_format: Literal["tiff", "dm4"]) -> bytes:
     """Simulate a frame of a tilted flake. The file states its scale."""
     geometry = Geometry(tilt_deg=3.0, tilt_azimuth_deg=70, rotation_deg=25, q_max_inv_angstrom=1.3)
-    spots = kinematic_spots(create_mos2(), geometry, _THERMAL_MOTION)
+    spots = compute_kinematic_spots(create_mos2(), geometry, _THERMAL_MOTION)
     counts = simulate_frame(
         spots, pixel_size_inv_angstrom=PIXEL_SIZE_INV_ANGSTROM, size=FRAME_SIZE_PX, seed=5
     )
@@ -37,7 +37,7 @@ def simulate_mos2_file(file_format: Literal["tiff", "dm4"]) -> bytes:
 def simulate_stack_without_scale() -> bytes:
     """Simulate two frames of one flake, which differ in their noise."""
     geometry = Geometry(rotation_deg=25, q_max_inv_angstrom=1.3)
-    spots = kinematic_spots(create_mos2(), geometry, _THERMAL_MOTION)
+    spots = compute_kinematic_spots(create_mos2(), geometry, _THERMAL_MOTION)
     frames = [
         simulate_frame(spots, pixel_size_inv_angstrom=PIXEL_SIZE_INV_ANGSTROM, size=FRAME_SIZE_PX, seed=seed)
         for seed in (5, 6)
@@ -47,5 +47,5 @@ def simulate_stack_without_scale() -> bytes:
 
 def simulate_large_frame(size: int) -> bytes:
     """Simulate a frame that is larger than the picture that the service makes of it."""
-    spots = kinematic_spots(create_mos2(), Geometry(q_max_inv_angstrom=1.3), _THERMAL_MOTION)
+    spots = compute_kinematic_spots(create_mos2(), Geometry(q_max_inv_angstrom=1.3), _THERMAL_MOTION)
     return tiff(simulate_frame(spots, pixel_size_inv_angstrom=2.8 / size, size=size, seed=5), metadata=None)

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
-from model.physics.reciprocal import reciprocal_lattice, reflections
-from model.physics.sheets import Sheets
+from model.physics.reciprocal import list_reflections, reciprocal_lattice
+from model.physics.static_multislice import StaticMultislice
 from tests.physics.layers import BLACK_PHOSPHORUS, GRAPHENE, JANUS, MOS2
 
 Array = NDArray[np.float64]
@@ -58,8 +58,8 @@ def _rectangular(crystal: Crystal) -> tuple[list[tuple[int, int]], Array]:
 @pytest.mark.parametrize("tilt_deg", [(0.0, 0.0), (2.5, -1.0)], ids=["straight", "tilted"])
 def test_beams_are_as_strong_as_abtem_computes_them(crystal: Crystal, tilt_deg: tuple[float, float]) -> None:
     tilt = np.tan(np.radians(tilt_deg))
-    hk = reflections(crystal.lattice, Q_MAX)
-    own = Sheets.of(crystal, 80.0, Q_MAX).intensities(hk, tilt[None])[0]
+    hk = list_reflections(crystal.lattice, Q_MAX)
+    own = StaticMultislice.from_crystal(crystal, 80.0, Q_MAX).intensities(hk, tilt[None])[0]
     other = by_abtem(crystal, tilt, hk)
     strong = other > 1e-3 * other.max()
     assert strong.sum() >= 12

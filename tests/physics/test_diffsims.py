@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
 from model.electrons import electron_wavelength_angstrom
-from model.physics.kinematic import Geometry, Reflections, ThermalMotion, structure_factors
+from model.physics.kinematic import Geometry, Reflections, ThermalMotion, compute_structure_factors
 from model.physics.scattering import SYMBOLS, electron_form_factor
 
 Array = NDArray[np.float64]
@@ -59,14 +59,14 @@ def test_agrees_straight_and_tilted(
     crystal: Crystal, tilt_deg: float, azimuth_deg: float, voltage_kv: float
 ) -> None:
     geometry = Geometry(voltage_kv=voltage_kv, tilt_deg=tilt_deg, tilt_azimuth_deg=azimuth_deg)
-    beams = structure_factors(crystal, geometry)
+    beams = compute_structure_factors(crystal, geometry)
     assert len(beams.hk) >= 36
     assert spread_of_ln(beams, theirs(crystal, beams.hk, geometry)) < TOLERANCE
 
 
 def test_agrees_on_the_debye_waller_factor(mos2: Crystal) -> None:
-    still = structure_factors(mos2)
-    shaken = structure_factors(mos2, thermal=ThermalMotion(0.6, 0.6))
+    still = compute_structure_factors(mos2)
+    shaken = compute_structure_factors(mos2, thermal=ThermalMotion(0.6, 0.6))
     straight = Geometry()
     expected = theirs(mos2, still.hk, straight, b_iso=0.6) / theirs(mos2, still.hk, straight)
     assert shaken.intensity / still.intensity == pytest.approx(expected, rel=1e-3)
@@ -81,7 +81,7 @@ def test_agrees_on_the_wavelength(voltage_kv: float) -> None:
 @pytest.mark.parametrize("change", [{"tilt_azimuth_deg": 180.0}, {"tilt_deg": 0.0}, {"voltage_kv": 5.0}])
 def test_the_tolerance_tells_wrong_geometry(black_phosphorus: Crystal, change: dict[str, float]) -> None:
     right = {"tilt_deg": 4.0, "tilt_azimuth_deg": 0.0, "voltage_kv": 80.0}
-    beams = structure_factors(black_phosphorus, Geometry(**(right | change)))  # type: ignore[arg-type]
+    beams = compute_structure_factors(black_phosphorus, Geometry(**(right | change)))  # type: ignore[arg-type]
     assert spread_of_ln(beams, theirs(black_phosphorus, beams.hk, Geometry(**right))) > 10 * TOLERANCE  # type: ignore[arg-type]
 
 

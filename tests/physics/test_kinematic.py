@@ -14,13 +14,13 @@ from model.errors import NoSpotsError, OptionError
 from model.physics.kinematic import (
     Geometry,
     ThermalMotion,
-    excitation,
-    kinematic_spots,
-    on_camera,
-    structure_factors,
-    structure_factors_of_many,
+    compute_excitation_error,
+    compute_kinematic_spots,
+    compute_structure_factors,
+    compute_structure_factors_of_many,
+    project_to_camera,
 )
-from model.physics.reciprocal import reciprocal_lattice, reflections
+from model.physics.reciprocal import list_reflections, reciprocal_lattice
 
 Array = NDArray[np.float64]
 AtomModel = Literal["born", "eikonal"]
@@ -62,7 +62,7 @@ def test_reflections_are_all_within_reach_and_come_in_pairs(
     a: float, b: float, skew: float, q_max: float
 ) -> None:
     lattice = np.array([[a, 0.0], [skew * a, b]])
-    hk = reflections(lattice, q_max)
+    hk = list_reflections(lattice, q_max)
     every = {(h, k) for h in range(-20, 21) for k in range(-20, 21)} - {(0, 0)}
     within = {i for i in every if np.linalg.norm(np.array(i) @ reciprocal_lattice(lattice)) <= q_max}
     assert {(h, k) for h, k in hk.tolist()} == within
@@ -82,7 +82,9 @@ def test_excitation_is_the_ewald_and_the_tilt_term(tilt: float, azimuth: float, 
     q = np.random.default_rng(1).uniform(-1.0, 1.0, (40, 2))
     first_order = geometry.wavelength * (q**2).sum(axis=1) / 2 + q @ geometry.tilt_vector
     # What is left is of second order: lambda (q . tau)^2 / 2, and lambda^3 q^4 / 8.
-    assert np.abs(excitation(q, geometry) - first_order).max() < 0.1 * np.hypot(0.02, geometry.wavelength)
+    assert np.abs(compute_excitation_error(q, geometry) - first_order).max() < 0.1 * np.hypot(
+        0.02, geometry.wavelength
+    )
 
 
 @given(tilt=tilts, azimuth=azimuths, radiation=st.sampled_from(["electron", "xray"]))
@@ -93,14 +95,14 @@ def test_scattered_waves_keep_their_length(
     tau, wave_number = geometry.tilt_vector, 1 / geometry.wavelength
     incident = wave_number * np.append(tau, 1.0) / np.sqrt(1 + tau @ tau)
     q = np.random.default_rng(1).uniform(-0.35, 0.35, (40, 2))
-    scattered = incident + np.column_stack([q, -excitation(q, geometry)])
+    scattered = incident + np.column_stack([q, -compute_excitation_error(q, geometry)])
     assert np.linalg.norm(scattered, axis=1) == pytest.approx(wave_number, rel=1e-9)
     assert (scattered[:, 2] > 0).all()
 
 
 def test_at_80_kv_the_ewald_term_at_0_6_equals_0_7_degrees_of_tilt() -> None:
     q = np.array([[0.6, 0.0]])
-    angle = np.degrees(np.arctan(excitation(q, Geometry())[0] / 0.6))
+    angle = np.degrees(np.arctan(compute_excitation_error(q, Geometry())[0] / 0.6))
     assert angle == pytest.approx(0.72, abs=0.02)
 
 
@@ -110,14 +112,14 @@ def test_the_origin_does_not_matter(
     janus: Crystal, atom_model: AtomModel, x: float, y: float, z: float
 ) -> None:
     geometry = replace(TILTED, atom_model=atom_model)
-    there = structure_factors(moved(janus, np.array([x, y, z])), geometry).intensity
-    assert there == pytest.approx(structure_factors(janus, geometry).intensity, rel=1e-6, abs=1e-9)
+    there = compute_structure_factors(moved(janus, np.array([x, y, z])), geometry).intensity
+    assert there == pytest.approx(compute_structure_factors(janus, geometry).intensity, rel=1e-6, abs=1e-9)
 
 
 @pytest.mark.parametrize("atom_model", ["born", "eikonal"])
 def test_a_supercell_has_the_same_spots(crystal: Crystal, atom_model: AtomModel) -> None:
     geometry = replace(TILTED, atom_model=atom_model)
-    one, two = kinematic_spots(crystal, geometry), kinematic_spots(doubled(crystal), geometry)
+    one, two = compute_kinematic_spots(crystal, geometry), compute_kinematic_spots(doubled(crystal), geometry)
     assert one.intensity is not None
     assert two.intensity is not None
     expected = by_position(one.q_inv_angstrom, one.intensity)
@@ -125,7 +127,7 @@ def test_a_supercell_has_the_same_spots(crystal: Crystal, atom_model: AtomModel)
 
 
 def test_friedels_law_holds_on_a_flat_ewald_sphere_in_born_approximation(crystal: Crystal) -> None:
-    intensity = structure_factors(crystal, Geometry(voltage_kv=FLAT_EWALD_KV)).intensity
+    intensity = compute_structure_factors(crystal, Geometry(voltage_kv=FLAT_EWALD_KV)).intensity
     assert mates(intensity) == pytest.approx(intensity, rel=1e-3, abs=1e-6 * intensity.max())
 
 
@@ -133,19 +135,19 @@ def test_friedels_law_holds_on_a_flat_ewald_sphere_in_born_approximation(crystal
 def test_a_two_fold_axis_keeps_friedels_law_until_the_layer_is_tilted(
     graphene: Crystal, black_phosphorus: Crystal, atom_model: AtomModel
 ) -> None:
-    straight = structure_factors(graphene, Geometry(atom_model=atom_model)).intensity
+    straight = compute_structure_factors(graphene, Geometry(atom_model=atom_model)).intensity
     assert mates(straight) == pytest.approx(straight, rel=1e-9)
     # Phosphorus has an inversion centre but its two-fold axes lie in the plane: curvature tells q from -q.
-    tilted = structure_factors(black_phosphorus, replace(TILTED, atom_model=atom_model)).intensity
+    tilted = compute_structure_factors(black_phosphorus, replace(TILTED, atom_model=atom_model)).intensity
     strong = tilted > 1e-2 * tilted.max()
     assert np.std(np.log(tilted / mates(tilted))[strong]) > 0.3
 
 
 def test_complex_factors_break_friedels_law_where_real_ones_cannot(mos2: Crystal) -> None:
     # The horizontal mirror makes F(q, q_z) even in q_z, so with real factors I(q) = I(-q) at any curvature.
-    real = structure_factors(mos2).intensity
+    real = compute_structure_factors(mos2).intensity
     assert mates(real) == pytest.approx(real, rel=1e-9)
-    eikonal = structure_factors(mos2, Geometry(atom_model="eikonal")).intensity
+    eikonal = compute_structure_factors(mos2, Geometry(atom_model="eikonal")).intensity
     strong = eikonal > 1e-2 * eikonal.max()
     assert np.std(np.log(eikonal / mates(eikonal))[strong]) > 0.3
 
@@ -160,9 +162,9 @@ def test_turning_the_flake_over_mirrors_the_pattern(janus: Crystal, tilt: float,
         janus.numbers,
         janus.positions * [1, -1, -1] + np.append(janus.lattice[1] * [0, 1], 0.0),
     )
-    up = structure_factors(janus, Geometry(tilt_deg=tilt, tilt_azimuth_deg=azimuth))
-    down = structure_factors(turned, Geometry(tilt_deg=tilt, tilt_azimuth_deg=180 - azimuth))
-    mirrored = on_camera(up.q_inv_angstrom, Geometry(mirrored=True))
+    up = compute_structure_factors(janus, Geometry(tilt_deg=tilt, tilt_azimuth_deg=azimuth))
+    down = compute_structure_factors(turned, Geometry(tilt_deg=tilt, tilt_azimuth_deg=180 - azimuth))
+    mirrored = project_to_camera(up.q_inv_angstrom, Geometry(mirrored=True))
     expected = by_position(mirrored, up.intensity)
     assert by_position(down.q_inv_angstrom, down.intensity) == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
@@ -174,7 +176,7 @@ def test_the_camera_turns_and_mirrors_but_keeps_intensities(
 ) -> None:
     plain = Geometry(tilt_deg=tilt, tilt_azimuth_deg=azimuth)
     seen = replace(plain, rotation_deg=turn, mirrored=mirrored)
-    one, other = kinematic_spots(mos2, plain), kinematic_spots(mos2, seen)
+    one, other = compute_kinematic_spots(mos2, plain), compute_kinematic_spots(mos2, seen)
     assert one.intensity is not None
     assert other.intensity == pytest.approx(one.intensity)
     angle = np.radians(turn)
@@ -188,7 +190,7 @@ def test_tilt_stretches_the_pattern_across_its_axis(tilt: float, azimuth: float)
     geometry = Geometry(tilt_deg=tilt, tilt_azimuth_deg=azimuth)
     along = np.array([np.cos(np.radians(azimuth)), np.sin(np.radians(azimuth))])
     axis = np.array([-along[1], along[0]])
-    seen = on_camera(np.array([along, axis]), geometry)
+    seen = project_to_camera(np.array([along, axis]), geometry)
     assert seen[0] == pytest.approx(along / np.cos(np.radians(tilt)))
     assert seen[1] == pytest.approx(axis)
 
@@ -200,23 +202,31 @@ def test_the_stretch_is_the_projection_along_the_beam_but_for_the_curvature(
     geometry = Geometry(tilt_deg=tilt, tilt_azimuth_deg=azimuth)
     q = np.random.default_rng(2).uniform(-0.7, 0.7, (30, 2))
     beam = np.append(geometry.tilt_vector, 1.0) / np.linalg.norm(np.append(geometry.tilt_vector, 1.0))
-    wave = np.column_stack([q, -excitation(q, geometry)])
+    wave = np.column_stack([q, -compute_excitation_error(q, geometry)])
     projected = np.linalg.norm(wave - np.outer(wave @ beam, beam), axis=1)
     left_out = geometry.wavelength * 0.98 / 2 * np.sin(np.radians(tilt))
-    assert np.abs(np.linalg.norm(on_camera(q, geometry), axis=1) - projected).max() < 1.05 * left_out + 1e-5
+    assert (
+        np.abs(np.linalg.norm(project_to_camera(q, geometry), axis=1) - projected).max()
+        < 1.05 * left_out + 1e-5
+    )
 
 
 @given(xx=st.floats(-0.03, 0.03), yy=st.floats(-0.03, 0.03), xy=st.floats(-0.03, 0.03))
 def test_strain_moves_spots_as_it_moves_planes(mos2: Crystal, xx: float, yy: float, xy: float) -> None:
-    beams = structure_factors(mos2, Geometry(strain=((xx, xy), (xy, yy)), q_max_inv_angstrom=1.0))
+    beams = compute_structure_factors(mos2, Geometry(strain=((xx, xy), (xy, yy)), q_max_inv_angstrom=1.0))
     lattice = mos2.lattice @ (np.eye(2) + np.array([[xx, xy], [xy, yy]]))
     assert beams.q_inv_angstrom @ lattice.T == pytest.approx(beams.hk.astype(float))
 
 
 def test_thermal_motion_out_of_the_plane_acts_through_the_tilt_only(mos2: Crystal) -> None:
     motion = ThermalMotion(b_out_of_plane=5.0)
-    straight = structure_factors(mos2, thermal=motion).intensity / structure_factors(mos2).intensity
-    tilted = structure_factors(mos2, TILTED, motion).intensity / structure_factors(mos2, TILTED).intensity
+    straight = (
+        compute_structure_factors(mos2, thermal=motion).intensity / compute_structure_factors(mos2).intensity
+    )
+    tilted = (
+        compute_structure_factors(mos2, TILTED, motion).intensity
+        / compute_structure_factors(mos2, TILTED).intensity
+    )
     assert straight.min() > 0.98
     assert tilted.min() < 0.98
 
@@ -226,10 +236,10 @@ def test_debye_waller_is_the_mean_over_displacements(mos2: Crystal) -> None:
     drawn = rng.normal(0.0, 0.08, (4000, 3, 3))
     geometry = Geometry(q_max_inv_angstrom=1.0)
     mean = np.mean(
-        [structure_factors(mos2, geometry, displacements=shift).amplitude for shift in drawn], axis=0
+        [compute_structure_factors(mos2, geometry, displacements=shift).amplitude for shift in drawn], axis=0
     )
     b = 8 * np.pi**2 * 0.08**2
-    expected = structure_factors(mos2, geometry, ThermalMotion(b, b)).amplitude
+    expected = compute_structure_factors(mos2, geometry, ThermalMotion(b, b)).amplitude
     assert np.abs(mean - expected).max() < 0.03 * np.abs(expected).max()
 
 
@@ -240,35 +250,35 @@ def test_each_atom_moves_by_its_own_debye_waller_factor(mos2: Crystal) -> None:
     geometry = Geometry(q_max_inv_angstrom=1.0)
     drawn = rng.normal(0.0, 0.1, (4000, 3, 3)) * sulphur
     mean = np.mean(
-        [structure_factors(mos2, geometry, displacements=shift).amplitude for shift in drawn], axis=0
+        [compute_structure_factors(mos2, geometry, displacements=shift).amplitude for shift in drawn], axis=0
     )
     b = tuple(np.where(sulphur[:, 0], 8 * np.pi**2 * 0.1**2, 0.0).tolist())
-    expected = structure_factors(mos2, geometry, ThermalMotion(b, b)).amplitude
+    expected = compute_structure_factors(mos2, geometry, ThermalMotion(b, b)).amplitude
     assert np.abs(mean - expected).max() < 0.03 * np.abs(expected).max()
-    alike = structure_factors(mos2, TILTED, ThermalMotion((0.5,) * 3, (0.7,) * 3)).amplitude
-    assert alike == pytest.approx(structure_factors(mos2, TILTED, ThermalMotion(0.5, 0.7)).amplitude)
+    alike = compute_structure_factors(mos2, TILTED, ThermalMotion((0.5,) * 3, (0.7,) * 3)).amplitude
+    assert alike == pytest.approx(compute_structure_factors(mos2, TILTED, ThermalMotion(0.5, 0.7)).amplitude)
 
 
 @pytest.mark.parametrize("b", [-0.1, float("nan"), (0.1, 0.2)])
 def test_impossible_debye_waller_factors_are_refused(mos2: Crystal, b: float | tuple[float, ...]) -> None:
     with pytest.raises(OptionError, match=r"B|b_in_plane"):
-        structure_factors(mos2, thermal=ThermalMotion(b))
+        compute_structure_factors(mos2, thermal=ThermalMotion(b))
 
 
 def test_many_are_as_one(graphene: Crystal, mos2: Crystal) -> None:
-    both = list(structure_factors_of_many([graphene, mos2], TILTED))
-    assert (both[1].amplitude == structure_factors(mos2, TILTED).amplitude).all()
-    assert len(both[0].hk) == len(structure_factors(graphene, TILTED).hk)
+    both = list(compute_structure_factors_of_many([graphene, mos2], TILTED))
+    assert (both[1].amplitude == compute_structure_factors(mos2, TILTED).amplitude).all()
+    assert len(both[0].hk) == len(compute_structure_factors(graphene, TILTED).hk)
 
 
 def test_spots_are_relative_to_the_strongest_and_cut(mos2: Crystal) -> None:
-    spots = kinematic_spots(mos2, relative_threshold=0.1)
+    spots = compute_kinematic_spots(mos2, relative_threshold=0.1)
     assert spots.intensity is not None
     assert spots.intensity.max() == 1.0
     assert spots.intensity.min() > 0.1
     assert spots.voltage_kv == 80.0
     with pytest.raises(NoSpotsError):
-        kinematic_spots(mos2, Geometry(q_max_inv_angstrom=0.2))
+        compute_kinematic_spots(mos2, Geometry(q_max_inv_angstrom=0.2))
 
 
 @pytest.mark.parametrize(
@@ -290,7 +300,7 @@ def test_impossible_geometry_is_refused(wrong: dict[str, object]) -> None:
 
 def test_displacements_must_fit(mos2: Crystal) -> None:
     with pytest.raises(OptionError, match="displacements"):
-        structure_factors(mos2, displacements=np.zeros((2, 3)))
+        compute_structure_factors(mos2, displacements=np.zeros((2, 3)))
 
 
 def janus() -> Crystal:
@@ -305,7 +315,10 @@ def test_face_down_is_a_mirror_with_real_factors_only(model: AtomModel, equal: b
     down = replace(TILTED, atom_model=model, tilt_azimuth_deg=180.0 - TILTED.tilt_azimuth_deg)
     one, other = (
         by_position(spots.q_inv_angstrom, spots.intensity)
-        for spots in (kinematic_spots(janus(), up), kinematic_spots(janus().turned_over(), down))
+        for spots in (
+            compute_kinematic_spots(janus(), up),
+            compute_kinematic_spots(janus().turn_over(), down),
+        )
         if spots.intensity is not None
     )
     keys = sorted(set(one) & set(other))
@@ -315,6 +328,6 @@ def test_face_down_is_a_mirror_with_real_factors_only(model: AtomModel, equal: b
 
 
 def test_turned_over_twice_is_the_same() -> None:
-    again = janus().turned_over().turned_over()
+    again = janus().turn_over().turn_over()
     np.testing.assert_allclose(again.lattice, janus().lattice)
     np.testing.assert_allclose(again.positions, janus().positions, atol=1e-9)

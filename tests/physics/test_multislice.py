@@ -13,8 +13,8 @@ from model.crystal.crystal import Crystal
 from model.electrons import interaction_constant
 from model.errors import OptionError
 from model.physics import multislice
-from model.physics.kinematic import Geometry, ThermalMotion, structure_factors
-from model.physics.multislice import Conditions, dynamical_intensities
+from model.physics.kinematic import Geometry, ThermalMotion, compute_structure_factors
+from model.physics.multislice import Conditions, compute_dynamical_intensities
 
 Array = NDArray[np.float64]
 
@@ -25,7 +25,7 @@ def under(crystal: Crystal, geometry: Geometry, b_iso: float = 0.0) -> Array:
     conditions = Conditions(
         np.array([geometry.voltage_kv]), geometry.tilt_vector[None], still, np.array([b_iso])
     )
-    intensity: Array = dynamical_intensities(crystal, conditions, geometry.q_max_inv_angstrom)[2][0]
+    intensity: Array = compute_dynamical_intensities(crystal, conditions, geometry.q_max_inv_angstrom)[2][0]
     return intensity
 
 
@@ -46,7 +46,7 @@ def test_a_weak_layer_scatters_kinematically(
     crystal: Crystal, weak: float, tilt_deg: float, azimuth_deg: float
 ) -> None:
     geometry = Geometry(tilt_deg=tilt_deg, tilt_azimuth_deg=azimuth_deg)
-    expected = structure_factors(crystal, geometry, ThermalMotion(0.3, 0.0)).intensity
+    expected = compute_structure_factors(crystal, geometry, ThermalMotion(0.3, 0.0)).intensity
     found = under(crystal, geometry, b_iso=0.3)
     assert spread_of_ln(found, expected) < 0.02
     # Not only in proportion: |F|^2 (sigma / area)^2 of the incident beam.
@@ -59,7 +59,7 @@ def test_beams_hardly_depend_on_how_far_out_others_are_asked_for(crystal: Crysta
     def beams(farthest: float) -> dict[tuple[int, int], float]:
         still = np.zeros((1, len(crystal.numbers), 3))
         conditions = Conditions(np.array([80.0]), np.zeros((1, 2)), still, np.zeros(1))
-        hk, _, intensity = dynamical_intensities(crystal, conditions, farthest)
+        hk, _, intensity = compute_dynamical_intensities(crystal, conditions, farthest)
         return dict(zip(map(tuple, hk.tolist()), intensity[0].tolist(), strict=True))
 
     near, far = beams(q_max), beams(3.0)
@@ -73,8 +73,8 @@ def test_atoms_inside_one_slice_keep_their_heights_under_a_tilt(weak: float) -> 
     silicene_like = Crystal("buckled", "test", lattice, np.array([14, 14]), sites)
     # The curvature of the sphere inside a slice is left out, so not to q = 1.6.
     geometry = Geometry(tilt_deg=8.0, tilt_azimuth_deg=20.0, q_max_inv_angstrom=1.0)
-    expected = structure_factors(silicene_like, geometry).intensity
-    flat = structure_factors(replace(silicene_like, positions=sites * [1, 1, 0]), geometry).intensity
+    expected = compute_structure_factors(silicene_like, geometry).intensity
+    flat = compute_structure_factors(replace(silicene_like, positions=sites * [1, 1, 0]), geometry).intensity
     found = under(silicene_like, geometry)
     assert weak < 1
     assert spread_of_ln(found, expected) < 0.05 < 0.5 * spread_of_ln(flat, expected)
@@ -94,8 +94,8 @@ def test_eikonal_atoms_side_by_side_scatter_as_multislice_says(
     # The usual limit takes the sharpest part of the potential away; eikonal atoms have all of it.
     monkeypatch.setattr(multislice, "POTENTIAL_LIMIT_INV_ANGSTROM", 5.0)
     exact = under(flat_tungsten_carbide, Geometry())
-    born = structure_factors(flat_tungsten_carbide).intensity
-    eikonal = structure_factors(flat_tungsten_carbide, Geometry(atom_model="eikonal")).intensity
+    born = compute_structure_factors(flat_tungsten_carbide).intensity
+    eikonal = compute_structure_factors(flat_tungsten_carbide, Geometry(atom_model="eikonal")).intensity
     assert spread_of_ln(eikonal, exact) < 0.3 * spread_of_ln(born, exact)
     half = len(exact) // 2
     ratio, eikonal_ratio = (np.log(one[:half] / one[half:]) for one in (exact, eikonal))
@@ -105,7 +105,7 @@ def test_eikonal_atoms_side_by_side_scatter_as_multislice_says(
 def test_eikonal_atoms_overrate_friedel_differences_where_atoms_stand_in_a_column(mos2: Crystal) -> None:
     # Two sulphurs over each other scatter twice as strongly, which the eikonal of each does not know.
     exact = under(mos2, Geometry())
-    eikonal = structure_factors(mos2, Geometry(atom_model="eikonal")).intensity
+    eikonal = compute_structure_factors(mos2, Geometry(atom_model="eikonal")).intensity
     half = len(exact) // 2
     assert spread_of_ln(eikonal[:half], eikonal[half:]) > 2 * spread_of_ln(exact[:half], exact[half:])
 
@@ -159,19 +159,21 @@ def test_conditions_of_a_batch_do_not_touch_each_other(mos2: Crystal) -> None:
         rng.normal(0, 0.05, (3, 3, 3)),
         np.zeros(3),
     )
-    together = dynamical_intensities(mos2, batch)[2]
+    together = compute_dynamical_intensities(mos2, batch)[2]
     for i in range(3):
         alone = Conditions(
             batch.voltage_kv[i : i + 1], batch.tilt[i : i + 1], batch.displacements[i : i + 1], np.zeros(1)
         )
-        assert dynamical_intensities(mos2, alone)[2][0] == pytest.approx(together[i], rel=1e-3, abs=1e-8)
+        assert compute_dynamical_intensities(mos2, alone)[2][0] == pytest.approx(
+            together[i], rel=1e-3, abs=1e-8
+        )
 
 
 def test_displacing_all_atoms_together_changes_nothing(mos2: Crystal) -> None:
     shift = np.broadcast_to([0.3, -0.2, 0.1], (1, 3, 3)).copy()
     conditions = Conditions(np.array([80.0]), np.array([[0.02, 0.01]]), shift, np.zeros(1))
     still = replace(conditions, displacements=np.zeros((1, 3, 3)))
-    moved, unmoved = (dynamical_intensities(mos2, one)[2][0] for one in (conditions, still))
+    moved, unmoved = (compute_dynamical_intensities(mos2, one)[2][0] for one in (conditions, still))
     assert spread_of_ln(moved, unmoved) < 1e-2
 
 

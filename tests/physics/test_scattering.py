@@ -9,8 +9,8 @@ from model.crystal.crystal import Crystal
 from model.electrons import electron_wavelength_angstrom, interaction_constant
 from model.errors import CrystalError, OptionError
 from model.physics.eikonal import eikonal_form_factor
-from model.physics.kinematic import Geometry, structure_factors
-from model.physics.scattering import SYMBOLS, electron_form_factor, polarisation_factor, xray_form_factor
+from model.physics.kinematic import Geometry, compute_structure_factors
+from model.physics.scattering import SYMBOLS, electron_form_factor, polarization_factor, xray_form_factor
 
 EVERY = np.arange(1, len(SYMBOLS))
 
@@ -48,15 +48,15 @@ def test_xray_factor_of_carbon() -> None:
 def test_polarisation() -> None:
     # 2 theta = 0, 90 and 180 degrees: 2 sin(theta) = lambda q.
     q = np.array([0.0, np.sqrt(2) / 1.54, 2 / 1.54])
-    assert polarisation_factor(q, 1.54) == pytest.approx([1.0, 0.5, 1.0])
+    assert polarization_factor(q, 1.54) == pytest.approx([1.0, 0.5, 1.0])
 
 
 def test_xrays_at_normal_incidence_reach_q_of_one_wave_number(mos2: Crystal) -> None:
     geometry = Geometry(radiation="xray", q_max_inv_angstrom=1.6)
-    beams = structure_factors(mos2, geometry)
+    beams = compute_structure_factors(mos2, geometry)
     q = np.linalg.norm(beams.q_inv_angstrom, axis=1)
     wave_number = 1 / geometry.wavelength
-    assert 0 < len(q) < len(structure_factors(mos2, Geometry()).hk)
+    assert 0 < len(q) < len(compute_structure_factors(mos2, Geometry()).hk)
     assert q.max() <= wave_number
     # Scattered by 2 theta with sin(2 theta) = lambda q, and q_z = (1 - cos(2 theta)) / lambda.
     assert beams.qz_inv_angstrom == pytest.approx(wave_number - np.sqrt(wave_number**2 - q**2))
@@ -67,7 +67,7 @@ def test_xrays_at_normal_incidence_reach_q_of_one_wave_number(mos2: Crystal) -> 
 def test_xray_intensity_of_one_atom_is_the_factor_squared_with_polarisation() -> None:
     lone = Crystal("Cu", "test", np.diag([3.0, 3.5]), np.array([29]), np.zeros((1, 3)))
     geometry = Geometry(radiation="xray", wavelength_angstrom=0.5, q_max_inv_angstrom=1.0)
-    beams = structure_factors(lone, geometry)
+    beams = compute_structure_factors(lone, geometry)
     length = np.hypot(np.linalg.norm(beams.q_inv_angstrom, axis=1), beams.qz_inv_angstrom)
     cos_scattering = 1 - (0.5 * length) ** 2 / 2
     expected = xray_form_factor(np.array([29]), length)[:, 0] ** 2 * (1 + cos_scattering**2) / 2

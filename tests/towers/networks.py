@@ -2,13 +2,13 @@
 
 import torch
 
-from model.towers.contrastive import Form, Shape, TwinTowers
+from model.towers.contrastive import Form, TowerSize, TwinTowers
 from model.towers.encoder import Towers
 
 
 def untrained(form: Form) -> Towers:
     torch.manual_seed(0)
-    network = TwinTowers(Shape(form, width=48, layers=2, heads=6, dimension=32))
+    network = TwinTowers(TowerSize(form, width=48, layers=2, heads=6, dimension=32))
     # Gains and maps that begin at zero would hide what they multiply.
     for parameter in network.parameters():
         if not parameter.any():

@@ -11,13 +11,13 @@ import torch
 from model.crystal.crystal import Crystal
 from model.errors import CheckpointError
 from model.towers.checkpoint import CARD, PRETRAINED, WEIGHTS, load_towers, save_towers
-from model.towers.contrastive import FORMS, Form, Shape, TwinTowers
+from model.towers.contrastive import FORMS, Form, TowerSize, TwinTowers
 from model.towers.encoder import Towers
 
 
 def network(form: Form = "physics") -> TwinTowers:
     torch.manual_seed(1)
-    return TwinTowers(Shape(form, width=24, layers=1, heads=3, dimension=16))
+    return TwinTowers(TowerSize(form, width=24, layers=1, heads=3, dimension=16))
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
 from model.pattern.spots import Spots
-from model.physics.kinematic import Geometry, ThermalMotion, kinematic_spots
+from model.physics.kinematic import Geometry, ThermalMotion, compute_kinematic_spots
 from model.towers.encoder import Towers
 from tests.crystal.descriptions import CHANGES
 from tests.crystal.layers import NAMES, Cell, layers
@@ -36,7 +36,7 @@ def test_descriptions_of_a_crystal(
     cell = CELLS[name]
     one, other = crystal_of(cell), crystal_of(change(cell, np.random.default_rng(seed)))
     assert cosine(towers.embed_crystals([one]), towers.embed_crystals([other])) > 0.999
-    ours, theirs = kinematic_spots(one, TILTED), kinematic_spots(other, TILTED)
+    ours, theirs = compute_kinematic_spots(one, TILTED), compute_kinematic_spots(other, TILTED)
     np.testing.assert_allclose(ours.q_inv_angstrom, theirs.q_inv_angstrom, atol=1e-4)
     assert cosine(towers.embed_spots([ours]), towers.embed_spots([theirs])) > 0.999
 
@@ -48,11 +48,11 @@ def test_the_pattern_turned_mirrored_and_in_another_order(
     towers: Towers, name: str, degrees: float, mirrored: bool, seed: int
 ) -> None:
     crystal = crystal_of(CELLS[name])
-    lying = kinematic_spots(crystal, Geometry(tilt_deg=3.0, rotation_deg=degrees, mirrored=mirrored))
+    lying = compute_kinematic_spots(crystal, Geometry(tilt_deg=3.0, rotation_deg=degrees, mirrored=mirrored))
     order = np.random.default_rng(seed).permutation(len(lying))
     assert lying.intensity is not None
     shuffled = Spots(lying.q_inv_angstrom[order], lying.intensity[order] * 7.0, voltage_kv=80)
-    straight = kinematic_spots(crystal, Geometry(tilt_deg=3.0))
+    straight = compute_kinematic_spots(crystal, Geometry(tilt_deg=3.0))
     assert cosine(towers.embed_spots([straight]), towers.embed_spots([shuffled])) > 0.999
 
 
@@ -60,7 +60,7 @@ def test_different_crystals_and_tilts_differ(towers: Towers, crystals: list[Crys
     vectors = towers.embed_crystals(crystals)
     assert (vectors @ vectors.T - 2 * np.eye(len(vectors))).max() < 0.9999
     thick = next(crystal for crystal in crystals if crystal.id == "black phosphorus")
-    straight, tilted = (kinematic_spots(thick, Geometry(tilt_deg=tilt)) for tilt in (0.0, 4.0))
+    straight, tilted = (compute_kinematic_spots(thick, Geometry(tilt_deg=tilt)) for tilt in (0.0, 4.0))
     assert cosine(towers.embed_spots([straight]), towers.embed_spots([tilted])) < 0.9999
 
 
@@ -68,7 +68,7 @@ def test_a_crystals_vector_does_not_depend_on_its_company(towers: Towers, crysta
     together = towers.embed_crystals(crystals)
     alone = np.concatenate([towers.embed_crystals([crystal]) for crystal in crystals])
     np.testing.assert_allclose(together, alone, atol=2e-5)
-    patterns = [kinematic_spots(crystal, thermal=ThermalMotion(0.5, 0.5)) for crystal in crystals]
+    patterns = [compute_kinematic_spots(crystal, thermal=ThermalMotion(0.5, 0.5)) for crystal in crystals]
     together = towers.embed_spots(patterns)
     alone = np.concatenate([towers.embed_spots([pattern]) for pattern in patterns])
     np.testing.assert_allclose(together, alone, atol=2e-5)

@@ -9,12 +9,12 @@ from model.crystal.crystal import Crystal
 from model.errors import CheckpointError, OptionError
 from model.pattern.friedel_pairs import find_friedel_pairs
 from model.pattern.spots import Spots
-from model.physics.kinematic import Geometry, kinematic_spots
+from model.physics.kinematic import Geometry, compute_kinematic_spots
 from model.towers.cge import SequenceEmbedding, SequenceEncoder
-from model.towers.contrastive import FORMS, SHAPES, Form, Shape, TwinTowers, contrastive_loss
-from model.towers.dd2d import PlainSequenceEncoder, spots_of_pairs
+from model.towers.contrastive import FORMS, TOWER_SIZES, Form, TowerSize, TwinTowers, contrastive_loss
+from model.towers.dd2d import PlainSequenceEncoder, split_pairs
 from model.towers.encoder import Towers
-from model.towers.tokens import MAX_PAIRS, CrystalTokens, crystal_batch, pattern_batch
+from model.towers.tokens import MAX_PAIRS, CrystalTokens, batch_crystals, batch_patterns
 from tests.towers.networks import untrained
 
 
@@ -23,7 +23,7 @@ def test_vectors_are_finite_and_of_unit_length(form: Form, crystals: list[Crysta
     towers = untrained(form)
     for vectors in (
         towers.embed_crystals(crystals),
-        towers.embed_spots([kinematic_spots(crystal) for crystal in crystals]),
+        towers.embed_spots([compute_kinematic_spots(crystal) for crystal in crystals]),
     ):
         assert vectors.shape == (len(crystals), towers.dimension)
         assert vectors.dtype == np.float32
@@ -38,7 +38,7 @@ def test_nothing_gives_no_vectors(towers: Towers) -> None:
 def test_a_pattern_without_intensities_is_placed_by_its_geometry(
     towers: Towers, crystals: list[Crystal]
 ) -> None:
-    spots = kinematic_spots(crystals[0])
+    spots = compute_kinematic_spots(crystals[0])
     bare = Spots(spots.q_inv_angstrom, None)
     doubled = Spots(spots.q_inv_angstrom * 1.5, None)
     vectors = towers.embed_spots([bare, bare, doubled])
@@ -48,25 +48,25 @@ def test_a_pattern_without_intensities_is_placed_by_its_geometry(
 
 def test_as_many_voltages_as_patterns(towers: Towers, crystals: list[Crystal]) -> None:
     with pytest.raises(OptionError, match="2 voltages for 1 patterns"):
-        towers.embed_spots([kinematic_spots(crystals[0])], [80.0, 200.0])
+        towers.embed_spots([compute_kinematic_spots(crystals[0])], [80.0, 200.0])
 
 
 def test_the_papers_towers_have_the_papers_size() -> None:
     """The authors' ablation prints 15.38 million parameters for width 384, 4 layers, 4 heads."""
-    parameters = sum(p.numel() for p in TwinTowers(SHAPES["dd2d"]).parameters())
+    parameters = sum(p.numel() for p in TwinTowers(TOWER_SIZES["dd2d"]).parameters())
     assert parameters == pytest.approx(15.38e6, rel=0.05)
 
 
 @pytest.mark.parametrize("shape", [{"form": "cubic"}, {"width": 100, "heads": 6}])
 def test_impossible_shapes_are_refused(shape: dict[str, object]) -> None:
     with pytest.raises(CheckpointError):
-        Shape(**shape)  # type: ignore[arg-type]
+        TowerSize(**shape)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("form", ["sequence", "dd2d"])
 def test_the_start_token_sees_itself_and_the_cell_alone(form: Form, crystals: list[Crystal]) -> None:
     # One layer: after it the cell's own token has seen the atoms, in the paper too.
-    network = TwinTowers(Shape(form, width=48, layers=1, heads=6, dimension=32)).eval()
+    network = TwinTowers(TowerSize(form, width=48, layers=1, heads=6, dimension=32)).eval()
     cge = network.cge
     assert isinstance(cge, SequenceEncoder | PlainSequenceEncoder)
     outputs: list[torch.Tensor] = []
@@ -76,7 +76,7 @@ def test_the_start_token_sees_itself_and_the_cell_alone(form: Form, crystals: li
     numbers[-1] = 52
     other = Crystal("other", "test", mos2.lattice, numbers, mos2.positions)
     with torch.no_grad():
-        cge(crystal_batch([CrystalTokens.of(mos2), CrystalTokens.of(other)]))
+        cge(batch_crystals([CrystalTokens.from_crystal(mos2), CrystalTokens.from_crystal(other)]))
     (output,) = outputs
     start, end = output[:, SequenceEmbedding.START], output[:, SequenceEmbedding.END]
     torch.testing.assert_close(start[0], start[1])
@@ -86,7 +86,7 @@ def test_the_start_token_sees_itself_and_the_cell_alone(form: Form, crystals: li
 def test_rods_are_cut_at_whole_shells() -> None:
     lattice = 12.0 * np.array([[1, 0], [-1 / 2, np.sqrt(3) / 2]])
     large = Crystal("large", "test", lattice, np.array([6]), np.zeros((1, 3)))
-    tokens = CrystalTokens.of(large)
+    tokens = CrystalTokens.from_crystal(large)
     assert 1 < len(tokens.q) <= MAX_PAIRS
     length = np.linalg.norm(tokens.q, axis=1)
     # One atom scatters alike in all directions, so shells are circles of 3, 6, ... pairs.
@@ -97,11 +97,11 @@ def test_rods_are_cut_at_whole_shells() -> None:
 
 def test_pairs_come_apart_into_the_spots_they_were_made_of(crystals: list[Crystal]) -> None:
     janus = next(crystal for crystal in crystals if crystal.id == "P1")
-    spots = kinematic_spots(janus, Geometry(q_max_inv_angstrom=0.8), relative_threshold=1e-2)
+    spots = compute_kinematic_spots(janus, Geometry(q_max_inv_angstrom=0.8), relative_threshold=1e-2)
     assert len(spots) < MAX_PAIRS
     assert spots.intensity is not None
-    batch = pattern_batch([find_friedel_pairs(spots)], [80.0])
-    q, log_intensity, present = spots_of_pairs(batch)
+    batch = batch_patterns([find_friedel_pairs(spots)], [80.0])
+    q, log_intensity, present = split_pairs(batch)
     assert int(present.sum()) == len(spots)
     found = {tuple(row) for row in q[present].round(decimals=3).tolist()}
     assert len(found) == len(spots)

@@ -8,7 +8,7 @@ import pytest
 from model.crystal.crystal import Crystal
 from model.towers.tokens import PatternBatch
 from model.training.augmentation import CLEAN, FIXED, TRAINING, Instrument, observe
-from model.training.pool import Draws, patterns_of
+from model.training.pool import Draws, simulate_patterns
 
 COUNT = 400
 
@@ -17,7 +17,7 @@ COUNT = 400
 def pattern(crystals: list[Crystal]) -> tuple[np.ndarray, np.ndarray]:
     """q (P, 2) and ln I (P, 2) of one crystal, tilted so that Friedel pairs differ."""
     draws = Draws(*(np.array([v]) for v in (80.0, 3.0, 20.0, 0.0, 0.5, False, False)))
-    q, log_intensity, _ = patterns_of(crystals[0], draws, np.random.default_rng(0))
+    q, log_intensity, _ = simulate_patterns(crystals[0], draws, np.random.default_rng(0))
     return q.astype(np.float32), log_intensity[0].astype(np.float32)
 
 

@@ -6,7 +6,7 @@ import pytest
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
 from model.training.evaluation import Bench, evaluate_library, evaluate_paper, format_table
-from model.training.ranking import ranks_of_truth, top_k
+from model.training.ranking import rank_truth, top_k
 from tests.towers.networks import untrained
 
 TOWERS = untrained("physics")
@@ -21,18 +21,18 @@ def test_ranks_count_what_lies_nearer() -> None:
     gallery = np.eye(4, dtype=np.float32)
     query = np.array([[0.1, 0.9, 0.5, 0.2], [0.9, 0.1, 0.2, 0.3]], dtype=np.float32)
     groups = np.arange(4)
-    assert ranks_of_truth(query, gallery, np.array([2, 0]), groups).tolist() == [1, 0]
+    assert rank_truth(query, gallery, np.array([2, 0]), groups).tolist() == [1, 0]
 
 
 def test_a_duplicate_of_the_truth_counts_as_the_truth() -> None:
     gallery = np.eye(3, dtype=np.float32)
     query = np.array([[0.1, 0.9, 0.5]], dtype=np.float32)
-    assert ranks_of_truth(query, gallery, np.array([7]), np.array([7, 7, 1])).tolist() == [0]
+    assert rank_truth(query, gallery, np.array([7]), np.array([7, 7, 1])).tolist() == [0]
 
 
 def test_a_truth_that_is_not_there_is_last() -> None:
     gallery = np.eye(3, dtype=np.float32)
-    assert ranks_of_truth(gallery[:1], gallery, np.array([9]), np.arange(3)).tolist() == [3]
+    assert rank_truth(gallery[:1], gallery, np.array([9]), np.arange(3)).tolist() == [3]
 
 
 def test_shares_of_ranks() -> None:

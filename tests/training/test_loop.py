@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from model.errors import OptionError
-from model.towers.contrastive import Form, Shape, TwinTowers
+from model.towers.contrastive import Form, TowerSize, TwinTowers
 from model.training.dataset import Dataset
 from model.training.loop import Trainer
-from model.training.optimizer import optimisers_of, orthogonalised
+from model.training.optimizer import build_optimizers, orthogonalize
 from model.training.schedule import Schedule
-from model.training.split import Part
+from model.training.split import SplitPart
 
-SHAPE = Shape("physics", width=24, layers=1, heads=3, dimension=16)
-SCHEDULE = Schedule(minutes=60, batch=8, rate=2e-3, warm_up=4, neighbours_from=0.0, leaf=2)
+SHAPE = TowerSize("physics", width=24, layers=1, heads=3, dimension=16)
+SCHEDULE = Schedule(minutes=60, batch=8, rate=2e-3, warm_up=4, neighborhoods_from=0.0, leaf=2)
 
 
 def metrics(folder: Path) -> list[dict[str, object]]:
@@ -86,7 +86,7 @@ def test_muon_steps_are_nearly_orthogonal_whatever_the_gradient() -> None:
     generator = torch.Generator().manual_seed(0)
     for shape in ((16, 48), (48, 16), (24, 24)):
         steep = torch.randn(shape, generator=generator) * torch.logspace(0, -1, shape[1])
-        values = torch.linalg.svdvals(orthogonalised(steep))
+        values = torch.linalg.svdvals(orthogonalize(steep))
         assert float(values.min()) > 0.4
         assert float(values.max()) < 1.4
 
@@ -94,7 +94,10 @@ def test_muon_steps_are_nearly_orthogonal_whatever_the_gradient() -> None:
 def test_every_parameter_has_one_optimiser() -> None:
     network = TwinTowers(SHAPE)
     held = [
-        p for optimiser in optimisers_of(network, 1e-3) for g in optimiser.param_groups for p in g["params"]
+        p
+        for optimizer in build_optimizers(network, 1e-3)
+        for g in optimizer.param_groups
+        for p in g["params"]
     ]
     assert len({id(p) for p in held}) == len(held)
     assert {id(p) for p in held} == {id(p) for p in network.parameters()}
@@ -152,6 +155,6 @@ def test_impossible_schedules_are_refused(wrong: dict[str, float]) -> None:
 
 
 def test_a_split_without_validation_is_refused(dataset: Dataset, tmp_path: Path) -> None:
-    parts = dataset.parts | {Part.VALIDATION: []}
+    parts = dataset.parts | {SplitPart.VALIDATION: []}
     with pytest.raises(OptionError, match="validation"):
         Trainer(replace(dataset, parts=parts), SHAPE, SCHEDULE, tmp_path)

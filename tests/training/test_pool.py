@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from model.crystal.crystal import Crystal
-from model.physics.kinematic import Geometry, ThermalMotion, structure_factors
+from model.physics.kinematic import Geometry, ThermalMotion, compute_structure_factors
 from model.training.augmentation import FIXED
-from model.training.dataset import Dataset, at_most_of_each, neighbourhood_order
-from model.training.pool import MAX_TILT_DEG, PERFECT_DRAW, POOL_Q_MAX, Draws, PatternPool, patterns_of
+from model.training.dataset import Dataset, order_by_neighborhood, sample_at_most
+from model.training.pool import MAX_TILT_DEG, PERFECT_DRAW, POOL_Q_MAX, Draws, PatternPool, simulate_patterns
 
 
 def one_draw(**given: float) -> Draws:
@@ -27,9 +27,9 @@ def one_draw(**given: float) -> Draws:
 
 
 def test_a_kinematic_draw_is_the_kinematic_pattern(crystals: list[Crystal]) -> None:
-    q, log_intensity, voltage = patterns_of(crystals[3], one_draw(), np.random.default_rng(0))
+    q, log_intensity, voltage = simulate_patterns(crystals[3], one_draw(), np.random.default_rng(0))
     geometry = Geometry(voltage_kv=120, q_max_inv_angstrom=POOL_Q_MAX, tilt_deg=2.5, tilt_azimuth_deg=70)
-    beams = structure_factors(crystals[3], geometry, ThermalMotion(0.4, 0.4))
+    beams = compute_structure_factors(crystals[3], geometry, ThermalMotion(0.4, 0.4))
     expected = {
         tuple(place): value
         for place, value in zip(beams.q_inv_angstrom.round(4), np.log(beams.intensity), strict=True)
@@ -43,8 +43,8 @@ def test_a_kinematic_draw_is_the_kinematic_pattern(crystals: list[Crystal]) -> N
 
 def test_multislice_draws_are_near_kinematic_ones_but_not_the_same(crystals: list[Crystal]) -> None:
     rng = np.random.default_rng(0)
-    _, once, _ = patterns_of(crystals[3], one_draw(dynamical=False), rng)
-    _, often, _ = patterns_of(crystals[3], one_draw(dynamical=True), rng)
+    _, once, _ = simulate_patterns(crystals[3], one_draw(dynamical=False), rng)
+    _, often, _ = simulate_patterns(crystals[3], one_draw(dynamical=True), rng)
     strong = once[0] > -5
     assert 0.01 < float(np.abs(often[0] - once[0])[strong].mean()) < 1.0
 
@@ -98,7 +98,7 @@ def test_neighbourhoods_hold_each_crystal_once_and_like_beside_like() -> None:
     rng = np.random.default_rng(0)
     kinds = rng.permutation(np.repeat(np.arange(16), 8))
     vectors = torch.eye(16)[torch.from_numpy(kinds)]
-    order = neighbourhood_order(vectors, leaf=8, rng=rng)
+    order = order_by_neighborhood(vectors, leaf=8, rng=rng)
     assert sorted(order) == list(range(128))
     different = [len(set(kinds[order[i : i + 8]])) for i in range(0, 128, 8)]
     by_chance = [len(set(kinds[i : i + 8])) for i in range(0, 128, 8)]
@@ -108,7 +108,7 @@ def test_neighbourhoods_hold_each_crystal_once_and_like_beside_like() -> None:
 def test_an_epoch_draws_at_most_so_many_crystals_of_a_formula_and_other_ones_each_time() -> None:
     rng = np.random.default_rng(0)
     names = ["MoS2"] * 50 + ["C", "BN"]
-    first, second = (at_most_of_each(names, 4, rng) for _ in range(2))
+    first, second = (sample_at_most(names, 4, rng) for _ in range(2))
     for rows in (first, second):
         assert len(set(rows)) == len(rows) == 6
         assert {50, 51} <= set(rows)

@@ -9,7 +9,7 @@ import pytest
 from model.crystal.crystal import Crystal
 from model.crystal.duplicates import group_duplicates
 from model.errors import UnreadableError
-from model.training.split import Part, part_of, read_held_out_formulas, split
+from model.training.split import SplitPart, assign_part, read_held_out_formulas, split
 from tests.index.layers import crystal
 from tests.paths import SHARED
 
@@ -22,15 +22,17 @@ def test_every_crystal_has_one_part(crystals: list[Crystal]) -> None:
 
 
 def test_the_shares_are_eight_to_one_to_one() -> None:
-    parts = [part_of(f"X{i}", seed=3) for i in range(20_000)]
-    shares = [parts.count(part) / len(parts) for part in (Part.TRAIN, Part.VALIDATION, Part.TEST)]
+    parts = [assign_part(f"X{i}", seed=3) for i in range(20_000)]
+    shares = [
+        parts.count(part) / len(parts) for part in (SplitPart.TRAIN, SplitPart.VALIDATION, SplitPart.TEST)
+    ]
     assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.01)
 
 
 def test_the_seed_decides_and_nothing_else() -> None:
     names = [f"X{i}" for i in range(300)]
-    assert [part_of(n, 1) for n in names] == [part_of(n, 1) for n in names]
-    assert [part_of(n, 1) for n in names] != [part_of(n, 2) for n in names]
+    assert [assign_part(n, 1) for n in names] == [assign_part(n, 1) for n in names]
+    assert [assign_part(n, 1) for n in names] != [assign_part(n, 2) for n in names]
 
 
 def test_polymorphs_and_stackings_stay_together() -> None:
@@ -42,7 +44,7 @@ def test_polymorphs_and_stackings_stay_together() -> None:
 
 
 def test_what_is_held_out_is_test_whatever_the_seed() -> None:
-    assert {part_of("MoS2", seed, {"MoS2"}) for seed in range(50)} == {Part.TEST}
+    assert {assign_part("MoS2", seed, {"MoS2"}) for seed in range(50)} == {SplitPart.TEST}
 
 
 def test_held_out_formulas_are_read_plain_and_compressed(tmp_path: Path) -> None:
@@ -72,7 +74,7 @@ def test_nothing_of_the_benchmark_and_no_duplicate_crosses_the_split() -> None:
     crystals = [each for each in found if not isinstance(each, RejectedEntry)]
     held_out = read_held_out_formulas([SHARED / "bench" / "multislice_dev.json.gz"])
     parts = split(crystals, 0, held_out)
-    trained = {crystals[i].formula for i in parts[Part.TRAIN] + parts[Part.VALIDATION]}
+    trained = {crystals[i].formula for i in parts[SplitPart.TRAIN] + parts[SplitPart.VALIDATION]}
     assert trained & held_out == set()
     groups = group_duplicates(crystals)
     sides = [{groups[i] for i in rows} for rows in parts.values()]

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
-from model.crystal.operations import operations_of
+from model.crystal.operations import find_operations
 from model.indexing.orientations import find_lattice_symmetries, invert_changes
 from model.matching.fitting.displacements import Scatterers
 from model.matching.priors import B_MEAN
 from model.pattern.observation import Observation
-from model.physics.kinematic import Geometry, structure_factors
-from model.physics.reciprocal import reciprocal_lattice, reflections
-from model.physics.sheets import Sheets
+from model.physics.kinematic import Geometry, compute_structure_factors
+from model.physics.reciprocal import list_reflections, reciprocal_lattice
+from model.physics.static_multislice import StaticMultislice
 from model.physics.tilt_series import TiltSeries
 
 FloatArray = NDArray[np.float64]
@@ -78,7 +78,7 @@ class CandidateDiffraction:
 
     def __init__(self, crystal: Crystal, voltage_kv: float, q_max_inv_angstrom: float) -> None:
         self._crystal, self._voltage_kv, self._q_max = crystal, voltage_kv, q_max_inv_angstrom
-        self.hk = reflections(crystal.lattice, self._q_max)
+        self.hk = list_reflections(crystal.lattice, self._q_max)
         self.reciprocal = reciprocal_lattice(crystal.lattice)
         self._max_indices: list[int] = np.abs(self.hk).max(axis=0, initial=0).tolist()
         # Row of each reflection on the grid of indices, flat, with one more place for none.
@@ -93,14 +93,14 @@ class CandidateDiffraction:
         The first face is the layer as it is. Unless a symmetry turns the layer over, the second is the layer reflected
         in its plane: the flake turned over, seen in a mirror.
         """
-        operations = operations_of(self._crystal)
-        exact = operations.take(operations.off_angstrom <= SAME_POSITION_ANGSTROM)
+        operations = find_operations(self._crystal)
+        exact = operations.take(operations.residual_angstrom <= SAME_POSITION_ANGSTROM)
         of_one_face = exact.take(~exact.turns_over)
-        face_up = Sheets.of(self._crystal, self._voltage_kv, self._q_max, B_MEAN)
-        first = TiltSeries.of(face_up, self.hk, self._q_max, of_one_face)
+        face_up = StaticMultislice.from_crystal(self._crystal, self._voltage_kv, self._q_max, B_MEAN)
+        first = TiltSeries.from_multislice(face_up, self.hk, self._q_max, of_one_face)
         if exact.turns_over.any():
             return (first.relative(),)
-        second = TiltSeries.of(face_up.reversed(), self.hk, self._q_max, of_one_face)
+        second = TiltSeries.from_multislice(face_up.reversed(), self.hk, self._q_max, of_one_face)
         up, down = np.sort(first.straight), np.sort(second.straight)
         if np.abs(up - down).max(initial=0.0) <= SAME_INTENSITY * up.max(initial=0.0):
             return (first.relative(),)
@@ -110,7 +110,7 @@ class CandidateDiffraction:
     def kinematic_intensity(self) -> FloatArray:
         """(M,) kinematic intensities of the untilted layer, relative to the strongest: approximate, but fast."""
         geometry = Geometry(voltage_kv=self._voltage_kv, q_max_inv_angstrom=self._q_max)
-        intensity = structure_factors(self._crystal, geometry).intensity
+        intensity = compute_structure_factors(self._crystal, geometry).intensity
         return intensity / max(float(intensity.max(initial=0.0)), 1e-300)
 
     @cached_property

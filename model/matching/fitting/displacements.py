@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
-from model.crystal.operations import symmetric_shifts
+from model.crystal.operations import compute_symmetry_projector
 from model.electrons import electron_wavelength_angstrom
 from model.matching.fitting.likelihood import compute_log_slopes
 from model.matching.priors import DISPLACEMENT_SIGMA_ANGSTROM
 from model.physics.eikonal import eikonal_form_factor
-from model.physics.multislice import potential_limit
+from model.physics.multislice import compute_potential_limit
 from model.physics.reciprocal import reciprocal_lattice
-from model.physics.sheets import phase_factor
+from model.physics.static_multislice import phase_factor
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -68,7 +68,7 @@ class Scatterers:
         amplitude: (M, A) with the phases of the atoms' positions in the plane.
         height: (A,) along the beam above the middle of the layer, face up, angstrom.
         curvature: (M,) pi lambda q^2: phase per angstrom of height.
-        symmetric: (2 A, 2 A) projector on the displacements that keep the layer's symmetry (`symmetric_shifts`).
+        symmetric: (2 A, 2 A) projector on the displacements that keep the layer's symmetry.
     """
 
     q: FloatArray
@@ -84,14 +84,14 @@ class Scatterers:
         length = np.linalg.norm(q, axis=1)
         z = crystal.positions[:, 2]
         phase = -2 * np.pi * (q @ crystal.positions[:, :2].T)
-        limit = potential_limit(float(length.max(initial=0.0)))
+        limit = compute_potential_limit(float(length.max(initial=0.0)))
         form_factor = eikonal_form_factor(crystal.numbers, length, voltage_kv, limit)
         return cls(
             q=q,
             amplitude=(form_factor * phase_factor(phase.astype(np.float32))).astype(np.complex64),
             height=z - (z.min() + z.max()) / 2,
             curvature=np.pi * electron_wavelength_angstrom(voltage_kv) * length**2,
-            symmetric=symmetric_shifts(crystal),
+            symmetric=compute_symmetry_projector(crystal),
         )
 
     def compute_waves(self, tilt: FloatArray, face: int, amplitude: ComplexArray) -> ComplexArray:
@@ -100,7 +100,7 @@ class Scatterers:
         Args:
             tilt: (2,) tangents in the crystal's frame.
             face: 1 where the layer is reflected in its plane.
-            amplitude: (M,) of the reflections by multislice, with phases as at half the height (`Sheets.amplitudes`).
+            amplitude: (M,) of the reflections by multislice, with phases as at half the height.
         """
         # A wave scattered at some height propagates through the rest of the layer; the curvature's phase is that at
         # the exit.

@@ -17,7 +17,7 @@ from model.matching.fitting.displacements import DisplacementResponse
 from model.matching.fitting.likelihood import INTENSITY_FLOOR, Linearization, compute_log_slopes
 from model.matching.priors import B_FACTOR, B_RANGE, DISPLACEMENTS, LEVEL, LOG_DIFFUSE, TILT
 from model.pattern.observation import Observation
-from model.physics.tilt_series import MAX_TILT_TANGENT, monomial_slopes, monomials
+from model.physics.tilt_series import MAX_TILT_TANGENT, compute_monomial_gradients, compute_monomials
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -130,7 +130,7 @@ class IntensityModel:
     def compute_amplitudes(self, tilt: FloatArray) -> list[ComplexArray]:
         """Return the amplitudes (M,) of all reflections of each candidate under tilts (J, 2), with atoms at rest."""
         series = [start.diffraction.faces[start.face].coefficients for start in self.starts]
-        terms = monomials(tilt, max(map(len, series))).astype(np.complex64)
+        terms = compute_monomials(tilt, max(map(len, series))).astype(np.complex64)
         # Products of BLAS depend on the alignment of their operands, which a copy makes the same for all rows.
         return [row[: len(own)].copy() @ own for row, own in zip(terms, series, strict=True)]
 
@@ -139,7 +139,9 @@ class IntensityModel:
         terms = self.coefficients.shape[1]
         tilt, displacements = parameters[:, TILT], parameters[:, DISPLACEMENTS].astype(np.complex64)
         diffuse = np.exp(parameters[:, [LOG_DIFFUSE]]) * self.diffuse
-        tilt_terms = np.concatenate([monomials(tilt, terms)[:, None], monomial_slopes(tilt, terms)], axis=1)
+        tilt_terms = np.concatenate(
+            [compute_monomials(tilt, terms)[:, None], compute_monomial_gradients(tilt, terms)], axis=1
+        )
         amplitude, along_x, along_y = (tilt_terms.astype(np.complex64) @ self.coefficients).transpose(1, 0, 2)
         amplitude = amplitude + (self.responses @ displacements[..., None])[..., 0]
         intensity = np.abs(amplitude).astype(np.float64) ** 2 + diffuse

@@ -12,7 +12,7 @@ from model.matching.fitting.intensity_model import FitStart, IntensityModel, lim
 from model.matching.fitting.likelihood import INTENSITY_FLOOR, ROUGH_NOISE, LinearFit, NormalPrior
 from model.matching.priors import B_MEAN, LEVEL, PARAMETER_MEAN, PARAMETER_PRECISION, TILT, TILT_SIGMA_RAD
 from model.pattern.observation import Observation
-from model.physics.tilt_series import MOST_TERMS, monomials
+from model.physics.tilt_series import MAX_MONOMIALS, compute_monomials
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -61,7 +61,7 @@ def _make_tilt_grid() -> FloatArray:
 
 
 _GRID = _make_tilt_grid()
-_GRID_TERMS = monomials(_GRID, MOST_TERMS)
+_GRID_TERMS = compute_monomials(_GRID, MAX_MONOMIALS)
 
 
 def find_starting_points(
@@ -83,7 +83,7 @@ def find_starting_points(
     rows = np.ascontiguousarray(rows[:, :_GRID_SPOTS])
     used = on_lattice[:_GRID_SPOTS] & (rows >= 0)
     # (F, T, M): faces, tilts, reflections
-    intensity = np.stack([face.intensities_by(_GRID_TERMS) for face in diffraction.faces])
+    intensity = np.stack([face.compute_intensities_from_monomials(_GRID_TERMS) for face in diffraction.faces])
     computed = np.log(intensity + np.float32(INTENSITY_FLOOR))
     variance = (
         ROUGH_NOISE.variance(intensity) + ROUGH_NOISE.model_sigma**2

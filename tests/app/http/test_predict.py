@@ -16,7 +16,7 @@ from app.presentation.schemas.predict import Answer
 from app.presentation.serialize_match import list_tilt_warnings
 from index.chemistry.composition import Composition
 from model.matching.next_measurement import NextMeasurement
-from model.physics.kinematic import kinematic_spots
+from model.physics.kinematic import compute_kinematic_spots
 from tests.app.answers import cell_of, problem_of
 from tests.app.stand_in import MODEL, StandIn, made
 from tests.matches import make_match
@@ -151,7 +151,9 @@ def test_a_file_gives_what_its_points_give(client: TestClient, points: Points, p
 
 
 def test_a_frame_gives_its_crystal_first(client: TestClient) -> None:
-    frame = simulate_png(kinematic_spots(made("C", 2.46, "x")), pixel_size_inv_angstrom=0.005, size=512)
+    frame = simulate_png(
+        compute_kinematic_spots(made("C", 2.46, "x")), pixel_size_inv_angstrom=0.005, size=512
+    )
     response = send(client, frame, "frame.png", pixel_size="0.005", voltage_kv="80")
     assert response.status_code == 200, response.text
     answer = response.json()

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
 from model.electrons import electron_wavelength_angstrom, interaction_constant
-from model.physics.multislice import WaveGrid, slices_of
-from model.physics.scattering import form_factors_of_kinds
+from model.physics.multislice import WaveGrid, slice_layer
+from model.physics.scattering import electron_form_factors_by_element
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 ComplexArray = NDArray[np.complex64]
 
 # With more beams than this two Fourier transforms are faster than a matrix.
-MOST_BEAMS_OF_A_MATRIX = 240
+MAX_MATRIX_WAVES = 240
 
 
 class Slice(Protocol):
@@ -103,11 +103,11 @@ class _FourierSlice:
 
 
 @dataclass(frozen=True)
-class Sheets:
+class StaticMultislice:
     """A still layer ready to be seen at one voltage under many tilts.
 
     That leaves out that an atom above the middle of its slice is projected aside under a tilt, by 0.02 angstrom at
-    4 degrees at most; otherwise it is what `dynamical_intensities` computes.
+    4 degrees at most; otherwise it is what `compute_dynamical_intensities` computes.
     """
 
     _q: FloatArray
@@ -118,7 +118,7 @@ class Sheets:
     _slices: tuple[Slice, ...]
 
     @classmethod
-    def of(
+    def from_crystal(
         cls, crystal: Crystal, voltage_kv: float, q_max_inv_angstrom: float = 1.6, b_iso: float = 0.0
     ) -> Self:
         """The sheets of a layer.
@@ -130,8 +130,8 @@ class Sheets:
             b_iso: Debye-Waller B of the atoms, angstrom^2, which blurs the slices. That it makes the beams fainter, by
                 exp(-B q^2 / 4), is left out.
         """
-        grid = WaveGrid.of(crystal.lattice, q_max_inv_angstrom)
-        slices, heights = slices_of(crystal.positions[:, 2])
+        grid = WaveGrid.from_lattice(crystal.lattice, q_max_inv_angstrom)
+        slices, heights = slice_layer(crystal.positions[:, 2])
         rows, columns = np.nonzero(grid.inside)
         place = np.zeros(grid.inside.shape, dtype=np.int64)
         place[rows, columns] = np.arange(len(rows))
@@ -205,7 +205,7 @@ def _transmissions(
     rows, columns = np.nonzero(half)
     length = np.sqrt(grid.squared[rows, columns])
     kinds, kind_of = np.unique(crystal.numbers, return_inverse=True)
-    factors = form_factors_of_kinds(kinds, length).astype(np.float32)
+    factors = electron_form_factors_by_element(kinds, length).astype(np.float32)
     # (N, B): what each atom scatters into each beam.
     turns = fractional[:, :1] * grid.h[rows] + fractional[:, 1:] * grid.k[columns]
     scattered = phase_factor((-2 * np.pi * turns).astype(np.float32)) * factors[kind_of]
@@ -226,7 +226,7 @@ def _slices(
     these rows and columns of the grid."""
     height, width = transmissions.shape[1:]
     scattered = scipy.fft.fft2(transmissions, norm="forward") * damping
-    if len(rows) > MOST_BEAMS_OF_A_MATRIX:
+    if len(rows) > MAX_MATRIX_WAVES:
         beams, blurred = rows * width + columns, scipy.fft.ifft2(scattered, norm="forward")
         return tuple(
             _FourierSlice(each, beams, own[rows, columns])

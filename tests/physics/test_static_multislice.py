@@ -7,18 +7,18 @@ import pytest
 from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
-from model.crystal.operations import Operations, operations_of
-from model.physics import sheets as sheets_module
-from model.physics.multislice import Conditions, dynamical_intensities
-from model.physics.reciprocal import reflections
-from model.physics.sheets import Sheets
+from model.crystal.operations import Operations, find_operations
+from model.physics import static_multislice as static_multislice
+from model.physics.multislice import Conditions, compute_dynamical_intensities
+from model.physics.reciprocal import list_reflections
+from model.physics.static_multislice import StaticMultislice
 from model.physics.tilt_series import (
+    MAX_DEGREE,
     MAX_TILT_TANGENT,
-    MOST_DEGREES,
     TiltSeries,
-    degree_for,
-    monomial_slopes,
-    monomials,
+    choose_degree,
+    compute_monomial_gradients,
+    compute_monomials,
 )
 
 Array = NDArray[np.float64]
@@ -37,17 +37,17 @@ def tilts(seed: int, count: int, largest: float = 0.07) -> Array:
     return np.column_stack([radius * np.cos(angle), radius * np.sin(angle)])
 
 
-@pytest.mark.parametrize("most_beams_of_a_matrix", [0, 10_000])
+@pytest.mark.parametrize("max_matrix_waves", [0, 10_000])
 @pytest.mark.parametrize("face_down", [False, True])
 def test_sheets_scatter_as_the_whole_layer_does(
-    crystal: Crystal, face_down: bool, most_beams_of_a_matrix: int, monkeypatch: pytest.MonkeyPatch
+    crystal: Crystal, face_down: bool, max_matrix_waves: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sheets_module, "MOST_BEAMS_OF_A_MATRIX", most_beams_of_a_matrix)
+    monkeypatch.setattr(static_multislice, "MAX_MATRIX_WAVES", max_matrix_waves)
     reflected = replace(crystal, positions=crystal.positions * np.array([1.0, 1.0, -1.0]))
     tilt = np.concatenate([np.zeros((1, 2)), tilts(1, 3)])
     conditions = Conditions(np.full(4, VOLTAGE_KV), tilt, np.zeros((4, len(crystal.numbers), 3)), np.zeros(4))
-    hk, _, expected = dynamical_intensities(reflected if face_down else crystal, conditions, Q_MAX)
-    sheets = Sheets.of(crystal, VOLTAGE_KV, Q_MAX)
+    hk, _, expected = compute_dynamical_intensities(reflected if face_down else crystal, conditions, Q_MAX)
+    sheets = StaticMultislice.from_crystal(crystal, VOLTAGE_KV, Q_MAX)
     if face_down:
         sheets = sheets.reversed()
     found = sheets.intensities(hk, tilt)
@@ -58,8 +58,10 @@ def test_sheets_scatter_as_the_whole_layer_does(
 
 
 def test_a_layer_is_as_thick_as_its_atoms_lie_apart(mos2: Crystal, graphene: Crystal) -> None:
-    assert Sheets.of(mos2, VOLTAGE_KV, Q_MAX).thickness_angstrom == pytest.approx(3.12, abs=1e-4)
-    assert Sheets.of(graphene, VOLTAGE_KV, Q_MAX).thickness_angstrom == 0.0
+    assert StaticMultislice.from_crystal(mos2, VOLTAGE_KV, Q_MAX).thickness_angstrom == pytest.approx(
+        3.12, abs=1e-4
+    )
+    assert StaticMultislice.from_crystal(graphene, VOLTAGE_KV, Q_MAX).thickness_angstrom == 0.0
 
 
 def identity_of(operations: Operations) -> Operations:
@@ -69,9 +71,9 @@ def identity_of(operations: Operations) -> Operations:
 
 
 def test_a_series_follows_the_tilt(crystal: Crystal) -> None:
-    hk = reflections(crystal.lattice, Q_MAX)
-    sheets = Sheets.of(crystal, VOLTAGE_KV, Q_MAX)
-    series = TiltSeries.of(sheets, hk, Q_MAX, identity_of(operations_of(crystal)))
+    hk = list_reflections(crystal.lattice, Q_MAX)
+    sheets = StaticMultislice.from_crystal(crystal, VOLTAGE_KV, Q_MAX)
+    series = TiltSeries.from_multislice(sheets, hk, Q_MAX, identity_of(find_operations(crystal)))
     for largest, off in ((0.035, 0.03), (0.07, 0.1)):
         for tilt in tilts(2, 8, largest):
             expected = sheets.intensities(hk, tilt[None])[0]
@@ -83,12 +85,14 @@ def test_a_series_follows_the_tilt(crystal: Crystal) -> None:
 
 @pytest.mark.parametrize("face_down", [False, True])
 def test_a_series_by_symmetry_is_the_same_from_fewer_tilts(crystal: Crystal, face_down: bool) -> None:
-    hk = reflections(crystal.lattice, Q_MAX)
-    sheets = Sheets.of(crystal, VOLTAGE_KV, Q_MAX)
+    hk = list_reflections(crystal.lattice, Q_MAX)
+    sheets = StaticMultislice.from_crystal(crystal, VOLTAGE_KV, Q_MAX)
     sheets = sheets.reversed() if face_down else sheets
-    operations = operations_of(crystal)
-    symmetry = operations.take(~operations.turns_over & (operations.off_angstrom < 0.005))
-    plain, series = (TiltSeries.of(sheets, hk, Q_MAX, each) for each in (identity_of(operations), symmetry))
+    operations = find_operations(crystal)
+    symmetry = operations.take(~operations.turns_over & (operations.residual_angstrom < 0.005))
+    plain, series = (
+        TiltSeries.from_multislice(sheets, hk, Q_MAX, each) for each in (identity_of(operations), symmetry)
+    )
     assert np.abs(series.straight - plain.straight).max() < 1e-4 * plain.straight.max()
     for tilt in tilts(2, 8):
         expected = sheets.intensities(hk, tilt[None])[0]
@@ -99,18 +103,20 @@ def test_a_series_by_symmetry_is_the_same_from_fewer_tilts(crystal: Crystal, fac
 
 
 def test_the_thicker_a_layer_the_more_terms() -> None:
-    degrees = [degree_for(thickness, Q_MAX) for thickness in (0.0, 1.0, 3.0, 6.0, 9.0, 100.0)]
+    degrees = [choose_degree(thickness, Q_MAX) for thickness in (0.0, 1.0, 3.0, 6.0, 9.0, 100.0)]
     assert degrees == sorted(degrees)
     assert degrees[0] == 0
-    assert degrees[-1] == MOST_DEGREES
-    assert degree_for(6.0, 0.5) < degree_for(6.0, Q_MAX)
+    assert degrees[-1] == MAX_DEGREE
+    assert choose_degree(6.0, 0.5) < choose_degree(6.0, Q_MAX)
 
 
 @pytest.mark.parametrize("count", [1, 3, 10, 36])
 def test_slopes_of_the_monomials_are_their_derivatives(count: int) -> None:
     tilt, step = tilts(3, 5), 1e-6
     for axis, offset in enumerate(step * np.eye(2)):
-        difference = (monomials(tilt + offset, count) - monomials(tilt - offset, count)) / (2 * step)
-        assert monomial_slopes(tilt, count)[:, axis] == pytest.approx(difference, abs=1e-4)
-    assert monomials(np.zeros((1, 2)), count)[0] == pytest.approx(np.eye(count)[0])
-    assert np.abs(monomials(np.array([[MAX_TILT_TANGENT, 0.0]]), count)).max() == pytest.approx(1.0)
+        difference = (compute_monomials(tilt + offset, count) - compute_monomials(tilt - offset, count)) / (
+            2 * step
+        )
+        assert compute_monomial_gradients(tilt, count)[:, axis] == pytest.approx(difference, abs=1e-4)
+    assert compute_monomials(np.zeros((1, 2)), count)[0] == pytest.approx(np.eye(count)[0])
+    assert np.abs(compute_monomials(np.array([[MAX_TILT_TANGENT, 0.0]]), count)).max() == pytest.approx(1.0)
