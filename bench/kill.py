@@ -25,7 +25,7 @@ from index.encoder import Encoder
 from index.live.live_index import LiveIndex
 from index.live.new_user_structure import NewUserStructure, is_identical
 from index.search.retriever import Retriever
-from index.starter.library import starter_entries
+from index.starter.library import read_starter_entries
 from index.storage.catalog import Entry
 from index.storage.layout import MANIFEST_NAME
 from index.storage.manifest import Manifest
@@ -60,7 +60,7 @@ def main() -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["index.live.live_index", "model.towers"])
     chance, counts = random.Random(options.seed), Counts()
-    crystals = [entry.crystal for entry in starter_entries()]
+    crystals = [entry.crystal for entry in read_starter_entries()]
     with tempfile.TemporaryDirectory() as folder:
         served = Path(folder) / "served"
         publish_copy(options.index, served)
@@ -82,7 +82,7 @@ def main() -> None:
 
 def _work(served: Path, source: Path, name: str, told: Connection, publishes: bool) -> None:
     limit_threads(1)
-    crystals = [entry.crystal for entry in starter_entries()]
+    crystals = [entry.crystal for entry in read_starter_entries()]
     library = LiveIndex.open(served, load_towers())
     told.send("begun")
     for step in range(10_000):

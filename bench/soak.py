@@ -31,7 +31,7 @@ from bench.bodies import FORM, frame_bodies, point_bodies
 from bench.closed_loop import BACK_OFF_S, Connection
 from bench.load import memory
 from bench.service import PORT, served
-from index.starter.library import starter_entries
+from index.starter.library import read_starter_entries
 from index.storage.layout import CURRENT_NAME
 from index.storage.versions import find_version_folder
 from model.crystal.structure_files import write_cif
@@ -173,7 +173,7 @@ async def _bad(soak: Soak, connection: Connection, keys: dict[str, str], rng: np
 async def _changing(soak: Soak, key: str, rng: np.random.Generator) -> None:
     """Add structures, find them, remove them."""
     headers = {"Authorization": f"Bearer {key}"}
-    crystals = [entry.crystal for entry in starter_entries()]
+    crystals = [entry.crystal for entry in read_starter_entries()]
     with closing(Connection(PORT)) as connection:
         while not soak.over:
             text = write_cif(crystals[int(rng.integers(len(crystals)))])

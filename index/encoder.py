@@ -1,4 +1,4 @@
-"""What the index needs of a model: two towers into one space."""
+"""The interface of a model to the index: two towers that embed into one space."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,34 +11,34 @@ from model.pattern.spots import Spots
 
 
 class Encoder(Protocol):
-    """A twin tower; `model.towers.Towers` is one, the tests have another."""
+    """Twin towers, such as `model.towers.encoder.Towers`."""
 
     @property
     def digest(self) -> str:
-        """Names the weights, "sha256:...". Vectors of different digests must never meet."""
+        """Digest of the weights, "sha256:...". Vectors of different weights must not be compared."""
         ...
 
     @property
     def dimension(self) -> int:
-        """D, length of a vector."""
+        """Length D of a vector."""
         ...
 
     @property
     def form(self) -> str:
-        """Kind of the structure tower, such as "physics"."""
+        """Form of the structure tower, such as "physics"."""
         ...
 
     def embed_crystals(self, crystals: Sequence[Crystal]) -> NDArray[np.float32]:
-        """(N, D) unit vectors, a row a crystal."""
+        """Return (N, D) unit vectors, one row for each crystal."""
         ...
 
     def embed_spots(
         self, patterns: Sequence[Spots], voltage_kv: Sequence[float] | None = None
     ) -> NDArray[np.float32]:
-        """(N, D) unit vectors, a row a pattern; patterns without intensities are placed by geometry alone.
+        """Return (N, D) unit vectors, one row for each pattern; without intensities only the geometry counts.
 
         Args:
-            patterns: the spots of each.
-            voltage_kv: accelerating voltage of each.
+            patterns: the spots of each pattern.
+            voltage_kv: accelerating voltage of each pattern.
         """
         ...

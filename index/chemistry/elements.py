@@ -1,4 +1,4 @@
-"""Which elements a crystal may, must or must not have, answered for a whole index at once."""
+"""Conditions on the elements of a crystal, evaluated for all crystals of an index."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -18,22 +18,22 @@ Bitmap = NDArray[np.uint8]
 
 @cache
 def get_atomic_numbers() -> Mapping[str, int]:
-    """Atomic number of each symbol, H to Cf."""
+    """Return the atomic number of each symbol, H to Cf."""
     return MappingProxyType({element_symbol(number): number for number in range(1, MAX_ATOMIC_NUMBER + 1)})
 
 
 @dataclass(frozen=True)
 class ElementFilter:
-    """A condition on the elements of a crystal, in OPTIMADE's terms; an empty tuple asks nothing.
+    """A condition on the elements of a crystal, in the terms of OPTIMADE; an empty tuple is no condition.
 
     Attributes:
-        all: HAS ALL, each of these is present.
-        only: HAS ONLY, nothing but these is present (not all of them need be).
+        all: HAS ALL, all of these are present.
+        only: HAS ONLY, no others are present; not all of these need be.
         any: HAS ANY, at least one of these is present.
         none: none of these is present.
 
     Raises:
-        OptionError: a symbol that is no element, or conditions that no crystal can meet.
+        OptionError: a symbol is not an element, or no crystal can meet the conditions.
     """
 
     all: tuple[str, ...] = ()
@@ -43,12 +43,14 @@ class ElementFilter:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            given = getattr(self, field.name)
-            if isinstance(given, str):
-                raise OptionError(f"elements_{field.name} must be a list of symbols, not the text {given!r}")
-            for symbol in given:
+            symbols = getattr(self, field.name)
+            if isinstance(symbols, str):
+                raise OptionError(
+                    f"elements_{field.name} must be a list of symbols, not the text {symbols!r}."
+                )
+            for symbol in symbols:
                 check_symbol(symbol, f"elements_{field.name}")
-            object.__setattr__(self, field.name, tuple(dict.fromkeys(given)))
+            object.__setattr__(self, field.name, tuple(dict.fromkeys(symbols)))
         self._check_contradictions()
 
     def __bool__(self) -> bool:
@@ -57,21 +59,23 @@ class ElementFilter:
     def _check_contradictions(self) -> None:
         allowed = set(self.only or get_atomic_numbers()) - set(self.none)
         if not allowed:
-            raise OptionError("elements_none forbids every element that elements_only allows")
+            raise OptionError(
+                "elements_none excludes every element that elements_only allows; change one of them."
+            )
         impossible = [symbol for symbol in self.all if symbol not in allowed]
         if impossible:
-            wanted = ", ".join(impossible)
             raise OptionError(
-                f"elements_all asks for {wanted}, which elements_only or elements_none rules out"
+                f"elements_all requires {', '.join(impossible)}, which elements_only or elements_none excludes; change "
+                "one of them."
             )
         if self.any and not allowed & set(self.any):
             raise OptionError(
-                f"elements_any asks for one of {', '.join(self.any)}, and elements_only or elements_none "
-                "excludes them all"
+                f"elements_any requires one of {', '.join(self.any)}, but elements_only or elements_none excludes them "
+                "all; change one of them."
             )
 
     def admits(self, elements: Iterable[str]) -> bool:
-        """Whether a crystal of these elements meets the condition."""
+        """Return whether a crystal of these elements meets the condition."""
         present = set(elements)
         return (
             present.issuperset(self.all)
@@ -82,37 +86,41 @@ class ElementFilter:
 
 
 def check_symbol(symbol: object, option: str) -> None:
-    """Refuse what is no element.
+    """Refuse a symbol that is not an element.
+
+    Args:
+        symbol: to check.
+        option: its option, for the message.
 
     Raises:
-        OptionError: it is none; the option is named.
+        OptionError: it is not an element.
     """
     if isinstance(symbol, str) and symbol in get_atomic_numbers():
         return
     proper = symbol.strip().capitalize() if isinstance(symbol, str) else ""
-    hint = f"; write {proper}" if proper in get_atomic_numbers() else ""
-    raise OptionError(f"{option}: {symbol!r} is no element from H to Cf{hint}")
+    hint = f"; write {proper}." if proper in get_atomic_numbers() else "; give symbols from H to Cf."
+    raise OptionError(f"{symbol!r} in {option} is not a chemical element{hint}")
 
 
 class ElementBits:
-    """A bit for each element and crystal, so that a filter over an index is a few passes over packed bits.
+    """A bit for each element and crystal; filtering an index is a few operations on packed bits.
 
     Args:
-        bits: (98, ceil(N / 8)) row Z - 1 holds element Z, crystal i is bit i % 8 of byte i // 8.
-        count: N, crystals in the index.
+        bits: (98, ceil(N / 8)); row Z - 1 is element Z, crystal i is bit i % 8 of byte i // 8.
+        count: number N of crystals.
     """
 
     def __init__(self, bits: Bitmap, count: int) -> None:
         if bits.shape != (MAX_ATOMIC_NUMBER, (count + 7) // 8) or bits.dtype != np.uint8:
             raise IndexUnavailableError(
-                f"the element table does not hold {count} crystals; build the index again"
+                f"The element table does not have {count} crystals; build the index again."
             )
         self.bits = bits
         self.count = count
 
     @classmethod
     def from_numbers(cls, numbers: Iterable[NDArray[np.integer]]) -> Self:
-        """From the atomic numbers of each crystal."""
+        """Make the table from the atomic numbers of each crystal."""
         kinds = [np.unique(each) for each in numbers]
         table = np.zeros((MAX_ATOMIC_NUMBER, len(kinds)), dtype=np.bool_)
         for row, present in enumerate(kinds):
@@ -121,21 +129,21 @@ class ElementBits:
 
     @classmethod
     def open(cls, path: Path, count: int) -> Self:
-        """Memory-mapped, read-only.
+        """Map a table into memory, read-only.
 
         Raises:
-            IndexUnavailableError: missing, damaged, or of another number of crystals.
+            IndexUnavailableError: missing, damaged, or with another number of crystals.
         """
         try:
             bits = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise IndexUnavailableError(
-                f"the elements in {path.name} cannot be read; build the index again"
+                f"The elements in {path.name} cannot be read; build the index again."
             ) from error
         return cls(bits, count)
 
     def append(self, numbers: Sequence[NDArray[np.integer]]) -> "ElementBits":
-        """These and more crystals behind them, by the atomic numbers of each; a copy of 12 bytes a crystal."""
+        """Return a copy, 12 bytes a crystal, with more crystals after these, given by their atomic numbers."""
         count = self.count + len(numbers)
         bits = np.zeros((MAX_ATOMIC_NUMBER, (count + 7) // 8), dtype=np.uint8)
         bits[:, : self.bits.shape[1]] = self.bits
@@ -144,39 +152,39 @@ class ElementBits:
         return ElementBits(bits, count)
 
     def write(self, path: Path) -> None:
-        """As a .npy file."""
+        """Write the table as a .npy file."""
         np.save(path, self.bits, allow_pickle=False)
 
     def select(self, condition: ElementFilter) -> Bitmap | None:
-        """(ceil(N / 8),) a bit for each crystal that meets the condition; None when it asks nothing."""
+        """Return (ceil(N / 8),) a bit for each crystal that meets the condition; None if there is no condition."""
         if not condition:
             return None
         allowed = np.full(self.bits.shape[1], 0xFF, dtype=np.uint8)
         for symbol in condition.all:
             allowed &= self.bits[get_atomic_numbers()[symbol] - 1]
         if condition.any:
-            allowed &= np.bitwise_or.reduce(self._rows(condition.any))
+            allowed &= np.bitwise_or.reduce(self._get_rows(condition.any))
         forbidden = set(condition.none)
         if condition.only:
             forbidden |= get_atomic_numbers().keys() - set(condition.only)
         if forbidden:
-            allowed &= ~np.bitwise_or.reduce(self._rows(forbidden))
+            allowed &= ~np.bitwise_or.reduce(self._get_rows(forbidden))
         if self.count % 8:
             allowed[-1] &= (1 << self.count % 8) - 1
         return allowed
 
     def list_rows(self, allowed: Bitmap | None) -> NDArray[np.int64]:
-        """Numbers of the crystals that `select` allows, all of them for None."""
+        """Return the rows of the crystals that `select` allows; None allows all."""
         if allowed is None:
             return np.arange(self.count)
         return np.flatnonzero(np.unpackbits(allowed, count=self.count, bitorder="little"))
 
     def pack_rows(self, rows: NDArray[np.int64]) -> Bitmap:
-        """A bit for each of these crystals, as `select` gives them."""
-        chosen = np.zeros(self.count, dtype=np.bool_)
-        chosen[rows] = True
-        return np.packbits(chosen, bitorder="little")
+        """Return a bit for each crystal, set for these rows."""
+        is_set = np.zeros(self.count, dtype=np.bool_)
+        is_set[rows] = True
+        return np.packbits(is_set, bitorder="little")
 
-    def _rows(self, symbols: Iterable[str]) -> Bitmap:
+    def _get_rows(self, symbols: Iterable[str]) -> Bitmap:
         rows: Bitmap = self.bits[[get_atomic_numbers()[symbol] - 1 for symbol in symbols]]
         return rows

@@ -46,9 +46,9 @@ def read_records(path: Path) -> Iterator[Record | RejectedEntry]:
     """
     check_source(path)
     if path == STARTER:
-        from index.starter.library import starter_entries
+        from index.starter.library import read_starter_entries
 
-        for entry in starter_entries():
+        for entry in read_starter_entries():
             yield CrystalRecord(entry.crystal, reference=entry.reference)
     elif path.is_dir():
         for file in list_folder(path, path.resolve().name):

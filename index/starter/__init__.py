@@ -1,5 +1,5 @@
-"""Two-dimensional crystals that people have made, written from the literature, each with its citation.
+"""The starter library: two-dimensional crystals that have been made, from the literature, each with its citation.
 
-Single layers, few-layer stacks, and the layers of crystals that cleave. An entry says which of its numbers and
-whether its citation were compared with a printed source (`StarterEntry.unchecked`); what was not is from memory.
+It holds single layers, few-layer stacks, and the layers of crystals that cleave. An entry states which of its numbers,
+and whether its citation, were compared with a printed source (`StarterEntry.unchecked`); the others are from memory.
 """

@@ -1,5 +1,6 @@
-"""The plane cell that a prototype draws: lattice constants in the plane, atoms with their heights."""
+"""The cell that a prototype makes: lattice constants in the plane, and atoms with their heights."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import cos, radians, sin
 
@@ -8,16 +9,19 @@ from ase.data import atomic_numbers
 
 from model.crystal.crystal import Crystal
 
+# Parameters of a prototype, by name.
+Parameters = Mapping[str, float | Sequence[float]]
+
 SOURCE = "starter"
-# rms error of the logarithm of the lengths: measured, of bulk crystals mostly, and written from the literature.
+# rms error of the logarithm of the cell lengths, which are measured, mostly for bulk crystals.
 CELL_SIGMA = 0.005
-# More than any layer here is thick, so that the gap is unmistakably vacuum.
+# Thicker than any layer here, so that the gap is clearly vacuum.
 BOX_HEIGHT_ANGSTROM = 50.0
 
 
 @dataclass(frozen=True)
 class Site:
-    """An atom: element symbol, fractional x and y, height z in angstrom."""
+    """An atom: element symbol, fractional x and y, and height z in angstrom."""
 
     element: str
     x: float
@@ -26,7 +30,7 @@ class Site:
 
     def __post_init__(self) -> None:
         if atomic_numbers.get(self.element, 0) < 1:
-            raise ValueError(f"{self.element!r} is no chemical element")
+            raise ValueError(f"{self.element!r} is not a chemical element.")
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,12 @@ class Cell:
 
     def __post_init__(self) -> None:
         if not (self.a > 0 and self.b > 0 and 0 < self.gamma < 180):
-            raise ValueError(f"no plane cell has a = {self.a}, b = {self.b}, gamma = {self.gamma}")
+            raise ValueError(f"A cell cannot have a = {self.a}, b = {self.b}, gamma = {self.gamma}.")
         if not self.sites:
-            raise ValueError("a cell needs atoms")
+            raise ValueError("A cell needs atoms.")
 
-    def crystal(self, name: str) -> Crystal:
-        """The layer as a `Crystal` with id "starter/NAME".
+    def make_crystal(self, name: str) -> Crystal:
+        """Return the layer as a `Crystal` with the id "starter/NAME".
 
         Raises:
             CrystalError: atoms overlap.

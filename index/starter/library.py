@@ -1,4 +1,4 @@
-"""Reads the starter library: the entries of `families/*.toml` and the works they cite, both checked strictly."""
+"""The starter library: entries from `families/*.toml` with the works they cite, both strictly checked."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ from model.errors import CrystalError, IndexUnavailableError
 
 Value = float | tuple[float, ...]
 LIBRARY: Traversable = files("index.starter")
-# What an entry may say of itself beside its parameters.
+# Keys of an entry beside its parameters.
 _REMARKS = frozenset({"elements", "cite", "checked", "note"})
 CHECKABLE = ("lattice", "coordinates")
 
 
 @dataclass(frozen=True)
 class StarterEntry:
-    """One crystal of the library, as it is written.
+    """One crystal of the library.
 
     Attributes:
         name: unique, such as "MoS2-1H".
-        family: the file it stands in.
+        family: name of its file.
         prototype_name: its key in `PROTOTYPES`.
         elements: symbols in the order of the prototype's roles.
         values: the prototype's parameters.
-        citation: where the crystal, or its measured structure, is described.
-        checked: which of `CHECKABLE` agree within half a percent with a text other than the writer's memory.
-        note: what else a user should know.
+        citation: the work that describes the crystal, or its measured structure.
+        checked: those of `CHECKABLE` that agree with a printed source within half a percent.
+        note: a remark for users.
     """
 
     name: str
@@ -46,36 +46,41 @@ class StarterEntry:
         prototype = self.prototype
         if len(self.elements) != len(prototype.roles):
             raise IndexUnavailableError(
-                f"{self.name}: {self.prototype_name} takes the elements {prototype.roles}"
+                f"{self.name}: {self.prototype_name} takes the elements {prototype.roles}."
             )
-        missing, surplus = prototype.parameters - set(self.values), set(self.values) - prototype.parameters
-        if missing or surplus:
+        missing = prototype.parameters - set(self.values)
+        unknown = set(self.values) - prototype.parameters
+        if missing or unknown:
             raise IndexUnavailableError(
                 f"{self.name}: {self.prototype_name} takes {sorted(prototype.parameters)}; "
-                f"missing {sorted(missing)}, unknown {sorted(surplus)}"
+                f"missing {sorted(missing)}, unknown {sorted(unknown)}."
             )
         if not set(self.checked) <= set(CHECKABLE):
-            raise IndexUnavailableError(f"{self.name}: checked may hold {CHECKABLE}, not {self.checked}")
+            raise IndexUnavailableError(f"{self.name}: checked may contain {CHECKABLE}, not {self.checked}.")
 
     @property
     def prototype(self) -> Prototype:
-        """Raises IndexUnavailableError for a name that is no prototype's."""
+        """The prototype.
+
+        Raises:
+            IndexUnavailableError: there is none of this name.
+        """
         try:
             return PROTOTYPES[self.prototype_name]
         except KeyError:
             raise IndexUnavailableError(
-                f"{self.name}: no prototype is called {self.prototype_name!r}"
+                f"{self.name}: there is no prototype {self.prototype_name!r}."
             ) from None
 
     @property
     def unchecked(self) -> tuple[str, ...]:
-        """What nobody has compared with a source yet: any of "lattice", "coordinates", "citation"."""
-        parts = tuple(part for part in CHECKABLE if part not in self.checked)
-        return parts if self.citation.checked else (*parts, "citation")
+        """Those of "lattice", "coordinates" and "citation" that have not been compared with a printed source."""
+        unchecked = tuple(item for item in CHECKABLE if item not in self.checked)
+        return unchecked if self.citation.checked else (*unchecked, "citation")
 
     @property
     def reference(self) -> str:
-        """The citation, and what of the entry was not compared with a printed source."""
+        """The citation, and what has not been compared with a printed source."""
         return (
             f"{self.citation} (not checked: {', '.join(self.unchecked)})"
             if self.unchecked
@@ -87,19 +92,19 @@ class StarterEntry:
         """The layer.
 
         Raises:
-            IndexUnavailableError: the numbers draw no possible crystal.
+            IndexUnavailableError: the parameters make no possible crystal.
         """
         try:
-            return self.prototype.draw(self.elements, self.values).crystal(self.name)
+            return self.prototype.make_cell(self.elements, self.values).make_crystal(self.name)
         except (ValueError, CrystalError) as error:
             raise IndexUnavailableError(f"{self.name}: {error}") from error
 
 
-def starter_entries(folder: Traversable = LIBRARY) -> Iterator[StarterEntry]:
-    """Every entry of the library, in the order of the files.
+def read_starter_entries(folder: Traversable = LIBRARY) -> Iterator[StarterEntry]:
+    """Yield all entries of the library, in the order of the files.
 
     Args:
-        folder: holds `citations.toml` and `families/*.toml`.
+        folder: contains `citations.toml` and `families/*.toml`.
 
     Raises:
         IndexUnavailableError: an entry names an unknown prototype or citation, repeats a name, or lacks a number.
@@ -110,15 +115,9 @@ def starter_entries(folder: Traversable = LIBRARY) -> Iterator[StarterEntry]:
         if file.name.endswith(".toml"):
             for entry in _read_family(file, citations):
                 if entry.name in names:
-                    raise IndexUnavailableError(f"two entries are called {entry.name}")
+                    raise IndexUnavailableError(f"Two entries have the name {entry.name}.")
                 names.add(entry.name)
                 yield entry
-
-
-def starter_crystals() -> Iterator[Crystal]:
-    """The library's crystals, ids "starter/NAME", source "starter"."""
-    for entry in starter_entries():
-        yield entry.crystal
 
 
 def _read_family(file: Traversable, citations: dict[str, Citation]) -> Iterator[StarterEntry]:
@@ -127,35 +126,37 @@ def _read_family(file: Traversable, citations: dict[str, Citation]) -> Iterator[
         for name, row in rows.items():
             if not isinstance(row, dict):
                 raise IndexUnavailableError(
-                    f"{file.name}: {name} is no entry; write it as {{ elements = ..., a = ... }}"
+                    f"{file.name}: {name} is not an entry; write it as {{ elements = ..., a = ... }}."
                 )
-            yield _entry(name, family, prototype, row, citations)
+            yield _make_entry(name, family, prototype, row, citations)
 
 
-def _entry(
+def _make_entry(
     name: str, family: str, prototype: str, row: dict[str, object], citations: dict[str, Citation]
 ) -> StarterEntry:
     key = str(row.get("cite", ""))
     if key not in citations:
-        raise IndexUnavailableError(f"{name}: citations.toml has no {key!r}")
+        raise IndexUnavailableError(f"{name}: citations.toml has no {key!r}.")
     checked = row.get("checked", [])
     if not isinstance(checked, list):
-        raise IndexUnavailableError(f"{name}: checked must be a list")
+        raise IndexUnavailableError(f"{name}: checked must be a list.")
     return StarterEntry(
         name=name,
         family=family,
         prototype_name=prototype,
         elements=tuple(str(row.get("elements", "")).split()),
-        values={label: _number(name, label, value) for label, value in row.items() if label not in _REMARKS},
+        values={
+            label: _check_value(name, label, value) for label, value in row.items() if label not in _REMARKS
+        },
         citation=citations[key],
-        checked=tuple(str(part) for part in checked),
+        checked=tuple(str(item) for item in checked),
         note=str(row.get("note", "")),
     )
 
 
-def _number(name: str, label: str, value: object) -> Value:
+def _check_value(name: str, label: str, value: object) -> Value:
     if isinstance(value, float):
         return value
-    if isinstance(value, list) and value and all(isinstance(part, float) for part in value):
+    if isinstance(value, list) and value and all(isinstance(item, float) for item in value):
         return tuple(value)
-    raise IndexUnavailableError(f"{name}: {label} must be a decimal number or a list of them, not {value!r}")
+    raise IndexUnavailableError(f"{name}: {label} must be a decimal number or a list of them, not {value!r}.")

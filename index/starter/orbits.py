@@ -1,4 +1,4 @@
-"""Prototypes given by a symmetry group and one atom of each orbit, as tables of crystal structures give them."""
+"""Prototypes given by a space group and one atom of each orbit, as in tables of crystal structures."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,16 +10,15 @@ import numpy as np
 import spglib
 from numpy.typing import NDArray
 
-from index.starter.cell import Cell, Site
+from index.starter.cell import Cell, Parameters, Site
 
-# Images of an atom closer than this are the atom itself on a special position.
+# Images closer than this are the same atom, on a special position.
 SAME_ATOM_FRACTION = 1e-3
 SAME_HEIGHT_ANGSTROM = 1e-2
 LAST_HALL_NUMBER = 530
 FIRST_TETRAGONAL, FIRST_HEXAGONAL = 75, 143
 
 Operations = tuple[NDArray[np.int32], NDArray[np.float64]]
-Parameters = Mapping[str, float | Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,12 @@ class Orbits:
         layer_group: number 1 to 80.
         space_group: short symbol in the setting with c along the normal, such as "Pmmn".
         roles: names of the elements, in the order in which an entry lists them.
-        atoms: "role x y z" of one atom an orbit, parted by ";". A coordinate is a number, a fraction or a
+        atoms: "role x y z" of one atom of each orbit, separated by ";". A coordinate is a number, a fraction or a
             parameter's name, with or without a minus sign; x and y are fractions of a and b, z is in angstrom.
-        choice: the origin or setting, where the symbol leaves one.
+        choice: origin or setting, where the symbol leaves a choice.
 
-    Parameters of an entry: the names in `atoms`, and of `a`, `b` (angstrom) and `gamma` (degrees) those that
-    the group does not fix.
+    Parameters of an entry: the names in `atoms`, and those of `a`, `b` (angstrom) and `gamma` (degrees) that the group
+    leaves free.
     """
 
     layer_group: int
@@ -46,52 +45,52 @@ class Orbits:
 
     @cached_property
     def parameters(self) -> frozenset[str]:
-        """The parameters an entry must give."""
-        names = {word.lstrip("-") for _, *words in self._atoms() for word in words if _is_name(word)}
-        return frozenset(names | set(_free_constants(self._number)))
+        """The parameters that an entry must give."""
+        names = {word.lstrip("-") for _, *words in self._split_atoms() for word in words if _is_name(word)}
+        return frozenset(names | set(_list_free_constants(self._group_number)))
 
-    def draw(self, elements: Sequence[str], values: Parameters) -> Cell:
-        """The cell for these elements.
+    def make_cell(self, elements: Sequence[str], values: Parameters) -> Cell:
+        """Return the cell with these elements.
 
         Raises:
-            ValueError: a parameter is no decimal number.
+            ValueError: a parameter is not a decimal number.
         """
         numbers: dict[str, float] = {}
         for name, value in values.items():
             if not isinstance(value, float):
-                raise ValueError(f"{name} must be a decimal number, not {value!r}")
+                raise ValueError(f"{name} must be a decimal number, not {value!r}.")
             numbers[name] = value
         element = dict(zip(self.roles, elements, strict=True))
         sites: list[Site] = []
-        for role, *words in self._atoms():
-            x, y, z = (_coordinate(word, numbers) for word in words)
-            sites += (Site(element[role], *image) for image in self._images(x, y, z))
+        for role, *words in self._split_atoms():
+            x, y, z = (_parse_coordinate(word, numbers) for word in words)
+            sites += (Site(element[role], *image) for image in self._generate_images(x, y, z))
         a = numbers["a"]
-        hexagonal = self._number >= FIRST_HEXAGONAL
+        hexagonal = self._group_number >= FIRST_HEXAGONAL
         gamma = 120.0 if hexagonal else numbers.get("gamma", 90.0)
         return Cell(a, numbers.get("b", a), gamma, tuple(sites))
 
     @property
-    def _number(self) -> int:
-        return _hall_and_number(self.space_group, self.choice)[1]
+    def _group_number(self) -> int:
+        return _find_hall_number(self.space_group, self.choice)[1]
 
-    def _atoms(self) -> Iterator[list[str]]:
+    def _split_atoms(self) -> Iterator[list[str]]:
         for atom in self.atoms.split(";"):
             yield atom.split()
 
-    def _images(self, x: float, y: float, z: float) -> list[tuple[float, float, float]]:
+    def _generate_images(self, x: float, y: float, z: float) -> list[tuple[float, float, float]]:
         images: list[tuple[float, float, float]] = []
-        rotations, translations = _operations(self.space_group, self.choice)
+        rotations, translations = _read_operations(self.space_group, self.choice)
         for rotation, shift in zip(rotations, translations, strict=True):
             u, v = (rotation[:2, :2] @ (x, y) + shift[:2]) % 1.0
             image = (float(u), float(v), float(rotation[2, 2] * z))
-            if not any(_same_atom(image, other) for other in images):
+            if not any(_is_same_atom(image, other) for other in images):
                 images.append(image)
         return images
 
 
-def _free_constants(number: int) -> tuple[str, ...]:
-    """The plane lattice constants that a space group of this number leaves free."""
+def _list_free_constants(number: int) -> tuple[str, ...]:
+    """Return the lattice constants in the plane that a space group of this number leaves free."""
     if number >= FIRST_TETRAGONAL:
         return ("a",)
     return ("a", "b") if number > 2 else ("a", "b", "gamma")
@@ -101,37 +100,37 @@ def _is_name(word: str) -> bool:
     return re.fullmatch(r"-?[A-Za-z]\w*", word) is not None
 
 
-def _coordinate(word: str, values: Mapping[str, float]) -> float:
+def _parse_coordinate(word: str, values: Mapping[str, float]) -> float:
     sign = -1.0 if word.startswith("-") else 1.0
     word = word.lstrip("-")
     return sign * (values[word] if _is_name(word) else float(Fraction(word)))
 
 
-def _same_atom(one: tuple[float, float, float], other: tuple[float, float, float]) -> bool:
+def _is_same_atom(one: tuple[float, float, float], other: tuple[float, float, float]) -> bool:
     dx, dy = ((p - q + 0.5) % 1.0 - 0.5 for p, q in zip(one[:2], other[:2], strict=True))
     return max(abs(dx), abs(dy)) < SAME_ATOM_FRACTION and abs(one[2] - other[2]) < SAME_HEIGHT_ANGSTROM
 
 
 @cache
-def _hall_and_number(symbol: str, choice: str) -> tuple[int, int]:
+def _find_hall_number(symbol: str, choice: str) -> tuple[int, int]:
     for hall in range(1, LAST_HALL_NUMBER + 1):
         group = spglib.get_spacegroup_type(hall)
         if group and group.international_short == symbol and choice in ("", group.choice):
             return hall, int(group.number)
-    raise ValueError(f"no space group {symbol} with choice {choice!r}")
+    raise ValueError(f"There is no space group {symbol} with choice {choice!r}.")
 
 
 @cache
-def _operations(symbol: str, choice: str) -> Operations:
-    hall, _ = _hall_and_number(symbol, choice)
+def _read_operations(symbol: str, choice: str) -> Operations:
+    hall, _ = _find_hall_number(symbol, choice)
     database = spglib.get_symmetry_from_database(hall)
     if database is None:
-        raise ValueError(f"spglib knows no operations of {symbol}")
+        raise ValueError(f"spglib has no operations for {symbol}.")
     rotations, translations = database["rotations"], database["translations"]
     if (
         np.any(rotations[:, 2, :2])
         or np.any(rotations[:, :2, 2])
         or np.any(np.abs(translations[:, 2]) > 1e-9)
     ):
-        raise ValueError(f"{symbol} moves atoms along c: it is the group of no layer normal to c")
+        raise ValueError(f"{symbol} moves atoms along c, so it is not the group of a layer normal to c.")
     return rotations, translations

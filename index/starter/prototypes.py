@@ -1,7 +1,7 @@
-"""Every prototype by name: the stacks of planes, and those given by a group and its orbits.
+"""All prototypes by name: stacks of planes, and those given by a space group and its orbits.
 
-The coordinates follow the structure determinations, turned so that c is the layer normal and moved so that the
-group's origin lies in the layer.
+Coordinates follow the structure determinations, rotated so that c is the layer normal and shifted so that the origin of
+the group is in the layer.
 """
 
 from index.starter.orbits import Orbits
@@ -75,7 +75,7 @@ _SQUARE: dict[str, Orbits] = {
     ),
 }
 
-# a runs along the zigzag for black phosphorus, along the armchair for SnS, as the settings want it.
+# The settings have a along the zigzag for black phosphorus, and along the armchair for SnS.
 _RECTANGULAR: dict[str, Orbits] = {
     "black phosphorus": Orbits(42, "Pman", ("M",), "M 0 y z"),
     "SnS": Orbits(32, "P2_1mn", ("M", "X"), "M 0 0 -z_M; X x_X 0 z_X"),

@@ -1,21 +1,19 @@
 """Prototypes that are stacks of atomic planes, each with one atom in a hexagonal cell.
 
-Every plane holds its atom at one of the three places of close packing, A (0, 0), B (1/3, 2/3), C (2/3, 1/3), so
-the letters and the distances from plane to plane say everything: planes on different letters are offset by
-a / sqrt(3), planes on one letter lie straight above each other.
+The atom of a plane is at one of the three sites of close packing, A (0, 0), B (1/3, 2/3) or C (2/3, 1/3), so that the
+letters and the distances between planes determine the stack. Planes on different letters are offset by a / sqrt(3),
+planes on the same letter are directly above one another.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from index.starter.cell import Cell, Site
+from index.starter.cell import Cell, Parameters, Site
 
-PLACES = {"A": (0.0, 0.0), "B": (1 / 3, 2 / 3), "C": (2 / 3, 1 / 3)}
-# Planar bonds quoted to a thousandth may come out shorter than the offset they must span by about this.
+SITES = {"A": (0.0, 0.0), "B": (1 / 3, 2 / 3), "C": (2 / 3, 1 / 3)}
+# A planar bond stated to a thousandth may be shorter than the offset that it spans by this much.
 ROUNDING_ANGSTROM = 0.005
-
-Parameters = Mapping[str, float | Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -25,10 +23,10 @@ class Stack:
     Attributes:
         layer_group: number 1 to 80.
         roles: names of the elements, in the order in which an entry lists them.
-        planes: role and place of each plane, such as "X@C M@A X@B".
+        planes: role and site of each plane, such as "X@C M@A X@B".
 
-    Parameters of an entry: `a` (angstrom) and `bonds`, the distances between neighbouring atoms of consecutive
-    planes, angstrom, from the bottom up. Where the upper half repeats the lower, half of them is enough.
+    Parameters of an entry: `a` (angstrom) and `bonds`, the distances between neighboring atoms of consecutive
+    planes, angstrom, from the bottom up. Where the upper half repeats the lower one, half of them suffices.
     """
 
     layer_group: int
@@ -37,41 +35,43 @@ class Stack:
 
     @property
     def parameters(self) -> frozenset[str]:
-        """The parameters an entry must give."""
+        """The parameters that an entry must give."""
         return frozenset({"a", "bonds"})
 
-    def draw(self, elements: Sequence[str], values: Parameters) -> Cell:
-        """The cell for these elements.
+    def make_cell(self, elements: Sequence[str], values: Parameters) -> Cell:
+        """Return the cell with these elements.
 
         Raises:
-            ValueError: a bond is shorter than the offset it spans, or there are too few or too many.
+            ValueError: a bond is shorter than the offset that it spans, or the number of bonds is wrong.
         """
         a, bonds = values["a"], values["bonds"]
         if not isinstance(a, float) or not isinstance(bonds, Sequence):
-            raise ValueError("a is a decimal number and bonds a list of them")
+            raise ValueError("a must be a decimal number, and bonds a list of them.")
         planes = [plane.split("@") for plane in self.planes.split()]
         element = dict(zip(self.roles, elements, strict=True))
-        heights = _heights(a, _complete(bonds, len(planes) - 1), [place for _, place in planes])
+        heights = _compute_heights(
+            a, _complete_bonds(bonds, len(planes) - 1), [letter for _, letter in planes]
+        )
         sites = tuple(
-            Site(element[role], *PLACES[place], z) for (role, place), z in zip(planes, heights, strict=True)
+            Site(element[role], *SITES[letter], z) for (role, letter), z in zip(planes, heights, strict=True)
         )
         return Cell(a, a, 120.0, sites)
 
 
-def _complete(bonds: Sequence[float], count: int) -> list[float]:
+def _complete_bonds(bonds: Sequence[float], count: int) -> list[float]:
     if len(bonds) == count:
         return list(bonds)
     if len(bonds) == (count + 1) // 2:
         return [*bonds, *list(bonds)[: count // 2][::-1]]
-    raise ValueError(f"{count} bonds are needed, or the lower half of them, not {len(bonds)}")
+    raise ValueError(f"{count} bonds are needed, or the lower half of them, not {len(bonds)}.")
 
 
-def _heights(a: float, bonds: Sequence[float], places: Sequence[str]) -> list[float]:
+def _compute_heights(a: float, bonds: Sequence[float], letters: Sequence[str]) -> list[float]:
     heights = [0.0]
-    for bond, low, high in zip(bonds, places, places[1:], strict=False):
+    for bond, low, high in zip(bonds, letters, letters[1:], strict=False):
         offset = 0.0 if low == high else a / sqrt(3)
         if bond < offset - ROUNDING_ANGSTROM:
-            raise ValueError(f"a bond of {bond} angstrom cannot span planes offset by {offset:.3f}")
+            raise ValueError(f"A bond of {bond} angstrom cannot span planes offset by {offset:.3f}.")
         heights.append(heights[-1] + sqrt(max(bond**2 - offset**2, 0.0)))
     middle = 0.5 * heights[-1]
     return [height - middle for height in heights]

@@ -14,7 +14,7 @@ from app.cli.main import main
 from app.main import create_app
 from app.settings import Settings
 from index.build.build import build_index
-from index.starter.library import starter_entries
+from index.starter.library import read_starter_entries
 from model.crystal.crystal import Crystal
 from model.crystal.structure_files import read_structure
 from model.physics.kinematic import Geometry, ThermalMotion, compute_kinematic_spots
@@ -54,7 +54,7 @@ def asked(client: TestClient, crystal: Crystal, seed: int, **options: Any) -> di
 
 
 def test_most_starter_crystals_are_found_blind_and_nearly_all_by_their_elements(client: TestClient) -> None:
-    crystals = [entry.crystal for entry in starter_entries()][::4]
+    crystals = [entry.crystal for entry in read_starter_entries()][::4]
     blind = with_elements = 0
     for seed, crystal in enumerate(crystals):
         found = asked(client, crystal, seed)["candidates"]
@@ -67,7 +67,7 @@ def test_most_starter_crystals_are_found_blind_and_nearly_all_by_their_elements(
 
 def test_every_candidate_whose_lattice_fits_is_told_to_match_or_not(client: TestClient) -> None:
     """Relatives of MoS2 that are out of question have a rough match, and no probability."""
-    mos2 = next(entry.crystal for entry in starter_entries() if entry.name == "MoS2-1H")
+    mos2 = next(entry.crystal for entry in read_starter_entries() if entry.name == "MoS2-1H")
     candidates = asked(client, mos2, 0)["candidates"]
     matches = [each["match"] for each in candidates]
     assert len(matches) == 10
@@ -81,7 +81,7 @@ def test_every_candidate_whose_lattice_fits_is_told_to_match_or_not(client: Test
 
 
 def test_the_cif_of_the_first_is_the_crystal(client: TestClient) -> None:
-    mos2 = next(entry.crystal for entry in starter_entries() if entry.name == "MoS2-1H")
+    mos2 = next(entry.crystal for entry in read_starter_entries() if entry.name == "MoS2-1H")
     first = asked(client, mos2, 0, elements_only=["Mo", "S"])["candidates"][0]
     found = read_structure(first["cif"], id="found", source="test")
     assert found.formula == "MoS2"
@@ -127,7 +127,7 @@ def test_a_scale_that_is_a_tenth_off_is_told(client: TestClient) -> None:
 
 def test_an_explanation_that_needs_another_scale_is_told_and_not_sure(client: TestClient) -> None:
     """Graphene explains the spots of MoS2 if the scale is off by a fifth; that it is no carbon is likelier by far."""
-    mos2 = next(entry.crystal for entry in starter_entries() if entry.name == "MoS2-1H")
+    mos2 = next(entry.crystal for entry in read_starter_entries() if entry.name == "MoS2-1H")
     answer = asked(client, mos2, 0, elements_only=["C"])
     assert answer["verdict"] == "ambiguous"
     assert answer["candidates"][0]["probability"] < 0.5
@@ -135,7 +135,7 @@ def test_an_explanation_that_needs_another_scale_is_told_and_not_sure(client: Te
 
 
 def test_with_full_effort_a_wrong_scale_is_told_though_something_fits_at_it(client: TestClient) -> None:
-    mos2 = next(entry.crystal for entry in starter_entries() if entry.name == "MoS2-1H")
+    mos2 = next(entry.crystal for entry in read_starter_entries() if entry.name == "MoS2-1H")
     spots = compute_kinematic_spots(mos2, Geometry(tilt_deg=2.0, rotation_deg=17.0), relative_threshold=1e-3)
     assert spots.intensity is not None
     points = np.column_stack([1.1 * spots.q_inv_angstrom, spots.intensity])

@@ -43,7 +43,7 @@ def test_amounts_in_any_unit_and_hydrogen_where_it_is_given() -> None:
     ("fractions", "sigma", "says"),
     [
         ({}, 0.05, "empty"),
-        ({"Xx": 0.5}, 0.05, "composition: 'Xx' is no element"),
+        ({"Xx": 0.5}, 0.05, "'Xx' in composition is not a chemical element"),
         ({"mo": 0.5}, 0.05, "write Mo"),
         ({"Mo": -1.0}, 0.05, "positive"),
         ({"Mo": float("nan")}, 0.05, "positive"),

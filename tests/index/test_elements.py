@@ -109,7 +109,7 @@ def test_a_wrongly_written_symbol_is_hinted_at_and_text_is_no_list() -> None:
         ElementFilter(all=("mo",))
     with pytest.raises(OptionError, match="list"):
         ElementFilter(all="Mo")  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match="no element"):
+    with pytest.raises(OptionError, match="not a chemical element"):
         ElementFilter(all=(["Mo"],))  # type: ignore[arg-type]
 
 
@@ -117,7 +117,7 @@ def test_a_table_of_another_index_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "elements.npy"
     bits_of(LIBRARY).write(path)
     assert np.array_equal(ElementBits.open(path, len(LIBRARY)).bits, bits_of(LIBRARY).bits)
-    with pytest.raises(IndexUnavailableError, match="does not hold 9 crystals"):
+    with pytest.raises(IndexUnavailableError, match="does not have 9 crystals"):
         ElementBits.open(path, 9)
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(IndexUnavailableError, match="cannot be read"):

@@ -12,7 +12,7 @@ from ase.data import atomic_numbers, covalent_radii
 from index.build.build import build_index
 from index.search.retriever import Retriever
 from index.starter.citations import read_citations
-from index.starter.library import LIBRARY, StarterEntry, starter_crystals, starter_entries
+from index.starter.library import LIBRARY, StarterEntry, read_starter_entries
 from index.starter.orbits import Orbits
 from index.starter.prototypes import PROTOTYPES
 from model.crystal.crystal import Crystal
@@ -24,7 +24,7 @@ from tests.index.stand_in import RadialEncoder
 from tests.paths import SHARED
 
 STRUCTURES = SHARED / "data" / "structures"
-# Wide, so that an entry is held against every computed layer arranged as it is, even if its numbers are wrong.
+# Wide, so that an entry is compared with every computed layer arranged as it is, even if its numbers are wrong.
 SAME_ARRANGEMENT = Tolerance(length_fraction=0.2, angle_deg=6.0, site_fraction=0.2, translation_angstrom=0.25)
 LATTICE_FRACTION, BOND_FRACTION = 0.03, 0.05
 BONDED_BELOW_COVALENT_RADII = 1.2
@@ -80,13 +80,13 @@ ENTRY = '[1H]\nMoS2 = { elements = "Mo S", a = 3.16, bonds = [2.41], cite = "a" 
 
 @pytest.fixture(scope="module")
 def entries() -> list[StarterEntry]:
-    return list(starter_entries())
+    return list(read_starter_entries())
 
 
 def test_holds_hundreds_of_crystals_each_its_own(entries: list[StarterEntry]) -> None:
     assert len(entries) >= 250
     assert len({entry.name for entry in entries}) == len(entries)
-    crystals = list(starter_crystals())
+    crystals = [entry.crystal for entry in entries]
     assert [crystal.id for crystal in crystals] == [f"starter/{entry.name}" for entry in entries]
     groups = group_duplicates(crystals)
     first = {group: crystals[index].id for index, group in reversed(list(enumerate(groups)))}
@@ -139,42 +139,42 @@ def library(folder: Path, families: str = ENTRY, citations: str = CITATION) -> P
 
 
 def test_reads_a_small_library(tmp_path: Path) -> None:
-    (entry,) = starter_entries(library(tmp_path))
+    (entry,) = read_starter_entries(library(tmp_path))
     assert (entry.name, entry.family, entry.crystal.formula) == ("MoS2", "sulfides", "MoS2")
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("[1H]", "[2Q]", "no prototype is called '2Q'"),
+        ("[1H]", "[2Q]", "there is no prototype '2Q'"),
         ("Mo S", "Mo", "takes the elements"),
         ("a = 3.16, ", "", r"missing \['a'\]"),
         ("a = 3.16", "a = 3.16, b = 4.0", r"unknown \['b'\]"),
         ("3.16", "3", "must be a decimal number"),
         ("[2.41]", '["long"]', "must be a decimal number or a list of them"),
         ('cite = "a"', 'cite = "b"', "citations.toml has no 'b'"),
-        ('cite = "a"', 'cite = "a", checked = ["colour"]', "checked may hold"),
+        ('cite = "a"', 'cite = "a", checked = ["color"]', "checked may contain"),
         ('cite = "a"', 'cite = "a", checked = "lattice"', "checked must be a list"),
         ("[1H]", "[1H", "is not TOML"),
-        ("[1H]\n", "", "is no entry"),
-        ("[1H]", "a = 3.0\n[1H]", "stands outside a table"),
-        ("MoS2 = {", "a = 3.0\nMoS2 = {", "a is no entry"),
-        (ENTRY, ENTRY + ENTRY.replace("1H", "1T"), "two entries are called MoS2"),
+        ("[1H]\n", "", "is not an entry"),
+        ("[1H]", "a = 3.0\n[1H]", "is outside a table"),
+        ("MoS2 = {", "a = 3.0\nMoS2 = {", "a is not an entry"),
+        (ENTRY, ENTRY + ENTRY.replace("1H", "1T"), "Two entries have the name MoS2"),
     ],
 )
 def test_refuses_an_entry(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(IndexUnavailableError, match=message):
-        list(starter_entries(library(tmp_path, ENTRY.replace(old, new, 1))))
+        list(read_starter_entries(library(tmp_path, ENTRY.replace(old, new, 1))))
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("Mo S", "Mo Xx", "'Xx' is no chemical element"),
+        ("Mo S", "Mo Xx", "'Xx' is not a chemical element"),
         ("[2.41]", "[1.7]", "cannot span"),
         ("[2.41]", "[2.41, 2.41, 2.41]", "2 bonds are needed"),
         ("[2.41]", "2.41", "bonds a list"),
-        ("3.16", "-3.16", "no plane cell"),
+        ("3.16", "-3.16", "A cell cannot have"),
         ("3.16", "0.3", "overlapping atoms"),
         (
             '[1H]\nMoS2 = { elements = "Mo S", a = 3.16, bonds = [2.41]',
@@ -184,7 +184,7 @@ def test_refuses_an_entry(tmp_path: Path, old: str, new: str, message: str) -> N
     ],
 )
 def test_refuses_numbers_that_draw_no_crystal(tmp_path: Path, old: str, new: str, message: str) -> None:
-    (entry,) = starter_entries(library(tmp_path, ENTRY.replace(old, new)))
+    (entry,) = read_starter_entries(library(tmp_path, ENTRY.replace(old, new)))
     with pytest.raises(IndexUnavailableError, match=message):
         _ = entry.crystal
 
@@ -196,13 +196,13 @@ def test_refuses_numbers_that_draw_no_crystal(tmp_path: Path, old: str, new: str
         ('page = "2"', 'page = "2"\npages = 3', "pages"),
         ("2000", "1800", "no crystal structure was published in 1800"),
         ("A. Author", "", "needs authors"),
-        ("year", 'doi = "doi.org/10.1"\nyear', "is no DOI"),
-        ("[a]", "", "stands outside a table"),
+        ("year", 'doi = "doi.org/10.1"\nyear', "is not a DOI"),
+        ("[a]", "", "is outside a table"),
     ],
 )
 def test_refuses_a_citation(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(IndexUnavailableError, match=message):
-        list(starter_entries(library(tmp_path, citations=CITATION.replace(old, new))))
+        list(read_starter_entries(library(tmp_path, citations=CITATION.replace(old, new))))
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_refuses_a_citation(tmp_path: Path, old: str, new: str, message: str) ->
 )
 def test_refuses_a_group_that_is_no_layers(symbol: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Orbits(80, symbol, ("M",), "M 0 0 0").draw(["Au"], {"a": 2.7})
+        Orbits(80, symbol, ("M",), "M 0 0 0").make_cell(["Au"], {"a": 2.7})
 
 
 def distances(crystal: Crystal) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
@@ -283,7 +283,7 @@ def test_agrees_with_computed_layers(entries: list[StarterEntry]) -> None:
 def test_an_index_tells_citation_and_what_was_not_checked(tmp_path: Path) -> None:
     build_index([Path("starter")], tmp_path / "index", RadialEncoder(), workers=0)
     with Retriever.open(tmp_path / "index", RadialEncoder()) as retriever:
-        for entry in starter_entries():
+        for entry in read_starter_entries():
             told = retriever.get_entry(entry.crystal.id).reference
             assert told is not None
             assert told.startswith(str(entry.citation))
