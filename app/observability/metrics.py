@@ -80,9 +80,9 @@ class Metrics:
         self._build.clear()  # drop the labels of the index served before
         self._build.labels(version, model, index).set(1)
 
-    def set_queue_length(self, waiting: int) -> None:
-        """Report the number of waiting requests."""
-        self._waiting.set(waiting)
+    def watch_queue(self, length: Callable[[], int]) -> None:
+        """Report the number of waiting requests, read whenever the metrics are."""
+        self._waiting.set_function(length)
 
     def record_request(self, scope: Scope, status: int, seconds: float) -> None:
         """Count a request under the path template of its route, never under its own path."""
@@ -102,7 +102,7 @@ class Metrics:
             self._stage_seconds.labels(stage).observe(milliseconds / 1000.0)
 
     def record_batch(self, size: int) -> None:
-        """Record how many requests a worker took together."""
+        """Record how many requests a worker computed together."""
         self._batch_size.observe(size)
 
     def record_lost_worker(self) -> None:

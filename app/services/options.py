@@ -175,18 +175,14 @@ class PredictOptions(LatticeOptions):
         description="Draw each of the first ten candidates over the frame; `match.overlay` is the path of the picture.",
     )
 
-    def to_element_filter(self) -> ElementFilter:
-        """Return the condition on the elements.
+    def to_element_filter(self) -> ElementFilter | None:
+        """Return the condition on the elements; None if there is none.
 
         Raises:
             OptionError: a symbol is unknown, or the conditions contradict each other.
         """
-        return ElementFilter(
-            all=tuple(self.elements_all),
-            only=tuple(self.elements_only),
-            any=tuple(self.elements_any),
-            none=tuple(self.elements_none),
-        )
+        groups = (self.elements_all, self.elements_only, self.elements_any, self.elements_none)
+        return ElementFilter(*map(tuple, groups)) if any(groups) else None
 
     def to_composition(self) -> Composition | None:
         """Return the measured composition; None if the option is absent.
@@ -200,7 +196,7 @@ class PredictOptions(LatticeOptions):
         """Refuse X-rays, contradictory chemistry, and options that would be ignored."""
         super().check()
         elements, composition = self.to_element_filter(), self.to_composition()
-        if composition is not None:
+        if composition is not None and elements is not None:
             composition.check_against(elements)
         if self.lattice is not None and self.effort == "search":
             raise OptionError("Option lattice has no effect with effort=search; leave one of them out.")

@@ -64,15 +64,11 @@ class Handler(Protocol):
         ...
 
 
-class QueueObserver(Protocol):
-    """Observes the queue; the metrics of the service do."""
-
-    def set_queue_length(self, waiting: int) -> None:
-        """Take note of the number of waiting jobs."""
-        ...
+class WorkerObserver(Protocol):
+    """Observes the workers; the metrics of the service do."""
 
     def record_batch(self, size: int) -> None:
-        """Take note of the number of jobs that a worker computes together."""
+        """Take note of the number of jobs that a worker has computed together."""
         ...
 
     def record_lost_worker(self) -> None:
@@ -97,14 +93,14 @@ class Dispatcher:
         queue: how many jobs may wait while no worker is free.
         queue_bytes: size of the uploads that may wait together; a larger upload is accepted if nothing else waits.
         deadline_s: time limit for waiting and computing together.
-        observer: observes the queue.
+        observer: observes the workers.
     """
 
     workers: Sequence[Worker]
     queue: int
     queue_bytes: int
     deadline_s: float
-    observer: QueueObserver
+    observer: WorkerObserver
     _waiting: deque[_Entry] = field(default_factory=deque, init=False)
     _urgent: deque[_Entry] = field(default_factory=deque, init=False)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition, init=False)
@@ -113,9 +109,9 @@ class Dispatcher:
     _loops: "list[asyncio.Task[None]]" = field(default_factory=list, init=False)
 
     @property
-    def waiting(self) -> int:
-        """Number of jobs that no worker has taken yet."""
-        return len(self._waiting) + len(self._urgent)
+    def queue_length(self) -> int:
+        """Number of jobs that no worker has taken yet, without urgent ones."""
+        return len(self._waiting)
 
     async def start(self) -> Provenance:
         """Start the workers, and return the provenance of their answers.
@@ -176,7 +172,6 @@ class Dispatcher:
         if not urgent:
             self._check_limits(entry)
         (self._urgent if urgent else self._waiting).append(entry)
-        self.observer.set_queue_length(len(self._waiting))
         async with self._changed:
             self._changed.notify()
 
@@ -192,7 +187,6 @@ class Dispatcher:
         for line in (self._waiting, self._urgent):
             if entry in line:
                 line.remove(entry)
-                self.observer.set_queue_length(len(self._waiting))
 
     async def _serve(self, worker: Worker) -> None:
         """Keep one worker busy until the service closes."""
@@ -209,11 +203,11 @@ class Dispatcher:
             self._free_workers += bool(pending)
 
     def _deliver(self, batch: list[_Entry], pending: set[int], index: int, outcome: Outcome) -> None:
-        if pending == {
-            index
-        }:  # before the last client gets its answer, after which it may send another request
-            self._free_workers += 1
         pending.discard(index)
+        if not pending:
+            # Before the last client gets its answer, after which it may send another request.
+            self._free_workers += 1
+            self.observer.record_batch(len(batch))
         _resolve(batch[index], outcome)
 
     async def _take_batch(self) -> list[_Entry]:
@@ -225,11 +219,7 @@ class Dispatcher:
             # A job that has ended a worker goes alone, so that it takes no others with it.
             alone = bool(self._waiting) and self._waiting[0].tries > 0
             share = 1 if alone else min(MAX_BATCH, -(-len(self._waiting) // len(self.workers)))
-            batch = [self._waiting.popleft() for _ in range(share)]
-        if batch:
-            self.observer.record_batch(len(batch))
-            self.observer.set_queue_length(len(self._waiting))
-        return batch
+            return [self._waiting.popleft() for _ in range(share)]
 
     async def _restart(self, worker: Worker) -> None:
         """Start a lost worker; try again until it is ready, since the cause may be repaired meanwhile."""

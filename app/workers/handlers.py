@@ -110,7 +110,6 @@ class JobHandler:
 
         Patterns to identify are read first, so that one pass of the STE embeds all of them.
         """
-        self._scan.release_deleted_file()
         patterns: dict[int, PatternReading] = {}
         for index, job in enumerate(jobs):
             if isinstance(job, AnyPredictJob):
@@ -126,6 +125,7 @@ class JobHandler:
             elif index in patterns:
                 work = partial(self._predict, job, patterns.pop(index), embeddings[index])
                 deliver(index, _run_safely(job, work))
+        self._scan.release_deleted_file()
 
     def _handle(self, job: AnyJob) -> Outcome:
         match job:

@@ -360,8 +360,8 @@ def test_whose_client_left_is_never_computed(held: Held, points: Points) -> None
         dispatcher = app.state.service.dispatcher
         with socket.create_connection(("127.0.0.1", port)) as connection:
             connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-            await_true(lambda: dispatcher.waiting == 1)
-        await_true(lambda: dispatcher.waiting == 0)
+            await_true(lambda: dispatcher.queue_length == 1)
+        await_true(lambda: dispatcher.queue_length == 0)
         held.gate.set()
         assert first.result() == 200
         assert posted(port, json.dumps({"points": points})) == 200

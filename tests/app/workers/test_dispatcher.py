@@ -23,12 +23,8 @@ PROVENANCE = Provenance(version="1", model="sha256:m", index="sha256:i", crystal
 class RecordingObserver:
     """Keeps what it observes."""
 
-    queue_lengths: list[int] = field(default_factory=list)
     batch_sizes: list[int] = field(default_factory=list)
     lost_workers: int = 0
-
-    def set_queue_length(self, waiting: int) -> None:
-        self.queue_lengths.append(waiting)
 
     def record_batch(self, size: int) -> None:
         self.batch_sizes.append(size)
@@ -157,16 +153,16 @@ async def test_a_worker_leaves_the_others_their_share() -> None:
 @run_in_loop
 async def test_a_full_queue_refuses_and_urgent_jobs_go_first() -> None:
     worker = GatedWorker()
-    async with start_dispatcher(worker, queue=1) as (dispatcher, observer):
+    async with start_dispatcher(worker, queue=1) as (dispatcher, _):
         tasks = [*await send(dispatcher, "first"), *await send(dispatcher, "second")]
         with pytest.raises(QueueFullError):
             await dispatcher.run(make_job("third"))
         tasks += await send(dispatcher, "urgent", urgent=True)
+        assert dispatcher.queue_length == 1
         worker.gate.set()
         await asyncio.gather(*tasks)
         assert worker.batches == [["first"], ["urgent"], ["second"]]
-        assert max(observer.queue_lengths) == 1
-        assert observer.queue_lengths[-1] == 0
+        assert dispatcher.queue_length == 0
 
 
 @run_in_loop
@@ -198,12 +194,13 @@ async def test_the_size_of_the_waiting_uploads_is_limited() -> None:
 @run_in_loop
 async def test_the_job_of_a_client_that_left_is_dropped() -> None:
     worker = GatedWorker()
-    async with start_dispatcher(worker) as (dispatcher, observer):
+    async with start_dispatcher(worker) as (dispatcher, _):
         (first,) = await send(dispatcher, "first")
         (left,) = await send(dispatcher, "left")
+        assert dispatcher.queue_length == 1
         left.cancel()
         await settle()
-        assert observer.queue_lengths[-1] == 0
+        assert dispatcher.queue_length == 0
         worker.gate.set()
         await first
     assert worker.batches == [["first"]]
