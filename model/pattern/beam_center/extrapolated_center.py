@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model.errors import NoSpotsError
 from model.pattern.beam_center.diffuse_background import DiffuseBackground
 from model.pattern.beam_center.friedel_center import Center, weigh_spots
-from model.pattern.beam_center.node_heights import NodeHeights, fall_off_from
+from model.pattern.beam_center.node_heights import NodeHeights, heights_fall_off_from
 from model.pattern.beam_center.spot_lattice import SpotLattice
 from model.pattern.signal.peaks import DetectedPeaks, Peaks
 
@@ -89,7 +89,7 @@ def find_direct_beam(detected: DetectedPeaks, center: Center, spots: Peaks) -> D
         NoSpotsError: The direct beam lies elsewhere, and its position cannot be determined.
     """
     point = np.array([center.x, center.y])
-    if fall_off_from(point, spots, detected.sigma, max(detected.usable.shape)):
+    if heights_fall_off_from(point, spots, detected.sigma, max(detected.usable.shape)):
         return None
     background = DiffuseBackground.measure(detected)
     if background.is_brightest_near(point):

@@ -30,7 +30,7 @@ _MIN_SPOTS = 20
 _MAX_SLOPE, _MAX_GRADIENT_SHARE, _MIN_CORRELATION = -3.0, 0.08, 0.25
 
 
-def fall_off_from(center: FloatArray, peaks: Peaks, sigma: float, side: int) -> bool:
+def heights_fall_off_from(center: FloatArray, peaks: Peaks, sigma: float, side: int) -> bool:
     """Return whether heights fall off from a center to all sides, with similar heights of Friedel mates.
 
     Args:

@@ -188,12 +188,12 @@ def _require_no_smooth_rings(peaks: Peaks, center: Center, sigma: float, binned:
     distance = np.maximum(np.hypot(*offset.T), 1e-6)
     beside = max(_BESIDE_SIGMAS * sigma / binned.factor, 4.0)
 
-    def level_at(radius: NDArray[np.float64]) -> NDArray[np.float64]:
+    def find_level(radius: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the level of the bins at a radius in the direction of each peak."""
         place = np.rint(middle + offset * (np.maximum(radius, 1.0) / distance)[:, None]).astype(np.intp)
         columns, rows = np.clip(place, 0, np.array(binned.counts.shape[::-1]) - 1).T
         return np.asarray(level[bins.index[rows, columns]], dtype=np.float64)
 
-    ring = level_at(distance) - (level_at(distance - beside) + level_at(distance + beside)) / 2
+    ring = find_level(distance) - (find_level(distance - beside) + find_level(distance + beside)) / 2
     if (ring > _MIN_RING_TO_PEAK * peaks.amplitude).mean() >= _MIN_SHARE_ON_RINGS:
         raise NoSpotsError(_ONLY_RINGS)

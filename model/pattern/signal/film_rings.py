@@ -55,7 +55,7 @@ class FilmRings:
         radii = np.array([_interpolate_maximum(height, int(each)) for each in at[:_MAX_RINGS]])
         return cls(counts, center, radii)
 
-    def find_fcc_unit(self) -> float | None:
+    def match_fcc_metal(self) -> float | None:
         """Return 1 / a, in pixels, of a face-centered cubic metal whose rings are among these, or None."""
         best: tuple[float, FloatArray] | None = None
         for first in self.radii:
@@ -106,7 +106,7 @@ def find_fcc_unit(binned: BinnedImage, center_px: tuple[float, float]) -> float 
     Returns:
         1 / a of the metal, in pixels of the frame; None where there are no such rings.
     """
-    unit = FilmRings.find(binned.counts, binned.to_block(center_px)).find_fcc_unit()
+    unit = FilmRings.find(binned.counts, binned.to_block(center_px)).match_fcc_metal()
     return None if unit is None else unit * binned.factor
 
 

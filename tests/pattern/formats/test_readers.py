@@ -1,6 +1,8 @@
 import contextlib
 import io
 import lzma
+import subprocess
+import sys
 import time
 import tracemalloc
 import zlib
@@ -288,3 +290,9 @@ def test_recorded_files_show_spots_or_are_refused(name: str) -> None:
         return
     with pytest.raises(NoSpotsError):
         read_pattern(data, name, PatternOptions())
+
+
+def test_loads_a_format_library_only_with_a_file_that_needs_it() -> None:
+    script = "import sys, model.pattern.read; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert {"PIL", "tifffile", "mrcfile", "h5py"}.isdisjoint(run.stdout.split())
