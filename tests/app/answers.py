@@ -1,4 +1,4 @@
-"""Reading the answers of the service."""
+"""Check the answers of the service."""
 
 import warnings
 from typing import Any
@@ -7,7 +7,7 @@ from pymatgen.core.structure import Structure
 
 
 def problem_of(response: Any, status: int) -> str:
-    """The detail of a problem, whose form is checked."""
+    """Check the form of a problem and return its detail."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     content = response.json()
@@ -19,7 +19,7 @@ def problem_of(response: Any, status: int) -> str:
 
 
 def cell_of(cif: str) -> tuple[float, ...]:
-    """a, b, c, alpha, beta, gamma as another's reader understands a CIF."""
+    """Return a, b, c, alpha, beta, gamma of a CIF, read by pymatgen."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pymatgen tells of thirds that it rounds
+        warnings.simplefilter("ignore")  # pymatgen warns of rounded thirds
         return tuple(Structure.from_str(cif, fmt="cif").lattice.parameters)

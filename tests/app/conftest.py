@@ -1,4 +1,4 @@
-"""The service on the stand-in, asked in-process."""
+"""The service with the stand-in library, in this process."""
 
 import json
 import threading
@@ -18,7 +18,7 @@ from app.main import create_app
 from app.services.search_index import SearchIndex
 from app.settings import Settings
 from model.physics.kinematic import compute_kinematic_spots
-from tests.app.stand_in import StandIn, made
+from tests.app.stand_in import StandIn, make_crystal
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ def client(library: StandIn) -> Iterator[TestClient]:
 
 @pytest.fixture(scope="session")
 def points() -> list[list[float]]:
-    """Graphene, 1/angstrom."""
-    spots = compute_kinematic_spots(made("C", 2.46, "graphene"))
+    """Return the points of graphene in 1/angstrom."""
+    spots = compute_kinematic_spots(make_crystal("C", 2.46, "graphene"))
     assert spots.intensity is not None
     return [[*q, i] for q, i in zip(spots.q_inv_angstrom.tolist(), spots.intensity.tolist(), strict=True)]
 
@@ -46,8 +46,8 @@ def point_file(points: list[list[float]]) -> bytes:
 
 
 @contextmanager
-def keyed(library: SearchIndex, folder: Path) -> Iterator[TestClient]:
-    """Asks a service of a library with the key of an administrator, named robot."""
+def client_with_key(library: SearchIndex, folder: Path) -> Iterator[TestClient]:
+    """Yield a client that has the key of an administrator, named robot."""
     keys = folder / "keys.jsonl"
     key, secret = create_key("robot", "admin")
     update_key_file(keys, lambda _: (key,))
@@ -58,8 +58,8 @@ def keyed(library: SearchIndex, folder: Path) -> Iterator[TestClient]:
 
 
 @contextmanager
-def listening(app: ASGIApp) -> Iterator[int]:
-    """The port of a server of this application, in a thread of its own."""
+def run_server(app: ASGIApp) -> Iterator[int]:
+    """Run a server for an application in a thread and yield its port."""
     started = threading.Event()
 
     class Server(uvicorn.Server):
@@ -73,13 +73,13 @@ def listening(app: ASGIApp) -> Iterator[int]:
     assert started.wait(20)
     try:
         yield server.servers[0].sockets[0].getsockname()[1]
-    finally:  # a test that fails must not leave it running
+    finally:  # also after a failed test
         server.should_exit = True
         thread.join()
 
 
 @pytest.fixture
 def address(library: StandIn) -> Iterator[str]:
-    """Of a service on the stand-in."""
-    with listening(create_app(Settings(), library)) as port:
+    """Yield the URL of a service with the stand-in library."""
+    with run_server(create_app(Settings(), library)) as port:
         yield f"http://127.0.0.1:{port}"

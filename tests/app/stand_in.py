@@ -1,4 +1,4 @@
-"""A deterministic stand-in for model and index: nearest first ring is best; ids hold what ids may hold."""
+"""A deterministic stand-in for model and index: the crystal with the nearest first ring is the best candidate."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -34,8 +34,8 @@ _HEXAGONAL = {
 }
 
 
-def made(formula: str, a: float, id: str) -> Crystal:
-    """Graphene, or a 1H dichalcogenide MX2."""
+def make_crystal(formula: str, a: float, id: str) -> Crystal:
+    """Return graphene, or a 1H dichalcogenide MX2."""
     cell = np.array([[a, 0, 0], [-a / 2, a * np.sqrt(0.75), 0], [0, 0, 25]])
     if formula == "C":
         return Crystal.from_cell(
@@ -47,8 +47,8 @@ def made(formula: str, a: float, id: str) -> Crystal:
     return Crystal.from_cell(cell, numbers, frac, id=id, source="stand-in")
 
 
-def ring(crystal: Crystal) -> float:
-    """Length of the shortest reciprocal lattice vector."""
+def first_ring(crystal: Crystal) -> float:
+    """Return the length of the shortest reciprocal-lattice vector."""
     return float(np.linalg.norm(np.linalg.inv(crystal.lattice).T, axis=1).min())
 
 
@@ -69,8 +69,8 @@ class StandIn:
 
     def __post_init__(self) -> None:
         ids = iter(AWKWARD_IDS)
-        crystals = [made("C", 2.46, "graphene"), made("MoS2", 3.16, "mos2")]
-        crystals += [made(formula, a, next(ids)) for formula, a in _HEXAGONAL.items()]
+        crystals = [make_crystal("C", 2.46, "graphene"), make_crystal("MoS2", 3.16, "mos2")]
+        crystals += [make_crystal(formula, a, next(ids)) for formula, a in _HEXAGONAL.items()]
         self.entries = [Entry.from_crystal(each, determine_symmetry(each), "MIT") for each in crystals]
 
     @property
@@ -100,14 +100,14 @@ class StandIn:
         lattice: NDArray[np.float64] | None = None,
     ) -> SearchResult:
         assert vector is None or vector.tolist() == [len(spots)]
-        asked = {"spots": spots, "voltage_kv": voltage_kv, "elements": elements, "top_k": top_k}
-        asked |= {"coverage": coverage, "composition": composition, "lattice": lattice}
-        self.searches.append({**asked, "effort": effort})
+        arguments = {"spots": spots, "voltage_kv": voltage_kv, "elements": elements, "top_k": top_k}
+        arguments |= {"coverage": coverage, "composition": composition, "lattice": lattice}
+        self.searches.append({**arguments, "effort": effort})
         first = float(np.hypot(*spots.q_inv_angstrom.T).min())
         admitted = [each for each in self.entries if elements is None or elements.admits(each.elements)]
-        near = {each.id: float(np.exp(-abs(ring(each.crystal) - first))) for each in admitted}
+        similarity = {each.id: float(np.exp(-abs(first_ring(each.crystal) - first))) for each in admitted}
         candidates = [
-            Candidate(each, near[each.id], match=self.match, probability=self.probability)
+            Candidate(each, similarity[each.id], match=self.match, probability=self.probability)
             for each in admitted
         ]
         candidates.sort(key=lambda candidate: -candidate.similarity)

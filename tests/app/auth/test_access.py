@@ -20,7 +20,7 @@ from tests.app.answers import problem_of
 from tests.app.stand_in import StandIn
 
 OPEN = ("/livez", "/readyz", "/version", "/", "/docs", "/openapi.json", "/static/style.css")
-ASKED = ("/predict", "/predict/batch", "/inspect", "/compare")
+UPLOAD_PATHS = ("/predict", "/predict/batch", "/inspect", "/compare")
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_the_key_may_come_in_either_header(client: TestClient, secrets: dict[str
         assert client.post("/predict", json={"points": points}, headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize("path", ASKED)
+@pytest.mark.parametrize("path", UPLOAD_PATHS)
 def test_a_missing_key_is_refused_before_the_body_is_read(client: TestClient, path: str) -> None:
     received = 0
 

@@ -22,8 +22,8 @@ from app.main import create_app
 from app.settings import Settings
 from app.workers.handlers import JobHandler
 from app.workers.pool import ThreadWorker
-from tests.app.conftest import listening
-from tests.app.http.test_batch import zipped
+from tests.app.conftest import run_server
+from tests.app.http.test_batch import make_zip
 from tests.app.stand_in import StandIn
 from tests.pattern.formats.camera_files import npy
 
@@ -34,7 +34,7 @@ def folder(tmp_path: Path, point_file: bytes) -> Path:
     (inside / "b").mkdir(parents=True)
     (inside / "a.json").write_bytes(point_file)
     (inside / "b" / "c.tif").write_bytes(b"II*\x00")
-    (inside / "d.zip").write_bytes(zipped(x=point_file))
+    (inside / "d.zip").write_bytes(make_zip(x=point_file))
     (inside / ".hidden").write_bytes(b"no pattern")
     return inside
 
@@ -73,7 +73,7 @@ def test_the_progress_bar_counts_files_not_patterns(
         return bars[-1]
 
     monkeypatch.setattr("tqdm.tqdm", record_bar)
-    (folder / "d.zip").write_bytes(zipped(x=point_file, y=point_file, z=point_file))
+    (folder / "d.zip").write_bytes(make_zip(x=point_file, y=point_file, z=point_file))
     scan = npy(np.zeros((3, 64, 64), np.uint8))
     (folder / "e.npy").write_bytes(scan)
     assert main(["predict", str(folder), "--effort", "search", *(["--url", address] if remote else [])]) == 1
@@ -146,7 +146,7 @@ def test_a_file_refused_as_a_whole_is_one_row(
     folder: Path, library: StandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "b" / "large.npy").write_bytes(bytes(300_000))
-    with listening(create_app(Settings(max_batch_bytes=50_000), library)) as port:
+    with run_server(create_app(Settings(max_batch_bytes=50_000), library)) as port:
         assert main(["predict", str(folder), "--url", f"http://127.0.0.1:{port}"]) == 1
     rows = rows_of(capsys.readouterr().out)
     assert [row["formula"] for row in rows] == ["C", "", "", "C"]
@@ -164,7 +164,7 @@ def test_a_busy_service_is_retried(
         app.state.access.requests._buckets.clear()
 
     monkeypatch.setattr("app.cli.remote_service.sleep", record_wait)
-    with listening(app) as port:
+    with run_server(app) as port:
         assert main(["predict", str(folder), "--url", f"http://127.0.0.1:{port}"]) == 1
     assert len(rows_of(capsys.readouterr().out)) == 3
     assert len(waits) == 2
@@ -253,7 +253,7 @@ def test_the_key_is_taken_from_the_environment(
     key, secret = create_key("lab", "read")
     keys.write_text(key.model_dump_json() + "\n")
     keys.chmod(0o600)
-    with listening(create_app(Settings(keys=keys), library)) as port:
+    with run_server(create_app(Settings(keys=keys), library)) as port:
         arguments = ["predict", str(folder / "a.json"), "--url", f"http://127.0.0.1:{port}"]
         assert "An API key is required" in refused(capsys, *arguments[1:])
         monkeypatch.setenv("DD2D_KEY", "dd2d_" + "a" * 43)

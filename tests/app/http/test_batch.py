@@ -1,4 +1,4 @@
-"""`POST /predict/batch`: a line for each pattern, in order, whatever the others are."""
+"""`POST /predict/batch`: one line per pattern, in order, independent of the others."""
 
 import asyncio
 import io
@@ -35,11 +35,11 @@ PROVENANCE = Provenance(version="1", model="m", index="i", crystals=1, user_stru
 Files = list[tuple[str, tuple[str, bytes]]]
 
 
-def parts(*files: tuple[str, bytes]) -> Files:
+def form_parts(*files: tuple[str, bytes]) -> Files:
     return [("file", file) for file in files]
 
 
-def zipped(**members: bytes) -> bytes:
+def make_zip(**members: bytes) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
@@ -47,23 +47,23 @@ def zipped(**members: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def lines(client: TestClient, files: Files, **options: str) -> list[dict[str, Any]]:
+def post_batch(client: TestClient, files: Files, **options: str) -> list[dict[str, Any]]:
     response = client.post("/predict/batch", files=files, data=options)
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == "application/x-ndjson"
-    told = [json.loads(line) for line in response.text.splitlines()]
-    for each in told:
+    lines = [json.loads(line) for line in response.text.splitlines()]
+    for each in lines:
         BatchLine.model_validate(each)
-    assert [each["index"] for each in told] == list(range(len(told)))
-    assert {each["progress"]["files"] for each in told} == {len(files)}
-    assert [each["progress"]["file"] for each in told] == sorted(each["progress"]["file"] for each in told)
-    assert {each["progress"]["file"] for each in told} == set(range(1, len(files) + 1))
-    return told
+    assert [each["index"] for each in lines] == list(range(len(lines)))
+    assert {each["progress"]["files"] for each in lines} == {len(files)}
+    assert [each["progress"]["file"] for each in lines] == sorted(each["progress"]["file"] for each in lines)
+    assert {each["progress"]["file"] for each in lines} == set(range(1, len(files) + 1))
+    return lines
 
 
-def test_each_file_is_a_line_and_a_bad_one_is_one_error(client: TestClient, point_file: bytes) -> None:
-    files = parts(("a.json", point_file), ("bad.tif", b"II*\x00"), ("b.json", point_file))
-    first, bad, second = lines(client, files, top_k="2")
+def test_each_file_is_a_line_and_a_damaged_one_is_one_problem(client: TestClient, point_file: bytes) -> None:
+    files = form_parts(("a.json", point_file), ("bad.tif", b"II*\x00"), ("b.json", point_file))
+    first, bad, second = post_batch(client, files, top_k="2")
     for line in (first, second):
         assert (line["status"], line["problem"]) == (200, None)
         assert line["answer"]["candidates"][0]["id"] == "graphene"
@@ -75,10 +75,10 @@ def test_each_file_is_a_line_and_a_bad_one_is_one_error(client: TestClient, poin
     assert [each.rpartition("-")[2] for each in ids] == ["0", "1", "2"]
 
 
-def test_zips_are_opened_within_limits(client: TestClient, point_file: bytes) -> None:
-    archive = zipped(**{"x/a.json": point_file, "b.txt": b"nothing", "../c.json": point_file})
-    told = lines(client, parts(("lab.zip", archive), ("d.json", point_file)))
-    assert [(each["name"], each["status"]) for each in told] == [
+def test_the_members_of_a_zip_are_patterns(client: TestClient, point_file: bytes) -> None:
+    archive = make_zip(**{"x/a.json": point_file, "b.txt": b"nothing", "../c.json": point_file})
+    results = post_batch(client, form_parts(("lab.zip", archive), ("d.json", point_file)))
+    assert [(each["name"], each["status"]) for each in results] == [
         ("lab.zip/x/a.json", 200),
         ("lab.zip/b.txt", 415),
         ("lab.zip/../c.json", 400),
@@ -86,22 +86,26 @@ def test_zips_are_opened_within_limits(client: TestClient, point_file: bytes) ->
     ]
 
 
-def test_a_zip_of_npy_frames_is_no_npz(client: TestClient) -> None:
+def test_a_zip_of_npy_frames_is_not_an_npz(client: TestClient) -> None:
     import tifffile
 
     data = npy(tifffile.imread(io.BytesIO(frame())))
-    packed = zipped(**{"a.npy": data, "b.npy": data})
-    told = lines(client, parts(("lab.ZIP", packed), ("lab.npz", packed)), pixel_size=str(PIXEL_SIZE))
-    assert [(each["name"], each["status"]) for each in told] == [
+    archive = make_zip(**{"a.npy": data, "b.npy": data})
+    results = post_batch(
+        client, form_parts(("lab.ZIP", archive), ("lab.npz", archive)), pixel_size=str(PIXEL_SIZE)
+    )
+    assert [(each["name"], each["status"]) for each in results] == [
         ("lab.ZIP/a.npy", 200),
         ("lab.ZIP/b.npy", 200),
         ("lab.npz", 200),
     ]
 
 
-def test_a_damaged_zip_is_one_error(client: TestClient, point_file: bytes) -> None:
-    told = lines(client, parts(("lab.zip", zipped(a=point_file)[:-30]), ("d.json", point_file)))
-    assert [(each["name"], each["status"]) for each in told] == [("lab.zip", 400), ("d.json", 200)]
+def test_a_damaged_zip_is_one_problem(client: TestClient, point_file: bytes) -> None:
+    results = post_batch(
+        client, form_parts(("lab.zip", make_zip(a=point_file)[:-30]), ("d.json", point_file))
+    )
+    assert [(each["name"], each["status"]) for each in results] == [("lab.zip", 400), ("d.json", 200)]
 
 
 @pytest.mark.parametrize("kind", ["npy", "tiff"])
@@ -115,76 +119,81 @@ def test_each_image_of_a_scan_is_a_pattern(client: TestClient, kind: str) -> Non
         if kind == "npy"
         else written_tiff(stack, photometric="minisblack")
     )
-    told = lines(client, parts(("scan", data)), pixel_size=str(PIXEL_SIZE))
-    assert [(each["image"], each["status"]) for each in told] == [(0, 200), (1, 200), (2, 200), (3, 422)]
-    centres = [each["answer"]["query"]["center"][0] for each in told[:3]]
-    assert np.diff(centres) == pytest.approx([2, 2], abs=0.1)
+    results = post_batch(client, form_parts(("scan", data)), pixel_size=str(PIXEL_SIZE))
+    assert [(each["image"], each["status"]) for each in results] == [(0, 200), (1, 200), (2, 200), (3, 422)]
+    centers = [each["answer"]["query"]["center"][0] for each in results[:3]]
+    assert np.diff(centers) == pytest.approx([2, 2], abs=0.1)
 
 
-def test_a_tiff_of_more_pages_than_are_read_is_refused(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_tiff_with_too_many_pages_is_refused(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("model.pattern.formats.tiff.MAX_PAGES", 3)
     data = [written_tiff(np.zeros((pages, 64, 64), np.uint8), photometric="minisblack") for pages in (3, 4)]
-    *few, many = lines(client, parts(("few.tif", data[0]), ("many.tif", data[1])))
+    *few, many = post_batch(client, form_parts(("few.tif", data[0]), ("many.tif", data[1])))
     assert [each["image"] for each in few] == [0, 1, 2]
     assert (many["name"], many["image"], many["status"]) == ("many.tif", None, 422)
     assert "more than 3 pages" in many["problem"]["detail"]
 
 
-def test_an_image_may_be_chosen_of_each(client: TestClient) -> None:
+def test_the_option_frame_selects_one_image_of_a_scan(client: TestClient) -> None:
     import tifffile
 
     single = tifffile.imread(io.BytesIO(frame()))
     data = npy(np.stack([np.full_like(single, 7), single]))
-    (line,) = lines(client, parts(("scan", data)), pixel_size=str(PIXEL_SIZE), frame="1")
+    (line,) = post_batch(client, form_parts(("scan", data)), pixel_size=str(PIXEL_SIZE), frame="1")
     assert (line["image"], line["status"]) == (None, 200)
 
 
-def test_many_more_than_may_wait_are_all_answered(library: StandIn, point_file: bytes) -> None:
+def test_a_batch_may_be_longer_than_the_queue(library: StandIn, point_file: bytes) -> None:
     with TestClient(create_app(Settings(workers=1, queue=0), library)) as client:
-        told = lines(client, parts(*[(f"{n}.json", point_file) for n in range(40)]))
-    assert [each["status"] for each in told] == [200] * 40
+        results = post_batch(client, form_parts(*[(f"{n}.json", point_file) for n in range(40)]))
+    assert [each["status"] for each in results] == [200] * 40
 
 
-def test_an_unforeseen_error_is_one_line(
+def test_an_internal_error_is_one_line(
     client: TestClient, library: StandIn, point_file: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(library, "search", None)
-    (line,) = lines(client, parts(("a.json", point_file)))
+    (line,) = post_batch(client, form_parts(("a.json", point_file)))
     assert line["status"] == 500
     assert "log" in line["problem"]["detail"]
 
 
-def test_what_concerns_all_is_refused_at_once(client: TestClient, point_file: bytes) -> None:
+def test_an_invalid_request_is_refused_as_a_whole(client: TestClient, point_file: bytes) -> None:
     post = client.post
-    problem_of(post("/predict/batch", files=parts(("a", point_file)), data={"top_k": "0"}), 422)
+    problem_of(post("/predict/batch", files=form_parts(("a", point_file)), data={"top_k": "0"}), 422)
     problem_of(post("/predict/batch", json={"points": [[1, 2, 3]]}), 415)
     problem_of(post("/predict/batch", data={"top_k": "3"}, files=[("x", (None, ""))]), 422)
-    for files in ([("other", ("a", point_file))], [*parts(("a", point_file)), ("flie", ("b", point_file))]):
+    for files in (
+        [("other", ("a", point_file))],
+        [*form_parts(("a", point_file)), ("flie", ("b", point_file))],
+    ):
         assert files[-1][0] in problem_of(post("/predict/batch", files=files), 422)
     headers = {"Accept": "image/png"}
-    problem_of(post("/predict/batch", files=parts(("a", point_file)), headers=headers), 406)
+    problem_of(post("/predict/batch", files=form_parts(("a", point_file)), headers=headers), 406)
 
 
-def test_more_batches_than_may_be_are_429(library: StandIn, point_file: bytes) -> None:
+def test_too_many_batches_are_a_429(library: StandIn, point_file: bytes) -> None:
     app = create_app(Settings(), library)
     with TestClient(app) as client:
         batches = app.state.service.batches
         for _ in range(MAX_BATCHES):
             client.portal.call(batches.acquire)  # type: ignore[union-attr]
-        response = client.post("/predict/batch", files=parts(("a", point_file)))
+        response = client.post("/predict/batch", files=form_parts(("a", point_file)))
         assert "are running" in problem_of(response, 429)
         client.portal.call(batches.release)  # type: ignore[union-attr]
         for _ in range(3):
-            assert len(lines(client, parts(("a", point_file)))) == 1
+            assert len(post_batch(client, form_parts(("a", point_file)))) == 1
 
 
-@pytest.mark.parametrize("stays", [False, True])
-def test_a_client_that_takes_no_line_frees_its_place(
-    library: StandIn, point_file: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stays: bool
+@pytest.mark.parametrize("stays_connected", [False, True])
+def test_a_client_that_reads_no_line_releases_its_batch(
+    library: StandIn,
+    point_file: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stays_connected: bool,
 ) -> None:
-    """One that leaves before the first line, and one that stays and reads nothing."""
+    """The client disconnects before the first line, or stays connected and reads nothing."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     app = create_app(Settings(stall_s=0.02), library)
     head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
@@ -200,13 +209,13 @@ def test_a_client_that_takes_no_line_frees_its_place(
     sent: list[str] = []
 
     async def receive() -> dict[str, Any]:
-        if stays and not messages:
+        if stays_connected and not messages:
             await asyncio.Event().wait()
         return messages.pop() if messages else {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         sent.append(message["type"])
-        if stays and message["type"] == "http.response.body":
+        if stays_connected and message["type"] == "http.response.body":
             await asyncio.Event().wait()
         await asyncio.sleep(0)
 
@@ -214,7 +223,7 @@ def test_a_client_that_takes_no_line_frees_its_place(
         client.portal.call(app, scope, receive, send)  # type: ignore[union-attr]
         assert not messages
         assert sent[:2] == (
-            ["http.response.start", "http.response.body"] if stays else ["http.response.start"]
+            ["http.response.start", "http.response.body"] if stays_connected else ["http.response.start"]
         )
         for _ in range(MAX_BATCHES - 1):
             client.portal.call(app.state.service.batches.acquire)  # type: ignore[union-attr]
@@ -222,48 +231,48 @@ def test_a_client_that_takes_no_line_frees_its_place(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_batch_that_is_too_large_is_413(library: StandIn, point_file: bytes) -> None:
+def test_a_batch_that_is_too_large_is_a_413(library: StandIn, point_file: bytes) -> None:
     with TestClient(create_app(Settings(max_batch_bytes=2048), library)) as client:
-        response = client.post("/predict/batch", files=parts(("a", point_file * 3)))
+        response = client.post("/predict/batch", files=form_parts(("a", point_file * 3)))
     assert "DD2D_MAX_BATCH_BYTES" in problem_of(response, 413)
 
 
-def test_a_file_that_cannot_be_opened_or_counted_is_one_line(tmp_path: Path) -> None:
-    names = ["absent", "killer", "good"]
+def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
+    names = ["missing", "harmful", "good"]
     for name in names[1:]:
         (tmp_path / name).write_bytes(b"1 2 3")
 
     async def run(job: Job[ReplyT]) -> ReplyT:
         if not isinstance(job, CountImagesJob):
             return PredictionReply(b"{}", {}, None, PROVENANCE, None)  # type: ignore[return-value]
-        if job.file.filename == "killer":
-            raise UnreadableError("the upload ended the process that read it")
+        if job.file.filename == "harmful":
+            raise UnreadableError("The upload ended the process that read it.")
         return ImageCountReply(1)  # type: ignore[return-value]
 
     async def results() -> list[BatchResult]:
         files = tuple(SavedFile(tmp_path / name, name) for name in names)
         return [each async for each in Batch(files, PredictOptions.from_json({}), "id").results(run, 2)]
 
-    absent, killer, good = asyncio.run(results())
-    assert [each.item.name for each in (absent, killer, good)] == names
-    for result in (absent, killer):
+    missing, harmful, good = asyncio.run(results())
+    assert [each.item.name for each in (missing, harmful, good)] == names
+    for result in (missing, harmful):
         assert isinstance(result.outcome, UnreadableError)
-    assert str(absent.outcome) == "The file cannot be opened: No such file or directory."
+    assert str(missing.outcome) == "The file cannot be opened: No such file or directory."
     assert good.outcome == b"{}"
 
 
-def test_zips_are_opened_off_the_event_loop(
+def test_zips_are_read_outside_the_event_loop(
     client: TestClient, point_file: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened: set[int] = set()
+    threads: set[int] = set()
 
-    def noted(data: bytes) -> Iterator[Member]:
+    def record_threads(data: bytes) -> Iterator[Member]:
         for member in read_members(data):
-            opened.add(threading.get_ident())
+            threads.add(threading.get_ident())
             yield member
 
-    monkeypatch.setattr(batch, "read_members", noted)
-    assert len(lines(client, parts(("lab.zip", zipped(a=point_file, b=point_file))))) == 2
-    assert opened
+    monkeypatch.setattr(batch, "read_members", record_threads)
+    assert len(post_batch(client, form_parts(("lab.zip", make_zip(a=point_file, b=point_file))))) == 2
+    assert threads
     assert client.portal is not None
-    assert client.portal.call(threading.get_ident) not in opened
+    assert client.portal.call(threading.get_ident) not in threads

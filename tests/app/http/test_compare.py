@@ -32,14 +32,14 @@ def points() -> list[list[float]]:
     return rows
 
 
-def asked(client: TestClient, points: list[list[float]], structures: list[str], **options: Any) -> Any:
+def compare(client: TestClient, points: list[list[float]], structures: list[str], **options: Any) -> Any:
     return client.post("/compare", json={"points": points, "structures": structures, **options})
 
 
-def test_the_likelier_structure_comes_first_with_what_decides(
+def test_the_most_likely_structure_comes_first_with_deciding_reflections(
     client: TestClient, points: list[list[float]]
 ) -> None:
-    answer = asked(client, points, [cif(LAYERS["WS2"]), MOS2], voltage_kv=80).json()
+    answer = compare(client, points, [cif(LAYERS["WS2"]), MOS2], voltage_kv=80).json()
     first, second = answer["candidates"]
     assert (first["name"], first["formula"], first["rank"]) == ("structure 2", "MoS2", 1)
     assert first["log_likelihood"] == 0
@@ -54,7 +54,9 @@ def test_the_likelier_structure_comes_first_with_what_decides(
     assert answer["verdict"] in {"match", "ambiguous"}
 
 
-def test_a_form_names_its_structures_and_takes_pixels(client: TestClient, points: list[list[float]]) -> None:
+def test_a_form_names_its_structures_and_accepts_pixels(
+    client: TestClient, points: list[list[float]]
+) -> None:
     pixels = [[x / 0.004 + 500, y / 0.004 + 480, i] for x, y, i in points]
     files = [
         ("file", ("spots.json", json.dumps(pixels).encode())),
@@ -68,7 +70,7 @@ def test_a_form_names_its_structures_and_takes_pixels(client: TestClient, points
     assert abs(x - 500) + abs(y - 480) > 20
 
 
-def test_it_is_drawn_with_a_panel_for_each(client: TestClient, points: list[list[float]]) -> None:
+def test_the_svg_has_a_panel_for_each_structure(client: TestClient, points: list[list[float]]) -> None:
     structures = [MOS2, cif(LAYERS["WS2"]), cif(LAYERS["oblique"])]
     response = client.post(
         "/compare", json={"points": points, "structures": structures}, headers={"Accept": "image/svg+xml"}
@@ -85,7 +87,7 @@ def test_it_is_drawn_with_a_panel_for_each(client: TestClient, points: list[list
 
 
 @pytest.mark.parametrize(
-    ("structures", "says"),
+    ("structures", "message"),
     [
         ([], "0 structures; send 2 to 20"),
         ([MOS2], "has 1 structures"),
@@ -95,25 +97,29 @@ def test_it_is_drawn_with_a_panel_for_each(client: TestClient, points: list[list
         (None, "a list of texts"),
     ],
 )
-def test_structures_that_cannot_be_compared(
-    client: TestClient, points: list[list[float]], structures: Any, says: str
+def test_invalid_structures_are_refused(
+    client: TestClient, points: list[list[float]], structures: Any, message: str
 ) -> None:
-    assert says in problem_of(client.post("/compare", json={"points": points, "structures": structures}), 422)
+    assert message in problem_of(
+        client.post("/compare", json={"points": points, "structures": structures}), 422
+    )
 
 
-def test_a_structure_that_cannot_be_read_is_named(client: TestClient, points: list[list[float]]) -> None:
-    assert "structure 2: " in problem_of(asked(client, points, [MOS2, "data_broken\n_cell_length_a ?"]), 400)
-    assert "structure 2: " in problem_of(asked(client, points, [MOS2, "nothing of the kind"]), 415)
+def test_an_unreadable_structure_is_named(client: TestClient, points: list[list[float]]) -> None:
+    assert "structure 2: " in problem_of(
+        compare(client, points, [MOS2, "data_broken\n_cell_length_a ?"]), 400
+    )
+    assert "structure 2: " in problem_of(compare(client, points, [MOS2, "nothing of the kind"]), 415)
 
 
 def test_options_of_a_search_are_refused(client: TestClient, points: list[list[float]]) -> None:
-    told = problem_of(asked(client, points, [MOS2, MOS2], effort="full"), 422)
-    assert "Unknown option 'effort'" in told
+    detail = problem_of(compare(client, points, [MOS2, MOS2], effort="full"), 422)
+    assert "Unknown option 'effort'" in detail
 
 
-def test_predict_takes_no_structures(client: TestClient, points: list[list[float]]) -> None:
-    told = problem_of(client.post("/predict", json={"points": points, "structures": [MOS2, MOS2]}), 422)
-    assert "structures" in told
+def test_predict_accepts_no_structures(client: TestClient, points: list[list[float]]) -> None:
+    detail = problem_of(client.post("/predict", json={"points": points, "structures": [MOS2, MOS2]}), 422)
+    assert "structures" in detail
 
 
 @pytest.mark.parametrize("length", ["1e200", "1e308", "1e5"])
@@ -121,18 +127,16 @@ def test_a_cell_of_absurd_size_is_refused(client: TestClient, points: list[list[
     absurd = MOS2.replace(
         next(line for line in MOS2.splitlines() if "_cell_length_a" in line), f"_cell_length_a {length}"
     )
-    assert asked(client, points, [MOS2, absurd]).status_code in {400, 422}
+    assert compare(client, points, [MOS2, absurd]).status_code in {400, 422}
 
 
-def test_structures_are_bounded(client: TestClient, points: list[list[float]]) -> None:
-    assert "structure 2: " in problem_of(asked(client, points, [MOS2, MOS2 + "#" * 70_000]), 413)
+def test_the_size_of_structures_is_limited(client: TestClient, points: list[list[float]]) -> None:
+    assert "structure 2: " in problem_of(compare(client, points, [MOS2, MOS2 + "#" * 70_000]), 413)
     poscar = "many\n1.0\n3 0 0\n0 3 0\n0 0 30\nC\n99999999999\nDirect\n0 0 0\n"
-    assert "announces 99999999999 atoms" in problem_of(asked(client, points, [MOS2, poscar]), 400)
+    assert "announces 99999999999 atoms" in problem_of(compare(client, points, [MOS2, poscar]), 400)
 
 
-def test_a_name_that_xml_does_not_know_is_drawn_all_the_same(
-    client: TestClient, points: list[list[float]]
-) -> None:
+def test_a_name_that_xml_cannot_hold_is_drawn(client: TestClient, points: list[list[float]]) -> None:
     files = [
         ("file", ("spots.json", json.dumps(points).encode())),
         ("structures", ("a\x01\x1b<b>.cif", MOS2.encode())),
@@ -144,7 +148,7 @@ def test_a_name_that_xml_does_not_know_is_drawn_all_the_same(
 
 
 @pytest.mark.parametrize("field", ["file", "structure"])
-def test_no_file_goes_unheard(client: TestClient, points: list[list[float]], field: str) -> None:
+def test_a_surplus_file_is_refused(client: TestClient, points: list[list[float]], field: str) -> None:
     pattern = ("spots.json", json.dumps(points).encode())
     files = [("file", pattern), *[("structures", ("a.cif", MOS2.encode()))] * 2, (field, pattern)]
     assert field in problem_of(client.post("/compare", files=files), 422)

@@ -1,4 +1,4 @@
-"""The service keeps to its OpenAPI document, whatever is asked: schemathesis makes the requests from that document."""
+"""The service conforms to its OpenAPI document: schemathesis generates requests from that document."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -25,7 +25,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.app.stand_in import StandIn
 
-# A busy or broken service may say 503; the stand-in is neither, but the document tells it.
+# A busy or broken service answers 503. The stand-in is neither, but the document lists that status.
 ALLOWED_FAILURES = {503}
 CHECKS: list[CheckFunction] = [
     status_code_conformance,
@@ -38,7 +38,7 @@ EXAMPLES = 12
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, dict[str, str]]]:
-    """A service with keys, and the header that opens it."""
+    """Return a client of a service with keys, and the header with the key."""
     path = tmp_path_factory.mktemp("keys") / "keys.jsonl"
     key, secret = create_key("schemathesis", "admin")
     update_key_file(path, lambda _: (key,))
@@ -50,8 +50,8 @@ SCHEMA = schemathesis.openapi.from_dict(create_app(Settings()).openapi())
 OPERATIONS = {each.ok().label: each.ok() for each in SCHEMA.get_all_operations() if isinstance(each, Ok)}
 
 
-# What takes neither parameters nor a body cannot be asked wrongly.
-ASKED = [
+# A request without parameters and without a body cannot be invalid.
+REQUESTS = [
     pytest.param(name, mode, id=f"{name} {mode.value}")
     for name, each in OPERATIONS.items()
     for mode in GenerationMode
@@ -59,9 +59,9 @@ ASKED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "mode"), ASKED)
+@pytest.mark.parametrize(("name", "mode"), REQUESTS)
 @pytest.mark.parametrize("keyed", [True, False], ids=["keyed", "keyless"])
-def test_no_answer_is_outside_of_the_document(
+def test_every_response_conforms_to_the_document(
     service: tuple[TestClient, dict[str, str]], name: str, mode: GenerationMode, keyed: bool
 ) -> None:
     client, key = service
@@ -72,30 +72,30 @@ def test_no_answer_is_outside_of_the_document(
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    def answered(case: Any) -> None:
-        asked = case.as_transport_kwargs(base_url=str(client.base_url), headers=key if keyed else {})
-        sent = requests.Request(**asked).prepare()
+    def check(case: Any) -> None:
+        arguments = case.as_transport_kwargs(base_url=str(client.base_url), headers=key if keyed else {})
+        sent = requests.Request(**arguments).prepare()
         response = client.request(case.method, str(sent.url), content=sent.body, headers=dict(sent.headers))  # type: ignore[arg-type]
         assert response.status_code < 500 or response.status_code in ALLOWED_FAILURES
         assert not keyed or response.status_code != 401
         case.validate_response(Response.from_httpx2(response, verify=True), checks=CHECKS)
 
-    answered()
+    check()
 
 
-def test_good_answers_are_those_of_the_document(
+def test_successful_responses_conform_to_the_document(
     service: tuple[TestClient, dict[str, str]], points: list[list[float]]
 ) -> None:
     client, key = service
     cif = client.get("/structures/graphene/cif", headers=key).text
-    good = {
+    requests_by_operation = {
         "POST /predict": ("/predict", {"points": points}),
         "POST /inspect": ("/inspect", {"points": points}),
         "POST /compare": ("/compare", {"points": points, "structures": [cif, cif]}),
         "GET /structures/{id}": ("/structures/graphene", None),
         "GET /structures/{id}/cif": ("/structures/graphene/cif", None),
     }
-    for name, (path, body) in good.items():
+    for name, (path, body) in requests_by_operation.items():
         response = client.request(name.split()[0], path, json=body, headers=key)
         assert response.status_code == 200, response.text
         OPERATIONS[name].validate_response(Response.from_httpx2(response, verify=True))

@@ -10,7 +10,7 @@ import pytest
 
 from app.main import create_app
 from app.settings import Settings
-from tests.app.conftest import listening
+from tests.app.conftest import run_server
 from tests.app.stand_in import StandIn
 
 # More than the socket buffers hold.
@@ -38,7 +38,7 @@ def post_large_body(port: int, path: str, headers: Mapping[str, str]) -> HTTPErr
 def test_a_client_that_keeps_sending_reads_why_it_was_refused(path: str, kind: str, status: int) -> None:
     settings = Settings(max_json_bytes=2**20, max_batch_bytes=2**20)
     with (
-        listening(create_app(settings, StandIn())) as port,
+        run_server(create_app(settings, StandIn())) as port,
         post_large_body(port, path, {"Content-Type": kind}) as error,
     ):
         assert error.code == status
@@ -49,7 +49,7 @@ def test_draining_ends_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.http.middleware.MAX_DRAIN_S", 0.1)
     head = b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 9\r\n\r\n"
     with (
-        listening(create_app(Settings(), StandIn())) as port,
+        run_server(create_app(Settings(), StandIn())) as port,
         socket.create_connection(("127.0.0.1", port), timeout=60) as client,
     ):
         client.sendall(head)

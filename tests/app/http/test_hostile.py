@@ -1,6 +1,6 @@
-"""What the service must refuse, through the whole application with its real readers: a 4xx that says what to do.
+"""Hostile uploads are refused with a 4xx that says what to do, by the whole application with its real readers.
 
-A limit that stands only after the decoding is noticed by the memory that the request takes.
+The memory of each request is measured, which reveals a limit that is checked only after decoding.
 """
 
 import io
@@ -22,15 +22,15 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from tests.app.answers import problem_of
-from tests.app.conftest import keyed
+from tests.app.conftest import client_with_key
 from tests.app.stand_in import StandIn
 
-MOST_BYTES = 200 * 2**20
-# Of a path or a trace; of names of packages and of Python's own objects.
+MAX_BYTES = 200 * 2**20
+# Traces of paths, tracebacks, packages and Python objects.
 LEAK = re.compile(
     r"/work|/home|/tmp|/usr|site-packages|\.py\b|File \"|Traceback|line \d+, in|0x[0-9a-f]{6}|<[\w.]+ object"
 )
-# Words of a sentence that tells what to do.
+# Words of a sentence that says what to do.
 ADVICE = re.compile(
     r"\b(send|upload (a|one|the)|give|save|export|copy|bin|unpack|correct|set|at least|at most|needs|should be"
     r"|the options are)\b",
@@ -53,14 +53,14 @@ def png(width: int, height: int, content: bytes, *more: bytes, depth: int = 16) 
 
 
 def zeros(size: int) -> bytes:
-    """`size` zeros, a multiple of a mebibyte, deflated: one block again and again."""
+    """Return `size` zeros, deflated as one repeated block; `size` is a multiple of one mebibyte."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     block = packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH)
     sums = (size % 65521) << 16 | 1
     return b"\x78\xda" + block * (size // 2**20) + b"\x03\0" + struct.pack(">I", sums)
 
 
-def test_the_zeros_are_what_they_say() -> None:
+def test_the_deflated_zeros_are_correct() -> None:
     assert zlib.decompress(zeros(3 * 2**20)) == bytes(3 * 2**20)
 
 
@@ -71,7 +71,7 @@ def tiff(array: np.ndarray[Any, Any], **options: Any) -> bytes:
 
 
 def tiff_that_claims(side: int) -> bytes:
-    """A TIFF of 64 x 64 whose tags say that it is far larger."""
+    """Return a TIFF of 64 x 64 pixels whose tags claim that it is larger."""
     data = tiff(np.zeros((64, 64), np.uint16))
     for tag in (256, 257):
         at = (
@@ -179,19 +179,19 @@ BODIES: dict[str, tuple[str | bytes, set[int]]] = {
 }  # fmt: skip
 
 
-def refused(response: Any, statuses: set[int]) -> None:
+def check_refusal(response: Any, statuses: set[int]) -> None:
     assert response.status_code in statuses, response.text[:500]
-    told = problem_of(response, response.status_code)
+    detail = problem_of(response, response.status_code)
     assert not LEAK.search(response.text), response.text
-    assert ADVICE.search(told), told
-    assert len(told) <= 1000
+    assert ADVICE.search(detail), detail
+    assert len(detail) <= 1000
 
 
-def measured(ask: Callable[[], Any]) -> Any:
+def limit_memory(request: Callable[[], Any]) -> Any:
     tracemalloc.start()
     try:
-        response = ask()
-        assert tracemalloc.get_traced_memory()[1] < MOST_BYTES
+        response = request()
+        assert tracemalloc.get_traced_memory()[1] < MAX_BYTES
     finally:
         tracemalloc.stop()
     return response
@@ -202,10 +202,10 @@ def measured(ask: Callable[[], Any]) -> Any:
 def test_a_hostile_file_is_refused(client: TestClient, name: str, path: str) -> None:
     make, statuses = FILES[name]
     data = make()
-    response = measured(
+    response = limit_memory(
         lambda: client.post(path, files={"file": ("upload", data)}, data={"pixel_size": "0.01"})
     )
-    refused(response, statuses)
+    check_refusal(response, statuses)
 
 
 CIF = "data_a\n_cell_length_a 3\n"
@@ -230,29 +230,29 @@ STRUCTURES: dict[str, Any] = {
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_hostile_structures_are_refused(client: TestClient, name: str) -> None:
     body = {"points": [[0.47, 0, 1], [-0.47, 0, 1], [0.235, 0.407, 1], [-0.235, -0.407, 1]]}
-    ask = {**body, "structures": STRUCTURES[name]}
-    refused(measured(lambda: client.post("/compare", json=ask)), {400, 413, 415, 422})
+    request = {**body, "structures": STRUCTURES[name]}
+    check_refusal(limit_memory(lambda: client.post("/compare", json=request)), {400, 413, 415, 422})
 
 
 @pytest.mark.parametrize("count", [65, 20_000])
 @pytest.mark.parametrize("as_files", [True, False])
-def test_a_form_of_many_fields_is_refused(client: TestClient, count: int, as_files: bool) -> None:
+def test_a_form_with_too_many_fields_is_refused(client: TestClient, count: int, as_files: bool) -> None:
     head = b'--x\r\nContent-Disposition: form-data; name="a"' + (b'; filename="a"' if as_files else b"")
     body = (head + b"\r\n\r\n1\r\n") * count + b"--x--\r\n"
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    refused(measured(lambda: client.post("/predict", content=body, headers=headers)), {400})
+    check_refusal(limit_memory(lambda: client.post("/predict", content=body, headers=headers)), {400})
 
 
 @pytest.mark.parametrize("name", BODIES)
 def test_hostile_json_is_refused(client: TestClient, name: str) -> None:
     body, statuses = BODIES[name]
     headers = {"Content-Type": "application/json"}
-    refused(measured(lambda: client.post("/predict", content=body, headers=headers)), statuses)
+    check_refusal(limit_memory(lambda: client.post("/predict", content=body, headers=headers)), statuses)
 
 
 @pytest.fixture
 def administrator(library: StandIn, tmp_path: Path) -> Iterator[TestClient]:
-    with keyed(library, tmp_path) as client:
+    with client_with_key(library, tmp_path) as client:
         yield client
 
 
@@ -260,8 +260,8 @@ def nested(depth: int) -> bytes:
     return b'{"a":' * depth + b"1" + b"}" * depth
 
 
-# Of every other route that takes JSON: nested so that the parser gives up, and so that it is not even asked.
-ELSEWHERE = {
+# For the other routes that accept JSON: too nested for the parser, and too nested to be parsed at all.
+OTHER_BODIES = {
     "nested": (nested(10_000), 400),
     "nested a million times": (nested(1_000_000), 413),
     "a million lists": (b'{"structure": [' + b"[]," * 999_999 + b"[]]}", 413),
@@ -271,21 +271,21 @@ ELSEWHERE = {
 
 
 @pytest.mark.parametrize("path", ["/structures", "/admin/reload", "/replay", "/compare"])
-@pytest.mark.parametrize("name", ELSEWHERE)
-def test_hostile_json_is_refused_everywhere(administrator: TestClient, path: str, name: str) -> None:
-    body, status = ELSEWHERE[name]
+@pytest.mark.parametrize("name", OTHER_BODIES)
+def test_hostile_json_is_refused_by_every_route(administrator: TestClient, path: str, name: str) -> None:
+    body, status = OTHER_BODIES[name]
     headers = {"Content-Type": "application/json"}
-    refused(measured(lambda: administrator.post(path, content=body, headers=headers)), {status})
+    check_refusal(limit_memory(lambda: administrator.post(path, content=body, headers=headers)), {status})
 
 
-@pytest.mark.parametrize("name", ELSEWHERE)
+@pytest.mark.parametrize("name", OTHER_BODIES)
 def test_a_hostile_stored_answer_is_refused(client: TestClient, name: str) -> None:
-    body, status = ELSEWHERE[name]
+    body, status = OTHER_BODIES[name]
     files = {"file": ("a.csv", b"1,2,3\n"), "answer": ("a.json", body)}
-    refused(measured(lambda: client.post("/replay", files=files)), {status})
+    check_refusal(limit_memory(lambda: client.post("/replay", files=files)), {status})
 
 
 def test_a_stored_answer_that_is_too_long_is_refused(client: TestClient) -> None:
     body = b'{"answer": [' + b"1.5," * 9_000_000 + b"1]}"
     files = {"file": ("a.csv", b"1,2,3\n"), "answer": ("a.json", body)}
-    refused(client.post("/replay", files=files), {413})
+    check_refusal(client.post("/replay", files=files), {413})

@@ -1,4 +1,4 @@
-"""Health, errors, headers, and a service that is asked too much."""
+"""Health, metrics, errors, headers, pages, and a service under load."""
 
 import asyncio
 import http.client
@@ -31,17 +31,17 @@ from index.search.results import SearchResult
 from model import errors
 from model.errors import DomainError, IndexUnavailableError
 from tests.app.answers import problem_of
-from tests.app.conftest import listening
+from tests.app.conftest import run_server
 from tests.app.stand_in import StandIn
 
 Points = list[list[float]]
 
 
-def test_the_service_lives(client: TestClient) -> None:
+def test_the_process_responds(client: TestClient) -> None:
     assert client.get("/livez").json() == {"status": "alive"}
 
 
-def test_ready_means_that_a_search_was_made(client: TestClient, library: StandIn) -> None:
+def test_readiness_requires_a_search(client: TestClient, library: StandIn) -> None:
     ready = client.get("/readyz")
     assert ready.status_code == 200
     assert ready.json()["crystals"] == len(library.entries)
@@ -50,15 +50,15 @@ def test_ready_means_that_a_search_was_made(client: TestClient, library: StandIn
 
 def test_the_canary_is_graphene(client: TestClient, library: StandIn) -> None:
     client.get("/readyz")
-    (asked,) = library.searches
-    result = library.search(**asked)
+    (search,) = library.searches
+    result = library.search(**search)
     assert result.candidates[0].entry.id == "graphene"
 
 
 @pytest.mark.parametrize(
     "outcome", [RuntimeError("/secret"), IndexUnavailableError("/secret"), SearchResult((), {})]
 )
-def test_a_search_that_fails_is_not_ready(
+def test_a_failing_search_is_not_ready(
     client: TestClient, library: StandIn, monkeypatch: pytest.MonkeyPatch, outcome: Exception | SearchResult
 ) -> None:
     def search(*_: object, **__: object) -> SearchResult:
@@ -79,12 +79,12 @@ def test_version_is_the_provenance(client: TestClient, points: Points) -> None:
 
 
 def samples(client: TestClient, name: str) -> dict[tuple[str, ...], float]:
-    """The values of a metric by their labels' values."""
+    """Return the values of a metric by the values of its labels."""
     response = client.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
     families = text_string_to_metric_families(response.text)
-    found = [sample for family in families for sample in family.samples if sample.name == name]
-    return {tuple(sample.labels.values()): sample.value for sample in found}
+    samples = [sample for family in families for sample in family.samples if sample.name == name]
+    return {tuple(sample.labels.values()): sample.value for sample in samples}
 
 
 def test_requests_are_counted_by_route_and_status(client: TestClient, points: Points) -> None:
@@ -106,20 +106,20 @@ def test_requests_are_counted_by_route_and_status(client: TestClient, points: Po
     assert samples(client, "dd2d_prediction_stage_seconds_count")[("search",)] == 1
 
 
-def test_the_memory_of_each_worker_is_measured() -> None:
-    """Of this process, of a worker that is none, and of one that has ended."""
+def test_the_memory_of_worker_processes_is_measured() -> None:
+    """The workers: this process, one that is not a process, and one that has exited."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     metrics = Metrics()
     metrics.watch_workers(lambda: [os.getpid(), None, ended.pid])
     families = {each.name: each for each in text_string_to_metric_families(metrics.render().decode())}
-    (found,) = families["dd2d_worker_resident_memory_bytes"].samples
+    (sample,) = families["dd2d_worker_resident_memory_bytes"].samples
     (whole,) = families["process_resident_memory_bytes"].samples
-    assert found.labels == {"worker": "0"}
-    assert found.value == pytest.approx(whole.value, rel=0.2)
+    assert sample.labels == {"worker": "0"}
+    assert sample.value == pytest.approx(whole.value, rel=0.2)
 
 
-def test_unforeseen_errors_are_counted(
+def test_internal_errors_are_counted(
     client: TestClient, library: StandIn, points: Points, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(library, "search", None)
@@ -127,7 +127,7 @@ def test_unforeseen_errors_are_counted(
     assert samples(client, "dd2d_http_requests_total") == {("POST", "/predict", "500"): 1}
 
 
-def test_problems_are_counted_by_type_and_those_of_a_batch_too(
+def test_problems_are_counted_by_type_also_in_batches(
     client: TestClient, library: StandIn, points: Points, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client.post("/predict", json={"points": []})
@@ -145,50 +145,50 @@ def test_problems_are_counted_by_type_and_those_of_a_batch_too(
     }
 
 
-def test_metrics_tell_what_is_served(client: TestClient, library: StandIn) -> None:
+def test_the_metrics_state_what_is_served(client: TestClient, library: StandIn) -> None:
     provenance = client.get("/version").json()
     assert samples(client, "dd2d_index_crystals") == {(): len(library.entries)}
     (labels,) = samples(client, "dd2d_build_info")
     assert set(labels) == {provenance["version"], provenance["model"], provenance["index"]}
 
 
-def test_applications_measure_apart(client: TestClient) -> None:
+def test_each_application_has_its_own_metrics(client: TestClient) -> None:
     client.get("/livez")
     with TestClient(create_app(Settings(), StandIn())) as other:
         assert samples(other, "dd2d_http_requests_total") == {}
 
 
-def test_each_request_leaves_a_line(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_request_has_a_line_in_the_log(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "app"):
         client.get("/structures/a%0Ab")
     (line,) = [record.getMessage() for record in caplog.records if record.name == "app.http.middleware"]
     assert line.startswith("GET /structures/a%0Ab 404 in ")
 
 
-def test_what_is_not_there_is_a_problem(client: TestClient) -> None:
+def test_an_unknown_path_is_a_404_problem(client: TestClient) -> None:
     assert "/nowhere" in problem_of(client.get("/nowhere"), 404)
     problem_of(client.get("/static/absent.js"), 404)
     problem_of(client.get("/static/../main.py"), 404)
 
 
-def test_another_method_is_a_problem_that_names_the_right_one(client: TestClient) -> None:
+def test_an_unsupported_method_is_a_405_problem_with_allow(client: TestClient) -> None:
     response = client.get("/predict")
     problem_of(response, 405)
     assert response.headers["allow"] == "POST"
     problem_of(client.post("/livez"), 405)
 
 
-def test_an_unforeseen_error_shows_nothing_of_itself(
+def test_an_internal_error_reveals_nothing(
     client: TestClient,
     library: StandIn,
     points: Points,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def broken(*_: object, **__: object) -> SearchResult:
+    def fail(*_: object, **__: object) -> SearchResult:
         raise RuntimeError("/secret/path")
 
-    monkeypatch.setattr(library, "search", broken)
+    monkeypatch.setattr(library, "search", fail)
     caplog.handler.addFilter(add_request_id)
     with caplog.at_level(logging.ERROR):
         response = client.post("/predict", json={"points": points}, headers={"X-Request-ID": "mine-1"})
@@ -198,7 +198,7 @@ def test_an_unforeseen_error_shows_nothing_of_itself(
     assert {vars(record)["request_id"] for record in caplog.records} == {"mine-1"}
 
 
-def test_every_domain_error_has_its_own_row() -> None:
+def test_every_domain_error_has_a_problem_type() -> None:
     family = {
         each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, DomainError)
     }
@@ -206,28 +206,28 @@ def test_every_domain_error_has_its_own_row() -> None:
     assert {PROBLEM_TYPES[each].status for each in family} == {400, 409, 413, 415, 422, 503}
 
 
-def test_an_error_of_a_new_class_takes_the_nearest_row() -> None:
+def test_a_derived_error_has_the_problem_type_of_its_base() -> None:
     class Narrower(errors.OptionError):
-        """A refinement that the table does not know."""
+        """A class that the table does not list."""
 
     assert find_problem_type(Narrower("x")) is PROBLEM_TYPES[errors.OptionError]
 
 
-@pytest.mark.parametrize("given", ["lab-7", "a" * 128, "550e8400-e29b-41d4-a716-446655440000"])
-def test_a_request_id_comes_back(client: TestClient, points: Points, given: str) -> None:
-    response = client.post("/predict", json={"points": points}, headers={"X-Request-ID": given})
-    assert response.headers["x-request-id"] == given
-    assert response.json()["request_id"] == given
+@pytest.mark.parametrize("client_id", ["lab-7", "a" * 128, "550e8400-e29b-41d4-a716-446655440000"])
+def test_a_request_id_is_returned(client: TestClient, points: Points, client_id: str) -> None:
+    response = client.post("/predict", json={"points": points}, headers={"X-Request-ID": client_id})
+    assert response.headers["x-request-id"] == client_id
+    assert response.json()["request_id"] == client_id
 
 
-@pytest.mark.parametrize("given", ["", "a" * 129, "two words", "<script>"])
-def test_an_impossible_request_id_is_replaced(client: TestClient, given: str) -> None:
-    made = client.get("/livez", headers={"X-Request-ID": given}).headers["x-request-id"]
-    assert made != given
-    assert made != client.get("/livez").headers["x-request-id"]
+@pytest.mark.parametrize("client_id", ["", "a" * 129, "two words", "<script>"])
+def test_an_invalid_request_id_is_replaced(client: TestClient, client_id: str) -> None:
+    generated = client.get("/livez", headers={"X-Request-ID": client_id}).headers["x-request-id"]
+    assert generated != client_id
+    assert generated != client.get("/livez").headers["x-request-id"]
 
 
-def test_every_answer_has_security_headers(client: TestClient) -> None:
+def test_every_response_has_security_headers(client: TestClient) -> None:
     for path in ("/", "/docs", "/livez", "/nowhere", "/static/style.css"):
         headers = client.get(path).headers
         assert headers["x-content-type-options"] == "nosniff"
@@ -236,7 +236,7 @@ def test_every_answer_has_security_headers(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_pages_load_nothing_from_elsewhere(client: TestClient, path: str) -> None:
+def test_pages_load_nothing_from_other_hosts(client: TestClient, path: str) -> None:
     page = client.get(path)
     assert page.headers["content-type"].startswith("text/html")
     assert "http:" not in page.text
@@ -247,7 +247,7 @@ def test_pages_load_nothing_from_elsewhere(client: TestClient, path: str) -> Non
         assert link.startswith("data:") or client.get(link).status_code == 200
 
 
-def test_files_of_two_versions_are_never_mixed(client: TestClient) -> None:
+def test_static_files_are_revalidated(client: TestClient) -> None:
     for path in ("/", "/docs", "/static/page.js"):
         first = client.get(path)
         assert first.headers["cache-control"] == "no-cache"
@@ -255,7 +255,7 @@ def test_files_of_two_versions_are_never_mixed(client: TestClient) -> None:
     assert again.status_code == 304
 
 
-def test_the_page_sends_only_options_there_are(client: TestClient) -> None:
+def test_the_page_sends_only_existing_options(client: TestClient) -> None:
     sent = client.get("/static/page/request.js").text
     names = set(re.findall(r"\b[a-z]+_[a-z]+\b", sent))
     body = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]["content"]
@@ -263,113 +263,117 @@ def test_the_page_sends_only_options_there_are(client: TestClient) -> None:
     assert names <= set(body["multipart/form-data"]["schema"]["properties"])
 
 
-def test_the_page_knows_where_every_element_stands(client: TestClient) -> None:
+def test_the_page_gets_the_position_of_every_element(client: TestClient) -> None:
     table = {each["symbol"]: each for each in client.get("/elements.json").json()}
     assert len(table) == len(get_atomic_numbers())
     assert len({(each["row"], each["column"]) for each in table.values()}) == len(table)
-    places = {
+    positions = {
         symbol: (table[symbol]["row"], table[symbol]["column"]) for symbol in ("H", "C", "Mo", "W", "Eu")
     }
-    assert places == {"H": (1, 1), "C": (2, 14), "Mo": (5, 6), "W": (6, 6), "Eu": (9, 9)}
+    assert positions == {"H": (1, 1), "C": (2, 14), "Mo": (5, 6), "W": (6, 6), "Eu": (9, 9)}
     assert table["S"]["radius"] == 1.05
     assert [symbol for symbol in ("C", "S", "Mo", "Bi") if table[symbol]["metal"]] == ["Mo", "Bi"]
 
 
-class Held(StandIn):
-    """Searches wait until they are let go."""
+class BlockedStandIn(StandIn):
+    """A library whose searches wait until the gate opens."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.begun = threading.Semaphore(0)
+        self.started = threading.Semaphore(0)
         self.gate = threading.Event()
 
     def search(self, *args: Any, **kwargs: Any) -> SearchResult:
-        self.begun.release()
+        self.started.release()
         assert self.gate.wait(20)
         return super().search(*args, **kwargs)
 
 
 @pytest.fixture
-def held() -> Iterator[Held]:
-    library = Held()
+def blocked() -> Iterator[BlockedStandIn]:
+    library = BlockedStandIn()
     yield library
     library.gate.set()
 
 
-def test_a_full_queue_is_429_and_the_loop_stays_free(held: Held, points: Points) -> None:
+def test_a_full_queue_is_a_429_and_does_not_block_the_service(
+    blocked: BlockedStandIn, points: Points
+) -> None:
     settings = Settings(workers=1, queue=0)
-    with TestClient(create_app(settings, held)) as client, ThreadPoolExecutor(1) as threads:
+    with TestClient(create_app(settings, blocked)) as client, ThreadPoolExecutor(1) as threads:
         first = threads.submit(client.post, "/predict", json={"points": points})
-        assert held.begun.acquire(timeout=20)
+        assert blocked.started.acquire(timeout=20)
         response = client.post("/predict", json={"points": points})
         problem_of(response, 429)
         assert int(response.headers["retry-after"]) >= 1
         assert client.get("/livez").status_code == 200
-        held.gate.set()
+        blocked.gate.set()
         assert first.result().status_code == 200
         assert client.post("/predict", json={"points": points}).status_code == 200
 
 
-def test_what_takes_too_long_is_503_and_keeps_its_place_until_it_ends(held: Held, points: Points) -> None:
+def test_a_late_answer_is_a_503_and_occupies_its_worker_until_done(
+    blocked: BlockedStandIn, points: Points
+) -> None:
     settings = Settings(workers=1, queue=0, deadline_s=0.05)
-    with TestClient(create_app(settings, held)) as client:
+    with TestClient(create_app(settings, blocked)) as client:
         response = client.post("/predict", json={"points": points})
         assert "0.05 seconds" in problem_of(response, 503)
         assert int(response.headers["retry-after"]) >= 1
         problem_of(client.post("/predict", json={"points": points}), 429)
-        held.gate.set()
+        blocked.gate.set()
 
 
-def test_the_version_waits_for_no_busy_worker(
-    held: Held, points: Points, monkeypatch: pytest.MonkeyPatch
+def test_the_version_does_not_wait_for_busy_workers(
+    blocked: BlockedStandIn, points: Points, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.http.routes.service.MAX_VERSION_S", 0.01)
-    with TestClient(create_app(Settings(workers=1), held)) as client, ThreadPoolExecutor(1) as threads:
+    with TestClient(create_app(Settings(workers=1), blocked)) as client, ThreadPoolExecutor(1) as threads:
         first = threads.submit(client.post, "/predict", json={"points": points})
-        assert held.begun.acquire(timeout=20)
-        assert client.get("/version").json()["crystals"] == len(held.entries)
-        held.gate.set()
+        assert blocked.started.acquire(timeout=20)
+        assert client.get("/version").json()["crystals"] == len(blocked.entries)
+        blocked.gate.set()
         assert first.result().status_code == 200
 
 
-def test_many_who_ask_whether_it_is_ready_cost_one_search(held: Held) -> None:
-    app = create_app(Settings(), held)
+def test_simultaneous_readiness_checks_share_one_search(blocked: BlockedStandIn) -> None:
+    app = create_app(Settings(), blocked)
 
-    async def ask() -> None:
+    async def check_readiness() -> None:
         service = app.state.service
-        asking = [asyncio.create_task(_run_shared(service, CanaryJob())) for _ in range(5)]
-        assert await asyncio.to_thread(held.begun.acquire, timeout=20)
-        held.gate.set()
-        await asyncio.gather(*asking)
-        assert len(held.searches) == 1
+        checks = [asyncio.create_task(_run_shared(service, CanaryJob())) for _ in range(5)]
+        assert await asyncio.to_thread(blocked.started.acquire, timeout=20)
+        blocked.gate.set()
+        await asyncio.gather(*checks)
+        assert len(blocked.searches) == 1
         await _run_shared(service, CanaryJob())
-        assert len(held.searches) == 2
+        assert len(blocked.searches) == 2
 
     with TestClient(app) as client:
         assert client.portal is not None
-        client.portal.call(ask)
+        client.portal.call(check_readiness)
 
 
-def test_whose_client_left_is_never_computed(held: Held, points: Points) -> None:
+def test_a_request_is_dropped_when_its_client_disconnects(blocked: BlockedStandIn, points: Points) -> None:
     body = json.dumps({"points": points, "top_k": 7}).encode()
     head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    app = create_app(Settings(workers=1), held)
-    with listening(app) as port, ThreadPoolExecutor(1) as threads:
-        first = threads.submit(posted, port, json.dumps({"points": points}))
-        assert held.begun.acquire(timeout=20)
+    app = create_app(Settings(workers=1), blocked)
+    with run_server(app) as port, ThreadPoolExecutor(1) as threads:
+        first = threads.submit(post_points, port, json.dumps({"points": points}))
+        assert blocked.started.acquire(timeout=20)
         dispatcher = app.state.service.dispatcher
         with socket.create_connection(("127.0.0.1", port)) as connection:
             connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-            await_true(lambda: dispatcher.queue_length == 1)
-        await_true(lambda: dispatcher.queue_length == 0)
-        held.gate.set()
+            wait_until(lambda: dispatcher.queue_length == 1)
+        wait_until(lambda: dispatcher.queue_length == 0)
+        blocked.gate.set()
         assert first.result() == 200
-        assert posted(port, json.dumps({"points": points})) == 200
-    assert [asked["top_k"] for asked in held.searches] == [10, 10]
+        assert post_points(port, json.dumps({"points": points})) == 200
+    assert [search["top_k"] for search in blocked.searches] == [10, 10]
 
 
-def posted(port: int, body: str) -> int:
-    """The status of a prediction."""
+def post_points(port: int, body: str) -> int:
+    """Return the status of a prediction."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
     status = connection.getresponse().status
@@ -377,16 +381,16 @@ def posted(port: int, body: str) -> int:
     return status
 
 
-def await_true(condition: Callable[[], bool]) -> None:
-    """Until another thread has made it so."""
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until another thread makes the condition true."""
     for _ in range(2000):
         if condition():
             return
         threading.Event().wait(0.01)
-    raise AssertionError("it never came true")
+    raise AssertionError("the condition never became true")
 
 
-def test_a_library_that_was_given_stays_open(library: StandIn) -> None:
+def test_a_given_library_stays_open(library: StandIn) -> None:
     with TestClient(create_app(Settings(), library)):
         pass
     assert not library.closed

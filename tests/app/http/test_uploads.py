@@ -1,4 +1,4 @@
-"""What people and machines send by mistake or malice: always a 4xx that says what to do."""
+"""Invalid uploads always get a 4xx that says what to do."""
 
 import io
 import json
@@ -23,7 +23,7 @@ def post_text(client: TestClient, body: bytes | str, kind: str = "application/js
     return client.post("/predict", content=body, headers={"Content-Type": kind})
 
 
-def send(client: TestClient, data: bytes, name: str = "upload") -> Any:
+def post_file(client: TestClient, data: bytes, name: str = "upload") -> Any:
     return client.post("/predict", files={"file": (name, data)}, data={"pixel_size": "0.01"})
 
 
@@ -34,7 +34,7 @@ def png(array: np.ndarray[Any, Any]) -> bytes:
 
 
 def png_that_claims(width: int, height: int) -> bytes:
-    """A PNG whose header promises an image that nobody should decode."""
+    """Return a PNG whose header claims an image that must not be decoded."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -45,7 +45,7 @@ def png_that_claims(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("body", ["", "{", "nonsense", '{"points": [[1,2,3],}', b"\xff\xfe", "[" * 100_000])
-def test_damaged_json_is_400(client: TestClient, body: bytes | str) -> None:
+def test_invalid_json_is_a_400(client: TestClient, body: bytes | str) -> None:
     assert "JSON" in problem_of(post_text(client, body), 400)
 
 
@@ -57,7 +57,7 @@ def test_json_without_points_says_what_to_send(client: TestClient, body: str) ->
 @pytest.mark.parametrize(
     "points", ["5", '"a"', "{}", "true", '{"0": [1, 2]}'], ids=["number", "text", "object", "true", "dict"]
 )
-def test_points_of_another_type_are_422(client: TestClient, points: str) -> None:
+def test_points_of_another_type_are_a_422(client: TestClient, points: str) -> None:
     assert "list" in problem_of(post_text(client, f'{{"points": {points}}}'), 422)
 
 
@@ -83,19 +83,19 @@ RING = "[1,0,1],[0,1,1],[-1,0,1],[0,-1,1]"
         f"[{RING},[1{'0' * 400},1,1]]",
     ],
 )
-def test_points_that_are_none_are_400(client: TestClient, points: str) -> None:
-    told = problem_of(post_text(client, f'{{"points": {points}}}'), 400)
-    assert "point" in told or "read" in told
+def test_invalid_points_are_a_400(client: TestClient, points: str) -> None:
+    detail = problem_of(post_text(client, f'{{"points": {points}}}'), 400)
+    assert "point" in detail or "read" in detail
 
 
 @pytest.mark.parametrize("points", ["[]", "[[0,0,1]]", "[[1,0,1],[-1,0,1]]", "[[0,0,1],[0,0,2],[0,0,3]]"])
-def test_too_few_points_are_422(client: TestClient, points: str) -> None:
+def test_too_few_points_are_a_422(client: TestClient, points: str) -> None:
     problem_of(post_text(client, f'{{"points": {points}}}'), 422)
 
 
-def test_a_detail_repeats_no_upload(client: TestClient) -> None:
-    told = problem_of(post_text(client, f'{{"points": [{RING}, ["{"a" * 100_000}", 1, 1]]}}'), 400)
-    assert len(told) == 1000
+def test_a_detail_does_not_repeat_the_upload(client: TestClient) -> None:
+    detail = problem_of(post_text(client, f'{{"points": [{RING}, ["{"a" * 100_000}", 1, 1]]}}'), 400)
+    assert len(detail) == 1000
 
 
 @pytest.mark.parametrize(
@@ -110,28 +110,29 @@ def test_a_detail_repeats_no_upload(client: TestClient) -> None:
     ],
     ids=["brackets", "blanks", "pairs", "long", "many", "logarithms"],
 )
-def test_no_header_takes_long(client: TestClient, header: str) -> None:
-    begun = time.process_time()
-    response = send(client, f"{header}\n0.1,0.2\n0.3,0.1\n-0.1,-0.2\n".encode())
+def test_every_header_is_parsed_quickly(client: TestClient, header: str) -> None:
+    started = time.process_time()
+    response = post_file(client, f"{header}\n0.1,0.2\n0.3,0.1\n-0.1,-0.2\n".encode())
     assert response.status_code in {400, 415, 422}
-    assert time.process_time() - begun < 3
+    assert time.process_time() - started < 3
 
 
-def test_a_million_points_are_413(client: TestClient) -> None:
+def test_a_million_points_are_a_413(client: TestClient) -> None:
     body = '{"points": [' + ",".join(["[1,2,3]"] * 1_000_000) + "]}"
     assert "100000" in problem_of(post_text(client, body), 413)
 
 
 @pytest.mark.parametrize(
-    "kind", ["", "text/csv", "application/x-www-form-urlencoded", "image/png", "nonsense", "multipart/mixed"]
+    "content_type",
+    ["", "text/csv", "application/x-www-form-urlencoded", "image/png", "nonsense", "multipart/mixed"],
 )
-def test_another_kind_of_body_is_415(client: TestClient, kind: str) -> None:
-    told = problem_of(post_text(client, '{"points": []}', kind), 415)
-    assert "multipart/form-data" in told
-    assert "application/json" in told
+def test_an_unsupported_content_type_is_a_415(client: TestClient, content_type: str) -> None:
+    detail = problem_of(post_text(client, '{"points": []}', content_type), 415)
+    assert "multipart/form-data" in detail
+    assert "application/json" in detail
 
 
-def test_json_under_another_name_is_json(client: TestClient) -> None:
+def test_a_json_suffix_counts_as_json(client: TestClient) -> None:
     body = f'{{"points": [{RING}]}}'
     assert post_text(client, body, "application/vnd.lab+json; charset=utf-8").status_code == 200
 
@@ -157,36 +158,36 @@ def test_json_under_another_name_is_json(client: TestClient) -> None:
         (b'{"nothing": 1}', 415),
     ],
 )
-def test_files_that_are_no_pattern(client: TestClient, data: bytes, status: int) -> None:
-    problem_of(send(client, data), status)
+def test_files_without_a_pattern_are_refused(client: TestClient, data: bytes, status: int) -> None:
+    problem_of(post_file(client, data), status)
 
 
-def test_images_of_nothing(client: TestClient) -> None:
-    assert send(client, png(np.zeros((1, 1), np.uint8))).status_code in {400, 422}
-    problem_of(send(client, png(np.full((128, 128), 7, np.uint16))), 422)
-    problem_of(send(client, png_that_claims(100_000, 100_000)), 413)
-    problem_of(send(client, png_that_claims(2000, 2000)), 400)
+def test_images_without_a_pattern_are_refused(client: TestClient) -> None:
+    assert post_file(client, png(np.zeros((1, 1), np.uint8))).status_code in {400, 422}
+    problem_of(post_file(client, png(np.full((128, 128), 7, np.uint16))), 422)
+    problem_of(post_file(client, png_that_claims(100_000, 100_000)), 413)
+    problem_of(post_file(client, png_that_claims(2000, 2000)), 400)
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_no_mangled_upload_gets_a_500(client: TestClient, point_file: bytes, seed: int) -> None:
+def test_a_mangled_upload_never_gets_a_500(client: TestClient, point_file: bytes, seed: int) -> None:
     rng = np.random.default_rng(seed)
     frame = png(rng.poisson(20, (64, 64)).astype(np.uint16))
     data = bytearray((point_file, frame)[seed % 2])
     for at in rng.integers(0, len(data), 1 + seed):
         data[at] = rng.integers(0, 256)
-    response = send(client, bytes(data[: rng.integers(1, len(data))]))
+    response = post_file(client, bytes(data[: rng.integers(1, len(data))]))
     assert response.status_code in {200, 400, 413, 415, 422}
 
 
-def test_a_reader_that_breaks_is_a_400_without_a_trace(
+def test_a_failing_reader_is_a_400_without_details(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, point_file: bytes
 ) -> None:
-    def broken(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("/secret/path")
 
-    monkeypatch.setattr("app.services.uploads.read_pattern_and_frame", broken)
-    assert "secret" not in problem_of(send(client, point_file), 400)
+    monkeypatch.setattr("app.services.uploads.read_pattern_and_frame", fail)
+    assert "secret" not in problem_of(post_file(client, point_file), 400)
 
 
 def test_a_form_needs_the_field_file(client: TestClient, point_file: bytes) -> None:
@@ -210,13 +211,13 @@ def test_two_files_are_refused(client: TestClient, point_file: bytes) -> None:
         ("multipart/form-data; boundary=x", b"--x\r\n" + b"A: b\r\n" * 10_000),
     ],
 )
-def test_a_damaged_form_is_a_4xx(client: TestClient, kind: str, body: bytes) -> None:
+def test_an_invalid_form_is_a_4xx(client: TestClient, kind: str, body: bytes) -> None:
     response = post_text(client, body, kind)
     problem_of(response, response.status_code)
     assert response.status_code in {400, 422}
 
 
-def test_a_huge_field_is_refused(client: TestClient, point_file: bytes) -> None:
+def test_a_huge_field_is_a_400(client: TestClient, point_file: bytes) -> None:
     response = client.post("/predict", files={"file": ("a", point_file)}, data={"units": "x" * 100_000})
     problem_of(response, 400)
 
@@ -228,23 +229,23 @@ def small(library: StandIn) -> Iterator[TestClient]:
         yield client
 
 
-def test_a_large_file_is_413(small: TestClient) -> None:
-    assert "DD2D_MAX_UPLOAD_BYTES" in problem_of(send(small, bytes(5000)), 413)
+def test_a_large_file_is_a_413(small: TestClient) -> None:
+    assert "DD2D_MAX_UPLOAD_BYTES" in problem_of(post_file(small, bytes(5000)), 413)
 
 
-def test_large_json_is_413(small: TestClient) -> None:
+def test_large_json_is_a_413(small: TestClient) -> None:
     body = json.dumps({"points": [[0.1, 0.2, 0.3]] * 500})
     assert "DD2D_MAX_JSON_BYTES" in problem_of(post_text(small, body), 413)
 
 
-def test_a_stream_is_cut_off_at_the_limit(small: TestClient) -> None:
-    taken = 0
+def test_a_stream_is_aborted_at_the_limit(small: TestClient) -> None:
+    sent = 0
 
-    def endless() -> Iterator[bytes]:
-        nonlocal taken
-        while taken < 100:
-            taken += 1
+    def endless_body() -> Iterator[bytes]:
+        nonlocal sent
+        while sent < 100:
+            sent += 1
             yield b" " * 1024
 
-    response = small.post("/predict", content=endless(), headers={"Content-Type": "application/json"})
+    response = small.post("/predict", content=endless_body(), headers={"Content-Type": "application/json"})
     problem_of(response, 413)

@@ -1,4 +1,4 @@
-"""Structures are added, found, named as duplicates and removed over HTTP, while versions are swapped."""
+"""User structures are added, found and removed over HTTP; versions of the index are switched."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ from index.storage.user_structures import UserStructures
 from index.storage.versions import find_version_folder
 from model.crystal.structure_files import write_cif, write_poscar
 from tests.app.answers import problem_of
-from tests.app.conftest import keyed
+from tests.app.conftest import client_with_key
 from tests.app.stand_in import StandIn
 from tests.index.layers import crystal
 from tests.index.stand_in import RadialEncoder, pattern_of
@@ -30,9 +30,9 @@ from tests.index.two_indexes import LARGE, SMALL
 
 @pytest.fixture
 def client(served: Path) -> Iterator[TestClient]:
-    """Of a service whose library lives, asked with a key that may do everything."""
+    """Return a client of a service with a live index, with the key of an administrator."""
     library = LiveIndex.open(served, RadialEncoder(), watch_s=None)
-    with keyed(library, served.parent) as client:
+    with client_with_key(library, served.parent) as client:
         yield client
     library.close()
 
@@ -47,7 +47,7 @@ def points(index: int) -> list[list[float]]:
     return [[*q, i] for q, i in zip(spots.q_inv_angstrom.tolist(), spots.intensity.tolist(), strict=True)]
 
 
-def first(client: TestClient, index: int) -> dict[str, Any]:
+def find_first(client: TestClient, index: int) -> dict[str, Any]:
     response = client.post("/predict", json={"points": points(index), "effort": "search", "top_k": 1})
     assert response.status_code == 200, response.text
     (candidate,) = response.json()["candidates"]
@@ -55,28 +55,28 @@ def first(client: TestClient, index: int) -> dict[str, Any]:
 
 
 def test_a_structure_is_added_found_and_removed(client: TestClient) -> None:
-    given = {"id": "mine/20 %", "reference": "a lab book", "license": "CC0"}
-    response = client.post("/structures", files={"file": ("x.cif", cif(20))}, data=given)
+    options = {"id": "mine/20 %", "reference": "a lab book", "license": "CC0"}
+    response = client.post("/structures", files={"file": ("x.cif", cif(20))}, data=options)
     assert response.status_code == 201, response.text
     added = UserStructureSchema.model_validate(response.json())
-    assert (added.id, added.reference, added.license, added.source) == (*given.values(), "user")
+    assert (added.id, added.reference, added.license, added.source) == (*options.values(), "user")
     assert added.same_as == []
     assert client.get(response.headers["location"]).json() == {
         name: value for name, value in response.json().items() if name != "same_as"
     }
-    assert first(client, 20)["id"] == given["id"]
+    assert find_first(client, 20)["id"] == options["id"]
     assert client.delete(response.headers["location"]).status_code == 204
     problem_of(client.get(response.headers["location"]), 404)
     problem_of(client.delete(response.headers["location"]), 404)
-    assert first(client, 20)["id"] != given["id"]
+    assert find_first(client, 20)["id"] != options["id"]
 
 
-def test_what_is_the_same_is_named(client: TestClient) -> None:
+def test_duplicates_are_listed(client: TestClient) -> None:
     response = client.post("/structures", json={"structure": write_poscar(crystal(2)), "id": "again"})
     assert response.status_code == 201
     assert response.json()["same_as"] == [crystal(2).id]
-    found = first(client, 2)
-    assert {found["id"], *found["same_as"]} == {"again", crystal(2).id}
+    candidate = find_first(client, 2)
+    assert {candidate["id"], *candidate["same_as"]} == {"again", crystal(2).id}
 
 
 def test_a_request_may_be_repeated(client: TestClient) -> None:
@@ -85,20 +85,20 @@ def test_a_request_may_be_repeated(client: TestClient) -> None:
         assert (once.status_code, again.status_code) == (201, 200)
         assert once.json() == again.json()
         assert once.headers["location"] == again.headers["location"]
-    told = problem_of(client.post("/structures", json={"structure": cif(22), "id": "mine"}), 409)
-    assert "'mine' belongs to another structure" in told
+    detail = problem_of(client.post("/structures", json={"structure": cif(22), "id": "mine"}), 409)
+    assert "'mine' belongs to another structure" in detail
     problem_of(client.post("/structures", json={"structure": cif(22), "id": crystal(1).id}), 409)
 
 
 @pytest.mark.parametrize("id", ["..", "cif", "a/cif", "x/y z?#%", "ünïcode", "x" * 200, "."])
-def test_every_printable_id_can_be_asked_for_and_removed(client: TestClient, id: str) -> None:
+def test_every_printable_id_can_be_read_and_removed(client: TestClient, id: str) -> None:
     response = client.post("/structures", json={"structure": cif(20), "id": id})
     assert response.status_code == 201, response.text
     assert client.get(response.headers["location"]).json()["id"] == id
     assert client.delete(response.headers["location"]).status_code == 204
 
 
-def test_a_crystal_of_the_index_stays(client: TestClient) -> None:
+def test_a_crystal_of_the_index_cannot_be_removed(client: TestClient) -> None:
     address = f"/structures/{quote(crystal(1).id, safe='')}"
     assert "publish" in problem_of(client.delete(address), 409)
     assert client.get(address).status_code == 200
@@ -132,7 +132,7 @@ Fe 0 0 0
         (cif(20).replace("1\n", "0.5\n").encode(), 422),
     ],
 )
-def test_a_file_that_cannot_be_used_is_refused(client: TestClient, file: bytes, status: int) -> None:
+def test_an_invalid_file_is_refused(client: TestClient, file: bytes, status: int) -> None:
     assert problem_of(client.post("/structures", files={"file": ("x.cif", file)}), status)
     assert client.get("/version").json()["user_structures"] == 0
 
@@ -153,11 +153,11 @@ def test_a_file_that_cannot_be_used_is_refused(client: TestClient, file: bytes, 
         [cif(20)],
     ],
 )
-def test_a_request_that_cannot_be_used_says_why(client: TestClient, body: object) -> None:
+def test_an_invalid_json_request_is_refused(client: TestClient, body: object) -> None:
     assert problem_of(client.post("/structures", json=body), 422)
 
 
-def test_other_requests_that_cannot_be_used(client: TestClient) -> None:
+def test_other_invalid_requests_are_refused(client: TestClient) -> None:
     problem_of(client.post("/structures", content=b"{", headers={"Content-Type": "application/json"}), 400)
     problem_of(client.post("/structures", content=cif(20).encode()), 415)
     problem_of(client.post("/structures?id=x", json={"structure": cif(20)}), 422)
@@ -170,68 +170,72 @@ def test_other_requests_that_cannot_be_used(client: TestClient) -> None:
     assert "more than once" in problem_of(client.post("/structures", files=twice), 422)
 
 
-def test_where_nothing_can_be_written_the_setting_is_named(
+def test_a_read_only_folder_is_reported_with_its_setting(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.access", lambda *_: False)
     assert "DD2D_USER_STRUCTURES" in problem_of(client.post("/structures", json={"structure": cif(20)}), 409)
-    assert first(client, 2)["id"] == crystal(2).id
+    assert find_first(client, 2)["id"] == crystal(2).id
 
 
-def test_a_library_that_does_not_change_says_so(tmp_path: Path) -> None:
-    with keyed(StandIn(), tmp_path) as client:
+def test_a_library_that_cannot_change_is_a_409(tmp_path: Path) -> None:
+    with client_with_key(StandIn(), tmp_path) as client:
         problem_of(client.post("/structures", json={"structure": cif(20)}), 409)
         problem_of(client.delete("/structures/graphene"), 409)
         problem_of(client.post("/admin/reload"), 409)
 
 
-def test_the_name_of_the_key_is_kept(client: TestClient, served: Path) -> None:
+def test_the_name_of_the_key_is_stored(client: TestClient, served: Path) -> None:
     assert client.post("/structures", json={"structure": cif(20)}).status_code == 201
-    (kept,) = UserStructures(served / "user_structures.sqlite").read([1], RadialEncoder().digest)
-    assert kept.added_by == "robot"
+    (stored,) = UserStructures(served / "user_structures.sqlite").read([1], RadialEncoder().digest)
+    assert stored.added_by == "robot"
 
 
-def test_a_reload_tells_what_is_served(client: TestClient, served: Path, indexes: dict[int, Path]) -> None:
+def test_a_reload_answers_what_is_served(client: TestClient, served: Path, indexes: dict[int, Path]) -> None:
     client.post("/structures", json={"structure": cif(20)})
     small = ServedIndex.model_validate(client.post("/admin/reload").json())
     assert (small.crystals, small.user_structures) == (SMALL + 1, 1)
     large = publish_copy(indexes[LARGE], served)
-    told = ServedIndex.model_validate(client.post("/admin/reload", json={}).json())
-    assert (told.version, told.index) == (large.name, large.manifest.digest)
+    served_index = ServedIndex.model_validate(client.post("/admin/reload", json={}).json())
+    assert (served_index.version, served_index.index) == (large.name, large.manifest.digest)
     version = client.get("/version").json()
-    assert (version["index"], version["crystals"], version["user_structures"]) == (told.index, LARGE + 1, 1)
+    assert (version["index"], version["crystals"], version["user_structures"]) == (
+        served_index.index,
+        LARGE + 1,
+        1,
+    )
     assert client.get("/readyz").json()["crystals"] == LARGE + 1
     back = client.post("/admin/reload", json={"version": small.version})
     assert ServedIndex.model_validate(back.json()) == small
     assert find_version_folder(served).name == small.version
-    assert first(client, 20)["id"].startswith("user/")
+    assert find_first(client, 20)["id"].startswith("user/")
 
 
-def test_a_version_published_elsewhere_is_told_before_any_answer(
+def test_a_version_published_elsewhere_is_reported_before_any_answer(
     tmp_path: Path, served: Path, indexes: dict[int, Path]
 ) -> None:
     library = LiveIndex.open(served, RadialEncoder(), watch_s=None)
-    with keyed(library, tmp_path) as client:
+    with client_with_key(library, tmp_path) as client:
         publish_copy(indexes[LARGE], served)
         library.refresh()  # as a worker's own watch does within a second
         assert client.get("/version").json()["crystals"] == LARGE
     library.close()
 
 
-def test_a_reload_that_cannot_be_says_why(client: TestClient, served: Path, indexes: dict[int, Path]) -> None:
+def test_an_impossible_reload_is_refused(client: TestClient, served: Path, indexes: dict[int, Path]) -> None:
     large = publish_copy(indexes[LARGE], served)
     roll_back(served)
     assert large.name in problem_of(client.post("/admin/reload", json={"version": "absent"}), 422)
     (served / large.name / "vectors.faiss").unlink()
-    told = problem_of(client.post("/admin/reload", json={"version": large.name}), 409)
-    assert "vectors.faiss is missing" in told
-    assert "is still served" in told
-    wrong: list[object] = [{"version": 5}, {"name": "x"}, []]
-    for body in wrong:
+    detail = problem_of(client.post("/admin/reload", json={"version": large.name}), 409)
+    assert "vectors.faiss is missing" in detail
+    assert "is still served" in detail
+    invalid: list[object] = [{"version": 5}, {"name": "x"}, []]
+    for body in invalid:
         problem_of(client.post("/admin/reload", json=body), 422)
     problem_of(client.post("/admin/reload", content="{", headers={"Content-Type": "application/json"}), 400)
     problem_of(client.post("/admin/reload", files={"file": ("x", "y")}), 415)
-    assert first(client, 3)["id"] == crystal(3).id
+    assert find_first(client, 3)["id"] == crystal(3).id
 
 
 def test_metrics_follow_what_is_served(client: TestClient, served: Path, indexes: dict[int, Path]) -> None:
@@ -248,12 +252,12 @@ def test_metrics_follow_what_is_served(client: TestClient, served: Path, indexes
     assert labels["index"] == client.get("/version").json()["index"]
 
 
-def test_no_request_fails_while_versions_are_swapped(
+def test_no_request_fails_while_versions_are_switched(
     client: TestClient, served: Path, indexes: dict[int, Path]
 ) -> None:
     stop = Event()
 
-    def ask(index: int) -> int:
+    def predict_repeatedly(index: int) -> int:
         count = 0
         while not stop.is_set():
             answer = client.post("/predict", json={"points": points(index), "effort": "search"})
@@ -265,7 +269,7 @@ def test_no_request_fails_while_versions_are_swapped(
         return count
 
     with ThreadPoolExecutor(2) as pool:
-        asking = [pool.submit(ask, index) for index in (1, 4)]
+        clients = [pool.submit(predict_repeatedly, index) for index in (1, 4)]
         try:
             for _ in range(8):
                 publish_copy(indexes[LARGE], served)
@@ -274,7 +278,7 @@ def test_no_request_fails_while_versions_are_swapped(
                 assert client.post("/admin/reload").json()["crystals"] == SMALL
         finally:
             stop.set()
-        assert all(each.result() > 0 for each in asking)
+        assert all(each.result() > 0 for each in clients)
 
 
 def test_the_smallest_structure_can_be_read() -> None:
