@@ -68,7 +68,7 @@ class PatternLattice:
 
     def index_spots(self, q_inv_angstrom: FloatArray) -> "PatternLattice":
         """Return the same lattice with the indices of these spots (N, 2)."""
-        hk, square = _find_nearest(self.basis[None], q_inv_angstrom)
+        hk, square = _find_nearest(self.basis[None], invert_matrices(self.basis[None]), q_inv_angstrom)
         # A single spot deviates more than the mean of a Friedel pair.
         on_lattice = square[0] < 2 * (REACH_SIGMA * self.sigma_inv_angstrom) ** 2
         return replace(self, hk=hk[0].astype(np.int64), on_lattice=np.asarray(on_lattice))
@@ -123,11 +123,10 @@ def index_pattern(observed: Observation) -> PatternLattice | None:
     vectors = _find_recurring_vectors(q[:PROPOSING_SPOTS])
     if len(vectors) < 2:
         return None
-    bases = _pair_vectors(vectors)
-    if not len(bases):
+    proposed = _propose_bases(vectors, q)
+    if not len(proposed):
         return None
-    proposed = _ScoredBases.score(bases, q, SIGMA_RANGE_INV_ANGSTROM[1]).select_best(MAX_REFINED)
-    best = _refine_bases(proposed.basis, q).select_best(1)
+    best = _refine_bases(proposed, q).select_best(1)
     for _ in range(3):
         others = _refine_bases(_RELATED @ best.basis[0], q).select_best(1)
         if others.log_likelihood[0] <= best.log_likelihood[0] + 1e-6:
@@ -171,11 +170,15 @@ class _ScoredBases:
     log_likelihood: FloatArray
 
     @classmethod
-    def score(cls, basis: FloatArray, q: FloatArray, sigma: float | FloatArray) -> Self:
-        """Score bases with a given or fitted sigma (K,)."""
-        _, square = _find_nearest(basis, q)
-        sigma = np.broadcast_to(np.asarray(sigma, dtype=np.float64), len(basis))
-        area = np.abs(compute_determinants(basis))
+    def score(cls, basis: FloatArray, square: FloatArray, area: FloatArray, sigma: FloatArray) -> Self:
+        """Score bases.
+
+        Args:
+            basis: (K, 2, 2) bases.
+            square: (K, N) squared distance of each spot from the nearest point.
+            area: (K,) of the reciprocal cells.
+            sigma: (K,) rms distance of the spots on the lattice along each axis.
+        """
         density = area / (2 * pi * sigma**2)
         ratio = density[:, None] * np.exp(-square / (2 * sigma[:, None] ** 2))
         scores = [np.log(share * ratio + 1 - share).sum(axis=1) for share in TRUE_SHARES]
@@ -187,12 +190,12 @@ class _ScoredBases:
         return _ScoredBases(self.basis[order], self.sigma[order], self.log_likelihood[order])
 
 
-def _find_nearest(basis: FloatArray, q: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _find_nearest(basis: FloatArray, inverse: FloatArray, q: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the indices (K, N, 2) of the lattice point nearest to each spot, and its squared distance (K, N).
 
     The origin is no place for a spot: the distance there is infinite.
     """
-    fractional = q @ invert_matrices(basis)
+    fractional = q @ inverse
     hk = np.rint(fractional)
     off = (fractional - hk) @ basis
     square = off[..., 0] ** 2 + off[..., 1] ** 2
@@ -228,37 +231,44 @@ def _find_recurring_vectors(q: FloatArray) -> FloatArray:
     return np.asarray(means[chosen])
 
 
-def _pair_vectors(vectors: FloatArray) -> FloatArray:
-    """Return the bases (K, 2, 2) of two vectors that are not nearly parallel."""
+def _propose_bases(vectors: FloatArray, q: FloatArray) -> FloatArray:
+    """Return the likeliest bases (K, 2, 2) of two vectors (V, 2) that are not nearly parallel."""
     first, second = np.triu_indices(len(vectors), 1)
     basis = np.stack([vectors[first], vectors[second]], axis=1)
-    area = np.abs(compute_determinants(basis))
-    length = np.linalg.norm(basis, axis=2)
-    return np.asarray(basis[area > 0.2 * length[:, 0] * length[:, 1]])
+    length, area = np.linalg.norm(basis, axis=2), np.abs(compute_determinants(basis))
+    kept = area > 0.2 * length[:, 0] * length[:, 1]
+    basis, area = basis[kept], area[kept]
+    if not len(basis):
+        return np.empty((0, 2, 2))
+    _, square = _find_nearest(basis, invert_matrices(basis), q)
+    sigma = np.full(len(basis), SIGMA_RANGE_INV_ANGSTROM[1])
+    return _ScoredBases.score(basis, square, area, sigma).select_best(MAX_REFINED).basis
 
 
 def _refine_bases(basis: FloatArray, q: FloatArray) -> _ScoredBases:
     """Fit bases by least squares to the spots, weighted by their probability of belonging to the lattice."""
     sigma = np.full(len(basis), SIGMA_RANGE_INV_ANGSTROM[1])
+    inverse, area = invert_matrices(basis), np.abs(compute_determinants(basis))
+    hk, square = _find_nearest(basis, inverse, q)
     for _ in range(REFINEMENTS):
-        hk, square = _find_nearest(basis, q)
-        membership = _compute_membership(square, basis, sigma)
+        membership = _compute_membership(square, area, sigma)
         weighted = (membership[..., None] * hk).transpose(0, 2, 1)
         normal = weighted @ hk + 1e-9 * np.eye(2)
         solvable = compute_determinants(normal) > 0.5
         solved = invert_matrices(np.where(solvable[:, None, None], normal, np.eye(2))) @ (weighted @ q)
         kept = solvable & (np.abs(compute_determinants(solved)) > 1e-4)
         basis = np.where(kept[:, None, None], solved, basis)
-        _, square = _find_nearest(basis, q)
+        inverse, area = invert_matrices(basis), np.abs(compute_determinants(basis))
+        hk, square = _find_nearest(basis, inverse, q)
         near = np.where(np.isfinite(square), square, 0)
         mean = (membership * near).sum(axis=1) / np.maximum(2 * membership.sum(axis=1) - 4, 2)
         sigma = np.clip(np.sqrt(mean), *SIGMA_RANGE_INV_ANGSTROM)
-    return _ScoredBases.score(basis, q, sigma)
+    return _ScoredBases.score(basis, square, area, sigma)
 
 
-def _compute_membership(square: FloatArray, basis: FloatArray, sigma: FloatArray) -> FloatArray:
+def _compute_membership(square: FloatArray, area: FloatArray, sigma: FloatArray) -> FloatArray:
     """Return the probability (K, N) that a spot belongs to the lattice."""
-    density = np.abs(compute_determinants(basis)) / (2 * pi * sigma**2)
+    density = area / (2 * pi * sigma**2)
     share = TRUE_SHARES[0]
     ratio = share * density[:, None] * np.exp(-square / (2 * sigma[:, None] ** 2))
     return np.asarray(ratio / (ratio + 1 - share))
@@ -276,7 +286,7 @@ def _reduce(best: _ScoredBases, q: FloatArray) -> PatternLattice:
         direct[1] = -direct[1]
     basis = np.asarray(np.linalg.inv(direct).T, dtype=np.float64)
     sigma = float(best.sigma[0])
-    hk, square = _find_nearest(basis[None], q)
+    hk, square = _find_nearest(basis[None], invert_matrices(basis[None]), q)
     on_lattice = square[0] < (REACH_SIGMA * sigma) ** 2
     indices = hk[0][on_lattice]
     spread = np.kron(np.linalg.inv(indices.T @ indices + 1e-9 * np.eye(2)), np.eye(2))

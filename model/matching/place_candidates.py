@@ -141,7 +141,7 @@ class LatticePlacement:
             similar enough to be computed, which may exceed what the depth allows.
         """
         orientations = self.orientations
-        if not len(orientations):
+        if not len(orientations.candidate):
             return orientations, 0
         margin = max(MIN_SCORE_MARGIN, SCORE_MARGIN_SHARE * len(self.observed.q_inv_angstrom))
         orientations = orientations.take(orientations.score > orientations.score.max() - margin)
@@ -154,8 +154,8 @@ class LatticePlacement:
 
     def place(self, orientations: Orientations, starting_points: int) -> list[PlacedCandidate]:
         """Find the variants and starting points, at most so many, of candidates in some of the orientations."""
-        positions = _compute_position_likelihood(orientations)
         candidate, on_lattice = orientations.candidate, orientations.on_lattice
+        positions = _compute_position_likelihood(orientations.distance, on_lattice)
         prior = _compute_stretch_prior(
             self.reciprocal[candidate], orientations.basis, self.scale_sigma[candidate]
         )
@@ -199,9 +199,9 @@ def _has_likely_scale(reciprocal: FloatArray, seen: FloatArray, scale_sigma: Flo
     return np.asarray(np.abs(scale) < MAX_SCALE_SIGMAS * scale_sigma)
 
 
-def _compute_position_likelihood(orientations: Orientations) -> FloatArray:
+def _compute_position_likelihood(distance: FloatArray, on_lattice: BoolArray) -> FloatArray:
     """Return the ln likelihood of each spot's position, (J, N), with the spread that the pattern shows."""
-    on_lattice, square = orientations.on_lattice, orientations.distance**2
+    square = distance**2
     # In the plane, the median of a squared distance is 1.386 times the variance along each axis.
     lowest, highest = POSITION_SIGMA_RANGE_INV_ANGSTROM
     spread = np.sqrt(np.median(square[on_lattice]) / 1.386) if on_lattice.any() else highest

@@ -102,8 +102,8 @@ def verify(
     fits = _fit_leaders(placed, near, depth)
     ranking, scores = _rank(near, fits)
     matches: list[Match | None] = [None] * len(crystals)
-    for row, refined in fits.refined.items():
-        matches[row] = refined.describe()
+    for row, match in _describe(fits.refined).items():
+        matches[row] = match
     confidence = None
     if spots.intensity is not None:
         confidence = estimate_confidence(matches, scores, len(spots), similar_count, CALIBRATIONS[effort])
@@ -111,8 +111,8 @@ def verify(
     # Rough matches come after the confidence, which takes candidates with a match as refined.
     leaders = ranking[: min(match_count, depth.max_matches)].tolist()
     unmatched = [row for row in leaders if matches[row] is None]
-    for row, rough in _fit_remaining(unmatched, placed, placement).items():
-        matches[row] = replace(rough.describe(), refined=False)
+    for row, match in _describe(_fit_remaining(unmatched, placed, placement)).items():
+        matches[row] = replace(match, refined=False)
     return Verification(ranking, tuple(matches), scores, similar_count, confidence)
 
 
@@ -134,10 +134,11 @@ class _FittedCandidate:
     score: float
     """ln likelihood of positions and intensities."""
 
-    def describe(self) -> Match:
-        """Return the match."""
+    @property
+    def orientation(self) -> FittedOrientation:
+        """The orientation that was fitted."""
         placed, variant = self.placed, self.point.variant
-        orientation = FittedOrientation(
+        return FittedOrientation(
             reciprocal=placed.diffraction.reciprocal,
             basis=placed.variants.bases[variant],
             hk=placed.variants.hk[variant],
@@ -146,7 +147,6 @@ class _FittedCandidate:
             scale=placed.scale,
             position_log_likelihood=placed.position_log_likelihood,
         )
-        return Match.from_fit(self.fit, orientation, self.score)
 
 
 @dataclass(frozen=True)
@@ -234,6 +234,15 @@ def _rank(similarity: FloatArray, fits: _Fits) -> tuple[IntArray, FloatArray]:
     for row, refined in fits.refined.items():
         stage[row], value[row] = 3, refined.score + SIMILARITY_WEIGHT * similarity[row]
     return np.lexsort((-value, -stage)), np.where(stage == 3, value, -np.inf)
+
+
+def _describe(fits: dict[int, _FittedCandidate]) -> dict[int, Match]:
+    """Return the match of each candidate, by its index."""
+    orientations = [own.orientation for own in fits.values()]
+    return {
+        row: Match.from_fit(own.fit, orientation, own.score)
+        for (row, own), orientation in zip(fits.items(), orientations, strict=True)
+    }
 
 
 def _find_best_scores(scores: Iterable[tuple[int, float]]) -> dict[int, float]:

@@ -64,7 +64,10 @@ def refine(rough: RoughFits, bonus: FloatArray) -> list[Fit]:
     refined = _Refinement.from_rough_fits(rough).add_kind(SNAPSHOTS)
     noise, breaking = _estimate_noise(refined, np.tile(bonus, 2))
     fits = _finish(refined, noise, breaking)
-    return [_combine_kinds(*pair) for pair in zip(fits[:count], fits[count:], strict=True)]
+    scores = [fit.score for fit in fits]
+    return [
+        _combine_kinds(fits[row], fits[count + row], scores[row], scores[count + row]) for row in range(count)
+    ]
 
 
 def evaluate_rough_fits(rough: RoughFits) -> list[Fit]:
@@ -168,22 +171,20 @@ class _Refinement:
 
     def log_evidence(self, noise: IntensityNoise) -> FloatArray:
         """Return the ln evidence (B, J) of each fit under each of `SYMMETRY_BREAKING_SIGMAS`, their prior included."""
-        return self._log_evidence(self.pose(noise, self.likeliest_breaking))
+        breaking = SYMMETRY_BREAKING_SIGMAS[:, None]
+        priors, log_prior = self._make_prior(breaking), self.log_prior_of_breaking(breaking)
+        fit = self.pose(noise, self.likeliest_breaking)
+        return np.asarray(fit.log_evidence(REWEIGHTINGS, priors) + log_prior)
 
     def log_evidence_of_noises(self, row: int, noises: Sequence[IntensityNoise]) -> FloatArray:
         """Return the same (B, S) for one of the fits under noises with equal degrees of freedom."""
-        single = self.take([row])
-        fit = single.pose(noises[0], single.likeliest_breaking)
-        same = [0] * len(noises)
-        variance = np.concatenate([single.linearization.variance(noise) for noise in noises])
-        return single._log_evidence(
-            LinearFit(fit.model.take(same), noises[0], fit.prior.take(same), variance)
-        )
-
-    def _log_evidence(self, fit: LinearFit) -> FloatArray:
+        single, same = self.take([row]), [0] * len(noises)
         breaking = SYMMETRY_BREAKING_SIGMAS[:, None]
-        evidence = fit.log_evidence(REWEIGHTINGS, self._make_prior(breaking))
-        return np.asarray(evidence + self.log_prior_of_breaking(breaking))
+        priors, log_prior = single._make_prior(breaking), single.log_prior_of_breaking(breaking)
+        prior = single._make_prior(single.likeliest_breaking)
+        variance = np.concatenate([single.linearization.variance(noise) for noise in noises])
+        fit = LinearFit(single.linearization.take(same), noises[0], prior.take(same), variance)
+        return np.asarray(fit.log_evidence(REWEIGHTINGS, priors) + log_prior)
 
     def _make_prior(self, breaking: FloatArray) -> NormalPrior:
         """Return the prior (..., J, Q), given the rms (..., J) of the displacements that break the symmetry."""
@@ -222,12 +223,12 @@ def _find_likeliest_noise(refined: _Refinement, row: int) -> IntensityNoise:
 def _finish(refined: _Refinement, noise: IntensityNoise, breaking: FloatArray) -> list[Fit]:
     """Make one more step, and evaluate the fits at their optima."""
     refined = refined.step(noise, breaking)
+    log_prior_of_breaking = refined.log_prior_of_breaking(breaking)
     linear, model = refined.pose(noise, breaking), refined.model
     solution = linear.solve(REWEIGHTINGS)
     information = linear.information() + linear.prior.information
     covariance = np.asarray(np.linalg.inv(information), dtype=np.float64)
-    log_prior = linear.prior.log_density(solution.parameters, information)
-    log_prior = log_prior + refined.log_prior_of_breaking(breaking)
+    log_prior = linear.prior.log_density(solution.parameters, information) + log_prior_of_breaking
     densities = noise.log_density(solution.residual, linear.variance)
     parameters = limit_step(refined.linearization.parameters, solution.parameters)
     at_rest = parameters.copy()
@@ -253,8 +254,8 @@ def _finish(refined: _Refinement, noise: IntensityNoise, breaking: FloatArray) -
     ]
 
 
-def _combine_kinds(first: Fit, second: Fit) -> Fit:
+def _combine_kinds(first: Fit, second: Fit, first_score: float, second_score: float) -> Fit:
     """Return the likelier of two fits of a candidate, with the likelihood of both together."""
-    better = max(first, second, key=lambda fit: fit.score)
-    both = np.logaddexp(first.score, second.score)
-    return replace(better, log_prior=better.log_prior + float(both) - better.score)
+    better, score = (second, second_score) if second_score > first_score else (first, first_score)
+    both = np.logaddexp(first_score, second_score)
+    return replace(better, log_prior=better.log_prior + float(both) - score)
