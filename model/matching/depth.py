@@ -20,7 +20,7 @@ class Depth:
         rough_fits: computed candidates that are fitted roughly.
         max_refined: candidates that are refined, of those fitted roughly.
         min_refined: this many are refined however poor their rough fits are.
-        starting_points: places from which each orientation is fitted.
+        starts: places of the grid from which each orientation is fitted.
         max_matches: leaders of the ranking that have a match though they were not refined.
     """
 
@@ -31,7 +31,7 @@ class Depth:
     rough_fits: int
     max_refined: int
     min_refined: int
-    starting_points: int
+    starts: int
     max_matches: int
 
 
@@ -44,7 +44,7 @@ _DEPTHS: dict[Effort, Depth] = {
         rough_fits=18,
         max_refined=10,
         min_refined=3,
-        starting_points=3,
+        starts=3,
         max_matches=10,
     ),
     "full": Depth(
@@ -55,7 +55,7 @@ _DEPTHS: dict[Effort, Depth] = {
         rough_fits=400,
         max_refined=150,
         min_refined=30,
-        starting_points=8,
+        starts=8,
         max_matches=100,
     ),
 }
@@ -68,7 +68,7 @@ _DEPTH_WITHOUT_INTENSITIES = Depth(
     rough_fits=60,
     max_refined=60,
     min_refined=60,
-    starting_points=1,
+    starts=1,
     max_matches=60,
 )
 

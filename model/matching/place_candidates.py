@@ -21,10 +21,10 @@ from model.indexing.orientations import (
     find_orientations,
 )
 from model.matching.depth import Depth
-from model.matching.fitting.candidate_diffraction import CandidateDiffraction, Variants, diffraction_of
-from model.matching.fitting.intensity_model import FitStart
-from model.matching.fitting.rough_fit import StartingPoint, find_starting_points
-from model.matching.fitting.visibility import find_visible_variant
+from model.matching.fitting.candidate_diffraction import diffraction_of
+from model.matching.fitting.intensity_model import FitStart, OrientedCandidate
+from model.matching.fitting.rough_fit import find_starts
+from model.matching.fitting.visibility import find_visible_start
 from model.matching.priors import DISTORTION_SIGMA
 from model.pattern.observation import Observation
 from model.physics.reciprocal import reciprocal_lattice
@@ -70,34 +70,23 @@ class ScalePrior:
 
 @dataclass(frozen=True)
 class PlacedCandidate:
-    """A candidate in one orientation, with the variants that the symmetry of its lattice makes of it.
+    """A candidate in one orientation, with the places where its fits begin.
 
     Attributes:
-        candidate: its index.
-        diffraction: its reflections.
-        observed: the pattern, in the scale of the candidate.
+        index: of the candidate.
+        oriented: what is fitted, in the scale of the candidate.
         scale: factor by which the pattern's lengths were divided for that.
-        variants: of the orientation, in that scale.
-        on_lattice: (N,) spots that lie on the lattice.
         position_log_likelihood: (N,) of the spots' positions.
         orientation_score: ln of likelihood and prior of the orientation.
-        starting_points: where its fits begin, best first.
+        starts: where its fits begin, best first.
     """
 
-    candidate: int
-    diffraction: CandidateDiffraction
-    observed: Observation
+    index: int
+    oriented: OrientedCandidate
     scale: float
-    variants: Variants
-    on_lattice: BoolArray
     position_log_likelihood: FloatArray
     orientation_score: float
-    starting_points: list[StartingPoint]
-
-    def start_at(self, point: StartingPoint) -> FitStart:
-        """Return the fit that begins at one of the starting points."""
-        rows, basis = self.variants.rows[point.variant], self.variants.bases[point.variant]
-        return FitStart(self.diffraction, self.observed, self.on_lattice, rows, basis, point.face, point.tilt)
+    starts: list[FitStart]
 
 
 @dataclass(frozen=True)
@@ -152,40 +141,44 @@ class LatticePlacement:
         selected = by_similarity[: min(max(similar_count, depth.min_computed), depth.max_computed)]
         return orientations.take(np.isin(orientations.candidate, selected)), similar_count
 
-    def place(self, orientations: Orientations, starting_points: int) -> list[PlacedCandidate]:
-        """Find the variants and starting points, at most so many, of candidates in some of the orientations."""
+    def place(self, orientations: Orientations, start_count: int) -> list[PlacedCandidate]:
+        """Place candidates in some of the orientations, and find at most so many starts of each."""
         candidate, on_lattice = orientations.candidate, orientations.on_lattice
         positions = _compute_position_likelihood(orientations.distance, on_lattice)
         prior = _compute_stretch_prior(
             self.reciprocal[candidate], orientations.basis, self.scale_sigma[candidate]
         )
-        placed: list[PlacedCandidate] = []
-        for row, index in enumerate(candidate.tolist()):
-            scale = float(self.scales[index])
-            observed = self.observed if scale == 1.0 else self.observed.rescale(1 / scale)
-            diffraction = diffraction_of(self.crystals[index], observed)
-            if not len(diffraction.hk):  # a pattern of few spots may end before the first reflection
-                continue
-            basis, hk, met = orientations.basis[row] / scale, orientations.hk[row], on_lattice[row]
-            variants = diffraction.find_variants(basis, hk, distinct=observed.has_intensity)
-            if observed.has_intensity:
-                points = find_starting_points(diffraction, observed, variants.rows, met, starting_points)
-            else:
-                points = [find_visible_variant(diffraction, observed, variants, met)]
-            placed.append(
-                PlacedCandidate(
-                    candidate=index,
-                    diffraction=diffraction,
-                    observed=observed,
-                    scale=scale,
-                    variants=variants,
-                    on_lattice=met,
-                    position_log_likelihood=positions[row],
-                    orientation_score=float(positions[row].sum()) + float(prior[row]),
-                    starting_points=points,
-                )
+        # A pattern of few spots may end before the first reflection of a candidate.
+        oriented = [
+            (row, own)
+            for row in range(len(candidate))
+            if len((own := self._orient(orientations, row, on_lattice[row])).diffraction.hk)
+        ]
+        if self.observed.has_intensity:
+            starts = find_starts([own for _, own in oriented], start_count)
+        else:
+            starts = [[find_visible_start(own)] for _, own in oriented]
+        return [
+            PlacedCandidate(
+                index=int(candidate[row]),
+                oriented=own,
+                scale=float(self.scales[candidate[row]]),
+                position_log_likelihood=positions[row],
+                orientation_score=float(positions[row].sum()) + float(prior[row]),
+                starts=own_starts,
             )
-        return placed
+            for (row, own), own_starts in zip(oriented, starts, strict=True)
+        ]
+
+    def _orient(self, orientations: Orientations, row: int, on_lattice: BoolArray) -> OrientedCandidate:
+        """Return the candidate of one of the orientations, in its own scale."""
+        index = int(orientations.candidate[row])
+        scale = float(self.scales[index])
+        observed = self.observed if scale == 1.0 else self.observed.rescale(1 / scale)
+        diffraction = diffraction_of(self.crystals[index], observed)
+        basis, hk = orientations.basis[row] / scale, orientations.hk[row]
+        variants = diffraction.find_variants(basis, hk, distinct=observed.has_intensity)
+        return OrientedCandidate(diffraction, observed, on_lattice, variants)
 
 
 def compute_scale_tolerance(scale_sigma: float) -> float:

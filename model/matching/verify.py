@@ -15,8 +15,9 @@ from model.errors import OptionError
 from model.matching.confidence import CALIBRATIONS, Confidence, estimate_confidence
 from model.matching.depth import Depth, Effort, choose_depth
 from model.matching.fitting.fit import Fit
+from model.matching.fitting.intensity_model import FitStart
 from model.matching.fitting.refinement import evaluate_rough_fits, refine
-from model.matching.fitting.rough_fit import StartingPoint, fit_roughly
+from model.matching.fitting.rough_fit import fit_roughly
 from model.matching.fitting.visibility import fit_visibility
 from model.matching.match import FittedOrientation, Match
 from model.matching.place_candidates import LatticePlacement, PlacedCandidate, ScalePrior
@@ -28,7 +29,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 MAX_START_GAP = 10.0
-"""Starting points that are worse than the candidate's best by more are not used."""
+"""Starts that are worse than the candidate's best by more are not used."""
 MAX_REFINED_OPTIMA, MAX_OPTIMUM_GAP = 2, 3.0
 """Optima of one candidate that are refined, and how much worse than its best they may be."""
 SAME_OPTIMUM_TANGENT = 0.01
@@ -98,7 +99,7 @@ def verify(
     observed = Observation.from_spots(spots, voltage_kv)
     placement = LatticePlacement.find(crystals, scales, scale_sigma, observed)
     orientations, similar_count = placement.select(near, depth)
-    placed = placement.place(orientations, depth.starting_points)
+    placed = placement.place(orientations, depth.starts)
     fits = _fit_leaders(placed, near, depth)
     ranking, scores = _rank(near, fits)
     matches: list[Match | None] = [None] * len(crystals)
@@ -126,10 +127,10 @@ def _verify_nothing(spots: Spots, effort: Effort) -> Verification:
 
 @dataclass(frozen=True)
 class _FittedCandidate:
-    """The fit of a candidate from one of its starting points."""
+    """The fit of a candidate from one of its starts."""
 
     placed: PlacedCandidate
-    point: StartingPoint
+    start: FitStart
     fit: Fit
     score: float
     """ln likelihood of positions and intensities."""
@@ -137,15 +138,15 @@ class _FittedCandidate:
     @property
     def orientation(self) -> FittedOrientation:
         """The orientation that was fitted."""
-        placed, variant = self.placed, self.point.variant
+        oriented, variant = self.start.candidate, self.start.variant
         return FittedOrientation(
-            reciprocal=placed.diffraction.reciprocal,
-            basis=placed.variants.bases[variant],
-            hk=placed.variants.hk[variant],
-            face=self.point.face,
-            observed=placed.observed,
-            scale=placed.scale,
-            position_log_likelihood=placed.position_log_likelihood,
+            reciprocal=oriented.diffraction.reciprocal,
+            basis=oriented.variants.bases[variant],
+            hk=oriented.variants.hk[variant],
+            face=self.start.face,
+            observed=oriented.observed,
+            scale=self.placed.scale,
+            position_log_likelihood=self.placed.position_log_likelihood,
         )
 
 
@@ -167,29 +168,27 @@ class _Fits:
 def _fit_leaders(placed: Sequence[PlacedCandidate], similarity: FloatArray, depth: Depth) -> _Fits:
     """Fit the candidates that are best on the grid roughly, and refine the best of them.
 
-    Each is fitted from every starting point that is nearly as good as its best.
+    Each is fitted from every start that is nearly as good as its best.
     """
-    best = _find_best_scores(
-        (own.candidate, own.orientation_score + own.starting_points[0].score) for own in placed
-    )
+    best = _find_best_scores((own.index, own.orientation_score + own.starts[0].score) for own in placed)
     grid = {row: score + SIMILARITY_WEIGHT * similarity[row] for row, score in best.items()}
     leaders = sorted(grid, key=lambda row: -grid[row])[: depth.rough_fits]
     begun = [
-        (own, point)
+        (own, start)
         for own in placed
-        if own.candidate in leaders
-        for point in own.starting_points
-        if point.score >= own.starting_points[0].score - MAX_START_GAP
+        if own.index in leaders
+        for start in own.starts
+        if start.score >= own.starts[0].score - MAX_START_GAP
     ]
-    starts = [own.start_at(point) for own, point in begun]
-    if not any(start.observed.has_intensity for start in starts):
+    starts = [start for _, start in begun]
+    if not any(start.candidate.observed.has_intensity for start in starts):
         fits = [fit_visibility(start) for start in starts]
         return _Fits(grid, {}, _select_best(begun, fits))
     rough = fit_roughly(starts)
-    candidate = np.array([own.candidate for own, _ in begun])
+    candidate = np.array([own.index for own, _ in begun])
     bonus = np.array([own.orientation_score for own, _ in begun]) + SIMILARITY_WEIGHT * similarity[candidate]
     score = rough.score + bonus
-    orientation = [(id(own), point.variant, point.face) for own, point in begun]
+    orientation = [(id(own), start.variant, start.face) for own, start in begun]
     kept = _select_optima(candidate, score, orientation, rough.parameters[:, TILT], depth)
     fits = refine(rough.take(kept), bonus[kept])
     return _Fits(
@@ -202,23 +201,23 @@ def _fit_leaders(placed: Sequence[PlacedCandidate], similarity: FloatArray, dept
 def _fit_remaining(
     rows: Sequence[int], placed: Sequence[PlacedCandidate], placement: LatticePlacement
 ) -> dict[int, _FittedCandidate]:
-    """Fit candidates roughly, from one starting point; those whose lattice does not fit are left out.
+    """Fit candidates roughly, from one start; those whose lattice does not fit are left out.
 
     Args:
         rows: their indices.
         placed: candidates that are placed already, others perhaps among them.
         placement: places the rest.
     """
-    chosen = [own for own in placed if own.candidate in rows]
-    others = set(rows) - {own.candidate for own in chosen}
+    chosen = [own for own in placed if own.index in rows]
+    others = set(rows) - {own.index for own in chosen}
     orientations = placement.orientations
     if others:
         rest = orientations.take(np.isin(orientations.candidate, list(others)))
-        chosen += placement.place(rest, starting_points=1)
+        chosen += placement.place(rest, start_count=1)
     if not chosen:
         return {}
-    begun = [(own, own.starting_points[0]) for own in chosen]
-    starts = [own.start_at(point) for own, point in begun]
+    begun = [(own, own.starts[0]) for own in chosen]
+    starts = [start for _, start in begun]
     if placement.observed.has_intensity:
         return _select_best(begun, evaluate_rough_fits(fit_roughly(starts)))
     return _select_best(begun, [fit_visibility(start) for start in starts])
@@ -254,15 +253,15 @@ def _find_best_scores(scores: Iterable[tuple[int, float]]) -> dict[int, float]:
 
 
 def _select_best(
-    begun: Sequence[tuple[PlacedCandidate, StartingPoint]], fits: Sequence[Fit]
+    begun: Sequence[tuple[PlacedCandidate, FitStart]], fits: Sequence[Fit]
 ) -> dict[int, _FittedCandidate]:
     """Return the best fit of each candidate, by its index."""
     best: dict[int, _FittedCandidate] = {}
     scores = [fit.score for fit in fits]
-    for (placed, point), fit, fit_score in zip(begun, fits, scores, strict=True):
-        score, other = placed.orientation_score + fit_score, best.get(placed.candidate)
+    for (placed, start), fit, fit_score in zip(begun, fits, scores, strict=True):
+        score, other = placed.orientation_score + fit_score, best.get(placed.index)
         if other is None or score > other.score:
-            best[placed.candidate] = _FittedCandidate(placed, point, fit, score)
+            best[placed.index] = _FittedCandidate(placed, start, fit, score)
     return best
 
 

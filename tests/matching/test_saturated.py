@@ -7,24 +7,23 @@ import numpy as np
 from model.indexing.orientations import find_orientations
 from model.matching.fitting.candidate_diffraction import diffraction_of
 from model.matching.fitting.fit import Fit
-from model.matching.fitting.intensity_model import FitStart
+from model.matching.fitting.intensity_model import OrientedCandidate
 from model.matching.fitting.refinement import refine
-from model.matching.fitting.rough_fit import find_starting_points, fit_roughly
+from model.matching.fitting.rough_fit import find_starts, fit_roughly
 from model.pattern.observation import Observation
 from tests.matching.patterns import LAYERS, FlakePose, simulate_pattern
 
 
 def find_best_fit(observed: Observation) -> tuple[float, Fit]:
-    """The score of the best starting point of the crystal that made the pattern, and the refinement from there."""
+    """The score of the best start of the crystal that made the pattern, and the refinement from there."""
     crystal = LAYERS["MoSSe"]
     orientations = find_orientations(crystal.lattice[None], observed)
-    diffraction, on_lattice = diffraction_of(crystal, observed), orientations.on_lattice[0]
-    rows = diffraction.rows_of(orientations.hk)
-    (point,) = find_starting_points(diffraction, observed, rows, on_lattice, 1)
-    basis = orientations.basis[point.variant]
-    start = FitStart(diffraction, observed, on_lattice, rows[point.variant], basis, point.face, point.tilt)
+    diffraction = diffraction_of(crystal, observed)
+    variants = diffraction.find_variants(orientations.basis[0], orientations.hk[0], distinct=True)
+    candidate = OrientedCandidate(diffraction, observed, orientations.on_lattice[0], variants)
+    ((start,),) = find_starts([candidate], 1)
     (fit,) = refine(fit_roughly([start]), np.zeros(1))
-    return point.score, fit
+    return start.score, fit
 
 
 def observe(factor: float) -> Observation:

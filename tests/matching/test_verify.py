@@ -12,7 +12,7 @@ from model.errors import NoSpotsError, OptionError
 from model.indexing.orientations import find_orientations
 from model.matching.depth import Effort
 from model.matching.fitting.candidate_diffraction import diffraction_of
-from model.matching.fitting.intensity_model import FitStart
+from model.matching.fitting.intensity_model import FitStart, OrientedCandidate
 from model.matching.fitting.visibility import fit_visibility
 from model.matching.match import Match
 from model.matching.place_candidates import ScalePrior
@@ -175,15 +175,9 @@ def test_no_reflection_is_too_faint_where_all_were_measured() -> None:
     observed = Observation.from_spots(Spots(spots.q_inv_angstrom[inner]), 80.0)
     orientations = find_orientations(graphene.lattice[None], observed)
     diffraction = diffraction_of(graphene, observed)
-    start = FitStart(
-        diffraction=diffraction,
-        observed=observed,
-        on_lattice=orientations.on_lattice[0],
-        rows=diffraction.rows_of(orientations.hk[0]),
-        basis=orientations.basis[0],
-        face=0,
-        tilt=np.zeros(2),
-    )
+    variants = diffraction.find_variants(orientations.basis[0], orientations.hk[0], distinct=True)
+    candidate = OrientedCandidate(diffraction, observed, orientations.on_lattice[0], variants)
+    start = FitStart(candidate, variant=0, face=0, tilt=np.zeros(2), score=0.0)
     fit = fit_visibility(start)
     assert (len(observed), fit.missing.expected, len(fit.missing.hk)) == (18, 18, 0)
     assert fit.missing.log_likelihood > -0.1 * len(observed)

@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.matching.fitting.candidate_diffraction import CandidateDiffraction
+from model.matching.fitting.candidate_diffraction import CandidateDiffraction, Variants
 from model.matching.fitting.displacements import DisplacementResponse
 from model.matching.fitting.likelihood import INTENSITY_FLOOR, Linearization, compute_log_slopes
 from model.matching.priors import B_FACTOR, B_RANGE, DISPLACEMENTS, LEVEL, LOG_DIFFUSE, TILT
@@ -30,26 +30,39 @@ _MAX_LOG_DIFFUSE_STEP = 1.5
 
 
 @dataclass(frozen=True)
-class FitStart:
-    """Where the fit of a candidate in one orientation begins.
+class OrientedCandidate:
+    """A candidate whose lattice is placed on a pattern.
 
     Attributes:
-        diffraction: the candidate's reflections.
+        diffraction: its reflections.
         observed: the pattern, in the scale of the candidate.
         on_lattice: (N,) spots that lie on the lattice.
-        rows: (N,) row of each spot's reflection, -1 where there is none.
-        basis: (2, 2) rows a* and b* on the camera, 1/angstrom.
-        face: index of the layer's face (`CandidateDiffraction.faces`).
-        tilt: (2,) tangents of the tilt in the crystal's frame.
+        variants: the orientations that the symmetry of the lattice makes of this one, in the same scale.
     """
 
     diffraction: CandidateDiffraction
     observed: Observation
     on_lattice: BoolArray
-    rows: IntArray
-    basis: FloatArray
+    variants: Variants
+
+
+@dataclass(frozen=True)
+class FitStart:
+    """Where the fit of a candidate begins.
+
+    Attributes:
+        candidate: what is fitted.
+        variant: index of its orientation among the variants.
+        face: index of the layer's face (`CandidateDiffraction.faces`).
+        tilt: (2,) tangents of the tilt in the crystal's frame.
+        score: ln of likelihood and prior there.
+    """
+
+    candidate: OrientedCandidate
+    variant: int
     face: int
     tilt: FloatArray
+    score: float
 
 
 @dataclass(frozen=True)
@@ -81,18 +94,19 @@ class IntensityModel:
     @classmethod
     def from_starts(cls, starts: Sequence[FitStart]) -> Self:
         """Return the model of at least one start on the same pattern, with all atoms where the library has them."""
-        rows = np.stack([start.rows for start in starts])
-        series = [start.diffraction.faces[start.face].coefficients for start in starts]
+        candidates = [start.candidate for start in starts]
+        rows = np.stack([start.candidate.variants.rows[start.variant] for start in starts])
+        series = [start.candidate.diffraction.faces[start.face].coefficients for start in starts]
         coefficients = np.zeros((len(starts), max(map(len, series)), rows.shape[1]), dtype=np.complex64)
         for kept, whole, row in zip(coefficients, series, rows, strict=True):
             kept[: len(whole)] = whole[:, row]
         return cls(
             starts=starts,
             rows=rows,
-            used=np.stack([start.on_lattice for start in starts]) & (rows >= 0),
-            measured=starts[0].observed.log_intensity,
-            saturation_variance=starts[0].observed.saturation_variance,
-            damping=np.stack([-start.observed.q_squared / 2 for start in starts]),
+            used=np.stack([own.on_lattice for own in candidates]) & (rows >= 0),
+            measured=candidates[0].observed.log_intensity,
+            saturation_variance=candidates[0].observed.saturation_variance,
+            damping=np.stack([-own.observed.q_squared / 2 for own in candidates]),
             coefficients=coefficients,
             responses=np.zeros((*rows.shape, 0), dtype=np.complex64),
             diffuse=np.zeros(rows.shape),
@@ -129,7 +143,7 @@ class IntensityModel:
 
     def compute_amplitudes(self, tilt: FloatArray) -> list[ComplexArray]:
         """Return the amplitudes (M,) of all reflections of each candidate under tilts (J, 2), with atoms at rest."""
-        series = [start.diffraction.faces[start.face].coefficients for start in self.starts]
+        series = [start.candidate.diffraction.faces[start.face].coefficients for start in self.starts]
         terms = compute_monomials(tilt, max(map(len, series))).astype(np.complex64)
         # Products of BLAS depend on the alignment of their operands, which a copy makes the same for all rows.
         return [row[: len(own)].copy() @ own for row, own in zip(terms, series, strict=True)]

@@ -74,11 +74,11 @@ def find_missing_reflections(
         sigmas.append(np.sqrt(variance))
     return [
         MissingReflections.from_intensities(
-            start.diffraction.hk,
+            start.candidate.diffraction.hk,
             predicted.above_limit,
             predicted.is_in_range,
             rows[used],
-            start.observed.log_detection_limit,
+            start.candidate.observed.log_detection_limit,
             sigma,
         )
         for start, predicted, rows, used, sigma in zip(
@@ -95,8 +95,8 @@ def _predict_reflections(
     parameters: FloatArray,
 ) -> _Prediction:
     """Compute all reflections of a candidate, given their amplitudes (M,) at rest and one fit's parameters (Q,)."""
-    observed = start.observed
-    q = start.diffraction.hk @ start.basis
+    candidate, observed = start.candidate, start.candidate.observed
+    q = candidate.diffraction.hk @ candidate.variants.bases[start.variant]
     q_squared = np.einsum("md,md->m", q, q)
     displacements = parameters[DISPLACEMENTS][: response.amplitudes.shape[1]].astype(np.complex64)
     amplitude = amplitude + response.amplitudes @ displacements

@@ -100,7 +100,7 @@ class _Refinement:
         starts = rough.model.starts
         amplitudes = rough.model.compute_amplitudes(rough.parameters[:, TILT])
         responses = [
-            start.diffraction.scatterers.find_response(tilt, start.face, amplitude, rows[used])
+            start.candidate.diffraction.scatterers.find_response(tilt, start.face, amplitude, rows[used])
             for start, tilt, amplitude, rows, used in zip(
                 starts, rough.parameters[:, TILT], amplitudes, rough.model.rows, rough.model.used, strict=True
             )
@@ -120,7 +120,7 @@ class _Refinement:
     def without_displacements(cls, rough: RoughFits) -> Self:
         """Return rough fits as they are."""
         starts = rough.model.starts
-        responses = [DisplacementResponse.none(len(start.diffraction.hk)) for start in starts]
+        responses = [DisplacementResponse.none(len(start.candidate.diffraction.hk)) for start in starts]
         keeps = np.zeros((len(starts), 0), dtype=bool)
         linearization = rough.model.linearize(rough.parameters)
         return cls(rough.model, responses, keeps, (AT_REST,) * len(starts), linearization)

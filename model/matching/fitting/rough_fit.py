@@ -7,48 +7,22 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.matching.fitting.candidate_diffraction import CandidateDiffraction
-from model.matching.fitting.intensity_model import FitStart, IntensityModel, limit_step
+from model.matching.fitting.intensity_model import FitStart, IntensityModel, OrientedCandidate, limit_step
 from model.matching.fitting.likelihood import INTENSITY_FLOOR, ROUGH_NOISE, LinearFit, NormalPrior
 from model.matching.priors import B_MEAN, LEVEL, PARAMETER_MEAN, PARAMETER_PRECISION, TILT, TILT_SIGMA_RAD
-from model.pattern.observation import Observation
 from model.physics.tilt_series import MAX_MONOMIALS, compute_monomials
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
 
 TILT_RINGS_DEG = ((2.0, 6), (4.0, 12))
 """Tilts of the grid beside zero: angle, and number of azimuths."""
 GAUSS_NEWTON_STEPS, REWEIGHTINGS = 4, 2
-# Starting points nearer to each other would likely end at the same optimum.
+# Starts nearer to each other would likely end at the same optimum.
 _MIN_SEPARATION_TANGENT = 0.02
-# The strongest spots suffice to find starting points.
-_GRID_SPOTS = 80
-
-
-@dataclass(frozen=True)
-class StartingPoint:
-    """A place of the grid where a fit may begin.
-
-    Attributes:
-        variant: index of the orientation among those given.
-        face: of the layer.
-        tilt: (2,) tangents in the crystal's frame.
-        score: ln of likelihood and prior there.
-    """
-
-    variant: int
-    face: int
-    tilt: FloatArray
-    score: float
-
-    def is_near(self, other: "StartingPoint") -> bool:
-        """Whether both would likely end at the same optimum."""
-        if (self.variant, self.face) != (other.variant, other.face):
-            return False
-        return float(np.hypot(*(self.tilt - other.tilt))) < _MIN_SEPARATION_TANGENT
+# The strongest spots suffice to find starts; candidates are searched in batches, which bounds the memory.
+_GRID_SPOTS, _BATCH = 80, 64
 
 
 def _make_tilt_grid() -> FloatArray:
@@ -64,33 +38,41 @@ _GRID = _make_tilt_grid()
 _GRID_TERMS = compute_monomials(_GRID, MAX_MONOMIALS)
 
 
-def find_starting_points(
-    diffraction: CandidateDiffraction,
-    observed: Observation,
-    rows: IntArray,
-    on_lattice: BoolArray,
-    count: int,
-) -> list[StartingPoint]:
-    """Find the best of all orientations, faces and tilts of the grid, best first, without near neighbors.
+def find_starts(candidates: Sequence[OrientedCandidate], count: int) -> list[list[FitStart]]:
+    """Find the best variants, faces and tilts of the grid for each candidate, without near neighbors.
 
     Args:
-        diffraction: the candidate's reflections.
-        observed: the pattern.
-        rows: (A, N) row of each spot's reflection in each orientation, -1 where there is none.
-        on_lattice: (N,) spots that lie on the lattice.
-        count: the number of starting points to return, at most.
+        candidates: what is fitted; all have intensities.
+        count: number of starts of each candidate, at most.
+
+    Returns:
+        the starts of each candidate, best first.
     """
-    rows = np.ascontiguousarray(rows[:, :_GRID_SPOTS])
-    used = on_lattice[:_GRID_SPOTS] & (rows >= 0)
-    # (F, T, M): faces, tilts, reflections
-    intensity = np.stack([face.compute_intensities_from_monomials(_GRID_TERMS) for face in diffraction.faces])
+    starts: list[list[FitStart]] = []
+    for first in range(0, len(candidates), _BATCH):
+        batch = candidates[first : first + _BATCH]
+        faces = [face for own in batch for face in own.diffraction.faces]
+        intensity = [face.compute_intensities_from_monomials(_GRID_TERMS) for face in faces]
+        # The coarse grid adds as much to the variance as the model's error.
+        variance = [ROUGH_NOISE.variance(own) + ROUGH_NOISE.model_sigma**2 for own in intensity]
+        last = 0
+        for own in batch:
+            rows = slice(last, last := last + len(own.diffraction.faces))
+            starts.append(_search_grid(own, np.stack(intensity[rows]), np.stack(variance[rows]), count))
+    return starts
+
+
+def _search_grid(
+    candidate: OrientedCandidate, intensity: Floats, variance: Floats, count: int
+) -> list[FitStart]:
+    """Find the starts of a candidate, given its intensities and their variances (F, T, M) by faces and tilts."""
+    observed = candidate.observed
+    rows = np.ascontiguousarray(candidate.variants.rows[:, :_GRID_SPOTS])
+    used = candidate.on_lattice[:_GRID_SPOTS] & (rows >= 0)
     computed = np.log(intensity + np.float32(INTENSITY_FLOOR))
-    variance = (
-        ROUGH_NOISE.variance(intensity) + ROUGH_NOISE.model_sigma**2
-    )  # the coarse grid adds as much again
     undamped = observed.log_intensity + B_MEAN * observed.q_squared / 2
     measured = undamped[:_GRID_SPOTS].astype(np.float32)
-    # (F, T, A, N): faces, tilts, orientations, spots
+    # (F, T, A, N): faces, tilts, variants, spots
     residual = measured - computed[..., rows]
     spread, weight = (np.log(variance) / 2)[..., rows], (1 / variance)[..., rows]
     if observed.saturated.any():
@@ -98,7 +80,7 @@ def find_starting_points(
         spread, weight = np.log(total) / 2, 1 / total
     score = _score_residuals(residual, spread, weight * used, used)
     score -= (_GRID**2).sum(axis=1)[:, None] / (2 * TILT_SIGMA_RAD**2)
-    return _select_starting_points(score, count)
+    return _select_starts(candidate, score, count)
 
 
 def _score_residuals(residual: Floats, spread: Floats, weight: Floats, used: BoolArray) -> FloatArray:
@@ -116,17 +98,25 @@ def _average(values: Floats, weight: Floats) -> FloatArray:
     return np.asarray((weight * values).sum(axis=-1, keepdims=True) / total)
 
 
-def _select_starting_points(score: FloatArray, count: int) -> list[StartingPoint]:
+def _select_starts(candidate: OrientedCandidate, score: FloatArray, count: int) -> list[FitStart]:
     """Return the best places of a score (F, T, A), without near neighbors."""
-    points: list[StartingPoint] = []
+    starts: list[FitStart] = []
     for place in np.argsort(-score.round(6), axis=None, kind="stable")[: 8 * count].tolist():
         face, tilt, variant = np.unravel_index(place, score.shape)
-        point = StartingPoint(int(variant), int(face), _GRID[tilt], float(score[face, tilt, variant]))
-        if not any(point.is_near(other) for other in points):
-            points.append(point)
-        if len(points) == count:
+        best = float(score[face, tilt, variant])
+        start = FitStart(candidate, int(variant), int(face), _GRID[tilt], best)
+        if not any(_is_near(start, other) for other in starts):
+            starts.append(start)
+        if len(starts) == count:
             break
-    return points
+    return starts
+
+
+def _is_near(start: FitStart, other: FitStart) -> bool:
+    """Whether the fits from two starts of a candidate would likely end at the same optimum."""
+    if (start.variant, start.face) != (other.variant, other.face):
+        return False
+    return float(np.hypot(*(start.tilt - other.tilt))) < _MIN_SEPARATION_TANGENT
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,16 @@
 """Patterns without intensities: what is known of the atoms is only which reflections were measured.
 
 A reflection brighter than some limit is measured, a fainter one is not; the limit is the one that suits the pattern
-best. Axes: A orientations, N spots, M reflections, L limits.
+best. Axes: A variants of an orientation, N spots, M reflections, L limits.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from model.matching.fitting.candidate_diffraction import CandidateDiffraction, Variants
+from model.matching.fitting.candidate_diffraction import CandidateDiffraction
 from model.matching.fitting.fit import Fit, MissingReflections
-from model.matching.fitting.intensity_model import FitStart
-from model.matching.fitting.rough_fit import StartingPoint
+from model.matching.fitting.intensity_model import FitStart, OrientedCandidate
 from model.matching.priors import LOSS_PROBABILITY
 from model.pattern.observation import Observation
 
@@ -27,30 +26,20 @@ LIMITS = 24
 MIN_INTENSITY = 1e-7
 
 
-def find_visible_variant(
-    diffraction: CandidateDiffraction, observed: Observation, variants: Variants, on_lattice: BoolArray
-) -> StartingPoint:
-    """Find the orientation whose bright reflections agree best with those that were measured.
-
-    Args:
-        diffraction: the candidate's reflections.
-        observed: the pattern.
-        variants: A orientations.
-        on_lattice: (N,) spots that lie on the lattice.
-    """
-    _, measured, in_range = _find_measured(diffraction, observed, variants.rows, on_lattice, variants.bases)
-    likelihood, _ = _compute_likelihood(_log_brightness(diffraction), measured, in_range)
+def find_visible_start(candidate: OrientedCandidate) -> FitStart:
+    """Find the variant whose bright reflections agree best with those that were measured."""
+    _, measured, in_range = _find_measured(candidate, candidate.variants.rows, candidate.variants.bases)
+    likelihood, _ = _compute_likelihood(_log_brightness(candidate.diffraction), measured, in_range)
     scores = likelihood.max(axis=1)
     best = int(np.argmax(scores))
-    return StartingPoint(best, 0, np.zeros(2), float(scores[best]))
+    return FitStart(candidate, best, 0, np.zeros(2), float(scores[best]))
 
 
 def fit_visibility(start: FitStart) -> Fit:
     """Evaluate how well the bright reflections of the untilted layer are those that were measured."""
-    diffraction = start.diffraction
-    (used,), (measured,), (in_range,) = _find_measured(
-        diffraction, start.observed, start.rows[None], start.on_lattice, start.basis[None]
-    )
+    diffraction, variants = start.candidate.diffraction, start.candidate.variants
+    rows, basis = variants.rows[start.variant], variants.bases[start.variant]
+    (used,), (measured,), (in_range,) = _find_measured(start.candidate, rows[None], basis[None])
     brightness = _log_brightness(diffraction)
     likelihood, limits = _compute_likelihood(brightness, measured[None], in_range[None])
     best = int(np.argmax(likelihood[0]))
@@ -76,26 +65,21 @@ def fit_visibility(start: FitStart) -> Fit:
 
 
 def _find_measured(
-    diffraction: CandidateDiffraction,
-    observed: Observation,
-    rows: IntArray,
-    on_lattice: BoolArray,
-    bases: FloatArray,
+    candidate: OrientedCandidate, rows: IntArray, bases: FloatArray
 ) -> tuple[BoolArray, BoolArray, BoolArray]:
     """Return spots with a reflection (A, N), measured reflections (A, M), and reflections in range (A, M).
 
     Args:
-        diffraction: the candidate's reflections.
-        observed: the pattern.
-        rows: (A, N) row of each spot's reflection, -1 where there is none.
-        on_lattice: (N,) spots that lie on the lattice.
-        bases: (A, 2, 2) of the orientations.
+        candidate: what is fitted.
+        rows: (A, N) row of each spot's reflection in some of the variants, -1 where there is none.
+        bases: (A, 2, 2) of these.
     """
-    used = on_lattice & (rows >= 0)
-    measured = np.zeros((len(rows), len(diffraction.hk)), dtype=bool)
-    orientation, spot = np.nonzero(used)
-    measured[orientation, rows[orientation, spot]] = True
-    q = diffraction.hk @ bases
+    hk, observed = candidate.diffraction.hk, candidate.observed
+    used = candidate.on_lattice & (rows >= 0)
+    measured = np.zeros((len(rows), len(hk)), dtype=bool)
+    variant, spot = np.nonzero(used)
+    measured[variant, rows[variant, spot]] = True
+    q = hk @ bases
     length = np.linalg.norm(q, axis=2)
     in_range = np.stack([_is_in_range(own, observed, spots) for own, spots in zip(length, used, strict=True)])
     return used, measured, in_range & observed.is_visible(q)
