@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from model.errors import NoSpotsError, OptionError
 from model.indexing.pattern_lattice import index_pattern
-from model.pattern.beam_center.rough_center import find_symmetry_center
+from model.pattern.beam_center.symmetry_center import find_symmetry_center
 from model.pattern.camera import MAX_ELLIPTICITY, CameraCalibration
 from model.pattern.detection.spot_finding import DETECTION_SIDE, find_spots
 from model.pattern.frame import Frame

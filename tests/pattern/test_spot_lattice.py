@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.pattern.beam_center.friedel_center import Center
 from model.pattern.beam_center.spot_lattice import SpotLattice, is_half_node, move_to_lattice_node
+from model.pattern.beam_center.symmetry_center import Center
 from model.pattern.options import PatternOptions
 from model.pattern.read import read_pattern
 from tests.paths import SHARED

@@ -5,11 +5,10 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 from scipy.special import log_ndtr
 
 from model.pattern.beam_center.spot_lattice import SpotLattice
-from model.pattern.signal.peaks import DetectedPeaks, Peaks
+from model.pattern.signal.peaks import DetectedPeaks
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -22,44 +21,6 @@ _DETECTION_LIMIT_QUANTILE = 0.02
 _NEAR_SIGMAS, _NEAR_STEPS = 2.0, 0.15
 # Correlations of the residuals of symmetric spots, which tilt and polar layers make smaller than 1.
 _CORRELATIONS = np.array([0.0, 0.35, 0.6, 0.8, 0.9])
-
-_MIN_SPOTS = 20
-# ln height per side of the frame, share of its variance that a gradient explains, and correlation of Friedel mates. Of
-# 364 rendered frames with the direct beam inside, all that are not brightest near the center pass; of 244 with it
-# elsewhere, one in sixty does.
-_MAX_SLOPE, _MAX_GRADIENT_SHARE, _MIN_CORRELATION = -3.0, 0.08, 0.25
-
-
-def heights_fall_off_from(center: FloatArray, peaks: Peaks, sigma: float, side: int) -> bool:
-    """Return whether heights fall off from a center to all sides, with similar heights of Friedel mates.
-
-    Args:
-        center: (2,) x, y in pixels.
-        peaks: the spots without the direct beam.
-        sigma: their standard deviation, in pixels.
-        side: pixels along the longer side of the frame.
-    """
-    if len(peaks) < _MIN_SPOTS:
-        return False
-    offset = (peaks.pixels - center) / side
-    log_height = np.log(np.maximum(peaks.amplitude, 1e-30))
-    ones = np.ones(len(peaks))
-    slope, residual = _fit_linear(np.column_stack([np.hypot(*offset.T), ones]), log_height)
-    _, without_gradient = _fit_linear(np.column_stack([offset, ones]), log_height)
-    variance = float(np.sum((log_height - log_height.mean()) ** 2))
-    gradient_share = 1 - float(without_gradient @ without_gradient) / max(variance, 1e-12)
-    distance, mate = cKDTree(offset).query(-offset)
-    paired = distance < max(2 * sigma, 3.0) / side
-    own, other = residual[paired], residual[mate[paired]]
-    if len(own) < _MIN_SPOTS or gradient_share > _MAX_GRADIENT_SHARE or slope[0] > _MAX_SLOPE:
-        return False
-    return float(own @ other) > _MIN_CORRELATION * float(own @ own)
-
-
-def _fit_linear(design: FloatArray, value: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the least-squares solution and its residuals."""
-    solution = np.asarray(np.linalg.lstsq(design, value, rcond=None)[0], dtype=np.float64)
-    return solution, value - design @ solution
 
 
 @dataclass(frozen=True, eq=False)

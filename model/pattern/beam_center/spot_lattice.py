@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from model.pattern.beam_center.friedel_center import Center, FieldOfView, refine_best_center, weigh_spots
+from model.pattern.beam_center.symmetry_center import Center, FieldOfView, refine_best_center, weigh_spots
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

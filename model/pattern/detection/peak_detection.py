@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from model.errors import NoSpotsError, OptionError
-from model.pattern.beam_center.friedel_center import Center, weigh_spots
 from model.pattern.beam_center.spot_lattice import SpotLattice
+from model.pattern.beam_center.symmetry_center import Center, weigh_spots
 from model.pattern.frame import Frame
 from model.pattern.signal.background import RadialBins, subtract_background
 from model.pattern.signal.peaks import (

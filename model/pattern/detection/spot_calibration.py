@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.pattern.beam_center.friedel_center import Center
+from model.pattern.beam_center.symmetry_center import Center
 from model.pattern.frame import Frame
 from model.pattern.options import PatternOptions
 from model.pattern.scale import choose_nominal_pixel_size, require_plausible_scale

@@ -15,14 +15,14 @@ from model.pattern.beam_center.extrapolated_center import (
     find_direct_beam,
     find_direct_beam_without_symmetry,
 )
-from model.pattern.beam_center.friedel_center import (
+from model.pattern.beam_center.spot_lattice import move_to_lattice_node
+from model.pattern.beam_center.symmetry_center import (
     Center,
     FieldOfView,
+    estimate_center,
     find_friedel_center,
     measure_friedel_support,
 )
-from model.pattern.beam_center.rough_center import estimate_center
-from model.pattern.beam_center.spot_lattice import move_to_lattice_node
 from model.pattern.detection.peak_detection import detect_peaks, remove_noise, remove_ripples
 from model.pattern.detection.spot_calibration import LocatedSpots, calibrate_spots
 from model.pattern.frame import Frame
@@ -170,12 +170,16 @@ def _check_center(
         require_no_bare_rings(binned, rough)
     if center.paired_fraction < _POOR_PAIRED_FRACTION:
         require_no_overlapping_discs(binned, rough)
-    if not is_symmetric and len(detected.peaks) >= MIN_PEAKS and not are_equal_or_repeated(detected.peaks):
+    if (
+        not is_symmetric
+        and len(detected.peaks.pixels) >= MIN_PEAKS
+        and not are_equal_or_repeated(detected.peaks)
+    ):
         direct_beam = find_direct_beam_without_symmetry(detected)
         if direct_beam is not None:
             return direct_beam
     require_spot_pattern(peaks, center, sigma, binned)
     direct_beam = find_direct_beam(detected, support, _remove_direct_beam(detected.peaks, support, sigma))
     if direct_beam is None or not direct_beam.is_elsewhere:
-        require_symmetry(support, len(peaks))
+        require_symmetry(support, len(peaks.pixels))
     return direct_beam

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import OptionError, UnknownFormatError
-from model.pattern.beam_center.friedel_center import find_friedel_center
+from model.pattern.beam_center.symmetry_center import find_friedel_center
 from model.pattern.options import PatternOptions
 from model.pattern.points.json_points import read_point_json
 from model.pattern.points.point_table import PointTable, make_point_table

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from model.errors import NoSpotsError
-from model.pattern.beam_center.friedel_center import Center
+from model.pattern.beam_center.symmetry_center import Center
 from model.pattern.signal.background import RadialBins
 from model.pattern.signal.film_rings import FilmRings
 from model.pattern.signal.peaks import Peaks
@@ -97,7 +97,7 @@ def has_symmetry(center: Center) -> bool:
 def are_equal_or_repeated(peaks: Peaks) -> bool:
     """Return whether all heights are equal, or equal to those a lattice vector away, as in a real-space image."""
     spread = np.subtract(*np.quantile(np.log(peaks.amplitude), [0.9, 0.1]))
-    return bool(len(peaks) >= _MIN_EQUAL_PEAKS and spread < _EQUAL_SPREAD) or _are_repeated(peaks)
+    return bool(len(peaks.pixels) >= _MIN_EQUAL_PEAKS and spread < _EQUAL_SPREAD) or _are_repeated(peaks)
 
 
 def _are_repeated(peaks: Peaks) -> bool:
@@ -107,7 +107,7 @@ def _are_repeated(peaks: Peaks) -> bool:
     maxima in images of a lattice by less than exp(0.14). Saturated peaks are ignored.
     """
     peaks = peaks.take(~peaks.saturated)
-    if len(peaks) < _MIN_REPEATED_PEAKS:
+    if len(peaks.pixels) < _MIN_REPEATED_PEAKS:
         return False
     middle = np.median(peaks.pixels, axis=0)
     judged = np.argsort(np.hypot(*(peaks.pixels - middle).T), kind="stable")[:_JUDGED_PEAKS]
@@ -132,9 +132,10 @@ def _require_diffraction(peaks: Peaks, center: Center) -> None:
     Raises:
         NoSpotsError: There are too few spots, they have no center of symmetry, or they are those of a real-space image.
     """
-    if len(peaks) < MIN_SPOTS:
+    count = len(peaks.pixels)
+    if count < MIN_SPOTS:
         raise NoSpotsError(
-            f"Only {len(peaks)} peaks stand out from the background; at least {MIN_SPOTS} are needed. Expose longer."
+            f"Only {count} peaks stand out from the background; at least {MIN_SPOTS} are needed. Expose longer."
         )
     if not has_symmetry(center):
         raise NoSpotsError(_NO_SYMMETRY)
@@ -156,13 +157,14 @@ def _require_no_grains(peaks: Peaks, center: Center, sigma: float) -> None:
     Raises:
         NoSpotsError: The spots are grains of a powder.
     """
-    if len(peaks) < _MIN_POWDER_SPOTS:
+    count = len(peaks.pixels)
+    if count < _MIN_POWDER_SPOTS:
         return
     distance = np.sort(np.hypot(*(peaks.pixels - (center.x, center.y)).T))
     groups = 1 + int((np.diff(distance) > np.maximum(0.6 * sigma, 0.002 * distance[1:])).sum())
-    if len(peaks) / groups > _MAX_SPOTS_PER_RADIUS:
+    if count / groups > _MAX_SPOTS_PER_RADIUS:
         raise NoSpotsError(
-            f"{len(peaks)} spots lie on {groups} rings, so they are grains of a powder; look for a single crystal, or "
+            f"{count} spots lie on {groups} rings, so they are grains of a powder; look for a single crystal, or "
             "calibrate the camera with the rings (dd2d calibrate)."
         )
 
@@ -179,7 +181,7 @@ def _require_no_smooth_rings(peaks: Peaks, center: Center, sigma: float, binned:
     Raises:
         NoSpotsError: The frame shows rings and hardly any spots.
     """
-    if not 0 < len(peaks) <= _MAX_PEAKS_ON_SMOOTH_RINGS:
+    if not 0 < len(peaks.pixels) <= _MAX_PEAKS_ON_SMOOTH_RINGS:
         return
     middle = binned.to_block((center.x, center.y))
     bins = RadialBins.from_center(binned.counts.shape, middle)

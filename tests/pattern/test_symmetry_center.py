@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from model.pattern.beam_center.friedel_center import find_friedel_center
+from model.pattern.beam_center.symmetry_center import find_friedel_center
 
 
 def make_lattice(seed: int, orders: int = 5) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
