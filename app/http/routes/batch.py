@@ -13,8 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from app.auth.access import require_role
-from app.http.accept import VARY
-from app.http.dependencies import NO_QUERY_OPTIONS, SavedUpload, ServiceDependency, accepted_media_type
+from app.http.dependencies import NO_QUERY_OPTIONS, VARY, SavedUpload, ServiceDependency, accepted_media_type
 from app.http.openapi import ACCESS_PROBLEMS, UPLOAD_PROBLEMS
 from app.http.problem_details import describe_error, label_problem
 from app.http.request_bodies import BatchForm, request_body

@@ -8,8 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.auth.access import require_role
-from app.http.accept import VARY
-from app.http.dependencies import NO_QUERY_OPTIONS, ServiceDependency, accepted_media_type, upload
+from app.http.dependencies import NO_QUERY_OPTIONS, VARY, ServiceDependency, accepted_media_type, upload
 from app.http.openapi import ACCESS_PROBLEMS, UPLOAD_PROBLEMS, media_types, problems
 from app.http.request_bodies import PatternForm, PatternObject, ReplayForm, ReplayObject, request_body
 from app.http.state import run_job

@@ -9,8 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.auth.access import require_role
-from app.http.accept import VARY
-from app.http.dependencies import NO_QUERY_OPTIONS, accepted_media_type, upload
+from app.http.dependencies import NO_QUERY_OPTIONS, VARY, accepted_media_type, upload
 from app.http.openapi import ACCESS_PROBLEMS, UPLOAD_PROBLEMS, media_types, problems
 from app.http.request_bodies import StructureForm, StructureObject, request_body
 from app.http.state import run_job
