@@ -87,7 +87,7 @@ PHRASES = {
     r"\bcrowd(s|ed)?\b": "similar candidates",
 }
 # Values of the public interface that a shared script reads, a journal's name, and a key that readers accept.
-ALLOWED = re.compile(r"centred rectangular|Grey Scale|\"centre\"")
+ALLOWED = re.compile(r"centred rectangular|Grey Scale|\"centre\"|\"licence\"")
 
 
 @dataclass(frozen=True)

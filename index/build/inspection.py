@@ -95,13 +95,13 @@ def _check_user_structures(directory: Path) -> Iterator[str]:
     damage = user_structures.find_damage()
     user_structures.close()
     if damage:
-        yield f"The user structures are damaged: {damage}"
+        yield damage
 
 
 def _check_catalog(manifest: Manifest, catalog: Catalog) -> Iterator[str]:
     damage = catalog.find_damage()
     if damage:
-        yield f"The catalog is damaged: {damage}"
+        yield f"The catalog is damaged: {damage}."
     if len(catalog) != manifest.crystals:
         yield f"The catalog has {len(catalog)} crystals, but the manifest states {manifest.crystals}."
     groups = len(np.unique(catalog.groups))

@@ -6,7 +6,7 @@ a second. A search runs on a snapshot, which is replaced as a whole; it ends on 
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -100,7 +100,7 @@ class LiveIndex:
 
     @property
     def manifest(self) -> Manifest:
-        """Manifest of the version that is searched; it does not count user structures."""
+        """Manifest of the version that is searched; it does not include user structures."""
         return self.served.manifest
 
     @property
@@ -176,7 +176,9 @@ class LiveIndex:
             CrystalError: spglib finds no symmetry, or the model makes no vector.
         """
         crystal = structure.make_crystal()
-        entry, is_new = self._find_entry(crystal.id), False
+        entry, is_new = None, False
+        with suppress(KeyError):
+            entry = self.get_entry(crystal.id)
         if entry is None:
             new_entry = structure.make_entry()
             vector = embed_crystal(crystal, self._encoder)
@@ -190,7 +192,10 @@ class LiveIndex:
         check_identical(entry, crystal)
         if is_new:
             logger.info("%r was added by %s", entry.id, structure.key_name or "a client without a key")
-        return AddOutcome(entry, self._find_duplicates(entry.id), is_new)
+        duplicates: tuple[str, ...] = ()
+        with suppress(KeyError), self.hold() as retriever:  # another process may have removed it
+            duplicates = retriever.list_duplicates(entry.id)
+        return AddOutcome(entry, duplicates, is_new)
 
     def remove(self, id: str) -> None:
         """Remove a user structure; it is no longer searched when this returns.
@@ -275,19 +280,6 @@ class LiveIndex:
     def _make_snapshot(self, version: OpenVersion) -> Snapshot:
         generation, structures = self._embedded.read()
         return version.combine(structures, generation)
-
-    def _find_entry(self, id: str) -> Entry | None:
-        try:
-            return self.get_entry(id)
-        except KeyError:
-            return None
-
-    def _find_duplicates(self, id: str) -> tuple[str, ...]:
-        try:
-            with self.hold() as retriever:
-                return retriever.list_duplicates(id)
-        except KeyError:  # another process has removed it
-            return ()
 
     def _start_watching(self, interval_s: float) -> None:
         def watch() -> None:

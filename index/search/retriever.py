@@ -142,26 +142,29 @@ class Retriever:
         if top_k < 1:
             raise OptionError(f"top_k must be at least 1, not {top_k}.")
         admission = self._index.admit(elements, composition)
-        picked = (
-            None
-            if lattice is None
-            else refine_picked_lattice(Observation.from_spots(spots, voltage_kv), lattice)
-        )
+        picked = None
+        if lattice is not None:
+            picked = refine_picked_lattice(Observation.from_spots(spots, voltage_kv), lattice)
         query = SearchQuery(
             spots, voltage_kv, top_k, effort, coverage, elements, composition, admission, picked
         )
-        # Of two lattices each may belong to an admitted crystal, though no crystal meets all conditions alone.
-        if admission.is_empty and (effort == "search" or not spots.scale_is_known):
+        return self._run_strategies(query, vector)
+
+    def _run_strategies(self, query: SearchQuery, vector: NDArray[np.float32] | None) -> SearchResult:
+        """Search for one crystal at the stated scale, then try what may explain the pattern better."""
+        only_similarity, scale_is_known = query.effort == "search", query.spots.scale_is_known
+        # Two crystals may meet the conditions together, one for each lattice, though no single crystal does.
+        if query.admission.is_empty and (only_similarity or not scale_is_known):
             return SearchResult((), {}, "no_match")
-        if not spots.scale_is_known:
+        if not scale_is_known:
             return self._unknown_scale.search(query)
         result = self._known_scale.search(query, vector)
-        if effort == "search":
+        if only_similarity:
             return result
         of_two_lattices = self._two_lattices.search(query, result)
         if of_two_lattices is not None:
             return of_two_lattices
-        if admission.is_empty:
+        if query.admission.is_empty:
             return replace(result, verdict="no_match")
         for strategy in (self._superlattice, self._other_scales):
             better = strategy.search(query, result)

@@ -133,7 +133,7 @@ class UserStructures:
         return is_removed
 
     def find_damage(self) -> str | None:
-        """Return the first problem that SQLite's own check finds, or None, also if there is no file."""
+        """Return a sentence about the first problem that SQLite's own check finds, or None."""
         try:
             with self._file.read() as opened:
                 if opened is None:
@@ -141,7 +141,9 @@ class UserStructures:
                 (problem,) = opened[0].execute("PRAGMA integrity_check(1)").fetchone()
         except IndexUnavailableError as error:
             return str(error)
-        return None if problem == "ok" else str(problem)
+        return (
+            None if problem == "ok" else f"The user structures in {self._file.path} are damaged: {problem}."
+        )
 
 
 def _read_generation(reader: sqlite3.Connection) -> int:

@@ -53,7 +53,9 @@ def asked(client: TestClient, crystal: Crystal, seed: int, **options: Any) -> di
     return answer
 
 
-def test_most_starter_crystals_are_found_blind_and_nearly_all_by_their_elements(client: TestClient) -> None:
+def test_finds_most_starter_crystals_without_chemistry_and_nearly_all_with_elements(
+    client: TestClient,
+) -> None:
     crystals = [entry.crystal for entry in read_starter_entries()][::4]
     blind = with_elements = 0
     for seed, crystal in enumerate(crystals):
@@ -65,7 +67,7 @@ def test_most_starter_crystals_are_found_blind_and_nearly_all_by_their_elements(
     assert with_elements >= 0.85 * len(crystals)
 
 
-def test_every_candidate_whose_lattice_fits_is_told_to_match_or_not(client: TestClient) -> None:
+def test_every_candidate_whose_lattice_fits_has_a_match(client: TestClient) -> None:
     """Relatives of MoS2 that are out of question have a rough match, and no probability."""
     mos2 = next(entry.crystal for entry in read_starter_entries() if entry.name == "MoS2-1H")
     candidates = asked(client, mos2, 0)["candidates"]
@@ -80,7 +82,7 @@ def test_every_candidate_whose_lattice_fits_is_told_to_match_or_not(client: Test
             assert match["tilt_sigma_deg"] > 0
 
 
-def test_the_cif_of_the_first_is_the_crystal(client: TestClient) -> None:
+def test_the_cif_of_the_first_candidate_is_the_crystal(client: TestClient) -> None:
     mos2 = next(entry.crystal for entry in read_starter_entries() if entry.name == "MoS2-1H")
     first = asked(client, mos2, 0, elements_only=["Mo", "S"])["candidates"][0]
     found = read_structure(first["cif"], id="found", source="test")
@@ -90,7 +92,7 @@ def test_the_cif_of_the_first_is_the_crystal(client: TestClient) -> None:
 
 @beside
 @pytest.mark.parametrize("name", PIXEL_SIZES)
-def test_recorded_graphene_is_graphene(client: TestClient, name: str) -> None:
+def test_identifies_recorded_graphene(client: TestClient, name: str) -> None:
     with (GRAPHENE / name).open() as handle:
         assert len(list(csv.reader(handle))) > 10
     file = {"file": (name, (GRAPHENE / name).read_bytes())}
@@ -104,7 +106,7 @@ def test_recorded_graphene_is_graphene(client: TestClient, name: str) -> None:
 
 @beside
 @pytest.mark.parametrize("name", PIXEL_SIZES)
-def test_recorded_graphene_tells_the_scale_of_its_camera(client: TestClient, name: str) -> None:
+def test_recorded_graphene_implies_the_scale_of_its_camera(client: TestClient, name: str) -> None:
     file = {"file": (name, (GRAPHENE / name).read_bytes())}
     answer = client.post("/predict", files=file, data={"units": "pixel", "elements_only": "C"}).json()
     assert answer["query"]["lattice"]["bravais"] == "hexagonal"
@@ -116,7 +118,7 @@ def test_recorded_graphene_tells_the_scale_of_its_camera(client: TestClient, nam
 
 
 @beside
-def test_a_scale_that_is_a_tenth_off_is_told(client: TestClient) -> None:
+def test_reports_a_scale_that_deviates_by_a_tenth(client: TestClient) -> None:
     name, size = next(iter(PIXEL_SIZES.items()))
     file = {"file": (name, (GRAPHENE / name).read_bytes())}
     form = {"units": "pixel", "pixel_size": str(1.1 * size), "elements_only": "C"}
@@ -125,7 +127,7 @@ def test_a_scale_that_is_a_tenth_off_is_told(client: TestClient) -> None:
     assert any("% larger (match.scale" in warning for warning in answer["query"]["warnings"])
 
 
-def test_an_explanation_that_needs_another_scale_is_told_and_not_sure(client: TestClient) -> None:
+def test_reports_an_explanation_at_another_scale_with_reduced_probability(client: TestClient) -> None:
     """Graphene explains the spots of MoS2 if the scale is off by a fifth; that it is no carbon is likelier by far."""
     mos2 = next(entry.crystal for entry in read_starter_entries() if entry.name == "MoS2-1H")
     answer = asked(client, mos2, 0, elements_only=["C"])
@@ -134,7 +136,7 @@ def test_an_explanation_that_needs_another_scale_is_told_and_not_sure(client: Te
     assert any(re.search(r"scale 2\d?\.\d % smaller", warning) for warning in answer["query"]["warnings"])
 
 
-def test_with_full_effort_a_wrong_scale_is_told_though_something_fits_at_it(client: TestClient) -> None:
+def test_full_effort_reports_a_wrong_scale_at_which_a_crystal_fits(client: TestClient) -> None:
     mos2 = next(entry.crystal for entry in read_starter_entries() if entry.name == "MoS2-1H")
     spots = compute_kinematic_spots(mos2, Geometry(tilt_deg=2.0, rotation_deg=17.0), relative_threshold=1e-3)
     assert spots.intensity is not None
@@ -146,7 +148,7 @@ def test_with_full_effort_a_wrong_scale_is_told_though_something_fits_at_it(clie
 
 
 @beside
-def test_a_zone_of_gallium_arsenide_is_no_layer(client: TestClient) -> None:
+def test_a_zone_of_gallium_arsenide_is_no_match(client: TestClient) -> None:
     name = "GaAs_110_nm-1_512.tif"
     frame = GRAPHENE.parent / "gaas" / name
     form = {"pixel_size": "0.00180074", "voltage_kv": "200"}
@@ -158,14 +160,14 @@ def test_a_zone_of_gallium_arsenide_is_no_layer(client: TestClient) -> None:
     assert lattice["a"] == pytest.approx(3.46, rel=0.03)
 
 
-def test_the_readmes_graphene_is_graphene(client: TestClient) -> None:
+def test_identifies_the_graphene_of_the_readme(client: TestClient) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     body = text[text.index("-d '") + 4 :]
     request = json.loads(body[: body.index("}'") + 1])
     assert "C" in formulas(client.post("/predict", json=request).json())
 
 
-def test_a_simulated_frame_is_identified_on_the_command_line(
+def test_identifies_a_simulated_frame_on_the_command_line(
     starter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frame = tmp_path / "mos2.png"
@@ -177,14 +179,14 @@ def test_a_simulated_frame_is_identified_on_the_command_line(
     assert formulas(json.loads(capsys.readouterr().out))[0] == "MoS2"
 
 
-def test_the_service_is_ready_and_says_what_it_is(client: TestClient) -> None:
+def test_the_service_is_ready_and_states_its_version(client: TestClient) -> None:
     assert client.get("/readyz").status_code == 200
     version = client.get("/version").json()
     assert version["crystals"] >= 250
 
 
 @beside
-def test_the_published_pattern_of_prse3_is_prse3(tmp_path: Path) -> None:
+def test_identifies_the_published_pattern_of_prse3(tmp_path: Path) -> None:
     """Its intensities are not physical, so it is its geometry that finds it."""
     published = GRAPHENE.parent / "dd2d"
     build_index([Path("starter"), published], tmp_path / "index", load_towers(), workers=0)
@@ -210,7 +212,7 @@ PATTERNS = GRAPHENE.parent
         ("mos2/ab_initio_monolayer_mos2.tif", {"elements_only": "Mo,S"}, "MoS2"),
     ],
 )
-def test_pictures_that_people_published_give_their_crystal(
+def test_identifies_the_crystals_of_published_pictures(
     client: TestClient, name: str, options: dict[str, str], formula: str
 ) -> None:
     response = client.post("/predict", files={"file": (PATTERNS / name).read_bytes()}, data=options)
@@ -231,7 +233,7 @@ def test_a_bulk_crystal_is_no_match_and_its_scale_is_read(client: TestClient, su
 
 
 @beside
-def test_no_file_of_a_microscope_ends_in_a_server_error(client: TestClient) -> None:
+def test_no_microscope_file_causes_a_server_error(client: TestClient) -> None:
     for path in sorted((PATTERNS / "formats").iterdir()):
         response = client.post("/predict", files={"file": (path.name, path.read_bytes())})
         assert response.status_code in {200, 422}, (path.name, response.text)

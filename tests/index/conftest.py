@@ -1,4 +1,4 @@
-"""An index of forty layers, each its own kind, and what made it."""
+"""An index of forty different layers, and the encoder that made it."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def encoder() -> RadialEncoder:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory, encoder: RadialEncoder) -> Path:
-    """Not to be written to; holds the first six layers twice, under other names."""
+    """A read-only index, in which the first six layers occur twice, under other ids."""
     folder = tmp_path_factory.mktemp("index")
     again = [document(i, id=f"again/{i}", source="other", meta={"licence": "MIT"}) for i in range(6)]
     source = write_lines(folder / "layers.jsonl", [*(document(i) for i in range(40)), *again])

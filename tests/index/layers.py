@@ -1,4 +1,4 @@
-"""Crystals and their documents for the tests of the index: simple layers, each different from the others."""
+"""Simple layers for the tests of the index, each different from the others, and their JSON documents."""
 
 import json
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ _ANIONS = ("S", "Se", "Te", "O")
 
 
 def document(index: int, **more: Any) -> dict[str, Any]:
-    """A line as this project writes it: MX2 in a hexagonal cell whose size tells which one it is."""
+    """Return a document in this project's form: MX2 in a hexagonal cell whose size depends on the index."""
     metal, anion = _METALS[index % 8], _ANIONS[index // 8 % 4]
     a = 2.9 + 0.013 * index
     return {
@@ -28,7 +28,7 @@ def document(index: int, **more: Any) -> dict[str, Any]:
 
 
 def crystal(index: int) -> Crystal:
-    """The crystal of `document(index)`."""
+    """Return the crystal of `document(index)`."""
     from index.chemistry.elements import get_atomic_numbers
 
     made = document(index)
@@ -37,14 +37,14 @@ def crystal(index: int) -> Crystal:
 
 
 def write_lines(path: Path, documents: Iterable[object]) -> Path:
-    """JSON lines; text is written as it is."""
+    """Write JSON lines; text is written unchanged."""
     lines = (each if isinstance(each, str) else json.dumps(each) for each in documents)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
 def same_structure(one: Crystal, other: Crystal, tolerance: float = 1e-4) -> bool:
-    """Equal canonical forms, whatever id and source."""
+    """Return whether canonical forms are equal; ids and sources are ignored."""
     return (
         np.array_equal(one.numbers, other.numbers)
         and np.allclose(one.lattice, other.lattice, atol=tolerance)

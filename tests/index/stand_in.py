@@ -1,4 +1,4 @@
-"""A deterministic stand-in for the towers: a crystal and its own kinematic pattern get nearly one vector."""
+"""A deterministic stand-in for the towers: a crystal and its kinematic pattern get nearly the same vector."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +10,13 @@ from model.crystal.crystal import Crystal
 from model.errors import CrystalError
 from model.pattern.spots import Spots
 
-SPOILT = "spoilt"
-
+SPOILED = "spoiled"
 
 _HK = np.array([(h, k) for h in range(-6, 7) for k in range(-6, 7) if (h, k) != (0, 0)])
 
 
 def pattern_of(crystal: Crystal, turned_by_deg: float = 0.0, *, with_intensity: bool = True) -> Spots:
-    """Point atoms that scatter as their atomic number, without tilt or Ewald sphere, to 1.2 1/angstrom."""
+    """Return the pattern of point atoms that scatter as their atomic number, without tilt, to 1.2 1/angstrom."""
     q = _HK @ np.linalg.inv(crystal.lattice).T
     q = q[np.linalg.norm(q, axis=1) < 1.2]
     waves = np.exp(2j * np.pi * q @ crystal.positions[:, :2].T) @ crystal.numbers
@@ -29,15 +28,15 @@ def pattern_of(crystal: Crystal, turned_by_deg: float = 0.0, *, with_intensity: 
 
 @dataclass(frozen=True)
 class RadialEncoder:
-    """Places both by the histogram of |q|, which neither rotation nor mirror changes."""
+    """Embeds both by the histogram of |q|, which neither rotation nor mirror changes."""
 
     digest: str = "sha256:" + "ab" * 32
     dimension: int = 48
     form: str = "radial"
 
     def embed_crystals(self, crystals: Sequence[Crystal]) -> NDArray[np.float32]:
-        if any(SPOILT in crystal.id for crystal in crystals):
-            raise CrystalError("spoilt on purpose")
+        if any(SPOILED in crystal.id for crystal in crystals):
+            raise CrystalError("spoiled on purpose")
         return self.embed_spots([pattern_of(crystal) for crystal in crystals])
 
     def embed_spots(

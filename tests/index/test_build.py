@@ -26,10 +26,10 @@ from model.crystal.symmetry import determine_symmetry
 from model.errors import IndexUnavailableError, OptionError
 from model.matching.priors import CELL_SIGMA
 from tests.index.layers import crystal, document, same_structure, write_lines
-from tests.index.stand_in import SPOILT, RadialEncoder, pattern_of
+from tests.index.stand_in import SPOILED, RadialEncoder, pattern_of
 
 
-def test_an_index_holds_what_the_source_held(built: Path, encoder: RadialEncoder) -> None:
+def test_an_index_contains_the_structures_of_its_source(built: Path, encoder: RadialEncoder) -> None:
     with Retriever.open(built, encoder) as retriever:
         assert len(retriever) == 46
         for index in range(40):
@@ -43,7 +43,7 @@ def test_an_index_holds_what_the_source_held(built: Path, encoder: RadialEncoder
             retriever.get_entry("MoS2/0")
 
 
-def test_the_manifest_tells_model_counts_and_sources(built: Path, encoder: RadialEncoder) -> None:
+def test_the_manifest_states_model_counts_and_sources(built: Path, encoder: RadialEncoder) -> None:
     manifest = find_current_version(built).manifest
     assert (manifest.crystals, manifest.groups, manifest.rejected) == (46, 40, 0)
     assert manifest.sources == {"made": 40, "other": 6}
@@ -53,7 +53,7 @@ def test_the_manifest_tells_model_counts_and_sources(built: Path, encoder: Radia
     assert verify_index(built, encoder).embedded_again == 46
 
 
-def test_what_is_known_of_cells_stands_in_the_manifest(tmp_path: Path, encoder: RadialEncoder) -> None:
+def test_the_manifest_states_the_cell_errors(tmp_path: Path, encoder: RadialEncoder) -> None:
     source = write_lines(tmp_path / "x.jsonl", [document(0), document(1, source="mine")])
     for words, known in (
         ([], {}),
@@ -68,19 +68,19 @@ def test_what_is_known_of_cells_stands_in_the_manifest(tmp_path: Path, encoder: 
         assert manifest.largest_cell_sigma == max(map(manifest.cell_sigma_of, ("made", "mine")))
 
 
-def test_cells_of_the_starter_library_are_measured() -> None:
+def test_the_starter_library_has_its_own_cell_error() -> None:
     assert CellErrors().select(["starter", "C2DB"]) == {"starter": STARTER_CELL_SIGMA}
     assert CellErrors(by_source={"starter": 0.02}).select(["starter"]) == {"starter": 0.02}
     assert STARTER_CELL_SIGMA < CELL_SIGMA
 
 
 @pytest.mark.parametrize("words", [["much"], ["mine="], ["0.5"], ["mine=-1"], ["nan"], ["a=0.01", "a=0.02"]])
-def test_errors_of_cells_that_are_none_are_refused(words: list[str]) -> None:
+def test_rejects_invalid_cell_errors(words: list[str]) -> None:
     with pytest.raises(OptionError, match="cell error"):
         CellErrors.parse(words)
 
 
-def test_the_same_id_from_two_sources_becomes_two(tmp_path: Path, encoder: RadialEncoder) -> None:
+def test_renames_an_id_that_a_second_source_repeats(tmp_path: Path, encoder: RadialEncoder) -> None:
     documents = [document(0, id="x", source=source) for source in ("one", "two", "two", "two")]
     report = build_index([write_lines(tmp_path / "a", documents)], tmp_path / "out", encoder)
     assert (report.crystals, report.groups, report.renamed) == (4, 1, 3)
@@ -90,8 +90,8 @@ def test_the_same_id_from_two_sources_becomes_two(tmp_path: Path, encoder: Radia
 
 
 @dataclass(frozen=True)
-class UnsureEncoder(RadialEncoder):
-    """Makes nonsense of one crystal."""
+class NonFiniteEncoder(RadialEncoder):
+    """Makes a vector that is not finite for one crystal."""
 
     def embed_crystals(self, crystals: Sequence[Crystal]) -> NDArray[np.float32]:
         vectors = super().embed_crystals(crystals)
@@ -99,21 +99,21 @@ class UnsureEncoder(RadialEncoder):
         return vectors
 
 
-def test_what_cannot_be_used_is_listed_with_its_reason(tmp_path: Path) -> None:
+def test_lists_rejected_entries_with_reasons(tmp_path: Path) -> None:
     lines = [
         document(0),
         "{broken",
         document(1, species=["Xx", "S", "S"], id="unknown"),
-        document(2, id=SPOILT),
+        document(2, id=SPOILED),
         document(3, id="nonsense"),
         document(4),
     ]
-    encoder = UnsureEncoder()
+    encoder = NonFiniteEncoder()
     report = build_index([write_lines(tmp_path / "a", lines)], tmp_path / "out", encoder)
     assert (report.crystals, report.rejected) == (2, 4)
     assert sum(report.reasons.values()) == 4
     listed = [json.loads(line) for line in (report.directory / "rejected.jsonl").read_text().splitlines()]
-    assert {each["name"] for each in listed} == {"a:2", "unknown", SPOILT, "nonsense"}
+    assert {each["name"] for each in listed} == {"a:2", "unknown", SPOILED, "nonsense"}
     assert all(each["reason"] for each in listed)
     written = json.loads((report.directory / "report.json").read_text())
     assert (written["crystals"], written["rejected"]) == (2, 4)
@@ -122,7 +122,7 @@ def test_what_cannot_be_used_is_listed_with_its_reason(tmp_path: Path) -> None:
         assert retriever.get_entry(document(4)["id"]).crystal.id == document(4)["id"]
 
 
-def test_a_build_without_a_usable_entry_leaves_the_old_index(tmp_path: Path, encoder: RadialEncoder) -> None:
+def test_a_build_without_usable_entries_keeps_the_old_index(tmp_path: Path, encoder: RadialEncoder) -> None:
     good = write_lines(tmp_path / "good", [document(0)])
     before = build_index([good], tmp_path / "out", encoder).digest
     with pytest.raises(IndexUnavailableError, match=r"None of the 1 entries.*JSON"):
@@ -132,7 +132,7 @@ def test_a_build_without_a_usable_entry_leaves_the_old_index(tmp_path: Path, enc
     assert find_current_version(tmp_path / "out").manifest.digest == before
 
 
-def test_a_build_replaces_the_one_before_and_keeps_five(tmp_path: Path, encoder: RadialEncoder) -> None:
+def test_a_build_replaces_the_index_and_keeps_five_versions(tmp_path: Path, encoder: RadialEncoder) -> None:
     out = tmp_path / "deep" / "out"
     folders = []
     for count in range(1, KEPT_VERSIONS + 3):
@@ -150,28 +150,28 @@ KILLED = 9
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_build_killed_at_any_step_leaves_the_old_index_or_the_new_one(
+def test_a_build_killed_at_any_step_leaves_the_old_or_the_new_index(
     tmp_path: Path, encoder: RadialEncoder
 ) -> None:
     """Killed before each stage, each flush to the disk and each rename, until one build comes through."""
     old, new = (write_lines(tmp_path / str(n), (document(i) for i in range(n))) for n in (2, 3))
     out = tmp_path / "out"
-    held: list[int] = []
+    counts: list[int] = []
     killed = True
     while killed:
         build_index([old], out, encoder, workers=0)
-        killed = not _build_until(len(held), new, out, encoder)
+        killed = not _build_until(len(counts), new, out, encoder)
         assert verify_index(out, encoder).is_sound
-        held.append(find_current_version(out).manifest.crystals)
-    assert len(held) > 15
-    assert held == sorted(held)
-    assert set(held[:-1]) == {2, 3}
+        counts.append(find_current_version(out).manifest.crystals)
+    assert len(counts) > 15
+    assert counts == sorted(counts)
+    assert set(counts[:-1]) == {2, 3}
     build_index([old], out, encoder, workers=0)
     assert not [path for path in out.iterdir() if path.name.startswith(".building")]
 
 
 def _build_until(step: int, source: Path, out: Path, encoder: RadialEncoder) -> bool:
-    """Whether a build in a process of its own ended before so many steps were taken; it dies at that one."""
+    """Build in another process, which is killed at a step; return whether the build ended before it."""
     child = os.fork()
     if child:
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -179,30 +179,28 @@ def _build_until(step: int, source: Path, out: Path, encoder: RadialEncoder) -> 
         return code == 0
     left = step
 
-    def dying(act: Callable[..., Any]) -> Callable[..., Any]:
-        def acted(*args: Any, **named: Any) -> Any:
+    def kill_at_step(act: Callable[..., Any]) -> Callable[..., Any]:
+        def act_or_die(*args: Any, **named: Any) -> Any:
             nonlocal left
             if left == 0:
                 os._exit(KILLED)
             left -= 1
             return act(*args, **named)
 
-        return acted
+        return act_or_die
 
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(os, "fsync", dying(os.fsync))
+            patch.setattr(os, "fsync", kill_at_step(os.fsync))
             for name in ("rename", "replace"):
-                patch.setattr(Path, name, dying(getattr(Path, name)))
-            build_index([source], out, encoder, workers=0, on_stage=dying(lambda _name: None))
+                patch.setattr(Path, name, kill_at_step(getattr(Path, name)))
+            build_index([source], out, encoder, workers=0, on_stage=kill_at_step(lambda _name: None))
         os._exit(0)
     finally:
-        os._exit(1)  # the child must never go on with the tests
+        os._exit(1)  # the child must not continue with the tests
 
 
-def test_an_open_index_goes_on_working_while_others_replace_it(
-    tmp_path: Path, encoder: RadialEncoder
-) -> None:
+def test_an_open_index_keeps_working_while_it_is_replaced(tmp_path: Path, encoder: RadialEncoder) -> None:
     source = write_lines(tmp_path / "source", [document(i) for i in range(4)])
     build_index([source], tmp_path / "out", encoder)
     with Retriever.open(tmp_path / "out", encoder) as retriever:
@@ -212,9 +210,7 @@ def test_an_open_index_goes_on_working_while_others_replace_it(
         assert retriever.search(pattern_of(crystal(2)), vector=vector).candidates[0].entry.id == crystal(2).id
 
 
-def test_a_build_keeps_out_of_folders_that_hold_something_else(
-    tmp_path: Path, encoder: RadialEncoder
-) -> None:
+def test_a_build_refuses_a_folder_with_other_files(tmp_path: Path, encoder: RadialEncoder) -> None:
     source = write_lines(tmp_path / "source", [document(0)])
     with pytest.raises(IndexUnavailableError, match="holds other files"):
         build_index([source], tmp_path, encoder)
@@ -226,7 +222,7 @@ def test_a_build_keeps_out_of_folders_that_hold_something_else(
     assert {path.name for path in tmp_path.iterdir()} == {"source", "out"}
 
 
-def test_two_builds_do_not_write_to_one_folder(tmp_path: Path, encoder: RadialEncoder) -> None:
+def test_a_second_build_in_the_same_folder_is_refused(tmp_path: Path, encoder: RadialEncoder) -> None:
     source = write_lines(tmp_path / "source", [document(0)])
 
     def second_build(stage: str) -> None:
@@ -241,7 +237,7 @@ def test_two_builds_do_not_write_to_one_folder(tmp_path: Path, encoder: RadialEn
 
 @dataclass(frozen=True)
 class Crashing:
-    """A record that ends the process it is made into a crystal in, as a fault in a C library does."""
+    """A record that crashes the process that makes its crystal, as a fault in a C library does."""
 
     id: str = "crash"
     source: str = "made"
@@ -267,7 +263,7 @@ class Ready:
         return replace(crystal(self.number % 60), id=self.id)
 
 
-def test_processes_keep_the_order_and_survive_a_record_that_crashes_them() -> None:
+def test_workers_keep_the_order_and_survive_a_record_that_crashes_them() -> None:
     records = [Crashing() if i == 700 else Ready(i) for i in range(1100)]
     prepared = [each for chunk in prepare_entries(records, workers=1) for each in chunk]
     assert len(prepared) == 1100
@@ -279,7 +275,7 @@ def test_processes_keep_the_order_and_survive_a_record_that_crashes_them() -> No
             assert each.id == f"ready {number}" if isinstance(each, Entry) else False
 
 
-def test_a_damaged_index_is_refused_or_found_out(tmp_path: Path, encoder: RadialEncoder) -> None:
+def test_detects_a_damaged_index(tmp_path: Path, encoder: RadialEncoder) -> None:
     source = write_lines(tmp_path / "source", [document(i) for i in range(9)])
     version = build_index([source], tmp_path / "out", encoder).directory
     for name in find_current_version(version).manifest.files:
@@ -322,7 +318,7 @@ def test_a_folder_without_an_index_is_refused(
         Retriever.open(tmp_path / "nowhere", encoder)
 
 
-def test_other_weights_are_refused_and_both_named(built: Path, encoder: RadialEncoder) -> None:
+def test_refuses_other_weights_and_names_both(built: Path, encoder: RadialEncoder) -> None:
     others = (
         replace(encoder, digest="sha256:" + "cd" * 32),
         replace(encoder, dimension=50),
@@ -336,7 +332,7 @@ def test_other_weights_are_refused_and_both_named(built: Path, encoder: RadialEn
             assert f"{other.form}, {other.dimension}" in str(refusal.value)
 
 
-def test_verify_finds_vectors_that_the_model_no_longer_makes(built: Path, encoder: RadialEncoder) -> None:
+def test_verify_finds_vectors_that_the_model_does_not_make(built: Path, encoder: RadialEncoder) -> None:
     @dataclass(frozen=True)
     class Drifted(RadialEncoder):
         def embed_crystals(self, crystals: Sequence[Crystal]) -> NDArray[np.float32]:

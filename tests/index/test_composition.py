@@ -19,17 +19,17 @@ TABLE = CompositionTable(
 )
 
 
-def test_the_likelihood_is_that_of_normal_errors_of_the_fractions() -> None:
-    told = TABLE.log_likelihood(Composition({"Mo": 0.30, "S": 0.70}, sigma=0.05))
-    off = 1 / 3 - 0.30
-    assert told[0] == pytest.approx(-(off**2) / 0.05**2)
-    assert told[1] == pytest.approx(-(0.2**2) / 0.05**2)
-    assert told[2] == pytest.approx(told[0])
-    assert told[3] == pytest.approx(-(0.3**2 + (1 / 3) ** 2 + off**2) / (2 * 0.05**2))
-    assert TABLE.list_possible(told).tolist() == [0, 2]
+def test_the_likelihood_has_normal_errors_of_the_fractions() -> None:
+    likelihood = TABLE.log_likelihood(Composition({"Mo": 0.30, "S": 0.70}, sigma=0.05))
+    deviation = 1 / 3 - 0.30
+    assert likelihood[0] == pytest.approx(-(deviation**2) / 0.05**2)
+    assert likelihood[1] == pytest.approx(-(0.2**2) / 0.05**2)
+    assert likelihood[2] == pytest.approx(likelihood[0])
+    assert likelihood[3] == pytest.approx(-(0.3**2 + (1 / 3) ** 2 + deviation**2) / (2 * 0.05**2))
+    assert TABLE.list_possible(likelihood).tolist() == [0, 2]
 
 
-def test_amounts_in_any_unit_and_hydrogen_where_it_is_given() -> None:
+def test_amounts_may_have_any_unit_and_hydrogen_counts_where_given() -> None:
     percent = TABLE.log_likelihood(Composition({"Mo": 33, "S": 66}))
     assert percent[0] == pytest.approx(0, abs=1e-9)
     huge = TABLE.log_likelihood(Composition({"Mo": 5e307, "S": 1e308}))
@@ -40,7 +40,7 @@ def test_amounts_in_any_unit_and_hydrogen_where_it_is_given() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fractions", "sigma", "says"),
+    ("fractions", "sigma", "message"),
     [
         ({}, 0.05, "empty"),
         ({"Xx": 0.5}, 0.05, "'Xx' in composition is not a chemical element"),
@@ -50,13 +50,15 @@ def test_amounts_in_any_unit_and_hydrogen_where_it_is_given() -> None:
         ({"Mo": 1.0}, 0.0, "composition_sigma"),
     ],
 )
-def test_what_is_no_composition_is_refused(fractions: dict[str, float], sigma: float, says: str) -> None:
-    with pytest.raises(OptionError, match=says):
+def test_rejects_an_invalid_composition(fractions: dict[str, float], sigma: float, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
         Composition(fractions, sigma)
 
 
 @pytest.mark.parametrize("effort", ["search", "verify"])
-def test_a_search_prefers_and_admits_what_agrees(built: Path, encoder: RadialEncoder, effort: Effort) -> None:
+def test_a_search_admits_and_prefers_crystals_that_agree(
+    built: Path, encoder: RadialEncoder, effort: Effort
+) -> None:
     right = crystal(7)
     fractions = {symbol: float(sum(right.numbers == number)) for symbol, number in (("V", 23), ("S", 16))}
     assert all(fractions.values())

@@ -1,4 +1,4 @@
-"""User structures come into the groups that one build of everything would have made."""
+"""User structures get the groups that one build of all structures would have made."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,13 +16,13 @@ from tests.index.layers import crystal
 
 
 def larger(index: int, factor: float) -> Crystal:
-    """A crystal whose cell is larger; it is the same up to 5 %."""
+    """Return a crystal with a larger cell; up to 5 % it counts as the same."""
     made = crystal(index)
     scale = [factor, factor, 1.0]
     return replace(made, lattice=made.lattice * factor, positions=made.positions * scale)
 
 
-# Chains in which neighbours are the same and ends are not, so that the order decides who founds a group.
+# Chains in which neighbors are duplicates and the ends are not, so that the order decides which crystal founds a group.
 CHAIN = [larger(index, factor) for index in (0, 9) for factor in (1.0, 1.04, 1.08, 1.12, 0.97)]
 CHAIN += [larger(5, 1.0), larger(6, 1.0), larger(6, 1.01)]
 
@@ -43,24 +43,24 @@ def partition(groups: Sequence[int]) -> list[int]:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_groups_are_those_of_one_build(tmp_path: Path, seed: int) -> None:
+def test_groups_equal_those_of_one_build(tmp_path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
     crystals = [CHAIN[row] for row in rng.permutation(len(CHAIN))]
     base = int(rng.integers(1, len(crystals)))
     catalog = catalog_of(tmp_path / "catalog", crystals[:base])
-    grouping = DuplicateGroups(catalog)
-    held: dict[int, Crystal] = {}
-    for number, one in enumerate(crystals[base:], start=1):
-        held[number] = one
+    groups = DuplicateGroups(catalog)
+    structures: dict[int, Crystal] = {}
+    for number, added in enumerate(crystals[base:], start=1):
+        structures[number] = added
         if rng.random() < 0.3:
-            del held[int(rng.choice(list(held)))]
-        found = grouping.assign(held)
-        expected = group_duplicates([*crystals[:base], *held.values()])
-        assert partition([*catalog.groups.tolist(), *found.tolist()]) == expected
+            del structures[int(rng.choice(list(structures)))]
+        assigned = groups.assign(structures)
+        expected = group_duplicates([*crystals[:base], *structures.values()])
+        assert partition([*catalog.groups.tolist(), *assigned.tolist()]) == expected
     catalog.close()
 
 
-def test_the_first_founder_that_is_the_same_is_told() -> None:
+def test_finds_the_first_identical_founder() -> None:
     founders = [crystal(3), larger(0, 1.08), larger(0, 1.04), crystal(1)]
     assert find_first_duplicate(larger(0, 1.05), founders) == 1
     assert find_first_duplicate(crystal(0), founders) == 2

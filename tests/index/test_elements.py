@@ -45,7 +45,7 @@ LIBRARY: list[tuple[str, ...]] = [("Mo", "S"), ("Mo", "S", "Se"), ("Mo",), ("W",
         (ElementFilter(all=("Cf",)), []),
     ],
 )
-def test_meaning_of_each_condition(condition: ElementFilter, expected: list[tuple[str, ...]]) -> None:
+def test_each_condition_selects_as_defined(condition: ElementFilter, expected: list[tuple[str, ...]]) -> None:
     assert selected(LIBRARY, condition) == expected
 
 
@@ -56,7 +56,7 @@ def test_meaning_of_each_condition(condition: ElementFilter, expected: list[tupl
     Subset,
     Subset,
 )
-def test_bits_and_sets_agree_unless_nothing_can_meet_the_condition(
+def test_bits_agree_with_sets_unless_the_condition_is_impossible(
     crystals: list[tuple[str, ...]],
     all_: tuple[str, ...],
     only: tuple[str, ...],
@@ -92,19 +92,19 @@ def test_bits_and_sets_agree_unless_nothing_can_meet_the_condition(
         {"none": tuple(get_atomic_numbers())},
     ],
 )
-def test_contradictions_are_refused(condition: dict[str, tuple[str, ...]]) -> None:
+def test_rejects_contradictory_conditions(condition: dict[str, tuple[str, ...]]) -> None:
     with pytest.raises(OptionError, match="elements_"):
         ElementFilter(**condition)
 
 
 @pytest.mark.parametrize("symbol", ["Xx", "", "mo", "MO", " Mo", "42", "D"])
 @pytest.mark.parametrize("option", ["all", "only", "any", "none"])
-def test_what_is_no_symbol_is_refused(symbol: str, option: str) -> None:
+def test_rejects_an_invalid_symbol(symbol: str, option: str) -> None:
     with pytest.raises(OptionError, match=f"elements_{option}"):
         ElementFilter(**{option: (symbol,)})
 
 
-def test_a_wrongly_written_symbol_is_hinted_at_and_text_is_no_list() -> None:
+def test_suggests_the_correct_symbol_and_rejects_text_for_a_list() -> None:
     with pytest.raises(OptionError, match="write Mo"):
         ElementFilter(all=("mo",))
     with pytest.raises(OptionError, match="list"):
@@ -113,7 +113,7 @@ def test_a_wrongly_written_symbol_is_hinted_at_and_text_is_no_list() -> None:
         ElementFilter(all=(["Mo"],))  # type: ignore[arg-type]
 
 
-def test_a_table_of_another_index_is_refused(tmp_path: Path) -> None:
+def test_rejects_the_table_of_another_index(tmp_path: Path) -> None:
     path = tmp_path / "elements.npy"
     bits_of(LIBRARY).write(path)
     assert np.array_equal(ElementBits.open(path, len(LIBRARY)).bits, bits_of(LIBRARY).bits)

@@ -1,4 +1,4 @@
-"""A library with crystals behind it is searched as one that was built with all of them."""
+"""An index with user structures gives the answers of an index built with all of the structures."""
 
 from pathlib import Path
 from typing import Any
@@ -22,51 +22,58 @@ from tests.index.stand_in import RadialEncoder, pattern_of
 from tests.matching.patterns import FlakePose, simulate_pattern
 
 BASE, ALL = 27, 40
-# The same crystals as one of the base or as another addition, with a slightly larger cell, so that no two tie.
-TWINS = {"twin/3": (3, 1.001), "twin/30": (30, 1.002), "twin/3 again": (3, 1.003), "twin/35": (35, 1.001)}
+# Duplicates of a crystal of the base or of another user structure, with slightly larger cells, so that none tie.
+DUPLICATES = {
+    "duplicate/3": (3, 1.001),
+    "duplicate/30": (30, 1.002),
+    "duplicate/3 again": (3, 1.003),
+    "duplicate/35": (35, 1.001),
+}
 
 
-def twin(id: str) -> dict[str, Any]:
-    index, larger = TWINS[id]
+def duplicate(id: str) -> dict[str, Any]:
+    index, larger = DUPLICATES[id]
     made = document(index, id=id)
     return made | {"lattice": (np.array(made["lattice"]) * [[larger], [larger], [1.0]]).tolist()}
 
 
 @pytest.fixture(scope="module")
-def libraries(tmp_path_factory: pytest.TempPathFactory) -> tuple[LiveIndex, Retriever]:
-    """The same crystals, some of them added, and all of them built into one index."""
+def indexes(tmp_path_factory: pytest.TempPathFactory) -> tuple[LiveIndex, Retriever]:
+    """The same crystals, once with some of them as user structures, once all built into one index."""
     folder, encoder = tmp_path_factory.mktemp("extension"), RadialEncoder()
     documents = [document(i) for i in range(ALL)]
-    build_index([write_lines(folder / "base", documents[:BASE])], folder / "living", encoder)
-    build_index([write_lines(folder / "all", [*documents, *map(twin, TWINS)])], folder / "one", encoder)
-    living = LiveIndex.open(folder / "living", encoder, watch_s=None)
+    build_index([write_lines(folder / "base", documents[:BASE])], folder / "live", encoder)
+    build_index(
+        [write_lines(folder / "all", [*documents, *map(duplicate, DUPLICATES)])], folder / "one", encoder
+    )
+    live = LiveIndex.open(folder / "live", encoder, watch_s=None)
     for index in range(BASE, ALL):
-        living.add(NewUserStructure(crystal(index), crystal(index).id))
+        live.add(NewUserStructure(crystal(index), crystal(index).id))
     one = Retriever.open(folder / "one", encoder)
-    for id in TWINS:
-        added = living.add(NewUserStructure(one.get_entry(id).crystal, id))
+    for id in DUPLICATES:
+        added = live.add(NewUserStructure(one.get_entry(id).crystal, id))
         assert added.same_as
-    return living, one
+    return live, one
 
 
-def told(result: SearchResult) -> list[tuple[str, tuple[str, ...]]]:
+def ids_of(result: SearchResult) -> list[tuple[str, tuple[str, ...]]]:
     return [(candidate.entry.id, candidate.same_as) for candidate in result.candidates]
 
 
 @pytest.mark.parametrize("index", [0, 3, 26, 27, 30, 35, 39])
 @pytest.mark.parametrize("effort", ["search", "verify"])
-def test_hits_are_those_of_one_index(
-    libraries: tuple[LiveIndex, Retriever], index: int, effort: Effort
+def test_candidates_equal_those_of_one_index(
+    indexes: tuple[LiveIndex, Retriever], index: int, effort: Effort
 ) -> None:
     spots = simulate_pattern(crystal(index), FlakePose(rotation_deg=20.0))
-    living, one = (each.search(spots, effort=effort, top_k=12) for each in libraries)
-    assert told(living) == told(one)
-    for mine, its in zip(living.candidates, one.candidates, strict=True):
+    live, one = (each.search(spots, effort=effort, top_k=12) for each in indexes)
+    assert ids_of(live) == ids_of(one)
+    for mine, its in zip(live.candidates, one.candidates, strict=True):
         assert mine.similarity == pytest.approx(its.similarity, abs=1e-6)
         assert (mine.probability is None) == (its.probability is None)
         if mine.probability is not None and its.probability is not None:
             assert mine.probability == pytest.approx(its.probability, abs=1e-6)
-    assert (living.verdict, living.confidence_set_size) == (one.verdict, one.confidence_set_size)
+    assert (live.verdict, live.confidence_set_size) == (one.verdict, one.confidence_set_size)
 
 
 @pytest.mark.parametrize(
@@ -79,37 +86,35 @@ def test_hits_are_those_of_one_index(
         (ElementFilter(any=("V", "Zr")), Composition({"V": 1.0, "S": 2.0})),
     ],
 )
-def test_conditions_hold_for_added_crystals_too(
-    libraries: tuple[LiveIndex, Retriever],
+def test_conditions_apply_to_user_structures(
+    indexes: tuple[LiveIndex, Retriever],
     elements: ElementFilter | None,
     composition: Composition | None,
 ) -> None:
     spots = pattern_of(crystal(31), 12.0)
-    living, one = (
-        each.search(spots, elements=elements, composition=composition, top_k=15) for each in libraries
-    )
-    assert told(living) == told(one)
-    assert living.candidates
+    live, one = (each.search(spots, elements=elements, composition=composition, top_k=15) for each in indexes)
+    assert ids_of(live) == ids_of(one)
+    assert live.candidates
 
 
-def test_a_pattern_without_scale_finds_added_crystals_too(
-    libraries: tuple[LiveIndex, Retriever],
+def test_a_pattern_without_scale_finds_user_structures(
+    indexes: tuple[LiveIndex, Retriever],
 ) -> None:
     spots = simulate_pattern(crystal(33), FlakePose())
     unknown = Spots(spots.q_inv_angstrom * 1.3, spots.intensity, scale_is_known=False)
-    living, one = (each.search(unknown, top_k=12) for each in libraries)
-    assert told(living) == told(one)
+    live, one = (each.search(unknown, top_k=12) for each in indexes)
+    assert ids_of(live) == ids_of(one)
 
 
-def test_nothing_added_is_the_index_itself(built: Path, encoder: RadialEncoder) -> None:
-    living = LiveIndex.open(built, encoder, watch_s=None)
-    with living.hold() as held, Retriever.open(built, encoder) as retriever:
-        assert type(held.components.catalog) is type(retriever.components.catalog)
-        assert held.user_structure_count == 0
-    living.close()
+def test_without_user_structures_the_index_is_searched_directly(built: Path, encoder: RadialEncoder) -> None:
+    live = LiveIndex.open(built, encoder, watch_s=None)
+    with live.hold() as combined, Retriever.open(built, encoder) as retriever:
+        assert type(combined.components.catalog) is type(retriever.components.catalog)
+        assert combined.user_structure_count == 0
+    live.close()
 
 
-def test_vectors_behind_others_are_found_by_row_and_by_condition(tmp_path: Path) -> None:
+def test_appended_vectors_are_found_by_row_and_by_condition(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     vectors = rng.normal(size=(50, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -128,7 +133,7 @@ def test_vectors_behind_others_are_found_by_row_and_by_condition(tmp_path: Path)
 
 
 @pytest.mark.parametrize("first", [1, 7, 8, 9, 16])
-def test_tables_behind_others_are_those_of_all(first: int) -> None:
+def test_appended_tables_equal_tables_of_all(first: int) -> None:
     crystals = [crystal(index) for index in range(20)]
     numbers = [each.numbers for each in crystals]
     bits = ElementBits.from_numbers(numbers[:first]).append(numbers[first:])

@@ -1,4 +1,4 @@
-"""A library that changes while it is served: additions are found, versions are swapped under running searches."""
+"""A live index: user structures are found at once, and versions are replaced during searches."""
 
 import logging
 import shutil
@@ -27,13 +27,13 @@ from model.crystal.structure_files import read_structure, write_cif
 from model.errors import ConflictError, CrystalError, IndexUnavailableError, OptionError, ReadOnlyError
 from model.pattern.spots import Spots
 from tests.index.layers import crystal, document, same_structure, write_lines
-from tests.index.stand_in import SPOILT, RadialEncoder, pattern_of
+from tests.index.stand_in import SPOILED, RadialEncoder, pattern_of
 from tests.index.two_indexes import LARGE, SMALL
 
 
 @pytest.fixture
 def opened(served: Path, encoder: RadialEncoder) -> Iterator[Callable[[], LiveIndex]]:
-    """Opens the served index as one more process would, and closes it at the end."""
+    """Opens the served index as another process would, and closes it at the end."""
     libraries: list[LiveIndex] = []
 
     def open_one() -> LiveIndex:
@@ -52,7 +52,7 @@ def first(library: LiveIndex, index: int) -> str:
     return library.search(pattern_of(crystal(index), 33.0), top_k=1).candidates[0].entry.id
 
 
-def test_what_was_added_is_found_by_pattern_and_id_here_and_elsewhere(opened: Opened) -> None:
+def test_an_added_structure_is_found_by_pattern_and_id_in_every_process(opened: Opened) -> None:
     here, elsewhere = opened(), opened()
     assert first(elsewhere, 20) != "mine"
     added = here.add(NewUserStructure(crystal(20), "mine", "CC0", "a paper", "robot"))
@@ -65,7 +65,7 @@ def test_what_was_added_is_found_by_pattern_and_id_here_and_elsewhere(opened: Op
         assert (library.user_structure_count, library.manifest.crystals) == (1, SMALL)
 
 
-def test_what_was_removed_is_gone_here_and_elsewhere(opened: Opened) -> None:
+def test_a_removed_structure_is_gone_in_every_process(opened: Opened) -> None:
     here, elsewhere = opened(), opened()
     for index in (20, 21, 22):
         here.add(NewUserStructure(crystal(index), f"mine/{index}"))
@@ -80,7 +80,7 @@ def test_what_was_removed_is_gone_here_and_elsewhere(opened: Opened) -> None:
             library.remove("mine/21")
 
 
-def test_duplicates_are_named_of_the_index_and_of_what_was_added(opened: Opened) -> None:
+def test_reports_duplicates_in_the_index_and_among_user_structures(opened: Opened) -> None:
     library = opened()
     of_index = crystal(2)
     assert library.add(NewUserStructure(of_index)).same_as == (of_index.id,)
@@ -93,7 +93,7 @@ def test_duplicates_are_named_of_the_index_and_of_what_was_added(opened: Opened)
     assert (candidate.entry.id, candidate.same_as) == ("two", ())
 
 
-def test_the_same_structure_again_is_the_same_one(opened: Opened) -> None:
+def test_adding_the_same_structure_again_changes_nothing(opened: Opened) -> None:
     library, elsewhere = opened(), opened()
     made = library.add(NewUserStructure(crystal(20)))
     named = library.add(NewUserStructure(crystal(21), "mine"))
@@ -107,7 +107,7 @@ def test_the_same_structure_again_is_the_same_one(opened: Opened) -> None:
     assert library.user_structure_count == 2
 
 
-def test_an_id_names_one_structure(opened: Opened) -> None:
+def test_an_id_identifies_one_structure(opened: Opened) -> None:
     library, elsewhere = opened(), opened()
     library.add(NewUserStructure(crystal(20), "mine"))
     for other, id in ((library, "mine"), (elsewhere, "mine"), (library, crystal(3).id)):
@@ -117,7 +117,7 @@ def test_an_id_names_one_structure(opened: Opened) -> None:
     assert library.user_structure_count == 1
 
 
-def test_a_structure_of_the_index_itself_stays(opened: Opened) -> None:
+def test_a_structure_of_the_index_itself_cannot_be_removed(opened: Opened) -> None:
     library = opened()
     library.add(NewUserStructure(crystal(20), "mine"))
     with pytest.raises(ConflictError, match=r"build an index without it and publish"):
@@ -125,10 +125,10 @@ def test_a_structure_of_the_index_itself_stays(opened: Opened) -> None:
     assert library.get_entry(crystal(1).id)
 
 
-def test_what_the_model_cannot_embed_is_not_added(opened: Opened) -> None:
+def test_a_structure_that_the_model_cannot_embed_is_not_added(opened: Opened) -> None:
     library = opened()
-    with pytest.raises(CrystalError, match="spoilt"):
-        library.add(NewUserStructure(crystal(20), SPOILT))
+    with pytest.raises(CrystalError, match="spoiled"):
+        library.add(NewUserStructure(crystal(20), SPOILED))
     assert library.user_structure_count == 0
 
 
@@ -149,7 +149,7 @@ class Reversed(RadialEncoder):
         return super().embed_spots(patterns, voltage_kv)[:, ::-1]
 
 
-def test_other_weights_embed_again_and_lose_nothing(
+def test_other_weights_embed_all_structures_again(
     tmp_path: Path, served: Path, opened: Opened, caplog: pytest.LogCaptureFixture
 ) -> None:
     library = opened()
@@ -169,9 +169,7 @@ def test_other_weights_embed_again_and_lose_nothing(
     assert first(library, 20) == "mine"
 
 
-def test_a_new_version_is_taken_up_and_gone_back_from(
-    opened: Opened, served: Path, indexes: dict[int, Path]
-) -> None:
+def test_serves_a_new_version_and_rolls_back(opened: Opened, served: Path, indexes: dict[int, Path]) -> None:
     library, elsewhere = opened(), opened()
     library.add(NewUserStructure(crystal(20), "mine"))
     small = library.served.name
@@ -186,11 +184,11 @@ def test_a_new_version_is_taken_up_and_gone_back_from(
     assert find_version_folder(served).name == small
     assert library.reload().manifest.crystals == SMALL
     assert first(library, 20) == "mine"
-    with pytest.raises(OptionError, match="no version 'absent'"):
-        library.reload("absent")
+    with pytest.raises(OptionError, match="no version 'missing'"):
+        library.reload("missing")
 
 
-def test_a_version_that_cannot_be_served_leaves_the_old_one(
+def test_a_version_that_cannot_be_served_leaves_the_old_one_in_service(
     opened: Opened, served: Path, indexes: dict[int, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     library = opened()
@@ -215,7 +213,7 @@ def test_a_version_that_cannot_be_served_leaves_the_old_one(
     assert first(library, 8) == crystal(8).id
 
 
-def test_a_version_is_tried_again_when_what_was_added_is_mended(
+def test_a_version_is_retried_when_the_user_structures_are_repaired(
     opened: Opened, served: Path, indexes: dict[int, Path]
 ) -> None:
     library = opened()
@@ -232,7 +230,7 @@ def test_a_version_is_tried_again_when_what_was_added_is_mended(
     assert (library.served.name, library.user_structure_count) == (large, 1)
 
 
-def test_a_version_that_may_not_be_read_is_told_as_such(
+def test_reports_a_version_without_read_permission(
     opened: Opened, indexes: dict[int, Path], served: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library = opened()
@@ -246,7 +244,7 @@ def test_a_version_that_may_not_be_read_is_told_as_such(
         library.reload()
 
 
-def test_a_version_of_other_weights_is_not_gone_to(
+def test_does_not_switch_to_a_version_of_other_weights(
     tmp_path: Path, opened: Opened, served: Path, encoder: RadialEncoder
 ) -> None:
     library = opened()
@@ -261,10 +259,10 @@ def test_a_version_of_other_weights_is_not_gone_to(
 
 
 @pytest.mark.parametrize("at_start", [True, False])
-def test_a_version_that_goes_while_it_is_opened_is_not_missed(
+def test_follows_on_when_a_version_is_removed_while_it_is_opened(
     opened: Opened, served: Path, indexes: dict[int, Path], monkeypatch: pytest.MonkeyPatch, at_start: bool
 ) -> None:
-    """Of many that are published in a row, the one that CURRENT named a moment ago may be gone already."""
+    """When many versions are published in a row, the one that CURRENT has just named may be removed already."""
     library = None if at_start else opened()
     publish_copy(indexes[SMALL], served)
     going = find_version_folder(served)
@@ -286,7 +284,7 @@ def test_a_version_that_goes_while_it_is_opened_is_not_missed(
     assert library.manifest.crystals == LARGE
 
 
-def test_an_index_that_has_the_addition_takes_its_place(
+def test_a_structure_of_the_index_replaces_the_same_user_structure(
     opened: Opened, served: Path, indexes: dict[int, Path]
 ) -> None:
     library = opened()
@@ -297,7 +295,7 @@ def test_an_index_that_has_the_addition_takes_its_place(
     library.refresh()
     assert library.get_entry(crystal(7).id).source == "made"
     assert library.user_structure_count == 1
-    # Another structure under an id that the index has come to have: both are there.
+    # A different structure under an id that the index now has; both are kept.
     assert same_structure(library.get_entry(crystal(8).id).crystal, crystal(8))
     renamed = f"{SOURCE}:{crystal(8).id}"
     assert same_structure(library.get_entry(renamed).crystal, crystal(20))
@@ -311,7 +309,7 @@ def test_an_index_that_has_the_addition_takes_its_place(
     assert library.user_structure_count == 1
 
 
-def test_a_damaged_file_stops_the_start_but_no_search(
+def test_damaged_user_structures_prevent_the_start_but_no_search(
     opened: Opened, served: Path, encoder: RadialEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     library = opened()
@@ -330,7 +328,7 @@ def test_a_damaged_file_stops_the_start_but_no_search(
     assert library.add(NewUserStructure(crystal(21))).is_new
 
 
-def test_where_nothing_can_be_written_all_else_goes_on(
+def test_a_read_only_index_can_still_be_searched(
     opened: Opened, served: Path, indexes: dict[int, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library = opened()
@@ -349,12 +347,12 @@ def test_where_nothing_can_be_written_all_else_goes_on(
         library.reload(large)
 
 
-def test_one_version_alone_goes_nowhere(
+def test_a_single_version_is_never_replaced(
     tmp_path: Path, served: Path, indexes: dict[int, Path], encoder: RadialEncoder
 ) -> None:
     version = find_version_folder(served)
     library = LiveIndex.open(version, encoder, watch_s=None)
-    # A version may be removed one day; what was added must not go with it.
+    # A version may be removed later; the user structures must not be lost with it.
     assert locate_user_structures(version) == served / USER_STRUCTURES_NAME
     library.add(NewUserStructure(crystal(20)))
     assert (served / USER_STRUCTURES_NAME).is_file()
@@ -367,22 +365,22 @@ def test_one_version_alone_goes_nowhere(
     assert verify_index(version, encoder).is_sound
 
 
-def test_searches_go_on_while_everything_changes(
+def test_searches_continue_while_everything_changes(
     opened: Opened, served: Path, indexes: dict[int, Path]
 ) -> None:
-    """Four threads search and look up while others add, remove, publish and go back: none fails."""
+    """Four threads search and look up while others add, remove, publish and roll back; none fails."""
     library = opened()
     stop = Event()
 
     def search(index: int) -> int:
         count = 0
         while not stop.is_set():
-            with library.hold() as held:
+            with library.hold() as retriever:
                 assert (
-                    held.search(pattern_of(crystal(index)), top_k=3).candidates[0].entry.id
+                    retriever.search(pattern_of(crystal(index)), top_k=3).candidates[0].entry.id
                     == crystal(index).id
                 )
-                assert len(held) == held.manifest.crystals + held.user_structure_count
+                assert len(retriever) == retriever.manifest.crystals + retriever.user_structure_count
             assert library.get_entry(crystal(index).id)
             count += 1
         return count
@@ -413,42 +411,42 @@ def test_searches_go_on_while_everything_changes(
         assert all(each.result() > 0 for each in working)
 
 
-def test_a_watched_library_follows_by_itself(
+def test_a_watched_index_follows_by_itself(
     served: Path, indexes: dict[int, Path], encoder: RadialEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    swapped = Event()
+    is_served = Event()
     serve = LiveIndex._serve
 
     def serve_and_report(self: LiveIndex, version: OpenVersion) -> None:
         serve(self, version)
-        swapped.set()
+        is_served.set()
 
     monkeypatch.setattr(LiveIndex, "_serve", serve_and_report)
     library = LiveIndex.open(served, encoder, watch_s=0.01)
     publish_copy(indexes[LARGE], served)
-    assert swapped.wait(30)
+    assert is_served.wait(30)
     assert library.manifest.crystals == LARGE
     library.close()
     with pytest.raises(IndexUnavailableError, match="closed"):
         library.get_entry("x")
 
 
-def test_files_are_closed_when_the_last_search_has_ended(
+def test_closes_files_when_the_last_search_has_ended(
     opened: Opened, served: Path, indexes: dict[int, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed: list[int] = []
     close = Retriever.close
 
-    def told(self: Retriever) -> None:
+    def record(self: Retriever) -> None:
         closed.append(self.manifest.crystals)
         close(self)
 
-    monkeypatch.setattr(Retriever, "close", told)
+    monkeypatch.setattr(Retriever, "close", record)
     library = opened()
     library.add(NewUserStructure(crystal(20)))
-    with library.hold() as held:
+    with library.hold() as retriever:
         publish_copy(indexes[LARGE], served)
         library.refresh()
         assert closed == []
-        assert held.get_entry(crystal(1).id)
+        assert retriever.get_entry(crystal(1).id)
     assert closed == [SMALL]

@@ -28,7 +28,7 @@ def retriever(built: Path, encoder: RadialEncoder) -> Retriever:
 
 
 @pytest.mark.parametrize("with_intensity", [True, False])
-def test_a_crystals_own_pattern_finds_it(retriever: Retriever, with_intensity: bool) -> None:
+def test_a_pattern_finds_its_crystal(retriever: Retriever, with_intensity: bool) -> None:
     for index in (7, 20, 39):
         result = retriever.search(pattern_of(crystal(index), 25.0, with_intensity=with_intensity))
         assert len(result.candidates) == 10
@@ -41,8 +41,8 @@ def test_a_crystals_own_pattern_finds_it(retriever: Retriever, with_intensity: b
 
 
 @pytest.mark.parametrize("effort", ["verify", "full"])
-def test_candidates_are_held_against_the_pattern(retriever: Retriever, effort: Effort) -> None:
-    """Of 40 that differ in their cell by little, the towers' stand-in may prefer another; the pattern does not."""
+def test_candidates_are_verified_against_the_pattern(retriever: Retriever, effort: Effort) -> None:
+    """Of 40 crystals with similar cells, the stand-in for the towers may prefer another; verification does not."""
     spots = simulate_pattern(crystal(7), FlakePose(tilt_deg=2.0, rotation_deg=40.0))
     result = retriever.search(spots, effort=effort, top_k=5)
     assert len(result.candidates) == 5
@@ -68,8 +68,8 @@ def test_candidates_are_held_against_the_pattern(retriever: Retriever, effort: E
     assert [candidate.in_confidence_set for candidate in result.candidates] == [
         place < result.confidence_set_size for place in range(5)
     ]
-    alike = sum(candidate.equivalence_group == 1 for candidate in result.candidates)
-    assert (result.next_measurement is not None) >= (alike > 1)
+    equivalent = sum(candidate.equivalence_group == 1 for candidate in result.candidates)
+    assert (result.next_measurement is not None) >= (equivalent > 1)
     assert result.lattice is not None
     assert result.lattice.on_lattice.mean() > 0.95
     assert result.warnings == ()
@@ -77,7 +77,7 @@ def test_candidates_are_held_against_the_pattern(retriever: Retriever, effort: E
 
 @pytest.mark.parametrize("effort", ["search", "verify"])
 @pytest.mark.parametrize("factor", [0.6, 1.0, 1.5])
-def test_without_a_scale_each_crystal_is_met_at_its_own(
+def test_without_a_scale_each_crystal_is_compared_at_its_own(
     retriever: Retriever, effort: Effort, factor: float
 ) -> None:
     spots = replace(
@@ -89,7 +89,7 @@ def test_without_a_scale_each_crystal_is_met_at_its_own(
         assert len(result.candidates) > 10
         assert all(candidate.match is None for candidate in result.candidates)
     else:
-        # Neither crystals that differ by their size alone can be told apart, nor neighbours in the periodic table.
+        # Neither crystals that differ in size alone are distinguishable, nor neighbors in the periodic table.
         assert result.candidates[0].entry.formula in {"VS2", "TiS2"}
         mine = next(candidate for candidate in result.candidates if candidate.entry.id == crystal(7).id)
         assert mine.match is not None
@@ -98,7 +98,7 @@ def test_without_a_scale_each_crystal_is_met_at_its_own(
         assert mine.match.r_factor < 0.1
 
 
-def test_two_layers_are_both_found_with_what_they_hold_together(retriever: Retriever) -> None:
+def test_finds_both_layers_by_the_elements_they_have_together(retriever: Retriever) -> None:
     first, second = crystal(0), crystal(38)
     assert first.elements != second.elements
     parts = [
@@ -119,14 +119,14 @@ def test_two_layers_are_both_found_with_what_they_hold_together(retriever: Retri
 
 
 @pytest.mark.parametrize("with_intensity", [True, False])
-def test_one_ring_without_a_scale_is_answered(retriever: Retriever, with_intensity: bool) -> None:
+def test_answers_one_ring_without_a_scale(retriever: Retriever, with_intensity: bool) -> None:
     angle = np.radians(60.0 * np.arange(6))
     q = 0.9 * np.column_stack([np.cos(angle), np.sin(angle)])
     ring = replace(Spots(q, np.ones(6) if with_intensity else None), scale_is_known=False)
     assert retriever.search(ring, effort="verify").candidates
 
 
-def test_two_layers_meet_the_conditions_together_or_not_at_all(retriever: Retriever) -> None:
+def test_two_layers_meet_the_conditions_together_or_are_not_candidates(retriever: Retriever) -> None:
     parts = [
         simulate_pattern(crystal(row), FlakePose(1.0, 0.0, angle)) for row, angle in ((0, 12.0), (38, 29.5))
     ]
@@ -137,7 +137,7 @@ def test_two_layers_meet_the_conditions_together_or_not_at_all(retriever: Retrie
         assert all(condition.admits(candidate.entry.elements) for candidate in result.candidates)
 
 
-def test_a_scale_that_is_wrong_is_told_and_mended(retriever: Retriever) -> None:
+def test_a_wrong_scale_is_reported_and_corrected(retriever: Retriever) -> None:
     spots = simulate_pattern(crystal(7), FlakePose(tilt_deg=1.0, rotation_deg=40.0, scale=1.12))
     result = retriever.search(spots, effort="verify", elements=ElementFilter(all=("V",)))
     assert result.candidates[0].match is not None
@@ -146,11 +146,11 @@ def test_a_scale_that_is_wrong_is_told_and_mended(retriever: Retriever) -> None:
     assert re.search(r"scale 1\d?\.\d % larger", warning)
 
 
-def test_a_wrong_scale_costs_probability(retriever: Retriever) -> None:
-    asked = {"effort": "verify", "elements": ElementFilter(all=("V",))}
+def test_a_wrong_scale_reduces_the_probability(retriever: Retriever) -> None:
+    options = {"effort": "verify", "elements": ElementFilter(all=("V",))}
     pose = FlakePose(tilt_deg=1.0, rotation_deg=40.0)
     right, wrong = (
-        retriever.search(simulate_pattern(crystal(7), replace(pose, scale=scale)), **asked)  # type: ignore[arg-type]
+        retriever.search(simulate_pattern(crystal(7), replace(pose, scale=scale)), **options)  # type: ignore[arg-type]
         for scale in (1.0, 1.12)
     )
     assert right.warnings == ()
@@ -159,7 +159,7 @@ def test_a_wrong_scale_costs_probability(retriever: Retriever) -> None:
     assert wrong.verdict != "match"
 
 
-def test_a_superstructure_is_told_and_hides_no_crystal(retriever: Retriever) -> None:
+def test_a_superlattice_is_reported_and_hides_no_crystal(retriever: Retriever) -> None:
     own = retriever.search(simulate_pattern(crystal(7), FlakePose(rotation_deg=40.0)), effort="verify")
     for count, share in ((6, 0.02), (40, 0.01)):
         spots = simulate_superlattice(crystal(7), 40.0, count, share)
@@ -169,13 +169,13 @@ def test_a_superstructure_is_told_and_hides_no_crystal(retriever: Retriever) -> 
         assert any("superlattice" in warning for warning in result.warnings)
 
 
-def test_spots_on_no_lattice_are_no_match_without_intensities_too(retriever: Retriever) -> None:
+def test_spots_on_no_lattice_are_no_match_even_without_intensities(retriever: Retriever) -> None:
     spots = Spots(np.random.default_rng(0).uniform(-1.2, 1.2, (40, 2)))
     assert retriever.search(spots, effort="verify").verdict == "no_match"
     assert retriever.search(Spots(pattern_of(crystal(7)).q_inv_angstrom), effort="verify").verdict is None
 
 
-def test_a_sure_scale_leaves_fewer_crystals(
+def test_a_precise_scale_leaves_fewer_candidates(
     tmp_path: Path, encoder: RadialEncoder, retriever: Retriever
 ) -> None:
     """Cells of the layers differ by 0.45 % from one to the next."""
@@ -204,7 +204,9 @@ def test_a_sure_scale_leaves_fewer_crystals(
     assert len(found[0.001]) < len(found[0.013]) <= len(computed)
 
 
-def test_a_scale_that_is_less_sure_than_was_said_is_told(tmp_path: Path, encoder: RadialEncoder) -> None:
+def test_warns_when_the_scale_deviates_by_more_than_its_stated_uncertainty(
+    tmp_path: Path, encoder: RadialEncoder
+) -> None:
     spots = simulate_pattern(crystal(7), FlakePose(tilt_deg=1.0, rotation_deg=40.0, scale=1.03))
     lines = write_lines(tmp_path / "x.jsonl", [document(row) for row in (7, 38)])
     build_index([lines], tmp_path / "index", encoder, cell_errors=CellErrors(0.002))
@@ -216,7 +218,7 @@ def test_a_scale_that_is_less_sure_than_was_said_is_told(tmp_path: Path, encoder
     assert re.search(r"scale 3\d?\.\d % larger", warning)
 
 
-def test_elements_restrict_what_is_verified(retriever: Retriever) -> None:
+def test_elements_restrict_the_verified_candidates(retriever: Retriever) -> None:
     spots = pattern_of(crystal(7))
     assert retriever.search(spots, elements=ElementFilter(all=("Cf",)), effort="verify").candidates == ()
     candidates = retriever.search(spots, elements=ElementFilter(all=("W",)), effort="verify").candidates
@@ -224,7 +226,7 @@ def test_elements_restrict_what_is_verified(retriever: Retriever) -> None:
     assert all("W" in candidate.entry.elements for candidate in candidates)
 
 
-def test_crystals_that_are_the_same_come_back_once(retriever: Retriever) -> None:
+def test_duplicates_are_returned_once(retriever: Retriever) -> None:
     candidates = retriever.search(pattern_of(crystal(3)), top_k=40).candidates
     assert len(candidates) == 40
     first = candidates[0]
@@ -233,13 +235,13 @@ def test_crystals_that_are_the_same_come_back_once(retriever: Retriever) -> None
     assert len(named) == len(set(named)) == 46
 
 
-def test_fewer_come_back_than_asked_for_when_there_are_no_more(retriever: Retriever) -> None:
+def test_returns_fewer_candidates_than_requested_if_there_are_no_more(retriever: Retriever) -> None:
     assert len(retriever.search(pattern_of(crystal(0)), top_k=1000).candidates) == 40
     nothing = retriever.search(pattern_of(crystal(0)), elements=ElementFilter(all=("Cf",)))
     assert nothing.candidates == ()
 
 
-def test_many_that_are_the_same_do_not_crowd_out_the_others(tmp_path: Path, encoder: RadialEncoder) -> None:
+def test_many_duplicates_do_not_displace_other_candidates(tmp_path: Path, encoder: RadialEncoder) -> None:
     copies = [document(0, id=f"copy {i}") for i in range(200)]
     source = write_lines(tmp_path / "x", [*copies, *(document(i) for i in range(1, 6))])
     build_index([source], tmp_path / "out", encoder, workers=0)
@@ -259,7 +261,7 @@ def test_many_that_are_the_same_do_not_crowd_out_the_others(tmp_path: Path, enco
         ElementFilter(all=("Mo",), none=("S",)),
     ],
 )
-def test_elements_restrict_the_search_and_not_its_result(
+def test_elements_restrict_the_search_rather_than_its_result(
     retriever: Retriever, elements: ElementFilter
 ) -> None:
     spots = pattern_of(crystal(0))
@@ -280,14 +282,14 @@ def test_threads_get_the_same_answers(retriever: Retriever) -> None:
     assert found == [first(index) for index in range(40)] * 5
 
 
-def test_impossible_requests_are_refused(retriever: Retriever) -> None:
+def test_rejects_impossible_requests(retriever: Retriever) -> None:
     with pytest.raises(OptionError, match="top_k"):
         retriever.search(pattern_of(crystal(0)), top_k=0)
     with pytest.raises(IndexUnavailableError, match="model that made the index"):
         retriever.search(pattern_of(crystal(0)), vector=np.ones(3, dtype=np.float32))
 
 
-def test_vectors_are_mapped_from_the_file_and_found_exactly(tmp_path: Path) -> None:
+def test_vectors_are_mapped_from_the_file_and_searched_exactly(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     vectors = rng.normal(size=(1001, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -305,7 +307,7 @@ def test_vectors_are_mapped_from_the_file_and_found_exactly(tmp_path: Path) -> N
     assert np.allclose(scores, np.sort(products)[::-1][:25], atol=1e-6)
 
 
-def test_a_damaged_vector_file_is_refused(tmp_path: Path) -> None:
+def test_rejects_a_damaged_vector_file(tmp_path: Path) -> None:
     path = tmp_path / "vectors.faiss"
     for content in (b"", b"nonsense" * 10):
         path.write_bytes(content)
@@ -313,7 +315,7 @@ def test_a_damaged_vector_file_is_refused(tmp_path: Path) -> None:
             Vectors.open(path)
 
 
-def test_a_picked_lattice_takes_the_place_of_the_found_one(retriever: Retriever) -> None:
+def test_a_picked_lattice_replaces_the_found_one(retriever: Retriever) -> None:
     first, second = crystal(0), crystal(38)
     parts = [
         simulate_pattern(each, FlakePose(1.0, 0.0, angle)) for each, angle in ((first, 12.0), (second, 29.5))
@@ -329,7 +331,7 @@ def test_a_picked_lattice_takes_the_place_of_the_found_one(retriever: Retriever)
         assert result.candidates[0].entry.formula == each.formula
 
 
-def test_only_crystals_that_can_have_a_picked_lattice_are_candidates(retriever: Retriever) -> None:
+def test_only_crystals_that_fit_a_picked_lattice_are_candidates(retriever: Retriever) -> None:
     spots = simulate_pattern(crystal(7), FlakePose())
     own = index_pattern(Observation.from_spots(spots, 80.0))
     assert own is not None
@@ -342,7 +344,7 @@ def test_only_crystals_that_can_have_a_picked_lattice_are_candidates(retriever: 
         assert ratio == pytest.approx(max(round(ratio), 1), rel=2 * SCALE_TOLERANCE)
 
 
-def test_a_picked_lattice_that_is_none_is_refused(retriever: Retriever) -> None:
+def test_rejects_a_degenerate_picked_lattice(retriever: Retriever) -> None:
     with pytest.raises(OptionError, match="parallel"):
         retriever.search(
             simulate_pattern(crystal(7), FlakePose()),

@@ -44,7 +44,7 @@ def assert_first_layers(crystals: list[Crystal], count: int) -> None:
         assert same_structure(found, crystal(index)), found
 
 
-def test_json_lines_plain_and_compressed_under_any_name(tmp_path: Path) -> None:
+def test_reads_json_lines_plain_and_compressed_under_any_name(tmp_path: Path) -> None:
     plain = write_lines(tmp_path / "structures.cif", [document(i) for i in range(3)])
     compressed = tmp_path / "structures"
     compressed.write_bytes(gzip.compress(plain.read_bytes()))
@@ -56,7 +56,7 @@ def test_json_lines_plain_and_compressed_under_any_name(tmp_path: Path) -> None:
         assert {found.source for found in crystals} == {"made"}
 
 
-def test_deuterium_in_a_line_is_hydrogen(tmp_path: Path) -> None:
+def test_reads_deuterium_as_hydrogen(tmp_path: Path) -> None:
     crystals, rejected = read(write_lines(tmp_path / "x", [document(1, species=["Pd", "D", "T"])]))
     assert not rejected
     assert crystals[0].elements == ("H", "Pd")
@@ -81,7 +81,7 @@ BAD_LINES: dict[str, tuple[object, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_LINES)
-def test_a_bad_line_is_told_and_the_next_are_read(name: str, tmp_path: Path) -> None:
+def test_reports_a_bad_line_and_reads_the_next_ones(name: str, tmp_path: Path) -> None:
     line, reason = BAD_LINES[name]
     crystals, rejected = read(write_lines(tmp_path / "x.jsonl", [document(0), line, "", document(1)]))
     assert_first_layers(crystals, 2)
@@ -96,7 +96,7 @@ def test_json_lines_may_begin_with_a_bad_line(tmp_path: Path) -> None:
     assert [each.name for each in rejected] == ["x:1"]
 
 
-def test_a_cut_gzip_gives_what_comes_before_the_cut(tmp_path: Path) -> None:
+def test_reads_a_truncated_gzip_up_to_its_end(tmp_path: Path) -> None:
     whole = write_lines(tmp_path / "x.jsonl", [document(i, note=str(i) * 50) for i in range(300)])
     cut = tmp_path / "cut.gz"
     cut.write_bytes(gzip.compress(whole.read_bytes())[:-2000])
@@ -107,14 +107,14 @@ def test_a_cut_gzip_gives_what_comes_before_the_cut(tmp_path: Path) -> None:
 
 
 @given(st.dictionaries(st.text(), st.recursive(st.none() | st.floats() | st.text(), st.lists)))
-def test_no_document_ends_the_reading(content: dict[str, Any]) -> None:
+def test_no_document_interrupts_the_reading(content: dict[str, Any]) -> None:
     for keys in (("lattice", "species", "frac"), ("lattice", "sites"), ("structure",)):
         values = [*content.values(), {}, [], None][: len(keys)]
         spoilt = {**content, **dict(zip(keys, values, strict=True))}
         assert list(read_document(spoilt, "name", "source"))
 
 
-def test_an_id_of_lone_surrogates_can_be_stored(tmp_path: Path) -> None:
+def test_escapes_lone_surrogates_in_an_id(tmp_path: Path) -> None:
     line = json.dumps(document(0)).replace("MoS2/0%", r"\ud800MoS2")
     (found,), _ = read(write_lines(tmp_path / "x", [line]))
     assert found.id.encode() == rb"\ud800MoS2"
@@ -129,7 +129,7 @@ def ase_database(path: Path, uid: bool = True) -> None:
             database.write(atoms, **keys)
 
 
-def test_ase_database_takes_the_uid_for_an_id(tmp_path: Path) -> None:
+def test_an_ase_database_names_crystals_by_uid(tmp_path: Path) -> None:
     ase_database(tmp_path / "c2db.db")
     crystals, rejected = read(tmp_path / "c2db.db")
     assert_first_layers(crystals, 3)
@@ -139,7 +139,7 @@ def test_ase_database_takes_the_uid_for_an_id(tmp_path: Path) -> None:
     assert {None if isinstance(r, RejectedEntry) else r.license for r in records} == {"CC BY-SA 4.0"}
 
 
-def test_ase_database_without_uid_in_a_read_only_folder(tmp_path: Path) -> None:
+def test_reads_an_ase_database_without_uid_in_a_read_only_folder(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     ase_database(folder / "data", uid=False)
@@ -153,7 +153,7 @@ def test_ase_database_without_uid_in_a_read_only_folder(tmp_path: Path) -> None:
     assert (folder / "data").read_bytes() == before
 
 
-def test_a_damaged_row_of_an_ase_database_is_told(tmp_path: Path) -> None:
+def test_reports_a_damaged_row_of_an_ase_database(tmp_path: Path) -> None:
     path = tmp_path / "c2db.db"
     ase_database(path)
     with sqlite3.connect(path) as connection:
@@ -164,7 +164,7 @@ def test_a_damaged_row_of_an_ase_database_is_told(tmp_path: Path) -> None:
     assert len(rejected) == 1
 
 
-def test_a_foreign_sqlite_file_is_told_and_left_as_it_is(tmp_path: Path) -> None:
+def test_reports_another_sqlite_file_and_does_not_change_it(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE other (a)")
@@ -180,7 +180,7 @@ Writer = Callable[[Crystal], str]
 
 
 @pytest.mark.parametrize("write", [write_cif, write_poscar])
-def test_one_structure_file(write: Writer, tmp_path: Path) -> None:
+def test_reads_a_structure_file(write: Writer, tmp_path: Path) -> None:
     path = tmp_path / "MoS2.txt"
     path.write_text(write(crystal(0)))
     crystals, rejected = read(path)
@@ -189,7 +189,7 @@ def test_one_structure_file(write: Writer, tmp_path: Path) -> None:
     assert crystals[0].id == "MoS2"
 
 
-def test_a_cif_with_several_blocks(tmp_path: Path) -> None:
+def test_reads_a_cif_with_several_blocks(tmp_path: Path) -> None:
     path = tmp_path / "all.cif"
     field = "data_note\n_comment\n;\ndata_inside_a_text_field\n_cell_length_a 3\n;\n"
     path.write_text(field + "".join(write_cif(crystal(i)) for i in range(3)))
@@ -212,7 +212,7 @@ def fill(folder: Path) -> None:
     (folder / ".hidden").write_text("not looked at")
 
 
-def test_a_folder_of_everything(tmp_path: Path) -> None:
+def test_reads_a_folder_of_everything(tmp_path: Path) -> None:
     fill(tmp_path)
     crystals, rejected = read(tmp_path)
     assert_first_layers(crystals, 4)
@@ -227,7 +227,7 @@ def zipped(folder: Path, path: Path) -> None:
                 archive.write(file, file.relative_to(folder))
 
 
-def test_a_zip_of_everything(tmp_path: Path) -> None:
+def test_reads_a_zip_of_everything(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     fill(folder)
     ase_database(folder / "inner.db")
@@ -242,7 +242,7 @@ def test_a_zip_of_everything(tmp_path: Path) -> None:
     assert sum("unpack it first" in each.reason for each in rejected) == 2
 
 
-def test_a_zip_expands_within_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expands_a_zip_within_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "bomb.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb.cif", b"data_\n" + bytes(20_000_000))
@@ -263,7 +263,7 @@ def test_a_zip_expands_within_limits(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not read(path)[0]
 
 
-def test_a_damaged_zip(tmp_path: Path) -> None:
+def test_reads_what_it_can_of_a_damaged_zip(tmp_path: Path) -> None:
     fill(tmp_path / "folder")
     zipped(tmp_path / "folder", tmp_path / "x.zip")
     content = bytearray((tmp_path / "x.zip").read_bytes())
@@ -282,7 +282,7 @@ def pymatgen_documents() -> list[dict[str, Any]]:
     return [crystal(i).to_structure().as_dict() for i in range(3)]
 
 
-def test_pymatgen_structures_alone_and_in_lists(tmp_path: Path) -> None:
+def test_reads_pymatgen_structures_alone_and_in_lists(tmp_path: Path) -> None:
     documents = pymatgen_documents()
     for name, content in {
         "one": documents[0],
@@ -306,14 +306,14 @@ def test_pymatgen_structures_alone_and_in_lists(tmp_path: Path) -> None:
                 assert [found.id for found in crystals] == ["mp-0", "mp-1", "mp-2"]
 
 
-def test_materials_project_documents_as_lines(tmp_path: Path) -> None:
+def test_reads_materials_project_documents_as_lines(tmp_path: Path) -> None:
     lines = [{"material_id": f"2dm-{i}", "structure": d} for i, d in enumerate(pymatgen_documents())]
     crystals, _ = read(write_lines(tmp_path / "db.json", lines))
     assert_first_layers(crystals, 3)
     assert [found.id for found in crystals] == ["2dm-0", "2dm-1", "2dm-2"]
 
 
-def test_pymatgen_documents_that_cannot_be_used(tmp_path: Path) -> None:
+def test_rejects_unusable_pymatgen_documents(tmp_path: Path) -> None:
     good, disordered, damaged = pymatgen_documents()
     half = {"element": "Mo", "occu": 0.5}
     disordered["sites"][0]["species"] = [half, {**half, "element": "W"}]
@@ -331,7 +331,7 @@ def test_pymatgen_documents_that_cannot_be_used(tmp_path: Path) -> None:
         assert part in reason
 
 
-def test_monty_arrays_and_no_module_is_imported(tmp_path: Path) -> None:
+def test_reads_monty_arrays_without_importing_modules(tmp_path: Path) -> None:
     (made, *_) = pymatgen_documents()
     matrix = {"@module": "numpy", "@class": "array", "dtype": "float64", "data": made["lattice"]["matrix"]}
     made["lattice"]["matrix"] = matrix
@@ -344,7 +344,7 @@ def test_monty_arrays_and_no_module_is_imported(tmp_path: Path) -> None:
     assert np.allclose(found.lattice, crystal(0).lattice, atol=1e-4)
 
 
-def test_a_missing_source_is_an_error_at_once(tmp_path: Path) -> None:
+def test_a_missing_source_is_an_immediate_error(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="does not exist"):
         list(read_crystals(tmp_path / "nowhere"))
 
@@ -355,7 +355,7 @@ GAPS_INSIDE = {"Ag4Bi12", "Hf16O56", "Zr16O56", "Rb16Sn32", "Na16Pb32", "K16Sn32
 
 
 @pytest.mark.parametrize("name", ["2dmatpedia", "bilayers", "c2db_sample", "ml2ddb", "mxenes"])
-def test_published_databases_are_read_but_for_what_is_no_layer(name: str) -> None:
+def test_reads_published_databases_except_structures_that_are_not_layers(name: str) -> None:
     path = DATA / "structures" / f"{name}.jsonl.gz"
     if not path.exists():
         pytest.skip("the databases of ../shared are not here")
@@ -374,7 +374,7 @@ def test_published_databases_are_read_but_for_what_is_no_layer(name: str) -> Non
         assert record.make_crystal().id == record.id
 
 
-def test_published_structures_of_dd2d_are_read() -> None:
+def test_reads_the_published_structures_of_dd2d() -> None:
     folder = DATA / "patterns" / "dd2d"
     if not folder.exists():
         pytest.skip("the patterns of ../shared are not here")
@@ -385,7 +385,7 @@ def test_published_structures_of_dd2d_are_read() -> None:
     assert formulas["candidates/truth"] == "TiS"
 
 
-def test_lines_are_numbered_from_one(tmp_path: Path) -> None:
+def test_numbers_lines_from_one(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "x", [document(0), "nonsense"])
     (_, second) = read_json_lines(SourceFile.on_disk(path, "x", "x"))
     assert second == RejectedEntry("x:2", "The line is not a JSON object.")

@@ -1,4 +1,4 @@
-"""The starter library: complete, strict, cited, and close to what databases of computed layers hold."""
+"""The starter library: complete, strict, cited, and close to databases of computed layers."""
 
 import gzip
 import json
@@ -83,7 +83,7 @@ def entries() -> list[StarterEntry]:
     return list(read_starter_entries())
 
 
-def test_holds_hundreds_of_crystals_each_its_own(entries: list[StarterEntry]) -> None:
+def test_has_hundreds_of_crystals_without_duplicates(entries: list[StarterEntry]) -> None:
     assert len(entries) >= 250
     assert len({entry.name for entry in entries}) == len(entries)
     crystals = [entry.crystal for entry in entries]
@@ -104,7 +104,7 @@ def test_every_prototype_is_used(entries: list[StarterEntry]) -> None:
     assert {entry.prototype_name for entry in entries} == set(PROTOTYPES)
 
 
-def test_atoms_are_as_far_apart_as_bonds_are_long(entries: list[StarterEntry]) -> None:
+def test_bond_lengths_are_plausible(entries: list[StarterEntry]) -> None:
     for entry in entries:
         numbers = entry.crystal.numbers
         relative = distances(entry.crystal) / (covalent_radii[numbers][:, None] + covalent_radii[numbers])
@@ -117,7 +117,7 @@ def test_every_citation_is_used(entries: list[StarterEntry]) -> None:
     assert {entry.citation.key for entry in entries} == set(read_citations(LIBRARY / "citations.toml"))
 
 
-def test_says_what_nobody_has_checked(entries: list[StarterEntry]) -> None:
+def test_states_what_has_not_been_checked(entries: list[StarterEntry]) -> None:
     by_name = {entry.name: entry for entry in entries}
     assert by_name["WS2-1H"].unchecked == ()
     assert by_name["ReS2"].unchecked == ("coordinates",)
@@ -125,7 +125,7 @@ def test_says_what_nobody_has_checked(entries: list[StarterEntry]) -> None:
     assert 0 < sum(not entry.unchecked for entry in entries) < len(entries)
 
 
-def test_reads_as_a_reference() -> None:
+def test_a_citation_reads_as_a_reference() -> None:
     citations = read_citations(LIBRARY / "citations.toml")
     assert str(citations["wilson1969"]) == "J. A. Wilson, A. D. Yoffe, Adv. Phys. 18, 193 (1969)"
     assert str(citations["wyckoff1963"]).endswith("(Interscience, New York) (1963)")
@@ -162,7 +162,7 @@ def test_reads_a_small_library(tmp_path: Path) -> None:
         (ENTRY, ENTRY + ENTRY.replace("1H", "1T"), "Two entries have the name MoS2"),
     ],
 )
-def test_refuses_an_entry(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_rejects_an_invalid_entry(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(IndexUnavailableError, match=message):
         list(read_starter_entries(library(tmp_path, ENTRY.replace(old, new, 1))))
 
@@ -183,7 +183,7 @@ def test_refuses_an_entry(tmp_path: Path, old: str, new: str, message: str) -> N
         ),
     ],
 )
-def test_refuses_numbers_that_draw_no_crystal(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_rejects_parameters_that_make_no_crystal(tmp_path: Path, old: str, new: str, message: str) -> None:
     (entry,) = read_starter_entries(library(tmp_path, ENTRY.replace(old, new)))
     with pytest.raises(IndexUnavailableError, match=message):
         _ = entry.crystal
@@ -200,7 +200,7 @@ def test_refuses_numbers_that_draw_no_crystal(tmp_path: Path, old: str, new: str
         ("[a]", "", "is outside a table"),
     ],
 )
-def test_refuses_a_citation(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_rejects_an_invalid_citation(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(IndexUnavailableError, match=message):
         list(read_starter_entries(library(tmp_path, citations=CITATION.replace(old, new))))
 
@@ -208,7 +208,7 @@ def test_refuses_a_citation(tmp_path: Path, old: str, new: str, message: str) ->
 @pytest.mark.parametrize(
     ("symbol", "message"), [("P6_3/mmc", "moves atoms along c"), ("P7", "no space group P7")]
 )
-def test_refuses_a_group_that_is_no_layers(symbol: str, message: str) -> None:
+def test_rejects_a_space_group_that_is_not_that_of_a_layer(symbol: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Orbits(80, symbol, ("M",), "M 0 0 0").make_cell(["Au"], {"a": 2.7})
 
@@ -260,7 +260,7 @@ def computed_layers(compositions: set[tuple[int, ...]]) -> dict[tuple[int, ...],
 
 
 @pytest.mark.skipif(not STRUCTURES.exists(), reason="needs the structures of ../shared/data")
-def test_agrees_with_computed_layers(entries: list[StarterEntry]) -> None:
+def test_entries_agree_with_computed_layers(entries: list[StarterEntry]) -> None:
     """Each entry against the closest layer of the same atoms in the same arrangement, where there is one."""
     layers = computed_layers({tuple(sorted(entry.crystal.numbers.tolist())) for entry in entries})
     compared: dict[str, tuple[float, float]] = {}
@@ -276,16 +276,16 @@ def test_agrees_with_computed_layers(entries: list[StarterEntry]) -> None:
             compared[entry.name] = best
     far = {name: it for name, it in compared.items() if it[0] > LATTICE_FRACTION or it[1] > BOND_FRACTION}
     print(f"{len(compared)} of {len(entries)} entries compared, {len(far)} differ: {far}")
-    assert len(compared) >= 250, f"only {len(compared)} entries have a computed layer to be held against"
+    assert len(compared) >= 250, f"only {len(compared)} entries have a computed layer to be compared with"
     assert set(far) == set(DIFFER), {name: compared.get(name) for name in set(far) ^ set(DIFFER)}
 
 
-def test_an_index_tells_citation_and_what_was_not_checked(tmp_path: Path) -> None:
+def test_an_index_states_the_citation_and_what_was_not_checked(tmp_path: Path) -> None:
     build_index([Path("starter")], tmp_path / "index", RadialEncoder(), workers=0)
     with Retriever.open(tmp_path / "index", RadialEncoder()) as retriever:
         for entry in read_starter_entries():
-            told = retriever.get_entry(entry.crystal.id).reference
-            assert told is not None
-            assert told.startswith(str(entry.citation))
-            assert [part in told for part in entry.unchecked] == [True] * len(entry.unchecked)
-            assert ("not checked" in told) == bool(entry.unchecked)
+            reference = retriever.get_entry(entry.crystal.id).reference
+            assert reference is not None
+            assert reference.startswith(str(entry.citation))
+            assert [item in reference for item in entry.unchecked] == [True] * len(entry.unchecked)
+            assert ("not checked" in reference) == bool(entry.unchecked)

@@ -1,4 +1,4 @@
-"""The file of added structures: several processes, other weights, and files that are something else."""
+"""The file of user structures: several processes, other weights, and files of another kind."""
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / USER_STRUCTURES_NAME
 
 
-def test_what_was_added_comes_back(path: Path) -> None:
+def test_an_added_structure_is_read_back(path: Path) -> None:
     UserStructures(path).add(entry(3), vector(3), MODEL, NOW, "robot")
     generation, (number,) = UserStructures(path).read_numbers()
     (read,) = UserStructures(path).read([number, number + 1], MODEL)
@@ -52,7 +52,7 @@ def test_what_was_added_comes_back(path: Path) -> None:
     assert UserStructures(path).read_generation() == generation
 
 
-def test_a_reader_sees_every_change_of_another(path: Path) -> None:
+def test_a_reader_sees_every_change_by_another_process(path: Path) -> None:
     reader, writer = UserStructures(path), UserStructures(path)
     assert reader.read_generation() is None
     assert reader.read_numbers() == (None, [])
@@ -67,38 +67,38 @@ def test_a_reader_sees_every_change_of_another(path: Path) -> None:
     assert not writer.remove(number)
     assert reader.read_generation() not in seen
     assert reader.read_numbers()[1] == [1, 2]
-    # Numbers are never given twice, or a reader would take one structure for another.
+    # A number that were used twice would make a reader confuse two structures.
     assert writer.add(entry(5), vector(5), MODEL, NOW, None).number == 4
 
 
-def test_an_id_that_is_there_gives_what_is_there(path: Path) -> None:
-    additions = UserStructures(path)
-    first = additions.add(entry(1), vector(1), MODEL, NOW, "one")
-    before = additions.read_generation()
-    again = additions.add(entry(1), vector(2), MODEL, NOW, "two")
+def test_adding_an_existing_id_returns_the_existing_structure(path: Path) -> None:
+    structures = UserStructures(path)
+    first = structures.add(entry(1), vector(1), MODEL, NOW, "one")
+    before = structures.read_generation()
+    again = structures.add(entry(1), vector(2), MODEL, NOW, "two")
     assert (again.number, again.added_by) == (first.number, "one")
-    assert additions.read_generation() == before
+    assert structures.read_generation() == before
 
 
-def test_vectors_of_several_weights_stand_beside_each_other(path: Path) -> None:
-    additions = UserStructures(path)
-    number = additions.add(entry(1), vector(1), MODEL, NOW, None).number
-    assert additions.read([number], OTHER)[0].vector is None
-    before = additions.read_generation()
-    additions.store_vectors({number: vector(7), 99: vector(8)}, OTHER)
-    assert additions.read_generation() == before
+def test_stores_vectors_of_several_weights_side_by_side(path: Path) -> None:
+    structures = UserStructures(path)
+    number = structures.add(entry(1), vector(1), MODEL, NOW, None).number
+    assert structures.read([number], OTHER)[0].vector is None
+    before = structures.read_generation()
+    structures.store_vectors({number: vector(7), 99: vector(8)}, OTHER)
+    assert structures.read_generation() == before
     for model, kept in ((MODEL, 1), (OTHER, 7)):
-        (read,) = additions.read([number], model)
+        (read,) = structures.read([number], model)
         assert read.vector is not None
         np.testing.assert_array_equal(read.vector, vector(kept))
-    assert additions.remove(number)
+    assert structures.remove(number)
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT count(*) FROM vectors").fetchone() == (0,)
     connection.close()
 
 
-def test_writers_that_come_at_once_all_get_through(path: Path) -> None:
-    """Each with a connection of its own, as processes have; two of them make the file."""
+def test_concurrent_writers_all_succeed(path: Path) -> None:
+    """Each has a connection of its own, as processes do; several try to create the file."""
     with ThreadPoolExecutor(4) as pool:
         made = pool.map(
             lambda i: UserStructures(path).add(entry(i % 20), vector(i), MODEL, NOW, None), range(40)
@@ -110,7 +110,7 @@ def test_writers_that_come_at_once_all_get_through(path: Path) -> None:
     assert UserStructures(path).find_damage() is None
 
 
-def test_a_file_put_in_the_place_of_another_is_read(path: Path, tmp_path: Path) -> None:
+def test_reads_a_file_that_replaces_another(path: Path, tmp_path: Path) -> None:
     reader = UserStructures(path)
     UserStructures(path).add(entry(1), vector(1), MODEL, NOW, None)
     UserStructures(tmp_path / "backup").add(entry(2), vector(2), MODEL, NOW, None)
@@ -123,24 +123,26 @@ def test_a_file_put_in_the_place_of_another_is_read(path: Path, tmp_path: Path) 
     assert reader.read([1], MODEL) == []
 
 
-def test_changes_are_seen_in_a_folder_that_others_alone_can_write(
+def test_sees_changes_in_a_folder_without_write_permission(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     UserStructures(path).add(entry(1), vector(1), MODEL, NOW, None)
     reader, connect = UserStructures(path), sqlite3.connect
 
-    class Barred(sqlite3.Connection):
-        """What SQLite says where it cannot make its files beside the database."""
+    class Unopenable(sqlite3.Connection):
+        """Raises the error of SQLite where it cannot create its files beside the database."""
 
         def execute(self, *_: Any) -> sqlite3.Cursor:
             raise sqlite3.OperationalError("unable to open database file")
 
-    def barred(address: str, **options: Any) -> sqlite3.Connection:
-        return connect(address, factory=sqlite3.Connection if "immutable" in address else Barred, **options)
+    def connect_unopenable(address: str, **options: Any) -> sqlite3.Connection:
+        return connect(
+            address, factory=sqlite3.Connection if "immutable" in address else Unopenable, **options
+        )
 
     def numbers() -> list[int]:
         with monkeypatch.context() as patch:
-            patch.setattr("sqlite3.connect", barred)
+            patch.setattr("sqlite3.connect", connect_unopenable)
             patch.setattr("os.access", lambda *_: False)
             return reader.read_numbers()[1]
 
@@ -151,16 +153,16 @@ def test_changes_are_seen_in_a_folder_that_others_alone_can_write(
     assert numbers() == [2]
 
 
-def test_a_file_that_is_no_such_file_is_let_go_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closes_a_file_of_another_kind(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_bytes(b"something else" * 500)
     opened: list[sqlite3.Connection] = []
     connect = sqlite3.connect
 
-    def noted(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+    def record(*args: Any, **kwargs: Any) -> sqlite3.Connection:
         opened.append(connect(*args, **kwargs))
         return opened[-1]
 
-    monkeypatch.setattr("sqlite3.connect", noted)
+    monkeypatch.setattr("sqlite3.connect", record)
     with pytest.raises(IndexUnavailableError, match="damaged"):
         UserStructures(path).read_generation()
     (connection,) = opened
@@ -170,9 +172,9 @@ def test_a_file_that_is_no_such_file_is_let_go_of(path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize(
     "content",
-    [b"something else altogether, and long enough to be looked at" * 20, b"SQLite format 3\0" + b"x" * 900],
+    [b"a file of another kind, long enough to be examined" * 20, b"SQLite format 3\0" + b"x" * 900],
 )
-def test_what_is_no_such_file_is_refused_and_left_alone(path: Path, content: bytes) -> None:
+def test_refuses_a_file_of_another_kind_and_does_not_change_it(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     for use in (
         lambda: UserStructures(path).read_generation(),
@@ -184,7 +186,7 @@ def test_what_is_no_such_file_is_refused_and_left_alone(path: Path, content: byt
     assert UserStructures(path).find_damage()
 
 
-def test_another_database_and_another_layout_are_refused(path: Path) -> None:
+def test_refuses_another_database_and_another_layout(path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE structures (id TEXT)")
     connection.close()
@@ -203,11 +205,11 @@ def test_another_database_and_another_layout_are_refused(path: Path) -> None:
         UserStructures(path).read_generation()
 
 
-def test_a_folder_that_cannot_be_written_is_named(
+def test_reports_a_folder_that_is_not_writable(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ReadOnlyError, match="DD2D_USER_STRUCTURES"):
-        UserStructures(tmp_path / "absent" / "x").add(entry(1), vector(1), MODEL, NOW, None)
+        UserStructures(tmp_path / "missing" / "x").add(entry(1), vector(1), MODEL, NOW, None)
     UserStructures(path).add(entry(1), vector(1), MODEL, NOW, None)
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(ReadOnlyError, match="DD2D_USER_STRUCTURES"):
@@ -215,7 +217,7 @@ def test_a_folder_that_cannot_be_written_is_named(
     assert UserStructures(path).read_numbers()[1] == [1]
 
 
-def test_damage_beside_an_index_is_found_out(tmp_path: Path, encoder: RadialEncoder) -> None:
+def test_verify_finds_damaged_user_structures(tmp_path: Path, encoder: RadialEncoder) -> None:
     build_index([write_lines(tmp_path / "source", [document(0)])], tmp_path / "index", encoder)
     path = tmp_path / "index" / USER_STRUCTURES_NAME
     for index in range(30):
@@ -223,4 +225,4 @@ def test_damage_beside_an_index_is_found_out(tmp_path: Path, encoder: RadialEnco
     assert verify_index(tmp_path / "index", encoder).is_sound
     content = path.read_bytes()
     path.write_bytes(content[:4096] + bytes(4096) + content[8192:])
-    assert any("user structures" in each for each in verify_index(tmp_path / "index", encoder).problems)
+    assert any("user structures" in problem for problem in verify_index(tmp_path / "index", encoder).problems)

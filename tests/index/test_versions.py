@@ -1,4 +1,4 @@
-"""Versions are listed, copied in, and gone back to."""
+"""Versions are listed, published as copies, and rolled back to."""
 
 import shutil
 from pathlib import Path
@@ -20,39 +20,41 @@ from tests.index.stand_in import RadialEncoder
 @pytest.fixture
 def sources(tmp_path: Path, encoder: RadialEncoder) -> list[Path]:
     """Indexes of 1, 2, ... crystals, each in a folder of its own."""
-    return [made(tmp_path, count, encoder) for count in range(1, 5)]
+    return [build(tmp_path, count, encoder) for count in range(1, 5)]
 
 
-def made(folder: Path, count: int, encoder: RadialEncoder) -> Path:
+def build(folder: Path, count: int, encoder: RadialEncoder) -> Path:
     source = write_lines(folder / f"source {count}", [document(i) for i in range(count)])
     build_index([source], folder / f"built {count}", encoder)
     return folder / f"built {count}"
 
 
-def held(directory: Path) -> list[int]:
-    """Numbers of crystals of the versions as they are listed."""
+def list_crystals(directory: Path) -> list[int]:
+    """Return the number of crystals of each version, in the order of the list."""
     return [each.manifest.crystals for each in list_versions(directory)]
 
 
-def test_a_copy_is_the_version_itself(tmp_path: Path, sources: list[Path], encoder: RadialEncoder) -> None:
+def test_a_published_copy_is_the_same_version(
+    tmp_path: Path, sources: list[Path], encoder: RadialEncoder
+) -> None:
     served = tmp_path / "served"
     for count, source in enumerate(sources, start=1):
         published = publish_copy(source, served)
         original, copy = find_current_version(source), find_current_version(served)
         assert copy.manifest.digest == original.manifest.digest == published.manifest.digest
         assert copy.name == published.name == original.name
-        assert held(served) == list(range(count, 0, -1))
+        assert list_crystals(served) == list(range(count, 0, -1))
         assert [each.name == copy.name for each in list_versions(served)] == [True] + [False] * (count - 1)
     assert verify_index(served, encoder).is_sound
     assert verify_index(sources[0], encoder).is_sound
     assert (find_version_folder(served) / "report.json").is_file()
 
 
-def test_what_is_there_already_is_not_copied_again(tmp_path: Path, sources: list[Path]) -> None:
+def test_an_existing_version_is_not_copied_again(tmp_path: Path, sources: list[Path]) -> None:
     served = tmp_path / "served"
     for source in (sources[0], sources[1], sources[0]):
         publish_copy(source, served)
-    assert held(served) == [1, 2]
+    assert list_crystals(served) == [1, 2]
     (find_version_folder(served) / "elements.npy").write_bytes(b"damaged")
     publish_copy(sources[0], served)
     assert len(list_versions(served)) == 3
@@ -71,40 +73,38 @@ def test_a_damaged_index_is_not_published(tmp_path: Path, sources: list[Path]) -
     vectors.unlink()
     with pytest.raises(IndexUnavailableError, match=r"vectors.faiss is missing"):
         publish_copy(sources[1], served)
-    assert held(served) == [1]
+    assert list_crystals(served) == [1]
     assert not list(served.glob(".building-*"))
     with pytest.raises(IndexUnavailableError, match="holds no index"):
         publish_copy(tmp_path, served)
 
 
-def test_one_goes_back_step_by_step_and_forth_by_name(tmp_path: Path, sources: list[Path]) -> None:
+def test_rolls_back_step_by_step_and_forward_by_name(tmp_path: Path, sources: list[Path]) -> None:
     served = tmp_path / "served"
     names = [publish_copy(source, served).name for source in sources]
     for count in (3, 2, 1):
         assert roll_back(served).manifest.crystals == count
-        assert held(served)[0] == count
-        assert sorted(held(served)) == [1, 2, 3, 4]
+        assert list_crystals(served)[0] == count
+        assert sorted(list_crystals(served)) == [1, 2, 3, 4]
     with pytest.raises(OptionError, match=rf"No version was current before.*{names[3]}"):
         roll_back(served)
     roll_back(served, names[3])
-    assert held(served)[:2] == [4, 1]
+    assert list_crystals(served)[:2] == [4, 1]
     roll_back(served, names[1])
-    assert held(served)[0] == 2
+    assert list_crystals(served)[0] == 2
     assert roll_back(served).name == names[3]
     with pytest.raises(OptionError, match=r"no version '../x'; there are 2"):
         roll_back(served, "../x")
 
 
-def test_the_version_before_is_the_one_that_was_in_use_not_the_one_built_before(
-    tmp_path: Path, sources: list[Path]
-) -> None:
+def test_a_rollback_goes_to_the_version_that_was_current_before(tmp_path: Path, sources: list[Path]) -> None:
     served = tmp_path / "served"
     for place in (2, 3, 0):
         publish_copy(sources[place], served)
     assert roll_back(served).manifest.crystals == 4
 
 
-def test_a_damaged_version_is_not_gone_back_to(tmp_path: Path, sources: list[Path]) -> None:
+def test_does_not_roll_back_to_a_damaged_version(tmp_path: Path, sources: list[Path]) -> None:
     served = tmp_path / "served"
     for source in sources[:2]:
         publish_copy(source, served)
@@ -112,28 +112,28 @@ def test_a_damaged_version_is_not_gone_back_to(tmp_path: Path, sources: list[Pat
     catalog.write_bytes(catalog.read_bytes()[:-1])
     with pytest.raises(IndexUnavailableError, match=r"catalog.sqlite is not the file"):
         roll_back(served)
-    assert held(served)[0] == 2
+    assert list_crystals(served)[0] == 2
 
 
-def test_the_last_five_stay_and_the_one_gone_back_to(tmp_path: Path, encoder: RadialEncoder) -> None:
+def test_keeps_the_last_five_versions_and_the_current_one(tmp_path: Path, encoder: RadialEncoder) -> None:
     served = tmp_path / "served"
-    built = [made(tmp_path, count, encoder) for count in range(1, 9)]
+    built = [build(tmp_path, count, encoder) for count in range(1, 9)]
     for source in built[:7]:
         publish_copy(source, served)
-    assert held(served) == [7, 6, 5, 4, 3]
+    assert list_crystals(served) == [7, 6, 5, 4, 3]
     oldest = list_versions(served)[-1].name
     roll_back(served, oldest)
-    assert sorted(held(served)) == [3, 4, 5, 6, 7]
+    assert sorted(list_crystals(served)) == [3, 4, 5, 6, 7]
     publish_copy(built[7], served)
-    assert held(served)[:2] == [8, 3]
-    assert len(held(served)) == KEPT_VERSIONS
+    assert list_crystals(served)[:2] == [8, 3]
+    assert len(list_crystals(served)) == KEPT_VERSIONS
 
 
-def test_one_that_is_published_while_another_is_gone_back_to_stays(
+def test_a_version_published_during_a_rollback_is_kept(
     tmp_path: Path, encoder: RadialEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served = tmp_path / "served"
-    built = [made(tmp_path, count, encoder) for count in range(1, KEPT_VERSIONS + 2)]
+    built = [build(tmp_path, count, encoder) for count in range(1, KEPT_VERSIONS + 2)]
     for source in built[:-1]:
         publish_copy(source, served)
     oldest = list_versions(served)[-1].name
@@ -148,10 +148,10 @@ def test_one_that_is_published_while_another_is_gone_back_to_stays(
     monkeypatch.setattr(FileLock, "acquire", let_rollback_go_first)
     published = publish_copy(built[-1], served)
     assert find_version_folder(served).name == published.name
-    assert held(served)[0] == KEPT_VERSIONS + 1
+    assert list_crystals(served)[0] == KEPT_VERSIONS + 1
 
 
-def test_a_version_that_was_just_removed_is_not_gone_back_to(tmp_path: Path, sources: list[Path]) -> None:
+def test_does_not_roll_back_to_a_version_removed_meanwhile(tmp_path: Path, sources: list[Path]) -> None:
     served = tmp_path / "served"
     for source in sources[:2]:
         publish_copy(source, served)
@@ -159,10 +159,10 @@ def test_a_version_that_was_just_removed_is_not_gone_back_to(tmp_path: Path, sou
     shutil.rmtree(served / first)
     with pytest.raises(IndexUnavailableError, match=f"{first} has just been removed"):
         make_current(served, first, is_rollback=True)
-    assert held(served) == [2]
+    assert list_crystals(served) == [2]
 
 
-def test_going_back_does_not_wait_for_a_build(tmp_path: Path, sources: list[Path]) -> None:
+def test_a_rollback_does_not_wait_for_a_build(tmp_path: Path, sources: list[Path]) -> None:
     served = tmp_path / "served"
     for source in sources[:2]:
         publish_copy(source, served)
@@ -172,16 +172,14 @@ def test_going_back_does_not_wait_for_a_build(tmp_path: Path, sources: list[Path
             publish_copy(sources[2], served)
 
 
-def test_an_index_of_before_has_no_history_and_is_listed_all_the_same(
-    tmp_path: Path, sources: list[Path]
-) -> None:
+def test_lists_versions_without_a_history(tmp_path: Path, sources: list[Path]) -> None:
     served = tmp_path / "served"
     for source in sources[:3]:
         publish_copy(source, served)
     current = find_version_folder(served).name
     (served / CURRENT_NAME).write_text(current + "\n")
-    assert held(served)[0] == 3
-    assert set(held(served)) == {1, 2, 3}
+    assert list_crystals(served)[0] == 3
+    assert set(list_crystals(served)) == {1, 2, 3}
     shutil.rmtree(served / list_versions(served)[2].name)
     with pytest.raises(OptionError, match="name one of"):
         roll_back(served)

@@ -1,4 +1,4 @@
-"""Two indexes of the same weights, a small one and a large one, to be swapped for each other."""
+"""Two indexes of the same weights, a small and a large one, to replace each other."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ SMALL, LARGE = 6, 9
 
 
 def build_two(folder: Path) -> dict[int, Path]:
-    """Their folders by the number of their crystals."""
+    """Build both and return their folders by the number of crystals."""
     for count in (SMALL, LARGE):
         source = write_lines(folder / f"source {count}", [document(i) for i in range(count)])
         build_index([source], folder / f"{count}", RadialEncoder())
