@@ -161,7 +161,10 @@ async def _handle_http_error(request: Request, error: Exception) -> Response:
 
 async def _handle_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    detail = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:5])
+    detail = " ".join(
+        f"Parameter {each['loc'][-1]} is invalid: {each['msg'][:1].lower()}{each['msg'][1:]}."
+        for each in error.errors()[:5]
+    )
     problem_type = PROBLEM_TYPES[OptionError]
     problem = _make_problem(problem_type.status, detail, problem_type, _request_id(request))
     return _send_problem(request, problem)

@@ -38,7 +38,7 @@ async def stream_body(request: Request, settings: Settings, limit: SizeLimit) ->
 
     Raises:
         TooLargeError: the body is, or is announced to be, larger than the limit.
-        RequestTimeoutError: too little arrived in time; the time that the consumer takes does not count.
+        RequestTimeoutError: too little arrived in time, excluding the time that the consumer takes.
         ClientDisconnect: the client has disconnected.
     """
     max_bytes = getattr(settings, limit)

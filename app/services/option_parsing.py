@@ -153,7 +153,7 @@ def _describe(errors: list[ErrorDetails], names: tuple[str, ...]) -> str:
 
 def _describe_invalid(error: ErrorDetails) -> str:
     name = ".".join(str(part) for part in error["loc"])
-    reason = error["msg"].removeprefix("Value error, ")
+    reason = error["msg"].removeprefix("Value error, ").replace(" after validation", "")
     reason = f"{reason[:1].lower()}{reason[1:]}"
     if " not " not in reason:
         reason += f", not {_shorten(error['input'])}"
