@@ -1,15 +1,15 @@
-"""Prints, as JSON, through how many files a reader has to follow one `POST /predict` of a TIFF.
+"""Prints, as JSON, how many files the answer to one `POST /predict` of a TIFF involves.
 
     python -m bench.trace_request [--index INDEX] [--list]
 
-The service runs in this process, with a thread as its worker, on the starter index (built if there is no other). It
-answers the same frame three times before the request that is traced. Counted are, of the files of app, index and model:
+The service runs in this process, with a thread as its worker, on the starter index unless another is given. It answers
+the same frame three times before the request that is traced. Only files of app, index and model are counted:
 
-- files: those of which at least one function runs;
-- files_before_frame_reader: those of which a function runs before the first one of model/pattern/formats;
-- switches: calls whose file is not that of the call before them, within a thread;
-- longest_import_chain: the longest chain of modules of which each imports the next, among the files that run;
-  longest_import_chain_of_project: among all files. Imports for type checkers alone do not count.
+- files: files of which at least one function is called;
+- files_before_frame_reader: files of which a function is called before the first one of model/pattern/formats;
+- switches: calls of a function in another file than that of the preceding call in the same thread;
+- import_chain: length of the longest chain of modules that import one another, among the files that are called;
+- import_chain_of_project: the same among all files. Imports for type checkers alone are not counted.
 """
 
 import argparse
@@ -143,18 +143,18 @@ def summarize(calls: Sequence[tuple[int, str]]) -> dict[str, Any]:
         threads[thread].append(file)
     files = {file for _, file in calls}
     before = {file for _, file in takewhile(lambda call: not call[1].startswith(FRAME_READER), calls)}
-    chain, project_chain = _longest_import_chain(map(_module, files)), _longest_import_chain(None)
+    chain, project_chain = _find_import_chain(map(_module, files)), _find_import_chain(None)
     return {
         "files": len(files),
         "files_before_frame_reader": len(before),
         "switches": sum(first != second for called in threads.values() for first, second in pairwise(called)),
-        "longest_import_chain": len(chain),
-        "longest_import_chain_of_project": len(project_chain),
+        "import_chain": len(chain),
+        "import_chain_of_project": len(project_chain),
         "lists": {
             "files": sorted(files),
             "files_before_frame_reader": sorted(before),
-            "longest_import_chain": chain,
-            "longest_import_chain_of_project": project_chain,
+            "import_chain": chain,
+            "import_chain_of_project": project_chain,
         },
     }
 
@@ -163,7 +163,7 @@ def _module(file: str) -> str:
     return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-def _longest_import_chain(modules: Iterable[str] | None) -> list[str]:
+def _find_import_chain(modules: Iterable[str] | None) -> list[str]:
     """Return the longest chain of imports among these modules, or among all; there are no cycles."""
     graph = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True)
     allowed = graph.modules if modules is None else set(modules) & graph.modules
@@ -174,8 +174,8 @@ def _longest_import_chain(modules: Iterable[str] | None) -> list[str]:
         chains = [chain_from(each) for each in sorted(imported)]
         return (module, *max(chains, key=len)) if chains else (module,)
 
-    longest = max((chain_from(module) for module in sorted(allowed)), key=len)
-    return list(longest)
+    chain = max((chain_from(module) for module in sorted(allowed)), key=len)
+    return list(chain)
 
 
 def main() -> None:

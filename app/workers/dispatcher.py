@@ -130,7 +130,7 @@ class Dispatcher:
         return cast("Provenance", started[0])
 
     async def run(self, job: Job[ReplyT], *, urgent: bool = False, deadline_s: float | None = None) -> ReplyT:
-        """Run a job and return its reply. Cancelling the caller removes the job from the queue.
+        """Run a job and return its reply. If the caller is canceled, the job leaves the queue.
 
         Args:
             job: the job.

@@ -1,4 +1,4 @@
-"""The service as it is shipped: its own weights, its own starter library, nothing stood in for."""
+"""The service as shipped, with its own weights and the starter index."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Candidates drawn over the frame that was sent."""
+"""Overlays of the candidates on the uploaded frame."""
 
 import io
 
@@ -14,11 +14,11 @@ def test_candidates_are_drawn_over_the_frame(client: TestClient) -> None:
     links = [each["match"]["overlay"] for each in answer["candidates"] if each["match"]]
     assert links
     assert links[0].endswith("/1")
-    drawn = client.get(links[0])
-    assert drawn.headers["content-type"].startswith("image/svg+xml")
-    assert "#4da3ff" in drawn.text
-    as_png = client.get(links[0], headers={"Accept": "image/png"})
-    assert Image.open(io.BytesIO(as_png.content)).size == (SIDE, SIDE)
+    svg = client.get(links[0])
+    assert svg.headers["content-type"].startswith("image/svg+xml")
+    assert "#4da3ff" in svg.text
+    png = client.get(links[0], headers={"Accept": "image/png"})
+    assert Image.open(io.BytesIO(png.content)).size == (SIDE, SIDE)
     assert client.get(links[0] + "99").status_code == 404
     without = client.post("/predict", files={"file": frame()}, data={"elements_only": "Mo,S"}).json()
     assert all(each["match"] is None or each["match"]["overlay"] is None for each in without["candidates"])

@@ -1,4 +1,4 @@
-"""Worker processes as a service runs them: they answer, end with it, and are replaced when they are lost."""
+"""Worker processes answer, end with their service, and are replaced when they are lost."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from model.errors import IndexUnavailableError, UnreadableError
 CANARY = CanaryJob()
 
 
-def with_worker(starter: Path, check: Callable[[Dispatcher, ProcessWorker], Awaitable[None]]) -> None:
+def run_with_worker(starter: Path, check: Callable[[Dispatcher, ProcessWorker], Awaitable[None]]) -> None:
     """Run a check on a dispatcher with one worker process."""
 
     async def run() -> None:
@@ -35,7 +35,7 @@ def with_worker(starter: Path, check: Callable[[Dispatcher, ProcessWorker], Awai
     asyncio.run(run())
 
 
-def alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -54,13 +54,13 @@ def test_a_worker_answers_and_ends_with_the_service(starter: Path) -> None:
         bad = InspectJob(body=JsonBody(b"{"), media_type="application/json")
         with pytest.raises(UnreadableError, match="not valid JSON"):
             await dispatcher.run(bad)
-        assert alive(worker.pid)
+        assert is_alive(worker.pid)
 
-    with_worker(starter, check)
-    assert not alive(pids[0])
+    run_with_worker(starter, check)
+    assert not is_alive(pids[0])
 
 
-def test_a_killed_worker_is_replaced_and_its_job_done(starter: Path) -> None:
+def test_a_killed_worker_is_replaced_and_its_job_is_repeated(starter: Path) -> None:
     async def check(dispatcher: Dispatcher, worker: ProcessWorker) -> None:
         assert worker.pid is not None
         first = worker.pid
@@ -71,30 +71,32 @@ def test_a_killed_worker_is_replaced_and_its_job_done(starter: Path) -> None:
         assert (await job).provenance.crystals > 300
         assert worker.pid != first
 
-    with_worker(starter, check)
+    run_with_worker(starter, check)
 
 
-def test_a_worker_that_hangs_is_ended(starter: Path) -> None:
+def test_a_worker_that_hangs_is_killed(starter: Path) -> None:
     async def check(dispatcher: Dispatcher, worker: ProcessWorker) -> None:
         assert worker.pid is not None
         first = worker.pid
         worker.silence_s = 0.2
         os.kill(first, signal.SIGSTOP)
         job = asyncio.create_task(dispatcher.run(CANARY))
-        while alive(first):
+        while is_alive(first):
             await asyncio.sleep(0.01)
         worker.silence_s = 60.0
         assert (await job).provenance.crystals > 300
 
-    with_worker(starter, check)
+    run_with_worker(starter, check)
 
 
-def test_a_worker_says_why_it_cannot_start(tmp_path: Path) -> None:
+def test_a_worker_that_cannot_open_its_index_gives_the_reason(tmp_path: Path) -> None:
     with pytest.raises(IndexUnavailableError, match="holds no index"):
         asyncio.run(ProcessWorker(Settings(index=tmp_path), 5.0).start())
 
 
-def test_a_worker_that_ends_while_it_starts_is_told(starter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_ends_while_it_starts_is_not_ready(
+    starter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("app.workers.pool._COMMAND", ("false",))
     with pytest.raises(NotReadyError, match="ended while it started"):
         asyncio.run(ProcessWorker(Settings(index=starter), 5.0).start())
