@@ -72,4 +72,4 @@ class SearchQuery:
         """How many candidates the towers have to supply."""
         if self.effort == "search":
             return self.top_k
-        return max(self.top_k, depth.choose_depth(self.effort, self.spots).pool)
+        return max(self.top_k, depth.DEPTHS[self.effort, self.spots.intensity is not None].pool)

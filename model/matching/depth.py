@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from model.pattern.spots import Spots
-
 Effort = Literal["verify", "full"]
 
 
@@ -35,32 +33,30 @@ class Depth:
     max_matches: int
 
 
-_DEPTHS: dict[Effort, Depth] = {
-    "verify": Depth(
-        pool=64,
-        max_computed=20,
-        min_computed=6,
-        max_similarity_gap=0.12,
-        rough_fits=18,
-        max_refined=10,
-        min_refined=3,
-        starts=3,
-        max_matches=10,
-    ),
-    "full": Depth(
-        pool=2000,
-        max_computed=1500,
-        min_computed=30,
-        max_similarity_gap=0.12,
-        rough_fits=400,
-        max_refined=150,
-        min_refined=30,
-        starts=8,
-        max_matches=100,
-    ),
-}
+_VERIFY = Depth(
+    pool=64,
+    max_computed=20,
+    min_computed=6,
+    max_similarity_gap=0.12,
+    rough_fits=18,
+    max_refined=10,
+    min_refined=3,
+    starts=3,
+    max_matches=10,
+)
+_FULL = Depth(
+    pool=2000,
+    max_computed=1500,
+    min_computed=30,
+    max_similarity_gap=0.12,
+    rough_fits=400,
+    max_refined=150,
+    min_refined=30,
+    starts=8,
+    max_matches=100,
+)
 # Without intensities the towers are less reliable, and there is nothing to fit, which saves time.
-_DEPTH_WITHOUT_INTENSITIES = Depth(
+_WITHOUT_INTENSITIES = Depth(
     pool=400,
     max_computed=400,
     min_computed=400,
@@ -71,8 +67,10 @@ _DEPTH_WITHOUT_INTENSITIES = Depth(
     starts=1,
     max_matches=60,
 )
-
-
-def choose_depth(effort: Effort, spots: Spots) -> Depth:
-    """Return the limits of the verification of a pattern."""
-    return _DEPTHS[effort] if spots.intensity is not None else _DEPTH_WITHOUT_INTENSITIES
+DEPTHS: dict[tuple[Effort, bool], Depth] = {
+    ("verify", True): _VERIFY,
+    ("full", True): _FULL,
+    ("verify", False): _WITHOUT_INTENSITIES,
+    ("full", False): _WITHOUT_INTENSITIES,
+}
+"""Limits by effort, and by whether the pattern has intensities."""

@@ -148,16 +148,21 @@ class LatticePlacement:
         prior = _compute_stretch_prior(
             self.reciprocal[candidate], orientations.basis, self.scale_sigma[candidate]
         )
-        # A pattern of few spots may end before the first reflection of a candidate.
-        oriented = [
-            (row, own)
-            for row in range(len(candidate))
-            if len((own := self._orient(orientations, row, on_lattice[row])).diffraction.hk)
-        ]
+        rows: list[int] = []
+        oriented: list[OrientedCandidate] = []
+        for row, index in enumerate(candidate.tolist()):
+            scale = float(self.scales[index])
+            observed = self.observed if scale == 1.0 else self.observed.rescale(1 / scale)
+            diffraction = diffraction_of(self.crystals[index], observed)
+            if len(diffraction.hk):  # a pattern of few spots may end before the first reflection
+                basis, hk = orientations.basis[row] / scale, orientations.hk[row]
+                variants = diffraction.find_variants(basis, hk, distinct=observed.has_intensity)
+                rows.append(row)
+                oriented.append(OrientedCandidate(diffraction, observed, on_lattice[row], variants))
         if self.observed.has_intensity:
-            starts = find_starts([own for _, own in oriented], start_count)
+            starts = find_starts(oriented, start_count)
         else:
-            starts = [[find_visible_start(own)] for _, own in oriented]
+            starts = [[find_visible_start(own)] for own in oriented]
         return [
             PlacedCandidate(
                 index=int(candidate[row]),
@@ -167,18 +172,8 @@ class LatticePlacement:
                 orientation_score=float(positions[row].sum()) + float(prior[row]),
                 starts=own_starts,
             )
-            for (row, own), own_starts in zip(oriented, starts, strict=True)
+            for row, own, own_starts in zip(rows, oriented, starts, strict=True)
         ]
-
-    def _orient(self, orientations: Orientations, row: int, on_lattice: BoolArray) -> OrientedCandidate:
-        """Return the candidate of one of the orientations, in its own scale."""
-        index = int(orientations.candidate[row])
-        scale = float(self.scales[index])
-        observed = self.observed if scale == 1.0 else self.observed.rescale(1 / scale)
-        diffraction = diffraction_of(self.crystals[index], observed)
-        basis, hk = orientations.basis[row] / scale, orientations.hk[row]
-        variants = diffraction.find_variants(basis, hk, distinct=observed.has_intensity)
-        return OrientedCandidate(diffraction, observed, on_lattice, variants)
 
 
 def compute_scale_tolerance(scale_sigma: float) -> float:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
 from model.matching.confidence import CALIBRATIONS, Confidence, estimate_confidence
-from model.matching.depth import Depth, Effort, choose_depth
+from model.matching.depth import DEPTHS, Depth, Effort
 from model.matching.fitting.fit import Fit
 from model.matching.fitting.intensity_model import FitStart
 from model.matching.fitting.refinement import evaluate_rough_fits, refine
@@ -94,7 +94,7 @@ def verify(
     scale_sigma = np.hypot(scale.sigma, np.broadcast_to(cell_sigma, len(crystals)))
     if not crystals:
         return _verify_nothing(spots, effort)
-    depth, near = choose_depth(effort, spots), np.asarray(similarity, dtype=np.float64)
+    depth, near = DEPTHS[effort, spots.intensity is not None], np.asarray(similarity, dtype=np.float64)
 
     observed = Observation.from_spots(spots, voltage_kv)
     placement = LatticePlacement.find(crystals, scales, scale_sigma, observed)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.matching.fitting.displacements import DisplacementResponse
-from model.matching.fitting.fit import Fit
+from model.matching.fitting.fit import Fit, find_missing_reflections
 from model.matching.fitting.intensity_model import IntensityModel, limit_step
 from model.matching.fitting.likelihood import (
     ROUGH_NOISE,
@@ -27,7 +27,6 @@ from model.matching.fitting.likelihood import (
     Linearization,
     NormalPrior,
 )
-from model.matching.fitting.missing_reflections import find_missing_reflections
 from model.matching.fitting.rough_fit import RoughFits
 from model.matching.priors import (
     AT_REST,
