@@ -1,8 +1,8 @@
-"""The family of domain errors: each message says what is wrong and what to do about it."""
+"""Domain errors. Each message says what is wrong and what to do about it."""
 
 
 class DomainError(Exception):
-    """Base of every error this project raises on purpose."""
+    """Base class of the errors that this project raises on purpose."""
 
 
 class CrystalError(DomainError):
@@ -10,11 +10,11 @@ class CrystalError(DomainError):
 
 
 class UnreadableError(DomainError):
-    """A file is damaged, truncated or lies about its content."""
+    """A file is damaged, truncated or contradicts itself."""
 
 
 class UnknownFormatError(DomainError):
-    """A file's content is of no format that can be read."""
+    """The content of a file has an unknown format."""
 
 
 class TooLargeError(DomainError):
@@ -22,24 +22,24 @@ class TooLargeError(DomainError):
 
 
 class OptionError(DomainError):
-    """An option's value is impossible or contradicts another."""
+    """An option has an impossible value or contradicts another one."""
 
 
 class NoSpotsError(DomainError):
-    """A pattern was read but holds nothing that can be identified (blank, too few spots, ...)."""
+    """A pattern was read but cannot be identified: it is blank, has too few spots, and the like."""
 
 
 class ConflictError(DomainError):
-    """What is asked contradicts what is there."""
+    """A request contradicts the current state."""
 
 
 class ReadOnlyError(ConflictError):
-    """What is to be written lies where nothing may be written."""
+    """A file to be written is in a read-only place."""
 
 
 class CheckpointError(DomainError):
-    """Weights are missing, damaged or of another form than asked for."""
+    """Weights are missing, damaged or of an unexpected form."""
 
 
 class IndexUnavailableError(DomainError):
-    """An index is missing, damaged, or was made by other weights."""
+    """An index is missing, damaged or was made by other weights."""

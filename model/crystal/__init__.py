@@ -1,1 +1,1 @@
-"""Two-dimensional crystals: canonical form, symmetry, files, duplicates."""
+"""Two-dimensional crystals: canonical form, symmetry, structure files and duplicates."""

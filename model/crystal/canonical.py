@@ -1,10 +1,9 @@
-"""One description per crystal: the choice among the equivalent bases, faces and origins of a layer.
+"""The canonical description of a layer: one choice among its equivalent bases, faces and origins.
 
-A reduced cell is unique only up to the symmetry of its lattice (twelve bases in a hexagonal one, with the
-flake turned over in half of them), and any atom may be the origin. A smooth score of the whole description is
-computed for all choices and the highest wins. Choices that tie are related by a symmetry of the crystal and
-describe it alike, so rounding cannot change the result; a comparison of rounded coordinates would jump at
-rounding ties.
+A reduced cell is unique only up to the symmetry of its lattice (a hexagonal one has twelve bases, half of them
+with the flake turned over), and any atom may be the origin. A smooth score is computed for every choice, and the
+highest score wins. Choices with equal scores are related by a symmetry of the crystal and give the same
+description, so rounding cannot change the result. A comparison of rounded coordinates would not be stable.
 """
 
 from itertools import product
@@ -18,12 +17,12 @@ from model.crystal.reduction import find_rarest_atoms
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-# Bases whose vectors are this much longer than the shortest, or this far from an obtuse angle, compete too.
-# No round number: lattice constants are, and must not lie on the edge.
+# Bases whose vectors exceed the shortest ones by less than this, or miss an obtuse angle by less, are candidates too.
+# The number is not round because lattice constants often are, and none should lie on the edge.
 LATTICE_TOLERANCE_ANGSTROM = 0.0113
-# Coordinates this much below zero are written as they are and not wrapped to the far side.
+# Coordinates that are negative by less than this are not wrapped to the far side of the cell.
 WRAP_TOLERANCE_ANGSTROM = 0.0517
-# Atoms whose z (or x) differ by less count as level when atoms are put in order.
+# Atoms whose z (or x) differ by less than this have the same rank in the order of atoms.
 LEVEL_TOLERANCE_ANGSTROM = 0.0513
 
 _VECTORS = np.array([v for v in product((-1, 0, 1), repeat=2) if v != (0, 0)])  # (8, 2)
@@ -40,7 +39,7 @@ _INVERSES = (
     * _HANDS[:, None, None]
 )
 
-# Plane waves of the score, with amplitudes and phases of no symmetry.
+# Plane waves of the score. Their amplitudes and phases have no symmetry.
 _WAVES = np.array([(1, 0), (0, 1), (1, 1), (1, -1), (2, 0), (0, 2), (2, 1), (1, 2), (3, 1), (2, -3)])
 _AMPLITUDES = np.array([1.0, 0.87, 0.69, 0.57, 0.43, 0.39, 0.31, 0.27, 0.23, 0.19]) * np.exp(
     1j * np.array([0.31, 1.27, 2.11, 0.83, 2.71, 1.73, 0.47, 2.39, 1.03, 1.91])
@@ -48,15 +47,15 @@ _AMPLITUDES = np.array([1.0, 0.87, 0.69, 0.57, 0.43, 0.39, 0.31, 0.27, 0.23, 0.1
 
 
 def canonicalize_layer(layer: Layer) -> Layer:
-    """The canonical description of a layer that is given in a Gauss-reduced primitive cell.
+    """Return the canonical description of a layer that is given in a Gauss-reduced primitive cell.
 
-    Proper operations only (rotations in the plane, half-turns that put the flake upside down, translations):
-    a crystal and its mirror image stay two.
+    Only proper operations are used: rotations in the plane, half-turns that turn the flake over, and translations.
+    A crystal and its mirror image remain different.
 
     Returns:
-        The layer with |a| <= |b|, gamma from 90 to 120 degrees (both within `LATTICE_TOLERANCE_ANGSTROM`), an
-        atom of the rarest element at the origin, coordinates within the cell, atoms in order of number, z,
-        x, y.
+        The layer with |a| <= |b| and gamma from 90 to 120 degrees (both within `LATTICE_TOLERANCE_ANGSTROM`), an
+        atom of the rarest element at the origin, coordinates inside the cell, and atoms sorted by atomic number,
+        z, x, y.
     """
     pairs = _equivalent_bases(layer.lattice)
     hands = _HANDS[pairs]
@@ -66,19 +65,19 @@ def canonicalize_layer(layer: Layer) -> Layer:
     z = hands[:, None] * layer.z  # (K, N)
     lattices = _PAIRS[pairs] @ layer.lattice  # (K, 2, 2)
     origins = find_rarest_atoms(layer.numbers)
-    scores = _scores(layer.numbers, xy, z, origins) + _lattice_preference(lattices)[:, None]
+    scores = _score_choices(layer.numbers, xy, z, origins) + _score_lattices(lattices)[:, None]
     basis, origin = divmod(int(scores.argmax()), len(origins))
-    lattice = _standard_orientation(lattices[basis])
-    return _ordered(lattice, layer.numbers, xy[basis] - xy[basis, origins[origin]], z[basis])
+    lattice = _orient_lattice(lattices[basis])
+    return _wrap_and_sort(lattice, layer.numbers, xy[basis] - xy[basis, origins[origin]], z[basis])
 
 
 def list_basis_changes() -> IntArray:
-    """(B, 2, 2) integer matrices of determinant +-1 that take a reduced basis to bases nearly as short."""
+    """Return the (B, 2, 2) integer matrices of determinant +-1 that map a reduced basis to bases of similar length."""
     return _PAIRS.copy()
 
 
 def _equivalent_bases(lattice: FloatArray) -> IntArray:
-    """Indices into `_PAIRS` of the reduced bases with an obtuse or right angle."""
+    """Return indices into `_PAIRS` of the reduced bases with an obtuse or right angle."""
     vectors = _VECTORS @ lattice
     lengths = np.sqrt((vectors * vectors).sum(axis=1))
     a, b = np.sqrt((lattice * lattice).sum(axis=1))
@@ -91,8 +90,8 @@ def _equivalent_bases(lattice: FloatArray) -> IntArray:
     return np.flatnonzero(fits)
 
 
-def _scores(numbers: IntArray, xy: FloatArray, z: FloatArray, origins: IntArray) -> FloatArray:
-    """(K, M) the score of each basis with each origin: plane waves over atoms weighted by kind and height."""
+def _score_choices(numbers: IntArray, xy: FloatArray, z: FloatArray, origins: IntArray) -> FloatArray:
+    """Return the (K, M) scores of K bases with M origins: plane waves over atoms weighted by element and height."""
     waves = np.exp(2j * np.pi * (xy @ _WAVES.T))  # (K, N, H)
     kinds = np.sqrt(numbers)
     weights = (kinds / kinds.sum()) * np.exp(0.1 * z)  # (K, N)
@@ -101,32 +100,32 @@ def _scores(numbers: IntArray, xy: FloatArray, z: FloatArray, origins: IntArray)
     return scores
 
 
-def _lattice_preference(lattices: FloatArray) -> FloatArray:
-    """(K,) decides between nearly equal cell vectors where the atoms do not: shorter first, then obtuse."""
+def _score_lattices(lattices: FloatArray) -> FloatArray:
+    """Return (K,) scores that prefer shorter vectors, then obtuse angles, where the atoms do not decide."""
     squares = (lattices * lattices).sum(axis=2)
     products = (lattices[:, 0] * lattices[:, 1]).sum(axis=1)
     preference: FloatArray = (squares[:, 1] - squares[:, 0] - 1.7 * products) / squares.mean(axis=1)
     return preference
 
 
-def _standard_orientation(lattice: FloatArray) -> FloatArray:
-    """Turned so that a lies along +x and b has y > 0, whatever the handedness."""
+def _orient_lattice(lattice: FloatArray) -> FloatArray:
+    """Return the lattice with a along +x and b_y > 0; a left-handed basis becomes right-handed."""
     (ax, ay), (bx, by) = lattice.tolist()
     length = (ax * ax + ay * ay) ** 0.5
     return np.array([[length, 0.0], [(ax * bx + ay * by) / length, abs(ax * by - ay * bx) / length]])
 
 
-def _ordered(lattice: FloatArray, numbers: IntArray, xy: FloatArray, z: FloatArray) -> Layer:
+def _wrap_and_sort(lattice: FloatArray, numbers: IntArray, xy: FloatArray, z: FloatArray) -> Layer:
     margins = WRAP_TOLERANCE_ANGSTROM / np.sqrt((lattice * lattice).sum(axis=1))
     xy = xy - np.floor(xy + margins)
     x = xy[:, 0]
-    order = np.lexsort((x, xy[:, 1], _levels(x * lattice[0, 0]), _levels(z), numbers))
+    order = np.lexsort((x, xy[:, 1], _rank_levels(x * lattice[0, 0]), _rank_levels(z), numbers))
     z = z[order]
     return Layer(lattice, numbers[order], xy[order], z - 0.5 * (z.max() + z.min()))
 
 
-def _levels(values: FloatArray) -> IntArray:
-    """(N,) the rank of the group of close values that each belongs to; groups are parted by a gap."""
+def _rank_levels(values: FloatArray) -> IntArray:
+    """Return the (N,) ranks of the groups of close values; a gap separates two groups."""
     order = values.argsort()
     levels = np.empty(len(values), dtype=np.int64)
     levels[order[0]] = 0

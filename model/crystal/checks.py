@@ -1,4 +1,4 @@
-"""What must hold of the arrays of a crystal; each failure says what is wrong with the structure."""
+"""Checks of the arrays of a crystal. Each error says what is wrong with the structure."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,40 +10,56 @@ from model.errors import CrystalError
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-# The shortest bond there is, H-H, is 0.74 angstrom; below 0.5 two sites are one atom written twice.
+# The shortest bond, H-H, measures 0.74 angstrom. Sites closer than 0.5 are one atom listed twice.
 MIN_DISTANCE_ANGSTROM = 0.5
 
 
 def check_atoms(numbers: IntArray, coordinates: FloatArray) -> None:
-    """(N,) numbers of known elements with (N, 3) finite coordinates, at least one; else a CrystalError."""
+    """Check that there is at least one atom, with known elements (N,) and finite coordinates (N, 3).
+
+    Raises:
+        CrystalError: the check fails.
+    """
     if numbers.ndim != 1 or coordinates.shape != (len(numbers), 3):
         raise CrystalError(
-            f"{numbers.shape} atomic numbers do not go with coordinates of {coordinates.shape}"
+            f"The shape of the atomic numbers, {numbers.shape}, does not fit the coordinates, {coordinates.shape}."
         )
     if not len(numbers):
-        raise CrystalError("the structure holds no atoms")
+        raise CrystalError("The structure holds no atoms.")
     if not np.isfinite(coordinates).all():
-        raise CrystalError("coordinates must be finite numbers; a site has none")
+        raise CrystalError("The coordinates of a site are not finite numbers.")
     if numbers.min() < 1 or numbers.max() > MAX_ATOMIC_NUMBER:
         wrong = numbers[(numbers < 1) | (numbers > MAX_ATOMIC_NUMBER)][0]
-        raise CrystalError(f"unknown element with atomic number {wrong}: elements run from 1 (H) to 98 (Cf)")
+        raise CrystalError(
+            f"Unknown element with atomic number {wrong}; elements from 1 (H) to 98 (Cf) are supported."
+        )
 
 
 def check_orientation(lattice: FloatArray) -> None:
-    """A (2, 2) reduced lattice in standard orientation, within tolerance; else a CrystalError."""
+    """Check that a (2, 2) lattice is reduced and in standard orientation, within tolerance.
+
+    Raises:
+        CrystalError: the check fails.
+    """
     (ax, ay), (bx, by) = lattice.tolist()
     slack = 2.0 * LATTICE_TOLERANCE_ANGSTROM
     if not (np.isfinite(lattice).all() and abs(ay) < 1e-9 and ax > 0.0 and by > 0.0):
-        raise CrystalError("lattice must be finite with a along +x and b_y > 0; use Crystal.from_cell")
+        raise CrystalError("The lattice must be finite with a along +x and b_y > 0; use Crystal.from_cell.")
     if ax > (bx * bx + by * by) ** 0.5 + slack or abs(bx) > 0.5 * ax + slack:
-        raise CrystalError("lattice must be reduced (|a| <= |b|, |a.b| <= |a|^2 / 2); use Crystal.from_cell")
+        raise CrystalError(
+            "The lattice must be reduced (|a| <= |b|, |a.b| <= |a|^2 / 2); use Crystal.from_cell."
+        )
 
 
 def check_distances(lattice: FloatArray, numbers: IntArray, positions: FloatArray) -> None:
-    """No two atoms, images included, closer than `MIN_DISTANCE_ANGSTROM`; else a CrystalError."""
+    """Check that no two atoms, periodic images included, are closer than `MIN_DISTANCE_ANGSTROM`.
+
+    Raises:
+        CrystalError: the check fails.
+    """
     (ax, _), (bx, by) = lattice.tolist()
     if ax < MIN_DISTANCE_ANGSTROM or by < MIN_DISTANCE_ANGSTROM:
-        raise CrystalError(f"overlapping atoms: the cell is only {min(ax, by):.2f} angstrom wide")
+        raise CrystalError(f"Overlapping atoms: the cell is only {min(ax, by):.2f} angstrom wide.")
     x, y, z = positions.T
     dx, dy, dz = x[:, None] - x, y[:, None] - y, z[:, None] - z
     rows = np.round(dy / by)
@@ -55,6 +71,6 @@ def check_distances(lattice: FloatArray, numbers: IntArray, positions: FloatArra
     if squares.min() < MIN_DISTANCE_ANGSTROM**2:
         i, j = divmod(int(squares.argmin()), len(numbers))
         raise CrystalError(
-            f"overlapping atoms: {element_symbol(int(numbers[i]))} and {element_symbol(int(numbers[j]))} are "
-            f"{squares[i, j] ** 0.5:.2f} angstrom apart; remove the one written twice"
+            f"Overlapping atoms: {element_symbol(int(numbers[i]))} and {element_symbol(int(numbers[j]))} are "
+            f"{squares[i, j] ** 0.5:.2f} angstrom apart; list each atom once."
         )

@@ -1,4 +1,4 @@
-"""What a two-dimensional crystal is."""
+"""The two-dimensional crystal."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -23,29 +23,28 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-
-# No layer in a box is larger; sums of squares stay finite.
+# Longer cell vectors suggest a wrong unit; sums of squares stay finite.
 MAX_CELL_LENGTH_ANGSTROM = 1e4
 
 
 @dataclass(frozen=True, eq=False)
 class Crystal:
-    """A layer, periodic in the plane z = 0, as its primitive cell in canonical orientation and origin.
+    """A layer, periodic in the plane z = 0, as a primitive cell with canonical orientation and origin.
 
-    The constructor checks and freezes what it is given; `from_cell` and `from_structure` make the canonical
-    form.
+    The constructor checks its arrays and makes them read-only. `from_cell` and `from_structure` compute the
+    canonical form.
 
     Attributes:
-        id: opaque name, unique within its source.
-        source: where it came from.
+        id: any name that is unique within the source.
+        source: where the structure comes from.
         lattice: (2, 2) rows a and b, angstrom; reduced, |a| <= |b| (within 0.02), a along +x, b_y > 0.
         numbers: (N,) atomic numbers.
-        positions: (N, 3) Cartesian, angstrom; x, y inside the cell (within 0.06), z from the middle of the
+        positions: (N, 3) Cartesian, angstrom; x and y inside the cell (within 0.06), z from the middle of the
             slab.
 
     Raises:
-        CrystalError: arrays that disagree in shape, are empty or not finite, unknown elements, overlapping
-            atoms, or a lattice that is not reduced and in standard orientation.
+        CrystalError: the arrays differ in length, are empty or not finite; an element is unknown; atoms overlap;
+            or the lattice is not reduced and in standard orientation.
     """
 
     id: str
@@ -55,13 +54,13 @@ class Crystal:
     positions: FloatArray
 
     def __post_init__(self) -> None:
-        lattice = _frozen(self.lattice, np.float64)
-        numbers = _frozen(self.numbers, np.int64)
-        positions = _frozen(self.positions, np.float64)
+        lattice = _copy_read_only(self.lattice, np.float64)
+        numbers = _copy_read_only(self.numbers, np.int64)
+        positions = _copy_read_only(self.positions, np.float64)
         if not self.id:
-            raise CrystalError("a crystal needs an id")
+            raise CrystalError("A crystal needs an id.")
         if lattice.shape != (2, 2):
-            raise CrystalError(f"lattice must have shape (2, 2), not {lattice.shape}")
+            raise CrystalError(f"The lattice must have shape (2, 2), not {lattice.shape}.")
         check_atoms(numbers, positions)
         check_orientation(lattice)
         check_distances(lattice, numbers, positions)
@@ -72,7 +71,7 @@ class Crystal:
     def from_stored(
         cls, id: str, source: str, lattice: FloatArray, numbers: IntArray, positions: FloatArray
     ) -> Self:
-        """A crystal that was checked before it was stored: its arrays, read-only then, are taken as they are."""
+        """Return a crystal without checks, from arrays of one that was checked before; they become read-only."""
         crystal = object.__new__(cls)
         for array in (lattice, numbers, positions):
             array.setflags(write=False)
@@ -83,45 +82,45 @@ class Crystal:
     def from_cell(
         cls, lattice: ArrayLike, numbers: ArrayLike, frac: ArrayLike, *, id: str, source: str
     ) -> Self:
-        """The crystal in any periodic cell that holds one layer, or equal ones, and vacuum.
+        """Return the crystal in a periodic cell that holds one layer, or several equal ones, and vacuum.
 
         Args:
-            lattice: (3, 3) rows are the cell vectors, angstrom; any axis may cross the vacuum, it may be
-                tilted, the cell may be left-handed or a supercell, the slab wrapped over a boundary.
+            lattice: (3, 3) rows are the cell vectors, angstrom. Any axis may cross the vacuum and may be tilted, the
+                cell may be left-handed or a supercell, and the slab may cross a cell boundary.
             numbers: (N,) atomic numbers.
             frac: (N, 3) fractional coordinates.
-            id: opaque name, unique within its source.
-            source: where it came from.
+            id: any name that is unique within the source.
+            source: where the structure comes from.
 
         Raises:
-            CrystalError: as the constructor, and for a flat cell, one without vacuum, different layers with
-                vacuum between them, and a molecule or chain in a box.
+            CrystalError: as the constructor; or the cell is flat or has no vacuum, holds different layers separated
+                by vacuum, or holds a molecule or a chain.
         """
         cell = np.asarray(lattice, dtype=np.float64)
         kinds = np.asarray(numbers, dtype=np.int64)
         sites = np.asarray(frac, dtype=np.float64)
         if cell.shape != (3, 3) or not np.isfinite(cell).all():
-            raise CrystalError("the cell must be three vectors of finite numbers")
+            raise CrystalError("The cell must consist of three vectors of finite numbers.")
         if not 0 < np.linalg.norm(cell, axis=1).max() < MAX_CELL_LENGTH_ANGSTROM:
             raise CrystalError(
-                f"a cell vector is {np.linalg.norm(cell, axis=1).max():.3g} angstrom long; is the unit right?"
+                f"A cell vector is {np.linalg.norm(cell, axis=1).max():.3g} angstrom long; check its unit."
             )
         check_atoms(kinds, sites)
         primitive = find_primitive_layer(isolate_layer(extract_layer(cell, kinds, sites)))
         check_extends_in_plane(primitive)
         layer = canonicalize_layer(primitive)
-        return cls(id, source, layer.lattice, layer.numbers, _cartesian(layer))
+        return cls(id, source, layer.lattice, layer.numbers, _cartesian_positions(layer))
 
     @classmethod
     def from_structure(cls, structure: "Structure", *, id: str, source: str) -> Self:
-        """The crystal in a pymatgen structure; see `from_cell`.
+        """Return the crystal in a pymatgen structure; see `from_cell`.
 
         Raises:
-            CrystalError: as `from_cell`, and for partial occupancy or species that are no element.
+            CrystalError: as `from_cell`; or a site is partially occupied or holds no chemical element.
         """
         numbers = [_atomic_number(site) for site in structure]
         if not numbers:
-            raise CrystalError("the structure holds no atoms")
+            raise CrystalError("The structure holds no atoms.")
         return cls.from_cell(structure.lattice.matrix, numbers, structure.frac_coords, id=id, source=source)
 
     @property
@@ -131,7 +130,7 @@ class Crystal:
 
     @property
     def elements(self) -> tuple[str, ...]:
-        """Symbols of the elements in it, in alphabetical order."""
+        """Symbols of its elements, in alphabetical order."""
         return tuple(sorted(element_symbol(number) for number in set(self.numbers.tolist())))
 
     @property
@@ -141,14 +140,14 @@ class Crystal:
 
     @property
     def thickness(self) -> float:
-        """Distance between the outermost atom centres along the normal, angstrom."""
+        """Distance between the outermost atomic planes along the normal, angstrom."""
         return float(np.ptp(self.positions[:, 2]))
 
     def fold_superlattice(self, tolerance_angstrom: float) -> "Crystal":
-        """Without any superstructure fainter than this: the smallest cell that repeats it so well.
+        """Return the crystal in the smallest cell that repeats it within a tolerance; a weak superlattice is lost.
 
         Args:
-            tolerance_angstrom: how far atoms may be from where a translation puts them.
+            tolerance_angstrom: largest distance of an atom from its translated image.
         """
         xy = self.positions[:, :2] @ np.linalg.inv(self.lattice)
         layer = find_primitive_layer(
@@ -157,13 +156,13 @@ class Crystal:
         if len(layer.numbers) == len(self.numbers):
             return self
         layer = canonicalize_layer(layer)
-        return Crystal(self.id, self.source, layer.lattice, layer.numbers, _cartesian(layer))
+        return Crystal(self.id, self.source, layer.lattice, layer.numbers, _cartesian_positions(layer))
 
     def turn_over(self) -> "Crystal":
-        """The flake face down: turned by 180 degrees about a, in the cell with b upwards again.
+        """Return the flake face down: rotated by 180 degrees about a, in a cell with b_y > 0.
 
-        With real scattering factors its pattern is the other face's with `Geometry.mirrored`, under the tilt
-        mirrored likewise. Complex factors and multislice tell the two apart.
+        With real scattering factors its pattern is the mirror image (`Geometry.mirrored`) of the pattern of the other
+        face under a mirrored tilt. Complex factors and multislice distinguish the faces.
         """
         lattice = self.lattice * np.array([[1.0, 1.0], [-1.0, 1.0]])
         positions = self.positions * np.array([1.0, -1.0, -1.0])
@@ -172,10 +171,10 @@ class Crystal:
         return Crystal(self.id, self.source, lattice, self.numbers, positions)
 
     def to_structure(self, vacuum_angstrom: float = 20.0) -> "Structure":
-        """As a pymatgen structure, with c along the normal and the slab at half its height.
+        """Return a pymatgen structure with c along the normal and the slab at half the height of the cell.
 
         Args:
-            vacuum_angstrom: empty space between the layer and its next image.
+            vacuum_angstrom: distance between the layer and its next image.
         """
         from pymatgen.core.structure import Structure
 
@@ -189,22 +188,22 @@ class Crystal:
 def _atomic_number(site: "PeriodicSite") -> int:
     if not site.is_ordered:
         raise CrystalError(
-            f"partial occupancy ({site.species_string} at one site): order the structure first, "
-            "one whole atom to a site"
+            f"Partial occupancy ({site.species_string} at one site); order the structure first, with one whole atom "
+            "at each site."
         )
     from pymatgen.core.periodic_table import DummySpecies
 
     number = 0 if isinstance(site.specie, DummySpecies) else site.specie.Z
     if not 1 <= number <= MAX_ATOMIC_NUMBER:
-        raise CrystalError(f"unknown element {site.specie.symbol}: name a chemical element from H to Cf")
+        raise CrystalError(f"Unknown element {site.specie.symbol}; elements from H to Cf are supported.")
     return int(number)
 
 
-def _cartesian(layer: Layer) -> FloatArray:
+def _cartesian_positions(layer: Layer) -> FloatArray:
     return np.concatenate([layer.xy @ layer.lattice, layer.z[:, None]], axis=1)
 
 
-def _frozen(values: ArrayLike, dtype: type[Any]) -> NDArray[Any]:
+def _copy_read_only(values: ArrayLike, dtype: type[Any]) -> NDArray[Any]:
     array = np.array(values, dtype=dtype)
     array.setflags(write=False)
     return array

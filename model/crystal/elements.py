@@ -1,14 +1,14 @@
-"""Names of elements and formulas, remembered: a library asks for the same few a hundred thousand times."""
+"""Element symbols and formulas, cached: a library needs the same few a hundred thousand times."""
 
 from functools import lru_cache
 
-# Californium: scattering factors are tabulated up to it.
+# Californium, the last element with tabulated scattering factors.
 MAX_ATOMIC_NUMBER = 98
 
 
 @lru_cache(maxsize=256)
 def element_symbol(number: int) -> str:
-    """Symbol of the element with this atomic number."""
+    """Return the symbol of the element with this atomic number."""
     from pymatgen.core.periodic_table import Element
 
     return Element.from_Z(number).symbol
@@ -16,7 +16,7 @@ def element_symbol(number: int) -> str:
 
 @lru_cache(maxsize=8192)
 def reduced_formula(numbers: tuple[int, ...]) -> str:
-    """Formula of atoms with these numbers in lowest terms, most electropositive element first."""
+    """Return the reduced formula of atoms with these atomic numbers, most electropositive element first."""
     from pymatgen.core.composition import Composition
 
     counts: dict[str, float] = {}

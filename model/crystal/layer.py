@@ -1,4 +1,4 @@
-"""From any three-dimensional cell to a bare layer: the vacuum axis, the unwrapped slab, the layer normal."""
+"""Extraction of a layer from a three-dimensional cell: vacuum axis, unwrapped slab and layer normal."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,19 @@ from model.errors import CrystalError
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-# Planes of atom centres in bulk crystals lie up to 4.3 angstrom apart (caesium; van der Waals gaps are 2.8 to
-# 3.7), the thinnest vacuum seen in the databases is 7.0 (2DMatPedia) and 7.3 (MXene-DB).
+# Atomic planes in bulk crystals are up to 4.3 angstrom apart (cesium; van der Waals gaps measure 2.8 to 3.7). The
+# thinnest vacuum in the databases measures 7.0 (2DMatPedia) and 7.3 (MXene-DB).
 MIN_VACUUM_ANGSTROM = 5.0
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A slab out of its box: in-plane lattice and atoms, in a right-handed frame with the normal along z.
+    """A slab without its box: in-plane lattice and atoms, in a right-handed frame with the normal along z.
 
     Attributes:
         lattice: (2, 2) rows are the in-plane vectors, angstrom; the first along +x, the second with y > 0.
         numbers: (N,) atomic numbers.
-        xy: (N, 2) fractional coordinates in `lattice`, in no particular cell.
+        xy: (N, 2) fractional coordinates in `lattice`, not wrapped into one cell.
         z: (N,) angstrom, from the middle of the slab.
     """
 
@@ -33,10 +33,10 @@ class Layer:
 
 
 def extract_layer(cell: FloatArray, numbers: IntArray, frac: FloatArray) -> Layer:
-    """Take the layer out of a periodic cell, whatever axis the vacuum lies along.
+    """Extract the layer from a periodic cell with the vacuum along any axis.
 
-    The two cell vectors that span the plane alone define the layer; the third may be tilted. A left-handed
-    cell is re-expressed in a right-handed frame; the crystal is never mirrored.
+    The two cell vectors in the plane define the layer; the third may be tilted. A left-handed cell is expressed in a
+    right-handed frame. The crystal is never mirrored.
 
     Args:
         cell: (3, 3) rows are the cell vectors, angstrom.
@@ -44,35 +44,35 @@ def extract_layer(cell: FloatArray, numbers: IntArray, frac: FloatArray) -> Laye
         frac: (N, 3) fractional coordinates.
 
     Raises:
-        CrystalError: flat cell, or no empty gap of at least `MIN_VACUUM_ANGSTROM` between the layers.
+        CrystalError: the cell is flat, or no gap between layers measures at least `MIN_VACUUM_ANGSTROM`.
     """
-    planes = _plane_spacings(cell)
-    axis, vacuum, start = _widest_gap(planes, frac)
+    planes = _compute_spacings(cell)
+    axis, vacuum, start = _find_widest_gap(planes, frac)
     if vacuum < MIN_VACUUM_ANGSTROM:
-        cell, frac = _most_compact_cell(cell, frac)
-        axis, vacuum, start = _widest_gap(_plane_spacings(cell), frac)
+        cell, frac = _compact_cell(cell, frac)
+        axis, vacuum, start = _find_widest_gap(_compute_spacings(cell), frac)
     if vacuum < MIN_VACUUM_ANGSTROM:
         raise CrystalError(
-            f"no vacuum found: the widest empty gap between layers is {vacuum:.2f} angstrom and must be "
-            f"{MIN_VACUUM_ANGSTROM:g}; give one isolated layer (cut it from the bulk and add vacuum)"
+            f"No vacuum found: the widest gap between layers measures {vacuum:.2f} angstrom and must measure at least "
+            f"{MIN_VACUUM_ANGSTROM:g}; give one isolated layer (cut it from the bulk and add vacuum)."
         )
     return _unwrap(cell, numbers, frac, axis, start)
 
 
-def _plane_spacings(cell: FloatArray) -> FloatArray:
-    """(3,) distance between the faces of the cell across each axis, angstrom."""
+def _compute_spacings(cell: FloatArray) -> FloatArray:
+    """Return the (3,) distances between opposite faces of the cell, angstrom."""
     try:
         reciprocal = np.linalg.inv(cell)  # columns
     except np.linalg.LinAlgError:
-        raise CrystalError("the cell vectors lie in one plane; give three independent vectors") from None
+        raise CrystalError("The cell vectors lie in one plane; give three independent vectors.") from None
     spacings: FloatArray = 1.0 / np.sqrt((reciprocal * reciprocal).sum(axis=0))
     if spacings.min() < 1e-3:
-        raise CrystalError("the cell vectors lie in one plane; give three independent vectors")
+        raise CrystalError("The cell vectors lie in one plane; give three independent vectors.")
     return spacings
 
 
-def _widest_gap(spacings: FloatArray, frac: FloatArray) -> tuple[int, float, float]:
-    """The axis with the widest empty gap, its width in angstrom, and the fraction where the slab begins."""
+def _find_widest_gap(spacings: FloatArray, frac: FloatArray) -> tuple[int, float, float]:
+    """Return the axis with the widest gap, its width in angstrom, and the fraction at which the slab begins."""
     ordered = np.sort(frac - np.floor(frac), axis=0)
     gaps = np.empty_like(ordered)
     gaps[0] = ordered[0] + 1.0 - ordered[-1]
@@ -83,16 +83,16 @@ def _widest_gap(spacings: FloatArray, frac: FloatArray) -> tuple[int, float, flo
     return axis, float(widths[axis]), float(ordered[last[axis], axis])
 
 
-def _most_compact_cell(cell: FloatArray, frac: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The LLL-reduced cell: it separates the normal from the plane when the given vectors mix them."""
-    from pymatgen.core.lattice import Lattice  # here, because such cells are rare and the import is slow
+def _compact_cell(cell: FloatArray, frac: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the LLL-reduced cell, which separates normal and plane when the given vectors mix them."""
+    from pymatgen.core.lattice import Lattice  # imported here: such cells are rare and the import is slow
 
     compact = np.asarray(Lattice(cell).get_lll_reduced_lattice().matrix, dtype=np.float64)
     return compact, frac @ cell @ np.linalg.inv(compact)
 
 
 def _unwrap(cell: FloatArray, numbers: IntArray, frac: FloatArray, axis: int, start: float) -> Layer:
-    # The millionth keeps an atom that rounding put just before `start` with its plane.
+    # The millionth keeps an atom that rounding moved just below `start` in its plane.
     along = frac[:, axis] - start + 1e-6
     along = along - np.floor(along)
     a, b, c = cell[(axis + 1) % 3], cell[(axis + 2) % 3], cell[axis]
@@ -102,7 +102,7 @@ def _unwrap(cell: FloatArray, numbers: IntArray, frac: FloatArray, axis: int, st
     length_a, area = float(np.sqrt(a @ a)), float(np.sqrt(normal @ normal))
     lattice = np.array([[length_a, 0.0], [float(a @ b) / length_a, area / length_a]])
     z = along * float(c @ normal / area)
-    # c's part in the plane, in units of a and b, displaces the atoms as they rise.
+    # The in-plane component of c, in units of a and b, shifts the atoms with their height.
     e1 = a / length_a
     e2 = (
         np.array(

@@ -1,8 +1,8 @@
-"""The operations that lay a layer on itself.
+"""Symmetry operations of a layer.
 
-spglib names the group of a layer; the operations alone are found here in half of its time (0.6 instead of 1.3 ms of 300
-layers), which counts where a request asks for those of many layers: the normal is known, a map of the plane lattice on
-itself is one of few integer matrices, and an operation lays one atom of the rarest element on another.
+spglib finds the layer group. This module finds only the operations, in half the time (0.6 instead of 1.3 ms at 300
+layers), which matters when a request needs those of many layers. The normal is known, a symmetry of the plane lattice
+is one of few integer matrices, and an operation maps one atom of the rarest element onto another.
 """
 
 from dataclasses import dataclass, fields
@@ -20,7 +20,7 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 SYMPREC_ANGSTROM = 0.05
-"""How far atoms may be from their symmetric places."""
+"""Largest distance of an atom from its symmetric position."""
 _CHANGES = list_basis_changes()
 _MANY_DISTANCES = 200_000
 _KNOWN: "WeakKeyDictionary[Crystal, Operations]" = WeakKeyDictionary()
@@ -28,17 +28,17 @@ _KNOWN: "WeakKeyDictionary[Crystal, Operations]" = WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class Operations:
-    """G operations of a layer of N atoms, the identity among them.
+    """The G operations of a layer of N atoms, including the identity.
 
-    One takes fractional coordinates x of the plane to `x @ change + shift`, and z to -z if it turns the layer over.
+    An operation maps fractional in-plane coordinates x to `x @ change + shift`, and z to -z if it turns the layer over.
 
     Attributes:
-        change: (G, 2, 2) integers.
+        change: (G, 2, 2) integer matrices.
         shift: (G, 2) fractions of the cell.
-        turns_over: (G,) whether the layer is turned over.
-        turn: (G, 2, 2) the same as `change` for Cartesian row vectors: rotations about the normal, and mirrors.
-        target: (G, N) the atom on which each is laid.
-        residual_angstrom: (G,) by how much at most an atom misses the other.
+        turns_over: (G,) whether the operation turns the layer over.
+        turn: (G, 2, 2) the matrices for Cartesian row vectors: rotations about the normal and mirrors.
+        target: (G, N) index of the atom onto which each atom is mapped.
+        residual_angstrom: (G,) largest distance between a mapped atom and its target.
     """
 
     change: IntArray
@@ -52,50 +52,54 @@ class Operations:
         for each in fields(self):
             getattr(self, each.name).setflags(write=False)
 
-    def take(self, rows: BoolArray) -> "Operations":
-        """Those at these rows."""
+    def select(self, rows: BoolArray) -> "Operations":
+        """Return the operations at these rows."""
         own = (getattr(self, each.name)[rows] for each in fields(self))
         return Operations(*own)
 
 
 def find_operations(crystal: Crystal) -> Operations:
-    """The operations that lay every atom within `SYMPREC_ANGSTROM` of a like one, and the lattice on one as near.
+    """Return the operations that map atoms and lattice onto themselves within `SYMPREC_ANGSTROM`.
 
-    They are remembered as long as the crystal is.
+    They are cached for the lifetime of the crystal.
     """
     known = _KNOWN.get(crystal)
     if known is None:
-        known = _KNOWN[crystal] = _operations(crystal, SYMPREC_ANGSTROM)
+        known = _KNOWN[crystal] = _compute_operations(crystal, SYMPREC_ANGSTROM)
     return known
 
 
 def compute_symmetry_projector(crystal: Crystal) -> FloatArray:
-    """(2 N, 2 N) projector of the shifts of N atoms along x and y on those that keep the symmetry.
+    """Return the (2 N, 2 N) projector onto the in-plane displacements of N atoms that keep the symmetry.
 
-    Such a shift is the mean of what all operations make of it.
+    A symmetric displacement equals its mean over all operations.
     """
-    found, count = find_operations(crystal), len(crystal.numbers)
-    taken = (found.target[:, :, None] == np.arange(count)).astype(np.float64)
-    mean = np.tensordot(taken, found.turn, axes=(0, 0)) / len(found.turn)
+    operations, count = find_operations(crystal), len(crystal.numbers)
+    permutations = (operations.target[:, :, None] == np.arange(count)).astype(np.float64)
+    mean = np.tensordot(permutations, operations.turn, axes=(0, 0)) / len(operations.turn)
     return np.asarray(mean.transpose(1, 3, 0, 2).reshape(2 * count, 2 * count))
 
 
-def _operations(crystal: Crystal, tolerance_angstrom: float) -> Operations:
+def _compute_operations(crystal: Crystal, tolerance_angstrom: float) -> Operations:
     lattice, numbers = crystal.lattice, crystal.numbers
     inverse = np.linalg.inv(lattice)
     xy, z = crystal.positions[:, :2] @ inverse, crystal.positions[:, 2]
-    changes = _of_lattice(lattice, tolerance_angstrom)
+    changes = _find_lattice_symmetries(lattice, tolerance_angstrom)
     rare = find_rarest_atoms(numbers)
     moved = xy @ changes
-    # (C, 2, R): by a change, perhaps turned over, the first of the rarest element on each of them
+    # (C, 2, R): a change and a face map the first of the rarest atoms onto each of them
     faces = np.array([1.0, -1.0])
     level = np.abs(faces[:, None] * z[rare[0]] - z[rare]) <= 2 * tolerance_angstrom
     change, face, onto = np.nonzero(np.broadcast_to(level, (len(changes), *level.shape)))
     shift = xy[rare[onto]] - moved[change, rare[0]]
 
-    def apart(atoms: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """From where each operation lays n atoms to all: (K, n, N, 2) in the plane, (K, n, N) along the normal, and
-        the squares of the distances, infinite to other elements."""
+    def measure_displacements(atoms: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return the displacements from n mapped atoms to all atoms, for each of K operations.
+
+        Returns:
+            (K, n, N, 2) in the plane, (K, n, N) along the normal, and the squared distances, infinite between
+            different elements.
+        """
         flat = moved[change][:, atoms, None] + shift[:, None, None] - xy
         flat = (flat - np.rint(flat)) @ lattice
         rise = faces[face][:, None, None] * z[atoms, None] - z
@@ -103,20 +107,20 @@ def _operations(crystal: Crystal, tolerance_angstrom: float) -> Operations:
         squares[:, numbers[atoms, None] != numbers] = np.inf
         return flat, rise, squares
 
-    # Of a large cell one atom more rules out nearly all, before every atom is laid.
+    # In a large cell a second atom excludes nearly all operations, before all atoms are mapped.
     for atom in range(1, len(numbers)) if len(shift) * len(numbers) ** 2 > _MANY_DISTANCES else ():
-        near = apart(np.array([atom]))[2].min(axis=(1, 2)) <= (2 * tolerance_angstrom) ** 2
+        near = measure_displacements(np.array([atom]))[2].min(axis=(1, 2)) <= (2 * tolerance_angstrom) ** 2
         change, face, shift = change[near], face[near], shift[near]
         if len(shift) * len(numbers) ** 2 <= _MANY_DISTANCES:
             break
-    flat, rise, squares = apart(np.arange(len(numbers)))
+    flat, rise, squares = measure_displacements(np.arange(len(numbers)))
     target = squares.argmin(axis=2)
-    laid = np.arange(len(target))[:, None], np.arange(len(numbers)), target
-    flat, steep = flat[laid], rise[laid]
+    nearest = np.arange(len(target))[:, None], np.arange(len(numbers)), target
+    flat, steep = flat[nearest], rise[nearest]
     middle = flat.mean(axis=1, keepdims=True)
-    off = ((flat - middle) ** 2).sum(axis=2) + (steep - steep.mean(axis=1, keepdims=True)) ** 2
-    worst = off.max(axis=1)
-    # A primitive cell has one translation for each; with a tolerance the best of several.
+    residual = ((flat - middle) ** 2).sum(axis=2) + (steep - steep.mean(axis=1, keepdims=True)) ** 2
+    worst = residual.max(axis=1)
+    # A primitive cell has one translation for each change and face; within the tolerance the best of several is kept.
     best_first = np.lexsort((worst, 2 * change + face))
     _, first = np.unique((2 * change + face)[best_first], return_index=True)
     kept = best_first[first]
@@ -131,10 +135,10 @@ def _operations(crystal: Crystal, tolerance_angstrom: float) -> Operations:
     )
 
 
-def _of_lattice(lattice: FloatArray, tolerance_angstrom: float) -> IntArray:
-    """(C, 2, 2) changes of basis after which the vectors are as long, and at the same angle."""
+def _find_lattice_symmetries(lattice: FloatArray, tolerance_angstrom: float) -> IntArray:
+    """Return the (C, 2, 2) changes of basis that keep the lengths of the vectors and their angle."""
     bases = _CHANGES @ lattice
     metrics = bases @ bases.transpose(0, 2, 1)
-    longest = float(np.linalg.norm(lattice, axis=1).max())
-    off = np.abs(metrics - lattice @ lattice.T).max(axis=(1, 2))
-    return np.asarray(_CHANGES[off <= 2 * tolerance_angstrom * longest])
+    length = float(np.linalg.norm(lattice, axis=1).max())
+    deviation = np.abs(metrics - lattice @ lattice.T).max(axis=(1, 2))
+    return np.asarray(_CHANGES[deviation <= 2 * tolerance_angstrom * length])

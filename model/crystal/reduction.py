@@ -1,4 +1,4 @@
-"""The primitive cell of a layer: translations that map the crystal onto itself, and Gauss's reduced basis."""
+"""The primitive cell of a layer: translations that map the crystal onto itself, and the Gauss-reduced basis."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,12 +9,12 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-# Two sites this close are the same under a translation; supercells relaxed by hand scatter by less.
+# Sites within this distance are equal under a translation; relaxed supercells scatter by less.
 TRANSLATION_TOLERANCE_ANGSTROM = 0.05
 
 
 def reduce_lattice(lattice: FloatArray) -> tuple[FloatArray, IntArray]:
-    """Lagrange-Gauss reduction of a plane lattice.
+    """Reduce a plane lattice by the Lagrange-Gauss algorithm.
 
     Args:
         lattice: (2, 2) rows are the basis vectors.
@@ -37,27 +37,27 @@ def reduce_lattice(lattice: FloatArray) -> tuple[FloatArray, IntArray]:
 
 
 def find_primitive_layer(layer: Layer, tolerance: float = TRANSLATION_TOLERANCE_ANGSTROM) -> Layer:
-    """The layer in a Gauss-reduced primitive cell; atoms that fold onto each other are averaged.
+    """Return the layer in a Gauss-reduced primitive cell; atoms that fold onto each other are averaged.
 
     Args:
         layer: the layer in any cell.
-        tolerance: how far atoms may be from where a translation puts them, angstrom.
+        tolerance: largest distance of an atom from its translated image, angstrom.
 
     Returns:
-        The same layer, with the smallest cell that repeats it within the tolerance.
+        The layer in the smallest cell that repeats it within the tolerance.
     """
-    reduced = _in_reduced_basis(layer)
+    reduced = _reduce_basis(layer)
     while _may_be_supercell(reduced.numbers) and tolerance > 1e-3:
-        translations, partners = _translations(reduced, tolerance)
+        translations, partners = _find_translations(reduced, tolerance)
         if len(translations) == 1:
             break
         if _is_group(translations, partners, reduced, tolerance):
             return _fold(reduced, np.round(translations * len(translations)) / len(translations), partners)
-        tolerance *= 0.5  # near-translations that do not close into a lattice: ask for better ones
+        tolerance *= 0.5  # approximate translations that form no lattice: require better ones
     return reduced
 
 
-def _in_reduced_basis(layer: Layer) -> Layer:
+def _reduce_basis(layer: Layer) -> Layer:
     lattice, matrix = reduce_lattice(layer.lattice)
     (p, q), (r, s) = matrix.tolist()
     determinant = p * s - q * r
@@ -70,23 +70,23 @@ def _may_be_supercell(numbers: IntArray) -> bool:
     return bool(np.gcd.reduce(counts[counts > 0]) > 1)
 
 
-def _translations(layer: Layer, tolerance: float) -> tuple[FloatArray, IntArray]:
-    """(T, 2) fractional translations, the zero one first, and (T, N) the atom that each atom goes to.
+def _find_translations(layer: Layer, tolerance: float) -> tuple[FloatArray, IntArray]:
+    """Return (T, 2) fractional translations, zero first, and the (T, N) atom onto which each atom is mapped.
 
-    A translation is the mean over all atoms: it and its residual do not depend on the order of atoms.
+    A translation is the mean over all atoms, so that it does not depend on their order.
     """
     numbers, xy, z = layer.numbers, layer.xy, layer.z
     atoms = np.arange(len(numbers))
     rare = find_rarest_atoms(numbers)
     rare = rare[np.abs(z[rare] - z[rare[0]]) < 2.0 * tolerance]
     found, partners = [np.zeros(2)], [atoms]
-    alike = (numbers[:, None] == numbers) & (np.abs(z[:, None] - z) < tolerance)  # (N, N)
+    matching = (numbers[:, None] == numbers) & (np.abs(z[:, None] - z) < tolerance)  # (N, N)
     difference = xy - xy[:, None]  # (N, N, 2), from the first to the second
     for atom in rare[1:]:
         shift = xy[atom] - xy[rare[0]]
         residual = difference - shift
         residual -= np.round(residual)
-        distance = np.where(alike, np.linalg.norm(residual @ layer.lattice, axis=-1), np.inf)
+        distance = np.where(matching, np.linalg.norm(residual @ layer.lattice, axis=-1), np.inf)
         partner = distance.argmin(axis=1)
         if distance[atoms, partner].max() > 2.0 * tolerance:
             continue
@@ -99,14 +99,14 @@ def _translations(layer: Layer, tolerance: float) -> tuple[FloatArray, IntArray]
 
 
 def find_rarest_atoms(numbers: IntArray) -> IntArray:
-    """Indices of the atoms of the element with the fewest atoms in the cell, the lightest of equals."""
+    """Return the indices of the atoms of the rarest element; of equally rare ones, the lightest."""
     counts = np.bincount(numbers)
     counts[counts == 0] = len(numbers) + 1
     return np.flatnonzero(numbers == counts.argmin())
 
 
 def _is_group(translations: FloatArray, partners: IntArray, layer: Layer, tolerance: float) -> bool:
-    """Whether the translations form a group, with coordinates k/T for T of them, and permute the atoms."""
+    """Return whether T translations form a group, with coordinates k/T, and permute the atoms."""
     order = len(translations)
     exact = np.round(translations * order)
     if np.linalg.norm((translations - exact / order) @ layer.lattice, axis=1).max() > tolerance:
@@ -120,19 +120,19 @@ def _is_group(translations: FloatArray, partners: IntArray, layer: Layer, tolera
 
 
 def _fold(layer: Layer, translations: FloatArray, partners: IntArray) -> Layer:
-    """One atom for each orbit of the translations, at the mean of its images."""
-    lattice = _shortest_basis(translations, layer.lattice)
+    """Return the layer with one atom for each orbit of the translations, at the mean of its images."""
+    lattice = _find_shortest_basis(translations, layer.lattice)
     keep = np.flatnonzero(partners.min(axis=0) == np.arange(partners.shape[1]))
     images = layer.xy[partners[:, keep]] - translations[:, None]  # (T, N/T, 2)
     offsets = images - images[0]
     xy = images[0] + (offsets - np.round(offsets)).mean(axis=0)
     z = layer.z[partners[:, keep]].mean(axis=0)
     xy = xy @ layer.lattice @ np.linalg.inv(lattice)
-    return _in_reduced_basis(Layer(lattice, layer.numbers[keep], xy, z))
+    return _reduce_basis(Layer(lattice, layer.numbers[keep], xy, z))
 
 
-def _shortest_basis(translations: FloatArray, lattice: FloatArray) -> FloatArray:
-    """The two shortest independent vectors of the lattice that the cell and its inner translations span."""
+def _find_shortest_basis(translations: FloatArray, lattice: FloatArray) -> FloatArray:
+    """Return the two shortest independent vectors of the lattice that the cell and its translations span."""
     whole = np.array([[i, j] for i in (-1, 0, 1) for j in (-1, 0, 1)], dtype=np.float64)
     vectors = ((translations - np.round(translations))[:, None] + whole).reshape(-1, 2) @ lattice
     lengths = np.linalg.norm(vectors, axis=1)

@@ -1,4 +1,4 @@
-"""One layer: equal layers above each other are one; far different ones and what is no layer at all are refused."""
+"""Isolation of one layer: equal layers are reduced to one; molecules, chains and different layers are rejected."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,48 +9,48 @@ from model.errors import CrystalError
 
 FloatArray = NDArray[np.float64]
 
-# Pores across which 2DMatPedia's layers are empty reach 10.24 angstrom (GaAs); beyond it only has Sn3Bi4 (17.9),
+# Pores in the layers of 2DMatPedia measure up to 10.24 angstrom (GaAs). The one exception, Sn3Bi4 (17.9), consists of
 # atoms scattered over a cell of 27 angstrom.
 MIN_BOX_GAP_ANGSTROM = 11.0
 
-# Seven crystals of 2DMatPedia (NaPb2, KSn2, Hf2O7, ...) are slabs of different parts with 5.1 to 10.2 angstrom between
-# them. The beam passes through all of a slab, so they stay what their database says that they are.
+# Seven crystals of 2DMatPedia (NaPb2, KSn2, Hf2O7, ...) are slabs of different parts, 5.1 to 10.2 angstrom apart. The
+# beam passes through the whole slab, so it is kept as one layer, as in the database.
 MIN_LAYER_SEPARATION_ANGSTROM = 12.0
 
-# Lattice directions, as columns, across which a chain or a molecule leaves its reduced cell empty.
+# Lattice directions, as columns, across which the reduced cell of a chain or a molecule has a gap.
 _DIRECTIONS = np.array([[1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, -1.0]])
 
 
 def isolate_layer(layer: Layer) -> Layer:
-    """The slab itself, or the first of the layers that empty gaps cut it into if all are the same.
+    """Return the slab, or one of its layers if gaps separate it into equal layers.
 
-    Equal layers may be shifted in the plane, not turned: the pattern of turned ones is another.
+    Equal layers may be shifted in the plane but not rotated, because rotation changes the pattern.
 
     Raises:
-        CrystalError: different layers with `MIN_LAYER_SEPARATION_ANGSTROM` or more between them.
+        CrystalError: different layers are `MIN_LAYER_SEPARATION_ANGSTROM` or more apart.
     """
     order = layer.z.argsort()
     gaps = np.diff(layer.z[order])
     if not (gaps >= MIN_VACUUM_ANGSTROM).any():
         return layer
     cuts = np.flatnonzero(gaps >= MIN_VACUUM_ANGSTROM) + 1
-    first, *others = (_part(layer, atoms) for atoms in np.split(order, cuts))
-    if all(_same_layer(first, other) for other in others):
+    first, *others = (_take_atoms(layer, atoms) for atoms in np.split(order, cuts))
+    if all(_is_same_layer(first, other) for other in others):
         return first
     if gaps.max() >= MIN_LAYER_SEPARATION_ANGSTROM:
         raise CrystalError(
-            f"the cell holds {len(cuts) + 1} layers with up to {gaps.max():.2f} angstrom between them; give one"
+            f"The cell holds {len(cuts) + 1} layers with up to {gaps.max():.2f} angstrom between them; give one."
         )
     return layer
 
 
-def _part(layer: Layer, atoms: NDArray[np.intp]) -> Layer:
+def _take_atoms(layer: Layer, atoms: NDArray[np.intp]) -> Layer:
     z = layer.z[atoms]
     return Layer(layer.lattice, layer.numbers[atoms], layer.xy[atoms], z - 0.5 * (z.max() + z.min()))
 
 
-def _same_layer(one: Layer, other: Layer) -> bool:
-    """Whether a shift in the plane lays each atom of one within the tolerance of an equal one of the other."""
+def _is_same_layer(one: Layer, other: Layer) -> bool:
+    """Return whether an in-plane shift maps each atom onto an equal atom of the other layer, within tolerance."""
     if not np.array_equal(np.sort(one.numbers), np.sort(other.numbers)):
         return False
     unlike = one.numbers[:, None] != other.numbers
@@ -75,10 +75,10 @@ def _coincide(
 
 
 def check_extends_in_plane(layer: Layer) -> None:
-    """A layer in its reduced cell extends both ways in the plane; else a CrystalError.
+    """Check that a layer in its reduced cell extends in both directions of the plane.
 
     Raises:
-        CrystalError: an empty strip of `MIN_BOX_GAP_ANGSTROM` or more runs along a lattice direction.
+        CrystalError: a gap of `MIN_BOX_GAP_ANGSTROM` or more runs along a lattice direction.
     """
     if np.linalg.norm(layer.lattice[1]) < MIN_BOX_GAP_ANGSTROM:
         return
@@ -89,5 +89,5 @@ def check_extends_in_plane(layer: Layer) -> None:
     widest = float((gaps * spacings).max())
     if widest >= MIN_BOX_GAP_ANGSTROM:
         raise CrystalError(
-            f"a molecule or chain in a box, not a layer: {widest:.2f} angstrom are empty along a second axis"
+            f"A molecule or chain in a box, not a layer: a second axis has a gap of {widest:.2f} angstrom."
         )

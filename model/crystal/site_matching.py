@@ -1,9 +1,9 @@
-"""Whether layers of one composition are the same crystal: lattices mapped on each other, then sites on sites.
+"""Comparison of layers of one composition: their lattices are mapped onto each other, then their sites.
 
-Written to agree with pymatgen's StructureMatcher (Ong et al., Comput. Mater. Sci. 68, 314, 2013) on layers
-with equal vacuum, at a small part of its cost because the normal is known: a map is one basis of the plane
-lattice laid on another, with or without turning the layer over, and one atom laid on another. Mirror images
-count as the same: their patterns cannot be told from those of a flake turned over.
+The results agree with pymatgen's StructureMatcher (Ong et al., Comput. Mater. Sci. 68, 314, 2013) for layers with equal
+vacuum, at a fraction of the cost because the normal is known. A map consists of a basis of the plane lattice, a face,
+and one atom that is mapped onto another. Mirror images are equal: their patterns cannot be distinguished from those of
+a flake that is turned over.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-# The box in which the volume per atom is measured, as the matcher does; it scales the site tolerance.
+# Vacuum of the box that defines the volume per atom, as in StructureMatcher; the volume scales the site tolerance.
 _BOX_VACUUM_ANGSTROM = 20.0
 _DISTANCES_AT_ONCE = 2_000_000
 
@@ -34,7 +34,7 @@ class Tolerance:
         angle_deg: between the cell vectors, degrees.
         site_fraction: largest displacement of a site, in units of the cube root of the volume per atom in a
             box with 20 angstrom of vacuum (about 4 angstrom).
-        translation_angstrom: superstructures that differ from a smaller cell by less are taken for that cell.
+        translation_angstrom: a superlattice that deviates from a smaller cell by less is reduced to that cell.
     """
 
     length_fraction: float = 0.05
@@ -43,16 +43,16 @@ class Tolerance:
     translation_angstrom: float = TRANSLATION_TOLERANCE_ANGSTROM
 
 
-class Family:
-    """Crystals with the same atoms in their primitive cells, stacked for comparison.
+class SiteMatcher:
+    """Compares crystals that have the same atoms in their primitive cells.
 
-    Attributes:
-        size: how many.
+    Args:
+        crystals: C crystals with equal atomic numbers.
+        tolerance: how far equal crystals may differ.
     """
 
     def __init__(self, crystals: Sequence[Crystal], tolerance: Tolerance) -> None:
         numbers = crystals[0].numbers
-        self.size = len(crystals)
         self._tolerance = tolerance
         self._lattices = np.array([crystal.lattice for crystal in crystals])  # (C, 2, 2)
         self._xy = np.array([c.positions[:, :2] @ np.linalg.inv(c.lattice) for c in crystals])  # (C, N, 2)
@@ -61,18 +61,18 @@ class Family:
         self._species = [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
         self._rare = find_rarest_atoms(numbers)
         self._lengths = np.linalg.norm(self._lattices, axis=2)  # (C, 2)
-        self._angles = _angles(self._lattices)  # (C,) degrees
+        self._angles = _compute_angles(self._lattices)  # (C,) degrees
         heights = np.ptp(self._z, axis=1) + _BOX_VACUUM_ANGSTROM
         volumes = np.abs(np.linalg.det(self._lattices)) * heights / len(numbers)
         self._reach = tolerance.site_fraction * np.cbrt(volumes)  # (C,) angstrom
-        self._profiles = np.stack([self._height_profile(1.0), self._height_profile(-1.0)])  # (2, C, N)
+        self._profiles = np.stack([self._sort_heights(1.0), self._sort_heights(-1.0)])  # (2, C, N)
 
-    def _height_profile(self, face: float) -> FloatArray:
+    def _sort_heights(self, face: float) -> FloatArray:
         return np.concatenate([np.sort(face * self._z[:, atoms], axis=1) for atoms in self._species], axis=1)
 
-    def matches(self, one: int, others: IntArray) -> BoolArray:
-        """(O,) whether crystal `one` is the same as each of the others."""
-        matrices, fits = self._lattice_maps(one, others)  # (K, 2, 2), (O, K)
+    def match(self, one: int, others: IntArray) -> BoolArray:
+        """Return (O,) whether crystal `one` equals each of the others."""
+        matrices, fits = self._map_lattice(one, others)  # (K, 2, 2), (O, K)
         found = np.zeros(len(others), dtype=bool)
         for side, face in enumerate((1.0, -1.0)):
             difference = np.abs(self._profiles[side, one] - self._profiles[0, others])
@@ -81,36 +81,38 @@ class Family:
             step = 1 + _DISTANCES_AT_ONCE // (len(matrices) * len(self._rare) * self._z.shape[1] ** 2 + 1)
             for start in range(0, len(open_), step):
                 part = open_[start : start + step]
-                found[part] = self._sites_match(one, others[part], matrices, fits[part], face)
+                found[part] = self._match_sites(one, others[part], matrices, fits[part], face)
         return found
 
-    def _lattice_maps(self, one: int, others: IntArray) -> tuple[IntArray, BoolArray]:
-        """The basis changes of `one` that map its lattice on any of the others, and (O, K) on which."""
+    def _map_lattice(self, one: int, others: IntArray) -> tuple[IntArray, BoolArray]:
+        """Return K basis changes of `one` that map its lattice onto any of the others, and (O, K) onto which."""
         changes = list_basis_changes()  # (B, 2, 2)
         bases = changes @ self._lattices[one]
-        lengths, angles = np.linalg.norm(bases, axis=2), _angles(bases)
+        lengths, angles = np.linalg.norm(bases, axis=2), _compute_angles(bases)
         target = self._lengths[others][:, None]
         fits = (np.abs(lengths - target) <= self._tolerance.length_fraction * target).all(axis=2)
         fits &= np.abs(angles - self._angles[others][:, None]) <= self._tolerance.angle_deg
         used = fits.any(axis=0)
         return changes[used], fits[:, used]
 
-    def _sites_match(
+    def _match_sites(
         self, one: int, others: IntArray, matrices: IntArray, fits: BoolArray, face: float
     ) -> BoolArray:
-        """(O,) whether some map lays every site of `one`, seen from this face, on a like site."""
+        """Return (O,) whether a map takes every site of `one`, seen from this face, to an equal site."""
         moved = self._xy[one] @ np.linalg.inv(matrices)  # (K, N, 2)
         moved = moved[:, None] - moved[:, self._rare, None]  # (K, M, N, 2)
         fixed = self._xy[others] - self._xy[others][:, self._rare[:1]]  # (O, N, 2)
         rise = face * self._z[one] - self._z[others][:, :, None]  # (O, N, N), to the second atom
-        metric = 0.5 * (_metric(self._lattices[others])[:, None] + _metric(matrices @ self._lattices[one]))
+        metric = 0.5 * (
+            _compute_metric(self._lattices[others])[:, None] + _compute_metric(matrices @ self._lattices[one])
+        )
         reach = 0.5 * (self._reach[others] + self._reach[one])
         worst = np.zeros((len(others), len(matrices), len(self._rare)))
         for atoms in self._species:
             # (O, K, M, n, n, 2): from each site of the others to each moved one
             block = np.ix_(np.arange(len(others)), atoms, atoms)
             apart = moved[None, :, :, None, atoms] - fixed[:, None, None, atoms, None]
-            squares = _squares(apart - np.round(apart), metric[:, :, None, None, None])
+            squares = _square_lengths(apart - np.round(apart), metric[:, :, None, None, None])
             squares += (rise[block] ** 2)[:, None, None]
             np.maximum(worst, squares.min(axis=-1).max(axis=-1), out=worst)
         worst[~fits] = np.inf
@@ -120,22 +122,22 @@ class Family:
             good = np.argwhere(worst[other] <= (2.0 * limit) ** 2)
             good = good[np.argsort(worst[other][tuple(good.T)])]
             found[other] = any(
-                self._fits(moved[k, m] - fixed[other][:, None], rise[other], metric[other, k], limit)
+                self._is_within(moved[k, m] - fixed[other][:, None], rise[other], metric[other, k], limit)
                 for k, m in good
             )
         return found
 
-    def _fits(self, apart: FloatArray, rise: FloatArray, metric: FloatArray, limit: float) -> bool:
-        """Whether sites lie within the limit once the mean displacement is taken off, one site on one.
+    def _is_within(self, apart: FloatArray, rise: FloatArray, metric: FloatArray, limit: float) -> bool:
+        """Return whether the sites match one to one within the limit, after subtraction of the mean displacement.
 
         Args:
-            apart: (N, N, 2) fractional displacements from each site to each moved site.
+            apart: (N, N, 2) fractional displacements from each site to each mapped site.
             rise: (N, N) the same along the normal, angstrom.
-            metric: (3,) of the plane.
-            limit: angstrom.
+            metric: (3,) of the plane lattice, as `_compute_metric` returns it.
+            limit: largest distance, angstrom.
         """
         apart = apart - np.round(apart)
-        squares = _squares(apart, metric) + rise * rise
+        squares = _square_lengths(apart, metric) + rise * rise
         partner = np.empty(len(squares), dtype=np.int64)
         for atoms in self._species:
             nearest = squares[np.ix_(atoms, atoms)].argmin(axis=1)
@@ -145,24 +147,24 @@ class Family:
         sites = np.arange(len(squares))
         flat, steep = apart[sites, partner], rise[sites, partner]
         flat, steep = flat - flat.mean(axis=0), steep - steep.mean()
-        return bool((_squares(flat, metric) + steep * steep).max() <= limit * limit)
+        return bool((_square_lengths(flat, metric) + steep * steep).max() <= limit * limit)
 
 
-def _metric(lattices: FloatArray) -> FloatArray:
-    """(..., 3) a.a, b.b and 2 a.b of each lattice."""
+def _compute_metric(lattices: FloatArray) -> FloatArray:
+    """Return (..., 3) a.a, b.b and 2 a.b of each lattice."""
     a, b = lattices[..., 0, :], lattices[..., 1, :]
     return np.stack([(a * a).sum(axis=-1), (b * b).sum(axis=-1), 2.0 * (a * b).sum(axis=-1)], axis=-1)
 
 
-def _squares(fractional: FloatArray, metric: FloatArray) -> FloatArray:
-    """Squared lengths of plane vectors given in fractions of the cell."""
+def _square_lengths(fractional: FloatArray, metric: FloatArray) -> FloatArray:
+    """Return the squared lengths of in-plane vectors given in fractions of the cell."""
     x, y = fractional[..., 0], fractional[..., 1]
     squares: FloatArray = metric[..., 0] * (x * x) + metric[..., 1] * (y * y) + metric[..., 2] * (x * y)
     return squares
 
 
-def _angles(lattices: FloatArray) -> FloatArray:
-    """Angle between the two vectors of each lattice, degrees."""
+def _compute_angles(lattices: FloatArray) -> FloatArray:
+    """Return the angle between the two vectors of each lattice, degrees."""
     a, b = lattices[..., 0, :], lattices[..., 1, :]
     cosine = (a * b).sum(axis=-1) / np.sqrt((a * a).sum(axis=-1) * (b * b).sum(axis=-1))
     angles: FloatArray = np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))

@@ -1,4 +1,4 @@
-"""CIF and POSCAR: read through pymatgen, written so that pymatgen and ASE read the same crystal back."""
+"""Reading and writing of CIF and POSCAR; pymatgen and ASE read the written files back as the same crystal."""
 
 import re
 import warnings
@@ -22,48 +22,48 @@ _OCCUPANCY_MARK = re.compile(r"Occupancy \S+ exceeded tolerance")
 
 
 def read_structure(text: str, *, id: str, source: str) -> Crystal:
-    """The crystal in the text of a CIF (its first structure) or a POSCAR, told apart by content.
+    """Return the crystal in a CIF (its first structure) or a POSCAR; the content decides which it is.
 
     Args:
-        text: the whole file.
-        id: opaque name for the crystal.
-        source: where it comes from.
+        text: content of the file.
+        id: any name for the crystal.
+        source: where the structure comes from.
 
     Raises:
-        UnknownFormatError: neither CIF nor POSCAR.
-        UnreadableError: one of them, but damaged.
-        CrystalError: read, but no usable two-dimensional crystal (see `Crystal.from_structure`).
+        UnknownFormatError: the text is neither CIF nor POSCAR.
+        UnreadableError: the file is damaged.
+        CrystalError: the structure is not a usable two-dimensional crystal (see `Crystal.from_structure`).
     """
     if not text.strip():
-        raise UnreadableError("the file is empty; give a CIF or a POSCAR")
+        raise UnreadableError("The file is empty; give a CIF or a POSCAR.")
     if _CIF_MARK.search(text):
-        structure = _parsed_cif(text)
+        structure = _parse_cif(text)
     elif _looks_like_poscar(text):
-        structure = _parsed_poscar(text)
+        structure = _parse_poscar(text)
     else:
         raise UnknownFormatError(
-            "neither a CIF (no data_ block) nor a POSCAR (no scale and three cell vectors)"
+            "The file is neither a CIF (no data_ block) nor a POSCAR (no scale and three cell vectors)."
         )
     return Crystal.from_structure(structure, id=id, source=source)
 
 
-def _parsed_cif(text: str) -> "Structure":
+def _parse_cif(text: str) -> "Structure":
     from pymatgen.io.cif import CifParser
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what matters of them is checked on the structure
+            warnings.simplefilter("ignore")  # relevant problems are checked on the structure
             structures = CifParser.from_str(text).parse_structures(primitive=False, on_error="raise")
-    except ZeroDivisionError:  # what pymatgen makes of a list of no atoms
-        raise CrystalError("the structure holds no atoms") from None
-    except Exception as error:  # pymatgen lets any exception through on a damaged file
+    except ZeroDivisionError:  # raised by pymatgen for an empty list of atoms
+        raise CrystalError("The structure holds no atoms.") from None
+    except Exception as error:  # a damaged file can raise any exception in pymatgen
         if _OCCUPANCY_MARK.search(str(error)):
             raise CrystalError(
-                "overlapping atoms, or occupancies that add up to more than 1, at one site"
+                "Overlapping atoms, or occupancies that add up to more than 1, at one site."
             ) from error
-        raise UnreadableError(f"the CIF cannot be read: {_reason(error)}") from error
+        raise UnreadableError(f"The CIF cannot be read: {_shorten_message(error)}") from error
     if not structures:
-        raise UnreadableError("the CIF holds no structure with cell and atoms")
+        raise UnreadableError("The CIF holds no structure with a cell and atoms.")
     return structures[0]
 
 
@@ -77,47 +77,47 @@ def _looks_like_poscar(text: str) -> bool:
     return [len(row) for row in rows] == [3, 3, 3]
 
 
-def _parsed_poscar(text: str) -> "Structure":
+def _parse_poscar(text: str) -> "Structure":
     from pymatgen.io.vasp.inputs import Poscar
 
     lines = text.splitlines()
     counts = [int(word) for line in lines[5:7] for word in line.split() if word.isdecimal()]
     if sum(counts) > len(lines):
-        raise UnreadableError(f"the POSCAR announces {sum(counts)} atoms and has {len(lines)} lines")
+        raise UnreadableError(f"The POSCAR announces {sum(counts)} atoms but has {len(lines)} lines.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             poscar = Poscar.from_str(text, read_velocities=False)
     except Exception as error:  # as above
-        raise UnreadableError(f"the POSCAR cannot be read: {_reason(error)}") from error
+        raise UnreadableError(f"The POSCAR cannot be read: {_shorten_message(error)}") from error
     if not poscar.true_names:
-        raise CrystalError("the POSCAR names no elements: write their symbols in its sixth line")
+        raise CrystalError("The POSCAR names no elements; write their symbols in its sixth line.")
     return poscar.structure
 
 
-def _reason(error: Exception) -> str:
+def _shorten_message(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def write_cif(crystal: Crystal, symmetry: Symmetry | None = None) -> str:
-    """The crystal as CIF: every atom of the cell listed in P 1, c along the layer normal.
+    """Return the crystal as CIF: all atoms of the cell, listed in P 1, with c along the layer normal.
 
-    The groups of `symmetry`, the id and the source stand in data items of their own (`_dd2d_...`): naming a
-    space group beside a list of all atoms would make readers multiply them.
+    The symmetry, the id and the source are in data items of their own (`_dd2d_...`): a space group beside a list of
+    all atoms would make readers multiply them.
 
     Args:
-        crystal: what to write.
-        symmetry: its groups, as `determine_symmetry` finds them; left out if None.
+        crystal: the crystal to write.
+        symmetry: its groups, from `determine_symmetry`; omitted if None.
     """
     height = crystal.thickness + VACUUM_ANGSTROM
     (a, _), (bx, by) = crystal.lattice.tolist()
     lines = [
         f"data_{re.sub(r'[^A-Za-z0-9.+-]', '_', crystal.id)[:70]}",
         "# A single layer. c is the layer normal; its length is vacuum, not a lattice constant.",
-        f"_dd2d_id {_quoted(crystal.id)}",
-        f"_dd2d_source {_quoted(crystal.source)}",
-        *_symmetry_lines(symmetry),
-        f"_chemical_formula_structural {_quoted(crystal.formula)}",
+        f"_dd2d_id {_quote(crystal.id)}",
+        f"_dd2d_source {_quote(crystal.source)}",
+        *_write_symmetry(symmetry),
+        f"_chemical_formula_structural {_quote(crystal.formula)}",
         f"_chemical_formula_sum '{_hill_formula(crystal)}'",
         f"_cell_length_a {a:.8f}",
         f"_cell_length_b {np.hypot(bx, by):.8f}",
@@ -132,32 +132,32 @@ def write_cif(crystal: Crystal, symmetry: Symmetry | None = None) -> str:
         "  'x, y, z'",
         "loop_",
         *(f" _atom_site_{name}" for name in _SITE_COLUMNS),
-        *_site_lines(crystal, height),
+        *_write_sites(crystal, height),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _symmetry_lines(symmetry: Symmetry | None) -> list[str]:
+def _write_symmetry(symmetry: Symmetry | None) -> list[str]:
     if symmetry is None:
         return []
     return [
         "# The symmetry of the layer; all its atoms are listed below, so the cell itself is given as P 1.",
         f"_dd2d_layer_group_number {symmetry.layer_group}",
-        f"_dd2d_layer_group_name_H-M {_quoted(symmetry.layer_group_symbol)}",
+        f"_dd2d_layer_group_name_H-M {_quote(symmetry.layer_group_symbol)}",
         f"_dd2d_space_group_IT_number {symmetry.space_group}",
-        f"_dd2d_space_group_name_H-M {_quoted(symmetry.space_group_symbol)}",
+        f"_dd2d_space_group_name_H-M {_quote(symmetry.space_group_symbol)}",
     ]
 
 
 def _hill_formula(crystal: Crystal) -> str:
-    """Content of the cell in Hill's order: carbon and hydrogen first if there is carbon, then A to Z."""
+    """Return the content of the cell in Hill order: carbon and hydrogen first if there is carbon, then A to Z."""
     counts = Counter(element_symbol(number) for number in crystal.numbers.tolist())
     first = ("C", "H") if "C" in counts else ()
     order = sorted(counts, key=lambda kind: (first.index(kind) if kind in first else len(first), kind))
     return " ".join(f"{kind}{counts[kind]}" for kind in order)
 
 
-def _site_lines(crystal: Crystal, height: float) -> list[str]:
+def _write_sites(crystal: Crystal, height: float) -> list[str]:
     xy = crystal.positions[:, :2] @ np.linalg.inv(crystal.lattice)
     z = crystal.positions[:, 2] / height + 0.5
     seen: Counter[str] = Counter()
@@ -169,8 +169,8 @@ def _site_lines(crystal: Crystal, height: float) -> list[str]:
     return lines
 
 
-def _quoted(text: str) -> str:
-    """A CIF 1.1 character value: one line of ASCII in quotes it does not hold, or as a text field if it holds both."""
+def _quote(text: str) -> str:
+    """Return a CIF 1.1 character value: one line of ASCII in quotes, or a text field if it contains both quotes."""
     plain = " ".join(text.split()).encode("ascii", "backslashreplace").decode()
     if "'" not in plain:
         return f"'{plain}'"
@@ -178,7 +178,7 @@ def _quoted(text: str) -> str:
 
 
 def write_poscar(crystal: Crystal) -> str:
-    """The crystal as POSCAR, c along the layer normal with vacuum; id and source in the first line."""
+    """Return the crystal as POSCAR, with c along the layer normal, and id and source in the first line."""
     from pymatgen.io.vasp.inputs import Poscar
 
     comment = " ".join(f"{crystal.formula} {crystal.id} {crystal.source}; the length of c is vacuum".split())

@@ -1,4 +1,4 @@
-"""The symmetry of a layer, by spglib: its layer group, and the space group of the same layer in a box."""
+"""Layer group of a layer, and space group of the same layer in a box, from spglib."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from model.crystal.crystal import Crystal
 from model.crystal.operations import SYMPREC_ANGSTROM
 from model.errors import CrystalError
 
-# spglib's documented way to have failures raised, which its next major version does always.
+# spglib's documented switch to exceptions; its next major version always raises them.
 if hasattr(spglib.error, "OLD_ERROR_HANDLING"):
     spglib.error.OLD_ERROR_HANDLING = False
 
@@ -22,12 +22,12 @@ _BOX_VACUUM_ANGSTROM = 20.0
 
 @dataclass(frozen=True)
 class Symmetry:
-    """The groups of one layer.
+    """The symmetry groups of a layer.
 
     Attributes:
         layer_group: number 1 to 80 (International Tables, volume E).
         layer_group_symbol: its short Hermann-Mauguin symbol, such as "p-6m2".
-        space_group: number 1 to 230 of the layer repeated along its normal with vacuum between.
+        space_group: number 1 to 230 of the layer repeated along its normal, with vacuum.
         space_group_symbol: its short Hermann-Mauguin symbol, such as "P-6m2".
     """
 
@@ -38,33 +38,33 @@ class Symmetry:
 
 
 def determine_symmetry(crystal: Crystal, symprec: float = SYMPREC_ANGSTROM) -> Symmetry:
-    """Layer group and space group.
+    """Determine the layer group and the space group of a layer.
 
     Args:
         crystal: the layer.
-        symprec: how far atoms may be from their symmetric places, angstrom.
+        symprec: largest distance of an atom from its symmetric position, angstrom.
 
     Raises:
-        CrystalError: spglib finds none at this tolerance.
+        CrystalError: spglib finds no symmetry at this tolerance.
     """
-    lattice, frac = _boxed(crystal)
+    lattice, frac = _place_in_box(crystal)
     cell = (lattice.tolist(), frac.tolist(), crystal.numbers.tolist())
     try:
         layer = spglib.get_layergroup(cell, aperiodic_dir=2, symprec=symprec)
         space = spglib.get_symmetry_dataset(cell, symprec=symprec)
     except spglib.SpglibError as error:
         raise CrystalError(
-            f"no symmetry found for {crystal.id} within {symprec} angstrom: {error}"
+            f"No symmetry found for {crystal.id} within {symprec} angstrom: {error}"
         ) from error
     if layer is None or space is None:
         raise CrystalError(
-            f"no symmetry found for {crystal.id} within {symprec} angstrom: use another tolerance"
+            f"No symmetry found for {crystal.id} within {symprec} angstrom; use another tolerance."
         )
     return Symmetry(int(layer.number), str(layer.international), int(space.number), str(space.international))
 
 
-def _boxed(crystal: Crystal) -> tuple[FloatArray, FloatArray]:
-    """(3, 3) lattice with vacuum and (N, 3) fractional coordinates."""
+def _place_in_box(crystal: Crystal) -> tuple[FloatArray, FloatArray]:
+    """Return the (3, 3) lattice with vacuum and the (N, 3) fractional coordinates."""
     height = crystal.thickness + _BOX_VACUUM_ANGSTROM
     lattice = np.zeros((3, 3))
     lattice[:2, :2], lattice[2, 2] = crystal.lattice, height

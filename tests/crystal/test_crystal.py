@@ -74,13 +74,13 @@ def test_to_structure_has_the_vacuum_asked_for(cells: dict[str, Cell]) -> None:
         (box(3.0, 20.0), [6], [[0.0, np.nan, 0.0]], "finite"),
         (box(3.0, np.inf), [6], [[0.0, 0.0, 0.0]], "finite"),
         (np.eye(2), [6], [[0.0, 0.0, 0.0]], "three vectors"),
-        (box(3.0, 20.0), [6, 6], [[0.0, 0.0, 0.0]], "do not go with"),
-        (box(3.0, 20.0), [0], [[0.0, 0.0, 0.0]], "unknown element with atomic number 0"),
-        (box(3.0, 20.0), [99], [[0.0, 0.0, 0.0]], "unknown element with atomic number 99"),
+        (box(3.0, 20.0), [6, 6], [[0.0, 0.0, 0.0]], "does not fit the coordinates"),
+        (box(3.0, 20.0), [0], [[0.0, 0.0, 0.0]], "Unknown element with atomic number 0"),
+        (box(3.0, 20.0), [99], [[0.0, 0.0, 0.0]], "Unknown element with atomic number 99"),
         (np.ones((3, 3)), [6], [[0.0, 0.0, 0.0]], "lie in one plane"),
-        (box(3.0, 20.0), [6, 6], [[0.0, 0.0, 0.0], [0.1, 0.0, 0.0]], "overlapping atoms: C and C are 0.30"),
-        (box(3.0, 20.0), [6, 6], [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]], "overlapping atoms"),
-        (np.diag([0.4, 3.0, 20.0]), [6], [[0.0, 0.0, 0.0]], "overlapping atoms: the cell is only 0.40"),
+        (box(3.0, 20.0), [6, 6], [[0.0, 0.0, 0.0], [0.1, 0.0, 0.0]], "Overlapping atoms: C and C are 0.30"),
+        (box(3.0, 20.0), [6, 6], [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]], "Overlapping atoms"),
+        (np.diag([0.4, 3.0, 20.0]), [6], [[0.0, 0.0, 0.0]], "Overlapping atoms: the cell is only 0.40"),
     ],
 )
 def test_refuses(lattice: object, numbers: object, frac: object, message: str) -> None:
@@ -107,9 +107,9 @@ def test_refuses(lattice: object, numbers: object, frac: object, message: str) -
     ids=["diamond", "caesium", "salt", "bulk MoS2", "graphite"],
 )
 def test_bulk_crystals_have_no_vacuum(bulk: Structure) -> None:
-    with pytest.raises(CrystalError, match="no vacuum found"):
+    with pytest.raises(CrystalError, match="No vacuum found"):
         Crystal.from_structure(bulk, id="bulk", source="test")
-    with pytest.raises(CrystalError, match="no vacuum found"):
+    with pytest.raises(CrystalError, match="No vacuum found"):
         Crystal.from_structure(bulk.get_primitive_structure(), id="bulk", source="test")
 
 
@@ -166,7 +166,7 @@ def test_different_layers_with_vacuum_between_them_are_refused(cells: dict[str, 
     ids=["molecule", "chain", "chain in a skew cell"],
 )
 def test_molecules_and_chains_are_refused(lattice: object, numbers: object, frac: object) -> None:
-    with pytest.raises(CrystalError, match="a molecule or chain in a box, not a layer"):
+    with pytest.raises(CrystalError, match="A molecule or chain in a box, not a layer"):
         made(lattice, numbers, frac)
 
 
@@ -182,10 +182,10 @@ def test_thin_vacuum_suffices(cells: dict[str, Cell]) -> None:
 @pytest.mark.parametrize(
     ("species", "message"),
     [
-        ([{"Mo": 0.5, "W": 0.5}], "partial occupancy"),
-        ([{"Mo": 0.9}], "partial occupancy"),
-        ([DummySpecies("X")], "unknown element X"),
-        (["Es"], "unknown element Es"),
+        ([{"Mo": 0.5, "W": 0.5}], "Partial occupancy"),
+        ([{"Mo": 0.9}], "Partial occupancy"),
+        ([DummySpecies("X")], "Unknown element X"),
+        (["Es"], "Unknown element Es"),
     ],
 )
 def test_from_structure_refuses(species: list[Any], message: str) -> None:

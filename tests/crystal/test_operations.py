@@ -62,7 +62,7 @@ def test_atoms_off_their_places_are_told_by_how_much(cells: dict[str, Cell]) -> 
     found = find_operations(replace(exact, positions=exact.positions + aside))
     assert len(found.change) == 12
     assert 0.005 < found.residual_angstrom.max() <= 0.04
-    assert found.take(found.residual_angstrom < 1e-3).change.tolist()  # the identity, if no other
+    assert found.select(found.residual_angstrom < 1e-3).change.tolist()  # the identity, if no other
     assert len(find_operations(replace(exact, positions=exact.positions + 10 * aside)).change) < 12
 
 

@@ -124,14 +124,14 @@ def test_symmetric_cif_is_expanded(cells: dict[str, Cell]) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("0.565 1", "0.565 0.5", "partial occupancy"),
-        ("S1 S ", "Q1 Q ", "unknown element Q"),
-        ("S1 S ", "X1 X ", "unknown element X"),
-        ("0.565 1", "0.565 1\nS2 S 0.6667 0.3333 0.565 1", "overlapping atoms, or occupancies"),
-        ("0.565 1", "0.565 1\nSe1 Se 0.6667 0.3333 0.565 1", "overlapping atoms, or occupancies"),
+        ("0.565 1", "0.565 0.5", "Partial occupancy"),
+        ("S1 S ", "Q1 Q ", "Unknown element Q"),
+        ("S1 S ", "X1 X ", "Unknown element X"),
+        ("0.565 1", "0.565 1\nS2 S 0.6667 0.3333 0.565 1", "Overlapping atoms, or occupancies"),
+        ("0.565 1", "0.565 1\nSe1 Se 0.6667 0.3333 0.565 1", "Overlapping atoms, or occupancies"),
         ("0.565 1", "0.565 0.7\nSe1 Se 0.6667 0.3333 0.565 0.7", "add up to more than 1, at one site"),
-        ("_cell_length_c 24", "_cell_length_c 5.0", "no vacuum found"),
-        ("0.565", "0.505", "overlapping atoms"),
+        ("_cell_length_c 24", "_cell_length_c 5.0", "No vacuum found"),
+        ("0.565", "0.505", "Overlapping atoms"),
     ],
 )
 def test_unusable_cif_says_why(old: str, new: str, message: str) -> None:
@@ -141,7 +141,7 @@ def test_unusable_cif_says_why(old: str, new: str, message: str) -> None:
 
 
 def test_cif_without_atoms_says_so() -> None:
-    with pytest.raises(CrystalError, match="the structure holds no atoms"):
+    with pytest.raises(CrystalError, match="The structure holds no atoms"):
         read_structure(SYMMETRIC_CIF[: SYMMETRIC_CIF.index("Mo1 Mo")], id="a", source="b")
 
 
@@ -178,5 +178,5 @@ def test_poscar_without_elements_is_refused() -> None:
 
 @pytest.mark.parametrize("text", ["hello", "1 2 3\n4 5 6\n", "{}", "a\nb\nc\nd\ne\n"])
 def test_other_text_is_of_unknown_format(text: str) -> None:
-    with pytest.raises(UnknownFormatError, match="neither a CIF"):
+    with pytest.raises(UnknownFormatError, match="is neither a CIF"):
         read_structure(text, id="a", source="b")

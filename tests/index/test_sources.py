@@ -70,8 +70,8 @@ BAD_LINES: dict[str, tuple[object, str]] = {
     "element of no kind": (document(1, species=["Mo", None, "S"]), "Unknown element"),
     "text in the cell": (document(1, lattice=[["a", 0, 0]] * 3), "numbers"),
     "ragged coordinates": (document(1, frac=[[0, 0, 0], [0, 0], [1, 1, 1]]), "numbers"),
-    "fewer species": (document(1, species=["Mo"]), "do not go with"),
-    "overlap": (document(1, frac=[[0, 0, 0.5]] * 3), "overlapping"),
+    "fewer species": (document(1, species=["Mo"]), "does not fit the coordinates"),
+    "overlap": (document(1, frac=[[0, 0, 0.5]] * 3), "Overlapping"),
     "not finite": (document(1, frac=[[float("nan"), 0, 0.5]] * 3), "finite"),
     "bulk": (document(1, lattice=[[3, 0, 0], [0, 3, 0], [0, 0, 3]]), "vacuum"),
     "flat cell": (document(1, lattice=[[3, 0, 0], [6, 0, 0], [0, 0, 30]]), "one plane"),
@@ -350,7 +350,7 @@ def test_a_missing_source_is_an_immediate_error(tmp_path: Path) -> None:
 
 
 # Of 2DMatPedia: atoms scattered over a cell of 27 angstrom; and slabs of different parts with a wide gap inside.
-NO_LAYER = {"Sn3Bi4": "a molecule or chain in a box"}
+NO_LAYER = {"Sn3Bi4": "A molecule or chain in a box"}
 GAPS_INSIDE = {"Ag4Bi12", "Hf16O56", "Zr16O56", "Rb16Sn32", "Na16Pb32", "K16Sn32", "Li16Sn32"}
 
 

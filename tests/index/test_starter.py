@@ -175,7 +175,7 @@ def test_rejects_an_invalid_entry(tmp_path: Path, old: str, new: str, message: s
         ("[2.41]", "[2.41, 2.41, 2.41]", "2 bonds are needed"),
         ("[2.41]", "2.41", "bonds a list"),
         ("3.16", "-3.16", "A cell cannot have"),
-        ("3.16", "0.3", "overlapping atoms"),
+        ("3.16", "0.3", "Overlapping atoms"),
         (
             '[1H]\nMoS2 = { elements = "Mo S", a = 3.16, bonds = [2.41]',
             '[triangular]\nAu = { elements = "Au", a = [2.7]',

@@ -65,7 +65,7 @@ def test_a_layer_is_as_thick_as_its_atoms_lie_apart(mos2: Crystal, graphene: Cry
 
 
 def identity_of(operations: Operations) -> Operations:
-    found = operations.take((operations.change == np.eye(2)).all(axis=(1, 2)) & ~operations.turns_over)
+    found = operations.select((operations.change == np.eye(2)).all(axis=(1, 2)) & ~operations.turns_over)
     assert len(found.change) == 1
     return found
 
@@ -89,7 +89,7 @@ def test_a_series_by_symmetry_is_the_same_from_fewer_tilts(crystal: Crystal, fac
     sheets = StaticMultislice.from_crystal(crystal, VOLTAGE_KV, Q_MAX)
     sheets = sheets.reversed() if face_down else sheets
     operations = find_operations(crystal)
-    symmetry = operations.take(~operations.turns_over & (operations.residual_angstrom < 0.005))
+    symmetry = operations.select(~operations.turns_over & (operations.residual_angstrom < 0.005))
     plain, series = (
         TiltSeries.from_multislice(sheets, hk, Q_MAX, each) for each in (identity_of(operations), symmetry)
     )

@@ -94,8 +94,8 @@ class CandidateDiffraction:
         in its plane: the flake turned over, seen in a mirror.
         """
         operations = find_operations(self._crystal)
-        exact = operations.take(operations.residual_angstrom <= SAME_POSITION_ANGSTROM)
-        of_one_face = exact.take(~exact.turns_over)
+        exact = operations.select(operations.residual_angstrom <= SAME_POSITION_ANGSTROM)
+        of_one_face = exact.select(~exact.turns_over)
         face_up = StaticMultislice.from_crystal(self._crystal, self._voltage_kv, self._q_max, B_MEAN)
         first = TiltSeries.from_multislice(face_up, self.hk, self._q_max, of_one_face)
         if exact.turns_over.any():

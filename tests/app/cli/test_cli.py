@@ -216,7 +216,7 @@ def test_numbers_out_of_range_are_refused(option: str, capsys: pytest.CaptureFix
 def test_an_unreadable_structure_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "notes.cif").write_text("no crystal")
     error = refused(capsys, "simulate", str(tmp_path / "notes.cif"), "--out", str(tmp_path / "x.json"))
-    assert "notes.cif: neither a CIF" in error
+    assert "notes.cif: The file is neither a CIF" in error
 
 
 def test_simulate_refuses_an_unknown_suffix_and_size(
