@@ -266,7 +266,7 @@ def _roughly(query: Drawn, shown: Crystal, tilts: Array) -> tuple[NDArray[np.int
     hk = list_reflections(shown.lattice, BEYOND * query.camera.q_max)
     q2 = ((hk @ reciprocal_lattice(shown.lattice)) ** 2).sum(axis=1)
     sheets = StaticMultislice.from_crystal(shown, VOLTAGE_KV, BEYOND * query.camera.q_max, query.b_iso)
-    still = sheets.intensities(hk, tilts)
+    still = sheets.compute_intensities(hk, tilts)
     return hk, np.log(np.maximum(still, 1e-30)) - query.b_iso * q2 / 2
 
 

@@ -155,7 +155,7 @@ class _OrientedCrystal:
     def compute_intensities(self, tilts: FloatArray) -> FloatArray:
         """Return the intensities (T, M) relative to the strongest, under tilts (T, 2) in the camera's frame."""
         # q . tau is the same in both frames.
-        intensity = self.sheets.intensities(self.hk, tilts @ self.turn.T)
+        intensity = self.sheets.compute_intensities(self.hk, tilts @ self.turn.T)
         return np.asarray(intensity / intensity.max(axis=1, keepdims=True))
 
 

@@ -1,13 +1,13 @@
 """Electron scattering by one atom beyond the Born approximation.
 
-An electron crosses an atom so fast that it only gains a phase, sigma v(b), at distance b from the nucleus.
-The scattering factor is then complex (Glauber's eikonal; Schomaker & Glauber, Nature 170, 290, 1952):
+A fast electron that passes the nucleus at distance b gains the phase sigma v(b). The scattering factor is then complex
+(Glauber's eikonal approximation; Schomaker & Glauber, Nature 170, 290, 1952):
 
     f(q) = 1/(i sigma) integral [exp(i sigma v(b)) - 1] exp(-2 pi i q . b) d2b,
 
-with v the projected potential whose transform is the Born factor f_e, and sigma = gamma lambda. Its phase
-grows with q and with Z, to 0.84 radian for molybdenum at q = 1.6 and 80 kV. Between light and heavy atoms that
-difference breaks Friedel's law even for a flat layer, which no real factor can do.
+with v the projected potential, the transform of the Born factor f_e, and sigma = gamma lambda. Its phase grows with q
+and Z, to 0.84 radian for molybdenum at q = 1.6 and 80 kV. The phase difference between light and heavy atoms breaks
+Friedel's law even for a flat layer, which is impossible with real factors.
 """
 
 from functools import lru_cache
@@ -24,7 +24,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 ComplexArray = NDArray[np.complex128]
 
-# The broadest Gaussian of the fits (caesium's, B = 217 angstrom^2) is down to 1e-6 at 9 angstrom.
+# The broadest Gaussian of the fits (cesium, B = 217 angstrom^2) falls to 1e-6 at 9 angstrom.
 REACH_ANGSTROM = 9.0
 RADIAL_POINTS = 600
 Q_LIMIT_INV_ANGSTROM = 6.0
@@ -37,55 +37,55 @@ def eikonal_form_factor(
     voltage_kv: float,
     q_limit_inv_angstrom: float | None = None,
 ) -> ComplexArray:
-    """Complex scattering factor of every atom at every |q|; tends to f_e at low phase (light atoms, small q).
+    """Return the complex scattering factor of every atom at every |q|; it tends to f_e for light atoms and small q.
 
     Args:
         numbers: (N,) atomic numbers.
         q_inv_angstrom: (M,) |q| = 1/d, 1/angstrom, up to 6.
         voltage_kv: accelerating voltage.
-        q_limit_inv_angstrom: the potential has no waves beyond this |q|, as on the grid of a multislice, which makes
-            the atom's core blunt and its phase smaller; rounded to 0.06. None keeps all.
+        q_limit_inv_angstrom: cutoff of the potential in |q|, as on the grid of a multislice; it blunts the core of the
+            atom and reduces the phase. It is rounded to 0.06. None means no cutoff.
 
     Returns:
         (M, N) scattering factors, angstrom (rest mass, as the Born factors).
 
     Raises:
-        CrystalError: an element without a fit (beyond californium).
-        OptionError: a voltage that is not positive.
+        CrystalError: an element has no fit (beyond californium).
+        OptionError: the voltage is not positive.
     """
     kinds, inverse = np.unique(numbers, return_inverse=True)
     limit = (
         None if q_limit_inv_angstrom is None else 3 * round(q_limit_inv_angstrom / Q_STEP_INV_ANGSTROM / 3)
     )
-    columns = [_spline(int(number), voltage_kv, limit)(q_inv_angstrom) for number in kinds]
+    columns = [_interpolate_factor(int(number), voltage_kv, limit)(q_inv_angstrom) for number in kinds]
     factors: ComplexArray = np.stack(columns, axis=1)[:, inverse]
     return factors
 
 
 @lru_cache(maxsize=4096)
-def _spline(number: int, voltage_kv: float, limit: int | None) -> scipy.interpolate.CubicSpline:
-    """Of one element; the potential has waves up to so many steps of |q|."""
-    _, bessel, weight, q = _hankel()
+def _interpolate_factor(number: int, voltage_kv: float, limit: int | None) -> scipy.interpolate.CubicSpline:
+    """Return the spline of an element's factor over |q|; the limit counts steps of |q|."""
+    _, bessel, weight, q = _tabulate_hankel()
     phase = interaction_constant(voltage_kv) * (
-        _potential(number) if limit is None else _blunt(number, limit)
+        _project_potential(number) if limit is None else _project_blunt_potential(number, limit)
     )
     factor = bessel @ (weight * np.expm1(1j * phase) / (1j * interaction_constant(voltage_kv)))
     return scipy.interpolate.CubicSpline(q, factor)
 
 
-def _potential(number: int) -> FloatArray:
-    """(R,) whose transform is the Born factor, at the radii."""
+def _project_potential(number: int) -> FloatArray:
+    """Return the (R,) projected potential at the radii, the transform of the Born factor."""
     amplitude, width = select_gaussians(np.array([number]))[0].T
     amplitude, width = amplitude[width > 0], width[width > 0]
-    radius = _hankel()[0]
+    radius = _tabulate_hankel()[0]
     # f_e = sum a exp(-B q^2 / 4) is the transform of sum a (4 pi / B) exp(-4 pi^2 b^2 / B).
     gaussians = np.exp(-4 * np.pi**2 * radius[:, None] ** 2 / width)
     return np.asarray(gaussians @ (4 * np.pi * amplitude / width))
 
 
-def _blunt(number: int, limit: int) -> FloatArray:
-    """(R,) the same of the Born factor up to so many steps of |q|, by the trapezoidal rule."""
-    _, bessel, _, q = _hankel()
+def _project_blunt_potential(number: int, limit: int) -> FloatArray:
+    """Return the (R,) projected potential of the Born factor cut off at a |q|, by the trapezoidal rule."""
+    _, bessel, _, q = _tabulate_hankel()
     bessel, q = bessel[: limit + 1], q[: limit + 1]
     waves = 2 * np.pi * q * electron_form_factor(np.array([number]), q)[:, 0] * Q_STEP_INV_ANGSTROM
     waves[-1] /= 2
@@ -93,10 +93,10 @@ def _blunt(number: int, limit: int) -> FloatArray:
 
 
 @lru_cache(maxsize=1)
-def _hankel() -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Radii b (R,), J0(2 pi q b) (Q, R), the weights of 2 pi b db (R,) and the q (Q,)."""
+def _tabulate_hankel() -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Return radii b (R,), J0(2 pi q b) (Q, R), weights of 2 pi b db (R,) and q (Q,)."""
     node, weight = np.polynomial.legendre.leggauss(RADIAL_POINTS)
-    # Squaring the nodes crowds them at the nucleus, where the potential is sharp.
+    # Squared nodes are dense near the nucleus, where the potential is sharp.
     unit = (node + 1) / 2
     radius = REACH_ANGSTROM * unit**2
     q = np.arange(0, Q_LIMIT_INV_ANGSTROM + Q_STEP_INV_ANGSTROM, Q_STEP_INV_ANGSTROM)

@@ -1,6 +1,5 @@
-"""Kinematic diffraction of a layer: one scattering event, exact geometry of the tilted Ewald sphere."""
+"""Kinematic diffraction of a layer: single scattering, with the exact geometry of the tilted Ewald sphere."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from math import cos, radians, sin, tan
 from typing import Literal
@@ -26,24 +25,24 @@ COPPER_K_ALPHA_ANGSTROM = 1.5406
 
 @dataclass(frozen=True)
 class Geometry:
-    """How the beam meets the flake, and how the camera sees it.
+    """Geometry of beam, flake and camera.
 
     Attributes:
         radiation: electrons or X-rays.
         voltage_kv: accelerating voltage of the electrons.
-        wavelength_angstrom: of the X-rays; electrons take theirs from the voltage.
-        q_max_inv_angstrom: largest |q| that is computed.
-        tilt_deg: angle between the beam and the layer's normal.
+        wavelength_angstrom: wavelength of the X-rays; that of electrons follows from the voltage.
+        q_max_inv_angstrom: largest |q| of the reflections.
+        tilt_deg: angle between the beam and the layer normal.
         tilt_azimuth_deg: direction of the tilt in the crystal's frame, from a towards b.
         rotation_deg: rotation of the pattern on the camera.
-        mirrored: the camera sees the pattern mirrored. A flake face down is `Crystal.turn_over`; the two
-            are the same with real factors only.
+        mirrored: whether the camera mirrors the pattern. A flake face down is `Crystal.turn_over`, which is
+            equivalent with real factors only.
         strain: (2, 2) symmetric in-plane strain of the crystal, or None.
-        atom_model: how an atom scatters electrons: once ("born", real factors), or as often as its own
-            potential makes them ("eikonal", complex factors, nearer to multislice).
+        atom_model: scattering of electrons by an atom: "born" (single, real factors) or "eikonal" (multiple within
+            the atom, complex factors, closer to multislice).
 
     Raises:
-        OptionError: a value out of its range.
+        OptionError: a value is out of range.
     """
 
     radiation: Radiation = "electron"
@@ -59,13 +58,15 @@ class Geometry:
 
     def __post_init__(self) -> None:
         if not 0 < self.q_max_inv_angstrom <= 5:
-            raise OptionError(f"q_max is {self.q_max_inv_angstrom}; it has to lie between 0 and 5 1/angstrom")
+            raise OptionError(
+                f"q_max_inv_angstrom is {self.q_max_inv_angstrom}; give a value above 0 and at most 5 1/angstrom."
+            )
         if not 0 <= self.tilt_deg < 60:
-            raise OptionError(f"tilt_deg is {self.tilt_deg}; a layer can be tilted by 0 to 60 degrees")
+            raise OptionError(f"tilt_deg is {self.tilt_deg}; give a tilt from 0 to less than 60 degrees.")
         if not self.wavelength > 0:
-            raise OptionError(f"wavelength_angstrom is {self.wavelength_angstrom}; it has to be positive")
+            raise OptionError(f"wavelength_angstrom is {self.wavelength_angstrom}; it must be positive.")
         if self.strain is not None and not np.array_equal(self.strain, np.transpose(self.strain)):
-            raise OptionError(f"strain {self.strain} is not symmetric; give a turn as rotation_deg")
+            raise OptionError(f"The strain {self.strain} is not symmetric; give a rotation as rotation_deg.")
 
     @property
     def wavelength(self) -> float:
@@ -83,14 +84,14 @@ class Geometry:
 
 @dataclass(frozen=True)
 class ThermalMotion:
-    """Thermal smearing by Debye-Waller factors, angstrom^2 (B = 8 pi^2 <u^2>).
+    """Debye-Waller factors, angstrom^2 (B = 8 pi^2 <u^2>).
 
     Attributes:
-        b_in_plane: B of the motion in the plane; one for all atoms, or one for each.
-        b_out_of_plane: B of the motion along the normal, likewise; acts through q_z only.
+        b_in_plane: B of the in-plane motion; one value for all atoms, or one for each.
+        b_out_of_plane: B of the motion along the normal, likewise; it acts through q_z only.
 
     Raises:
-        OptionError: a B that is negative or not finite.
+        OptionError: a B is negative or not finite.
     """
 
     b_in_plane: float | tuple[float, ...] = 0.0
@@ -100,10 +101,10 @@ class ThermalMotion:
         for name in ("b_in_plane", "b_out_of_plane"):
             b = np.asarray(getattr(self, name))
             if not (np.isfinite(b) & (b >= 0)).all():
-                raise OptionError(f"{name} is {b}; it has to be finite and not negative")
+                raise OptionError(f"{name} is {b}; it must be finite and not negative.")
 
-    def amplitude(self, q2: FloatArray, qz: FloatArray, atoms: int) -> FloatArray:
-        """(M, N) exp(-(B q^2 + B_z q_z^2) / 4) of each of N atoms, (M, 1) where all have one B.
+    def compute_damping(self, q2: FloatArray, qz: FloatArray, atoms: int) -> FloatArray:
+        """Return exp(-(B q^2 + B_z q_z^2) / 4), (M, N) for N atoms, or (M, 1) where all atoms have one B.
 
         Args:
             q2: (M,) squared in-plane |q|, 1/angstrom^2.
@@ -111,24 +112,26 @@ class ThermalMotion:
             atoms: N.
 
         Raises:
-            OptionError: another number of B than of atoms.
+            OptionError: the number of B values is neither 1 nor N.
         """
         b, b_z = np.atleast_1d(self.b_in_plane), np.atleast_1d(self.b_out_of_plane)
         for given in (b, b_z):
             if len(given) not in {1, atoms}:
-                raise OptionError(f"{len(given)} factors B for {atoms} atoms; give one, or one for each")
+                raise OptionError(
+                    f"There are {len(given)} values of B for {atoms} atoms; give one, or one for each atom."
+                )
         damping: FloatArray = np.exp(-(b * q2[:, None] + b_z * qz[:, None] ** 2) / 4)
         return damping
 
 
 @dataclass(frozen=True)
 class Reflections:
-    """Computed beams of one crystal.
+    """Computed reflections of one crystal.
 
     Attributes:
-        hk: (M, 2) Miller indices; the second half are the Friedel mates of the first, in the same order.
-        q_inv_angstrom: (M, 2) positions in the crystal's frame (a along x), before rotation and mirror.
-        qz_inv_angstrom: (M,) where the Ewald sphere cuts each rod.
+        hk: (M, 2) Miller indices; the second half holds the Friedel mates of the first, in the same order.
+        q_inv_angstrom: (M, 2) scattering vectors in the crystal's frame (a along x), before rotation and mirror.
+        qz_inv_angstrom: (M,) intersection of the Ewald sphere with each rod.
         amplitude: (M,) complex structure factors; angstrom for electrons, electrons for X-rays.
     """
 
@@ -145,10 +148,10 @@ class Reflections:
 
 
 def compute_excitation_error(q: FloatArray, geometry: Geometry) -> FloatArray:
-    """q_z at which the Ewald sphere of a tilted beam cuts each rod, (M,) 1/angstrom; NaN where it never does.
+    """Return the (M,) q_z at which the Ewald sphere of a tilted beam intersects each rod; NaN where it does not.
 
-    With the incident wave vector k0 = K (tau, 1) / |(tau, 1)|, K = 1/lambda, the cut solves
-    |k0 + q - q_z z|^2 = K^2, with z along the beam. To first order q_z = lambda q^2 / 2 + q . tau.
+    With the incident wave vector k0 = K (tau, 1) / |(tau, 1)|, K = 1/lambda, q_z solves |k0 + q - q_z z|^2 = K^2,
+    with z along the beam. To first order q_z = lambda q^2 / 2 + q . tau.
     """
     wave_number = 1 / geometry.wavelength
     tau = geometry.tilt_vector
@@ -165,25 +168,27 @@ def compute_structure_factors(
     thermal: ThermalMotion | None = None,
     displacements: FloatArray | None = None,
 ) -> Reflections:
-    """Structure factors on the rods of a layer, where the Ewald sphere cuts them.
+    """Compute the structure factors of a layer where the Ewald sphere intersects its rods.
 
-    F(q) = sum_j f_j(|q|) DW exp(2 pi i (q . r_j - q_z z_j)), Eq. 2 of Fu et al. (2025) with the height of
-    each atom and the curvature of the Ewald sphere, which they leave out. The beam travels along +z.
+    F(q) = sum_j f_j(|q|) DW exp(2 pi i (q . r_j - q_z z_j)), Eq. 2 of Fu et al. (2025), extended by
+    the heights of the atoms and the curvature of the Ewald sphere. The beam travels along +z.
 
     Args:
         crystal: the layer.
-        geometry: the beam and the tilt; straight 80 kV electrons if absent.
-        thermal: Debye-Waller factors; none if absent.
-        displacements: (N, 3) shifts of the atoms of the cell, angstrom.
+        geometry: beam and tilt; 80 kV electrons without tilt if None.
+        thermal: Debye-Waller factors; none if None.
+        displacements: (N, 3) displacements of the atoms, angstrom.
 
     Raises:
-        OptionError: displacements of another shape, or another number of B than of atoms.
+        OptionError: the displacements or the Debye-Waller factors do not fit the number of atoms.
     """
     geometry, thermal = geometry or Geometry(), thermal or ThermalMotion()
     positions = crystal.positions
     if displacements is not None:
         if displacements.shape != positions.shape:
-            raise OptionError(f"displacements have shape {displacements.shape}, the atoms {positions.shape}")
+            raise OptionError(
+                f"The displacements have shape {displacements.shape}; the atoms need {positions.shape}."
+            )
         positions = positions + displacements
     lattice = crystal.lattice
     if geometry.strain is not None:
@@ -197,43 +202,32 @@ def compute_structure_factors(
         reached = ~np.isnan(qz) & ~np.isnan(np.roll(qz, len(qz) // 2))
         hk, q, qz = hk[reached], q[reached], qz[reached]
     q2 = np.einsum("md,md->m", q, q)
-    damping = thermal.amplitude(q2, qz, len(crystal.numbers))
-    factors = _form_factors(crystal.numbers, np.sqrt(q2 + qz**2), geometry)
+    damping = thermal.compute_damping(q2, qz, len(crystal.numbers))
+    factors = _select_form_factors(crystal.numbers, np.sqrt(q2 + qz**2), geometry)
     phase = np.exp(2j * np.pi * (q @ positions[:, :2].T - qz[:, None] * positions[:, 2]))
-    if damping.shape[1] == 1:  # one factor for the whole sum, which spares a product a beam and an atom
+    if damping.shape[1] == 1:  # one factor for all atoms, which saves an (M, N) product
         return Reflections(hk, q, qz, (factors * phase).sum(axis=1) * damping[:, 0])
     return Reflections(hk, q, qz, (factors * damping * phase).sum(axis=1))
 
 
-def _form_factors(
+def _select_form_factors(
     numbers: IntArray, length: FloatArray, geometry: Geometry
 ) -> FloatArray | NDArray[np.complex128]:
     if geometry.radiation == "xray":
-        polarisation = polarization_factor(length, geometry.wavelength)
-        return xray_form_factor(numbers, length) * np.sqrt(polarisation)[:, None]
+        polarization = polarization_factor(length, geometry.wavelength)
+        return xray_form_factor(numbers, length) * np.sqrt(polarization)[:, None]
     if geometry.atom_model == "eikonal":
-        # Transmission is exp(+i sigma v) for waves exp(-2 pi i q . r); the phases here have the other sign.
+        # The transmission exp(+i sigma v) belongs to waves exp(-2 pi i q . r); the phases here have the other sign.
         return eikonal_form_factor(numbers, length, geometry.voltage_kv).conj()
     return electron_form_factor(numbers, length)
 
 
-def compute_structure_factors_of_many(
-    crystals: Iterable[Crystal], geometry: Geometry | None = None, thermal: ThermalMotion | None = None
-) -> Iterator[Reflections]:
-    """`compute_structure_factors` of many crystals under the same conditions, in their order.
-
-    One matrix of atoms by reflections a crystal; 18,000 take seconds, so nothing is gained by padding.
-    """
-    for crystal in crystals:
-        yield compute_structure_factors(crystal, geometry, thermal)
-
-
 def project_to_camera(q: FloatArray, geometry: Geometry) -> FloatArray:
-    """(M, 2) positions as the camera sees them: stretched by the tilt, mirrored, rotated.
+    """Return (M, 2) positions on the camera: stretched by the tilt, mirrored and rotated.
 
-    A rod cut at q_z is seen where the scattered beam hits the plane normal to the incident one, which
-    stretches the pattern by 1 / cos(tilt) across the tilt axis. The sphere's curvature moves a spot by a
-    further lambda q^2 / 2 sin(tilt), 0.0007 1/angstrom at q = 1 and 2 degrees, which is left out.
+    A spot appears where the scattered beam meets the plane normal to the incident beam, which stretches the pattern by
+    1 / cos(tilt) across the tilt axis. The curvature of the Ewald sphere would move it further by
+    lambda q^2 / 2 sin(tilt), 0.0007 1/angstrom at q = 1 and 2 degrees, which is neglected.
     """
     tau = geometry.tilt_vector
     tangent2 = tau @ tau
@@ -254,17 +248,17 @@ def compute_kinematic_spots(
     displacements: FloatArray | None = None,
     relative_threshold: float = 1e-4,
 ) -> Spots:
-    """The pattern of a layer as spots on the camera, strongest 1, those under the threshold left out.
+    """Compute the spots of a layer on the camera; the strongest has intensity 1, those below the threshold are omitted.
 
     Raises:
-        NoSpotsError: fewer than three spots within q_max.
+        NoSpotsError: there are fewer than three spots within q_max.
     """
     geometry = geometry or Geometry()
-    beams = compute_structure_factors(crystal, geometry, thermal, displacements)
-    intensity = beams.intensity / max(beams.intensity.max(initial=0.0), 1e-300)
-    seen = intensity > relative_threshold
+    reflections = compute_structure_factors(crystal, geometry, thermal, displacements)
+    intensity = reflections.intensity / max(reflections.intensity.max(initial=0.0), 1e-300)
+    visible = intensity > relative_threshold
     return Spots(
-        q_inv_angstrom=project_to_camera(beams.q_inv_angstrom[seen], geometry),
-        intensity=intensity[seen],
+        q_inv_angstrom=project_to_camera(reflections.q_inv_angstrom[visible], geometry),
+        intensity=intensity[visible],
         voltage_kv=geometry.voltage_kv if geometry.radiation == "electron" else None,
     )

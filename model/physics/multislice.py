@@ -1,7 +1,7 @@
-"""Dynamical diffraction of one unit cell: multislice with one slice a layer of atoms.
+"""Dynamical diffraction of a layer: multislice of one unit cell with one slice for each atomic plane.
 
-A layer is a few atoms thick, so its wave is computed on the unit cell's own grid in a few transmissions and
-propagations (Cowley & Moodie, Acta Cryst. 10, 609, 1957). Many conditions of one crystal run as one batch.
+A layer is a few atoms thick, so a few transmissions and propagations on the grid of its unit cell suffice (Cowley &
+Moodie, Acta Cryst. 10, 609, 1957). Many conditions of one crystal run as one batch.
 """
 
 from dataclasses import dataclass
@@ -23,21 +23,21 @@ IntArray = NDArray[np.int64]
 ComplexArray = NDArray[np.complex64]
 
 SLICE_ANGSTROM = 0.6
-# So much farther out than the beams that are asked for waves are followed, as they scatter back into these.
+# Waves are kept up to this multiple of the requested |q|, because they scatter back.
 WAVE_MARGIN = 1.5
-# An atom's core turns the phase of a wave by up to a radian, so that what it scatters even into the innermost beams
-# depends on how sharp it is.
+# The core of an atom shifts the phase of a wave by up to a radian, so its sharpness affects even the innermost
+# reflections.
 POTENTIAL_LIMIT_INV_ANGSTROM = 3.0
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """S conditions under which one crystal is seen.
+    """S conditions under which one crystal diffracts.
 
     Attributes:
         voltage_kv: (S,) accelerating voltages.
-        tilt: (S, 2) tangents of the tilt along x and y of the crystal's frame.
-        displacements: (S, N, 3) shifts of the atoms, angstrom; zeros for a still lattice.
+        tilt: (S, 2) tangents of the tilt along x and y in the crystal's frame.
+        displacements: (S, N, 3) displacements of the atoms, angstrom; zeros for a static lattice.
         b_iso: (S,) isotropic Debye-Waller B, angstrom^2.
     """
 
@@ -50,7 +50,9 @@ class Conditions:
         count = len(self.voltage_kv)
         shapes = self.tilt.shape == (count, 2) and self.b_iso.shape == (count,)
         if not shapes or self.displacements.ndim != 3 or len(self.displacements) != count:
-            raise OptionError("conditions need (S,) voltages and B, (S, 2) tilts and (S, N, 3) displacements")
+            raise OptionError(
+                "Conditions need (S,) voltages and B, (S, 2) tilts and (S, N, 3) displacements."
+            )
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,13 @@ class WaveGrid:
     """Plane waves of a unit cell on an FFT grid.
 
     Attributes:
-        h: (H,) first indices of the grid's rows.
-        k: (K,) second indices of its columns.
-        q: (H, K, 2) where each is, 1/angstrom.
-        squared: (H, K) |q|^2 of each.
-        inside: (H, K) those of waves that are followed.
-        resolved: (H, K) those that the potential has.
-        area: of the cell, square angstrom.
+        h: (H,) first Miller index of each row.
+        k: (K,) second Miller index of each column.
+        q: (H, K, 2) wave vectors, 1/angstrom.
+        squared: (H, K) |q|^2.
+        inside: (H, K) whether a wave is kept.
+        resolved: (H, K) whether the potential contains the wave.
+        area: area of the cell, square angstrom.
     """
 
     h: IntArray
@@ -77,15 +79,15 @@ class WaveGrid:
 
     @classmethod
     def from_lattice(cls, lattice: FloatArray, q_max: float) -> "WaveGrid":
-        """The grid for beams up to a |q|, with a margin for those that scatter into them."""
+        """Return the grid for reflections up to a |q|, with a margin for waves that scatter into them."""
         limit = WAVE_MARGIN * q_max
         sharpest = compute_potential_limit(q_max)
-        # What the potential scatters from a wave that is followed must not alias into another one.
+        # A wave scattered by the potential must not alias into another wave that is kept.
         sizes = [
             scipy.fft.next_fast_len(int((sharpest + 2 * limit) * length) + 1)
             for length in np.linalg.norm(lattice, axis=1)
         ]
-        h, k = (_frequencies(size) for size in sizes)
+        h, k = (_list_frequencies(size) for size in sizes)
         a_star, b_star = reciprocal_lattice(lattice)
         q = h[:, None, None] * a_star + k[:, None] * b_star
         q2 = np.einsum("hkd,hkd->hk", q, q)
@@ -94,43 +96,43 @@ class WaveGrid:
 
 
 @cache
-def _frequencies(size: int) -> IntArray:
-    """(size,) indices of the plane waves along one axis of a grid; read-only."""
+def _list_frequencies(size: int) -> IntArray:
+    """Return the (size,) indices of the plane waves along one axis of a grid, read-only."""
     indices: IntArray = np.rint(np.fft.fftfreq(size) * size).astype(np.int64)
     indices.setflags(write=False)
     return indices
 
 
 def compute_potential_limit(q_max: float) -> float:
-    """|q| up to which potentials are resolved where beams up to a |q| are asked for, 1/angstrom."""
+    """Return the |q| up to which potentials are resolved for reflections up to q_max, 1/angstrom."""
     return max(POTENTIAL_LIMIT_INV_ANGSTROM, WAVE_MARGIN * q_max)
 
 
 def compute_dynamical_intensities(
     crystal: Crystal, conditions: Conditions, q_max_inv_angstrom: float = 1.6
 ) -> tuple[IntArray, FloatArray, FloatArray]:
-    """Intensities of the diffracted beams of a layer under S conditions.
+    """Compute the intensities of the reflections of a layer under S conditions.
 
-    Between slices the wave picks up exp(-2 pi i dz (lambda q^2 / 2 + q . tau)), the excitation of the
-    kinematic model, so that both agree for a weak scatterer.
+    Between slices the wave gains the factor exp(-2 pi i dz (lambda q^2 / 2 + q . tau)), with the excitation error of
+    the kinematic model, so that both agree for weak scatterers.
 
     Args:
         crystal: the layer.
         conditions: the S conditions.
-        q_max_inv_angstrom: largest |q| that is returned.
+        q_max_inv_angstrom: largest |q| of the reflections.
 
     Returns:
-        hk (M, 2), q (M, 2) in 1/angstrom, and intensities (S, M) as fractions of the incident beam, ordered
-        as `reflections` does.
+        hk (M, 2), q (M, 2) in 1/angstrom, and intensities (S, M) as fractions of the incident beam, in the
+        order of `list_reflections`.
     """
     grid = WaveGrid.from_lattice(crystal.lattice, q_max_inv_angstrom)
     slices, heights = slice_layer(crystal.positions[:, 2])
     wave = np.ones((len(conditions.voltage_kv), len(grid.h), len(grid.k)), dtype=np.complex64)
     for index, atoms in enumerate(slices):
-        wave *= _transmission(crystal, conditions, grid, atoms, heights[index])
+        wave *= _transmit(crystal, conditions, grid, atoms, heights[index])
         spectrum = scipy.fft.fft2(wave) * grid.inside
         if index + 1 < len(slices):
-            spectrum *= _propagator(conditions, grid, heights[index + 1] - heights[index])
+            spectrum *= _propagate(conditions, grid, heights[index + 1] - heights[index])
             wave = scipy.fft.ifft2(spectrum)
     hk = list_reflections(crystal.lattice, q_max_inv_angstrom)
     amplitude = spectrum[:, hk[:, 0], hk[:, 1]] / wave[0].size
@@ -140,7 +142,7 @@ def compute_dynamical_intensities(
 
 
 def slice_layer(heights: FloatArray) -> tuple[list[IntArray], FloatArray]:
-    """Atoms of each slice, in the order in which the wave meets them, and the slices' mean heights."""
+    """Return the atoms of each slice, in the order along the beam, and the mean heights of the slices."""
     order = np.argsort(heights)
     ascending = heights[order].tolist()
     starts = [0]
@@ -152,15 +154,15 @@ def slice_layer(heights: FloatArray) -> tuple[list[IntArray], FloatArray]:
     return [order[first:last] for first, last in bounds], np.array(means)
 
 
-def _transmission(
+def _transmit(
     crystal: Crystal, conditions: Conditions, grid: WaveGrid, atoms: IntArray, height: float
 ) -> ComplexArray:
-    """exp(i sigma V_z) of one slice, (S, H, K), its mean over the thermal motion of atoms that move each by itself.
+    """Return exp(i sigma V_z) of one slice, (S, H, K), averaged over independent thermal motion of the atoms.
 
-    That is the transmission blurred, not that of a blurred potential: an atom's core is as sharp wherever it is.
+    The transmission is blurred, not the potential: the core of an atom stays sharp as the atom moves.
     """
     shifted = crystal.positions[atoms] + conditions.displacements[:, atoms]
-    # Seen along a tilted beam, an atom above the middle of its slice is projected aside by -tau dz.
+    # Along a tilted beam, an atom above the middle of its slice is projected sideways by -tau dz.
     aside = conditions.tilt[:, None, :] * (shifted[..., 2:] - height)
     fractional = (shifted[..., :2] - aside) @ np.linalg.inv(crystal.lattice)
     along_a = np.exp(-2j * np.pi * fractional[:, None, :, 0] * grid.h[:, None]).astype(np.complex64)
@@ -184,8 +186,8 @@ def _transmission(
     return np.asarray(scipy.fft.ifft2(scipy.fft.fft2(transmission) * damping))
 
 
-def _propagator(conditions: Conditions, grid: WaveGrid, distance: float) -> ComplexArray:
-    """Fresnel propagation over a distance (angstrom) under a tilted beam, (S, H, K)."""
+def _propagate(conditions: Conditions, grid: WaveGrid, distance: float) -> ComplexArray:
+    """Return the (S, H, K) Fresnel propagator over a distance (angstrom) for a tilted beam."""
     wavelength = np.array([electron_wavelength_angstrom(kv) for kv in conditions.voltage_kv])
     along_tilt = np.einsum("hkd,sd->shk", grid.q, conditions.tilt)
     excitation = wavelength[:, None, None] * grid.squared / 2 + along_tilt

@@ -27,7 +27,7 @@ Q_MAX = 1.4
 
 def waves(crystal: Crystal, hk: np.ndarray, face: int) -> np.ndarray:
     sheets = StaticMultislice.from_crystal(crystal, 80.0, Q_MAX)
-    seen: np.ndarray = (sheets.reversed() if face else sheets).amplitudes(hk, TILT[None])[0]
+    seen: np.ndarray = (sheets.reflect() if face else sheets).compute_amplitudes(hk, TILT[None])[0]
     return seen
 
 
@@ -91,7 +91,7 @@ def test_the_directions_that_matter_are_selected() -> None:
 def test_displacements_that_keep_the_symmetry_leave_equivalent_reflections_equal(name: str) -> None:
     crystal = LAYERS[name]
     hk = list_reflections(crystal.lattice, Q_MAX)
-    waves = StaticMultislice.from_crystal(crystal, 80.0, Q_MAX).amplitudes(hk, np.zeros((1, 2)))[0]
+    waves = StaticMultislice.from_crystal(crystal, 80.0, Q_MAX).compute_amplitudes(hk, np.zeros((1, 2)))[0]
     waves = (waves / np.abs(waves).max()).astype(np.complex64)
     response = Scatterers.from_crystal(crystal, 80.0, hk).find_response(
         np.zeros(2), 0, waves, np.arange(len(hk))

@@ -59,7 +59,7 @@ def _rectangular(crystal: Crystal) -> tuple[list[tuple[int, int]], Array]:
 def test_beams_are_as_strong_as_abtem_computes_them(crystal: Crystal, tilt_deg: tuple[float, float]) -> None:
     tilt = np.tan(np.radians(tilt_deg))
     hk = list_reflections(crystal.lattice, Q_MAX)
-    own = StaticMultislice.from_crystal(crystal, 80.0, Q_MAX).intensities(hk, tilt[None])[0]
+    own = StaticMultislice.from_crystal(crystal, 80.0, Q_MAX).compute_intensities(hk, tilt[None])[0]
     other = by_abtem(crystal, tilt, hk)
     strong = other > 1e-3 * other.max()
     assert strong.sum() >= 12

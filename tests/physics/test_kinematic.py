@@ -17,7 +17,6 @@ from model.physics.kinematic import (
     compute_excitation_error,
     compute_kinematic_spots,
     compute_structure_factors,
-    compute_structure_factors_of_many,
     project_to_camera,
 )
 from model.physics.reciprocal import list_reflections, reciprocal_lattice
@@ -263,12 +262,6 @@ def test_each_atom_moves_by_its_own_debye_waller_factor(mos2: Crystal) -> None:
 def test_impossible_debye_waller_factors_are_refused(mos2: Crystal, b: float | tuple[float, ...]) -> None:
     with pytest.raises(OptionError, match=r"B|b_in_plane"):
         compute_structure_factors(mos2, thermal=ThermalMotion(b))
-
-
-def test_many_are_as_one(graphene: Crystal, mos2: Crystal) -> None:
-    both = list(compute_structure_factors_of_many([graphene, mos2], TILTED))
-    assert (both[1].amplitude == compute_structure_factors(mos2, TILTED).amplitude).all()
-    assert len(both[0].hk) == len(compute_structure_factors(graphene, TILTED).hk)
 
 
 def test_spots_are_relative_to_the_strongest_and_cut(mos2: Crystal) -> None:

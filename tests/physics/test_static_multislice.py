@@ -49,8 +49,8 @@ def test_sheets_scatter_as_the_whole_layer_does(
     hk, _, expected = compute_dynamical_intensities(reflected if face_down else crystal, conditions, Q_MAX)
     sheets = StaticMultislice.from_crystal(crystal, VOLTAGE_KV, Q_MAX)
     if face_down:
-        sheets = sheets.reversed()
-    found = sheets.intensities(hk, tilt)
+        sheets = sheets.reflect()
+    found = sheets.compute_intensities(hk, tilt)
     assert found.shape == expected.shape
     for own, other in zip(found, expected, strict=True):
         assert spread_of_ln(own, other) < 1e-3
@@ -76,18 +76,18 @@ def test_a_series_follows_the_tilt(crystal: Crystal) -> None:
     series = TiltSeries.from_multislice(sheets, hk, Q_MAX, identity_of(find_operations(crystal)))
     for largest, off in ((0.035, 0.03), (0.07, 0.1)):
         for tilt in tilts(2, 8, largest):
-            expected = sheets.intensities(hk, tilt[None])[0]
-            assert spread_of_ln(series.intensities(tilt[None])[0], expected, 3e-3) < off
-    relative = series.relative()
+            expected = sheets.compute_intensities(hk, tilt[None])[0]
+            assert spread_of_ln(series.compute_intensities(tilt[None])[0], expected, 3e-3) < off
+    relative = series.normalize()
     assert relative.straight.max() == pytest.approx(1.0, abs=1e-5)
-    assert relative.intensities(np.zeros((1, 2)))[0] == pytest.approx(relative.straight, abs=5e-3)
+    assert relative.compute_intensities(np.zeros((1, 2)))[0] == pytest.approx(relative.straight, abs=5e-3)
 
 
 @pytest.mark.parametrize("face_down", [False, True])
 def test_a_series_by_symmetry_is_the_same_from_fewer_tilts(crystal: Crystal, face_down: bool) -> None:
     hk = list_reflections(crystal.lattice, Q_MAX)
     sheets = StaticMultislice.from_crystal(crystal, VOLTAGE_KV, Q_MAX)
-    sheets = sheets.reversed() if face_down else sheets
+    sheets = sheets.reflect() if face_down else sheets
     operations = find_operations(crystal)
     symmetry = operations.select(~operations.turns_over & (operations.residual_angstrom < 0.005))
     plain, series = (
@@ -95,10 +95,10 @@ def test_a_series_by_symmetry_is_the_same_from_fewer_tilts(crystal: Crystal, fac
     )
     assert np.abs(series.straight - plain.straight).max() < 1e-4 * plain.straight.max()
     for tilt in tilts(2, 8):
-        expected = sheets.intensities(hk, tilt[None])[0]
-        assert spread_of_ln(series.intensities(tilt[None])[0], expected, 3e-3) < 0.1
+        expected = sheets.compute_intensities(hk, tilt[None])[0]
+        assert spread_of_ln(series.compute_intensities(tilt[None])[0], expected, 3e-3) < 0.1
     # Its amplitudes have the phases of the others, not those of another origin.
-    straight = sheets.amplitudes(hk, np.zeros((1, 2)))[0]
+    straight = sheets.compute_amplitudes(hk, np.zeros((1, 2)))[0]
     assert np.abs(series.coefficients[0] - straight).max() < 0.02 * np.abs(straight).max()
 
 

@@ -99,12 +99,12 @@ class CandidateDiffraction:
         face_up = StaticMultislice.from_crystal(self._crystal, self._voltage_kv, self._q_max, B_MEAN)
         first = TiltSeries.from_multislice(face_up, self.hk, self._q_max, of_one_face)
         if exact.turns_over.any():
-            return (first.relative(),)
-        second = TiltSeries.from_multislice(face_up.reversed(), self.hk, self._q_max, of_one_face)
+            return (first.normalize(),)
+        second = TiltSeries.from_multislice(face_up.reflect(), self.hk, self._q_max, of_one_face)
         up, down = np.sort(first.straight), np.sort(second.straight)
         if np.abs(up - down).max(initial=0.0) <= SAME_INTENSITY * up.max(initial=0.0):
-            return (first.relative(),)
-        return first.relative(), second.relative()
+            return (first.normalize(),)
+        return first.normalize(), second.normalize()
 
     @cached_property
     def kinematic_intensity(self) -> FloatArray:
@@ -149,7 +149,7 @@ class CandidateDiffraction:
         rows = self.rows_of(self.hk @ inverse)
         # q . tilt is invariant, so that in another basis the tilt has other components.
         tilts = (changes @ (self.reciprocal @ _GENERIC_TILT)) @ self._crystal.lattice
-        intensity = self.faces[0].intensities(tilts)[np.arange(len(rows))[:, None], rows]
+        intensity = self.faces[0].compute_intensities(tilts)[np.arange(len(rows))[:, None], rows]
         intensity[:, (rows < 0).any(axis=0)] = 0.0
         is_same = np.abs(intensity[:, None] - intensity).max(axis=2, initial=0.0) <= SAME_INTENSITY
         kept: list[int] = []
