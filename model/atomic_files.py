@@ -17,7 +17,7 @@ def replace_file(path: Path, *, mode: int = 0o666) -> Iterator[Path]:
         path: the file to replace, which need not exist.
         mode: permissions of the new file, restricted by the umask.
     """
-    temporary = temporary_path(path)
+    temporary = make_temporary_path(path)
     temporary.unlink(missing_ok=True)
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
     try:
@@ -36,7 +36,7 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o666) -> None:
         temporary.write_bytes(content)
 
 
-def temporary_path(path: Path) -> Path:
+def make_temporary_path(path: Path) -> Path:
     """Return the path that a file has until it is complete; a killed process may leave a file there."""
     return path.with_name(f".{path.name}.partial")
 

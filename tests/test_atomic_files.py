@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from model.atomic_files import replace_file, temporary_path, write_file
+from model.atomic_files import make_temporary_path, replace_file, write_file
 
 
 def test_the_new_content_replaces_the_old_one(tmp_path: Path) -> None:
@@ -34,8 +34,8 @@ def test_an_error_keeps_the_old_content_and_leaves_nothing_behind(tmp_path: Path
 
 def test_permissions_are_the_requested_ones_whatever_a_killed_process_left(tmp_path: Path) -> None:
     path = tmp_path / "keys"
-    temporary_path(path).write_bytes(b"left behind")
-    temporary_path(path).chmod(0o644)
+    make_temporary_path(path).write_bytes(b"left behind")
+    make_temporary_path(path).chmod(0o644)
     write_file(path, b"secret", mode=0o600)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     mask = os.umask(0o022)

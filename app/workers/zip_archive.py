@@ -59,11 +59,11 @@ def read_members(data: bytes, limits: ZipLimits = BATCH_LIMITS) -> Iterator[Memb
         TooLargeError: it has too many members.
     """
     if _count_entries(data) > 2 * limits.members:  # the bytes of members may look like some
-        raise _too_many(limits)
+        raise _make_count_error(limits)
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         if len(archive.infolist()) > limits.members:
-            raise _too_many(limits)
+            raise _make_count_error(limits)
     except _DAMAGED as error:
         raise UnreadableError("The file is not a zip, or a damaged one; pack it again.") from error
     return _read_each(archive, limits)
@@ -75,7 +75,7 @@ def _count_entries(data: bytes) -> int:
     return sum(data.count(_ENTRY, at, at + overlap) for at in range(0, len(data), _PIECE_BYTES))
 
 
-def _too_many(limits: ZipLimits) -> TooLargeError:
+def _make_count_error(limits: ZipLimits) -> TooLargeError:
     return TooLargeError(f"The zip has more than {limits.members} members; send several smaller ones.")
 
 
@@ -91,7 +91,7 @@ def _read_each(archive: zipfile.ZipFile, limits: ZipLimits) -> Iterator[Member]:
                 _check_name(info.filename, seen)
                 limits.check_member(info)
                 if total + info.file_size > limits.total_bytes:
-                    yield Member(name, _too_large(limits))
+                    yield Member(name, _make_size_error(limits))
                     return
                 content = _read(archive, info)
             except DomainError as error:
@@ -102,7 +102,7 @@ def _read_each(archive: zipfile.ZipFile, limits: ZipLimits) -> Iterator[Member]:
             seen.add(info.filename)
 
 
-def _too_large(limits: ZipLimits) -> TooLargeError:
+def _make_size_error(limits: ZipLimits) -> TooLargeError:
     return TooLargeError(
         f"This and the remaining files of the zip expand to more than {format_bytes(limits.total_bytes)}; send several "
         "smaller ones."

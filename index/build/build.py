@@ -98,7 +98,7 @@ def build_index(
 
     Raises:
         OptionError: a source does not exist.
-        IndexUnavailableError: no entry could be used, `out` holds other files, or another build writes to it.
+        IndexUnavailableError: no entry could be used, `out` contains other files, or another build writes to it.
     """
     watch = Stopwatch()
     for source in sources:
@@ -259,6 +259,6 @@ def _list_seconds(watch: Stopwatch) -> dict[str, float]:
 def _describe_rejected(rejected: list[RejectedEntry]) -> str:
     """Return the message for sources without a single usable entry."""
     if not rejected:
-        return "The sources hold no structures; give other files or folders."
+        return "The sources contain no structures; give other files or folders."
     first = " ".join(f"{entry.name}: {entry.reason}" for entry in rejected[:3])
     return f"None of the {len(rejected)} entries can be used. The first are: {first}"

@@ -81,16 +81,16 @@ class CompositionTable:
         """Return a table with more crystals after these."""
         return CompositionTable(numbers, self._blocks)
 
-    def log_likelihood(self, measured: Composition) -> FloatArray:
+    def compute_log_likelihood(self, measured: Composition) -> FloatArray:
         """Return (N,) ln likelihoods of the measurement, up to a constant: -chi^2 / 2 over the fractions."""
-        return np.concatenate([_log_likelihood(block, measured) for block in self._blocks])
+        return np.concatenate([_compute_log_likelihood(block, measured) for block in self._blocks])
 
     def list_possible(self, likelihood: FloatArray) -> NDArray[np.int64]:
         """Return the rows of crystals within five sigma, given the likelihoods of all."""
         return np.flatnonzero(likelihood > -(MAX_SIGMAS**2) / 2)
 
 
-def _log_likelihood(atoms: NDArray[np.float32], measured: Composition) -> FloatArray:
+def _compute_log_likelihood(atoms: NDArray[np.float32], measured: Composition) -> FloatArray:
     given = np.zeros(MAX_ATOMIC_NUMBER + 1)
     for symbol, amount in measured.fractions.items():
         given[get_atomic_numbers()[symbol]] = amount / max(measured.fractions.values())

@@ -86,7 +86,7 @@ class DuplicateGroups:
     def _find_founder_rows(self) -> Mapping[bytes, list[int]]:
         """Return the rows of the first crystal of each group of the index, by their atoms."""
         _, first = np.unique(self._catalog.groups, return_index=True)
-        numbers = self._catalog.read_numbers()
+        numbers = self._catalog.read_atomic_numbers()
         rows: defaultdict[bytes, list[int]] = defaultdict(list)
         for row in sorted(first.tolist()):
             rows[numbers[row].astype(np.int64).tobytes()].append(row)

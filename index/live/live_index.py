@@ -163,7 +163,7 @@ class LiveIndex:
                     if opened is not None:
                         self._serve(opened)
         except IndexUnavailableError as error:
-            raise ConflictError(self._still_served(error)) from error
+            raise ConflictError(self._describe_failure(error)) from error
         return self.served
 
     def add(self, structure: NewUserStructure) -> AddOutcome:
@@ -243,7 +243,7 @@ class LiveIndex:
         with self._snapshot_lock:
             if self._user_structures.read_generation() == self._snapshot.generation:
                 return False
-            self._snapshot = self._make_snapshot(self._snapshot.version)
+            self._snapshot = self._build_snapshot(self._snapshot.version)
         self._last_message = ""
         return True
 
@@ -257,7 +257,7 @@ class LiveIndex:
                 if version is not None:
                     self._serve(version)
             except IndexUnavailableError as error:
-                self._log_once(self._still_served(error))
+                self._log_once(self._describe_failure(error))
                 raise
             return version is not None
 
@@ -266,10 +266,10 @@ class LiveIndex:
             with self._snapshot_lock:
                 generation, structures = self._embedded.read()
             # Compares every user structure with the new version, milliseconds each, before any search has to wait.
-            version.combine(structures, generation)
+            version.make_snapshot(structures, generation)
             with self._snapshot_lock:
                 old_version = self._snapshot.version
-                self._snapshot = self._make_snapshot(version)
+                self._snapshot = self._build_snapshot(version)
         except BaseException:
             version.retire()
             self._follower.mark_refused()
@@ -277,9 +277,9 @@ class LiveIndex:
         old_version.retire()
         logger.info("Version %s is served in place of %s", version.name, old_version.name)
 
-    def _make_snapshot(self, version: OpenVersion) -> Snapshot:
+    def _build_snapshot(self, version: OpenVersion) -> Snapshot:
         generation, structures = self._embedded.read()
-        return version.combine(structures, generation)
+        return version.make_snapshot(structures, generation)
 
     def _start_watching(self, interval_s: float) -> None:
         def watch() -> None:
@@ -294,7 +294,7 @@ class LiveIndex:
         self._watcher = Thread(target=watch, name="dd2d-versions", daemon=True)
         self._watcher.start()
 
-    def _still_served(self, error: IndexUnavailableError) -> str:
+    def _describe_failure(self, error: IndexUnavailableError) -> str:
         return f"{error} The version {self._snapshot.version.name} is still served."
 
     def _log_once(self, message: str) -> None:

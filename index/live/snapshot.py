@@ -58,7 +58,7 @@ class OpenVersion:
         if self._is_retired and not self._users:
             self.retriever.close()
 
-    def combine(self, structures: Sequence[UserStructure], generation: Generation) -> "Snapshot":
+    def make_snapshot(self, structures: Sequence[UserStructure], generation: Generation) -> "Snapshot":
         """Return a snapshot of this version and user structures. Not safe for use from several threads.
 
         Args:

@@ -59,7 +59,7 @@ class OpenedIndex:
         stored, made = self.components.vectors.dimension, self.encoder.dimension
         if stored != made:
             raise IndexUnavailableError(
-                f"The index holds vectors of {stored} numbers, but the model makes vectors of {made}; load the "
+                f"The index contains vectors of {stored} numbers, but the model makes vectors of {made}; load the "
                 "weights that made the index."
             )
 
@@ -78,7 +78,7 @@ class OpenedIndex:
         allowed = bits.select(elements) if elements else None
         if composition is None:
             return Admission(allowed)
-        likelihood = compositions.log_likelihood(composition)
+        likelihood = compositions.compute_log_likelihood(composition)
         possible = bits.pack_rows(compositions.list_possible(likelihood))
         # One unit of ln likelihood raises the ranking as much as the verification lets it.
         weight = CALIBRATIONS["verify"].temperature / SIMILARITY_WEIGHT
@@ -143,7 +143,7 @@ class OpenedIndex:
 
     def list_cell_sigma(self, candidates: Sequence[Candidate]) -> FloatArray:
         """Return (C,) rms errors of the logarithm of each candidate's cell lengths."""
-        return np.array([self.manifest.cell_sigma_of(candidate.entry.source) for candidate in candidates])
+        return np.array([self.manifest.get_cell_sigma(candidate.entry.source) for candidate in candidates])
 
     def find_scale_tolerance(self, spots: Spots) -> float:
         """Return by how much the scale that a crystal implies may deviate from the pattern's, as a logarithm."""

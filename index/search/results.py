@@ -81,7 +81,7 @@ class SearchResult:
         """Multiply every probability by a factor and add a warning; the confidence set is dropped.
 
         Args:
-            factor: probability that the assumption behind this result holds.
+            factor: probability that the assumption behind this result is true.
             warning: sentence that states the assumption.
         """
         candidates = tuple(

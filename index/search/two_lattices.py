@@ -98,7 +98,7 @@ def combine_results(
     for candidates, place in zip((first, second), pair, strict=True):
         candidates.insert(0, candidates.pop(place))
     others = [
-        (_log_share(candidates, place), place, candidate)
+        (_compute_log_share(candidates, place), place, candidate)
         for candidates in (first, second)
         for place, candidate in enumerate(candidates)
         if place
@@ -131,7 +131,9 @@ def _find_pair(
     ]
     if not pairs:
         return None
-    return max(pairs, key=lambda pair: _log_share(first, pair[0]) + _log_share(second, pair[1]))
+    return max(
+        pairs, key=lambda pair: _compute_log_share(first, pair[0]) + _compute_log_share(second, pair[1])
+    )
 
 
 def _meets_conditions(elements: set[str], query: SearchQuery) -> bool:
@@ -141,7 +143,7 @@ def _meets_conditions(elements: set[str], query: SearchQuery) -> bool:
     return query.composition is None or elements.issuperset(query.composition.fractions)
 
 
-def _log_share(candidates: Sequence[Candidate], place: int) -> float:
+def _compute_log_share(candidates: Sequence[Candidate], place: int) -> float:
     """Return ln of a candidate's share of the probability; without probabilities a number that follows its place."""
     total = sum(candidate.probability or 0.0 for candidate in candidates)
     probability = candidates[place].probability

@@ -70,7 +70,7 @@ def _may_contain_structures(document: object) -> bool:
 def _read_structure(
     document: dict[str, Any], name: str, id: str, source: str
 ) -> Record | RejectedEntry | None:
-    """Return the structure that a document is or holds itself; None if it may be a collection."""
+    """Return the structure that a document is or contains itself; None if it may be a collection."""
     id = encode_text(next((document[key] for key in _ID_KEYS if document.get(key)), id))
     source = encode_text(document.get("source") or source)
     license = _find_license(document)
@@ -94,7 +94,7 @@ def _find_license(document: dict[str, Any]) -> str | None:
 
 def _describe_unknown(document: object) -> str:
     if not isinstance(document, dict):
-        return "The JSON holds no structures."
+        return "The JSON contains no structures."
     keys = ", ".join(encode_text(key) for key in list(document)[:6]) or "none"
     return f"The JSON has an unknown form, with the keys {keys}; give lattice, species and frac, or pymatgen's form."
 

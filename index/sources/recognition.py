@@ -54,7 +54,7 @@ def read_records(path: Path) -> Iterator[Record | RejectedEntry]:
         for file in list_folder(path, path.resolve().name):
             yield from _read_file(file)
     else:
-        file = SourceFile.on_disk(path, path.name, path.name)
+        file = SourceFile.from_path(path, path.name, path.name)
         yield from _read_file(SourceFile(file.name, file.stem, file.open, path))
 
 

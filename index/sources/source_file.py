@@ -44,8 +44,8 @@ class SourceFile:
     is_expanded: bool = False
 
     @classmethod
-    def on_disk(cls, path: Path, name: str, source: str) -> "SourceFile":
-        """Make the file at a path."""
+    def from_path(cls, path: Path, name: str, source: str) -> "SourceFile":
+        """Make a source file from a path on the disk."""
         return cls(name, source, lambda: path.open("rb"), path)
 
     @property
@@ -100,7 +100,7 @@ def list_folder(folder: Path, source: str) -> Iterator[SourceFile]:
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
         if path.is_file() and not any(part.startswith(".") for part in inside.parts):
-            yield SourceFile.on_disk(path, inside.as_posix(), source)
+            yield SourceFile.from_path(path, inside.as_posix(), source)
 
 
 def list_zip(file: SourceFile, limits: ZipLimits = ZIP_LIMITS) -> Iterator[SourceFile | RejectedEntry]:

@@ -274,7 +274,7 @@ class Catalog:
             -1, 2, 2
         )
 
-    def read_numbers(self) -> list[NDArray[np.uint8]]:
+    def read_atomic_numbers(self) -> list[NDArray[np.uint8]]:
         """Return the atomic numbers of every crystal's atoms."""
         blobs = self._connection.execute("SELECT numbers FROM crystals ORDER BY row")
         return [np.frombuffer(_check_blob(numbers), dtype=np.uint8) for (numbers,) in blobs]
@@ -290,5 +290,7 @@ class Catalog:
 
 def _check_blob(value: object) -> bytes:
     if not isinstance(value, bytes):
-        raise IndexUnavailableError("The catalog holds a crystal without coordinates; build the index again.")
+        raise IndexUnavailableError(
+            "The catalog contains a crystal without coordinates; build the index again."
+        )
     return value

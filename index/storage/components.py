@@ -79,7 +79,7 @@ class Components:
                 vectors=Vectors.open(folder / VECTORS_NAME),
                 bits=ElementBits.open(folder / ELEMENTS_NAME, manifest.crystals),
                 lattices=LatticeTable.from_cells(base.read_lattices()),
-                compositions=CompositionTable(base.read_numbers()),
+                compositions=CompositionTable(base.read_atomic_numbers()),
             )
         except BaseException:
             base.close()

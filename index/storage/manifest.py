@@ -1,4 +1,4 @@
-"""The manifest of an index: what it holds, what made it, and the digests of its files."""
+"""The manifest of an index: what it contains, what made it, and the digests of its files."""
 
 import hashlib
 import json
@@ -83,14 +83,14 @@ class Manifest:
         """Digest that identifies this build, "sha256:..."; builds of the same data differ in `created`."""
         return "sha256:" + hashlib.sha256(self.to_json().encode()).hexdigest()
 
-    def cell_sigma_of(self, source: str) -> float:
+    def get_cell_sigma(self, source: str) -> float:
         """Return the rms error of the logarithm of a source's cell lengths; by default that of computed cells."""
         return self.cell_sigma.get(source, CELL_SIGMA)
 
     @cached_property
     def largest_cell_sigma(self) -> float:
         """Largest error of the cell lengths of any source."""
-        return max(map(self.cell_sigma_of, self.sources), default=CELL_SIGMA)
+        return max(map(self.get_cell_sigma, self.sources), default=CELL_SIGMA)
 
     def to_json(self) -> str:
         """Return the content of the manifest file."""
@@ -107,10 +107,10 @@ class Manifest:
             content = json.loads((directory / MANIFEST_NAME).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise IndexUnavailableError(
-                f"{directory} holds no index; build one with `dd2d index build`."
+                f"{directory} contains no index; build one with `dd2d index build`."
             ) from None
         except (OSError, ValueError) as error:
-            raise _damaged(directory) from error
+            raise _make_damage_error(directory) from error
         version = content.get("format_version") if isinstance(content, dict) else None
         if version != FORMAT_VERSION:
             raise IndexUnavailableError(
@@ -122,7 +122,7 @@ class Manifest:
             files = {name: FileDigest(**digest) for name, digest in content.pop("files").items()}
             return cls(model=model, files=files, **content)
         except (KeyError, TypeError, AttributeError) as error:
-            raise _damaged(directory) from error
+            raise _make_damage_error(directory) from error
 
     def check_encoder(self, encoder: Encoder) -> None:
         """Refuse an encoder that did not make the vectors of this index.
@@ -166,7 +166,7 @@ class Manifest:
                 )
 
 
-def _damaged(directory: Path) -> IndexUnavailableError:
+def _make_damage_error(directory: Path) -> IndexUnavailableError:
     return IndexUnavailableError(f"The manifest in {directory} is damaged; build the index again.")
 
 

@@ -32,7 +32,7 @@ from index.storage.versions import (
     make_version_name,
     read_history,
 )
-from model.atomic_files import sync_to_disk, temporary_path, write_file
+from model.atomic_files import make_temporary_path, sync_to_disk, write_file
 from model.errors import IndexUnavailableError
 
 # A fault in a new index may be found weeks later; a version of 18,000 crystals takes 20 MB.
@@ -47,7 +47,7 @@ def stage_version(directory: Path) -> Iterator[Path]:
         directory: the index; created if it does not exist.
 
     Raises:
-        IndexUnavailableError: the folder holds other files, or another build writes to it.
+        IndexUnavailableError: the folder contains other files, or another build writes to it.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def publish_copy(built: Path, served: Path) -> Version:
         served: the other index folder; created if it does not exist.
 
     Raises:
-        IndexUnavailableError: `built` holds no sound index; `served` holds other files, or a build writes to it.
+        IndexUnavailableError: `built` contains no sound index; `served` contains other files, or a build writes to it.
     """
     source = find_current_version(built)
     name = make_version_name(source.manifest)
@@ -160,7 +160,7 @@ def _write_current(directory: Path, name: str, *, is_rollback: bool) -> None:
 
 
 def _contains(folder: Path, version: Version) -> bool:
-    """Return whether a folder holds this very version, undamaged."""
+    """Return whether a folder contains this very version, undamaged."""
     try:
         existing = Version.read(folder)
         return existing.manifest.digest == version.manifest.digest and not existing.manifest.list_problems(
@@ -176,18 +176,18 @@ def _choose_free_name(target: Path) -> Path:
 
 
 def _refuse_other_files(directory: Path) -> None:
-    """Refuse a folder that holds something else, as a mistyped --out may."""
+    """Refuse a folder that contains something else, as a mistyped --out may."""
     if (directory / MANIFEST_NAME).exists():
         raise IndexUnavailableError(f"{directory} is one version of an index; give the folder above it.")
     others = [path.name for path in directory.iterdir() if not _belongs_to_index(path)]
     if others and not (directory / CURRENT_NAME).exists():
         raise IndexUnavailableError(
-            f"{directory} holds other files ({others[0]}, ...); give a new or empty folder."
+            f"{directory} contains other files ({others[0]}, ...); give a new or empty folder."
         )
 
 
 def _belongs_to_index(path: Path) -> bool:
-    temporary = temporary_path(path.with_name(CURRENT_NAME)).name
+    temporary = make_temporary_path(path.with_name(CURRENT_NAME)).name
     is_own = path.name in {CURRENT_NAME, LOCK_NAME, CURRENT_LOCK_NAME, temporary, "lost+found"}
     return (
         is_own or path.name.startswith((BUILDING_PREFIX, USER_STRUCTURES_NAME)) or is_version_name(path.name)

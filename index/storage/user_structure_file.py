@@ -19,7 +19,7 @@ from model.errors import IndexUnavailableError, ReadOnlyError
 # "dd2d" in ASCII; identifies the file as one of this project, also to the `file` command.
 _APPLICATION_ID = 0x64643264
 _LAYOUT = 1
-# How long one writer waits for another; each holds the file for milliseconds.
+# How long one writer waits for another; each locks the file for milliseconds.
 _WAIT_S = 10.0
 _SCHEMA = (
     f"""
@@ -92,7 +92,7 @@ class UserStructureFile:
         with _translate_errors(self.path, is_write=True):
             is_new = not self.path.exists()
             if not os.access(self.path.parent, os.W_OK) or not (is_new or os.access(self.path, os.W_OK)):
-                raise _read_only(self.path)
+                raise _make_read_only_error(self.path)
             # A connection for each change: opening costs little beside the flush to the disk, and threads share none.
             writer = sqlite3.connect(self.path, timeout=_WAIT_S, isolation_level=None)
             try:
@@ -189,7 +189,7 @@ def _connect(address: str) -> sqlite3.Connection:
 
 
 def _check_kind(connection: sqlite3.Connection, path: Path) -> bool:
-    """Return whether the file holds user structures; False if it is empty.
+    """Return whether the file contains user structures; False if it is empty.
 
     Raises:
         IndexUnavailableError: it is a file of another kind or layout.
@@ -219,7 +219,7 @@ def _translate_errors(path: Path, *, is_write: bool) -> Iterator[None]:
     except sqlite3.Error as error:
         name = getattr(error, "sqlite_errorname", "")
         if is_write and name.startswith(_UNWRITABLE):
-            raise _read_only(path) from error
+            raise _make_read_only_error(path) from error
         if name.startswith(_UNREACHABLE):
             raise IndexUnavailableError(
                 f"The user structures in {path} cannot be reached at present: {error}."
@@ -234,7 +234,7 @@ def _translate_errors(path: Path, *, is_write: bool) -> Iterator[None]:
         ) from error
 
 
-def _read_only(path: Path) -> ReadOnlyError:
+def _make_read_only_error(path: Path) -> ReadOnlyError:
     return ReadOnlyError(
         f"User structures cannot be added or removed because {path} is not writable; the operator can set "
         "DD2D_USER_STRUCTURES to a file in a writable folder."

@@ -90,7 +90,7 @@ class Vectors:
         """
         if query.shape != (self.dimension,):
             raise IndexUnavailableError(
-                f"The query has the shape {query.shape}, but the index holds vectors of {self.dimension} numbers; use "
+                f"The query has the shape {query.shape}, but the index has vectors of {self.dimension} numbers; use "
                 "the model that made the index."
             )
         # The setting belongs to the calling thread. One query is too small a product to split, and a service runs

@@ -18,8 +18,8 @@ class Version:
     """One version of an index.
 
     Attributes:
-        folder: holds its files.
-        manifest: what it holds and who made it.
+        folder: contains its files.
+        manifest: what it contains and what made it.
     """
 
     folder: Path
@@ -70,7 +70,7 @@ def find_version_folder(directory: Path) -> Path:
         name, *_ = (directory / CURRENT_NAME).read_text(encoding="ascii").split("\n")
     except OSError:
         raise IndexUnavailableError(
-            f"{directory} holds no index; build one with `dd2d index build`."
+            f"{directory} contains no index; build one with `dd2d index build`."
         ) from None
     except UnicodeDecodeError:
         name = ""

@@ -90,7 +90,7 @@ def test_a_worker_that_hangs_is_killed(starter: Path) -> None:
 
 
 def test_a_worker_that_cannot_open_its_index_gives_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(IndexUnavailableError, match="holds no index"):
+    with pytest.raises(IndexUnavailableError, match="contains no index"):
         asyncio.run(ProcessWorker(Settings(index=tmp_path), 5.0).start())
 
 

@@ -64,8 +64,8 @@ def test_the_manifest_states_the_cell_errors(tmp_path: Path, encoder: RadialEnco
         build_index([source], tmp_path / "index", encoder, cell_errors=CellErrors.parse(words))
         manifest = find_current_version(tmp_path / "index").manifest
         assert manifest.cell_sigma == known
-        assert manifest.cell_sigma_of("mine") == known.get("mine", CELL_SIGMA)
-        assert manifest.largest_cell_sigma == max(map(manifest.cell_sigma_of, ("made", "mine")))
+        assert manifest.get_cell_sigma("mine") == known.get("mine", CELL_SIGMA)
+        assert manifest.largest_cell_sigma == max(map(manifest.get_cell_sigma, ("made", "mine")))
 
 
 def test_the_starter_library_has_its_own_cell_error() -> None:
@@ -212,7 +212,7 @@ def test_an_open_index_keeps_working_while_it_is_replaced(tmp_path: Path, encode
 
 def test_a_build_refuses_a_folder_with_other_files(tmp_path: Path, encoder: RadialEncoder) -> None:
     source = write_lines(tmp_path / "source", [document(0)])
-    with pytest.raises(IndexUnavailableError, match="holds other files"):
+    with pytest.raises(IndexUnavailableError, match="contains other files"):
         build_index([source], tmp_path, encoder)
     with pytest.raises(IndexUnavailableError, match="is a file"):
         build_index([source], source, encoder)

@@ -20,7 +20,7 @@ TABLE = CompositionTable(
 
 
 def test_the_likelihood_has_normal_errors_of_the_fractions() -> None:
-    likelihood = TABLE.log_likelihood(Composition({"Mo": 0.30, "S": 0.70}, sigma=0.05))
+    likelihood = TABLE.compute_log_likelihood(Composition({"Mo": 0.30, "S": 0.70}, sigma=0.05))
     deviation = 1 / 3 - 0.30
     assert likelihood[0] == pytest.approx(-(deviation**2) / 0.05**2)
     assert likelihood[1] == pytest.approx(-(0.2**2) / 0.05**2)
@@ -30,11 +30,11 @@ def test_the_likelihood_has_normal_errors_of_the_fractions() -> None:
 
 
 def test_amounts_may_have_any_unit_and_hydrogen_counts_where_given() -> None:
-    percent = TABLE.log_likelihood(Composition({"Mo": 33, "S": 66}))
+    percent = TABLE.compute_log_likelihood(Composition({"Mo": 33, "S": 66}))
     assert percent[0] == pytest.approx(0, abs=1e-9)
-    huge = TABLE.log_likelihood(Composition({"Mo": 5e307, "S": 1e308}))
+    huge = TABLE.compute_log_likelihood(Composition({"Mo": 5e307, "S": 1e308}))
     assert huge[0] == pytest.approx(0, abs=1e-9)
-    with_hydrogen = TABLE.log_likelihood(Composition({"Mo": 1, "S": 2, "H": 1}))
+    with_hydrogen = TABLE.compute_log_likelihood(Composition({"Mo": 1, "S": 2, "H": 1}))
     assert with_hydrogen[2] == pytest.approx(0, abs=1e-9)
     assert with_hydrogen[0] < -5
 

@@ -208,7 +208,7 @@ def test_a_version_that_cannot_be_served_leaves_the_old_one_in_service(
     assert library.refresh()
     roll_back(served)
     (served / CURRENT_NAME).unlink()
-    with pytest.raises(IndexUnavailableError, match="holds no index"):
+    with pytest.raises(IndexUnavailableError, match="contains no index"):
         library.refresh()
     assert first(library, 8) == crystal(8).id
 

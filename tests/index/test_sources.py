@@ -387,5 +387,5 @@ def test_reads_the_published_structures_of_dd2d() -> None:
 
 def test_numbers_lines_from_one(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "x", [document(0), "nonsense"])
-    (_, second) = read_json_lines(SourceFile.on_disk(path, "x", "x"))
+    (_, second) = read_json_lines(SourceFile.from_path(path, "x", "x"))
     assert second == RejectedEntry("x:2", "The line is not a JSON object.")

@@ -75,7 +75,7 @@ def test_a_damaged_index_is_not_published(tmp_path: Path, sources: list[Path]) -
         publish_copy(sources[1], served)
     assert list_crystals(served) == [1]
     assert not list(served.glob(".building-*"))
-    with pytest.raises(IndexUnavailableError, match="holds no index"):
+    with pytest.raises(IndexUnavailableError, match="contains no index"):
         publish_copy(tmp_path, served)
 
 

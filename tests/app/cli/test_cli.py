@@ -275,7 +275,7 @@ def test_serve_reports_a_missing_index_in_one_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     error = refused(capsys, "serve", "--port", "0", "--index", str(tmp_path))
-    assert "holds no index: build one with `dd2d index build`" in error
+    assert "contains no index; build one with `dd2d index build`" in error
 
 
 def test_serve_reports_a_port_in_use(capsys: pytest.CaptureFixture[str]) -> None:

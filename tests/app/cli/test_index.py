@@ -52,5 +52,5 @@ def test_an_index_that_cannot_be_published_is_refused(
     assert main(["index", "versions", str(tmp_path)]) == 2
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 3
-    assert "holds no index" in errors[0]
-    assert "holds other files" in errors[1]
+    assert "contains no index" in errors[0]
+    assert "contains other files" in errors[1]

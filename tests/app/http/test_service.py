@@ -398,7 +398,7 @@ def test_a_given_library_stays_open(library: StandIn) -> None:
 
 def test_a_service_without_an_index_does_not_start(tmp_path: Path) -> None:
     with (
-        pytest.raises(IndexUnavailableError, match="holds no index"),
+        pytest.raises(IndexUnavailableError, match="contains no index"),
         TestClient(create_app(Settings(index=tmp_path))),
     ):
         pass
