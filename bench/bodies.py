@@ -32,7 +32,7 @@ def frame_bodies(index: Path, count: int, rng: np.random.Generator) -> list[byte
 
 def _entries(index: Path, count: int, rng: np.random.Generator) -> list[Entry]:
     with closing(Catalog.open(find_version_folder(index) / CATALOG_NAME)) as catalog:
-        return [catalog.get_entry_at(row) for row in rng.integers(0, len(catalog), count).tolist()]
+        return catalog.get_entries(rng.integers(0, len(catalog), count).tolist())
 
 
 def _points(crystal: Crystal, rng: np.random.Generator) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def serialize_candidate(
             else serialize_match(match, spots, with_reflections=with_reflections, overlay=overlay)
         ),
         same_as=list(candidate.same_as),
-        cif=entry.to_cif(),
+        cif=entry.cif,
     )
 
 

@@ -53,7 +53,7 @@ def describe_structure(entry: Entry) -> Structure:
         space_group=entry.space_group,
         space_group_symbol=entry.space_group_symbol,
         lattice=serialize_cell(entry.crystal),
-        cif=entry.to_cif(),
+        cif=entry.cif,
     )
 
 

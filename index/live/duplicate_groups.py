@@ -80,7 +80,7 @@ class DuplicateGroups:
         if self._founder_rows is None:
             self._founder_rows = self._find_founder_rows()
         rows = self._founder_rows.get(atoms, [])
-        founders = [self._catalog.get_entry_at(row).crystal for row in rows]
+        founders = [entry.crystal for entry in self._catalog.get_entries(rows)]
         return _CompositionGroups(founders, self._catalog.groups[rows].tolist() if rows else [])
 
     def _find_founder_rows(self) -> Mapping[bytes, list[int]]:

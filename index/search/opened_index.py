@@ -135,10 +135,15 @@ class OpenedIndex:
         """Return the candidates of neighbors, with their catalog entries and duplicates."""
         catalog, rows = self.components.catalog, neighbors.row
         bonuses = np.zeros(len(rows)) if admission.bonus is None else admission.bonus[rows]
-        columns = zip(neighbors.similarity.tolist(), rows.tolist(), bonuses.tolist(), strict=True)
+        columns = zip(
+            catalog.get_entries(rows),
+            neighbors.similarity.tolist(),
+            catalog.list_duplicates(rows),
+            bonuses.tolist(),
+            strict=True,
+        )
         return tuple(
-            Candidate(catalog.get_entry_at(row), score - bonus, catalog.list_duplicates(row), bonus=bonus)
-            for score, row, bonus in columns
+            Candidate(entry, score - bonus, same_as, bonus=bonus) for entry, score, same_as, bonus in columns
         )
 
     def list_cell_sigma(self, candidates: Sequence[Candidate]) -> FloatArray:

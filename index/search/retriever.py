@@ -100,7 +100,7 @@ class Retriever:
             KeyError: no crystal has this id.
         """
         catalog = self.components.catalog
-        return catalog.list_duplicates(catalog.find_row(id))
+        return catalog.list_duplicates([catalog.find_row(id)])[0]
 
     def embed(self, spots: Sequence[Spots], voltage_kv: Sequence[float]) -> NDArray[np.float32]:
         """Return (P, D) vectors, one for each of P patterns; a service embeds several requests at once."""

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -101,8 +101,9 @@ class Entry:
         """Layer group and space group."""
         return Symmetry(self.layer_group, self.layer_group_symbol, self.space_group, self.space_group_symbol)
 
-    def to_cif(self) -> str:
-        """Return the crystal as CIF with its symmetry, source and id."""
+    @cached_property
+    def cif(self) -> str:
+        """The crystal as CIF with its symmetry, source and id."""
         return write_cif(self.crystal, self.symmetry)
 
     @classmethod
@@ -244,28 +245,29 @@ class Catalog:
             raise KeyError(id)
         return int(row[0])
 
-    def get_entry_at(self, row: int) -> Entry:
-        """Return the entry of a row."""
-        return self._get_entry_at(int(row))
+    def get_entries(self, rows: Iterable[int]) -> list[Entry]:
+        """Return the entries of rows, in their order."""
+        return [self._get_entry_at(int(row)) for row in rows]
 
     def _read_entry(self, row: int) -> Entry:
         rows = self._connection.execute(f"SELECT {ENTRY_COLUMNS} FROM crystals WHERE row = ?", (row,))
         return Entry.from_columns(rows.fetchone())
 
-    def list_duplicates(self, row: int) -> tuple[str, ...]:
-        """Return the ids of the other crystals of the same duplicate group, by row."""
-        rows = self._connection.execute(
-            "SELECT id FROM crystals WHERE duplicate_group = ? AND row != ? ORDER BY row",
-            (int(self.groups[row]), int(row)),
-        )
-        return tuple(id for (id,) in rows)
+    def list_duplicates(self, rows: Iterable[int]) -> list[tuple[str, ...]]:
+        """Return, for each row, the ids of the other crystals of its duplicate group, by row."""
+        return [
+            tuple(id for other, id in self._read_group(int(self.groups[row])) if other != row) for row in rows
+        ]
 
     def list_group(self, group: int) -> tuple[str, ...]:
         """Return the ids of the crystals of a duplicate group, by row."""
-        rows = self._connection.execute(
-            "SELECT id FROM crystals WHERE duplicate_group = ? ORDER BY row", (int(group),)
+        return tuple(id for _, id in self._read_group(group))
+
+    def _read_group(self, group: int) -> Iterator[tuple[int, str]]:
+        """Yield rows and ids of the crystals of a duplicate group, by row."""
+        yield from self._connection.execute(
+            "SELECT row, id FROM crystals WHERE duplicate_group = ? ORDER BY row", (group,)
         )
-        return tuple(id for (id,) in rows)
 
     def read_lattices(self) -> NDArray[np.float64]:
         """Return (N, 2, 2) cell vectors a and b of every crystal, angstrom."""

@@ -1,6 +1,6 @@
 """A catalog with more entries appended in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -27,12 +27,12 @@ class CatalogReader(Protocol):
         """Return the row of the entry with this id; KeyError if there is none."""
         ...
 
-    def get_entry_at(self, row: int) -> Entry:
-        """Return the entry of a row."""
+    def get_entries(self, rows: Iterable[int]) -> list[Entry]:
+        """Return the entries of rows, in their order."""
         ...
 
-    def list_duplicates(self, row: int) -> tuple[str, ...]:
-        """Return the ids of the other crystals of the same duplicate group, by row."""
+    def list_duplicates(self, rows: Iterable[int]) -> list[tuple[str, ...]]:
+        """Return, for each row, the ids of the other crystals of its duplicate group, by row."""
         ...
 
 
@@ -60,7 +60,7 @@ class ExtendedCatalog:
         Raises:
             KeyError: there is none.
         """
-        return self.get_entry_at(self.find_row(id))
+        return self.get_entries([self.find_row(id)])[0]
 
     def find_row(self, id: str) -> int:
         """Return the row of the entry with this id.
@@ -71,16 +71,28 @@ class ExtendedCatalog:
         row = self._rows.get(id)
         return self._base.find_row(id) if row is None else row
 
-    def get_entry_at(self, row: int) -> Entry:
-        """Return the entry of a row."""
-        place = int(row) - len(self._base)
-        return self._base.get_entry_at(row) if place < 0 else self._entries[place]
+    def get_entries(self, rows: Iterable[int]) -> list[Entry]:
+        """Return the entries of rows, in their order."""
+        count = len(self._base)
+        rows = [int(row) for row in rows]
+        stored = iter(self._base.get_entries(row for row in rows if row < count))
+        return [next(stored) if row < count else self._entries[row - count] for row in rows]
 
-    def list_duplicates(self, row: int) -> tuple[str, ...]:
-        """Return the ids of the other crystals of the same duplicate group, by row."""
-        group = int(self.groups[row])
-        places = np.flatnonzero(self.groups[len(self._base) :] == group).tolist()
-        appended = [self._entries[place].id for place in places if place + len(self._base) != row]
-        if row < len(self._base):
-            return (*self._base.list_duplicates(row), *appended)
-        return (*self._base.list_group(group), *appended)
+    def list_duplicates(self, rows: Iterable[int]) -> list[tuple[str, ...]]:
+        """Return, for each row, the ids of the other crystals of its duplicate group, by row."""
+        count = len(self._base)
+        rows = [int(row) for row in rows]
+        stored = iter(self._base.list_duplicates(row for row in rows if row < count))
+        return [
+            (
+                *(next(stored) if row < count else self._base.list_group(int(self.groups[row]))),
+                *self._list_appended_duplicates(row),
+            )
+            for row in rows
+        ]
+
+    def _list_appended_duplicates(self, row: int) -> tuple[str, ...]:
+        """Return the ids of the appended crystals of a row's duplicate group, other than the row itself."""
+        count = len(self._base)
+        places = np.flatnonzero(self.groups[count:] == self.groups[row]).tolist()
+        return tuple(self._entries[place].id for place in places if place + count != row)

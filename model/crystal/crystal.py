@@ -1,6 +1,7 @@
 """The two-dimensional crystal."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -123,7 +124,7 @@ class Crystal:
             raise CrystalError("The structure holds no atoms.")
         return cls.from_cell(structure.lattice.matrix, numbers, structure.frac_coords, id=id, source=source)
 
-    @property
+    @cached_property
     def formula(self) -> str:
         """Reduced formula, most electropositive element first: "MoS2"."""
         return reduced_formula(tuple(self.numbers.tolist()))
@@ -138,7 +139,7 @@ class Crystal:
         """Area of the primitive cell, square angstrom."""
         return float(self.lattice[0, 0] * self.lattice[1, 1])
 
-    @property
+    @cached_property
     def thickness(self) -> float:
         """Distance between the outermost atomic planes along the normal, angstrom."""
         return float(np.ptp(self.positions[:, 2]))

@@ -37,7 +37,7 @@ def test_an_index_contains_the_structures_of_its_source(built: Path, encoder: Ra
             entry = retriever.get_entry(made.id)
             assert same_structure(entry.crystal, made, 1e-12)
             assert entry == replace(Entry.from_crystal(made, determine_symmetry(made)), crystal=entry.crystal)
-            assert same_structure(read_structure(entry.to_cif(), id="x", source="x"), made)
+            assert same_structure(read_structure(entry.cif, id="x", source="x"), made)
         assert retriever.get_entry("again/3").license == "MIT"
         with pytest.raises(KeyError):
             retriever.get_entry("MoS2/0")

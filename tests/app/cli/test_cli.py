@@ -107,7 +107,7 @@ def test_predict_prints_a_table(simulated: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_predict_prints_a_cif(simulated: Path, capsys: pytest.CaptureFixture[str], library: StandIn) -> None:
-    assert printed(capsys, "predict", str(simulated), "--format", "cif") == library.get_entry("mos2").to_cif()
+    assert printed(capsys, "predict", str(simulated), "--format", "cif") == library.get_entry("mos2").cif
 
 
 def test_predict_passes_on_every_option(

@@ -20,7 +20,7 @@ def test_every_id_is_found(client: TestClient, library: StandIn, id: str) -> Non
     assert response.status_code == 200, response.text
     structure = Structure.model_validate(response.json())
     assert structure.id == id
-    assert structure.cif == library.get_entry(id).to_cif()
+    assert structure.cif == library.get_entry(id).cif
     as_cif = client.get(path_of(id) + "/cif")
     assert as_cif.headers["content-type"].split(";")[0] == "chemical/x-cif"
     assert as_cif.text == structure.cif
