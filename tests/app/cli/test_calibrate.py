@@ -59,7 +59,7 @@ def test_a_missing_calibration_folder_is_reported(
     assert main(["calibrate", str(reference), "--material", "Au", "--name", "titan"]) == 2
     assert "give --out DIR or set DD2D_CALIBRATIONS" in capsys.readouterr().err
     assert main(["calibrate", str(reference), "--material", "Pb"]) == 2
-    assert "known are Au" in capsys.readouterr().err
+    assert "use one of Au" in capsys.readouterr().err
     response = client.post("/inspect", files={"file": reference.read_bytes()}, data={"calibration": "titan"})
     assert response.status_code == 422
     assert "DD2D_CALIBRATIONS" in response.json()["detail"]
