@@ -6,7 +6,7 @@ The service runs in this process, with a thread as its worker, on the starter in
 the same frame three times before the request that is traced. Only files of app, index and model are counted:
 
 - files: files of which at least one function is called;
-- files_before_frame_reader: files of which a function is called before the first one of model/pattern/formats;
+- files_before_frame_reader: files of which a function is called before the first one of model/pattern/read.py;
 - switches: calls of a function in another file than that of the preceding call in the same thread;
 - import_chain: length of the longest chain of modules that import one another, among the files that are called;
 - import_chain_of_project: the same among all files. Imports for type checkers alone are not counted.
@@ -37,9 +37,11 @@ from app.settings import Settings
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("app", "index", "model")
 FRAME = ROOT / "app" / "web" / "examples" / "mos2-tilted.tif"
-FRAME_READER = "model/pattern/formats/"
+FRAME_READER = ("model/pattern/read.py", "model/pattern/formats/")
 WARM_UP_REQUESTS = 3
 _BOUNDARY = "trace"
+# The worker's thread finishes after the response is sent.
+_SETTLE_S = 0.2
 
 
 class CallTracer:
@@ -88,8 +90,10 @@ async def trace_request(app: FastAPI, tracer: CallTracer) -> None:
     async with app.router.lifespan_context(app):
         for _ in range(WARM_UP_REQUESTS):
             await _post(app, body)
+        await asyncio.sleep(_SETTLE_S)
         with tracer.recording():
             await _post(app, body)
+            await asyncio.sleep(_SETTLE_S)
 
 
 def _form(file: Path) -> bytes:

@@ -94,9 +94,9 @@ def _request(args: argparse.Namespace, options: list[tuple[str, str]], media_typ
 
 def _compute(args: argparse.Namespace, options: list[tuple[str, str]], media_type: str) -> bytes:
     from app.services.options import PredictOptions
-    from app.services.predict import predict, read_pattern
+    from app.services.predict import predict
     from app.services.search_index import describe_provenance, hold_state, open_index
-    from app.services.uploads import FileUpload
+    from app.services.uploads import FileUpload, read_pattern
     from app.settings import read_settings
 
     (file,) = args.files

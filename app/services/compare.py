@@ -14,7 +14,7 @@ from app.presentation.serialize_match import describe_fit, serialize_match, seri
 from app.services.options import ReadingOptions
 from app.services.search_index import get_software_version
 from app.services.structures import read_structure_file
-from app.services.uploads import FileUpload, ParsedRequest, choose_voltage, read_upload
+from app.services.uploads import FileUpload, ParsedRequest, read_pattern
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
 from model.matching.compare import MAX_STRUCTURES, MIN_STRUCTURES, Comparison, DecidingReflection, compare
@@ -64,8 +64,8 @@ def compare_upload(
     """
     watch = Stopwatch()
     crystals = _read_structures(request.structures)
-    spots, _ = read_upload(request.pattern, request.options, calibrations)
-    voltage = choose_voltage(request.options.voltage_kv, spots.voltage_kv)
+    pattern = read_pattern(request.pattern, request.options, calibrations)
+    spots, voltage = pattern.spots, pattern.voltage
     watch.lap("read")
     comparison = compare(crystals, spots, voltage.kv)
     watch.lap("compare")

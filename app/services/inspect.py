@@ -15,7 +15,7 @@ from app.presentation.serialize import serialize_query
 from app.presentation.serialize_match import serialize_position
 from app.services.options import InspectOptions
 from app.services.search_index import get_software_version
-from app.services.uploads import ParsedRequest, choose_voltage, read_upload
+from app.services.uploads import ParsedRequest, read_pattern
 from model.errors import OptionError
 from model.indexing.pattern_lattice import PatternLattice, index_pattern
 from model.indexing.picked_lattice import refine_picked_lattice
@@ -88,8 +88,8 @@ def inspect_upload(
     """
     watch = Stopwatch()
     options = request.options
-    spots, frame = read_upload(request.pattern, options, calibrations)
-    voltage = choose_voltage(options.voltage_kv, spots.voltage_kv)
+    pattern = read_pattern(request.pattern, options, calibrations)
+    spots, frame, voltage = pattern.spots, pattern.frame, pattern.voltage
     watch.lap("read")
     observation = Observation.from_spots(spots, voltage.kv)
     basis = options.to_lattice_basis(spots)

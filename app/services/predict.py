@@ -1,8 +1,8 @@
-"""Predict the crystal of a pattern, from the upload to the answer; HTTP and the command line both do it here."""
+"""Predict the crystal of a pattern; HTTP and the command line both do it here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,37 +22,19 @@ from app.presentation.serialize import (
 )
 from app.presentation.serialize_match import describe_fit, list_tilt_warnings
 from app.services.options import PredictOptions
-from app.services.search_index import SearchIndex
-from app.services.uploads import Upload, Voltage, choose_voltage, read_upload
+from app.services.uploads import PatternReading
 from index.search.results import SearchResult
-from model.pattern.frame import Frame
 from model.pattern.spots import Spots
 from model.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from app.services.search_index import SearchIndex
 
 MAX_PANELS = 6
 _CAVEAT = (
     "A bulk crystal with the same zone axis is not excluded, because one pattern does not determine the thickness; nor "
     "is a crystal that is not in the index."
 )
-
-
-@dataclass(frozen=True)
-class PatternReading:
-    """A pattern that was read, before any search.
-
-    Attributes:
-        spots: the spots.
-        frame: the frame that they were found in; None for points.
-        voltage: the accelerating voltage to use.
-        options: the options of the request.
-        read_ms: how long the reading took.
-    """
-
-    spots: Spots
-    frame: Frame | None
-    voltage: Voltage
-    options: PredictOptions
-    read_ms: float
 
 
 @dataclass(frozen=True)
@@ -108,19 +90,9 @@ class Prediction:
         return draw_figure(self.spots, self.result.lattice, panels)
 
 
-def read_pattern(upload: Upload, options: PredictOptions, calibrations: Path | None = None) -> PatternReading:
-    """Read a pattern; see `read_upload`.
-
-    Raises:
-        DomainError: the upload cannot be read, or contains no pattern.
-    """
-    watch = Stopwatch()
-    spots, frame = read_upload(upload, options, calibrations)
-    voltage = choose_voltage(options.voltage_kv, spots.voltage_kv)
-    return PatternReading(spots, frame, voltage, options, watch.total_milliseconds)
-
-
-def embed_patterns(index: SearchIndex, patterns: Sequence[PatternReading]) -> list[PatternEmbedding | None]:
+def embed_patterns(
+    index: "SearchIndex", patterns: Sequence[PatternReading[PredictOptions]]
+) -> list[PatternEmbedding | None]:
     """Embed patterns by one pass of the STE, whose time they share; None for a pattern of unknown scale."""
     rows = [row for row, each in enumerate(patterns) if each.spots.scale_is_known]
     embeddings: list[PatternEmbedding | None] = [None] * len(patterns)
@@ -136,9 +108,9 @@ def embed_patterns(index: SearchIndex, patterns: Sequence[PatternReading]) -> li
 
 
 def predict(
-    index: SearchIndex,
+    index: "SearchIndex",
     provenance: Provenance,
-    pattern: PatternReading,
+    pattern: PatternReading[PredictOptions],
     request_id: str,
     embedding: PatternEmbedding | None = None,
 ) -> Prediction:
@@ -198,7 +170,7 @@ def predict(
 
 
 def _serialize_candidates(
-    pattern: PatternReading, result: SearchResult, overlays: CandidateOverlays | None
+    pattern: PatternReading[PredictOptions], result: SearchResult, overlays: CandidateOverlays | None
 ) -> list[CandidateSchema]:
     return [
         serialize_candidate(
@@ -212,7 +184,7 @@ def _serialize_candidates(
     ]
 
 
-def _serialize_query(pattern: PatternReading, result: SearchResult) -> QuerySchema:
+def _serialize_query(pattern: PatternReading[PredictOptions], result: SearchResult) -> QuerySchema:
     spots, options = pattern.spots, pattern.options
     lattices = () if result.lattice is None else (result.lattice,)
     return serialize_query(

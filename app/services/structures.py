@@ -1,16 +1,19 @@
 """The structures of an index, and structures that are uploaded as files."""
 
 import logging
+from typing import TYPE_CHECKING
 
 from app.errors import NotFoundError
 from app.presentation.schemas.structures import Structure
 from app.presentation.serialize import serialize_cell
-from app.services.search_index import SearchIndex
 from app.services.uploads import FileUpload
 from index.storage.catalog import Entry
 from model.crystal.crystal import Crystal
 from model.crystal.structure_files import read_structure
 from model.errors import DomainError, TooLargeError, UnreadableError
+
+if TYPE_CHECKING:
+    from app.services.search_index import SearchIndex
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +23,7 @@ MAX_STRUCTURE_BYTES = 64 * 1024
 _EXPECTED = "send each structure as a CIF or POSCAR of one layer"
 
 
-def find_entry(index: SearchIndex, id: str) -> Entry:
+def find_entry(index: "SearchIndex", id: str) -> Entry:
     """Return the crystal with this id.
 
     Raises:

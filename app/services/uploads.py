@@ -10,7 +10,6 @@ import numpy as np
 from msgspec import Struct
 from pydantic_core import from_json
 
-from app.services.option_parsing import RequestOptions
 from app.services.options import ReadingOptions
 from model.errors import DomainError, OptionError, TooLargeError, UnreadableError
 from model.pattern.detection.spot_finding import find_spots
@@ -20,10 +19,11 @@ from model.pattern.points.point_cloud import make_spots_from_points
 from model.pattern.points.point_table import MAX_POINTS, check_bracket_count
 from model.pattern.read import read_pattern_and_frame
 from model.pattern.spots import Spots, mask_spots
+from model.stopwatch import Stopwatch
 
 logger = logging.getLogger(__name__)
 
-OptionsT = TypeVar("OptionsT", bound=RequestOptions)
+OptionsT = TypeVar("OptionsT", bound=ReadingOptions)
 
 _MAX_KEYS = 64
 _EXPECTED = "send an object with points, [[x, y, intensity], ...], and the options"
@@ -194,7 +194,7 @@ class Voltage:
     warnings: tuple[str, ...] = ()
 
 
-def choose_voltage(requested_kv: float | None, stated_kv: float | None) -> Voltage:
+def _choose_voltage(requested_kv: float | None, stated_kv: float | None) -> Voltage:
     """Return the voltage of the request, else that of the file, else 80 kV, within the range of the model."""
     if requested_kv is not None:
         return Voltage(requested_kv)
@@ -212,29 +212,46 @@ def choose_voltage(requested_kv: float | None, stated_kv: float | None) -> Volta
     return Voltage(stated_kv)
 
 
-def read_upload(
-    upload: Upload, options: ReadingOptions, calibrations: Path | None = None
-) -> tuple[Spots, Frame | None]:
-    """Read a pattern.
+@dataclass(frozen=True)
+class PatternReading(Generic[OptionsT]):
+    """A pattern that was read.
+
+    Attributes:
+        spots: the spots.
+        frame: the frame that they were found in; None for points.
+        voltage: the accelerating voltage to use.
+        options: the options of the request.
+        read_ms: how long the reading took.
+    """
+
+    spots: Spots
+    frame: Frame | None
+    voltage: Voltage
+    options: OptionsT
+    read_ms: float
+
+
+def read_pattern(
+    upload: Upload, options: OptionsT, calibrations: Path | None = None
+) -> PatternReading[OptionsT]:
+    """Read a pattern by the options of its request.
 
     Args:
         upload: the pattern.
         options: how to read it.
         calibrations: folder of the camera calibrations.
 
-    Returns:
-        The spots, and the frame that they were found in; None for points.
-
     Raises:
         DomainError: the upload cannot be read, or contains no pattern. An unexpected error of a reader, which a
             damaged upload may cause, is an UnreadableError.
     """
+    watch = Stopwatch()
     try:
         spots, frame = _read(upload, options.to_pattern_options(calibrations))
         if options.scale_sigma is not None and not spots.scale_is_known:
             spots = replace(spots, warnings=(*spots.warnings, _SCALE_SIGMA_IGNORED))
-        masks = np.array(options.mask, dtype=np.float64)
-        return (mask_spots(spots, masks) if len(masks) else spots), frame
+        if options.mask:
+            spots = mask_spots(spots, np.array(options.mask, dtype=np.float64))
     except DomainError:
         raise
     except MemoryError as error:
@@ -244,6 +261,8 @@ def read_upload(
         raise UnreadableError(
             "The upload cannot be read: it is damaged, or of an unusual kind. Export it again, or in another format."
         ) from error
+    voltage = _choose_voltage(options.voltage_kv, spots.voltage_kv)
+    return PatternReading(spots, frame, voltage, options, watch.total_milliseconds)
 
 
 def _read(upload: Upload, options: PatternOptions) -> tuple[Spots, Frame | None]:

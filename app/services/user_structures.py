@@ -1,17 +1,20 @@
 """Add user structures to an index while it is served, remove them, and serve another version of the index."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from app.presentation.schemas.service import ServedIndex
 from app.presentation.schemas.structures import UserStructureSchema
 from app.services.options import ReloadOptions, UserStructureOptions
-from app.services.search_index import EditableIndex
 from app.services.structures import describe_structure, make_not_found_error, read_structure_file
 from app.services.uploads import FileUpload, FormBody, JsonBody, RequestBody, parse_json_object
 from index.live.new_user_structure import SOURCE, AddOutcome, NewUserStructure
 from model.crystal.structure_files import read_structure
 from model.errors import OptionError
+
+if TYPE_CHECKING:
+    from app.services.search_index import EditableIndex
 
 _EXPECTED = 'send {"structure": "the text of a CIF or POSCAR"}'
 # One atom in a flat square cell.
@@ -70,7 +73,7 @@ def parse_reload_request(body: JsonBody | None) -> str | None:
     return ReloadOptions.from_json(content).version
 
 
-def add_structure(index: EditableIndex, upload: StructureUpload, key_name: str | None) -> AddOutcome:
+def add_structure(index: "EditableIndex", upload: StructureUpload, key_name: str | None) -> AddOutcome:
     """Add a structure to an index; `key_name` is the API key that does so.
 
     Raises:
@@ -86,7 +89,7 @@ def describe_added(outcome: AddOutcome) -> UserStructureSchema:
     return UserStructureSchema(**dict(describe_structure(outcome.entry)), same_as=list(outcome.same_as))
 
 
-def remove_structure(index: EditableIndex, id: str) -> None:
+def remove_structure(index: "EditableIndex", id: str) -> None:
     """Remove a user structure from an index.
 
     Raises:
@@ -104,7 +107,7 @@ def structure_path(id: str) -> str:
     return f"/structures/{quote(id, safe='').replace('.', '%2E')}"
 
 
-def reload_index(index: EditableIndex, version: str | None) -> ServedIndex:
+def reload_index(index: "EditableIndex", version: str | None) -> ServedIndex:
     """Serve the current version of an index, or another one by its name.
 
     Raises:

@@ -13,7 +13,7 @@ from app.presentation.schemas.service import Provenance
 from app.services.compare import compare_upload
 from app.services.inspect import inspect_upload
 from app.services.options import InspectOptions, PredictOptions, ReadingOptions
-from app.services.predict import PatternEmbedding, PatternReading, embed_patterns, predict, read_pattern
+from app.services.predict import PatternEmbedding, embed_patterns, predict
 from app.services.replay import compare_answers, parse_replay_request
 from app.services.search_index import (
     SearchIndex,
@@ -24,7 +24,15 @@ from app.services.search_index import (
     require_editable,
 )
 from app.services.structures import describe_structure, find_entry
-from app.services.uploads import FileUpload, FrameUpload, PointUpload, Upload, Voltage
+from app.services.uploads import (
+    FileUpload,
+    FrameUpload,
+    PatternReading,
+    PointUpload,
+    Upload,
+    Voltage,
+    read_pattern,
+)
 from app.services.user_structures import (
     add_structure,
     describe_added,
@@ -67,6 +75,7 @@ from model.errors import DomainError
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+PredictReading = PatternReading[PredictOptions]
 AnyPredictJob = PredictJob | PredictBatchItemJob
 
 
@@ -110,7 +119,7 @@ class JobHandler:
 
         Patterns to identify are read first, so that one pass of the STE embeds all of them.
         """
-        patterns: dict[int, PatternReading] = {}
+        patterns: dict[int, PredictReading] = {}
         for index, job in enumerate(jobs):
             if isinstance(job, AnyPredictJob):
                 pattern = _run_safely(job, partial(self._read, job))
@@ -157,7 +166,7 @@ class JobHandler:
                 raise AssertionError("Patterns are read and embedded together before they are identified.")
         assert_never(job)
 
-    def _read(self, job: AnyPredictJob) -> PatternReading:
+    def _read(self, job: AnyPredictJob) -> PredictReading:
         if isinstance(job, PredictJob):
             request = job.body.parse(PredictOptions)
             return read_pattern(request.pattern, request.options, self._calibrations)
@@ -171,7 +180,7 @@ class JobHandler:
             return FileUpload(self._scan.read_data(pattern.file.path), pattern.file.filename)
         return FrameUpload(self._scan.read_image(pattern.file.path, pattern.image))
 
-    def _embed(self, patterns: Mapping[int, PatternReading]) -> dict[int, PatternEmbedding | None]:
+    def _embed(self, patterns: Mapping[int, PredictReading]) -> dict[int, PatternEmbedding | None]:
         """Embed patterns by one pass of the STE; if that fails, each search embeds its own and meets the error."""
         try:
             return dict(zip(patterns, embed_patterns(self._index, list(patterns.values())), strict=True))
@@ -180,7 +189,7 @@ class JobHandler:
             return dict.fromkeys(patterns)
 
     def _predict(
-        self, job: AnyPredictJob, pattern: PatternReading, embedding: PatternEmbedding | None
+        self, job: AnyPredictJob, pattern: PredictReading, embedding: PatternEmbedding | None
     ) -> PredictionReply:
         with hold_state(self._index) as index:
             prediction = predict(index, describe_provenance(index), pattern, job.request_id, embedding)
