@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from app.presentation.schemas.match import MatchSchema
 from app.presentation.svg import (
     cross_segments,
     write_circle,
@@ -150,3 +151,14 @@ def _spot_radii(spots: Spots) -> list[float]:
 def _radius(log_intensity: float) -> float:
     """Return a radius in pixels; a hundredth of the intensity has half of the radius."""
     return 4.0 if np.isnan(log_intensity) else float(max(7.0 + 0.76 * log_intensity, 1.2))
+
+
+def describe_fit(likelihood: str, probability: float | None, match: MatchSchema | None) -> str:
+    """Describe how well a structure fits, for the caption of a picture."""
+    parts = [likelihood]
+    if probability is not None:
+        parts.append(f"probability {probability:.3f}")
+    if match is not None:
+        parts += [] if match.r_factor is None else [f"R {match.r_factor:.3f}"]
+        parts.append(f"tilt {match.tilt_deg:.1f}°")
+    return ", ".join(parts)

@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from app.presentation.formats import SVG
-from app.presentation.pattern_figure import Panel, draw_figure
+from app.presentation.pattern_figure import Panel, describe_fit, draw_figure
 from app.presentation.schemas.compare import ComparedStructure, ComparisonSchema, DecidingReflectionSchema
-from app.presentation.serialize import serialize_cell, serialize_query
-from app.presentation.serialize_match import describe_fit, serialize_match, serialize_reflections
+from app.presentation.serialize import (
+    serialize_cell,
+    serialize_match,
+    serialize_query,
+    serialize_reflections,
+)
 from app.services.options import ReadingOptions
 from app.services.search_index import get_software_version
 from app.services.structures import read_structure_file

@@ -11,8 +11,7 @@ from app.presentation.formats import PNG, SVG
 from app.presentation.frame_overlay import FramePicture, draw_frame
 from app.presentation.pattern_figure import draw_figure
 from app.presentation.schemas.inspect import FrameSchema, Inspection, SpotSchema
-from app.presentation.serialize import serialize_query
-from app.presentation.serialize_match import serialize_position
+from app.presentation.serialize import serialize_position, serialize_query
 from app.services.options import InspectOptions
 from app.services.search_index import get_software_version
 from app.services.uploads import ParsedRequest, read_pattern

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import atan, degrees
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from app.presentation.formats import CIF, SVG, ZIP, write_cif, write_zip
 from app.presentation.overlays import CandidateOverlays
-from app.presentation.pattern_figure import Panel, draw_figure
+from app.presentation.pattern_figure import Panel, describe_fit, draw_figure
 from app.presentation.schemas.predict import Answer, CandidateSchema, ConfidenceSet
 from app.presentation.schemas.query import QuerySchema
 from app.presentation.schemas.service import Provenance
@@ -20,17 +21,20 @@ from app.presentation.serialize import (
     serialize_query,
     serialize_twist,
 )
-from app.presentation.serialize_match import describe_fit, list_tilt_warnings
 from app.services.options import PredictOptions
 from app.services.uploads import PatternReading
 from index.search.results import SearchResult
+from model.matching.match import Match
 from model.pattern.spots import Spots
+from model.physics.tilt_series import MAX_TILT_TANGENT
 from model.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from app.services.search_index import SearchIndex
 
 MAX_PANELS = 6
+# Slightly below the limit of the fit.
+MAX_RELIABLE_TILT_DEG = degrees(atan(MAX_TILT_TANGENT)) - 0.1
 _CAVEAT = (
     "A bulk crystal with the same zone axis is not excluded, because one pattern does not determine the thickness; nor "
     "is a crystal that is not in the index."
@@ -195,4 +199,14 @@ def _serialize_query(pattern: PatternReading[PredictOptions], result: SearchResu
         twists=() if result.overlapping_lattices is None else (serialize_twist(result.twist),),
         options=options.model_dump(exclude_unset=True),
         lattice_sought=options.effort != "search" or not spots.scale_is_known,
+    )
+
+
+def list_tilt_warnings(best: Match | None) -> tuple[str, ...]:
+    """Warn if the tilt of the best match is at the limit of the fit."""
+    if best is None or best.tilt_deg < MAX_RELIABLE_TILT_DEG:
+        return ()
+    return (
+        f"The fitted tilt, {best.tilt_deg:.1f} degrees, is at the limit of the fit; the flake may be tilted further. "
+        "Reduce the tilt for a more reliable answer.",
     )

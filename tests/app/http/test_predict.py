@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from app.cli.frame_simulation import simulate_png
 from app.presentation.schemas.predict import Answer
-from app.presentation.serialize_match import list_tilt_warnings
+from app.services.predict import list_tilt_warnings
 from index.chemistry.composition import Composition
 from model.matching.next_measurement import NextMeasurement
 from model.physics.kinematic import compute_kinematic_spots
