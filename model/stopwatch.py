@@ -28,10 +28,10 @@ class Stopwatch:
 
     @property
     def total_seconds(self) -> float:
-        """Seconds since the stopwatch was made, to a tenth of a millisecond."""
-        return round(perf_counter() - self._start, 4)
+        """Seconds since the stopwatch was made."""
+        return perf_counter() - self._start
 
     @property
     def total_milliseconds(self) -> float:
         """Milliseconds since the stopwatch was made, to the microsecond."""
-        return round(1000.0 * (perf_counter() - self._start), 3)
+        return round(1000.0 * self.total_seconds, 3)

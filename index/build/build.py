@@ -253,7 +253,7 @@ def _write_report(
 
 
 def _list_seconds(watch: Stopwatch) -> dict[str, float]:
-    return {**watch.seconds, "total": watch.total_seconds}
+    return {**watch.seconds, "total": round(watch.total_seconds, 4)}
 
 
 def _describe_rejected(rejected: list[RejectedEntry]) -> str:

@@ -1,7 +1,6 @@
 """The training loop: contrastive, timed, resumable."""
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from model.atomic_files import replace_file
 from model.errors import OptionError
+from model.stopwatch import Stopwatch
 from model.towers.contrastive import TowerSize, TwinTowers, contrastive_loss
 from model.towers.tokens import CrystalBatch, PatternBatch
 from model.towers.workers import BatchPart, Workers, gather_vectors, split_batch
@@ -120,9 +120,9 @@ class Trainer:
         budget = self.schedule.minutes * 60
         next_evaluation = self.progress.elapsed_s + self.schedule.evaluate_minutes * 60
         while self.progress.elapsed_s < budget and self.progress.stale < self.schedule.patience:
-            started = time.perf_counter()
+            watch = Stopwatch()
             loss = self._step(self._next_rows())
-            self.progress.elapsed_s += time.perf_counter() - started
+            self.progress.elapsed_s += watch.total_seconds
             if self.progress.step % 50 == 0:
                 self._log({"loss": round(loss, 4)})
             if self.progress.elapsed_s >= min(next_evaluation, budget):
