@@ -1,6 +1,6 @@
 """What is known before the pattern is measured: cell, camera, tilt, thermal motion, atoms and noise.
 
-Every prior of the verification is a constant of this module. `docs/probabilities.md` lists where each one comes from.
+Every prior of the verification is a constant of this module. `docs/probabilities.md` lists them.
 """
 
 from dataclasses import dataclass

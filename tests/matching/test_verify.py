@@ -228,10 +228,10 @@ def test_requested_candidates_have_a_match_though_they_were_not_refined(bare: bo
     found = verify(crystals, similarity, spots, 80.0, effort, match_count=count + 1)
     assert found.ranking.tolist() == without.ranking.tolist()
     assert found.scores.tolist() == without.scores.tolist()
-    told = 10 if effort == "verify" and not bare else count + 1
+    matched = 10 if effort == "verify" and not bare else count + 1
     matches = [found.matches[row] for row in found.ranking.tolist()]
-    assert [match is not None for match in matches] == [True] * told + [False] * (count + 1 - told)
-    for match, value in zip(matches[:told], found.scores[found.ranking].tolist(), strict=False):
+    assert [match is not None for match in matches] == [True] * matched + [False] * (count + 1 - matched)
+    for match, value in zip(matches[:matched], found.scores[found.ranking].tolist(), strict=False):
         assert match is not None
         assert match.refined == np.isfinite(value)
         assert match.rotation_deg % 60 == pytest.approx(20.0, abs=0.2)
@@ -310,11 +310,11 @@ def test_the_table_of_reflections_has_the_positions_of_the_spots_at_any_scale(fa
     (match,) = verify([graphene], [0.5], spots, 80.0, scale=ScalePrior(0.1, np.array([factor]))).matches
     assert match is not None
     assert match.scale == pytest.approx(factor, rel=1e-3)
-    beams = match.reflections
+    table = match.reflections
     own = {tuple(q) for q in spots.q_inv_angstrom.round(9).tolist()}
-    assert {tuple(q) for q in beams.q_measured[: beams.spots].round(9).tolist()} == own
-    explained = ~np.isnan(beams.q_computed[: beams.spots, 0])
-    off = (beams.q_measured - beams.q_computed)[: beams.spots][explained]
+    assert {tuple(q) for q in table.q_measured[: table.spots].round(9).tolist()} == own
+    explained = ~np.isnan(table.q_computed[: table.spots, 0])
+    off = (table.q_measured - table.q_computed)[: table.spots][explained]
     assert np.abs(off).max() < 0.005
 
 
