@@ -1,8 +1,9 @@
 """Finds the crystals of a library that can have the lattice of a pattern.
 
 Lattices are compared by the cotangents of the angles of their obtuse superbase, -(v_i . v_j) / area (Selling's
-parameters over the area). These three numbers change little when the lattice does, whatever basis describes it; a
-reduced cell jumps between descriptions where two are equally short. Axes: C crystals, R sublattices, K rows of a table.
+parameters over the area; J. reine angew. Math. 77, 143, 1874). These three numbers change little when the lattice does,
+whatever basis describes it; a reduced cell jumps between descriptions where two are equally short. Axes: C crystals, R
+sublattices, K rows of a table.
 """
 
 from collections.abc import Iterable

@@ -115,10 +115,10 @@ class Confidence:
     def compute_set_size(self, coverage: float, total: int, calibration: ConfidenceCalibration) -> int:
         """Return the number of candidates, in the order of the ranking, in the confidence set.
 
-        The set is conformal: of patterns whose crystal is in the index, a share `coverage` has it in the set. The set
-        ends where the candidates before have together the probability that those before the true one had in this
-        share of the calibration's patterns. If the refined candidates do not suffice, others follow, each less likely
-        than the one before.
+        The set is conformal (Vovk, Gammerman & Shafer, Algorithmic Learning in a Random World, 2005): of patterns
+        whose crystal is in the index, a share `coverage` has it in the set. The set ends where the candidates before
+        have together the probability that those before the true one had in this share of the calibration's patterns.
+        If the refined candidates do not suffice, others follow, each less likely than the one before.
 
         Args:
             coverage: required share, 0.5 to 0.99.
@@ -128,8 +128,8 @@ class Confidence:
         if not total:
             return 0
         limit = float(np.interp(coverage, COVERAGES, calibration.preceding_probabilities))
-        among = self._probability_among_refined(calibration)
-        preceding = among * self._preceding_shares()
+        among = self._compute_probability_among_refined(calibration)
+        preceding = among * self._compute_preceding_shares()
         if limit < among:
             return max(int(np.searchsorted(preceding, limit, side="right")), 1)
         left = (1 - limit) / max(1 - among, 1e-9)
@@ -137,18 +137,21 @@ class Confidence:
 
     def compute_preceding_probability(self, place: int, calibration: ConfidenceCalibration) -> float:
         """Return the total probability of the candidates before a place (from 0), as `compute_set_size` counts it."""
-        preceding, among = self._preceding_shares(), self._probability_among_refined(calibration)
+        preceding, among = (
+            self._compute_preceding_shares(),
+            self._compute_probability_among_refined(calibration),
+        )
         if place < len(preceding):
             return float(among * preceding[place])
         # Beyond the refined ones, the probability that the crystal is still to come falls as one over the place.
         return 1 - (1 - among) * max(len(preceding), 1) / max(place, 1)
 
-    def _probability_among_refined(self, calibration: ConfidenceCalibration) -> float:
+    def _compute_probability_among_refined(self, calibration: ConfidenceCalibration) -> float:
         """Return the probability that the crystal is among the refined candidates, if it is in the index."""
         total = self.total_probability
         return total / max(total + calibration.unrefined_share * (1 - total), 1e-9)
 
-    def _preceding_shares(self) -> FloatArray:
+    def _compute_preceding_shares(self) -> FloatArray:
         """Return the share (R,) of the total probability before each refined candidate, the most probable first."""
         stated = np.sort(self.probability[~np.isnan(self.probability)])[::-1]
         shares = stated / max(float(stated.sum()), 1e-300)

@@ -196,7 +196,7 @@ class Match:
         axes = np.linalg.svd(stretch, compute_uv=False)
         has_reflection = ~np.isnan(fit.computed)
         weight = np.exp(observed.log_intensity)
-        tangent, error, strain = hypot(*tilt), fit.tilt_sigma, _strain_sigma(reflections)
+        tangent, error, strain = hypot(*tilt), fit.tilt_sigma, _estimate_strain_sigma(reflections)
         return cls(
             rotation_deg=degrees(atan2(turned[0, 1] - turned[1, 0], turned[0, 0] + turned[1, 1])) % 360.0,
             rotation_sigma_deg=degrees(strain),
@@ -215,13 +215,15 @@ class Match:
             explained=float(weight[has_reflection].sum() / weight.sum()),
             missing=len(fit.missing.hk) / max(fit.missing.expected, 1),
             extra=float(1 - has_reflection.mean()),
-            r_factor=_r_factor(observed.log_intensity, fit.computed) if observed.has_intensity else None,
+            r_factor=_compute_r_factor(observed.log_intensity, fit.computed)
+            if observed.has_intensity
+            else None,
             score=score,
             reflections=reflections,
         )
 
 
-def _strain_sigma(reflections: ReflectionTable) -> float:
+def _estimate_strain_sigma(reflections: ReflectionTable) -> float:
     """Return the standard uncertainty of the rotation (radians) and of each component of the strain.
 
     Both are equal in least squares: a strain e moves a spot at q by e |q|, so that N spots with an error s along each
@@ -235,7 +237,7 @@ def _strain_sigma(reflections: ReflectionTable) -> float:
     return float(np.sqrt((off**2).sum() / freedom / max(np.nansum(computed**2), 1e-12)))
 
 
-def _r_factor(measured: FloatArray, computed: FloatArray) -> float:
+def _compute_r_factor(measured: FloatArray, computed: FloatArray) -> float:
     """Return sum |F - F_c| / sum F over the spots with a reflection, where F = sqrt(I), given ln intensities."""
     has_reflection = ~np.isnan(computed)
     measured, computed = np.exp(measured[has_reflection] / 2), np.exp(computed[has_reflection] / 2)

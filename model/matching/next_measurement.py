@@ -170,7 +170,7 @@ def _expect_log_ratio(pair: Sequence[_OrientedCrystal], tilts: FloatArray) -> Fl
     intensity = first.compute_intensities(tilts)
     other = np.where(is_common, second.compute_intensities(tilts)[:, nearest], 0.0)
     difference = np.log(intensity + INTENSITY_FLOOR) - np.log(other + INTENSITY_FLOOR)
-    weight = (intensity > FAINT_INTENSITY) / ROUGH_NOISE.variance(intensity)
+    weight = (intensity > FAINT_INTENSITY) / ROUGH_NOISE.compute_variance(intensity)
     total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-9)
     level = (weight * difference).sum(axis=1, keepdims=True) / total
     # Student's t, as in the fits: no single reflection decides alone.

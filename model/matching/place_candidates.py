@@ -21,7 +21,7 @@ from model.indexing.orientations import (
     find_orientations,
 )
 from model.matching.depth import Depth
-from model.matching.fitting.candidate_diffraction import diffraction_of
+from model.matching.fitting.candidate_diffraction import get_diffraction
 from model.matching.fitting.intensity_model import FitStart, OrientedCandidate
 from model.matching.fitting.rough_fit import find_starts
 from model.matching.fitting.visibility import find_visible_start
@@ -153,7 +153,7 @@ class LatticePlacement:
         for row, index in enumerate(candidate.tolist()):
             scale = float(self.scales[index])
             observed = self.observed if scale == 1.0 else self.observed.rescale(1 / scale)
-            diffraction = diffraction_of(self.crystals[index], observed)
+            diffraction = get_diffraction(self.crystals[index], observed)
             if len(diffraction.hk):  # a pattern of few spots may end before the first reflection
                 basis, hk = orientations.basis[row] / scale, orientations.hk[row]
                 variants = diffraction.find_variants(basis, hk, distinct=observed.has_intensity)
@@ -162,17 +162,17 @@ class LatticePlacement:
         if self.observed.has_intensity:
             starts = find_starts(oriented, start_count)
         else:
-            starts = [[find_visible_start(own)] for own in oriented]
+            starts = [[find_visible_start(each)] for each in oriented]
         return [
             PlacedCandidate(
                 index=int(candidate[row]),
-                oriented=own,
+                oriented=each,
                 scale=float(self.scales[candidate[row]]),
                 position_log_likelihood=positions[row],
                 orientation_score=float(positions[row].sum()) + float(prior[row]),
-                starts=own_starts,
+                starts=starts_of_each,
             )
-            for row, own, own_starts in zip(rows, oriented, starts, strict=True)
+            for row, each, starts_of_each in zip(rows, oriented, starts, strict=True)
         ]
 
 

@@ -170,31 +170,33 @@ def _fit_leaders(placed: Sequence[PlacedCandidate], similarity: FloatArray, dept
 
     Each is fitted from every start that is nearly as good as its best.
     """
-    best = _find_best_scores((own.index, own.orientation_score + own.starts[0].score) for own in placed)
+    best = _find_best_scores((each.index, each.orientation_score + each.starts[0].score) for each in placed)
     grid = {row: score + SIMILARITY_WEIGHT * similarity[row] for row, score in best.items()}
     leaders = sorted(grid, key=lambda row: -grid[row])[: depth.rough_fits]
-    begun = [
-        (own, start)
-        for own in placed
-        if own.index in leaders
-        for start in own.starts
-        if start.score >= own.starts[0].score - MAX_START_GAP
+    started = [
+        (each, start)
+        for each in placed
+        if each.index in leaders
+        for start in each.starts
+        if start.score >= each.starts[0].score - MAX_START_GAP
     ]
-    starts = [start for _, start in begun]
+    starts = [start for _, start in started]
     if not any(start.candidate.observed.has_intensity for start in starts):
         fits = [fit_visibility(start) for start in starts]
-        return _Fits(grid, {}, _select_best(begun, fits))
+        return _Fits(grid, {}, _select_best(started, fits))
     rough = fit_roughly(starts)
-    candidate = np.array([own.index for own, _ in begun])
-    bonus = np.array([own.orientation_score for own, _ in begun]) + SIMILARITY_WEIGHT * similarity[candidate]
+    candidate = np.array([each.index for each, _ in started])
+    bonus = (
+        np.array([each.orientation_score for each, _ in started]) + SIMILARITY_WEIGHT * similarity[candidate]
+    )
     score = rough.score + bonus
-    orientation = [(id(own), start.variant, start.face) for own, start in begun]
+    orientation = [(id(each), start.variant, start.face) for each, start in started]
     kept = _select_optima(candidate, score, orientation, rough.parameters[:, TILT], depth)
     fits = refine(rough.take(kept), bonus[kept])
     return _Fits(
         grid,
         _find_best_scores(zip(candidate.tolist(), score.tolist(), strict=True)),
-        _select_best([begun[row] for row in kept], fits),
+        _select_best([started[row] for row in kept], fits),
     )
 
 
@@ -208,19 +210,19 @@ def _fit_remaining(
         placed: candidates that are placed already, others perhaps among them.
         placement: places the rest.
     """
-    chosen = [own for own in placed if own.index in rows]
-    others = set(rows) - {own.index for own in chosen}
+    chosen = [each for each in placed if each.index in rows]
+    others = set(rows) - {each.index for each in chosen}
     orientations = placement.orientations
     if others:
         rest = orientations.take(np.isin(orientations.candidate, list(others)))
         chosen += placement.place(rest, start_count=1)
     if not chosen:
         return {}
-    begun = [(own, own.starts[0]) for own in chosen]
-    starts = [start for _, start in begun]
+    started = [(each, each.starts[0]) for each in chosen]
+    starts = [start for _, start in started]
     if placement.observed.has_intensity:
-        return _select_best(begun, evaluate_rough_fits(fit_roughly(starts)))
-    return _select_best(begun, [fit_visibility(start) for start in starts])
+        return _select_best(started, evaluate_rough_fits(fit_roughly(starts)))
+    return _select_best(started, [fit_visibility(start) for start in starts])
 
 
 def _rank(similarity: FloatArray, fits: _Fits) -> tuple[IntArray, FloatArray]:
@@ -237,10 +239,10 @@ def _rank(similarity: FloatArray, fits: _Fits) -> tuple[IntArray, FloatArray]:
 
 def _describe(fits: dict[int, _FittedCandidate]) -> dict[int, Match]:
     """Return the match of each candidate, by its index."""
-    orientations = [own.orientation for own in fits.values()]
+    orientations = [each.orientation for each in fits.values()]
     return {
-        row: Match.from_fit(own.fit, orientation, own.score)
-        for (row, own), orientation in zip(fits.items(), orientations, strict=True)
+        row: Match.from_fit(each.fit, orientation, each.score)
+        for (row, each), orientation in zip(fits.items(), orientations, strict=True)
     }
 
 
@@ -253,12 +255,12 @@ def _find_best_scores(scores: Iterable[tuple[int, float]]) -> dict[int, float]:
 
 
 def _select_best(
-    begun: Sequence[tuple[PlacedCandidate, FitStart]], fits: Sequence[Fit]
+    started: Sequence[tuple[PlacedCandidate, FitStart]], fits: Sequence[Fit]
 ) -> dict[int, _FittedCandidate]:
     """Return the best fit of each candidate, by its index."""
     best: dict[int, _FittedCandidate] = {}
     scores = [fit.score for fit in fits]
-    for (placed, start), fit, fit_score in zip(begun, fits, scores, strict=True):
+    for (placed, start), fit, fit_score in zip(started, fits, scores, strict=True):
         score, other = placed.orientation_score + fit_score, best.get(placed.index)
         if other is None or score > other.score:
             best[placed.index] = _FittedCandidate(placed, start, fit, score)
@@ -287,10 +289,10 @@ def _select_optima(
         limit = depth.max_refined if hopeful[row] else depth.min_refined
         if len(kept) >= limit and candidate[row] not in kept:
             continue
-        own = kept.setdefault(int(candidate[row]), [])
-        same = [other for other in own if orientation[other] == orientation[row]]
+        optima = kept.setdefault(int(candidate[row]), [])
+        same = [other for other in optima if orientation[other] == orientation[row]]
         is_known = any(np.hypot(*(tilt[row] - tilt[other])) < SAME_OPTIMUM_TANGENT for other in same)
-        is_near = not own or score[row] > score[own[0]] - MAX_OPTIMUM_GAP
-        if len(own) < MAX_REFINED_OPTIMA and is_near and not is_known:
-            own.append(row)
-    return sorted(row for own in kept.values() for row in own)
+        is_near = not optima or score[row] > score[optima[0]] - MAX_OPTIMUM_GAP
+        if len(optima) < MAX_REFINED_OPTIMA and is_near and not is_known:
+            optima.append(row)
+    return sorted(row for optima in kept.values() for row in optima)

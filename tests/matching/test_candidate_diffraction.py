@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.indexing.orientations import find_lattice_symmetries, invert_changes
-from model.matching.fitting.candidate_diffraction import CandidateDiffraction, diffraction_of
+from model.matching.fitting.candidate_diffraction import CandidateDiffraction, get_diffraction
 from model.pattern.observation import Observation
 from model.physics.reciprocal import reciprocal_lattice
 from tests.matching.patterns import LAYERS, FlakePose, simulate_pattern
@@ -37,10 +37,10 @@ def test_inverses_undo_changes_of_basis(name: str) -> None:
 def test_diffraction_is_cached_for_patterns_with_the_same_reach_and_voltage() -> None:
     crystal = LAYERS["MoS2"]
     observed = Observation.from_spots(simulate_pattern(crystal, FlakePose()), 80.0)
-    diffraction = diffraction_of(crystal, observed)
-    assert diffraction_of(crystal, observed.rescale(0.999)) is diffraction
-    assert diffraction_of(crystal, observed.rescale(0.9)) is not diffraction
-    assert diffraction_of(LAYERS["MoSSe"], observed) is not diffraction
+    diffraction = get_diffraction(crystal, observed)
+    assert get_diffraction(crystal, observed.rescale(0.999)) is diffraction
+    assert get_diffraction(crystal, observed.rescale(0.9)) is not diffraction
+    assert get_diffraction(LAYERS["MoSSe"], observed) is not diffraction
     other_voltage = Observation.from_spots(simulate_pattern(crystal, FlakePose()), 200.0)
-    assert diffraction_of(crystal, other_voltage) is not diffraction
+    assert get_diffraction(crystal, other_voltage) is not diffraction
     assert np.linalg.norm(diffraction.scatterers.q, axis=1).max() >= observed.q_max_inv_angstrom

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from model.indexing.orientations import find_orientations
-from model.matching.fitting.candidate_diffraction import diffraction_of
+from model.matching.fitting.candidate_diffraction import get_diffraction
 from model.matching.fitting.fit import Fit
 from model.matching.fitting.intensity_model import OrientedCandidate
 from model.matching.fitting.refinement import refine
@@ -18,7 +18,7 @@ def find_best_fit(observed: Observation) -> tuple[float, Fit]:
     """The score of the best start of the crystal that made the pattern, and the refinement from there."""
     crystal = LAYERS["MoSSe"]
     orientations = find_orientations(crystal.lattice[None], observed)
-    diffraction = diffraction_of(crystal, observed)
+    diffraction = get_diffraction(crystal, observed)
     variants = diffraction.find_variants(orientations.basis[0], orientations.hk[0], distinct=True)
     candidate = OrientedCandidate(diffraction, observed, orientations.on_lattice[0], variants)
     ((start,),) = find_starts([candidate], 1)

@@ -11,7 +11,7 @@ from model.crystal.crystal import Crystal
 from model.errors import NoSpotsError, OptionError
 from model.indexing.orientations import find_orientations
 from model.matching.depth import Effort
-from model.matching.fitting.candidate_diffraction import diffraction_of
+from model.matching.fitting.candidate_diffraction import get_diffraction
 from model.matching.fitting.intensity_model import FitStart, OrientedCandidate
 from model.matching.fitting.visibility import fit_visibility
 from model.matching.match import Match
@@ -174,7 +174,7 @@ def test_no_reflection_is_too_faint_where_all_were_measured() -> None:
     inner = np.linalg.norm(spots.q_inv_angstrom, axis=1) < 1.0
     observed = Observation.from_spots(Spots(spots.q_inv_angstrom[inner]), 80.0)
     orientations = find_orientations(graphene.lattice[None], observed)
-    diffraction = diffraction_of(graphene, observed)
+    diffraction = get_diffraction(graphene, observed)
     variants = diffraction.find_variants(orientations.basis[0], orientations.hk[0], distinct=True)
     candidate = OrientedCandidate(diffraction, observed, orientations.on_lattice[0], variants)
     start = FitStart(candidate, variant=0, face=0, tilt=np.zeros(2), score=0.0)

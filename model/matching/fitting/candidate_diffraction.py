@@ -47,7 +47,7 @@ class Variants:
     rows: IntArray
 
 
-def diffraction_of(crystal: Crystal, observed: Observation) -> "CandidateDiffraction":
+def get_diffraction(crystal: Crystal, observed: Observation) -> "CandidateDiffraction":
     """Return a candidate's diffraction, to a little beyond the outermost spot of the pattern.
 
     The last `_MAX_CACHED_CANDIDATES` are cached: a flake is often measured several times, and similar patterns have
@@ -55,11 +55,13 @@ def diffraction_of(crystal: Crystal, observed: Observation) -> "CandidateDiffrac
     """
     step = _REACH_STEP_INV_ANGSTROM
     reach = ceil(observed.q_max_inv_angstrom * _MARGIN / step) * step
-    return _diffraction_to(crystal, observed.voltage_kv, reach)
+    return _compute_diffraction(crystal, observed.voltage_kv, reach)
 
 
 @lru_cache(maxsize=_MAX_CACHED_CANDIDATES)
-def _diffraction_to(crystal: Crystal, voltage_kv: float, q_max_inv_angstrom: float) -> "CandidateDiffraction":
+def _compute_diffraction(
+    crystal: Crystal, voltage_kv: float, q_max_inv_angstrom: float
+) -> "CandidateDiffraction":
     return CandidateDiffraction(crystal, voltage_kv, q_max_inv_angstrom)
 
 
@@ -128,9 +130,9 @@ class CandidateDiffraction:
         """
         changes, inverse = self._distinct_changes if distinct else self._changes
         indices = hk @ inverse
-        return Variants(changes @ basis, indices, self.rows_of(indices))
+        return Variants(changes @ basis, indices, self.find_rows(indices))
 
-    def rows_of(self, hk: IntArray) -> IntArray:
+    def find_rows(self, hk: IntArray) -> IntArray:
         """Return the row (...) of each reflection (..., 2), -1 where there is none."""
         (h_max, k_max), h, k = self._max_indices, hk[..., 0], hk[..., 1]
         inside = (np.abs(h) <= h_max) & (np.abs(k) <= k_max)
@@ -146,7 +148,7 @@ class CandidateDiffraction:
     def _distinct_changes(self) -> tuple[IntArray, IntArray]:
         """Those of `_changes` that the crystal's own symmetry does not make of an earlier one."""
         changes, inverse = self._changes
-        rows = self.rows_of(self.hk @ inverse)
+        rows = self.find_rows(self.hk @ inverse)
         # q . tilt is invariant, so that in another basis the tilt has other components.
         tilts = (changes @ (self.reciprocal @ _GENERIC_TILT)) @ self._crystal.lattice
         intensity = self.faces[0].compute_intensities(tilts)[np.arange(len(rows))[:, None], rows]

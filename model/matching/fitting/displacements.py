@@ -52,7 +52,7 @@ class DisplacementResponse:
     diffuse: FloatArray
 
     @classmethod
-    def none(cls, reflections: int) -> Self:
+    def zero(cls, reflections: int) -> Self:
         """Return the response of atoms that are fixed."""
         return cls(
             np.zeros((reflections, 0), dtype=np.complex64), np.zeros(0, dtype=bool), np.zeros(reflections)

@@ -160,7 +160,7 @@ def find_missing_reflections(
     ]
     sigmas = []
     for row, predicted in enumerate(predictions):
-        variance, response = noise.variance(predicted.intensity), responses[row].amplitudes
+        variance, response = noise.compute_variance(predicted.intensity), responses[row].amplitudes
         # The uncertainty of clearly hidden reflections does not matter.
         near = predicted.is_in_range & (predicted.above_limit > -_CLEARLY_HIDDEN)
         slopes = compute_log_slopes(predicted.amplitude[near], response[near], predicted.intensity[near])

@@ -103,10 +103,10 @@ class IntensityModel:
         return cls(
             starts=starts,
             rows=rows,
-            used=np.stack([own.on_lattice for own in candidates]) & (rows >= 0),
+            used=np.stack([candidate.on_lattice for candidate in candidates]) & (rows >= 0),
             measured=candidates[0].observed.log_intensity,
             saturation_variance=candidates[0].observed.saturation_variance,
-            damping=np.stack([-own.observed.q_squared / 2 for own in candidates]),
+            damping=np.stack([-candidate.observed.q_squared / 2 for candidate in candidates]),
             coefficients=coefficients,
             responses=np.zeros((*rows.shape, 0), dtype=np.complex64),
             diffuse=np.zeros(rows.shape),
@@ -146,7 +146,7 @@ class IntensityModel:
         series = [start.candidate.diffraction.faces[start.face].coefficients for start in self.starts]
         terms = compute_monomials(tilt, max(map(len, series))).astype(np.complex64)
         # Products of BLAS depend on the alignment of their operands, which a copy makes the same for all rows.
-        return [row[: len(own)].copy() @ own for row, own in zip(terms, series, strict=True)]
+        return [row[: len(each)].copy() @ each for row, each in zip(terms, series, strict=True)]
 
     def linearize(self, parameters: FloatArray) -> Linearization:
         """Compute ln I and its derivatives at parameters (J, Q)."""

@@ -1,8 +1,8 @@
 """The likelihood of a pattern's intensities: its noise, its maximum by least squares, and its evidence.
 
 The deviation of a measured ln I from the computed one follows Student's t, so that outliers have little weight. The
-maximum is found by iteratively reweighted least squares. The evidence integrates the parameters by Laplace's
-approximation.
+maximum is found by iteratively reweighted least squares (Lange, Little & Taylor, J. Am. Stat. Assoc. 84, 881, 1989).
+The evidence integrates the parameters by Laplace's approximation (Tierney & Kadane, J. Am. Stat. Assoc. 81, 82, 1986).
 Axes: J fits, N spots, Q parameters (the columns of `model.matching.priors`), K derivatives.
 """
 
@@ -37,21 +37,21 @@ class IntensityNoise:
     spot_sigma: float
     freedom: float
 
-    def variance(self, intensity: Floats) -> FloatArray:
+    def compute_variance(self, intensity: Floats) -> FloatArray:
         """Return the expected variance of ln I of reflections with these relative intensities."""
         return np.asarray(self.model_sigma**2 + self.spot_sigma**2 + FAINT_INTENSITY / (intensity + 1e-3))
 
-    def log_density(self, residual: Floats, variance: Floats) -> FloatArray:
+    def compute_log_density(self, residual: Floats, variance: Floats) -> FloatArray:
         """Return ln of the density of a residual, up to a constant."""
         tails = np.log1p(residual**2 / (self.freedom * variance))
         return np.asarray(-(self.freedom + 1) / 2 * tails - np.log(variance) / 2)
 
-    def robust_weight(self, residual: Floats, variance: Floats) -> FloatArray:
-        """Return the weight of a residual in the least squares that maximize `log_density`."""
+    def compute_robust_weight(self, residual: Floats, variance: Floats) -> FloatArray:
+        """Return the weight of a residual in the least squares that maximize `compute_log_density`."""
         return np.asarray((self.freedom + 1) / (self.freedom + residual**2 / variance) / variance)
 
-    def curvature(self, variance: Floats) -> FloatArray:
-        """Return the Fisher information: the expected negative second derivative of `log_density`."""
+    def compute_curvature(self, variance: Floats) -> FloatArray:
+        """Return the Fisher information: the expected negative second derivative of `compute_log_density`."""
         return np.asarray((self.freedom + 1) / (self.freedom + 3) / variance)
 
 
@@ -96,7 +96,7 @@ class NormalPrior:
         """(..., J, Q, Q) the information matrices of the prior alone."""
         return np.asarray(self.precision[..., None] * np.eye(self.precision.shape[-1]))
 
-    def log_density(self, parameters: FloatArray, information: FloatArray) -> FloatArray:
+    def compute_log_density(self, parameters: FloatArray, information: FloatArray) -> FloatArray:
         """Return ln of the prior times the volume that the data leave to all parameters but the level.
 
         Args:
@@ -143,9 +143,9 @@ class Linearization:
             self.saturation_variance,
         )
 
-    def variance(self, noise: IntensityNoise) -> FloatArray:
+    def compute_variance(self, noise: IntensityNoise) -> FloatArray:
         """Return the expected variance (J, N) of the residuals."""
-        return noise.variance(self.intensity) + self.saturation_variance
+        return noise.compute_variance(self.intensity) + self.saturation_variance
 
 
 @dataclass(frozen=True)
@@ -178,13 +178,13 @@ class LinearFit:
     variance: FloatArray
 
     @classmethod
-    def under(cls, noise: IntensityNoise, prior: NormalPrior, model: Linearization) -> Self:
+    def pose(cls, noise: IntensityNoise, prior: NormalPrior, model: Linearization) -> Self:
         """Pose the fits under one noise."""
-        return cls(model, noise, prior, model.variance(noise))
+        return cls(model, noise, prior, model.compute_variance(noise))
 
-    def log_posterior(self) -> FloatArray:
+    def compute_log_posterior(self) -> FloatArray:
         """Return ln of likelihood and prior (J,) at the point of linearization, up to a constant."""
-        density = self.noise.log_density(self.model.residual, self.variance)
+        density = self.noise.compute_log_density(self.model.residual, self.variance)
         off = self.prior.precision * (self.model.parameters - self.prior.mean) ** 2
         return np.asarray((self.model.used * density).sum(axis=1) - off.sum(axis=1) / 2)
 
@@ -194,18 +194,18 @@ class LinearFit:
         information = prior.information
         parameters, residual = model.parameters, model.residual
         for _ in range(steps):
-            weighted, normal = self._weigh(self.noise.robust_weight(residual, self.variance))
+            weighted, normal = self._weigh(self.noise.compute_robust_weight(residual, self.variance))
             gradient = np.einsum("jpn,jn->jp", weighted, residual)
             gradient -= prior.precision * (parameters - prior.mean)
             parameters = parameters + np.linalg.solve(normal + information, gradient[..., None])[..., 0]
             residual = model.residual - np.einsum("jnp,jp->jn", model.design, parameters - model.parameters)
         return Solution(parameters, residual)
 
-    def information(self) -> FloatArray:
+    def compute_information(self) -> FloatArray:
         """Return the expected information (J, Q, Q) of the data alone."""
-        return self._weigh(self.noise.curvature(self.variance))[1]
+        return self._weigh(self.noise.compute_curvature(self.variance))[1]
 
-    def log_evidence(self, steps: int, priors: NormalPrior) -> FloatArray:
+    def compute_log_evidence(self, steps: int, priors: NormalPrior) -> FloatArray:
         """Return ln of the likelihood with all parameters integrated out, under each of several priors.
 
         The weights are those of the optimum under the fit's own prior.
@@ -218,14 +218,16 @@ class LinearFit:
             (..., J) ln evidence, up to a constant.
         """
         model = self.model
-        weighted, normal = self._weigh(self.noise.robust_weight(self.solve(steps).residual, self.variance))
+        weighted, normal = self._weigh(
+            self.noise.compute_robust_weight(self.solve(steps).residual, self.variance)
+        )
         gradient = np.einsum("jpn,jn->jp", weighted, model.residual)
         gradient = gradient - priors.precision * (model.parameters - priors.mean)
         step = np.linalg.solve(normal + priors.information, gradient[..., None])
         residual = model.residual - (model.design @ step)[..., 0]
-        density = (model.used * self.noise.log_density(residual, self.variance)).sum(axis=-1)
-        information = self.information() + priors.information
-        return np.asarray(density + priors.log_density(model.parameters + step[..., 0], information))
+        density = (model.used * self.noise.compute_log_density(residual, self.variance)).sum(axis=-1)
+        information = self.compute_information() + priors.information
+        return np.asarray(density + priors.compute_log_density(model.parameters + step[..., 0], information))
 
     def _weigh(self, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the design times weights (J, N), as (J, Q, N), and that times the design, (J, Q, Q)."""

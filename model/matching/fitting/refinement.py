@@ -107,7 +107,7 @@ class _Refinement:
         model = rough.model.add_displacements(responses)
         count = model.responses.shape[2]
         keeps = np.stack(
-            [np.pad(own.keeps_symmetry, (0, count - len(own.keeps_symmetry))) for own in responses]
+            [np.pad(each.keeps_symmetry, (0, count - len(each.keeps_symmetry))) for each in responses]
         )
         parameters = np.concatenate([rough.parameters, np.zeros((len(starts), count))], axis=1)
         refined = cls(model, responses, keeps, (AT_REST,) * len(starts), model.linearize(parameters))
@@ -119,7 +119,7 @@ class _Refinement:
     def without_displacements(cls, rough: RoughFits) -> Self:
         """Return rough fits as they are."""
         starts = rough.model.starts
-        responses = [DisplacementResponse.none(len(start.candidate.diffraction.hk)) for start in starts]
+        responses = [DisplacementResponse.zero(len(start.candidate.diffraction.hk)) for start in starts]
         keeps = np.zeros((len(starts), 0), dtype=bool)
         linearization = rough.model.linearize(rough.parameters)
         return cls(rough.model, responses, keeps, (AT_REST,) * len(starts), linearization)
@@ -153,14 +153,14 @@ class _Refinement:
         """(J,) likeliest rms of the displacements that break the symmetry."""
         return np.array([kind.breaking_sigma for kind in self.disorder])
 
-    def log_prior_of_breaking(self, breaking: FloatArray) -> FloatArray:
+    def compute_log_prior_of_breaking(self, breaking: FloatArray) -> FloatArray:
         """Return the ln prior (..., J) of the rms (..., J) of the displacements that break the symmetry."""
         spread = np.array([kind.breaking_log_spread for kind in self.disorder])
         return np.asarray(-((np.log(breaking / self.likeliest_breaking) / spread) ** 2) / 2)
 
     def pose(self, noise: IntensityNoise, breaking: FloatArray) -> LinearFit:
         """Return the linear fit, given the rms (J,) of the displacements that break the symmetry."""
-        return LinearFit.under(noise, self._make_prior(breaking), self.linearization)
+        return LinearFit.pose(noise, self._make_prior(breaking), self.linearization)
 
     def step(self, noise: IntensityNoise, breaking: FloatArray) -> Self:
         """Make one Gauss-Newton step."""
@@ -168,22 +168,22 @@ class _Refinement:
         parameters = limit_step(self.linearization.parameters, proposed)
         return replace(self, linearization=self.model.linearize(parameters))
 
-    def log_evidence(self, noise: IntensityNoise) -> FloatArray:
+    def compute_log_evidence(self, noise: IntensityNoise) -> FloatArray:
         """Return the ln evidence (B, J) of each fit under each of `SYMMETRY_BREAKING_SIGMAS`, their prior included."""
         breaking = SYMMETRY_BREAKING_SIGMAS[:, None]
-        priors, log_prior = self._make_prior(breaking), self.log_prior_of_breaking(breaking)
+        priors, log_prior = self._make_prior(breaking), self.compute_log_prior_of_breaking(breaking)
         fit = self.pose(noise, self.likeliest_breaking)
-        return np.asarray(fit.log_evidence(REWEIGHTINGS, priors) + log_prior)
+        return np.asarray(fit.compute_log_evidence(REWEIGHTINGS, priors) + log_prior)
 
-    def log_evidence_of_noises(self, row: int, noises: Sequence[IntensityNoise]) -> FloatArray:
+    def compute_log_evidence_of_noises(self, row: int, noises: Sequence[IntensityNoise]) -> FloatArray:
         """Return the same (B, S) for one of the fits under noises with equal degrees of freedom."""
         single, same = self.take([row]), [0] * len(noises)
         breaking = SYMMETRY_BREAKING_SIGMAS[:, None]
-        priors, log_prior = single._make_prior(breaking), single.log_prior_of_breaking(breaking)
+        priors, log_prior = single._make_prior(breaking), single.compute_log_prior_of_breaking(breaking)
         prior = single._make_prior(single.likeliest_breaking)
-        variance = np.concatenate([single.linearization.variance(noise) for noise in noises])
+        variance = np.concatenate([single.linearization.compute_variance(noise) for noise in noises])
         fit = LinearFit(single.linearization.take(same), noises[0], prior.take(same), variance)
-        return np.asarray(fit.log_evidence(REWEIGHTINGS, priors) + log_prior)
+        return np.asarray(fit.compute_log_evidence(REWEIGHTINGS, priors) + log_prior)
 
     def _make_prior(self, breaking: FloatArray) -> NormalPrior:
         """Return the prior (..., J, Q), given the rms (..., J) of the displacements that break the symmetry."""
@@ -201,13 +201,13 @@ class _Refinement:
 
 def _estimate_noise(refined: _Refinement, bonus: FloatArray) -> tuple[IntensityNoise, FloatArray]:
     """Find the noise of the likeliest fit, and the rms (J,) of each fit's displacements that break the symmetry."""
-    leader = int(np.argmax(refined.log_evidence(ROUGH_NOISE).max(axis=0) + bonus))
+    leader = int(np.argmax(refined.compute_log_evidence(ROUGH_NOISE).max(axis=0) + bonus))
     noise = _find_likeliest_noise(refined, leader)
-    evidence = refined.log_evidence(noise)
+    evidence = refined.compute_log_evidence(noise)
     likeliest = int(np.argmax(evidence.max(axis=0) + bonus))
     if likeliest != leader:
         noise = _find_likeliest_noise(refined, likeliest)
-        evidence = refined.log_evidence(noise)
+        evidence = refined.compute_log_evidence(noise)
     return noise, SYMMETRY_BREAKING_SIGMAS[evidence.argmax(axis=0)]
 
 
@@ -215,20 +215,20 @@ def _find_likeliest_noise(refined: _Refinement, row: int) -> IntensityNoise:
     """Find the noise under which one of the fits has the largest evidence."""
     noises = [IntensityNoise(MODEL_SIGMA, sigma, NOISE_FREEDOM) for sigma in SPOT_SIGMAS.tolist()]
     off = np.log(SPOT_SIGMAS / SPOT_SIGMA_MEDIAN) / SPOT_SIGMA_LOG_SPREAD
-    evidence = refined.log_evidence_of_noises(row, noises).max(axis=0)
+    evidence = refined.compute_log_evidence_of_noises(row, noises).max(axis=0)
     return noises[int(np.argmax(evidence - off**2 / 2))]
 
 
 def _finish(refined: _Refinement, noise: IntensityNoise, breaking: FloatArray) -> list[Fit]:
     """Make one more step, and evaluate the fits at their optima."""
     refined = refined.step(noise, breaking)
-    log_prior_of_breaking = refined.log_prior_of_breaking(breaking)
+    log_prior_of_breaking = refined.compute_log_prior_of_breaking(breaking)
     linear, model = refined.pose(noise, breaking), refined.model
     solution = linear.solve(REWEIGHTINGS)
-    information = linear.information() + linear.prior.information
+    information = linear.compute_information() + linear.prior.information
     covariance = np.asarray(np.linalg.inv(information), dtype=np.float64)
-    log_prior = linear.prior.log_density(solution.parameters, information) + log_prior_of_breaking
-    densities = noise.log_density(solution.residual, linear.variance)
+    log_prior = linear.prior.compute_log_density(solution.parameters, information) + log_prior_of_breaking
+    densities = noise.compute_log_density(solution.residual, linear.variance)
     parameters = limit_step(refined.linearization.parameters, solution.parameters)
     at_rest = parameters.copy()
     at_rest[:, DISPLACEMENTS] = 0.0

@@ -51,14 +51,14 @@ def find_starts(candidates: Sequence[OrientedCandidate], count: int) -> list[lis
     starts: list[list[FitStart]] = []
     for first in range(0, len(candidates), _BATCH):
         batch = candidates[first : first + _BATCH]
-        faces = [face for own in batch for face in own.diffraction.faces]
+        faces = [face for candidate in batch for face in candidate.diffraction.faces]
         intensity = [face.compute_intensities_from_monomials(_GRID_TERMS) for face in faces]
         # The coarse grid adds as much to the variance as the model's error.
-        variance = [ROUGH_NOISE.variance(own) + ROUGH_NOISE.model_sigma**2 for own in intensity]
+        variance = [ROUGH_NOISE.compute_variance(each) + ROUGH_NOISE.model_sigma**2 for each in intensity]
         last = 0
-        for own in batch:
-            rows = slice(last, last := last + len(own.diffraction.faces))
-            starts.append(_search_grid(own, np.stack(intensity[rows]), np.stack(variance[rows]), count))
+        for candidate in batch:
+            rows = slice(last, last := last + len(candidate.diffraction.faces))
+            starts.append(_search_grid(candidate, np.stack(intensity[rows]), np.stack(variance[rows]), count))
     return starts
 
 
@@ -148,8 +148,8 @@ def fit_roughly(starts: Sequence[FitStart]) -> RoughFits:
     parameters = _initialize_parameters(model)
     best, best_score = parameters, np.full(len(starts), -np.inf)
     for step in range(GAUSS_NEWTON_STEPS + 1):
-        fit = LinearFit.under(ROUGH_NOISE, prior, model.linearize(parameters))
-        score = fit.log_posterior()
+        fit = LinearFit.pose(ROUGH_NOISE, prior, model.linearize(parameters))
+        score = fit.compute_log_posterior()
         better = score > best_score
         best, best_score = np.where(better[:, None], parameters, best), np.where(better, score, best_score)
         if step < GAUSS_NEWTON_STEPS:

@@ -29,7 +29,7 @@ MIN_INTENSITY = 1e-7
 def find_visible_start(candidate: OrientedCandidate) -> FitStart:
     """Find the variant whose bright reflections agree best with those that were measured."""
     _, measured, in_range = _find_measured(candidate, candidate.variants.rows, candidate.variants.bases)
-    likelihood, _ = _compute_likelihood(_log_brightness(candidate.diffraction), measured, in_range)
+    likelihood, _ = _compute_likelihood(_compute_log_brightness(candidate.diffraction), measured, in_range)
     scores = likelihood.max(axis=1)
     best = int(np.argmax(scores))
     return FitStart(candidate, best, 0, np.zeros(2), float(scores[best]))
@@ -40,7 +40,7 @@ def fit_visibility(start: FitStart) -> Fit:
     diffraction, variants = start.candidate.diffraction, start.candidate.variants
     rows, basis = variants.rows[start.variant], variants.bases[start.variant]
     (used,), (measured,), (in_range,) = _find_measured(start.candidate, rows[None], basis[None])
-    brightness = _log_brightness(diffraction)
+    brightness = _compute_log_brightness(diffraction)
     likelihood, limits = _compute_likelihood(brightness, measured[None], in_range[None])
     best = int(np.argmax(likelihood[0]))
     bright = in_range & (brightness > limits[best] + VISIBILITY_SIGMA)
@@ -81,11 +81,13 @@ def _find_measured(
     measured[variant, rows[variant, spot]] = True
     q = hk @ bases
     length = np.linalg.norm(q, axis=2)
-    in_range = np.stack([_is_in_range(own, observed, spots) for own, spots in zip(length, used, strict=True)])
+    in_range = np.stack(
+        [_is_in_range(lengths, observed, spots) for lengths, spots in zip(length, used, strict=True)]
+    )
     return used, measured, in_range & observed.is_visible(q)
 
 
-def _log_brightness(diffraction: CandidateDiffraction) -> FloatArray:
+def _compute_log_brightness(diffraction: CandidateDiffraction) -> FloatArray:
     """Return the ln intensities (M,) of the untilted layer."""
     return np.asarray(np.log(diffraction.kinematic_intensity + MIN_INTENSITY))
 
