@@ -1,1 +1,1 @@
-"""The twin towers: crystallographic geometric encoder (CGE) and site texture encoder (STE)."""
+"""The twin towers: the crystallographic geometric encoder (CGE) and the site texture encoder (STE)."""

@@ -1,23 +1,23 @@
-"""Crystallographic geometric encoder: a crystal to a point on the unit sphere."""
+"""Crystallographic geometric encoder (CGE): maps a crystal to a vector."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.towers.attention import PairBias, Trunk, mask_missing, waves
+from model.towers.attention import PairBias, Trunk, fourier_features, mask_missing
 from model.towers.ste import PairEmbedding
 from model.towers.tokens import ROD_HEIGHTS_INV_ANGSTROM, CrystalBatch
 
 POSITION_WAVELENGTHS = (32.0, 16.0, 8.0, 4.0, 2.0, 1.0)
 CELL_WAVELENGTHS = (64.0, 32.0, 16.0, 8.0, 4.0, 2.0, 1.0, 0.5)
-MAX_ATOMIC_NUMBER = 104
+ELEMENT_EMBEDDINGS = 104
 
 
 class SequenceEmbedding(nn.Module):
     """The paper's sequence: [CLS_start], the cell, [CLS_end], then the atoms with element and position.
 
-    [CLS_start] sees itself and the cell alone, so one class token watches the lattice, the other the content (in
-    the first layer; after it the cell's token has seen the atoms, as the paper's have).
+    [CLS_start] attends only to itself and the cell, so one class token represents the lattice, the other the content.
+    This holds in the first layer; later the token of the cell contains information on the atoms, as in the paper.
     """
 
     START, CELL, END, ATOMS = 0, 1, 2, 3
@@ -28,29 +28,31 @@ class SequenceEmbedding(nn.Module):
         self.register_buffer("cell_waves", torch.tensor(CELL_WAVELENGTHS), persistent=False)
         self.class_tokens = nn.Parameter(torch.randn(2, width) * 0.02)
         self.cell = nn.Linear(6 * 2 * len(CELL_WAVELENGTHS), width)
-        self.element = nn.Embedding(MAX_ATOMIC_NUMBER, width)
+        self.element = nn.Embedding(ELEMENT_EMBEDDINGS, width)
         self.position = nn.Linear(3 * 2 * len(POSITION_WAVELENGTHS), width)
 
     def forward(self, batch: CrystalBatch) -> Tensor:
-        """(B, 3 + N, W) tokens in the order START, CELL, END, atoms."""
+        """Return (B, 3 + N, W) tokens in the order START, CELL, END, atoms."""
         angles = batch.cell[:, 3:] / 10
-        cell = waves(torch.cat([batch.cell[:, :3], angles], dim=1), self.get_buffer("cell_waves")).flatten(1)
-        position = waves(batch.positions, self.get_buffer("position_waves")).flatten(2)
+        cell = fourier_features(
+            torch.cat([batch.cell[:, :3], angles], dim=1), self.get_buffer("cell_waves")
+        ).flatten(1)
+        position = fourier_features(batch.positions, self.get_buffer("position_waves")).flatten(2)
         atoms = self.element(batch.numbers) + self.position(position)
         cell = self.cell(cell)[:, None]
         start, end = (token.to(cell.dtype).expand(len(batch), 1, -1) for token in self.class_tokens)
         return torch.cat([start, cell, end, atoms.to(cell.dtype)], dim=1)
 
     @classmethod
-    def start_mask(cls, tokens: int, dtype: torch.dtype) -> Tensor:
-        """(T, T) bias under which [CLS_start] sees itself and the cell alone."""
+    def mask_start(cls, tokens: int, dtype: torch.dtype) -> Tensor:
+        """Return the (T, T) bias under which [CLS_start] attends only to itself and the cell."""
         mask = torch.zeros(tokens, tokens, dtype=dtype)
         mask[cls.START, cls.END :] = -1e4
         return mask
 
 
 class SequenceEncoder(nn.Module):
-    """CGE on the paper's sequence alone."""
+    """CGE that uses only the paper's sequence."""
 
     def __init__(self, trunk: Trunk, width: int) -> None:
         super().__init__()
@@ -58,20 +60,20 @@ class SequenceEncoder(nn.Module):
         self.join = nn.Linear(2 * width, width)
 
     def forward(self, batch: CrystalBatch) -> Tensor:
-        """(B, W) from both class tokens' outputs."""
+        """Return (B, W) from the outputs of both class tokens."""
         x = self.sequence(batch)
         present = functional.pad(batch.numbers > 0, (SequenceEmbedding.ATOMS, 0), value=True)
-        bias = mask_missing(present, x.dtype) + SequenceEmbedding.start_mask(x.shape[1], x.dtype)
+        bias = mask_missing(present, x.dtype) + SequenceEmbedding.mask_start(x.shape[1], x.dtype)
         output = self.trunk(x, bias)
         joined: Tensor = self.join(output[:, [SequenceEmbedding.START, SequenceEmbedding.END]].flatten(1))
         return joined
 
 
 class PhysicsEncoder(nn.Module):
-    """CGE on the sequence and, beside it, the rods of the reciprocal lattice.
+    """CGE that uses the sequence and the rods of the reciprocal lattice.
 
-    A rod token holds the intensities at seven heights, so the encoder knows how each spot answers to a tilt.
-    Pairs, bias and trunk are shared with the STE: a rod looks like the pair that would be measured of it.
+    A rod token holds the intensities at seven heights, and so the response of each reflection to a tilt. The embedding
+    of pairs, the bias and the trunk are shared with the STE: a rod resembles the Friedel pair that is measured from it.
     """
 
     def __init__(self, pair: PairEmbedding, bias: PairBias, trunk: Trunk, width: int) -> None:
@@ -83,7 +85,7 @@ class PhysicsEncoder(nn.Module):
         nn.init.zeros_(self.from_start.weight)
 
     def forward(self, batch: CrystalBatch) -> Tensor:
-        """(B, W) from both class tokens' outputs."""
+        """Return (B, W) from the outputs of both class tokens."""
         level, features, polarity = compute_rod_features(batch.rods, batch.q.norm(dim=-1))
         pairs = self.pair(batch.q.norm(dim=-1), level, self.rod(features))
         sequence = self.sequence(batch)
@@ -93,7 +95,7 @@ class PhysicsEncoder(nn.Module):
         offset = sequence.shape[1]
         geometry = functional.pad(self.bias(batch.q, polarity), (offset, 0, offset, 0))
         hidden = mask_missing(present, geometry.dtype)
-        hidden = hidden + SequenceEmbedding.start_mask(x.shape[1], geometry.dtype)
+        hidden = hidden + SequenceEmbedding.mask_start(x.shape[1], geometry.dtype)
         output = self.trunk(x, [layer + hidden for layer in geometry])
         start = self.from_start(output[:, SequenceEmbedding.START])
         joined: Tensor = output[:, SequenceEmbedding.END] + start
@@ -101,10 +103,10 @@ class PhysicsEncoder(nn.Module):
 
 
 def compute_rod_features(rods: Tensor, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Level, features and polarity of rods, unchanged when a pair's other member is named.
+    """Compute level, features and polarity of rods.
 
-    Naming -q instead of q reverses the rod. Its even part is unchanged; its odd part changes sign, so only
-    magnitudes and products of odd parts are features, and the sign goes into the polarity that `PairBias` takes.
+    They do not depend on the choice between q and -q. Exchanging both reverses the rod: its even part is unchanged, its
+    odd part changes sign. So only magnitudes and products of odd parts are features, and the polarity carries the sign.
 
     Args:
         rods: (B, P, G) ln intensities at heights symmetric about 0.
@@ -112,7 +114,7 @@ def compute_rod_features(rods: Tensor, length: Tensor) -> tuple[Tensor, Tensor, 
 
     Returns:
         level (B, P) ln intensity near q_z = 0; features (B, P, 9); polarity (B, P), the tanh of the log ratio
-        that the curvature of the Ewald sphere makes at 80 kV without tilt.
+        that the curvature of the Ewald sphere causes at 80 kV without tilt.
     """
     middle = rods.shape[-1] // 2
     after, before = rods[..., middle + 1 :], rods[..., :middle].flip(-1)

@@ -1,4 +1,4 @@
-"""The twin towers and the objective that pulls a pattern to its crystal."""
+"""The twin towers and their contrastive loss."""
 
 from dataclasses import asdict, dataclass
 from math import log
@@ -26,12 +26,12 @@ class TowerSize:
     """Form and size of a pair of towers.
 
     Attributes:
-        form: which towers.
-        width: of a token.
-        layers: blocks of each tower.
-        heads: of the attention.
+        form: architecture of the towers.
+        width: width W of a token.
+        layers: number of blocks in each tower.
+        heads: number of attention heads.
         feed: width of a block's feed-forward layer, in units of `width`.
-        dimension: D of the embeddings.
+        dimension: dimension D of the vectors.
     """
 
     form: Form = "physics"
@@ -43,12 +43,12 @@ class TowerSize:
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
-            raise CheckpointError(f"unknown form {self.form!r}; the forms are {', '.join(FORMS)}")
+            raise CheckpointError(f"Unknown form {self.form!r}; use one of {', '.join(FORMS)}.")
         if self.width % self.heads:
-            raise CheckpointError(f"width {self.width} is no multiple of {self.heads} heads")
+            raise CheckpointError(f"The width, {self.width}, must be a multiple of the {self.heads} heads.")
 
     def to_json(self) -> dict[str, str | int]:
-        """The fields, for a checkpoint's JSON."""
+        """Return the fields for the JSON file of a checkpoint."""
         return asdict(self)
 
 
@@ -62,52 +62,52 @@ TOWER_SIZES: dict[Form, TowerSize] = {
 class TwinTowers(nn.Module):
     """CGE and STE with their projections and the learned temperature."""
 
-    def __init__(self, shape: TowerSize) -> None:
+    def __init__(self, size: TowerSize) -> None:
         super().__init__()
-        self.shape = shape
+        self.size = size
         self.cge: nn.Module
         self.ste: nn.Module
-        size = shape.width, shape.layers, shape.heads, shape.feed
-        if shape.form == "dd2d":
-            self.cge, self.ste = PlainSequenceEncoder(*size), PlainSpotEncoder(*size)
+        layout = size.width, size.layers, size.heads, size.feed
+        if size.form == "dd2d":
+            self.cge, self.ste = PlainSequenceEncoder(*layout), PlainSpotEncoder(*layout)
         else:
-            pair, bias, trunk = PairEmbedding(shape.width), PairBias(shape.layers, shape.heads), Trunk(*size)
-            self.ste = SiteTextureEncoder(pair, bias, trunk, shape.width)
-            if shape.form == "physics":
-                self.cge = PhysicsEncoder(pair, bias, trunk, shape.width)
+            pair, bias, trunk = PairEmbedding(size.width), PairBias(size.layers, size.heads), Trunk(*layout)
+            self.ste = SiteTextureEncoder(pair, bias, trunk, size.width)
+            if size.form == "physics":
+                self.cge = PhysicsEncoder(pair, bias, trunk, size.width)
             else:
-                self.cge = SequenceEncoder(Trunk(*size), shape.width)
-        self.project_crystal = nn.Linear(shape.width, shape.dimension, bias=False)
-        shares = shape.form == "physics"
+                self.cge = SequenceEncoder(Trunk(*layout), size.width)
+        self.project_crystal = nn.Linear(size.width, size.dimension, bias=False)
+        shares = size.form == "physics"
         self.project_pattern = (
-            self.project_crystal if shares else nn.Linear(shape.width, shape.dimension, bias=False)
+            self.project_crystal if shares else nn.Linear(size.width, size.dimension, bias=False)
         )
         self.log_scale = nn.Parameter(torch.tensor(log(1 / 0.07)))
 
-    def crystals(self, batch: CrystalBatch) -> Tensor:
-        """(B, D) unit vectors G of crystals."""
+    def embed_crystals(self, batch: CrystalBatch) -> Tensor:
+        """Return (B, D) unit vectors of crystals."""
         return functional.normalize(self.project_crystal(self.cge(batch)).float(), dim=-1)
 
-    def patterns(self, batch: PatternBatch) -> Tensor:
-        """(B, D) unit vectors T of patterns."""
+    def embed_patterns(self, batch: PatternBatch) -> Tensor:
+        """Return (B, D) unit vectors of patterns."""
         return functional.normalize(self.project_pattern(self.ste(batch)).float(), dim=-1)
 
-    def scale(self) -> Tensor:
-        """Inverse temperature, clamped to 100."""
+    def inverse_temperature(self) -> Tensor:
+        """Return the learned factor of the cosines, at most 100."""
         return self.log_scale.clamp(0, MAX_LOGIT_SCALE).exp()
 
 
 def contrastive_loss(patterns: Tensor, crystals: Tensor, same: Tensor, scale: Tensor) -> Tensor:
-    """Symmetric cross entropy of a batch of pairs (Eq. 4 of Fu et al. 2025).
+    """Return the symmetric cross entropy of a batch of pairs (Eq. 4 of Fu et al. 2025).
 
     Args:
         patterns: (B, D) unit vectors.
-        crystals: (B, D) unit vectors; row i belongs to pattern i.
-        same: (B, B) crystals i and j are duplicates, so no negatives of each other (diagonal included).
+        crystals: (B, D) unit vectors; row i is the crystal of pattern i.
+        same: (B, B) whether crystals i and j are duplicates, which are not negatives (diagonal included).
         scale: inverse temperature.
 
     Returns:
-        Scalar: mean of the two directions.
+        Scalar mean of both directions.
     """
     own = torch.eye(len(same), dtype=torch.bool, device=same.device)
     logits = (scale * patterns @ crystals.T).masked_fill(same & ~own, HIDDEN)

@@ -1,10 +1,10 @@
-"""Site texture encoder: a measured pattern to a point on the unit sphere."""
+"""Site texture encoder (STE): maps a measured pattern to a vector."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.towers.attention import PairBias, Trunk, mask_missing, waves
+from model.towers.attention import PairBias, Trunk, fourier_features, mask_missing
 from model.towers.tokens import PatternBatch
 
 LENGTH_WAVELENGTHS = (4.0, 2.0, 1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125)
@@ -13,7 +13,7 @@ REFERENCE_VOLTAGE_KV = 100.0
 
 
 class PairEmbedding(nn.Module):
-    """What both towers know of a Friedel pair: |q| and ln intensity as Fourier features, to width W."""
+    """Embedding of a Friedel pair for both towers: |q| and ln intensity as Fourier features, mapped to width W."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -24,11 +24,11 @@ class PairEmbedding(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, length: Tensor, log_intensity: Tensor, extra: Tensor) -> Tensor:
-        """(B, P, W) for |q| (B, P), ln intensity (B, P), and an embedding (B, P, W) of what one tower adds."""
+        """Return (B, P, W) for |q| (B, P), ln intensity (B, P), and features (B, P, W) that only one tower has."""
         features = torch.cat(
             [
-                waves(length, self.get_buffer("length_waves")),
-                waves(log_intensity, self.get_buffer("intensity_waves")),
+                fourier_features(length, self.get_buffer("length_waves")),
+                fourier_features(log_intensity, self.get_buffer("intensity_waves")),
                 log_intensity[..., None] / 5,
             ],
             dim=-1,
@@ -38,9 +38,9 @@ class PairEmbedding(nn.Module):
 
 
 class SiteTextureEncoder(nn.Module):
-    """STE on Friedel pairs, invariant to rotation and mirror by construction.
+    """STE on Friedel pairs, invariant under rotation and mirror by construction.
 
-    A class token beside the pairs collects the pattern; it also carries the voltage.
+    A class token summarizes the pattern; it also carries the voltage.
     """
 
     def __init__(self, pair: PairEmbedding, bias: PairBias, trunk: Trunk, width: int) -> None:
@@ -51,7 +51,7 @@ class SiteTextureEncoder(nn.Module):
         self.conditions = nn.Linear(2, width)
 
     def forward(self, batch: PatternBatch) -> Tensor:
-        """(B, W) class token's output."""
+        """Return the (B, W) output of the class token."""
         known = batch.has_intensity[:, None].float()
         asymmetry = torch.tanh(batch.log_ratio.abs() / 2)
         lone = (~batch.paired).float()

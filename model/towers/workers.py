@@ -1,7 +1,7 @@
-"""Many samples on several cores: each thread encodes, and in training differentiates, parts of them.
+"""Encoding on several cores: each thread encodes parts of a batch and, in training, computes their gradients.
 
-PyTorch shares out single operations, which are small here: with two of its threads a step was little faster than
-with one. Threads that each work at a part of their own are almost twice as fast as one.
+PyTorch distributes single operations, which are small here: two of its threads were little faster than one. Two threads
+that each process parts of a batch are almost twice as fast as one.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,14 +18,14 @@ from model.towers.tokens import CrystalBatch, PatternBatch
 
 Encode = Callable[..., Tensor]
 
-MANY = 32
-"""From so many samples on, rounding to bfloat16 is worth its speed; a single query stays exact."""
+MIN_BFLOAT16_SAMPLES = 32
+"""Smallest part that is computed in bfloat16 for speed; a single query is computed exactly."""
 
 
 def limit_threads(count: int) -> None:
-    """Let torch and the linear algebra of NumPy use so many threads in one computation, from now on.
+    """Limit the threads that PyTorch and NumPy use in one computation.
 
-    The matrices are small: several requests at once gain more from a thread each than one of them from all, and
+    The matrices are small. Several requests at once benefit more from one thread each than a single one from all, and
     threads that wait for each other are many times slower.
     """
     torch.set_num_threads(count)
@@ -34,12 +34,12 @@ def limit_threads(count: int) -> None:
 
 @dataclass(frozen=True)
 class BatchPart:
-    """Samples of like length, encoded together.
+    """Samples of similar length that are encoded together.
 
     Attributes:
-        encode: one of the towers.
+        encode: function that encodes the samples.
         batch: the samples.
-        rows: (N,) places of their vectors in the whole.
+        rows: (N,) rows of their vectors in the result.
     """
 
     encode: Encode
@@ -50,16 +50,16 @@ class BatchPart:
 def split_batch(
     encode: Encode, batch: CrystalBatch | PatternBatch, size: int, first: int = 0
 ) -> list[BatchPart]:
-    """A batch sorted by length in parts of at most `size`; its vectors get the rows from `first` on."""
-    order = torch.argsort(batch.lengths())
-    return [BatchPart(encode, batch.take(rows), rows + first) for rows in torch.split(order, size)]
+    """Split a batch, sorted by length, into parts of at most `size`; their rows start at `first`."""
+    order = torch.argsort(batch.sort_keys())
+    return [BatchPart(encode, batch.select(rows), rows + first) for rows in torch.split(order, size)]
 
 
 class Workers:
-    """Threads that run parts, one at a time each.
+    """Threads that process parts of a batch.
 
     Args:
-        count: how many.
+        count: number of threads.
     """
 
     def __init__(self, count: int) -> None:
@@ -73,55 +73,55 @@ class Workers:
         self._pool.shutdown()
         torch.set_num_threads(self._threads_before)
 
-    def vectors(self, parts: Sequence[BatchPart]) -> list[Tensor]:
-        """The vectors of each part, with the graph behind them."""
-        return list(self._pool.map(_encoded, parts))
+    def encode(self, parts: Sequence[BatchPart]) -> list[Tensor]:
+        """Encode the parts and keep the graph for gradients."""
+        return list(self._pool.map(_encode_part, parts))
 
     def embed(self, parts: Sequence[BatchPart]) -> Tensor:
-        """(N, D) vectors of all parts in their rows, without a graph."""
-        return gather_vectors(parts, list(self._pool.map(embedded, parts)))
+        """Encode the parts without a graph and return (N, D) vectors in the order of their rows."""
+        return gather_vectors(parts, list(self._pool.map(embed_part, parts)))
 
     def add_gradients(
         self, vectors: Sequence[Tensor], gradients: Sequence[Tensor], parameters: Sequence[nn.Parameter]
     ) -> None:
-        """Carry the gradients of each part's vectors back to the parameters, added up in the parts' order.
+        """Propagate the gradients of the vectors to the parameters, summed in the order of the parts.
 
         Args:
-            vectors: what `vectors` returned.
-            gradients: of the loss with respect to each.
-            parameters: whose `grad` is added to.
+            vectors: the vectors from `encode`.
+            gradients: gradients of the loss with respect to the vectors.
+            parameters: parameters whose `grad` is increased.
         """
 
-        def carried_back(vector: Tensor, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        def backpropagate(vector: Tensor, gradient: Tensor) -> tuple[Tensor | None, ...]:
             return torch.autograd.grad(vector, parameters, gradient, allow_unused=True)
 
-        for shares in self._pool.map(carried_back, vectors, gradients):
+        for shares in self._pool.map(backpropagate, vectors, gradients):
             for parameter, share in zip(parameters, shares, strict=True):
                 if share is not None:
                     parameter.grad = share if parameter.grad is None else parameter.grad.add_(share)
 
 
 def gather_vectors(parts: Sequence[BatchPart], vectors: Sequence[Tensor]) -> Tensor:
-    """(N, D) the vectors of all parts, each in its row, without the graph behind them."""
+    """Gather the (N, D) vectors of all parts in their rows, detached from the graph."""
     whole = torch.empty(sum(len(own) for own in vectors), vectors[0].shape[1])
     for part, own in zip(parts, vectors, strict=True):
         whole[part.rows] = own.detach()
     return whole
 
 
-def embedded(part: BatchPart) -> Tensor:
-    """The vectors of a part, without a graph."""
+def embed_part(part: BatchPart) -> Tensor:
+    """Encode a part without a graph."""
     with torch.inference_mode():
-        return _encoded(part)
+        return _encode_part(part)
 
 
-def _encoded(part: BatchPart) -> Tensor:
-    with _precision(len(part.batch)):
+def _encode_part(part: BatchPart) -> Tensor:
+    with _choose_precision(len(part.batch)):
         return part.encode(part.batch)
 
 
-def _precision(count: int) -> AbstractContextManager[object]:
-    """bfloat16 for many samples where the processor computes in it; elsewhere it is a hundred times slower."""
-    if count >= MANY and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+def _choose_precision(count: int) -> AbstractContextManager[object]:
+    """Return bfloat16 for many samples on processors that support it; on others it is a hundred times slower."""
+    if count >= MIN_BFLOAT16_SAMPLES and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return torch.autocast("cpu", torch.bfloat16)
     return nullcontext()

@@ -109,7 +109,7 @@ class Trainer:
             raise OptionError(
                 "the split leaves no crystal for validation; give more crystals or another seed"
             )
-        self.bank = torch.zeros(len(dataset.crystals), self.towers.shape.dimension)
+        self.bank = torch.zeros(len(dataset.crystals), self.towers.size.dimension)
         self.progress = Progress()
         out.mkdir(parents=True, exist_ok=True)
         if resume:
@@ -150,7 +150,7 @@ class Trainer:
             group["lr"] = rate
         self.towers.train()
         parts = self._parts(rows)
-        found = self.workers.vectors(parts)
+        found = self.workers.encode(parts)
         vectors = gather_vectors(parts, found)
         self.towers.zero_grad(set_to_none=True)
         loss = self._loss(torch.from_numpy(rows), vectors.requires_grad_())
@@ -168,13 +168,13 @@ class Trainer:
     def _parts(self, rows: Index) -> list[BatchPart]:
         """The crystals, then one pattern of each for every view, each in parts that threads take one by one."""
         schedule, count = self.schedule, len(rows)
-        crystals = self.dataset.tokens.take(torch.from_numpy(rows))
+        crystals = self.dataset.tokens.select(torch.from_numpy(rows))
         views = [self._view(rows) for _ in range(schedule.views)]
         if self._spent() < schedule.short:
-            crystals = crystals.shortened(schedule.short_pairs)
-            views = [view.shortened(schedule.short_pairs) for view in views]
-        parts = split_batch(self.towers.crystals, crystals, PART)
-        if self.towers.shape.form == "physics":
+            crystals = crystals.truncate(schedule.short_pairs)
+            views = [view.truncate(schedule.short_pairs) for view in views]
+        parts = split_batch(self.towers.embed_crystals, crystals, PART)
+        if self.towers.size.form == "physics":
             hidden = self.rng.random(len(parts)) < schedule.atoms_hidden
             parts = [
                 replace(part, batch=part.batch.drop_atoms())
@@ -183,7 +183,7 @@ class Trainer:
                 for part, hide in zip(parts, hidden, strict=True)
             ]
         for place, view in enumerate(views, start=1):
-            parts += split_batch(self.towers.patterns, view, PART, first=place * count)
+            parts += split_batch(self.towers.embed_patterns, view, PART, first=place * count)
         return parts
 
     def _view(self, rows: Index) -> PatternBatch:
@@ -200,7 +200,7 @@ class Trainer:
         groups = torch.from_numpy(self.dataset.duplicates)
         same = groups[index][:, None] == groups[index]
         crystals, *views = torch.split(vectors, len(index))
-        scale = self.towers.scale()
+        scale = self.towers.inverse_temperature()
         return torch.stack([contrastive_loss(view, crystals, same, scale) for view in views]).mean()
 
     def _spent(self) -> float:
@@ -212,11 +212,11 @@ class Trainer:
         held, rng = np.array(self.dataset.parts[SplitPart.VALIDATION]), np.random.default_rng(VALIDATION_SEED)
         gallery = np.concatenate([held, rng.permutation(self.train_rows)[:VALIDATION_DISTRACTORS]])
         queries = rng.choice(held, min(VALIDATION_QUERIES, len(held)), replace=False)
-        tokens = self.dataset.tokens.take(torch.from_numpy(gallery))
-        known = self.workers.embed(split_batch(self.towers.crystals, tokens, PART))
+        tokens = self.dataset.tokens.select(torch.from_numpy(gallery))
+        known = self.workers.embed(split_batch(self.towers.embed_crystals, tokens, PART))
         instrument = REALISTIC if self.schedule.regime == "library" else FIXED
         patterns = self.dataset.patterns(queries, instrument, rng)
-        asked = self.workers.embed(split_batch(self.towers.patterns, patterns, PART))
+        asked = self.workers.embed(split_batch(self.towers.embed_patterns, patterns, PART))
         groups = self.dataset.duplicates
         ranks = rank_truth(asked.numpy(), known.numpy(), groups[queries], groups[gallery])
         figures = {f"top{k}": round(float((ranks < k).mean()), 4) for k in (1, 10, 100)}
@@ -225,7 +225,7 @@ class Trainer:
             self.progress.best_top1, self.progress.stale = figures["top1"], 0
             _write(
                 self.out / "best.pt",
-                {"shape": self.towers.shape.to_json(), "weights": self.towers.state_dict()},
+                {"shape": self.towers.size.to_json(), "weights": self.towers.state_dict()},
             )
         else:
             self.progress.stale += 1
@@ -238,7 +238,7 @@ class Trainer:
             "elapsed_s": round(progress.elapsed_s, 1),
             "left_s": round(max(schedule.minutes * 60 - progress.elapsed_s, 0), 1),
             "pairs_per_s": progress.pairs_per_s,
-            "scale": round(float(self.towers.scale().detach()), 2),
+            "scale": round(float(self.towers.inverse_temperature().detach()), 2),
         } | figures
         with (self.out / "metrics.jsonl").open("a") as handle:
             handle.write(json.dumps(line) + "\n")
@@ -246,7 +246,7 @@ class Trainer:
 
     def _save(self) -> None:
         state = {
-            "shape": self.towers.shape.to_json(),
+            "shape": self.towers.size.to_json(),
             "data": self.dataset.digest(),
             "schedule": asdict(self.schedule),
             "weights": self.towers.state_dict(),
@@ -266,7 +266,7 @@ class Trainer:
                 f"The training run in {self.out} cannot be resumed, it is damaged or of another version; give another "
                 "--out."
             ) from error
-        if state["data"] != self.dataset.digest() or state["shape"] != self.towers.shape.to_json():
+        if state["data"] != self.dataset.digest() or state["shape"] != self.towers.size.to_json():
             raise OptionError(
                 f"The training run in {self.out} has other crystals, another split or other towers; give another --out."
             )

@@ -82,7 +82,7 @@ def train_towers(
     )
     trainer = Trainer(dataset, initial, schedule, out, resume=resume)
     trainer.run()
-    towers = TwinTowers(trainer.towers.shape)
+    towers = TwinTowers(trainer.towers.size)
     towers.load_state_dict(torch.load(out / "best.pt", weights_only=True)["weights"])
     stages = [*stages, _describe_stage(trainer)]
     save_towers(towers, out / TOWERS_FOLDER, _describe_training(dataset, schedule.seed, held_out, stages))

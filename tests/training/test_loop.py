@@ -108,7 +108,7 @@ def test_parts_cover_the_batch_and_carry_the_whole_gradient(dataset: Dataset, tm
     trainer = Trainer(dataset, SHAPE, replace(SCHEDULE, atoms_hidden=0.0), tmp_path)
     rows = trainer._next_rows()
     parts = trainer._parts(rows)
-    found = trainer.workers.vectors(parts)
+    found = trainer.workers.encode(parts)
     covered = torch.cat([part.rows for part in parts])
     assert covered.sort().values.tolist() == list(range(3 * len(rows)))
     whole = torch.cat([part.encode(part.batch) for part in parts])[covered.argsort()]
