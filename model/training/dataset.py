@@ -1,4 +1,4 @@
-"""Training data in memory: tokens of every crystal, its pool of patterns, its part of the split."""
+"""Training data in memory: tokens and patterns of every crystal, and the split."""
 
 import hashlib
 from collections import Counter
@@ -15,22 +15,22 @@ from model.crystal.duplicates import group_duplicates
 from model.errors import OptionError
 from model.towers.tokens import CrystalBatch, CrystalTokens, PatternBatch, batch_crystals
 from model.training.augmentation import Instrument, observe
-from model.training.pool import POOL_FORM, PatternPool, Regime, compute_pool
-from model.training.split import SplitPart, split
+from model.training.pool import POOL_VERSION, PatternPool, Regime, compute_pool
+from model.training.split import SplitPart, split_by_formula
 
 Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """C crystals with everything a training step takes.
+    """C crystals with everything that a training step needs.
 
     Attributes:
         crystals: the crystals.
-        tokens: CGE input of all of them.
-        pool: their patterns.
-        duplicates: (C,) group number; equal for the same crystal.
-        parts: indices of each part of the split.
+        tokens: input of the CGE.
+        pool: simulated patterns.
+        duplicates: (C,) group numbers; duplicates share one.
+        parts: indices of the crystals in each part of the split.
     """
 
     crystals: Sequence[Crystal]
@@ -50,15 +50,15 @@ class Dataset:
         cache: Path,
         regime: Regime = "library",
     ) -> "Dataset":
-        """Compute tokens, duplicates and pool, or read the pool from the cache of an earlier run on the same data.
+        """Compute tokens and duplicates, and compute the pool or read it from the cache of an earlier run.
 
         Raises:
-            OptionError: no draws.
+            OptionError: `draws` is less than 1.
         """
         if draws < 1:
-            raise OptionError(f"{draws} draws a crystal: give at least 1")
+            raise OptionError(f"The number of draws is {draws}; give at least 1.")
         cache.mkdir(parents=True, exist_ok=True)
-        path = cache / f"pool-{_digest(crystals, draws, seed, regime, POOL_FORM)}.npz"
+        path = cache / f"pool-{_compute_digest(crystals, draws, seed, regime, POOL_VERSION)}.npz"
         if not path.exists():
             compute_pool(crystals, draws, seed, regime).save(path)
         return cls(
@@ -66,17 +66,17 @@ class Dataset:
             tokens=batch_crystals([CrystalTokens.from_crystal(crystal) for crystal in crystals]),
             pool=PatternPool.load(path),
             duplicates=np.asarray(group_duplicates(crystals)),
-            parts=split(crystals, seed, held_out),
+            parts=split_by_formula(crystals, seed, held_out),
         )
 
-    def digest(self) -> str:
-        """Names crystals and split; row numbers of one data set mean nothing in another."""
-        return _digest(self.crystals, sorted((part.value, rows) for part, rows in self.parts.items()))
+    def compute_digest(self) -> str:
+        """Return a digest of crystals and split; row numbers are valid only for data with the same digest."""
+        return _compute_digest(self.crystals, sorted((part.value, rows) for part, rows in self.parts.items()))
 
-    def patterns(
+    def draw_patterns(
         self, rows: Index, instrument: Instrument, rng: np.random.Generator, draw: int | None = None
     ) -> PatternBatch:
-        """One pattern of each crystal at `rows`, of this draw or a random one, through an instrument."""
+        """Return a pattern of each crystal at `rows`, recorded by an instrument; the draw is random if None."""
         count = self.pool.log_intensity.shape[1]
         draws = rng.integers(0, count, len(rows)) if draw is None else np.full(len(rows), draw)
         return observe(
@@ -89,7 +89,7 @@ class Dataset:
         )
 
 
-def _digest(crystals: Sequence[Crystal], *how: object) -> str:
+def _compute_digest(crystals: Sequence[Crystal], *how: object) -> str:
     digest = hashlib.sha256(repr(how).encode())
     for crystal in crystals:
         for array in (crystal.lattice, crystal.numbers, crystal.positions):
@@ -98,21 +98,21 @@ def _digest(crystals: Sequence[Crystal], *how: object) -> str:
 
 
 def sample_at_most(names: Sequence[str], count: int, rng: np.random.Generator) -> Index:
-    """Rows in random order, at most `count` of each name, anew at each call."""
+    """Return rows in random order, at most `count` of each name."""
     seen: Counter[str] = Counter()
-    drawn: list[int] = []
+    rows: list[int] = []
     for row in rng.permutation(len(names)):
         seen[names[row]] += 1
         if seen[names[row]] <= count:
-            drawn.append(row)
-    return np.array(drawn, dtype=np.int64)
+            rows.append(row)
+    return np.array(rows, dtype=np.int64)
 
 
 def order_by_neighborhood(vectors: torch.Tensor, leaf: int, rng: np.random.Generator) -> Index:
-    """(C,) order in which crystals of similar vectors stand together, anew at each call.
+    """Return a random (C,) order in which crystals with similar vectors are adjacent.
 
-    A tree of random projections halves the set until `leaf` are left; leaves come in random order. Batches cut
-    from it are made of neighbourhoods, so that a batch holds the negatives that are hard to tell apart.
+    A tree of random projections halves the set until `leaf` crystals remain; the leaves are shuffled. A batch in this
+    order consists of neighborhoods, so that it contains hard negatives.
     """
     values = vectors.numpy()
     leaves: list[Index] = []

@@ -1,8 +1,8 @@
-"""AdamW for vectors and embeddings, Muon for the matrices of the transformer blocks.
+"""Optimizers: Muon for the matrices of the transformer blocks, AdamW for all other parameters.
 
 Muon (K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024) turns the momentum of a
-weight matrix into the nearest semi-orthogonal one, so that no direction of it learns slower than the others.
-PyTorch's own computes in bfloat16, which is a hundred times slower than float32 on processors that lack it.
+weight matrix into the nearest semi-orthogonal one, so that all directions learn at the same rate. PyTorch's own
+implementation uses bfloat16, which is a hundred times slower than float32 on processors without it.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Odd polynomial whose fifth iterate takes singular values of 0.01 to 1 to within 0.3 of 1 (Jordan et al.).
+# Odd polynomial; five iterations map singular values from 0.01 to 1 to within 0.3 of 1 (Jordan et al.).
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
-# Makes the rms of a step that of AdamW's, so that both share one rate (J. Liu et al., arXiv:2502.16982, 2025).
+# Gives a step the rms of an AdamW step, so that both share one rate (J. Liu et al., arXiv:2502.16982, 2025).
 _ADAM_RMS = 0.2
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalize, with decoupled weight decay; for two-dimensional weights only."""
+    """Orthogonalized momentum with decoupled weight decay, for two-dimensional weights only."""
 
     def __init__(
         self, parameters: Iterable[nn.Parameter], rate: float, momentum: float = 0.95, decay: float = 0.05
@@ -28,9 +28,9 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One step along the orthogonalize momentum of each weight."""
+        """Take one step along the orthogonalized momentum of each weight."""
         if closure is not None:
-            raise NotImplementedError("Muon takes no closure")
+            raise NotImplementedError("Muon takes no closure.")
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:
@@ -48,7 +48,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalize(matrix: Tensor) -> Tensor:
-    """The semi-orthogonal matrix nearest to a (M, N) one, roughly: its singular values lie within 0.3 of 1."""
+    """Return approximately the nearest semi-orthogonal matrix (M, N); its singular values are within 0.3 of 1."""
     a, b, c = _QUINTIC
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
@@ -61,7 +61,7 @@ def orthogonalize(matrix: Tensor) -> Tensor:
 
 
 def build_optimizers(network: nn.Module, rate: float, decay: float = 0.05) -> list[torch.optim.Optimizer]:
-    """Muon for the blocks' matrices, AdamW for all else; biases, gains and class tokens do not decay."""
+    """Return Muon for the block matrices and AdamW for the rest; biases, gains and class tokens do not decay."""
     hidden: list[nn.Parameter] = []
     decayed: list[nn.Parameter] = []
     others: list[nn.Parameter] = []

@@ -1,8 +1,8 @@
-"""The training pool: every crystal's patterns under many conditions, computed once.
+"""The training pool: patterns of every crystal under many conditions, computed once.
 
-Physics is the slow part of a training pair, noise the fast one. So a pool holds, for each crystal, its Friedel
-pairs and their intensities under S draws of voltage, tilt and displacements, some kinematic, most by multislice;
-augmentation then adds the instrument, anew each time.
+Diffraction is slow to simulate, noise is fast. So a pool holds the Friedel pairs of each crystal and their intensities
+under S draws of voltage, tilt and displacements, some kinematic, most by multislice. Augmentation adds a new instrument
+each time a pattern is used.
 """
 
 import os
@@ -28,29 +28,29 @@ from model.physics.reciprocal import list_reflections, reciprocal_lattice
 FloatArray = NDArray[np.float64]
 Half = NDArray[np.float16]
 Regime = Literal["library", "paper"]
-"""Patterns as instruments give them, or as DD2D trained on: straight, kinematic, in one orientation, without noise."""
+"""Patterns as instruments record them, or as in DD2D: no tilt, kinematic, one orientation, no noise."""
 
 POOL_PAIRS = 112
 POOL_Q_MAX = 1.7
 LOG_FLOOR = -16.0
 MAX_TILT_DEG = 5.0
 PERFECT_DRAW = 0
-POOL_FORM = 2
-"""Counts the ways in which pools were drawn, so that no cache of an older one is read."""
+POOL_VERSION = 2
+"""Version of the simulation, which keeps caches of older ones from being read."""
 
 
 @dataclass(frozen=True)
 class Draws:
-    """S conditions of one crystal.
+    """S simulated conditions of one crystal.
 
     Attributes:
-        voltage_kv: (S,).
-        tilt_deg: (S,).
-        azimuth_deg: (S,).
-        displacement_angstrom: (S,) rms of the atoms' shifts along each axis.
+        voltage_kv: (S,) accelerating voltage.
+        tilt_deg: (S,) tilt.
+        azimuth_deg: (S,) azimuth of the tilt.
+        displacement_angstrom: (S,) rms displacement of the atoms along each axis.
         b_iso: (S,) Debye-Waller B, angstrom^2.
-        dynamical: (S,) by multislice rather than kinematic.
-        face_down: (S,) the beam meets the other face. Multiple scattering makes that more than a mirror image.
+        dynamical: (S,) whether the pattern is computed by multislice.
+        face_down: (S,) whether the flake is turned over; with multiple scattering this is not just a mirror image.
     """
 
     voltage_kv: FloatArray
@@ -62,10 +62,10 @@ class Draws:
     face_down: NDArray[np.bool_]
 
     @classmethod
-    def random(cls, count: int, rng: np.random.Generator) -> "Draws":
-        """Half of the voltages 80 kV, the rest 60 to 300; a quarter straight, the rest tilted up to 5 degrees.
+    def draw_random(cls, count: int, rng: np.random.Generator) -> "Draws":
+        """Draw conditions: half at 80 kV, the rest at 60 to 300; a quarter nearly untilted, the rest up to 5 degrees.
 
-        The first draw is the perfect pattern: straight, still, kinematic, 80 kV.
+        The first draw is the ideal pattern: no tilt, no displacements, kinematic, 80 kV.
         """
         common = rng.random(count) < 0.5
         straight = rng.random(count) < 0.25
@@ -85,8 +85,8 @@ class Draws:
         return draws
 
     @classmethod
-    def paper(cls, count: int, rng: np.random.Generator) -> "Draws":
-        """What DD2D trained on: straight, kinematic, 80 kV; half of the draws displaced by 0.1 angstrom."""
+    def draw_paper(cls, count: int, rng: np.random.Generator) -> "Draws":
+        """Draw the conditions of DD2D: no tilt, kinematic, 80 kV, half with displacements of 0.1 angstrom."""
         still = np.zeros(count)
         return cls(
             voltage_kv=np.full(count, 80.0),
@@ -101,13 +101,13 @@ class Draws:
 
 @dataclass(frozen=True)
 class PatternPool:
-    """Patterns of C crystals, S draws each, the P strongest pairs of any draw.
+    """Patterns of C crystals under S draws, with the P pairs that are strongest in any draw.
 
     Attributes:
-        q: (C, P, 2) float32, 1/angstrom, zeros where absent.
-        log_intensity: (C, S, P, 2) float16, ln of I(q) and I(-q) over the strongest of the draw.
+        q: (C, P, 2) float32, 1/angstrom; 0 where there is no pair.
+        log_intensity: (C, S, P, 2) float16, ln I(q) and ln I(-q) relative to the strongest of the draw.
         voltage_kv: (C, S) float32.
-        present: (C, P) the pair exists.
+        present: (C, P) whether the pair exists.
     """
 
     q: NDArray[np.float32]
@@ -116,7 +116,7 @@ class PatternPool:
     present: NDArray[np.bool_]
 
     def save(self, path: Path) -> None:
-        """Write as an uncompressed NPZ, by rename."""
+        """Write the pool as an uncompressed NPZ; an existing file is replaced atomically."""
         with replace_file(path) as temporary, temporary.open("wb") as file:
             np.savez(
                 file,
@@ -128,13 +128,13 @@ class PatternPool:
 
     @classmethod
     def load(cls, path: Path) -> "PatternPool":
-        """Read what `save` wrote."""
+        """Read a file that `save` wrote."""
         with np.load(path) as arrays:
             return cls(**{name: arrays[name] for name in ("q", "log_intensity", "voltage_kv", "present")})
 
     @classmethod
-    def joined(cls, pools: "Sequence[PatternPool]") -> "PatternPool":
-        """The pools of consecutive crystals as one."""
+    def concatenate(cls, pools: "Sequence[PatternPool]") -> "PatternPool":
+        """Concatenate pools of consecutive crystals."""
         names = ("q", "log_intensity", "voltage_kv", "present")
         return cls(*(np.concatenate([getattr(pool, name) for pool in pools]) for name in names))
 
@@ -142,17 +142,17 @@ class PatternPool:
 def compute_pool(
     crystals: Sequence[Crystal], draws: int, seed: int, regime: Regime = "library", workers: int = 2
 ) -> PatternPool:
-    """Compute a pool; the draws depend on the seed and on the crystal's place alone."""
+    """Compute a pool; the draws depend only on the seed and on the position of the crystal."""
     size = 64
     jobs = [(crystals[i : i + size], draws, seed, i, regime) for i in range(0, len(crystals), size)]
-    with _one_thread_a_process(), ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
-        parts = list(tqdm(executor.map(_pool_of_chunk, jobs), total=len(jobs), desc="patterns", unit="chunk"))
-    return PatternPool.joined(parts)
+    with _limit_process_threads(), ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
+        parts = list(tqdm(executor.map(_compute_chunk, jobs), total=len(jobs), desc="patterns", unit="chunk"))
+    return PatternPool.concatenate(parts)
 
 
 @contextmanager
-def _one_thread_a_process() -> Iterator[None]:
-    """Processes that begin meanwhile read this before their numpy starts threads of its own."""
+def _limit_process_threads() -> Iterator[None]:
+    """Give each process that starts inside the block one thread; NumPy reads the setting when it is imported."""
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
@@ -164,11 +164,11 @@ def _one_thread_a_process() -> Iterator[None]:
             os.environ["OMP_NUM_THREADS"] = before
 
 
-def _pool_of_chunk(job: tuple[Sequence[Crystal], int, int, int, Regime]) -> PatternPool:
+def _compute_chunk(job: tuple[Sequence[Crystal], int, int, int, Regime]) -> PatternPool:
     crystals, count, seed, start, regime = job
-    drawn = Draws.paper if regime == "paper" else Draws.random
+    draw = Draws.draw_paper if regime == "paper" else Draws.draw_random
     rows = [
-        simulate_patterns(crystal, drawn(count, rng), rng)
+        simulate_patterns(crystal, draw(count, rng), rng)
         for crystal, rng in ((c, np.random.default_rng([seed, start + i])) for i, c in enumerate(crystals))
     ]
     pool = PatternPool(
@@ -187,10 +187,11 @@ def _pool_of_chunk(job: tuple[Sequence[Crystal], int, int, int, Regime]) -> Patt
 def simulate_patterns(
     crystal: Crystal, draws: Draws, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Strongest pairs of one crystal under its draws.
+    """Simulate the strongest pairs of one crystal under its draws.
 
     Returns:
-        q (P, 2), 1/angstrom; ln intensities (S, P, 2) of each pair's members over the draw's strongest; voltages (S,).
+        q (P, 2), 1/angstrom; ln intensities (S, P, 2) of both members relative to the strongest of the draw; voltages
+        (S,).
     """
     count, atoms = len(draws.voltage_kv), len(crystal.numbers)
     displacements = rng.normal(size=(count, atoms, 3)) * draws.displacement_angstrom[:, None, None]
@@ -199,11 +200,14 @@ def simulate_patterns(
     for face_down in (False, True):
         chosen = np.flatnonzero(draws.dynamical & (draws.face_down == face_down))
         if len(chosen):
-            seen = _turned_over(crystal) if face_down else crystal
+            facing = _reflect(crystal) if face_down else crystal
             conditions = Conditions(
-                draws.voltage_kv[chosen], _tilts(draws)[chosen], displacements[chosen], draws.b_iso[chosen]
+                draws.voltage_kv[chosen],
+                _compute_tilts(draws)[chosen],
+                displacements[chosen],
+                draws.b_iso[chosen],
             )
-            intensity[chosen] = compute_dynamical_intensities(seen, conditions, POOL_Q_MAX)[2]
+            intensity[chosen] = compute_dynamical_intensities(facing, conditions, POOL_Q_MAX)[2]
     for s in np.flatnonzero(~draws.dynamical):
         geometry = Geometry(
             voltage_kv=float(draws.voltage_kv[s]),
@@ -220,12 +224,12 @@ def simulate_patterns(
     return (hk[kept] @ reciprocal_lattice(crystal.lattice)), log_intensity, draws.voltage_kv
 
 
-def _turned_over(crystal: Crystal) -> Crystal:
-    """Its other face towards the beam, with the mirror that this makes in the plane taken back."""
+def _reflect(crystal: Crystal) -> Crystal:
+    """Return the crystal reflected in its plane: turned over, with the in-plane mirror undone."""
     return replace(crystal, positions=crystal.positions * np.array([1.0, 1.0, -1.0]))
 
 
-def _tilts(draws: Draws) -> FloatArray:
+def _compute_tilts(draws: Draws) -> FloatArray:
     azimuth = np.radians(draws.azimuth_deg)
     tangents = np.array([tan(radians(tilt)) for tilt in draws.tilt_deg])
     return np.column_stack([tangents * np.cos(azimuth), tangents * np.sin(azimuth)])

@@ -1,4 +1,4 @@
-"""Where the truth stands among all candidates."""
+"""Ranks of the true crystals among all candidates."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +12,16 @@ QUERIES_AT_ONCE = 512
 def rank_truth(
     vectors: Vectors, gallery_vectors: Vectors, query_groups: Index, gallery_groups: Index
 ) -> Index:
-    """How many crystals lie nearer to each query than the truth or a duplicate of it.
+    """Count the crystals nearer to each query than the true crystal or a duplicate of it.
 
     Args:
         vectors: (Q, D) unit vectors of the queries.
         gallery_vectors: (K, D) unit vectors of the gallery.
-        query_groups: (Q,) number that the true crystal shares with its duplicates.
-        gallery_groups: (K,) the same for the gallery.
+        query_groups: (Q,) duplicate group of each true crystal.
+        gallery_groups: (K,) duplicate group of each crystal in the gallery.
 
     Returns:
-        (Q,) ranks from 0; the gallery's size where it does not hold the truth.
+        (Q,) ranks from 0; the size of the gallery if the true crystal is not in it.
     """
     ranks = np.empty(len(vectors), dtype=np.int64)
     for start in range(0, len(vectors), QUERIES_AT_ONCE):
@@ -35,6 +35,6 @@ def rank_truth(
     return ranks
 
 
-def top_k(ranks: Index, levels: tuple[int, ...] = (1, 3, 5, 10, 100)) -> dict[str, float]:
-    """Share of queries whose truth is among the first k."""
+def compute_top_k(ranks: Index, levels: tuple[int, ...] = (1, 3, 5, 10, 100)) -> dict[str, float]:
+    """Return the share of queries with the true crystal among the first k."""
     return {f"top{k}": round(float((ranks < k).mean()), 4) for k in levels}

@@ -1,4 +1,4 @@
-"""The schedule of a training run: its duration, its learning rate, and what its steps contain."""
+"""Schedule of a training run: duration, learning rate and content of the steps."""
 
 from dataclasses import dataclass
 
@@ -8,31 +8,30 @@ from model.training.pool import Regime
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast.
+    """Settings of a training run.
 
     Attributes:
         minutes: training time.
-        batch: crystals a step.
-        views: patterns of each crystal in a step; the crystal is embedded once for all of them.
+        batch: crystals in a step.
+        views: patterns of each crystal in a step; the crystal is embedded once.
         rate: peak learning rate.
         warm_up: steps until the peak.
-        decay: share of the time, at its end, over which the rate falls to zero.
-        short: share of the time, at its beginning, in which tokens are few, so that steps are fast.
-        short_pairs: the strongest pairs that are kept then.
-        atoms_hidden: share of the crystals whose atoms the physics form does not see: the rods generalise, the
-            sequence memorises.
-        neighborhoods_from: share of the time after which batches are made of neighbourhoods, so that their
-            negatives are hard.
-        leaf: crystals a neighbourhood in a batch.
-        per_formula: most crystals of one formula in an epoch: the stackings of a bilayer's two layers are hundreds
-            and teach little that is new.
-        quiet: share of the views that a patient measurement gives.
-        perfect: share of these whose pattern is perfect too: straight, still and kinematic.
+        decay: final share of the time over which the rate falls to zero.
+        short: initial share of the time with few tokens, which makes steps fast.
+        short_pairs: number of strongest pairs kept during that time.
+        atoms_hidden: share of the crystals whose atoms are hidden in the physics form: rods generalize, the sequence
+            is memorized.
+        neighborhoods_from: share of the time after which batches consist of neighborhoods, which are hard negatives.
+        leaf: crystals in a neighborhood.
+        per_formula: largest number of crystals of one formula in an epoch: bilayers have hundreds of similar
+            stackings.
+        quiet: share of the views from a careful measurement.
+        perfect: share of these with an ideal pattern: no tilt, no displacements, kinematic.
         evaluate_minutes: time between validations.
         patience: validations without improvement until training stops.
-        regime: whether patterns go through an instrument ("library") or come as the pool has them ("paper").
-        workers: threads.
-        seed: of weights, order and noise.
+        regime: whether an instrument is applied to the patterns ("library") or not ("paper").
+        workers: number of threads.
+        seed: seed of weights, order and noise.
     """
 
     minutes: float = 60.0
@@ -58,9 +57,9 @@ class Schedule:
     def __post_init__(self) -> None:
         for name in ("minutes", "batch", "views", "rate", "workers", "per_formula"):
             if not getattr(self, name) > 0:
-                raise OptionError(f"{name} is {getattr(self, name)}; it has to be positive")
+                raise OptionError(f"{name} is {getattr(self, name)}; it must be positive.")
 
-    def rate_at(self, step: int, elapsed_s: float) -> float:
-        """Linear warm-up, a plateau, and a linear decay over the last part of the time budget."""
+    def compute_rate(self, step: int, elapsed_s: float) -> float:
+        """Return the learning rate: linear warm-up, plateau, linear decay over the last part of the time."""
         left = 1 - min(elapsed_s / (self.minutes * 60), 1.0)
         return self.rate * min((step + 1) / self.warm_up, 1.0, left / self.decay)

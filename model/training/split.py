@@ -1,7 +1,7 @@
-"""The leak-free split: whole formulas go to one side.
+"""The leak-free split: all crystals of one formula belong to the same part.
 
-Duplicates, the same crystal from two sources, its polymorphs and every stacking of a pair of layers share their
-reduced formula, so a split by formula keeps them together without asking what counts as the same.
+Duplicates, the same crystal from two sources, polymorphs and all stackings of two layers share their reduced formula. A
+split by formula keeps them together without any definition of equality.
 """
 
 import gzip
@@ -22,7 +22,7 @@ TEST_SHARE = 0.1
 
 
 class SplitPart(Enum):
-    """Which side of the split a crystal is on."""
+    """Part of the split."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -30,7 +30,7 @@ class SplitPart(Enum):
 
 
 def assign_part(formula: str, seed: int, held_out: Collection[str] = ()) -> SplitPart:
-    """The part of every crystal of this reduced formula; `held_out` formulas are test whatever the draw."""
+    """Return the part of all crystals with this reduced formula; `held_out` formulas always belong to the test part."""
     if formula in held_out:
         return SplitPart.TEST
     digest = hashlib.sha256(f"{seed}|{formula}".encode()).digest()
@@ -40,10 +40,10 @@ def assign_part(formula: str, seed: int, held_out: Collection[str] = ()) -> Spli
     return SplitPart.VALIDATION if draw < TEST_SHARE + VALIDATION_SHARE else SplitPart.TRAIN
 
 
-def split(
+def split_by_formula(
     crystals: Sequence[Crystal], seed: int, held_out: Collection[str] = ()
 ) -> dict[SplitPart, list[int]]:
-    """Indices of the crystals of each part, in order."""
+    """Return the indices of the crystals in each part, in order."""
     parts: dict[SplitPart, list[int]] = {part: [] for part in SplitPart}
     for index, crystal in enumerate(crystals):
         parts[assign_part(crystal.formula, seed, held_out)].append(index)

@@ -5,16 +5,16 @@ import pytest
 
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
-from model.training.evaluation import Bench, evaluate_library, evaluate_paper, format_table
-from model.training.ranking import rank_truth, top_k
+from model.training.evaluation import EvaluationSet, evaluate_library, evaluate_paper, format_table
+from model.training.ranking import compute_top_k, rank_truth
 from tests.towers.networks import untrained
 
 TOWERS = untrained("physics")
 
 
-def bench(crystals: list[Crystal]) -> Bench:
+def bench(crystals: list[Crystal]) -> EvaluationSet:
     count = len(crystals)
-    return Bench(crystals, np.arange(count), np.arange(0, count, 2))
+    return EvaluationSet(crystals, np.arange(count), np.arange(0, count, 2))
 
 
 def test_ranks_count_what_lies_nearer() -> None:
@@ -36,7 +36,7 @@ def test_a_truth_that_is_not_there_is_last() -> None:
 
 
 def test_shares_of_ranks() -> None:
-    assert top_k(np.array([0, 1, 4, 200])) == {
+    assert compute_top_k(np.array([0, 1, 4, 200])) == {
         "top1": 0.25,
         "top3": 0.5,
         "top5": 0.75,
@@ -47,7 +47,9 @@ def test_shares_of_ranks() -> None:
 
 @pytest.mark.parametrize("clean", [True, False])
 def test_library_rows(crystals: list[Crystal], clean: bool) -> None:
-    rows = evaluate_library(TOWERS, bench(crystals), clean=clean, max_tilt_deg=4.0, only_source=None, seed=0)
+    rows = evaluate_library(
+        TOWERS, bench(crystals), clean=clean, max_tilt_deg=4.0, source_prefix=None, seed=0
+    )
     assert [(row.name, row.queries, row.gallery) for row in rows] == [
         ("made in itself", 12, 24),
         ("made in all", 12, 24),
@@ -58,7 +60,7 @@ def test_library_rows(crystals: list[Crystal], clean: bool) -> None:
 def test_the_same_seed_gives_the_same_rows(crystals: list[Crystal]) -> None:
     def rows(seed: int) -> list[dict[str, object]]:
         found = evaluate_library(
-            TOWERS, bench(crystals), clean=False, max_tilt_deg=0.0, only_source="made", seed=seed
+            TOWERS, bench(crystals), clean=False, max_tilt_deg=0.0, source_prefix="made", seed=seed
         )
         return [row.to_json() for row in found]
 

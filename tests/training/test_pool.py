@@ -50,7 +50,7 @@ def test_multislice_draws_are_near_kinematic_ones_but_not_the_same(crystals: lis
 
 
 def test_draws_cover_what_they_promise() -> None:
-    draws = Draws.random(4000, np.random.default_rng(0))
+    draws = Draws.draw_random(4000, np.random.default_rng(0))
     assert 60 <= draws.voltage_kv.min() < 62
     assert 290 < draws.voltage_kv.max() <= 300
     assert (draws.voltage_kv == 80).mean() == pytest.approx(0.5, abs=0.03)
@@ -59,20 +59,22 @@ def test_draws_cover_what_they_promise() -> None:
 
 
 def test_one_draw_of_each_crystal_is_perfect(dataset: Dataset) -> None:
-    draws = Draws.random(24, np.random.default_rng(0))
+    draws = Draws.draw_random(24, np.random.default_rng(0))
     first = [
         getattr(draws, name)[PERFECT_DRAW] for name in ("voltage_kv", "tilt_deg", "displacement_angstrom")
     ]
     assert first == [80.0, 0.0, 0.0]
     rows = np.arange(len(dataset.crystals))
-    one, other = (dataset.patterns(rows, FIXED, np.random.default_rng(seed), PERFECT_DRAW) for seed in (0, 1))
+    one, other = (
+        dataset.draw_patterns(rows, FIXED, np.random.default_rng(seed), PERFECT_DRAW) for seed in (0, 1)
+    )
     torch.testing.assert_close(one.log_intensity, other.log_intensity)
-    anything = dataset.patterns(rows, FIXED, np.random.default_rng(0))
+    anything = dataset.draw_patterns(rows, FIXED, np.random.default_rng(0))
     assert not torch.equal(one.voltage_kv, anything.voltage_kv)
 
 
 def test_the_papers_draws_are_straight_and_kinematic() -> None:
-    draws = Draws.paper(400, np.random.default_rng(0))
+    draws = Draws.draw_paper(400, np.random.default_rng(0))
     assert not draws.tilt_deg.any()
     assert not draws.dynamical.any()
     assert set(draws.displacement_angstrom) == {0.0, 0.1}

@@ -9,7 +9,7 @@ import pytest
 from model.crystal.crystal import Crystal
 from model.crystal.duplicates import group_duplicates
 from model.errors import UnreadableError
-from model.training.split import SplitPart, assign_part, read_held_out_formulas, split
+from model.training.split import SplitPart, assign_part, read_held_out_formulas, split_by_formula
 from tests.index.layers import crystal
 from tests.paths import SHARED
 
@@ -17,7 +17,7 @@ beside = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared databases ar
 
 
 def test_every_crystal_has_one_part(crystals: list[Crystal]) -> None:
-    parts = split(crystals, seed=0)
+    parts = split_by_formula(crystals, seed=0)
     assert sorted(i for rows in parts.values() for i in rows) == list(range(len(crystals)))
 
 
@@ -39,7 +39,7 @@ def test_polymorphs_and_stackings_stay_together() -> None:
     one = crystal(0)
     other = Crystal("other", "elsewhere", one.lattice * 1.1, one.numbers, one.positions)
     for seed in range(20):
-        parts = split([one, other], seed)
+        parts = split_by_formula([one, other], seed)
         assert sorted(len(rows) for rows in parts.values()) == [0, 0, 2]
 
 
@@ -73,7 +73,7 @@ def test_nothing_of_the_benchmark_and_no_duplicate_crosses_the_split() -> None:
     ]
     crystals = [each for each in found if not isinstance(each, RejectedEntry)]
     held_out = read_held_out_formulas([SHARED / "bench" / "multislice_dev.json.gz"])
-    parts = split(crystals, 0, held_out)
+    parts = split_by_formula(crystals, 0, held_out)
     trained = {crystals[i].formula for i in parts[SplitPart.TRAIN] + parts[SplitPart.VALIDATION]}
     assert trained & held_out == set()
     groups = group_duplicates(crystals)
