@@ -1,9 +1,9 @@
-"""Prints, as JSON, how fast the physics is and how near it comes to an independent multislice.
+"""Measure the speed of the physics and its deviation from an independent multislice; print them as JSON.
 
     python -m bench.physics [--shared ../shared] [--limit CRYSTALS]
 
-Residuals are the spread of ln I(theirs) - ln I(ours) over the spots above 1e-3 of the strongest, with the
-tilt and the displacements of the benchmark given and nothing fitted but the common scale.
+Residuals are the standard deviations of ln I(benchmark) - ln I(this project) over the spots above 1e-3 of the
+strongest, with the tilt and the displacements of the benchmark. Only the common scale is fitted.
 """
 
 import argparse
@@ -41,8 +41,8 @@ WEAKEST = 1e-3
 
 
 @dataclass(frozen=True)
-class Query:
-    """A diffracted crystal in its canonical orientation: spots q (M, 2), intensity (M,), and the tilt."""
+class BenchmarkPattern:
+    """A crystal in canonical orientation with its spots q (M, 2), intensities (M,) and tilt."""
 
     crystal: Crystal
     q_inv_angstrom: FloatArray
@@ -57,8 +57,8 @@ class Query:
         return np.rint(self.q_inv_angstrom @ self.crystal.lattice.T).astype(np.int64)
 
 
-def reduced(lattice: FloatArray) -> FloatArray:
-    """Shortest (2, 2) basis of the same lattice and handedness, not turned."""
+def reduce_basis(lattice: FloatArray) -> FloatArray:
+    """Return the shortest (2, 2) basis of the same lattice, with the same handedness and orientation."""
     a, b = lattice
     while True:
         if a @ a > b @ b + 1e-9:
@@ -69,11 +69,11 @@ def reduced(lattice: FloatArray) -> FloatArray:
         b = b - steps * a
 
 
-def read_query(entry: dict[str, Any]) -> Query:
-    """A query in the frame of a `Crystal`, a along x; `Crystal.from_cell` could turn its face down."""
+def read_pattern(entry: dict[str, Any]) -> BenchmarkPattern:
+    """Read a pattern in the frame of its crystal (a along x); `Crystal.from_cell` could turn the layer over."""
     cell = np.array(entry["lattice"])
     positions = np.array(entry["frac"]) @ cell
-    lattice = reduced(cell[:2, :2])
+    lattice = reduce_basis(cell[:2, :2])
     angle = np.arctan2(lattice[0, 1], lattice[0, 0])
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     lattice = lattice @ turn
@@ -84,7 +84,7 @@ def read_query(entry: dict[str, Any]) -> Query:
     crystal = Crystal(
         entry["id"], "bench", lattice, numbers, np.column_stack([positions[:, :2] @ turn, height])
     )
-    return Query(
+    return BenchmarkPattern(
         crystal=crystal,
         q_inv_angstrom=spots[:, :2] @ turn,
         intensity=spots[:, 2],
@@ -94,52 +94,54 @@ def read_query(entry: dict[str, Any]) -> Query:
     )
 
 
-def computed(query: Query, model: str) -> tuple[IntArray, FloatArray]:
-    """hk and intensities of a query's crystal by "born", "eikonal" or "multislice"."""
+def compute_intensities(pattern: BenchmarkPattern, model: str) -> tuple[IntArray, FloatArray]:
+    """Compute hk and intensities by the model "born", "eikonal" or "multislice"."""
     geometry = Geometry(
         voltage_kv=VOLTAGE_KV,
         q_max_inv_angstrom=Q_MAX,
-        tilt_deg=query.tilt_deg,
-        tilt_azimuth_deg=query.tilt_azimuth_deg,
+        tilt_deg=pattern.tilt_deg,
+        tilt_azimuth_deg=pattern.tilt_azimuth_deg,
         atom_model="eikonal" if model == "eikonal" else "born",
     )
     if model != "multislice":
-        beams = compute_structure_factors(query.crystal, geometry, ThermalMotion(B_ISO, B_ISO))
-        return beams.hk, beams.intensity
-    still = np.zeros((1, len(query.crystal.numbers), 3))
+        reflections = compute_structure_factors(pattern.crystal, geometry, ThermalMotion(B_ISO, B_ISO))
+        return reflections.hk, reflections.intensity
+    still = np.zeros((1, len(pattern.crystal.numbers), 3))
     conditions = Conditions(np.array([VOLTAGE_KV]), geometry.tilt_vector[None], still, np.array([B_ISO]))
-    hk, _, intensity = compute_dynamical_intensities(query.crystal, conditions, Q_MAX)
+    hk, _, intensity = compute_dynamical_intensities(pattern.crystal, conditions, Q_MAX)
     return hk, intensity[0]
 
 
-def residual(query: Query, hk: IntArray, intensity: FloatArray) -> float:
-    """Rms of ln I(measured) - ln I(computed) over the strong spots, the mean taken off."""
+def compute_residual(pattern: BenchmarkPattern, hk: IntArray, intensity: FloatArray) -> float:
+    """Return the standard deviation of ln I(benchmark) - ln I(computed) over the strong spots."""
     row = {tuple(index): i for i, index in enumerate(hk.tolist())}
-    strong = query.intensity > WEAKEST * query.intensity.max()
-    strong &= np.linalg.norm(query.q_inv_angstrom, axis=1) < Q_MAX - 1e-3
-    # A beam that symmetry forbids in the model counts as a billion times too weak, not as infinitely wrong.
-    ours = np.maximum(intensity, 1e-9 * intensity.max())[[row[tuple(hk)] for hk in query.hk[strong].tolist()]]
-    return float(np.std(np.log(query.intensity[strong]) - np.log(ours)))
+    strong = pattern.intensity > WEAKEST * pattern.intensity.max()
+    strong &= np.linalg.norm(pattern.q_inv_angstrom, axis=1) < Q_MAX - 1e-3
+    # A reflection that is forbidden in the model counts as a billion times too weak, not as an infinite deviation.
+    ours = np.maximum(intensity, 1e-9 * intensity.max())[
+        [row[tuple(hk)] for hk in pattern.hk[strong].tolist()]
+    ]
+    return float(np.std(np.log(pattern.intensity[strong]) - np.log(ours)))
 
 
-def residuals(path: Path) -> dict[str, dict[str, float]]:
-    """Median residual of the monolayers and of the bilayers of a benchmark file, by model."""
+def compute_residuals(path: Path) -> dict[str, dict[str, float]]:
+    """Return the median residuals of the monolayers and bilayers in a benchmark file, by model."""
     with gzip.open(path, "rt") as lines:
-        queries = [read_query(entry) for entry in json.load(lines)]
-    found: dict[str, dict[str, list[float]]] = {}
+        patterns = [read_pattern(entry) for entry in json.load(lines)]
+    residuals: dict[str, dict[str, list[float]]] = {}
     for model in ("born", "eikonal", "multislice"):
-        found[model] = defaultdict(list)
-        for query in queries:
-            kind = "bilayers" if query.is_bilayer else "monolayers"
-            found[model][kind].append(residual(query, *computed(query, model)))
+        residuals[model] = defaultdict(list)
+        for pattern in patterns:
+            kind = "bilayers" if pattern.is_bilayer else "monolayers"
+            residuals[model][kind].append(compute_residual(pattern, *compute_intensities(pattern, model)))
     return {
         model: {kind: round(float(np.median(values)), 3) for kind, values in kinds.items()}
-        for model, kinds in found.items()
+        for model, kinds in residuals.items()
     }
 
 
-def read_crystals(folder: Path) -> Iterator[Crystal]:
-    """Every usable crystal of the JSON-lines files of a folder."""
+def read_usable_crystals(folder: Path) -> Iterator[Crystal]:
+    """Yield every usable crystal in the JSON-lines files of a folder."""
     for path in sorted(folder.glob("*.jsonl.gz")):
         with gzip.open(path, "rt") as lines:
             for line in lines:
@@ -153,8 +155,8 @@ def read_crystals(folder: Path) -> Iterator[Crystal]:
                     continue
 
 
-def kinematic_speed(crystals: list[Crystal], geometry: Geometry) -> dict[str, float]:
-    """Seconds for all the crystals and crystals a second, on one core."""
+def measure_kinematic_speed(crystals: list[Crystal], geometry: Geometry) -> dict[str, float]:
+    """Measure the time for all crystals on one core."""
     start = time.perf_counter()
     reflections = sum(len(compute_structure_factors(crystal, geometry).hk) for crystal in crystals)
     seconds = time.perf_counter() - start
@@ -166,8 +168,8 @@ def kinematic_speed(crystals: list[Crystal], geometry: Geometry) -> dict[str, fl
     }
 
 
-def multislice_speed(crystals: list[Crystal], batch: int = 16) -> dict[str, float]:
-    """Patterns a second, `batch` conditions of a crystal at a time."""
+def measure_multislice_speed(crystals: list[Crystal], batch: int = 16) -> dict[str, float]:
+    """Measure patterns per second, with `batch` conditions of a crystal at a time."""
     start = time.perf_counter()
     for crystal in crystals:
         still = np.zeros((batch, len(crystal.numbers), 3))
@@ -184,15 +186,17 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path(__file__).resolve().parents[2] / "shared")
     parser.add_argument("--limit", type=int, default=18_000, help="crystals for the speed")
     options = parser.parse_args()
-    crystals = list(itertools.islice(read_crystals(options.shared / "data" / "structures"), options.limit))
+    crystals = list(
+        itertools.islice(read_usable_crystals(options.shared / "data" / "structures"), options.limit)
+    )
     figures = {
-        "kinematic": kinematic_speed(crystals, Geometry(q_max_inv_angstrom=Q_MAX)),
-        "kinematic_tilted_eikonal": kinematic_speed(
+        "kinematic": measure_kinematic_speed(crystals, Geometry(q_max_inv_angstrom=Q_MAX)),
+        "kinematic_tilted_eikonal": measure_kinematic_speed(
             crystals, Geometry(q_max_inv_angstrom=Q_MAX, tilt_deg=2.0, atom_model="eikonal")
         ),
-        "multislice": multislice_speed(crystals[:: max(1, len(crystals) // 200)]),
+        "multislice": measure_multislice_speed(crystals[:: max(1, len(crystals) // 200)]),
         "residual_of_ln_intensity": {
-            path.name: residuals(path)
+            path.name: compute_residuals(path)
             for path in sorted((options.shared / "bench").glob("multislice_*.json.gz"))
         },
     }

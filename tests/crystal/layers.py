@@ -1,4 +1,4 @@
-"""Layers with all kinds of plane lattices and symmetry, in an ordinary box with the vacuum along c."""
+"""Layers with all plane lattices and various symmetries, in a box with the vacuum along c."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ NAMES = [
     "one column",
     "black phosphorus",
     "1T' distorted",
-    "centred",
+    "centered",
     "P1",
 ]
 
@@ -64,7 +64,7 @@ def layers() -> dict[str, Cell]:
                 *[(52, 0.5, 0.76, 1.38), (52, 0, 0.80, -1.38)],
             ],
         ),
-        "centred": _boxed((4.0, 0.0), (-2.0, 3.1), [(30, 0.0, 0.0, 0.0), (8, 0.31, 0.62, 0.4)]),
+        "centered": _boxed((4.0, 0.0), (-2.0, 3.1), [(30, 0.0, 0.0, 0.0), (8, 0.31, 0.62, 0.4)]),
         "P1": _boxed(
             (5.3, 0.0),
             (-1.1, 6.2),

@@ -60,7 +60,7 @@ def test_arrays_given_are_copied() -> None:
     assert crystal.lattice[0, 0] == 3.0
 
 
-def test_to_structure_has_the_vacuum_asked_for(cells: dict[str, Cell]) -> None:
+def test_to_structure_has_the_requested_vacuum(cells: dict[str, Cell]) -> None:
     structure = made(*cells["MoS2 1H"]).to_structure(vacuum_angstrom=15.0)
     assert structure.lattice.c == pytest.approx(3.12 + 15.0)
     assert structure.lattice.alpha == pytest.approx(90.0)
@@ -83,7 +83,7 @@ def test_to_structure_has_the_vacuum_asked_for(cells: dict[str, Cell]) -> None:
         (np.diag([0.4, 3.0, 20.0]), [6], [[0.0, 0.0, 0.0]], "Overlapping atoms: the cell is only 0.40"),
     ],
 )
-def test_refuses(lattice: object, numbers: object, frac: object, message: str) -> None:
+def test_rejects_invalid_cells(lattice: object, numbers: object, frac: object, message: str) -> None:
     with pytest.raises(CrystalError, match=message):
         made(lattice, np.array(numbers, dtype=int), frac)
 
@@ -122,7 +122,7 @@ def stacked(cell: Cell, count: int, shift: tuple[float, float] = (0.0, 0.0)) -> 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("count", "shift"), [(2, (0.0, 0.0)), (3, (0.0, 0.0)), (2, (0.31, 0.17))])
-def test_equal_layers_above_each_other_are_one(
+def test_equal_layers_are_reduced_to_one(
     cells: dict[str, Cell], name: str, count: int, shift: tuple[float, float]
 ) -> None:
     one, several = made(*cells[name]), made(*stacked(cells[name], count, shift))
@@ -139,7 +139,7 @@ def test_equal_layers_are_found_in_any_description(cells: dict[str, Cell]) -> No
         np.testing.assert_allclose(several.positions, one.positions, atol=1e-6)
 
 
-def test_different_layers_with_vacuum_between_them_are_refused(cells: dict[str, Cell]) -> None:
+def test_rejects_different_layers_with_vacuum_between_them(cells: dict[str, Cell]) -> None:
     lattice, numbers, frac = stacked(cells["MoS2 1H"], 2)
     turned, moved = frac.copy(), frac.copy()
     turned[3:, :2] *= -1
@@ -165,7 +165,7 @@ def test_different_layers_with_vacuum_between_them_are_refused(cells: dict[str, 
     ],
     ids=["molecule", "chain", "chain in a skew cell"],
 )
-def test_molecules_and_chains_are_refused(lattice: object, numbers: object, frac: object) -> None:
+def test_rejects_molecules_and_chains(lattice: object, numbers: object, frac: object) -> None:
     with pytest.raises(CrystalError, match="A molecule or chain in a box, not a layer"):
         made(lattice, numbers, frac)
 
@@ -188,7 +188,7 @@ def test_thin_vacuum_suffices(cells: dict[str, Cell]) -> None:
         (["Es"], "Unknown element Es"),
     ],
 )
-def test_from_structure_refuses(species: list[Any], message: str) -> None:
+def test_from_structure_rejects(species: list[Any], message: str) -> None:
     structure = Structure(Lattice.tetragonal(3.0, 20.0), species, [[0, 0, 0]])
     with pytest.raises(CrystalError, match=message):
         Crystal.from_structure(structure, id="some", source="test")
@@ -212,17 +212,17 @@ def test_deuterium_and_oxidation_states_are_elements() -> None:
         ([[3.0, 0.0, 0.0]], "shape"),
     ],
 )
-def test_constructor_refuses_other_lattices(lattice: list[list[float]], message: str) -> None:
+def test_constructor_rejects_other_lattices(lattice: list[list[float]], message: str) -> None:
     with pytest.raises(CrystalError, match=message):
         Crystal("some", "test", np.array(lattice), np.array([6]), np.zeros((1, 3)))
 
 
-def test_needs_an_id() -> None:
+def test_rejects_an_empty_id() -> None:
     with pytest.raises(CrystalError, match="id"):
         Crystal("", "test", np.eye(2) * 3.0, np.array([6]), np.zeros((1, 3)))
 
 
-def test_a_stored_crystal_is_as_it_was_and_read_only(cells: dict[str, Cell]) -> None:
+def test_a_stored_crystal_is_unchanged_and_read_only(cells: dict[str, Cell]) -> None:
     made_new = made(*cells["MoS2 1H"])
     arrays = (made_new.lattice.copy(), made_new.numbers.copy(), made_new.positions.copy())
     stored = Crystal.from_stored("some", "test", *arrays)

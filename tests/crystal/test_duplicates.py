@@ -86,7 +86,7 @@ def test_other_lattice_or_composition_differs(cells: dict[str, Cell]) -> None:
     assert not is_same_crystal(graphene, crystal_of((lattice, numbers + 1, frac)))
 
 
-def test_tolerance_is_honoured(cells: dict[str, Cell]) -> None:
+def test_respects_the_tolerance(cells: dict[str, Cell]) -> None:
     lattice, numbers, frac = cells["graphene"]
     one, other = (
         crystal_of((lattice, numbers, frac)),
@@ -96,14 +96,14 @@ def test_tolerance_is_honoured(cells: dict[str, Cell]) -> None:
     assert not is_same_crystal(one, other, Tolerance(length_fraction=0.02))
 
 
-def test_chains_merge_only_when_asked(cells: dict[str, Cell]) -> None:
+def test_chains_merge_only_on_request(cells: dict[str, Cell]) -> None:
     lattice, numbers, frac = cells["graphene"]
     series = [crystal_of((lattice * [s, s, 1.0], numbers, frac)) for s in (1.0, 1.04, 1.08, 1.12)]
     assert group_duplicates(series) == [0, 0, 1, 1]
     assert group_duplicates(series, chained=True) == [0, 0, 0, 0]
 
 
-def test_faint_superstructure_is_related(cells: dict[str, Cell]) -> None:
+def test_a_weak_superlattice_is_related(cells: dict[str, Cell]) -> None:
     lattice, numbers, frac = cells["MoSSe"]
     double = np.concatenate([frac, frac + np.array([1, 0, 0])]) / [2, 1, 1]
     double[0] += [0.02, 0.0, 0.0]
@@ -115,7 +115,7 @@ def test_faint_superstructure_is_related(cells: dict[str, Cell]) -> None:
     assert group_duplicates([plain, distorted], RELATED, chained=True) == [0, 0]
 
 
-def test_no_crystals_no_groups() -> None:
+def test_no_crystals_have_no_groups() -> None:
     assert group_duplicates([]) == []
 
 

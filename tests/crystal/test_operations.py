@@ -1,4 +1,4 @@
-"""The operations of a layer: those of its group, each laying atoms on like ones; and the shifts that keep them."""
+"""Symmetry operations of a layer, and the displacements that keep them."""
 
 import gzip
 import json
@@ -19,7 +19,7 @@ Cell = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
 STRUCTURES = SHARED / "data" / "structures"
 
 
-def assert_laid_on_itself(crystal: Crystal, tolerance: float) -> None:
+def assert_maps_onto_itself(crystal: Crystal, tolerance: float) -> None:
     found = find_operations(crystal)
     xy, z = crystal.positions[:, :2] @ np.linalg.inv(crystal.lattice), crystal.positions[:, 2]
     middle = (z.min() + z.max()) / 2
@@ -51,10 +51,10 @@ def test_known_groups_have_their_operations(cells: dict[str, Cell], name: str, c
     crystal = Crystal.from_cell(*cells[name], id=name, source="test")
     found = find_operations(crystal)
     assert (len(found.change), int(found.turns_over.sum())) == (count, over)
-    assert_laid_on_itself(crystal, 0.01)
+    assert_maps_onto_itself(crystal, 0.01)
 
 
-def test_atoms_off_their_places_are_told_by_how_much(cells: dict[str, Cell]) -> None:
+def test_reports_how_far_atoms_are_from_symmetric_positions(cells: dict[str, Cell]) -> None:
     exact = Crystal.from_cell(*cells["MoS2 1H"], id="exact", source="test")
     assert find_operations(exact).residual_angstrom.max() < 1e-6
     aside = np.zeros_like(exact.positions)
@@ -66,7 +66,7 @@ def test_atoms_off_their_places_are_told_by_how_much(cells: dict[str, Cell]) -> 
     assert len(find_operations(replace(exact, positions=exact.positions + 10 * aside)).change) < 12
 
 
-def test_operations_are_remembered_for_as_long_as_their_crystal_and_no_other(cells: dict[str, Cell]) -> None:
+def test_operations_are_cached_for_each_crystal(cells: dict[str, Cell]) -> None:
     first, second = (
         Crystal.from_cell(*cells[name], id="same name", source="test") for name in ("graphene", "P1")
     )
@@ -76,7 +76,7 @@ def test_operations_are_remembered_for_as_long_as_their_crystal_and_no_other(cel
     assert len(find_operations(second).change) == 1
 
 
-def test_a_large_cell_of_one_element_has_its_operations_too() -> None:
+def test_finds_the_operations_of_a_large_cell_of_one_element() -> None:
     """A net of 98 carbon atoms of which one sticks out, with the three-fold axis and the mirrors through it."""
     a = 2.46
     cell = np.array([[1.0, 0.0], [-0.5, 3**0.5 / 2]]) * a
@@ -91,12 +91,12 @@ def test_a_large_cell_of_one_element_has_its_operations_too() -> None:
     assert len(crystal.numbers) == 98
     found = find_operations(crystal)
     assert (len(found.change), int(found.turns_over.sum())) == (6, 0)  # p3m1
-    assert_laid_on_itself(crystal, 0.01)
+    assert_maps_onto_itself(crystal, 0.01)
 
 
 @pytest.mark.skipif(not STRUCTURES.is_dir(), reason="the shared structures are not beside this checkout")
 @pytest.mark.parametrize("name", ["2dmatpedia", "mxenes", "ml2ddb", "c2db_sample", "bilayers"])
-def test_are_as_many_as_spglib_finds(name: str) -> None:
+def test_finds_as_many_operations_as_spglib(name: str) -> None:
     """Not all: atoms at the edge of the tolerance, which spglib lessens until it has a group."""
     with gzip.open(STRUCTURES / f"{name}.jsonl.gz", "rt", encoding="utf-8") as file:
         entries = [json.loads(line) for line in file]
@@ -105,7 +105,7 @@ def test_are_as_many_as_spglib_finds(name: str) -> None:
     for entry in sample:
         numbers = [Element(symbol).Z for symbol in entry["species"]]
         crystal = Crystal.from_cell(entry["lattice"], numbers, entry["frac"], id=entry["id"], source=name)
-        assert_laid_on_itself(crystal, 0.05 + 1e-6)
+        assert_maps_onto_itself(crystal, 0.05 + 1e-6)
         box = np.zeros((3, 3))
         box[:2, :2], box[2, 2] = crystal.lattice, crystal.thickness + 20.0
         sites = crystal.positions @ np.linalg.inv(box)
@@ -125,8 +125,8 @@ def test_shifts_that_keep_the_symmetry_are_those_of_free_coordinates(
     crystal = Crystal.from_cell(*cells[name], id=name, source="test")
     projector = compute_symmetry_projector(crystal)
     assert projector == pytest.approx(projector @ projector, abs=1e-6)
-    wanted = 2 * len(crystal.numbers) if free < 0 else free
-    assert np.trace(projector) == pytest.approx(wanted, abs=1e-6)
+    expected = 2 * len(crystal.numbers) if free < 0 else free
+    assert np.trace(projector) == pytest.approx(expected, abs=1e-6)
 
 
 def moved(crystal: Crystal, direction: NDArray[np.float64]) -> Crystal:

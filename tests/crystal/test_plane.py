@@ -5,19 +5,19 @@ from model.crystal.plane import compute_determinants, invert_matrices
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (50,), (3, 7), (0,)])
-def test_they_are_those_of_linear_algebra(shape: tuple[int, ...]) -> None:
+def test_agree_with_linear_algebra(shape: tuple[int, ...]) -> None:
     matrices = np.random.default_rng(0).normal(size=(*shape, 2, 2))
     np.testing.assert_allclose(compute_determinants(matrices), np.linalg.det(matrices), atol=1e-12)
     np.testing.assert_allclose(invert_matrices(matrices), np.linalg.inv(matrices), rtol=1e-9)
 
 
-def test_of_integers_too() -> None:
+def test_accept_integers() -> None:
     shear = np.array([[[1, 1], [0, 1]], [[0, -1], [1, 0]]])
     assert compute_determinants(shear).tolist() == [1, 1]
     assert (invert_matrices(shear) @ shear).tolist() == [[[1, 0], [0, 1]]] * 2
 
 
-def test_what_has_no_inverse_is_not_finite_and_spoils_no_other() -> None:
+def test_singular_matrices_give_infinite_values_without_affecting_others() -> None:
     matrices = np.array([[[1.0, 2.0], [2.0, 4.0]], [[2.0, 0.0], [0.0, 4.0]]])
     with np.errstate(divide="ignore", invalid="ignore"):
         found = invert_matrices(matrices)

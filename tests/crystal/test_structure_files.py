@@ -72,7 +72,7 @@ def test_poscar_is_the_same_crystal(cells: dict[str, Cell], name: str) -> None:
     assert_same_arrays(crystal, through_ase(text, "vasp"), 1e-6)
 
 
-def test_cif_tells_symmetry_source_id_and_vacuum(cells: dict[str, Cell]) -> None:
+def test_cif_states_symmetry_source_id_and_vacuum(cells: dict[str, Cell]) -> None:
     crystal = crystal_of(cells["MoS2 1H"])
     lines = write_cif(crystal, determine_symmetry(crystal)).splitlines()
     assert lines[0] == "data_mos2_1_50_"
@@ -134,13 +134,13 @@ def test_symmetric_cif_is_expanded(cells: dict[str, Cell]) -> None:
         ("0.565", "0.505", "Overlapping atoms"),
     ],
 )
-def test_unusable_cif_says_why(old: str, new: str, message: str) -> None:
+def test_rejects_an_unusable_cif_with_a_reason(old: str, new: str, message: str) -> None:
     assert old in SYMMETRIC_CIF
     with pytest.raises(CrystalError, match=message):
         read_structure(SYMMETRIC_CIF.replace(old, new), id="a", source="b")
 
 
-def test_cif_without_atoms_says_so() -> None:
+def test_rejects_a_cif_without_atoms() -> None:
     with pytest.raises(CrystalError, match="The structure holds no atoms"):
         read_structure(SYMMETRIC_CIF[: SYMMETRIC_CIF.index("Mo1 Mo")], id="a", source="b")
 
@@ -159,24 +159,24 @@ def test_cif_without_atoms_says_so() -> None:
         ("  \n", "empty"),
     ],
 )
-def test_damaged_files_are_unreadable(text: str, message: str) -> None:
+def test_rejects_damaged_files(text: str, message: str) -> None:
     with pytest.raises(UnreadableError, match=message):
         read_structure(text, id="a", source="b")
 
 
-def test_poscar_with_a_coordinate_that_is_no_number() -> None:
+def test_rejects_a_poscar_with_a_coordinate_that_is_not_finite() -> None:
     text = "comment\n1.0\n3 0 0\n0 3 0\n0 0 20\nC\n1\ndirect\nnan 0 0\n"
     with pytest.raises(CrystalError, match="finite"):
         read_structure(text, id="a", source="b")
 
 
-def test_poscar_without_elements_is_refused() -> None:
+def test_rejects_a_poscar_without_elements() -> None:
     text = "comment\n1.0\n3 0 0\n0 3 0\n0 0 20\n1\ndirect\n0 0 0\n"
     with pytest.raises(CrystalError, match="names no elements"):
         read_structure(text, id="a", source="b")
 
 
 @pytest.mark.parametrize("text", ["hello", "1 2 3\n4 5 6\n", "{}", "a\nb\nc\nd\ne\n"])
-def test_other_text_is_of_unknown_format(text: str) -> None:
+def test_rejects_text_of_another_format(text: str) -> None:
     with pytest.raises(UnknownFormatError, match="is neither a CIF"):
         read_structure(text, id="a", source="b")

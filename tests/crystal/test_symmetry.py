@@ -29,7 +29,7 @@ def test_known_groups(cells: dict[str, Cell], name: str, expected: Symmetry) -> 
     assert determine_symmetry(Crystal.from_cell(*cells[name], id=name, source="test")) == expected
 
 
-def test_tolerance_is_honoured(cells: dict[str, Cell]) -> None:
+def test_respects_the_tolerance(cells: dict[str, Cell]) -> None:
     lattice, numbers, frac = cells["graphene"]
     buckled = Crystal.from_cell(
         lattice, numbers, frac + np.array([[0, 0, 0.001], [0, 0, -0.001]]), id="b", source="test"

@@ -1,4 +1,4 @@
-"""Layers that everyone knows, one by one and each in turn."""
+"""Well-known layers as fixtures, one by one and as a parameter."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Layers that everyone knows, in canonical orientation."""
+"""Well-known layers in canonical orientation."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,5 +29,5 @@ BLACK_PHOSPHORUS = layer(
     [[0, 0.0806], [0, -0.0806], [0.5, 0.4194], [0.5, 0.5806]],
     [1.065, -1.065, 1.065, -1.065],
 )
-# MoSSe: no centre, no two-fold axis, two different faces.
+# MoSSe: no center, no two-fold axis, two different faces.
 JANUS = layer("MoSSe", hexagonal(3.25), [42, 16, 34], PRISMATIC, [0, 1.53, -1.70])

@@ -1,4 +1,4 @@
-"""The multislice against abTEM's: another's code, with another's scattering factors (Lobato's) and real-space grid."""
+"""Multislice compared with abTEM, an independent code with other scattering factors (Lobato) and a real-space grid."""
 
 import warnings
 from typing import Any
@@ -18,7 +18,7 @@ SAMPLING_ANGSTROM = 0.05
 
 
 def by_abtem(crystal: Crystal, tilt: Array, hk: NDArray[np.int64]) -> Array:
-    """(M,) intensities of beams, as fractions of the incident one, of a still layer in a rectangular cell."""
+    """Return (M,) intensities of a static layer in a rectangular cell, as fractions of the incident beam."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import abtem
@@ -56,7 +56,7 @@ def _rectangular(crystal: Crystal) -> tuple[list[tuple[int, int]], Array]:
 
 @pytest.mark.parametrize("crystal", [GRAPHENE, MOS2, JANUS, BLACK_PHOSPHORUS], ids=lambda each: str(each.id))
 @pytest.mark.parametrize("tilt_deg", [(0.0, 0.0), (2.5, -1.0)], ids=["straight", "tilted"])
-def test_beams_are_as_strong_as_abtem_computes_them(crystal: Crystal, tilt_deg: tuple[float, float]) -> None:
+def test_agrees_with_abtem(crystal: Crystal, tilt_deg: tuple[float, float]) -> None:
     tilt = np.tan(np.radians(tilt_deg))
     hk = list_reflections(crystal.lattice, Q_MAX)
     own = StaticMultislice.from_crystal(crystal, 80.0, Q_MAX).compute_intensities(hk, tilt[None])[0]

@@ -1,6 +1,7 @@
-"""Kinematic intensities against diffsims, its tables (Lobato & van Dyck, 2014) and its crystallography."""
+"""Kinematic intensities compared with diffsims and its scattering factors (Lobato & van Dyck, 2014)."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,9 +49,9 @@ def theirs(crystal: Crystal, hk: NDArray[np.int64], geometry: Geometry, b_iso: f
     return intensity
 
 
-def spread_of_ln(beams: Reflections, other: Array) -> float:
+def spread_of_ln(reflections: Reflections, other: Array) -> float:
     strong = other > 1e-3 * other.max()
-    return float(np.std(np.log(beams.intensity[strong] / other[strong])))
+    return float(np.std(np.log(reflections.intensity[strong] / other[strong])))
 
 
 @pytest.mark.parametrize("voltage_kv", [60.0, 300.0])
@@ -59,9 +60,9 @@ def test_agrees_straight_and_tilted(
     crystal: Crystal, tilt_deg: float, azimuth_deg: float, voltage_kv: float
 ) -> None:
     geometry = Geometry(voltage_kv=voltage_kv, tilt_deg=tilt_deg, tilt_azimuth_deg=azimuth_deg)
-    beams = compute_structure_factors(crystal, geometry)
-    assert len(beams.hk) >= 36
-    assert spread_of_ln(beams, theirs(crystal, beams.hk, geometry)) < TOLERANCE
+    reflections = compute_structure_factors(crystal, geometry)
+    assert len(reflections.hk) >= 36
+    assert spread_of_ln(reflections, theirs(crystal, reflections.hk, geometry)) < TOLERANCE
 
 
 def test_agrees_on_the_debye_waller_factor(mos2: Crystal) -> None:
@@ -79,10 +80,11 @@ def test_agrees_on_the_wavelength(voltage_kv: float) -> None:
 
 
 @pytest.mark.parametrize("change", [{"tilt_azimuth_deg": 180.0}, {"tilt_deg": 0.0}, {"voltage_kv": 5.0}])
-def test_the_tolerance_tells_wrong_geometry(black_phosphorus: Crystal, change: dict[str, float]) -> None:
-    right = {"tilt_deg": 4.0, "tilt_azimuth_deg": 0.0, "voltage_kv": 80.0}
-    beams = compute_structure_factors(black_phosphorus, Geometry(**(right | change)))  # type: ignore[arg-type]
-    assert spread_of_ln(beams, theirs(black_phosphorus, beams.hk, Geometry(**right))) > 10 * TOLERANCE  # type: ignore[arg-type]
+def test_the_tolerance_detects_a_wrong_geometry(black_phosphorus: Crystal, change: dict[str, float]) -> None:
+    right = Geometry(tilt_deg=4.0, tilt_azimuth_deg=0.0, voltage_kv=80.0)
+    wrong = replace(right, **change)  # type: ignore[arg-type]
+    reflections = compute_structure_factors(black_phosphorus, wrong)
+    assert spread_of_ln(reflections, theirs(black_phosphorus, reflections.hk, right)) > 10 * TOLERANCE
 
 
 def test_the_factors_of_all_elements_agree() -> None:

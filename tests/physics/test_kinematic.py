@@ -136,7 +136,7 @@ def test_a_two_fold_axis_keeps_friedels_law_until_the_layer_is_tilted(
 ) -> None:
     straight = compute_structure_factors(graphene, Geometry(atom_model=atom_model)).intensity
     assert mates(straight) == pytest.approx(straight, rel=1e-9)
-    # Phosphorus has an inversion centre but its two-fold axes lie in the plane: curvature tells q from -q.
+    # Phosphorus has an inversion center but its two-fold axes lie in the plane: curvature tells q from -q.
     tilted = compute_structure_factors(black_phosphorus, replace(TILTED, atom_model=atom_model)).intensity
     strong = tilted > 1e-2 * tilted.max()
     assert np.std(np.log(tilted / mates(tilted))[strong]) > 0.3
@@ -195,14 +195,15 @@ def test_tilt_stretches_the_pattern_across_its_axis(tilt: float, azimuth: float)
 
 
 @given(tilt=st.floats(0, 4), azimuth=azimuths)
-def test_the_stretch_is_the_projection_along_the_beam_but_for_the_curvature(
+def test_the_stretch_is_the_projection_along_the_incident_wave_except_for_the_curvature(
     tilt: float, azimuth: float
 ) -> None:
     geometry = Geometry(tilt_deg=tilt, tilt_azimuth_deg=azimuth)
     q = np.random.default_rng(2).uniform(-0.7, 0.7, (30, 2))
-    beam = np.append(geometry.tilt_vector, 1.0) / np.linalg.norm(np.append(geometry.tilt_vector, 1.0))
+    direction = np.append(geometry.tilt_vector, 1.0)
+    direction /= np.linalg.norm(direction)
     wave = np.column_stack([q, -compute_excitation_error(q, geometry)])
-    projected = np.linalg.norm(wave - np.outer(wave @ beam, beam), axis=1)
+    projected = np.linalg.norm(wave - np.outer(wave @ direction, direction), axis=1)
     left_out = geometry.wavelength * 0.98 / 2 * np.sin(np.radians(tilt))
     assert (
         np.abs(np.linalg.norm(project_to_camera(q, geometry), axis=1) - projected).max()
@@ -212,9 +213,11 @@ def test_the_stretch_is_the_projection_along_the_beam_but_for_the_curvature(
 
 @given(xx=st.floats(-0.03, 0.03), yy=st.floats(-0.03, 0.03), xy=st.floats(-0.03, 0.03))
 def test_strain_moves_spots_as_it_moves_planes(mos2: Crystal, xx: float, yy: float, xy: float) -> None:
-    beams = compute_structure_factors(mos2, Geometry(strain=((xx, xy), (xy, yy)), q_max_inv_angstrom=1.0))
+    reflections = compute_structure_factors(
+        mos2, Geometry(strain=((xx, xy), (xy, yy)), q_max_inv_angstrom=1.0)
+    )
     lattice = mos2.lattice @ (np.eye(2) + np.array([[xx, xy], [xy, yy]]))
-    assert beams.q_inv_angstrom @ lattice.T == pytest.approx(beams.hk.astype(float))
+    assert reflections.q_inv_angstrom @ lattice.T == pytest.approx(reflections.hk.astype(float))
 
 
 def test_thermal_motion_out_of_the_plane_acts_through_the_tilt_only(mos2: Crystal) -> None:
@@ -259,12 +262,12 @@ def test_each_atom_moves_by_its_own_debye_waller_factor(mos2: Crystal) -> None:
 
 
 @pytest.mark.parametrize("b", [-0.1, float("nan"), (0.1, 0.2)])
-def test_impossible_debye_waller_factors_are_refused(mos2: Crystal, b: float | tuple[float, ...]) -> None:
+def test_rejects_impossible_debye_waller_factors(mos2: Crystal, b: float | tuple[float, ...]) -> None:
     with pytest.raises(OptionError, match=r"B|b_in_plane"):
         compute_structure_factors(mos2, thermal=ThermalMotion(b))
 
 
-def test_spots_are_relative_to_the_strongest_and_cut(mos2: Crystal) -> None:
+def test_spots_are_relative_to_the_strongest_and_above_the_threshold(mos2: Crystal) -> None:
     spots = compute_kinematic_spots(mos2, relative_threshold=0.1)
     assert spots.intensity is not None
     assert spots.intensity.max() == 1.0
@@ -286,12 +289,12 @@ def test_spots_are_relative_to_the_strongest_and_cut(mos2: Crystal) -> None:
         {"strain": ((0.0, 0.1), (0.0, 0.0))},
     ],
 )
-def test_impossible_geometry_is_refused(wrong: dict[str, object]) -> None:
+def test_rejects_impossible_geometries(wrong: dict[str, object]) -> None:
     with pytest.raises(OptionError):
         Geometry(**wrong)  # type: ignore[arg-type]
 
 
-def test_displacements_must_fit(mos2: Crystal) -> None:
+def test_rejects_displacements_of_another_shape(mos2: Crystal) -> None:
     with pytest.raises(OptionError, match="displacements"):
         compute_structure_factors(mos2, displacements=np.zeros((2, 3)))
 
@@ -320,7 +323,7 @@ def test_face_down_is_a_mirror_with_real_factors_only(model: AtomModel, equal: b
     assert same == equal
 
 
-def test_turned_over_twice_is_the_same() -> None:
+def test_turning_over_twice_changes_nothing() -> None:
     again = janus().turn_over().turn_over()
     np.testing.assert_allclose(again.lattice, janus().lattice)
     np.testing.assert_allclose(again.positions, janus().positions, atol=1e-9)

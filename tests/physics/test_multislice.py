@@ -1,4 +1,4 @@
-"""Dynamical diffraction: nothing is lost, and what is weak is kinematic."""
+"""Dynamical diffraction conserves intensity and is kinematic for weak scatterers."""
 
 from dataclasses import replace
 
@@ -55,14 +55,14 @@ def test_a_weak_layer_scatters_kinematically(
 
 
 @pytest.mark.parametrize("q_max", [0.9, 1.2, 1.5])
-def test_beams_hardly_depend_on_how_far_out_others_are_asked_for(crystal: Crystal, q_max: float) -> None:
-    def beams(farthest: float) -> dict[tuple[int, int], float]:
+def test_intensities_depend_little_on_the_largest_q(crystal: Crystal, q_max: float) -> None:
+    def reflections(farthest: float) -> dict[tuple[int, int], float]:
         still = np.zeros((1, len(crystal.numbers), 3))
         conditions = Conditions(np.array([80.0]), np.zeros((1, 2)), still, np.zeros(1))
         hk, _, intensity = compute_dynamical_intensities(crystal, conditions, farthest)
         return dict(zip(map(tuple, hk.tolist()), intensity[0].tolist(), strict=True))
 
-    near, far = beams(q_max), beams(3.0)
+    near, far = reflections(q_max), reflections(3.0)
     found, expected = (np.array([each[hk] for hk in near]) for each in (near, far))
     assert spread_of_ln(found, expected, weakest=3e-3) < 0.06
 
@@ -112,14 +112,14 @@ def test_eikonal_atoms_overrate_friedel_differences_where_atoms_stand_in_a_colum
 
 @settings(max_examples=20)
 @given(voltage=st.floats(60, 300), tilt=st.floats(0, 5), azimuth=st.floats(0, 360))
-def test_beams_never_carry_more_than_came_in(
+def test_reflections_never_carry_more_than_the_incident_intensity(
     janus: Crystal, voltage: float, tilt: float, azimuth: float
 ) -> None:
     geometry = Geometry(voltage_kv=voltage, tilt_deg=tilt, tilt_azimuth_deg=azimuth)
     assert 0.005 < under(janus, geometry).sum() < 1.0
 
 
-def test_one_slice_only_turns_phases_so_its_beams_carry_all_that_came_in(
+def test_one_slice_only_shifts_phases_and_keeps_the_intensity(
     graphene: Crystal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The direct beam is 1 - sum of the others; seen as the spectrum's first term.

@@ -1,4 +1,4 @@
-"""Atoms: X-rays and electrons, once and more than once."""
+"""Scattering factors for X-rays and electrons, in Born and eikonal approximation."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_symbols_are_those_of_the_periodic_table() -> None:
     assert [SYMBOLS[number] for number in (1, 6, 42, 79, 98)] == ["H", "C", "Mo", "Au", "Cf"]
 
 
-def test_known_constants_of_the_beam() -> None:
+def test_wavelengths_and_interaction_constant_are_those_of_textbooks() -> None:
     # Kirkland, "Advanced Computing in Electron Microscopy": 0.04176 angstrom at 80 kV, 0.01969 at 300 kV.
     assert electron_wavelength_angstrom(80.0) == pytest.approx(0.04176, abs=5e-6)
     assert electron_wavelength_angstrom(300.0) == pytest.approx(0.01969, abs=5e-6)
@@ -45,7 +45,7 @@ def test_xray_factor_of_carbon() -> None:
     assert xray_form_factor(np.array([6]), 2 * s)[:, 0] == pytest.approx(expected, abs=0.06)
 
 
-def test_polarisation() -> None:
+def test_polarization_factor() -> None:
     # 2 theta = 0, 90 and 180 degrees: 2 sin(theta) = lambda q.
     q = np.array([0.0, np.sqrt(2) / 1.54, 2 / 1.54])
     assert polarization_factor(q, 1.54) == pytest.approx([1.0, 0.5, 1.0])
@@ -53,25 +53,25 @@ def test_polarisation() -> None:
 
 def test_xrays_at_normal_incidence_reach_q_of_one_wave_number(mos2: Crystal) -> None:
     geometry = Geometry(radiation="xray", q_max_inv_angstrom=1.6)
-    beams = compute_structure_factors(mos2, geometry)
-    q = np.linalg.norm(beams.q_inv_angstrom, axis=1)
+    reflections = compute_structure_factors(mos2, geometry)
+    q = np.linalg.norm(reflections.q_inv_angstrom, axis=1)
     wave_number = 1 / geometry.wavelength
     assert 0 < len(q) < len(compute_structure_factors(mos2, Geometry()).hk)
     assert q.max() <= wave_number
     # Scattered by 2 theta with sin(2 theta) = lambda q, and q_z = (1 - cos(2 theta)) / lambda.
-    assert beams.qz_inv_angstrom == pytest.approx(wave_number - np.sqrt(wave_number**2 - q**2))
-    half = len(beams.hk) // 2
-    assert (beams.hk[:half] == -beams.hk[half:]).all()
+    assert reflections.qz_inv_angstrom == pytest.approx(wave_number - np.sqrt(wave_number**2 - q**2))
+    half = len(reflections.hk) // 2
+    assert (reflections.hk[:half] == -reflections.hk[half:]).all()
 
 
-def test_xray_intensity_of_one_atom_is_the_factor_squared_with_polarisation() -> None:
+def test_xray_intensity_of_one_atom_is_the_squared_factor_times_the_polarization() -> None:
     lone = Crystal("Cu", "test", np.diag([3.0, 3.5]), np.array([29]), np.zeros((1, 3)))
     geometry = Geometry(radiation="xray", wavelength_angstrom=0.5, q_max_inv_angstrom=1.0)
-    beams = compute_structure_factors(lone, geometry)
-    length = np.hypot(np.linalg.norm(beams.q_inv_angstrom, axis=1), beams.qz_inv_angstrom)
+    reflections = compute_structure_factors(lone, geometry)
+    length = np.hypot(np.linalg.norm(reflections.q_inv_angstrom, axis=1), reflections.qz_inv_angstrom)
     cos_scattering = 1 - (0.5 * length) ** 2 / 2
     expected = xray_form_factor(np.array([29]), length)[:, 0] ** 2 * (1 + cos_scattering**2) / 2
-    assert beams.intensity == pytest.approx(expected)
+    assert reflections.intensity == pytest.approx(expected)
 
 
 def test_no_factors_beyond_californium() -> None:

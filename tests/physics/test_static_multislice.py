@@ -1,4 +1,4 @@
-"""A layer computed once and seen under many tilts: the same waves as slice by slice, by either way of mixing beams."""
+"""Multislice of a static layer and its tilt series, compared with the multislice of every tilt."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ VOLTAGE_KV, Q_MAX = 80.0, 1.5
 
 
 def spread_of_ln(found: Array, expected: Array, floor: float = 1e-3) -> float:
-    """rms difference of ln I of beams above a share of the strongest."""
+    """rms difference of ln I of reflections above a share of the strongest."""
     strong = expected > floor * expected.max()
     return float(np.sqrt(np.mean(np.log(found[strong] / expected[strong]) ** 2)))
 

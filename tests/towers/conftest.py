@@ -1,4 +1,4 @@
-"""Towers, untrained and shipped, and the layers that they embed."""
+"""Untrained and shipped towers, and layers to embed."""
 
 import pytest
 

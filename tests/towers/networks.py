@@ -1,4 +1,4 @@
-"""Towers with random weights: what holds for these by construction holds for trained ones."""
+"""Towers with random weights, which have the same properties by construction as trained ones."""
 
 import torch
 
@@ -9,7 +9,7 @@ from model.towers.encoder import Towers
 def untrained(form: Form) -> Towers:
     torch.manual_seed(0)
     network = TwinTowers(TowerSize(form, width=48, layers=2, heads=6, dimension=32))
-    # Gains and maps that begin at zero would hide what they multiply.
+    # Gains and maps that start at zero would hide their input.
     for parameter in network.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)

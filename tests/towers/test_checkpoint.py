@@ -1,4 +1,4 @@
-"""Weights on disk: the same vectors back, and a clear refusal of anything else."""
+"""Weights on disk: they reproduce the vectors, and damaged files are rejected."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def network(form: Form = "physics") -> TwinTowers:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_is_loaded_is_what_was_saved(form: Form, tmp_path: Path, crystals: list[Crystal]) -> None:
+def test_loads_what_was_saved(form: Form, tmp_path: Path, crystals: list[Crystal]) -> None:
     saved = network(form)
     save_towers(saved, tmp_path, {"minutes": 1})
     loaded = load_towers(tmp_path)
@@ -48,7 +48,7 @@ def test_the_digest_names_weights_and_description(tmp_path: Path) -> None:
     assert first.startswith("sha256:")
 
 
-def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+def test_rejects_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=WEIGHTS):
         load_towers(tmp_path / "nowhere")
 
@@ -70,7 +70,7 @@ def test_a_missing_folder_is_told(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_damaged_towers_are_refused(name: str, content: bytes, tmp_path: Path) -> None:
+def test_rejects_damaged_towers(name: str, content: bytes, tmp_path: Path) -> None:
     save_towers(network(), tmp_path, {})
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CheckpointError):

@@ -1,4 +1,4 @@
-"""However a crystal is described and however its pattern lies on the camera, the vectors are the same."""
+"""Vectors do not depend on the description of a crystal or on the orientation of its pattern."""
 
 from collections.abc import Callable
 
@@ -48,10 +48,12 @@ def test_the_pattern_turned_mirrored_and_in_another_order(
     towers: Towers, name: str, degrees: float, mirrored: bool, seed: int
 ) -> None:
     crystal = crystal_of(CELLS[name])
-    lying = compute_kinematic_spots(crystal, Geometry(tilt_deg=3.0, rotation_deg=degrees, mirrored=mirrored))
-    order = np.random.default_rng(seed).permutation(len(lying))
-    assert lying.intensity is not None
-    shuffled = Spots(lying.q_inv_angstrom[order], lying.intensity[order] * 7.0, voltage_kv=80)
+    oriented = compute_kinematic_spots(
+        crystal, Geometry(tilt_deg=3.0, rotation_deg=degrees, mirrored=mirrored)
+    )
+    order = np.random.default_rng(seed).permutation(len(oriented))
+    assert oriented.intensity is not None
+    shuffled = Spots(oriented.q_inv_angstrom[order], oriented.intensity[order] * 7.0, voltage_kv=80)
     straight = compute_kinematic_spots(crystal, Geometry(tilt_deg=3.0))
     assert cosine(towers.embed_spots([straight]), towers.embed_spots([shuffled])) > 0.999
 

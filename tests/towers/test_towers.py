@@ -30,7 +30,7 @@ def test_vectors_are_finite_and_of_unit_length(form: Form, crystals: list[Crysta
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-def test_nothing_gives_no_vectors(towers: Towers) -> None:
+def test_empty_input_gives_no_vectors(towers: Towers) -> None:
     assert towers.embed_crystals([]).shape == (0, towers.dimension)
     assert towers.embed_spots([]).shape == (0, towers.dimension)
 
@@ -58,7 +58,7 @@ def test_the_papers_towers_have_the_papers_size() -> None:
 
 
 @pytest.mark.parametrize("shape", [{"form": "cubic"}, {"width": 100, "heads": 6}])
-def test_impossible_shapes_are_refused(shape: dict[str, object]) -> None:
+def test_rejects_impossible_sizes(shape: dict[str, object]) -> None:
     with pytest.raises(CheckpointError):
         TowerSize(**shape)  # type: ignore[arg-type]
 
@@ -95,7 +95,7 @@ def test_rods_are_cut_at_whole_shells() -> None:
     assert (members % 3 == 0).all(), shells
 
 
-def test_pairs_come_apart_into_the_spots_they_were_made_of(crystals: list[Crystal]) -> None:
+def test_pairs_split_into_their_spots(crystals: list[Crystal]) -> None:
     janus = next(crystal for crystal in crystals if crystal.id == "P1")
     spots = compute_kinematic_spots(janus, Geometry(q_max_inv_angstrom=0.8), relative_threshold=1e-2)
     assert len(spots) < MAX_PAIRS

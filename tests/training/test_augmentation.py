@@ -1,4 +1,4 @@
-"""Each thing that an instrument does, alone."""
+"""Each effect of an instrument by itself."""
 
 from dataclasses import replace
 
@@ -57,7 +57,7 @@ def test_turning_keeps_lengths_and_mirrors_half(pattern: tuple[np.ndarray, np.nd
     assert float((side > 0).float().mean()) == pytest.approx(0.5, abs=0.1)
 
 
-def test_the_scale_errs_as_told_and_never_beyond_three_per_cent(
+def test_the_scale_error_has_the_given_spread_and_never_exceeds_three_percent(
     pattern: tuple[np.ndarray, np.ndarray],
 ) -> None:
     exact = seen(pattern, FIXED, count=1).q[0, 0].norm()
@@ -96,7 +96,7 @@ def test_range_of_radius_and_of_intensity(pattern: tuple[np.ndarray, np.ndarray]
     assert float(level.min()) > -np.log(10) - np.log(2) - 1e-4  # a lone member counts as half of its pair
 
 
-def test_false_spots_are_weak_and_never_more_than_told(pattern: tuple[np.ndarray, np.ndarray]) -> None:
+def test_false_spots_are_weak_and_at_most_the_given_number(pattern: tuple[np.ndarray, np.ndarray]) -> None:
     narrow = replace(FIXED, q_max=(0.8, 0.8))
     true = seen(pattern, narrow, count=1)
     batch = seen(pattern, replace(narrow, false_spots=4))
@@ -106,7 +106,7 @@ def test_false_spots_are_weak_and_never_more_than_told(pattern: tuple[np.ndarray
     assert float(added.max()) <= -3.0 + 1e-4 or float(true.log_intensity.min()) < -3.0
 
 
-def test_without_intensities_nothing_of_them_is_left(pattern: tuple[np.ndarray, np.ndarray]) -> None:
+def test_patterns_without_intensities_hold_none(pattern: tuple[np.ndarray, np.ndarray]) -> None:
     batch = seen(pattern, replace(CLEAN, geometry_share=1.0))
     assert not batch.has_intensity.any()
     assert not batch.log_intensity.any()

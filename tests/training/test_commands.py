@@ -1,4 +1,4 @@
-"""`dd2d train`, `dd2d evaluate` and an index by the weights they made, as a user runs them."""
+"""`dd2d train` and `dd2d evaluate` as a user runs them."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def towers(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "towers"
 
 
-def test_the_weights_tell_how_they_were_made(towers: Path) -> None:
+def test_the_weights_state_their_training(towers: Path) -> None:
     training = json.loads((towers / "towers.json").read_text())["training"]
     assert training["crystals"] == 32
     assert training["sources"] == {"made": 32}
@@ -52,7 +52,7 @@ def test_each_protocol_prints_rows_and_json(
     assert all(0 <= row["top1"] <= row["top100"] <= 1 for row in report["rows"])
 
 
-def test_training_begins_with_weights_that_are_there(source: Path, towers: Path, tmp_path: Path) -> None:
+def test_training_continues_from_given_weights(source: Path, towers: Path, tmp_path: Path) -> None:
     words = ["train", "--data", str(source), "--out", str(tmp_path), "--draws", "1", "--batch", "8"]
     assert main([*words, "--start", str(towers), "--minutes", "0.001", "--rate", "1e-12"]) == 0
     begun, ended = (load(folder / WEIGHTS) for folder in (towers, tmp_path / "towers"))
@@ -82,7 +82,7 @@ def test_a_run_is_resumed_only_on_request(
     assert after["pairs"] >= before["pairs"]
 
 
-def test_weights_of_another_split_are_no_beginning(
+def test_rejects_initial_weights_of_another_split(
     source: Path, towers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["train", "--data", str(source), "--out", str(tmp_path), "--draws", "1", "--batch", "8"]
@@ -90,7 +90,7 @@ def test_weights_of_another_split_are_no_beginning(
     assert "another split" in capsys.readouterr().err
 
 
-def test_a_batch_larger_than_the_data_is_refused(
+def test_rejects_a_batch_larger_than_the_data(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["train", "--data", str(source), "--out", str(tmp_path), "--batch", "1000", "--draws", "1"]
@@ -98,7 +98,7 @@ def test_a_batch_larger_than_the_data_is_refused(
     assert "1000" in capsys.readouterr().err
 
 
-def test_towers_that_tell_no_split_are_not_evaluated(
+def test_rejects_towers_without_a_stated_split(
     source: Path, towers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     card = json.loads((towers / "towers.json").read_text())

@@ -1,4 +1,4 @@
-"""Ranks, rows and protocols."""
+"""Ranks, rows and protocols of an evaluation."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_a_duplicate_of_the_truth_counts_as_the_truth() -> None:
     assert rank_truth(query, gallery, np.array([7]), np.array([7, 7, 1])).tolist() == [0]
 
 
-def test_a_truth_that_is_not_there_is_last() -> None:
+def test_a_missing_true_crystal_ranks_last() -> None:
     gallery = np.eye(3, dtype=np.float32)
     assert rank_truth(gallery[:1], gallery, np.array([9]), np.arange(3)).tolist() == [3]
 
@@ -78,6 +78,6 @@ def test_paper_rows(crystals: list[Crystal]) -> None:
     assert format_table(rows).count("\n") == 4
 
 
-def test_an_unknown_source_is_told(crystals: list[Crystal]) -> None:
+def test_rejects_an_unknown_source(crystals: list[Crystal]) -> None:
     with pytest.raises(OptionError, match="nowhere"):
         evaluate_paper(TOWERS, bench(crystals), source="nowhere", seed=0)

@@ -1,4 +1,4 @@
-"""The loop learns, logs, and goes on where it was killed."""
+"""The loop learns, logs, and resumes after it was killed."""
 
 import json
 from dataclasses import replace
@@ -59,7 +59,7 @@ def test_training_stops_when_validation_no_longer_improves(dataset: Dataset, tmp
     assert trainer.progress.elapsed_s < 60
 
 
-def test_a_killed_run_goes_on_as_if_it_had_not_been(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_killed_run_continues_as_if_uninterrupted(dataset: Dataset, tmp_path: Path) -> None:
     """The rate follows the clock, so it is held still here; all else comes from the checkpoint."""
     steady = replace(SCHEDULE, warm_up=1, decay=1e-9)
     whole = Trainer(dataset, SIZE, steady, tmp_path / "whole")
@@ -106,7 +106,7 @@ def test_every_parameter_has_one_optimizer() -> None:
 
 
 def test_parts_cover_the_batch_and_carry_the_whole_gradient(dataset: Dataset, tmp_path: Path) -> None:
-    """What the threads add up is the gradient of the same loss taken in one piece."""
+    """The gradient summed over threads equals that of the whole batch."""
     trainer = Trainer(dataset, SIZE, replace(SCHEDULE, atoms_hidden=0.0), tmp_path)
     rows = trainer._next_batch()
     parts = trainer._draw_parts(rows)
@@ -124,7 +124,7 @@ def test_parts_cover_the_batch_and_carry_the_whole_gradient(dataset: Dataset, tm
             torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-5)
 
 
-def test_steps_are_short_at_first_and_whole_at_last(dataset: Dataset, tmp_path: Path) -> None:
+def test_tokens_are_few_at_first_and_complete_later(dataset: Dataset, tmp_path: Path) -> None:
     trainer = Trainer(dataset, SIZE, replace(SCHEDULE, short=0.5, short_pairs=5), tmp_path)
     rows = trainer._next_batch()
     assert max(part.batch.q.shape[1] for part in trainer._draw_parts(rows)) == 5
@@ -151,12 +151,12 @@ def test_a_run_is_resumed_only_on_request(dataset: Dataset, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("wrong", [{"minutes": 0}, {"batch": 0}, {"views": -1}, {"rate": float("nan")}])
-def test_impossible_schedules_are_refused(wrong: dict[str, float]) -> None:
+def test_rejects_impossible_schedules(wrong: dict[str, float]) -> None:
     with pytest.raises(OptionError, match=next(iter(wrong))):
         Schedule(**wrong)  # type: ignore[arg-type]
 
 
-def test_a_split_without_validation_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+def test_rejects_a_split_without_validation(dataset: Dataset, tmp_path: Path) -> None:
     parts = dataset.parts | {SplitPart.VALIDATION: []}
     with pytest.raises(OptionError, match="validation"):
         Trainer(replace(dataset, parts=parts), SIZE, SCHEDULE, tmp_path)

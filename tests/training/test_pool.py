@@ -1,4 +1,4 @@
-"""The pool holds what the physics gives, and nothing but the seed decides what it holds."""
+"""The pool holds simulated patterns that depend only on the seed."""
 
 from pathlib import Path
 
@@ -29,10 +29,12 @@ def one_draw(**given: float) -> Draws:
 def test_a_kinematic_draw_is_the_kinematic_pattern(crystals: list[Crystal]) -> None:
     q, log_intensity, voltage = simulate_patterns(crystals[3], one_draw(), np.random.default_rng(0))
     geometry = Geometry(voltage_kv=120, q_max_inv_angstrom=POOL_Q_MAX, tilt_deg=2.5, tilt_azimuth_deg=70)
-    beams = compute_structure_factors(crystals[3], geometry, ThermalMotion(0.4, 0.4))
+    reflections = compute_structure_factors(crystals[3], geometry, ThermalMotion(0.4, 0.4))
     expected = {
         tuple(place): value
-        for place, value in zip(beams.q_inv_angstrom.round(4), np.log(beams.intensity), strict=True)
+        for place, value in zip(
+            reflections.q_inv_angstrom.round(4), np.log(reflections.intensity), strict=True
+        )
     }
     strongest = max(expected.values())
     for place, pair in zip(q, log_intensity[0], strict=True):
@@ -49,7 +51,7 @@ def test_multislice_draws_are_near_kinematic_ones_but_not_the_same(crystals: lis
     assert 0.01 < float(np.abs(often[0] - once[0])[strong].mean()) < 1.0
 
 
-def test_draws_cover_what_they_promise() -> None:
+def test_draws_cover_the_stated_ranges() -> None:
     draws = Draws.draw_random(4000, np.random.default_rng(0))
     assert 60 <= draws.voltage_kv.min() < 62
     assert 290 < draws.voltage_kv.max() <= 300
@@ -94,7 +96,7 @@ def test_the_cache_belongs_to_its_data(crystals: list[Crystal], tmp_path: Path) 
     assert len(list(tmp_path.glob("*.npz"))) == 3
 
 
-def test_neighbourhoods_hold_each_crystal_once_and_like_beside_like() -> None:
+def test_neighborhoods_hold_each_crystal_once_and_group_similar_crystals() -> None:
     import torch
 
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""The split keeps together what is the same, and out of training what is measured."""
+"""The split keeps equal crystals together and benchmark crystals out of training."""
 
 import gzip
 import json
@@ -43,7 +43,7 @@ def test_polymorphs_and_stackings_stay_together() -> None:
         assert sorted(len(rows) for rows in parts.values()) == [0, 0, 2]
 
 
-def test_what_is_held_out_is_test_whatever_the_seed() -> None:
+def test_held_out_formulas_are_test_for_every_seed() -> None:
     assert {assign_part("MoS2", seed, {"MoS2"}) for seed in range(50)} == {SplitPart.TEST}
 
 
@@ -56,7 +56,7 @@ def test_held_out_formulas_are_read_plain_and_compressed(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", '[{"species": 3}]', "[1]"])
-def test_what_holds_no_crystals_is_told(text: str, tmp_path: Path) -> None:
+def test_rejects_files_without_crystals(text: str, tmp_path: Path) -> None:
     (tmp_path / "queries.json").write_text(text)
     with pytest.raises(UnreadableError, match=r"queries\.json"):
         read_held_out_formulas([tmp_path / "queries.json"])
