@@ -111,10 +111,19 @@ def _calibrate_with_rings(
         center = center + fitted[3:5]
         if center_px is not None:
             center = np.array(center_px)
-    mean, cosine, sine = fitted[:3]
-    ellipticity = 2 * float(np.hypot(cosine, sine)) / float(mean)
     used = np.isfinite(radii)
     residual = 1.4826 * float(np.median(np.abs(model - radii)[used]) / np.mean(radii[used]))
+    return _describe_ellipse(fitted, material, residual)
+
+
+def _describe_ellipse(fitted: FloatArray, material: Material, residual: float) -> CameraCalibration:
+    """Return the calibration of rings that were fitted by `_fit_ellipse`.
+
+    Raises:
+        NoSpotsError: the rings are inconsistent, or the ellipticity is too large.
+    """
+    mean, cosine, sine = fitted[:3]
+    ellipticity = 2 * float(np.hypot(cosine, sine)) / float(mean)
     if residual > _MAX_RESIDUAL or ellipticity > _MAX_ELLIPTICITY_OF_RINGS:
         raise NoSpotsError(
             f"The rings are inconsistent ({100 * residual:.1f} % residual, {100 * ellipticity:.1f} % elliptic); "
@@ -187,21 +196,25 @@ def _measure_radii(
     limit = 0.48 * min(counts.shape)
     for ring, radius in enumerate(expected):
         reach = max(0.05 * radius, 4.0)
-        if radius + reach > limit:
-            continue
-        steps = np.arange(radius - reach, radius + reach, 0.25)
-        for sector, angle in enumerate(angles):
-            rays = angle + np.radians(np.linspace(-7.0, 7.0, 15))
-            x = center[0] + np.outer(np.cos(rays), steps)
-            y = center[1] + np.outer(np.sin(rays), steps)
-            value = scipy.ndimage.map_coordinates(counts, [y, x], order=1, mode="nearest").mean(axis=0)
-            background = np.interp(steps, [steps[0], steps[-1]], [value[:8].mean(), value[-8:].mean()])
-            height = np.clip(value - background, 0, None)
-            peak = int(height.argmax())
-            if 4 < peak < len(steps) - 5 and height[peak] > 3 * np.sqrt(max(background[peak], 1.0) / 60):
-                near = slice(max(peak - 8, 0), peak + 9)
-                radii[ring, sector] = float((steps[near] * height[near]).sum() / height[near].sum())
+        if radius + reach <= limit:
+            steps = np.arange(radius - reach, radius + reach, 0.25)
+            radii[ring] = [_measure_radius(counts, center, steps, angle) for angle in angles]
     return radii, angles
+
+
+def _measure_radius(counts: FloatArray, center: FloatArray, steps: FloatArray, angle: float) -> float:
+    """Return the radius of a ring in the sector about a direction, among radii in steps; NaN if it is not visible."""
+    rays = angle + np.radians(np.linspace(-7.0, 7.0, 15))
+    x = center[0] + np.outer(np.cos(rays), steps)
+    y = center[1] + np.outer(np.sin(rays), steps)
+    value = scipy.ndimage.map_coordinates(counts, [y, x], order=1, mode="nearest").mean(axis=0)
+    background = np.interp(steps, [steps[0], steps[-1]], [value[:8].mean(), value[-8:].mean()])
+    height = np.clip(value - background, 0, None)
+    peak = int(height.argmax())
+    if 4 < peak < len(steps) - 5 and height[peak] > 3 * np.sqrt(max(background[peak], 1.0) / 60):
+        near = slice(max(peak - 8, 0), peak + 9)
+        return float((steps[near] * height[near]).sum() / height[near].sum())
+    return float("nan")
 
 
 def _fit_ellipse(radii: FloatArray, angles: FloatArray, rings: FloatArray) -> tuple[FloatArray, FloatArray]:

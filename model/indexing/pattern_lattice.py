@@ -204,14 +204,7 @@ def _find_nearest(basis: FloatArray, inverse: FloatArray, q: FloatArray) -> tupl
 
 def _find_recurring_vectors(q: FloatArray) -> FloatArray:
     """Return the vectors (V, 2) of one half plane that recur most often among the spots and between them."""
-    between = q[:, None] - q[None]
-    pairs = between[np.triu_indices(len(q), 1)]
-    vectors = np.concatenate([q, pairs])
-    vectors = (
-        np.where((vectors[:, 1] < 0) | ((vectors[:, 1] == 0) & (vectors[:, 0] < 0)), -1, 1)[:, None] * vectors
-    )
-    length = np.hypot(*vectors.T)
-    vectors = vectors[(length > MIN_VECTOR_INV_ANGSTROM) & (length < MAX_VECTOR_INV_ANGSTROM)]
+    vectors = _list_vectors(q)
     if not len(vectors):
         return np.empty((0, 2))
     x, y = vectors.T
@@ -229,6 +222,16 @@ def _find_recurring_vectors(q: FloatArray) -> FloatArray:
         if len(chosen) == MAX_VECTORS:
             break
     return np.asarray(means[chosen])
+
+
+def _list_vectors(q: FloatArray) -> FloatArray:
+    """Return the spots, and all vectors between them, of usable length, turned into one half plane."""
+    between = q[:, None] - q[None]
+    vectors = np.concatenate([q, between[np.triu_indices(len(q), 1)]])
+    is_in_other_half = (vectors[:, 1] < 0) | ((vectors[:, 1] == 0) & (vectors[:, 0] < 0))
+    vectors = np.where(is_in_other_half, -1, 1)[:, None] * vectors
+    length = np.hypot(*vectors.T)
+    return np.asarray(vectors[(length > MIN_VECTOR_INV_ANGSTROM) & (length < MAX_VECTOR_INV_ANGSTROM)])
 
 
 def _propose_bases(vectors: FloatArray, q: FloatArray) -> FloatArray:

@@ -166,13 +166,8 @@ def _compare_at(
     voltage_kv: float,
     lattice: PatternLattice | None,
 ) -> Comparison:
-    """Compare crystals at the scales of the attempts; of several scales of a crystal the likeliest counts."""
-    tried, similarity = [crystals[row] for row in attempts.crystal], [0.0] * len(attempts.crystal)
-    verification = verify(tried, similarity, spots, voltage_kv, "full", attempts.scale)
-    best: dict[int, int] = {}
-    for attempt in verification.ranking.tolist():
-        best.setdefault(attempts.crystal[attempt], attempt)
-    matches = tuple(verification.matches[best[row]] if row in best else None for row in range(len(crystals)))
+    """Compare crystals at the scales of the attempts."""
+    matches = _match_attempts(attempts, crystals, spots, voltage_kv)
     score = np.array([-np.inf if match is None else match.score for match in matches])
     ranking = np.argsort(-score, kind="stable")
     first = matches[ranking[0]]
@@ -193,6 +188,18 @@ def _compare_at(
         ),
         lattice=lattice,
     )
+
+
+def _match_attempts(
+    attempts: _Attempts, crystals: Sequence[Crystal], spots: Spots, voltage_kv: float
+) -> tuple[Match | None, ...]:
+    """Return the match of each crystal at the likeliest of its scales."""
+    tried, similarity = [crystals[row] for row in attempts.crystal], [0.0] * len(attempts.crystal)
+    verification = verify(tried, similarity, spots, voltage_kv, "full", attempts.scale)
+    best: dict[int, int] = {}
+    for attempt in verification.ranking.tolist():
+        best.setdefault(attempts.crystal[attempt], attempt)
+    return tuple(verification.matches[best[row]] if row in best else None for row in range(len(crystals)))
 
 
 def find_deciding_reflections(first: Match, other: Match) -> tuple[DecidingReflection, ...]:

@@ -75,18 +75,7 @@ def suggest_next_measurement(
     if tilt is not None:
         return tilt
     wide = [_OrientedCrystal.from_match(*leader, voltage_kv, FAR_REACH_INV_ANGSTROM) for leader in leaders]
-    ratio = float(_expect_log_ratio(wide, np.zeros((1, 2)))[0])
-    if ratio > MIN_LOG_LIKELIHOOD_RATIO:
-        advice = (
-            f"Record spots up to {FAR_REACH_INV_ANGSTROM:g} 1/angstrom, with a shorter camera length and a longer "
-            "exposure."
-        )
-        return NextMeasurement("resolution", advice, log_likelihood_ratio=ratio)
-    advice = (
-        f"Neither a tilt of up to {TILTS_DEG[-1]:g} degrees nor spots farther out would distinguish the first two "
-        "candidates; measure the height or the number of layers."
-    )
-    return NextMeasurement("nothing", advice, log_likelihood_ratio=ratio)
+    return _suggest_reach(wide)
 
 
 def _choose_element(crystals: Sequence[Crystal]) -> str | None:
@@ -120,6 +109,22 @@ def _suggest_tilt(pair: "Sequence[_OrientedCrystal]") -> NextMeasurement | None:
             )
             return NextMeasurement("tilt", advice, tilt_deg=tilt_deg, log_likelihood_ratio=ratio)
     return None
+
+
+def _suggest_reach(pair: "Sequence[_OrientedCrystal]") -> NextMeasurement:
+    """Suggest spots farther out if they distinguish two crystals, otherwise a measurement of another kind."""
+    ratio = float(_expect_log_ratio(pair, np.zeros((1, 2)))[0])
+    if ratio > MIN_LOG_LIKELIHOOD_RATIO:
+        advice = (
+            f"Record spots up to {FAR_REACH_INV_ANGSTROM:g} 1/angstrom, with a shorter camera length and a longer "
+            "exposure."
+        )
+        return NextMeasurement("resolution", advice, log_likelihood_ratio=ratio)
+    advice = (
+        f"Neither a tilt of up to {TILTS_DEG[-1]:g} degrees nor spots farther out would distinguish the first two "
+        "candidates; measure the height or the number of layers."
+    )
+    return NextMeasurement("nothing", advice, log_likelihood_ratio=ratio)
 
 
 @dataclass(frozen=True)

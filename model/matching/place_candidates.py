@@ -148,17 +148,7 @@ class LatticePlacement:
         prior = _compute_stretch_prior(
             self.reciprocal[candidate], orientations.basis, self.scale_sigma[candidate]
         )
-        rows: list[int] = []
-        oriented: list[OrientedCandidate] = []
-        for row, index in enumerate(candidate.tolist()):
-            scale = float(self.scales[index])
-            observed = self.observed if scale == 1.0 else self.observed.rescale(1 / scale)
-            diffraction = get_diffraction(self.crystals[index], observed)
-            if len(diffraction.hk):  # a pattern of few spots may end before the first reflection
-                basis, hk = orientations.basis[row] / scale, orientations.hk[row]
-                variants = diffraction.find_variants(basis, hk, distinct=observed.has_intensity)
-                rows.append(row)
-                oriented.append(OrientedCandidate(diffraction, observed, on_lattice[row], variants))
+        rows, oriented = self._orient_candidates(orientations, on_lattice)
         if self.observed.has_intensity:
             starts = find_starts(oriented, start_count)
         else:
@@ -174,6 +164,23 @@ class LatticePlacement:
             )
             for row, each, starts_of_each in zip(rows, oriented, starts, strict=True)
         ]
+
+    def _orient_candidates(
+        self, orientations: Orientations, on_lattice: BoolArray
+    ) -> tuple[list[int], list[OrientedCandidate]]:
+        """Return the rows of the orientations whose candidates have reflections, and these candidates."""
+        rows: list[int] = []
+        oriented: list[OrientedCandidate] = []
+        for row, index in enumerate(orientations.candidate.tolist()):
+            scale = float(self.scales[index])
+            observed = self.observed if scale == 1.0 else self.observed.rescale(1 / scale)
+            diffraction = get_diffraction(self.crystals[index], observed)
+            if len(diffraction.hk):  # a pattern of few spots may end before the first reflection
+                basis, hk = orientations.basis[row] / scale, orientations.hk[row]
+                variants = diffraction.find_variants(basis, hk, distinct=observed.has_intensity)
+                rows.append(row)
+                oriented.append(OrientedCandidate(diffraction, observed, on_lattice[row], variants))
+        return rows, oriented
 
 
 def compute_scale_tolerance(scale_sigma: float) -> float:

@@ -158,15 +158,7 @@ def find_missing_reflections(
         _predict_reflections(*fit)
         for fit in zip(model.starts, model.used, responses, amplitudes, parameters, strict=True)
     ]
-    sigmas = []
-    for row, predicted in enumerate(predictions):
-        variance, response = noise.compute_variance(predicted.intensity), responses[row].amplitudes
-        # The uncertainty of clearly hidden reflections does not matter.
-        near = predicted.is_in_range & (predicted.above_limit > -_CLEARLY_HIDDEN)
-        slopes = compute_log_slopes(predicted.amplitude[near], response[near], predicted.intensity[near])
-        fitted = slice(DISPLACEMENTS.start, DISPLACEMENTS.start + response.shape[1])
-        variance[near] += np.einsum("mk,mk->m", slopes @ covariance[row, fitted, fitted], slopes)
-        sigmas.append(np.sqrt(variance))
+    sigmas = _estimate_sigmas(predictions, responses, covariance, noise)
     return [
         MissingReflections.from_intensities(
             start.candidate.diffraction.hk,
@@ -180,6 +172,25 @@ def find_missing_reflections(
             model.starts, predictions, model.rows, model.used, sigmas, strict=True
         )
     ]
+
+
+def _estimate_sigmas(
+    predictions: Sequence[_Prediction],
+    responses: Sequence[DisplacementResponse],
+    covariance: FloatArray,
+    noise: IntensityNoise,
+) -> list[FloatArray]:
+    """Return the rms error (M,) of the ln intensities that each fit predicts, from noise and fitted displacements."""
+    sigmas = []
+    for row, predicted in enumerate(predictions):
+        variance, response = noise.compute_variance(predicted.intensity), responses[row].amplitudes
+        # The uncertainty of clearly hidden reflections does not matter.
+        near = predicted.is_in_range & (predicted.above_limit > -_CLEARLY_HIDDEN)
+        slopes = compute_log_slopes(predicted.amplitude[near], response[near], predicted.intensity[near])
+        fitted = slice(DISPLACEMENTS.start, DISPLACEMENTS.start + response.shape[1])
+        variance[near] += np.einsum("mk,mk->m", slopes @ covariance[row, fitted, fitted], slopes)
+        sigmas.append(np.sqrt(variance))
+    return sigmas
 
 
 def _predict_reflections(
