@@ -44,7 +44,7 @@ from model.matching.confidence import (
     compute_evidence,
     estimate_confidence,
 )
-from model.matching.depth import Effort
+from model.matching.depth import VerificationEffort
 from model.matching.match import Match
 from model.matching.verify import verify
 from model.pattern.spots import Spots
@@ -155,7 +155,7 @@ def _asked(
     gallery: Gallery,
     cells: LatticeTable,
     by_formula: list[list[Crystal]],
-    effort: Effort,
+    effort: VerificationEffort,
     rng: np.random.Generator,
     *,
     whole_search: bool,

@@ -16,7 +16,7 @@ NDJSON = "application/x-ndjson"
 PROBLEM_JSON = "application/problem+json"
 
 
-def write_cif(answer: Answer) -> bytes:
+def get_first_cif(answer: Answer) -> bytes:
     """Return the CIF of the first candidate.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from app.presentation.formats import CIF, SVG, ZIP, write_cif, write_zip
+from app.presentation.formats import CIF, SVG, ZIP, get_first_cif, write_zip
 from app.presentation.overlays import CandidateOverlays
 from app.presentation.pattern_figure import Panel, describe_fit, draw_figure
 from app.presentation.schemas.predict import Answer, CandidateSchema, ConfidenceSet
@@ -74,7 +74,7 @@ class Prediction:
         if media_type == SVG:
             return self.draw().encode()
         if media_type == CIF:
-            return write_cif(self.answer)
+            return get_first_cif(self.answer)
         if media_type == ZIP:
             return write_zip(self.answer)
         return self.answer.model_dump_json().encode()

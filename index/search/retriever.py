@@ -173,7 +173,7 @@ class Retriever:
         return warn_of_superlattice(query, result)
 
     def find_candidates(
-        self, spots: Spots, *, voltage_kv: float, effort: depth.Effort
+        self, spots: Spots, *, voltage_kv: float, effort: depth.VerificationEffort
     ) -> tuple[Candidate, ...]:
         """Return the candidates that a search at a known scale verifies."""
         query = SearchQuery(spots, voltage_kv, top_k=1, effort=effort)

@@ -1,4 +1,8 @@
-"""Reading a source of any kind; the kind is recognized by content, never by name."""
+"""Reading a source of any kind; the kind is recognized by content, never by name.
+
+To add a format, write a module that yields records, and add a branch to `_read_recognized` or, for text, to
+`_read_text_file`.
+"""
 
 import json
 from collections.abc import Iterator

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from model.matching.depth import Effort
+from model.matching.depth import VerificationEffort
 from model.matching.match import Match
 
 FloatArray = NDArray[np.float64]
@@ -68,7 +68,7 @@ class ConfidenceCalibration:
 
 
 # Printed by --fit: of 5,000 queries with seed 1; of 1,000 with seed 2 and --effort full.
-CALIBRATIONS: dict[Effort, ConfidenceCalibration] = {
+CALIBRATIONS: dict[VerificationEffort, ConfidenceCalibration] = {
     "verify": ConfidenceCalibration(
         temperature=1.033,
         temperature_exponent=0.3133,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Effort = Literal["verify", "full"]
+VerificationEffort = Literal["verify", "full"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ _WITHOUT_INTENSITIES = Depth(
     starts=1,
     max_matches=60,
 )
-DEPTHS: dict[tuple[Effort, bool], Depth] = {
+DEPTHS: dict[tuple[VerificationEffort, bool], Depth] = {
     ("verify", True): _VERIFY,
     ("full", True): _FULL,
     ("verify", False): _WITHOUT_INTENSITIES,

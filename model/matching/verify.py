@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
 from model.matching.confidence import CALIBRATIONS, Confidence, estimate_confidence
-from model.matching.depth import DEPTHS, Depth, Effort
+from model.matching.depth import DEPTHS, Depth, VerificationEffort
 from model.matching.fitting.fit import Fit
 from model.matching.fitting.intensity_model import FitStart
 from model.matching.fitting.refinement import evaluate_rough_fits, refine
@@ -64,7 +64,7 @@ def verify(
     similarity: Sequence[float],
     spots: Spots,
     voltage_kv: float,
-    effort: Effort = "verify",
+    effort: VerificationEffort = "verify",
     scale: ScalePrior | None = None,
     cell_sigma: FloatArray | float = CELL_SIGMA,
     match_count: int = 0,
@@ -117,7 +117,7 @@ def verify(
     return Verification(ranking, tuple(matches), scores, similar_count, confidence)
 
 
-def _verify_nothing(spots: Spots, effort: Effort) -> Verification:
+def _verify_nothing(spots: Spots, effort: VerificationEffort) -> Verification:
     """Return the verification of no candidates."""
     nothing, confidence = np.zeros(0), None
     if spots.intensity is not None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from model.crystal.crystal import Crystal
 from model.errors import NoSpotsError, OptionError
 from model.indexing.orientations import find_orientations
-from model.matching.depth import Effort
+from model.matching.depth import VerificationEffort
 from model.matching.fitting.candidate_diffraction import get_diffraction
 from model.matching.fitting.intensity_model import FitStart, OrientedCandidate
 from model.matching.fitting.visibility import fit_visibility
@@ -214,7 +214,9 @@ def test_similar_candidates_are_computed_in_the_order_of_their_similarity(
 
 @pytest.mark.parametrize("effort", ["verify", "full"])
 @pytest.mark.parametrize("bare", [False, True])
-def test_requested_candidates_have_a_match_though_they_were_not_refined(bare: bool, effort: Effort) -> None:
+def test_requested_candidates_have_a_match_though_they_were_not_refined(
+    bare: bool, effort: VerificationEffort
+) -> None:
     own, count = LAYERS["MoS2"], 12
     spots = simulate_pattern(own, FlakePose(tilt_deg=2.0, rotation_deg=20.0))
     spots = Spots(spots.q_inv_angstrom) if bare else spots

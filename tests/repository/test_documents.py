@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from app.cli.main import build_parser
+from app.presentation.schemas.compare import ComparisonSchema
+from app.presentation.schemas.predict import Answer
+from model.matching.confidence import MIN_MATCH_PROBABILITY
 from model.pattern.options import PatternOptions
 from model.pattern.read import read_pattern
 from tests.paths import ROOT
@@ -75,7 +78,7 @@ def make_calls(document: str) -> list[list[str]]:
 def test_the_checks_below_see_the_readme() -> None:
     assert ["run"] in make_calls("README.md")
     assert len(calls(commands_of("README.md"), "dd2d")) >= 3
-    assert len(calls(commands_of("README.md"), "curl")) >= 3
+    assert len(calls(commands_of("README.md"), "curl")) >= 2
 
 
 @everywhere
@@ -155,3 +158,15 @@ def test_the_files_that_the_readme_posts_were_made_before() -> None:
             made.add(words[words.index("--out") + 1])
         assert {word.removeprefix("file=@") for word in words if word.startswith("file=@")} <= made
     assert {"mos2.png"} <= made
+
+
+@pytest.mark.parametrize("document", ["docs/glossary.md", "docs/http-api.md"])
+def test_documents_state_the_threshold_of_a_match(document: str) -> None:
+    assert f"a probability of at least {MIN_MATCH_PROBABILITY:g}" in text_of(document).replace("\n", " ")
+
+
+def test_the_page_and_the_schemas_state_the_threshold_of_a_match() -> None:
+    assert f"at least {100 * MIN_MATCH_PROBABILITY:g}\\u00a0%" in text_of("app/web/page/verdict.js")
+    for schema in (Answer, ComparisonSchema):
+        description = schema.model_fields["verdict"].description or ""
+        assert f"a probability of at least {MIN_MATCH_PROBABILITY:g}" in description

@@ -44,10 +44,16 @@ def read_mrc(data: bytes, selection: FrameSelection = None) -> RecordedImage:
             file = mrcfile.mrcinterpreter.MrcInterpreter(io.BytesIO(data), permissive=True, header_only=True)
             header = file.header
             width, height, count = int(header.nx), int(header.ny), int(header.nz)
-            dtype = mrcfile.utils.dtype_from_mode(header.mode).newbyteorder(header.mode.dtype.byteorder)
             extended_bytes = int(header.nsymbt)
         except (ValueError, AttributeError) as error:
             raise UnreadableError(_INVALID_HEADER) from error
+    try:
+        dtype = mrcfile.utils.dtype_from_mode(header.mode).newbyteorder(header.mode.dtype.byteorder)
+    except ValueError:
+        raise UnreadableError(
+            f"The pixels of the MRC file are in mode {int(header.mode)}, which is not supported; save the frame as "
+            "16-bit integers or 32-bit floats (mode 1, 2 or 6)."
+        ) from None
     if dtype.kind not in "uif":
         raise UnreadableError("The pixels of the MRC file are not counts; save the pattern, not a transform.")
     check_frame_size(height, width)

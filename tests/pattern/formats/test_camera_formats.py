@@ -177,6 +177,13 @@ def test_does_not_follow_links_to_other_files(tmp_path: Path) -> None:
         read_frame(buffer.getvalue())
 
 
+def test_names_an_unsupported_mode_of_mrc() -> None:
+    data = bytearray(mrc(STACK.astype(np.int16)))
+    data[12:16] = (101).to_bytes(4, "little")
+    with pytest.raises(UnreadableError, match="mode 101, which is not supported; save the frame as"):
+        read_frame(bytes(data))
+
+
 @pytest.mark.parametrize("failure", ["import time; time.sleep(60)", "import os; os.abort()"])
 def test_survives_an_hdf5_library_that_hangs_or_crashes(
     failure: str, monkeypatch: pytest.MonkeyPatch
