@@ -11,12 +11,10 @@ from model.pattern.formats.bytes_reader import read_array
 from model.pattern.formats.recorded_image import RecordedImage, record_images
 from model.pattern.frame import MAX_PIXELS, check_frame_size
 from model.pattern.options import FrameSelection
+from model.zip_limits import ZipLimits
 
-_MAX_MEMBERS = 1000
 _MAX_BYTES = 8 * MAX_PIXELS
-# Deflate can expand 1000 times. Sparse counts of single electrons do too: 80 times with one in a hundred pixels, 420
-# times with one in a thousand (uint16).
-_MAX_EXPANSION, _UNLIMITED_EXPANSION_BYTES = 200, 64 * 2**20
+_LIMITS = ZipLimits(members=1000, member_bytes=_MAX_BYTES, total_bytes=_MAX_BYTES, small_bytes=64 * 2**20)
 _CHANNELS = (3, 4)
 _DIRECTORY_ENTRY = b"PK\x01\x02"
 _INVALID_HEADER = "The header of the NumPy file is invalid; the file is damaged. Save it again."
@@ -45,12 +43,12 @@ def read_npz(data: bytes, selection: FrameSelection = None) -> RecordedImage:
     Raises:
         As `read_npy`.
     """
-    if data.count(_DIRECTORY_ENTRY) > _MAX_MEMBERS:
+    if data.count(_DIRECTORY_ENTRY) > _LIMITS.members:
         raise TooLargeError("The NPZ file has too many members; save the pattern on its own.")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for member in (each for each in archive.infolist() if each.filename.endswith(".npy")):
-                if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+                if member.compress_type not in _LIMITS.methods:
                     raise UnreadableError(
                         "The NPZ file uses an unusual compression; save it again with NumPy."
                     )
@@ -59,13 +57,7 @@ def read_npz(data: bytes, selection: FrameSelection = None) -> RecordedImage:
                 if len(shape) < 2:
                     continue
                 check_frame_size(*_choose_image_shape(shape)[:2])
-                limit = min(
-                    _MAX_BYTES, max(_UNLIMITED_EXPANSION_BYTES, _MAX_EXPANSION * member.compress_size)
-                )
-                if member.file_size > limit:
-                    raise TooLargeError(
-                        "The array in the NPZ file is too large; save the pattern on its own as NPY."
-                    )
+                _LIMITS.check_member(member)
                 with archive.open(member) as file:
                     return _read_array_file(file.read(_MAX_BYTES), "NPZ", selection)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
