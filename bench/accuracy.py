@@ -1,22 +1,21 @@
-"""Prints, as a table and as JSON, how often the crystal of a pattern is found at three levels of noise, and by what.
+"""Measure how often the crystal of a simulated pattern is found at three noise levels; print a table and JSON.
 
     python -m bench.accuracy INDEX [--queries 200] [--seed 0] [--full] [--noise 0.15 0.3 0.5] [--displacement 0.02]
-        [--scale-sigma 0.013] [--told SIGMA] [--limit FILE] [--figure FILE]
+        [--scale-sigma 0.013] [--stated-scale-sigma SIGMA] [--limit FILE] [--figure FILE]
 
-Queries are multislice patterns (`bench/queries.py`) of held-out crystals of 2DMatPedia under tilts up to 4 degrees,
-each seen through the same instrument with intensities off by 15, 30 and 50 %, asked blind and with the elements known,
-against the whole index. What each part is worth: the pattern's lattice alone (crystals in the order of how well their
-lattice fits), the towers alone, and the search with verification; with `--full` also that of hundreds of candidates.
-`bench/limit.py` prints what an oracle can do with the same queries, `--displacement` alike; `--limit` takes its output
-in, for the picture. `--scale-sigma` is how far camera and library are off together, `--told` what the request says of
-the camera's part; what the library's is, the index was told when it was built.
+The queries are multislice patterns (`bench/queries.py`) of held-out crystals of 2DMatPedia under tilts up to 4 degrees,
+recorded by the same instrument with intensity errors of 15, 30 and 50 %. Each is searched in the whole index without
+chemistry and with known elements. The methods are: the pattern's lattice alone (crystals ranked by the deviation of
+their lattice), the towers alone, and the search with verification; with `--full` also the verification of hundreds of
+candidates. `bench/limit.py` prints the accuracy of an oracle for the same queries (give it the same `--displacement`);
+`--limit` reads its output for the figure. `--scale-sigma` is the combined error of camera and library,
+`--stated-scale-sigma` the camera's part as stated in the request. The library's part is stored in the index.
 """
 
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -24,13 +23,12 @@ from time import perf_counter
 import numpy as np
 from tqdm import tqdm
 
-from bench.queries import VOLTAGE_KV, Instrument, pattern_of
+from bench.library import SOURCE, build_parser, compute_top_shares, find_rank, open_catalog, select_part
+from bench.queries import VOLTAGE_KV, Instrument, simulate_spots
 from index.chemistry.elements import ElementFilter
 from index.search.query import Effort
 from index.search.retriever import Retriever
 from index.storage.catalog import Catalog, Entry
-from index.storage.layout import CATALOG_NAME
-from index.storage.versions import find_version_folder
 from model.indexing.lattice_table import LatticeTable
 from model.indexing.orientations import SCALE_TOLERANCE
 from model.indexing.pattern_lattice import index_pattern
@@ -38,16 +36,15 @@ from model.pattern.observation import Observation
 from model.pattern.spots import Spots
 from model.towers.checkpoint import load_towers
 from model.towers.workers import limit_threads
-from model.training.split import SplitPart, assign_part, read_split_settings
 
 NOISE = (0.15, 0.30, 0.50)
 LEVELS = (1, 3, 10, 100)
-SOURCE = "2dmatpedia"
-Asked = tuple[float, str, str]
+CHEMISTRY = ("no chemistry", "elements known")
+Case = tuple[float, str, str]
 
 
-class Lattices:
-    """The crystals of an index in the order of how well their lattice fits."""
+class LatticeSearch:
+    """Ranks the crystals of an index by the deviation of their lattice from that of a pattern."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._table = LatticeTable.from_cells(catalog.read_lattices())
@@ -55,8 +52,8 @@ class Lattices:
         self._elements = [frozenset(entry.elements) for entry in catalog]
         self._row = {entry.id: row for row, entry in enumerate(catalog)}
 
-    def place(self, spots: Spots, truth: Entry, elements: frozenset[str] | None) -> int | None:
-        """Of the true one, from 0; None where its lattice does not fit, or the pattern shows none."""
+    def find_rank(self, spots: Spots, truth: Entry, elements: frozenset[str] | None) -> int | None:
+        """Return the rank of the true crystal, from 0; None if its lattice does not fit or no lattice is found."""
         lattice = index_pattern(Observation.from_spots(spots, VOLTAGE_KV))
         if lattice is None:
             return None
@@ -68,103 +65,104 @@ class Lattices:
             if elements is None or self._elements[row] == elements
         ]
         groups = list(dict.fromkeys(self._groups[row] for row in rows))
-        own = self._groups[self._row[truth.id]]
-        return groups.index(own) if own in groups else None
+        true_group = self._groups[self._row[truth.id]]
+        return groups.index(true_group) if true_group in groups else None
 
 
-def held_out_entries(catalog: Iterable[Entry], part: SplitPart = SplitPart.TEST) -> list[Entry]:
-    """The crystals of the source that are in a part of the split."""
-    seed, held_out = read_split_settings(load_towers().training)
-    return [
-        entry
-        for entry in catalog
-        if entry.source.startswith(SOURCE) and assign_part(entry.formula, seed, held_out) is part
-    ]
+class Measurement:
+    """Ranks and times of all searches, by case and by method."""
+
+    def __init__(
+        self, retriever: Retriever, lattice_search: LatticeSearch, efforts: Sequence[Effort]
+    ) -> None:
+        self._retriever, self._lattice_search, self._efforts = retriever, lattice_search, efforts
+        self.ranks: dict[Case, list[int | None]] = defaultdict(list)
+        self.seconds: dict[str, list[float]] = defaultdict(list)
+
+    def search(self, spots: Spots, truth: Entry, noise: float, chemistry: str) -> None:
+        """Search a pattern by every method and record rank and time."""
+        known = chemistry == "elements known"
+        started = perf_counter()
+        rank = self._lattice_search.find_rank(spots, truth, frozenset(truth.elements) if known else None)
+        self._record((noise, chemistry, "lattice"), rank, started)
+        for effort in self._efforts:
+            started = perf_counter()
+            candidates = self._retriever.search(
+                spots,
+                voltage_kv=VOLTAGE_KV,
+                elements=ElementFilter(all=truth.elements, only=truth.elements) if known else None,
+                top_k=max(LEVELS),
+                effort=effort,
+            ).candidates
+            self._record((noise, chemistry, effort), find_rank(candidates, truth.id), started)
+
+    def _record(self, case: Case, rank: int | None, started: float) -> None:
+        self.seconds[case[2]].append(perf_counter() - started)
+        self.ranks[case].append(rank)
 
 
 def main() -> None:
-    options = _options()
+    options = _parse_options()
     limit_threads(1)
     towers, rng = load_towers(), np.random.default_rng(options.seed)
-    with closing(Catalog.open(find_version_folder(options.index) / CATALOG_NAME)) as catalog:
-        lattices = Lattices(catalog)
-        entries = held_out_entries(catalog)
-    places: dict[Asked, list[int | None]] = defaultdict(list)
-    seconds: dict[str, list[float]] = defaultdict(list)
+    with open_catalog(options.index) as catalog:
+        lattice_search = LatticeSearch(catalog)
+        entries = select_part(catalog, source_prefix=SOURCE)
     efforts: tuple[Effort, ...] = ("search", "verify", "full") if options.full else ("search", "verify")
     with Retriever.open(options.index, towers) as retriever:
+        measurement = Measurement(retriever, lattice_search, efforts)
         for _ in tqdm(range(options.queries), unit="query"):
             truth = entries[int(rng.integers(len(entries)))]
-            draw = int(rng.integers(2**32))
+            pattern_seed = int(rng.integers(2**32))
             for noise in options.noise:
-                # The same flake and camera each time: only how far the intensities are off differs.
-                instrument = replace(seen_with(noise, options.displacement), scale_sigma=options.scale_sigma)
-                spots = pattern_of(truth.crystal, instrument, np.random.default_rng(draw))
-                if options.told is not None:
-                    spots = replace(spots, scale_sigma=options.told)
-                for known in (False, True):
-                    asked = "elements known" if known else "blind"
-                    elements = frozenset(truth.elements) if known else None
-                    begun = perf_counter()
-                    places[noise, asked, "lattice"].append(lattices.place(spots, truth, elements))
-                    seconds["lattice"].append(perf_counter() - begun)
-                    for effort in efforts:
-                        begun = perf_counter()
-                        candidates = retriever.search(
-                            spots,
-                            voltage_kv=VOLTAGE_KV,
-                            elements=ElementFilter(all=truth.elements, only=truth.elements)
-                            if known
-                            else None,
-                            top_k=max(LEVELS),
-                            effort=effort,
-                        ).candidates
-                        seconds[effort].append(perf_counter() - begun)
-                        found = [
-                            place
-                            for place, candidate in enumerate(candidates)
-                            if truth.id in (candidate.entry.id, *candidate.same_as)
-                        ]
-                        places[noise, asked, effort].append(found[0] if found else None)
-    rows = [
-        {"noise": noise, "asked": asked, "by": by, "n": len(found)}
-        | {f"top{k}": round(float(np.mean([p is not None and p < k for p in found])), 4) for k in LEVELS}
-        for (noise, asked, by), found in places.items()
+                # Flake and camera are the same for all noise levels; only the intensity errors differ.
+                instrument = replace(
+                    build_instrument(noise, options.displacement), scale_sigma=options.scale_sigma
+                )
+                spots = simulate_spots(truth.crystal, instrument, np.random.default_rng(pattern_seed))
+                if options.stated_scale_sigma is not None:
+                    spots = replace(spots, scale_sigma=options.stated_scale_sigma)
+                for chemistry in CHEMISTRY:
+                    measurement.search(spots, truth, noise, chemistry)
+    rows: list[dict[str, object]] = [
+        {"noise": noise, "chemistry": chemistry, "method": method, "n": len(ranks)}
+        | compute_top_shares(ranks, LEVELS)
+        for (noise, chemistry, method), ranks in measurement.ranks.items()
     ]
     print_rows(rows)
-    times = {by: round(1000 * float(np.median(own)), 1) for by, own in seconds.items()}
+    times = {method: round(1000 * float(np.median(own)), 1) for method, own in measurement.seconds.items()}
     print(json.dumps({"rows": rows, "milliseconds": times, "seed": options.seed}))
     if options.figure:
         limit = json.loads(options.limit.read_text().splitlines()[-1])["rows"] if options.limit else []
-        options.figure.write_text(_figure([*limit, *rows]), encoding="utf-8")
+        options.figure.write_text(_draw_figure([*limit, *rows]), encoding="utf-8")
 
 
-def seen_with(noise: float, displacement_angstrom: float) -> Instrument:
-    """What is done to patterns at one level of noise."""
+def build_instrument(noise: float, displacement_angstrom: float) -> Instrument:
+    """Return the instrument at one noise level."""
     return replace(Instrument(), intensity_noise=(noise, noise), displacement_angstrom=displacement_angstrom)
 
 
-def add_displacement(parser: argparse.ArgumentParser) -> None:
-    """The option that says how far the flakes' atoms lie beside those of the library."""
+def add_displacement_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the displacements of the atoms."""
     parser.add_argument(
         "--displacement",
         type=float,
         default=Instrument().displacement_angstrom,
-        help="rms by which the flakes' atoms lie beside those of the library, angstrom",
+        help="rms displacement of the atoms from their positions in the library, angstrom",
     )
 
 
 def print_rows(rows: list[dict[str, object]]) -> None:
-    """As a table, blind first."""
-    print("| noise of ln I | asked | by | top-1 | top-3 | top-10 | top-100 |")
+    """Print rows as a Markdown table, those with no chemistry first."""
+    print("| noise of ln I | chemistry | method | top-1 | top-3 | top-10 | top-100 |")
     print("|---|---|---|---|---|---|---|")
-    for row in sorted(rows, key=lambda row: (str(row["asked"]), str(row["noise"]))):
+    for row in sorted(rows, key=lambda row: (row["chemistry"] != "no chemistry", str(row["noise"]))):
         shares = " | ".join(f"{100 * float(str(row[f'top{k}'])):.1f}" for k in LEVELS)
-        print(f"| {row['noise']} | {row['asked']} | {row['by']} | {shares} |")
+        print(f"| {row['noise']} | {row['chemistry']} | {row['method']} | {shares} |")
 
 
-def _figure(rows: list[dict[str, object]]) -> str:
-    """Top-1 against the noise, a line for each part, blind and with elements known, as SVG."""
+def _draw_figure(rows: list[dict[str, object]]) -> str:
+    """Return an SVG of top-1 against the noise, with a line for each method and a panel for each case of chemistry."""
     import io
 
     import matplotlib
@@ -174,12 +172,12 @@ def _figure(rows: list[dict[str, object]]) -> str:
 
     matplotlib.rcParams.update({"svg.hashsalt": "dd2d", "svg.fonttype": "none"})
     figure, axes = pyplot.subplots(1, 2, figsize=(8, 3.4), sharey=True)
-    for axis, asked in zip(axes, ("blind", "elements known"), strict=True):
-        for by in dict.fromkeys(str(row["by"]) for row in rows):
-            own = [row for row in rows if row["by"] == by and row["asked"] == asked]
+    for axis, chemistry in zip(axes, CHEMISTRY, strict=True):
+        for method in dict.fromkeys(str(row["method"]) for row in rows):
+            own = [row for row in rows if row["method"] == method and row["chemistry"] == chemistry]
             x = [float(str(row["noise"])) for row in own]
-            axis.plot(x, [float(str(row["top1"])) for row in own], marker="o", label=by)
-        axis.set_title(asked)
+            axis.plot(x, [float(str(row["top1"])) for row in own], marker="o", label=method)
+        axis.set_title(chemistry)
         axis.set_xlabel("rms noise of ln I")
         axis.set_ylim(0, 1.02)
         axis.grid(alpha=0.3)
@@ -191,25 +189,26 @@ def _figure(rows: list[dict[str, object]]) -> str:
     return buffer.getvalue()
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("index", type=Path)
+def _parse_options() -> argparse.Namespace:
+    parser = build_parser(__doc__)
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--noise", type=float, nargs="+", default=NOISE, help="rms errors of ln I")
-    add_displacement(parser)
+    add_displacement_option(parser)
     parser.add_argument(
         "--scale-sigma",
         type=float,
         default=Instrument().scale_sigma,
-        help="rms error of the scale, camera's and library's together",
+        help="rms error of the scale, of camera and library combined",
     )
-    parser.add_argument("--told", type=float, help="`scale_sigma` of the request (default: none)")
     parser.add_argument(
-        "--full", action="store_true", help="effort=full too, which takes half a second a query"
+        "--stated-scale-sigma", type=float, help="`scale_sigma` of the request (default: none)"
     )
-    parser.add_argument("--limit", type=Path, help="what bench/limit.py printed")
-    parser.add_argument("--figure", type=Path, help="where the picture goes")
+    parser.add_argument(
+        "--full", action="store_true", help="include effort=full, which takes half a second for each query"
+    )
+    parser.add_argument("--limit", type=Path, help="output of bench.limit")
+    parser.add_argument("--figure", type=Path, help="file of the figure")
     return parser.parse_args()
 
 

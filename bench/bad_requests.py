@@ -1,4 +1,4 @@
-"""Requests that should be refused: what people, scripts and attackers send, made anew each time from a seed."""
+"""Random requests that must be rejected, as people, scripts and attackers send them."""
 
 import io
 import json
@@ -16,28 +16,28 @@ FORM = f"multipart/form-data; boundary={_BOUNDARY}"
 
 
 @dataclass(frozen=True)
-class Bad:
-    """A request that deserves a 4xx."""
+class BadRequest:
+    """A request that must get a 4xx status."""
 
     path: str
     media_type: str
     body: bytes
 
 
-Make = Callable[[np.random.Generator], Bad]
+Make = Callable[[np.random.Generator], BadRequest]
 
 
-def _points(points: object, **options: object) -> Bad:
-    return Bad("/predict", JSON, json.dumps({"points": points, **options}).encode())
+def _build_points(points: object, **options: object) -> BadRequest:
+    return BadRequest("/predict", JSON, json.dumps({"points": points, **options}).encode())
 
 
-def _file(data: bytes, path: str = "/predict", **fields: str) -> Bad:
+def _file(data: bytes, path: str = "/predict", **fields: str) -> BadRequest:
     parts = [
         f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
         for name, value in fields.items()
     ]
     head = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'.encode()
-    return Bad(path, FORM, b"".join([*parts, head, data, f"\r\n--{_BOUNDARY}--\r\n".encode()]))
+    return BadRequest(path, FORM, b"".join([*parts, head, data, f"\r\n--{_BOUNDARY}--\r\n".encode()]))
 
 
 def _png(width: int, height: int, rows: bytes) -> bytes:
@@ -74,19 +74,21 @@ _MAGIC = (
 )
 
 KINDS: tuple[Make, ...] = (
-    lambda rng: Bad("/predict", JSON, rng.bytes(int(rng.integers(0, 400)))),
-    lambda _: Bad("/predict", JSON, b'{"points": [[NaN, 1, 1], [Infinity, 2, 1], [1, 2, 3]]}'),
-    lambda rng: Bad("/predict", JSON, b"[" * int(rng.integers(1, 5000))),
-    lambda _: _points([]),
-    lambda rng: _points([[0.1, 0.2, -float(rng.random())], [0.2, 0.1, 1], [0.3, 0.1, 1]]),
-    lambda _: _points([["a", 1]]),
-    lambda _: _points([[0.3, 0.1, 1]] * 5, effort="most"),
-    lambda _: _points([[0.3, 0.1, 1], [0.1, 0.3, 1], [0.2, 0.2, 1]], elements_only=["Xx"]),
-    lambda rng: _points([[0.3, 0.1, 1], [0.1, 0.3, 1], [0.2, 0.2, 1]], top_k=int(rng.integers(101, 10**6))),
-    lambda _: Bad("/predict", "text/plain", b"hello"),
-    lambda rng: Bad("/predict", FORM, rng.bytes(200)),
-    lambda _: Bad("/nowhere", JSON, b"{}"),
-    lambda _: Bad("/predict?top_k=3", JSON, b"{}"),
+    lambda rng: BadRequest("/predict", JSON, rng.bytes(int(rng.integers(0, 400)))),
+    lambda _: BadRequest("/predict", JSON, b'{"points": [[NaN, 1, 1], [Infinity, 2, 1], [1, 2, 3]]}'),
+    lambda rng: BadRequest("/predict", JSON, b"[" * int(rng.integers(1, 5000))),
+    lambda _: _build_points([]),
+    lambda rng: _build_points([[0.1, 0.2, -float(rng.random())], [0.2, 0.1, 1], [0.3, 0.1, 1]]),
+    lambda _: _build_points([["a", 1]]),
+    lambda _: _build_points([[0.3, 0.1, 1]] * 5, effort="most"),
+    lambda _: _build_points([[0.3, 0.1, 1], [0.1, 0.3, 1], [0.2, 0.2, 1]], elements_only=["Xx"]),
+    lambda rng: _build_points(
+        [[0.3, 0.1, 1], [0.1, 0.3, 1], [0.2, 0.2, 1]], top_k=int(rng.integers(101, 10**6))
+    ),
+    lambda _: BadRequest("/predict", "text/plain", b"hello"),
+    lambda rng: BadRequest("/predict", FORM, rng.bytes(200)),
+    lambda _: BadRequest("/nowhere", JSON, b"{}"),
+    lambda _: BadRequest("/predict?top_k=3", JSON, b"{}"),
     lambda _: _file(b""),
     lambda rng: _file(rng.bytes(int(rng.integers(1, 5000)))),
     lambda rng: _file(_MAGIC[int(rng.integers(len(_MAGIC)))] + rng.bytes(int(rng.integers(0, 3000)))),
@@ -98,14 +100,14 @@ KINDS: tuple[Make, ...] = (
     lambda _: _file(b"1 2 3", path="/inspect", center="a,b"),
     lambda _: _file(b"1 2 3\n2 1 3\n3 3 3", path="/compare"),
 )
-# Each costs more than the others, so they come seldom.
+# These are expensive, so they are rare.
 RARE: tuple[Make, ...] = (
-    lambda _: Bad("/predict", JSON, _MANY),
+    lambda _: BadRequest("/predict", JSON, _MANY),
     lambda _: _file(_png(4000, 4000, bytes(8001 * 4000))),
 )
 
 
-def bad_request(rng: np.random.Generator) -> Bad:
-    """One of them."""
+def draw_bad_request(rng: np.random.Generator) -> BadRequest:
+    """Draw a bad request."""
     kinds = RARE if rng.random() < 0.002 else KINDS
     return kinds[int(rng.integers(len(kinds)))](rng)

@@ -1,15 +1,13 @@
-"""Bodies of requests for benchmarks of speed, of crystals of the index that is asked."""
+"""Request bodies for benchmarks of speed, with patterns of crystals in the index."""
 
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.scenes import KINDS, rendered
-from index.storage.catalog import Catalog, Entry
-from index.storage.layout import CATALOG_NAME
-from index.storage.versions import find_version_folder
+from bench.library import open_catalog
+from bench.scenes import KINDS, render_frame
+from index.storage.catalog import Entry
 from model.crystal.crystal import Crystal
 from model.physics.kinematic import Geometry, compute_kinematic_spots
 
@@ -17,25 +15,25 @@ _BOUNDARY = "dd2d-benchmark"
 FORM = f"multipart/form-data; boundary={_BOUNDARY}"
 
 
-def point_bodies(index: Path, count: int, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """JSON requests: kinematic patterns, turned and with 10 % intensity noise."""
-    return [_points(entry.crystal, rng) for entry in _entries(index, count, rng)]
+def build_point_bodies(index: Path, count: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """Return JSON requests with kinematic patterns, rotated and with 10 % intensity noise."""
+    return [_build_points(entry.crystal, rng) for entry in _draw_entries(index, count, rng)]
 
 
-def frame_bodies(index: Path, count: int, rng: np.random.Generator) -> list[bytes]:
-    """Forms with a TIFF of 1024 by 1024 pixels."""
+def build_frame_bodies(index: Path, count: int, rng: np.random.Generator) -> list[bytes]:
+    """Return forms with a TIFF of 1024 by 1024 pixels."""
     return [
-        _form(rendered(entry, KINDS["plain"], int(rng.integers(2**32))))
-        for entry in _entries(index, count, rng)
+        _form(render_frame(entry, KINDS["plain"], int(rng.integers(2**32))))
+        for entry in _draw_entries(index, count, rng)
     ]
 
 
-def _entries(index: Path, count: int, rng: np.random.Generator) -> list[Entry]:
-    with closing(Catalog.open(find_version_folder(index) / CATALOG_NAME)) as catalog:
+def _draw_entries(index: Path, count: int, rng: np.random.Generator) -> list[Entry]:
+    with open_catalog(index) as catalog:
         return catalog.get_entries(rng.integers(0, len(catalog), count).tolist())
 
 
-def _points(crystal: Crystal, rng: np.random.Generator) -> dict[str, Any]:
+def _build_points(crystal: Crystal, rng: np.random.Generator) -> dict[str, Any]:
     turned = Geometry(rotation_deg=float(rng.uniform(0, 360)), q_max_inv_angstrom=1.4)
     spots = compute_kinematic_spots(crystal, turned, relative_threshold=1e-3)
     assert spots.intensity is not None

@@ -1,4 +1,4 @@
-"""A load generator that costs little beside the service it measures: HTTP/1.1 by hand over kept connections."""
+"""A load generator that needs little processor time: HTTP/1.1 over persistent connections."""
 
 import asyncio
 import time
@@ -13,20 +13,20 @@ BACK_OFF_S = 0.05
 
 @dataclass
 class Load:
-    """What came of a load.
+    """Result of a load.
 
     Attributes:
-        seconds: that it lasted.
-        answered_s: time of each request that was answered with 200.
-        statuses: how often each status came; 0 is a connection that broke.
+        seconds: duration of the load.
+        answered_s: time of each request with status 200.
+        statuses: number of responses with each status; 0 is a broken connection.
     """
 
     seconds: float = 0.0
     answered_s: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
 
-    def figures(self) -> dict[str, object]:
-        """Requests answered a second, and quantiles of their time in milliseconds."""
+    def summarize(self) -> dict[str, object]:
+        """Return the requests per second and quantiles of their time in milliseconds."""
         spent = 1e3 * np.array(self.answered_s or [np.nan])
         return {
             "per_second": round(len(self.answered_s) / self.seconds, 1),
@@ -36,38 +36,43 @@ class Load:
 
 
 class Connection:
-    """One kept connection to a service on this machine."""
+    """One persistent connection to a service on this machine."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def post(self, path: str, media_type: str, body: bytes) -> int:
-        """The status of the answer, which is read whole; 0 if the connection broke."""
-        return (await self.ask("POST", path, body, {"Content-Type": media_type}))[0]
+        """Send a POST request and return the status; 0 if the connection broke."""
+        return (await self.send("POST", path, body, {"Content-Type": media_type}))[0]
 
-    async def ask(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        """The status of the answer, and the answer; 0 if the connection broke.
+    async def send(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> tuple[int, bytes]:
+        """Send a request and return status and content; the status is 0 if the connection broke.
 
-        A kept connection that the service has closed meanwhile is opened again.
+        A persistent connection that the service has closed is opened again.
         """
         kept = self._streams is not None
-        answer = await self._asked(method, path, body, headers)
-        return await self._asked(method, path, body, headers) if kept and not answer[0] else answer
+        answer = await self._send_once(method, path, body, headers)
+        return await self._send_once(method, path, body, headers) if kept and not answer[0] else answer
 
-    async def _asked(
+    async def _send_once(
         self, method: str, path: str, body: bytes, headers: Mapping[str, str]
     ) -> tuple[int, bytes]:
         try:
             if self._streams is None:
                 self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=2**22)
             reader, writer = self._streams
-            given = {"Host": "127.0.0.1", "Content-Length": str(len(body)), **headers}
-            lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items())]
+            all_headers = {"Host": "127.0.0.1", "Content-Length": str(len(body)), **headers}
+            lines = [
+                f"{method} {path} HTTP/1.1",
+                *(f"{name}: {value}" for name, value in all_headers.items()),
+            ]
             writer.write("\r\n".join([*lines, "", ""]).encode() + body)
             await writer.drain()
             answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-            content = await _content(answer, reader)
+            content = await _read_content(answer, reader)
             if "connection: close" in answer:
                 self.close()
             return int(answer.split(" ", 2)[1]), content
@@ -76,13 +81,13 @@ class Connection:
             return 0, b""
 
     def close(self) -> None:
-        """Let go of it; the next request opens another."""
+        """Close the connection; the next request opens another one."""
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None
 
 
-async def _content(head: str, reader: asyncio.StreamReader) -> bytes:
+async def _read_content(head: str, reader: asyncio.StreamReader) -> bytes:
     if "transfer-encoding: chunked" in head:
         content = b""
         while size := int((await reader.readline()).strip(), 16):
@@ -94,20 +99,20 @@ async def _content(head: str, reader: asyncio.StreamReader) -> bytes:
     return await reader.readexactly(int(length or 0))
 
 
-async def closed_loop(
+async def run_closed_loop(
     port: int, path: str, media_type: str, bodies: Sequence[bytes], clients: int, seconds: float
 ) -> Load:
-    """Clients of whom each asks again as soon as it has its answer; one that is refused waits a moment."""
+    """Run clients that each send the next request when they have a response; after an error they pause."""
     load, begun = Load(), time.perf_counter()
 
     async def client(number: int) -> None:
         connection, turn = Connection(port), number
         while time.perf_counter() - begun < seconds:
-            asked = time.perf_counter()
+            started = time.perf_counter()
             status = await connection.post(path, media_type, bodies[turn % len(bodies)])
             load.statuses[status] += 1
             if status == 200:
-                load.answered_s.append(time.perf_counter() - asked)
+                load.answered_s.append(time.perf_counter() - started)
             else:
                 await asyncio.sleep(BACK_OFF_S)
             turn += clients
@@ -118,20 +123,20 @@ async def closed_loop(
     return load
 
 
-async def open_loop(
+async def run_open_loop(
     port: int, path: str, media_type: str, bodies: Sequence[bytes], per_second: float, seconds: float
 ) -> Load:
-    """Requests that come at random (Poisson) at a mean rate, however long the answers take."""
+    """Send requests at random times (Poisson) with a mean rate, independent of the responses."""
     load, begun, rng = Load(), time.perf_counter(), np.random.default_rng(0)
     free: list[Connection] = []
 
-    async def ask(turn: int) -> None:
+    async def send_request(turn: int) -> None:
         connection = free.pop() if free else Connection(port)
-        asked = time.perf_counter()
+        started = time.perf_counter()
         status = await connection.post(path, media_type, bodies[turn % len(bodies)])
         load.statuses[status] += 1
         if status == 200:
-            load.answered_s.append(time.perf_counter() - asked)
+            load.answered_s.append(time.perf_counter() - started)
         free.append(connection)
 
     tasks: list[asyncio.Task[None]] = []
@@ -139,7 +144,7 @@ async def open_loop(
     while due < seconds:
         due += float(rng.exponential(1 / per_second))
         await asyncio.sleep(max(begun + due - time.perf_counter(), 0))
-        tasks.append(asyncio.create_task(ask(len(tasks))))
+        tasks.append(asyncio.create_task(send_request(len(tasks))))
     await asyncio.gather(*tasks)
     load.seconds = time.perf_counter() - begun
     for connection in free:

@@ -1,9 +1,8 @@
-"""Prints, as JSON, how fast an index is built, everything included, and where the time goes.
+"""Measure the time to build an index, in total and by step; print JSON.
 
     python -m bench.index_build SOURCE... [--model DIR] [--untrained] [--workers N]
 
-With `--untrained` the towers have random weights of the shipped shape: the same work, for a checkout that
-has no trained ones.
+With `--untrained` the towers have random weights, which take the same time.
 """
 
 import argparse
@@ -19,8 +18,8 @@ from index.search.retriever import Retriever
 
 
 def main() -> None:
-    options = _options()
-    encoder = _untrained() if options.untrained else _trained(options.model)
+    options = _parse_options()
+    encoder = _build_random_encoder() if options.untrained else _load_encoder(options.model)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "index"
         report = build_index(options.sources, out, encoder, progress=show_progress, workers=options.workers)
@@ -35,7 +34,7 @@ def main() -> None:
     print(json.dumps(outcome, indent=1))
 
 
-def _options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("sources", nargs="+", type=Path)
     parser.add_argument("--model", type=Path, help="folder with trained towers; the shipped ones if left out")
@@ -44,13 +43,13 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _trained(model: Path | None) -> Encoder:
+def _load_encoder(model: Path | None) -> Encoder:
     from model.towers.checkpoint import load_towers
 
     return load_towers(model)
 
 
-def _untrained() -> Encoder:
+def _build_random_encoder() -> Encoder:
     from model.towers.contrastive import TowerSize, TwinTowers
     from model.towers.encoder import Towers
 

@@ -1,10 +1,10 @@
-"""Kills processes that add structures and publish indexes, at random moments, and counts what was lost.
+"""Kill processes that add structures and publish indexes, at random moments, and count lost changes.
 
     python -m bench.kill indexes/full [--kills 100]
 
-Two processes work on a copy of the index with the shipped towers: both add structures and remove some, one publishes
-and goes back as well. After each kill every structure whose addition was acknowledged has to be there, every one whose
-removal was acknowledged gone, and the index has to verify against its digests. Prints the counts as JSON.
+Two processes work on a copy of the index with the shipped towers. Both add and remove structures; one also publishes
+indexes and rolls back. After each kill, every acknowledged addition must be present, every acknowledged removal must be
+gone, and the index must agree with its digests. Prints the counts as JSON.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from bench.library import build_parser
 from index.build.inspection import verify_index
 from index.encoder import Encoder
 from index.live.live_index import LiveIndex
@@ -36,12 +37,12 @@ from model.errors import OptionError
 from model.towers.checkpoint import load_towers
 from model.towers.workers import limit_threads
 
-LONGEST_S = 1.0
+MAX_DELAY_S = 1.0
 
 
 @dataclass
 class Counts:
-    """What happened, and what should not have."""
+    """Counts of events and errors."""
 
     rounds: int = 0
     killed: int = 0
@@ -54,7 +55,7 @@ class Counts:
 
 
 def main() -> None:
-    options = _options()
+    options = _parse_options()
     limit_threads(1)
     encoder = load_towers()
     context = multiprocessing.get_context("forkserver")
@@ -76,33 +77,33 @@ def main() -> None:
                 begun.append((process, here))
             _kill(begun, chance, counts)
             _check(served, crystals, encoder, counts)
-    told = {name: value if isinstance(value, int) else len(value) for name, value in vars(counts).items()}
-    print(json.dumps(told, indent=1))
+    report = {name: value if isinstance(value, int) else len(value) for name, value in vars(counts).items()}
+    print(json.dumps(report, indent=1))
 
 
-def _work(served: Path, source: Path, name: str, told: Connection, publishes: bool) -> None:
+def _work(served: Path, source: Path, name: str, reports: Connection, publishes: bool) -> None:
     limit_threads(1)
     crystals = [entry.crystal for entry in read_starter_entries()]
     library = LiveIndex.open(served, load_towers())
-    told.send("begun")
+    reports.send("begun")
     for step in range(10_000):
         id = f"{name} {step}"
         library.add(NewUserStructure(crystals[step % len(crystals)], id))
-        told.send(f"+{id}")
+        reports.send(f"+{id}")
         if step % 3 == 2:
-            told.send(f"?{id}")
+            reports.send(f"?{id}")
             library.remove(id)
-            told.send(f"-{id}")
+            reports.send(f"-{id}")
         if publishes and step % 2:
-            version = _renewed(source, served.parent / f"built {name} {step}")
+            version = _copy_version(source, served.parent / f"built {name} {step}")
             publish_copy(version, served)
         elif publishes and step % 6 == 4:
             with suppress(OptionError):
                 roll_back(served)
 
 
-def _renewed(source: Path, folder: Path) -> Path:
-    """The same index under another name, as a build of today would be."""
+def _copy_version(source: Path, folder: Path) -> Path:
+    """Copy an index version under a new name, as a new build would have."""
     folder.mkdir()
     version = find_version_folder(source)
     manifest = Manifest.read(version)
@@ -117,7 +118,7 @@ def _kill(begun: list[tuple[ForkServerProcess, Connection]], chance: random.Rand
     try:
         for _, here in begun:
             assert here.recv() == "begun"
-        time.sleep(chance.uniform(0.0, LONGEST_S))
+        time.sleep(chance.uniform(0.0, MAX_DELAY_S))
     finally:
         for process, _ in begun:
             process.kill()
@@ -127,11 +128,11 @@ def _kill(begun: list[tuple[ForkServerProcess, Connection]], chance: random.Rand
         counts.ended_by_themselves += process.exitcode != -signal.SIGKILL
         with suppress(EOFError, OSError):
             while True:
-                _note(here.recv(), counts)
+                _record(here.recv(), counts)
 
 
-def _note(told: str, counts: Counts) -> None:
-    kind, id = told[0], told[1:]
+def _record(message: str, counts: Counts) -> None:
+    kind, id = message[0], message[1:]
     counts.there.discard(id)
     if kind != "?":
         (counts.there if kind == "+" else counts.gone).add(id)
@@ -158,10 +159,9 @@ def _entry(retriever: Retriever, id: str) -> Entry | None:
         return None
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("index", type=Path)
-    parser.add_argument("--kills", type=int, default=100, help="moments at which both processes are killed")
+def _parse_options() -> argparse.Namespace:
+    parser = build_parser(__doc__)
+    parser.add_argument("--kills", type=int, default=100, help="how often both processes are killed")
     parser.add_argument("--seed", type=int, default=20260131)
     return parser.parse_args()
 

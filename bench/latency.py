@@ -1,31 +1,31 @@
-"""Prints, as JSON, how long a point-cloud request takes that ten CIFs answer, over HTTP on this machine.
+"""Measure the time of a point-cloud request that returns ten CIFs, over HTTP on this machine; print JSON.
 
     python -m bench.latency INDEX [--requests 300] [--effort search]
 
-Patterns are simulated, of crystals of the index, turned and with 10 % intensity noise; one request at a time.
+The patterns are simulated from crystals of the index, rotated and with 10 % intensity noise; one request at a time.
 """
 
 import argparse
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import numpy as np
 
-from bench.bodies import point_bodies
-from bench.service import served
+from bench.bodies import build_point_bodies
+from bench.library import build_parser
+from bench.service import run_service
 
 
 def main() -> None:
-    options = _options()
+    options = _parse_options()
     rng = np.random.default_rng(0)
     bodies = [
-        body | {"effort": options.effort} for body in point_bodies(options.index, options.requests, rng)
+        body | {"effort": options.effort} for body in build_point_bodies(options.index, options.requests, rng)
     ]
-    with served(options.index) as (url, _), httpx2.Client(timeout=60) as client:
-        answers = [_timed(client, url, body) for body in bodies[:10] + bodies][10:]
+    with run_service(options.index) as (url, _), httpx2.Client(timeout=60) as client:
+        answers = [_measure_request(client, url, body) for body in bodies[:10] + bodies][10:]
     seconds = np.array([spent for spent, _ in answers])
     stages = {
         name: [answer["timing_ms"][name] for _, answer in answers] for name in answers[0][1]["timing_ms"]
@@ -45,7 +45,7 @@ def main() -> None:
     )
 
 
-def _timed(client: httpx2.Client, url: str, body: dict[str, Any]) -> tuple[float, dict[str, Any]]:
+def _measure_request(client: httpx2.Client, url: str, body: dict[str, Any]) -> tuple[float, dict[str, Any]]:
     begun = time.perf_counter()
     response = client.post(f"{url}/predict", json=body)
     spent = time.perf_counter() - begun
@@ -54,9 +54,8 @@ def _timed(client: httpx2.Client, url: str, body: dict[str, Any]) -> tuple[float
     return spent, answer
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("index", type=Path)
+def _parse_options() -> argparse.Namespace:
+    parser = build_parser(__doc__)
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--effort", choices=["search", "verify", "full"], default="search")
     return parser.parse_args()

@@ -1,10 +1,10 @@
-"""Prints how often the service finds the crystals of an independent multislice, as a table and as JSON lines.
+"""Measure how often the service finds the crystals of an independent multislice; print a table and JSON lines.
 
     python -m bench.multislice INDEX [--shared ../shared] [--seeds 3] [--effort search] [--rows NAME ...]
 
-Starts a service of INDEX, which must hold `../shared/data/structures`, and asks it with the shared scorer
-(`../shared/bench/score_service.py`), whose judgement of what is the same crystal is used as it is. `--rows` keeps some
-ways of asking. Beside the shares the JSON lines hold the median error of the tilt.
+Starts a service with INDEX, which must contain `../shared/data/structures`, and queries it with the shared scorer
+(`../shared/bench/score_service.py`), which also decides whether two crystals are the same. `--rows` selects some of the
+query types. The JSON lines also contain the median error of the tilt.
 """
 
 import argparse
@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.service import served
+from bench.library import build_parser
+from bench.service import run_service
 
 FILES = {"straight": "multislice_dev.json.gz", "tilted": "multislice_dev_tilted.json.gz"}
 ROWS: dict[str, list[str]] = {
@@ -30,12 +31,12 @@ LEVELS = (1, 3, 10, 100)
 
 
 def main() -> None:
-    options = _options()
+    options = _parse_options()
     bench = options.shared / "bench"
-    print("| queries | asked as | crystals | top-1 | top-3 | top-10 | top-100 | errors |")
+    print("| patterns | query | crystals | top-1 | top-3 | top-10 | top-100 | errors |")
     print("|---|---|---|---|---|---|---|---|")
     results = []
-    with served(options.index) as (url, _):
+    with run_service(options.index) as (url, _):
         for kind, file in FILES.items():
             for name, words in ROWS.items():
                 if name not in options.rows:
@@ -44,7 +45,7 @@ def main() -> None:
                 command += [*words, "--effort", options.effort, "--seeds", str(options.seeds)]
                 printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
                 result = json.loads(printed.splitlines()[-1])
-                results.append({"queries": kind, "asked": name, **result})
+                results.append({"patterns": kind, "query": name, **result})
                 _print_rows(kind, name, result)
     for each in results:
         print(json.dumps(each))
@@ -57,14 +58,13 @@ def _print_rows(kind: str, name: str, result: dict[str, Any]) -> None:
         print(f"| {kind} | {name} | {crystals} | {' | '.join(cells)} | {result['errors']} |", flush=True)
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("index", type=Path)
+def _parse_options() -> argparse.Namespace:
+    parser = build_parser(__doc__)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--seeds", type=int, default=3, help="instrument draws for each query")
     parser.add_argument("--effort", default="search")
     parser.add_argument(
-        "--rows", nargs="+", choices=list(ROWS), default=list(ROWS), help="only these ways of asking"
+        "--rows", nargs="+", choices=list(ROWS), default=list(ROWS), help="query types to measure"
     )
     return parser.parse_args()
 

@@ -1,6 +1,6 @@
-"""pyxem's half of `bench/template_matching.py`, run by a Python that has pyxem: images in, the best templates out.
+"""The part of `bench/template_matching.py` that runs in an environment with pyxem: finds the best templates of images.
 
-ENV/bin/python -m bench.pyxem_templates GIVEN.npz ANSWERED.json
+ENV/bin/python bench/pyxem_templates.py INPUT.npz OUTPUT.json
 """
 
 import json
@@ -17,44 +17,44 @@ from pyxem.utils.indexation_utils import index_dataset_with_template_rotation
 Array = np.ndarray[Any, Any]
 
 BEST = 420
-# Of all templates, and of the share that its quick comparison of radial profiles leaves.
+# Share of the templates that remains after the comparison of radial profiles.
 SETTINGS = {"every template": 1.0, "fastest (2 % by radial profile)": 0.02}
 GAMMA = 0.4
-# So many templates are matched at once, and the best of all parts kept: pyxem's memory grows with them.
-TEMPLATES_OF_A_PART = 20_000
+# Templates are matched in parts, because pyxem's memory grows with their number.
+PART_TEMPLATES = 20_000
 
 
 @dataclass(frozen=True)
 class Template:
-    """What pyxem reads of a simulated pattern: positions in pixels from the middle, and intensities."""
+    """The attributes of a simulated pattern that pyxem reads: positions in pixels from the middle, and intensities."""
 
     calibrated_coordinates: Array
     intensities: Array
 
 
-def main(given: Path, answered: Path) -> None:
-    data = np.load(given)
+def main(input_file: Path, output_file: Path) -> None:
+    data = np.load(input_file)
     ends = np.cumsum(data["counts"])[:-1]
     pairs = zip(np.split(data["positions"], ends), np.split(data["intensities"], ends), strict=True)
     templates = [Template(position, intensity) for position, intensity in pairs]
     answers = {}
     for name, share in SETTINGS.items():
-        _match(data["images"][:1], templates[:TEMPLATES_OF_A_PART], share)  # Numba compiles at its first call
+        _match(data["images"][:1], templates[:PART_TEMPLATES], share)  # the first call compiles
         spent = [perf_counter()]
         for images in (data["images"][:1], data["images"]):
             best = _best(images, templates, share)
             spent.append(perf_counter())
-        # Reading the templates in is the same for one image and for many, and no part of a query.
+        # Reading the templates takes the same time for one image and for many, and is not part of a query.
         queries = (spent[2] - spent[1]) - (spent[1] - spent[0])
         answers[name] = {"best": best.tolist(), "ms": 1e3 * queries / max(len(data["images"]) - 1, 1)}
-    answered.write_text(json.dumps(answers))
+    output_file.write_text(json.dumps(answers))
 
 
 def _best(images: Array, templates: list[Template], share: float) -> Array:
-    """(I, BEST) which templates are most like each of the images, the best first."""
+    """Return (I, BEST) the indices of the templates most similar to each image, the best first."""
     places, likeness = [], []
-    for first in range(0, len(templates), TEMPLATES_OF_A_PART):
-        found = _match(images, templates[first : first + TEMPLATES_OF_A_PART], share)
+    for first in range(0, len(templates), PART_TEMPLATES):
+        found = _match(images, templates[first : first + PART_TEMPLATES], share)
         places.append(found["template_index"][0] + first)
         likeness.append(found["correlation"][0])
     order = np.argsort(-np.concatenate(likeness, axis=1), axis=1, kind="stable")[:, :BEST]

@@ -1,6 +1,6 @@
-"""Patterns for benchmarks: of crystals by multislice through an instrument, and of what is no layer at all.
+"""Simulated patterns for benchmarks: multislice patterns of crystals, and patterns of anything but layers.
 
-What is no layer: spots without order, rings of a powder broken into spots, zones of bulk crystals.
+The latter are random spots, powder rings that consist of spots, and zones of bulk crystals.
 """
 
 from dataclasses import dataclass, replace
@@ -25,10 +25,10 @@ SPOT_WIDTH = 0.012
 
 @dataclass(frozen=True)
 class Instrument:
-    """What is done to a pattern: rms of each error, ranges as (low, high).
+    """Errors of an instrument: rms values, and ranges as (low, high).
 
-    The library's atoms are not quite those of the sample: those of the flake lie `displacement_angstrom` (rms, along
-    each axis) beside them.
+    The atoms of the flake are displaced from their positions in the library by `displacement_angstrom` (rms along each
+    axis).
     """
 
     tilt_deg: float = 4.0
@@ -45,13 +45,13 @@ class Instrument:
 
 @dataclass(frozen=True)
 class Camera:
-    """What an instrument did to one pattern, which only an oracle knows.
+    """Effects of an instrument on one pattern, known only to an oracle.
 
     Attributes:
-        stretch: (2,) factors by which lengths along x and y were multiplied.
-        noise: rms of ln I.
-        faintest: intensity, over the strongest beam's, under which nothing was seen.
-        q_max: radius beyond which nothing was seen, 1/angstrom.
+        stretch: (2,) factors of lengths along x and y.
+        noise: rms error of ln I.
+        faintest: smallest visible intensity, relative to the strongest reflection.
+        q_max: largest visible |q|, 1/angstrom.
     """
 
     stretch: Array
@@ -61,16 +61,16 @@ class Camera:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A pattern with all that it came from.
+class SimulatedPattern:
+    """A simulated pattern with the true parameters.
 
     Attributes:
-        spots: as a spot finder would report it.
-        flake: the crystal as it lay (`Crystal.turn_over` if face down), its atoms shifted.
-        face_down: whether it was turned over.
-        tilt: (2,) tangents in the camera's frame.
+        spots: spots as a spot finder would report them.
+        flake: the oriented crystal (`Crystal.turn_over` if face down) with displaced atoms.
+        face_down: whether the flake is turned over.
+        tilt: (2,) tilt tangents in the camera's frame.
         b_iso: Debye-Waller B, angstrom^2.
-        camera: what the instrument did.
+        camera: effects of the instrument.
     """
 
     spots: Spots
@@ -81,41 +81,41 @@ class Drawn:
     camera: Camera
 
 
-def pattern_of(crystal: Crystal, instrument: Instrument, rng: np.random.Generator) -> Spots:
-    """A flake of the crystal as a spot finder would report it: either face, turned, mirrored, tilted and noisy."""
-    return drawn(crystal, instrument, rng).spots
+def simulate_spots(crystal: Crystal, instrument: Instrument, rng: np.random.Generator) -> Spots:
+    """Simulate the spots of a flake with random face, rotation, mirror, tilt and noise."""
+    return simulate_pattern(crystal, instrument, rng).spots
 
 
-def drawn(crystal: Crystal, instrument: Instrument, rng: np.random.Generator) -> Drawn:
-    """As `pattern_of`, with what only an oracle knows."""
-    lying = _lying(instrument, rng)
+def simulate_pattern(crystal: Crystal, instrument: Instrument, rng: np.random.Generator) -> SimulatedPattern:
+    """Simulate a pattern as `simulate_spots`, with the true parameters."""
+    geometry = _draw_geometry(instrument, rng)
     face_down = bool(rng.random() < 0.5)
-    lies = crystal.turn_over() if face_down else crystal
-    q, intensity, flake, b_iso = _diffracted(lies, lying, instrument, rng)
-    spots, camera = _observed(q, intensity, instrument, rng)
-    tilt = np.linalg.solve(_turn(lying), lying.tilt_vector)
-    return Drawn(spots, flake, face_down, np.asarray(tilt), b_iso, camera)
+    facing = crystal.turn_over() if face_down else crystal
+    q, intensity, flake, b_iso = _diffract(facing, geometry, instrument, rng)
+    spots, camera = _record(q, intensity, instrument, rng)
+    tilt = np.linalg.solve(_compute_rotation(geometry), geometry.tilt_vector)
+    return SimulatedPattern(spots, flake, face_down, np.asarray(tilt), b_iso, camera)
 
 
-def twisted_pair(
+def simulate_twisted_pair(
     first: Crystal, second: Crystal, instrument: Instrument, rng: np.random.Generator
 ) -> tuple[Spots, Array]:
-    """Two flakes one upon the other, equally tilted, each diffracting the direct beam; and both a axes on the camera.
+    """Simulate two stacked flakes with the same tilt, each of which diffracts the direct beam.
 
     Returns:
-        The spots, those nearer to each other than a spot's width as one, and (2, 2) the axes.
+        The spots, merged where they are closer than the width of a spot, and the (2, 2) a axes on the camera.
     """
-    lying = _lying(instrument, rng)
-    tilt = np.linalg.solve(_turn(lying), lying.tilt_vector)
-    beams, axes = [], []
+    geometry = _draw_geometry(instrument, rng)
+    tilt = np.linalg.solve(_compute_rotation(geometry), geometry.tilt_vector)
+    patterns, axes = [], []
     for crystal in (first, second):
-        turned = replace(lying, rotation_deg=float(rng.uniform(0, 360)))
-        x, y = _turn(turned) @ tilt
+        turned = replace(geometry, rotation_deg=float(rng.uniform(0, 360)))
+        x, y = _compute_rotation(turned) @ tilt
         turned = replace(turned, tilt_azimuth_deg=float(np.degrees(np.arctan2(y, x))))
         flake = crystal.turn_over() if rng.random() < 0.5 else crystal
-        beams.append(_diffracted(flake, turned, instrument, rng)[:2])
+        patterns.append(_diffract(flake, turned, instrument, rng)[:2])
         axes.append(project_to_camera(crystal.lattice[:1], replace(turned, tilt_deg=0.0))[0])
-    q, intensity = (np.concatenate(each) for each in zip(*beams, strict=True))
+    q, intensity = (np.concatenate(each) for each in zip(*patterns, strict=True))
     order = np.argsort(-intensity)
     kept: list[int] = []
     for row in order.tolist():
@@ -124,10 +124,10 @@ def twisted_pair(
             intensity[near[0]] += intensity[row]
         else:
             kept.append(row)
-    return _observed(q[kept], intensity[kept], instrument, rng)[0], np.array(axes)
+    return _record(q[kept], intensity[kept], instrument, rng)[0], np.array(axes)
 
 
-def _lying(instrument: Instrument, rng: np.random.Generator) -> Geometry:
+def _draw_geometry(instrument: Instrument, rng: np.random.Generator) -> Geometry:
     return Geometry(
         tilt_deg=instrument.tilt_deg * float(np.sqrt(rng.random())),
         tilt_azimuth_deg=float(rng.uniform(0, 360)),
@@ -136,24 +136,24 @@ def _lying(instrument: Instrument, rng: np.random.Generator) -> Geometry:
     )
 
 
-def _turn(lying: Geometry) -> Array:
-    """(2, 2) by which rows in the crystal's frame become rows on the camera; q . tilt is the same in both."""
-    return np.asarray(project_to_camera(np.eye(2), replace(lying, tilt_deg=0.0)))
+def _compute_rotation(geometry: Geometry) -> Array:
+    """Return the (2, 2) matrix from row vectors in the crystal's frame to the camera; q . tilt is the same in both."""
+    return np.asarray(project_to_camera(np.eye(2), replace(geometry, tilt_deg=0.0)))
 
 
-def _diffracted(
-    flake: Crystal, lying: Geometry, instrument: Instrument, rng: np.random.Generator
+def _diffract(
+    flake: Crystal, geometry: Geometry, instrument: Instrument, rng: np.random.Generator
 ) -> tuple[Array, Array, Crystal, float]:
-    """Positions on the camera, intensities as fractions of the incident beam, the flake with shifted atoms, and B."""
+    """Return positions on the camera, intensities (fractions of the incident beam), the displaced flake, and B."""
     shifts = rng.normal(0, instrument.displacement_angstrom, (1, len(flake.numbers), 3))
     b_iso = 8 * pi**2 * rng.uniform(0.04, 0.08, 1) ** 2
-    conditions = Conditions(np.array([VOLTAGE_KV]), lying.tilt_vector[None], shifts, b_iso)
+    conditions = Conditions(np.array([VOLTAGE_KV]), geometry.tilt_vector[None], shifts, b_iso)
     _, q, intensity = compute_dynamical_intensities(flake, conditions, Q_MAX)
     shifted = replace(flake, positions=flake.positions + shifts[0])
-    return project_to_camera(q, lying), intensity[0], shifted, float(b_iso[0])
+    return project_to_camera(q, geometry), intensity[0], shifted, float(b_iso[0])
 
 
-def _observed(
+def _record(
     q: Array, intensity: Array, instrument: Instrument, rng: np.random.Generator
 ) -> tuple[Spots, Camera]:
     ellipticity = rng.normal(0, instrument.ellipticity_sigma)
@@ -167,24 +167,24 @@ def _observed(
     if kept.sum() < 6:
         kept = np.isin(np.arange(len(q)), np.argsort(-level)[:6])
     count = int(rng.integers(0, instrument.false_spots + 1))
-    false = _in_disc(count, q_max, rng)
+    false = _draw_in_disc(count, q_max, rng)
     strength = faintest * 10 ** rng.uniform(0, 1, count)
     spots = Spots(np.concatenate([q[kept], false]), np.concatenate([level[kept], strength]))
     return spots, Camera(stretch, noise, float(faintest), float(q_max))
 
 
-def random_spots(rng: np.random.Generator) -> Spots:
-    """Spots without any order, in Friedel pairs as often as not."""
+def simulate_random_spots(rng: np.random.Generator) -> Spots:
+    """Simulate random spots, in half of the cases as Friedel pairs."""
     count, q_max = int(rng.integers(15, 90)), rng.uniform(1.1, 1.6)
-    q = _in_disc(count, q_max, rng, inner=0.2)
+    q = _draw_in_disc(count, q_max, rng, inner=0.2)
     level = np.exp(rng.normal(0, 1.5, count))
     if rng.random() < 0.5:
         q, level = np.concatenate([q, -q]), np.concatenate([level, level * np.exp(rng.normal(0, 0.2, count))])
     return Spots(q + rng.normal(0, 0.003, q.shape), level)
 
 
-def broken_rings(rng: np.random.Generator) -> Spots:
-    """Rings of a powder of a cubic crystal, each broken into the spots of its grains."""
+def simulate_broken_rings(rng: np.random.Generator) -> Spots:
+    """Simulate rings of a cubic powder that consist of the spots of single grains."""
     squares = np.array(
         [(3, 4, 8, 11, 12, 16, 19, 20, 24), (1, 2, 3, 4, 5, 6, 8, 9, 10), (2, 4, 6, 8, 10, 12, 14, 16, 18)]
     )
@@ -201,8 +201,8 @@ def broken_rings(rng: np.random.Generator) -> Spots:
 
 
 @dataclass(frozen=True)
-class Bulk:
-    """A prototype of a three-dimensional crystal: sites in fractions of its cell, and which element each has."""
+class BulkPrototype:
+    """A prototype of a three-dimensional crystal: fractional sites and the element number of each."""
 
     sites: tuple[tuple[float, float, float], ...]
     kinds: tuple[int, ...]
@@ -211,32 +211,32 @@ class Bulk:
 _FACES = ((0.0, 0.0, 0.0), (0.0, 0.5, 0.5), (0.5, 0.0, 0.5), (0.5, 0.5, 0.0))
 
 
-def _shifted(x: float, y: float, z: float) -> tuple[tuple[float, float, float], ...]:
+def _shift_faces(x: float, y: float, z: float) -> tuple[tuple[float, float, float], ...]:
     return tuple((a + x, b + y, c + z) for a, b, c in _FACES)
 
 
 PROTOTYPES = (
-    Bulk((*_FACES, *_shifted(0.25, 0.25, 0.25)), (0,) * 4 + (1,) * 4),  # zincblende
-    Bulk((*_FACES, *_shifted(0.25, 0.25, 0.25)), (0,) * 8),  # diamond
-    Bulk((*_FACES, *_shifted(0.5, 0.5, 0.5)), (0,) * 4 + (1,) * 4),  # rock salt
-    Bulk(
-        (*_FACES, *_shifted(0.25, 0.25, 0.25), *_shifted(0.75, 0.75, 0.75)), (0,) * 4 + (1,) * 8
+    BulkPrototype((*_FACES, *_shift_faces(0.25, 0.25, 0.25)), (0,) * 4 + (1,) * 4),  # zincblende
+    BulkPrototype((*_FACES, *_shift_faces(0.25, 0.25, 0.25)), (0,) * 8),  # diamond
+    BulkPrototype((*_FACES, *_shift_faces(0.5, 0.5, 0.5)), (0,) * 4 + (1,) * 4),  # rock salt
+    BulkPrototype(
+        (*_FACES, *_shift_faces(0.25, 0.25, 0.25), *_shift_faces(0.75, 0.75, 0.75)), (0,) * 4 + (1,) * 8
     ),  # fluorite
-    Bulk(_FACES, (0,) * 4),
-    Bulk(((0.0, 0.0, 0.0), (0.5, 0.5, 0.5)), (0, 0)),
-    Bulk(((0.0, 0.0, 0.0), (0.5, 0.5, 0.5)), (0, 1)),  # caesium chloride
-    Bulk(
+    BulkPrototype(_FACES, (0,) * 4),
+    BulkPrototype(((0.0, 0.0, 0.0), (0.5, 0.5, 0.5)), (0, 0)),
+    BulkPrototype(((0.0, 0.0, 0.0), (0.5, 0.5, 0.5)), (0, 1)),  # cesium chloride
+    BulkPrototype(
         ((0.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, 0.5, 0.0), (0.5, 0.0, 0.5), (0.0, 0.5, 0.5)), (0, 1, 2, 2, 2)
     ),  # perovskite
-    Bulk(
+    BulkPrototype(
         ((0, 0, 0), (0.5, 0.5, 0.5), (0.3, 0.3, 0), (0.7, 0.7, 0), (0.2, 0.8, 0.5), (0.8, 0.2, 0.5)),
         (0, 0, 1, 1, 1, 1),
     ),  # rutile
 )
 
 
-def bulk_zone(rng: np.random.Generator) -> tuple[Spots, Array]:
-    """A zone of a bulk crystal, kinematic with the thickness's own width of the reflections, and its lattice.
+def simulate_bulk_zone(rng: np.random.Generator) -> tuple[Spots, Array]:
+    """Simulate a zone of a bulk crystal, kinematic, with the width of the reflections that follows from its thickness.
 
     Returns:
         The spots, and (2, 2) the reciprocal basis of the zone, 1/angstrom.
@@ -260,37 +260,37 @@ def bulk_zone(rng: np.random.Generator) -> tuple[Spots, Array]:
         first = np.cross(normal, [0.36, 0.48, 0.8])
         plane = np.stack([first / np.linalg.norm(first), np.cross(normal, first) / np.linalg.norm(first)])
         q = g @ plane.T
-        error = wavelength * length**2 / 2 + q @ (np.radians(rng.uniform(0, 1.0)) * _direction(rng))
-        # Multiple scattering evens intensities out.
+        error = wavelength * length**2 / 2 + q @ (np.radians(rng.uniform(0, 1.0)) * _draw_direction(rng))
+        # Multiple scattering reduces the contrast of the intensities.
         level = (
             np.abs(waves) ** 2 * np.sinc(thickness * error) ** 2 * np.exp(-0.4 * length**2)
         ) ** rng.uniform(0.5, 1.0)
         allowed = level > 1e-4 * level.max(initial=0.0)
         if allowed.sum() < 10 or np.linalg.matrix_rank(q[allowed], 0.05) < 2:
             continue
-        spots, _ = _observed(q[allowed] @ _turned(rng), level[allowed], Instrument(), rng)
-        return spots, _basis(q[allowed])
+        spots, _ = _record(q[allowed] @ _draw_rotation(rng), level[allowed], Instrument(), rng)
+        return spots, _find_basis(q[allowed])
 
 
-def _basis(q: Array) -> Array:
-    """(2, 2) two shortest vectors that are not parallel."""
+def _find_basis(q: Array) -> Array:
+    """Return (2, 2) the two shortest vectors that are not parallel."""
     order = q[np.argsort(np.hypot(*q.T), kind="stable")]
     crossed = np.abs(order[0, 0] * order[:, 1] - order[0, 1] * order[:, 0])
     second = np.flatnonzero(crossed > 0.05 * np.hypot(*order[0]) * np.hypot(*order.T))[0]
     return np.stack([order[0], order[second]])
 
 
-def _direction(rng: np.random.Generator) -> Array:
+def _draw_direction(rng: np.random.Generator) -> Array:
     angle = rng.uniform(0, 2 * pi)
     return np.array([np.cos(angle), np.sin(angle)])
 
 
-def _turned(rng: np.random.Generator) -> Array:
-    x, y = _direction(rng)
+def _draw_rotation(rng: np.random.Generator) -> Array:
+    x, y = _draw_direction(rng)
     return np.array([[x, y], [-y, x]])
 
 
-def _in_disc(count: int, radius: float, rng: np.random.Generator, inner: float = 0.05) -> Array:
+def _draw_in_disc(count: int, radius: float, rng: np.random.Generator, inner: float = 0.05) -> Array:
     length = np.sqrt(rng.uniform(inner**2, radius**2, count))
     angle = rng.uniform(0, 2 * pi, count)
     return np.column_stack([length * np.cos(angle), length * np.sin(angle)])

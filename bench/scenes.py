@@ -1,7 +1,8 @@
-"""Camera frames of crystals for benchmarks, with what cameras do to them, and what is to be found in each.
+"""Simulated camera frames for benchmarks, with camera defects and the expected spots.
 
-Frames of 1024 pixels of multislice patterns (`bench/queries.py`). A spot is to be found if it lies five sigma above the
-noise of a matched filter, and a found one is true if a computed beam above two sigma lies within a spot's width of it.
+The frames have 1024 pixels a side and show multislice patterns (`bench/queries.py`). A spot is expected if it is five
+sigma above the noise of a matched filter. A found spot is true if a computed reflection above two sigma is within the
+width of a spot.
 """
 
 import io
@@ -15,7 +16,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.queries import Instrument, pattern_of
+from bench.queries import Instrument, simulate_spots
 from index.storage.catalog import Entry
 
 SIDE, Q_MAX = 1024, 1.55
@@ -25,24 +26,24 @@ Array = NDArray[np.float64]
 
 @dataclass
 class Scene:
-    """A frame on its way.
+    """A frame that is being rendered.
 
     Attributes:
         image: (S, S) expected counts.
-        q: (N, 2) beams, in pixels from the centre.
-        level: (N,) their heights, counts.
-        centre: (2,) x, y.
-        width: Gaussian deviation of a spot, pixels.
-        rng: of this frame.
-        hidden: (S, S) where nothing is seen.
+        q: (N, 2) reflections, in pixels from the center.
+        level: (N,) peak heights, counts.
+        center: (2,) x, y.
+        width: standard deviation of a spot, pixels.
+        rng: random numbers of this frame.
+        hidden: (S, S) pixels under the beam stop.
         pixel_size: 1/angstrom.
-        radius: of discs in pixels; 0 for points.
+        radius: radius of discs, pixels; 0 for points.
     """
 
     image: Array
     q: Array
     level: Array
-    centre: Array
+    center: Array
     width: float
     rng: np.random.Generator
     hidden: NDArray[np.bool_]
@@ -54,16 +55,16 @@ class Scene:
         """Pixels along a side."""
         return len(self.image)
 
-    def distance(self) -> Array:
-        """(S, S) from the centre, pixels."""
+    def compute_distance(self) -> Array:
+        """Return (S, S) distances from the center, pixels."""
         y, x = np.mgrid[: self.side, : self.side]
-        return np.asarray(np.hypot(x - self.centre[0], y - self.centre[1]))
+        return np.asarray(np.hypot(x - self.center[0], y - self.center[1]))
 
     def draw(self, q: Array, level: Array) -> None:
         """Add spots."""
         reach = int(6 * self.width + self.radius) + 2
         for (dx, dy), height in zip(q, level, strict=True):
-            x, y = self.centre[0] + dx, self.centre[1] + dy
+            x, y = self.center[0] + dx, self.center[1] + dy
             columns = slice(max(0, int(x) - reach), min(self.side, int(x) + reach + 1))
             rows = slice(max(0, int(y) - reach), min(self.side, int(y) + reach + 1))
             if columns.start >= columns.stop or rows.start >= rows.stop:
@@ -81,8 +82,8 @@ Encoding = Callable[[NDArray[np.uint16]], bytes]
 
 
 def _beam_stop(scene: Scene) -> None:
-    distance, turn = scene.distance(), scene.rng.uniform(0, 2 * pi)
-    y, x = np.mgrid[: scene.side, : scene.side] - scene.centre[::-1, None, None]
+    distance, turn = scene.compute_distance(), scene.rng.uniform(0, 2 * pi)
+    y, x = np.mgrid[: scene.side, : scene.side] - scene.center[::-1, None, None]
     along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
     disc = scene.rng.uniform(0.02, 0.04) * scene.side
     scene.hidden |= (distance < disc) | ((along > 0) & (np.abs(across) < disc / 2))
@@ -119,13 +120,13 @@ def _discs(scene: Scene) -> None:
 
 
 def _carbon(scene: Scene) -> None:
-    q = scene.distance() * scene.pixel_size
+    q = scene.compute_distance() * scene.pixel_size
     for middle, width, height in ((0.28, 0.05, 20.0), (0.48, 0.06, 60.0), (0.86, 0.09, 30.0)):
         scene.image += height * np.exp(-((q - middle) ** 2) / (2 * width**2))
 
 
 def _gold(scene: Scene) -> None:
-    q = scene.distance() * scene.pixel_size
+    q = scene.compute_distance() * scene.pixel_size
     for squared, height in ((3, 40.0), (4, 20.0), (8, 15.0), (11, 15.0), (12, 6.0)):
         scene.image += height * np.exp(-((q - np.sqrt(squared) / 4.078) ** 2) / (2 * 0.006**2))
 
@@ -159,12 +160,12 @@ def _picture(kind: str, **options: int) -> Encoding:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of frame: what is done to the scene, how the file is written, where the centre lies.
+    """A kind of frame: what is done to the scene, how the file is written, where the center lies.
 
     Attributes:
         defects: each done in turn.
         encode: writes the file.
-        off_centre: how far from the frame's middle the direct beam lies at most, in frame widths.
+        off_center: how far from the frame's middle the direct beam lies at most, in frame widths.
         ellipticity: of the camera.
         off_frame: between which distances outside of the frame the direct beam lies, in frame widths; None inside.
         zoom: by which the camera length is longer.
@@ -172,15 +173,15 @@ class Kind:
 
     defects: tuple[Defect, ...] = ()
     encode: Encoding = _tiff
-    off_centre: float = 0.01
+    off_center: float = 0.01
     ellipticity: float = 0.003
     off_frame: tuple[float, float] | None = None
     zoom: float = 1.0
 
-    def centre(self, side: int, rng: np.random.Generator) -> Array:
+    def center(self, side: int, rng: np.random.Generator) -> Array:
         """(2,) x, y of the direct beam."""
         if self.off_frame is None:
-            return np.asarray(side / 2 + rng.uniform(-self.off_centre, self.off_centre, 2) * side)
+            return np.asarray(side / 2 + rng.uniform(-self.off_center, self.off_center, 2) * side)
         along, beyond, edge = rng.uniform(), 0.5 + rng.uniform(*self.off_frame), int(rng.integers(4))
         place = np.array([along - 0.5, beyond if edge % 2 else -beyond])
         return np.asarray(side / 2 + side * (place if edge < 2 else place[::-1]))
@@ -189,7 +190,7 @@ class Kind:
 KINDS = {
     "plain": Kind(),
     "beam stop": Kind((_beam_stop,)),
-    "5 % off centre": Kind(off_centre=0.05),
+    "5 % off center": Kind(off_center=0.05),
     "gradients": Kind((_gradient,)),
     "hot pixels": Kind((_hot_pixels,)),
     "saturation and blooming": Kind((_blooming,)),
@@ -206,38 +207,38 @@ KINDS = {
 
 
 @dataclass(frozen=True)
-class Rendered:
+class RenderedFrame:
     """A frame with its truth.
 
     Attributes:
-        data: of the file.
-        pixel_size: what the user believes it to be, 1/angstrom.
-        centre: (2,) x, y.
-        wanted: (N, 2) pixels of the spots that should be found.
-        likely: (M, 2) pixels of those that may be.
-        width: of a spot, pixels.
+        data: content of the file.
+        pixel_size: pixel size in the request, 1/angstrom.
+        center: (2,) x, y.
+        expected: (N, 2) pixels of the spots that should be found.
+        likely: (M, 2) pixels of the spots that may be found.
+        width: standard deviation of a spot, pixels.
     """
 
     data: bytes
     pixel_size: float
-    centre: Array
-    wanted: Array
+    center: Array
+    expected: Array
     likely: Array
     width: float
 
 
-def rendered(truth: Entry, kind: Kind, seed: int, side: int = SIDE) -> Rendered:
-    """A frame of a crystal, `side` pixels wide."""
-    scene, pixel_size = _scene(truth, kind, seed, side)
+def render_frame(truth: Entry, kind: Kind, seed: int, side: int = SIDE) -> RenderedFrame:
+    """Render a frame of a crystal, `side` pixels wide."""
+    scene, pixel_size = _draw_scene(truth, kind, seed, side)
     for defect in kind.defects:
         defect(scene)
     noisy = scene.rng.poisson(np.clip(scene.image, 0, 1e6)) + scene.rng.normal(20, 2, scene.image.shape)
     data = kind.encode(np.clip(noisy, 0, 60_000).astype(np.uint16))
-    return Rendered(data, pixel_size, scene.centre, *_visible(scene), scene.width)
+    return RenderedFrame(data, pixel_size, scene.center, *_find_visible(scene), scene.width)
 
 
-def _scene(truth: Entry, kind: Kind, seed: int, side: int) -> tuple[Scene, float]:
-    """The scene and what the user believes a pixel to be, 1/angstrom."""
+def _draw_scene(truth: Entry, kind: Kind, seed: int, side: int) -> tuple[Scene, float]:
+    """Return the scene and the pixel size in the request, 1/angstrom."""
     rng = np.random.default_rng(seed)
     perfect = Instrument(
         intensity_noise=(0.1, 0.1),
@@ -249,11 +250,11 @@ def _scene(truth: Entry, kind: Kind, seed: int, side: int) -> tuple[Scene, float
         lost=0.0,
         false_spots=0,
     )
-    spots = pattern_of(truth.crystal, perfect, rng)
+    spots = simulate_spots(truth.crystal, perfect, rng)
     assert spots.intensity is not None
     pixel_size = 2 * Q_MAX / side / kind.zoom
     stretch = np.array([1 + kind.ellipticity, 1 - kind.ellipticity])
-    centre = kind.centre(side, rng)
+    center = kind.center(side, rng)
     level = spots.intensity / spots.intensity.max() * 10 ** rng.uniform(3.3, 4.3)
     q = spots.q_inv_angstrom / pixel_size * stretch
     blank = np.zeros((side, side), dtype=bool)
@@ -261,30 +262,30 @@ def _scene(truth: Entry, kind: Kind, seed: int, side: int) -> tuple[Scene, float
         np.full((side, side), 3.0),
         q,
         level,
-        centre,
+        center,
         rng.uniform(1.6, 3.2) * side / SIDE,
         rng,
         blank,
         pixel_size,
     )
     scene.draw(q, level)
-    distance = scene.distance()
+    distance = scene.compute_distance()
     scene.image += rng.uniform(40, 200) / (1 + (distance / (rng.uniform(30, 90) * side / SIDE)) ** 2) ** 1.3
     scene.image += 3e5 * np.exp(-(distance**2) / (2 * (1.4 * scene.width) ** 2))
     scene.image += 300 / (1 + (distance / scene.width / 3) ** 2) ** 1.5
     return scene, pixel_size
 
 
-def _visible(scene: Scene) -> tuple[Array, Array]:
-    """Pixels of the spots five and two sigma above their ground's noise, those under a beam stop left out."""
-    at = scene.centre + scene.q
+def _find_visible(scene: Scene) -> tuple[Array, Array]:
+    """Return the pixels of the spots five and two sigma above the background noise, without those under a beam stop."""
+    at = scene.center + scene.q
     inside = ((at > 3) & (at < scene.side - 4)).all(axis=1)
     at, level = at[inside], scene.level[inside]
     columns, rows = np.rint(at).astype(int).T
     hidden = scipy.ndimage.binary_dilation(scene.hidden, iterations=int(3 * scene.width))[rows, columns]
-    ground = np.sqrt(np.maximum(scene.image[rows, columns] - level, 1.0) + 4.0)
+    noise = np.sqrt(np.maximum(scene.image[rows, columns] - level, 1.0) + 4.0)
     area = pi * max(scene.radius, scene.width) ** 2
-    strength = level * np.sqrt(area) / ground
+    strength = level * np.sqrt(area) / noise
     apart = np.hypot(*scene.q[inside].T) > 12 * scene.width
     usable = ~hidden & apart
     return at[usable & (strength > CERTAIN)], at[strength > DETECTED]

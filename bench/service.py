@@ -1,4 +1,4 @@
-"""A service of its own for a benchmark: `with served(index) as (url, process)`."""
+"""A service process for a benchmark: `with run_service(index) as (url, process)`."""
 
 import os
 import socket
@@ -18,13 +18,13 @@ PORT = 8765
 
 
 @contextmanager
-def served(
+def run_service(
     index: Path, port: int = PORT, environment: Mapping[str, str] | None = None
 ) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
-    """The address and the process of a service of this index; it ends with the block.
+    """Run a service with an index inside the block; yield its address and process.
 
     Raises:
-        RuntimeError: the port is taken, the service ended, or was not ready within a minute.
+        RuntimeError: the port is in use, or the service ended or was not ready within a minute.
     """
     _check_port(port)
     url = f"http://127.0.0.1:{port}"
@@ -36,7 +36,7 @@ def served(
         "--port",
         str(port),
     ]
-    # Its log goes to a file: a pipe that nobody reads would fill up and stop it.
+    # The log goes to a file: a pipe that nobody reads would fill up and block the service.
     with (
         tempfile.TemporaryFile() as log,
         subprocess.Popen(
@@ -44,47 +44,49 @@ def served(
         ) as process,
     ):
         try:
-            await_answer(f"{url}/readyz", lambda: _end_of(process, log))
+            wait_for_answer(f"{url}/readyz", lambda: _read_failure(process, log))
             yield url, process
         finally:
             process.terminate()
 
 
 def _check_port(port: int) -> None:
-    """Another's service would answer in place of ours, and be what is measured."""
+    """Check that no other service uses the port, which would be measured instead."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))
         except OSError as error:
-            raise RuntimeError(f"port {port}: {error.strerror}; is another benchmark running?") from None
+            raise RuntimeError(
+                f"Port {port} is not available: {error.strerror}; stop other benchmarks first."
+            ) from None
 
 
-def await_answer(url: str, failed: Callable[[], str | None] = lambda: None) -> None:
-    """Wait until an address answers with 200.
+def wait_for_answer(url: str, failed: Callable[[], str | None] = lambda: None) -> None:
+    """Wait until an address responds with status 200.
 
     Args:
-        url: asked again and again.
-        failed: why there will be no answer; None while there may be one.
+        url: address to poll.
+        failed: function that returns the reason if there will be no response, else None.
 
     Raises:
-        RuntimeError: it failed, or a minute has passed.
+        RuntimeError: the service failed, or a minute has passed.
     """
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        if told := failed():
-            raise RuntimeError(told)
+        if reason := failed():
+            raise RuntimeError(reason)
         try:
             if httpx2.get(url).status_code == 200:
                 return
         except httpx2.TransportError:
             pass
         time.sleep(0.2)
-    raise RuntimeError(f"{url} did not answer within {START_SECONDS} s")
+    raise RuntimeError(f"{url} did not respond within {START_SECONDS} s.")
 
 
-def _end_of(process: "subprocess.Popen[bytes]", log: IO[bytes]) -> str | None:
+def _read_failure(process: "subprocess.Popen[bytes]", log: IO[bytes]) -> str | None:
     if process.poll() is None:
         return None
     log.seek(0)
-    return f"the service ended: {log.read().decode().strip()}"
+    return f"The service ended: {log.read().decode().strip()}"

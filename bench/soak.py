@@ -1,12 +1,12 @@
-"""Prints, as JSON lines, how a service holds out: good and bad requests mixed, structures added, indexes published.
+"""Run a service for a long time with good and bad requests, new structures and new versions; print JSON lines.
 
     python -m bench.soak INDEX [--minutes 30] [--reloads 20] [--bad 0]
 
-The index is copied, with a second version beside the first. While clients post points, frames, batches and what is
-to be refused, one adds and removes structures, one goes from version to version. Every good request must be answered
-with 2xx (429 and 503 are asked again), every bad one with 4xx, nothing with another 5xx. Each line tells counts and the
-memory of service and workers; the last tells what failed, and how memory grew from the second fifth of the time
-to the last. With `--bad N` nothing but N bad requests is sent.
+The index is copied, with a second version. Clients send points, frames, batches and bad requests, while one client adds
+and removes structures and another changes the version. Every good request must get a 2xx status (429 and 503 are sent
+again), every bad one a 4xx status. Each line has the counts and the memory of service and workers; the last one has the
+failures and the growth of memory from the second fifth of the time to the last. With `--bad N` only N bad requests are
+sent.
 """
 
 import argparse
@@ -26,11 +26,12 @@ from statistics import median
 
 import numpy as np
 
-from bench.bad_requests import bad_request
-from bench.bodies import FORM, frame_bodies, point_bodies
+from bench.bad_requests import draw_bad_request
+from bench.bodies import FORM, build_frame_bodies, build_point_bodies
 from bench.closed_loop import BACK_OFF_S, Connection
-from bench.load import memory
-from bench.service import PORT, served
+from bench.library import build_parser
+from bench.load import measure_memory
+from bench.service import PORT, run_service
 from index.starter.library import read_starter_entries
 from index.storage.layout import CURRENT_NAME
 from index.storage.versions import find_version_folder
@@ -42,14 +43,14 @@ LINE_S = 60.0
 
 @dataclass
 class Soak:
-    """What has happened so far.
+    """State of the run.
 
     Attributes:
-        port: of the service.
-        ends: when it is over, by the monotonic clock.
-        statuses: by kind of request.
-        failed: what should not have happened, with the answer's beginning.
-        memory_mb: RSS of service and workers at each line; PSS depends on what else runs on the machine.
+        port: port of the service.
+        ends: end of the run, by the monotonic clock.
+        statuses: number of responses by kind of request and status.
+        failed: unexpected responses, with the beginning of their content.
+        memory_mb: RSS of service and workers at each line; PSS depends on other processes.
     """
 
     port: int
@@ -58,46 +59,46 @@ class Soak:
     failed: list[str] = field(default_factory=list)
     memory_mb: list[float] = field(default_factory=list)
 
-    async def ask(
+    async def send(
         self, connection: Connection, kind: str, method: str, path: str, body: bytes, headers: dict[str, str]
     ) -> tuple[int, bytes]:
-        """An answer that is none of "later"."""
+        """Send a request until the status is neither 429 nor 503."""
         while True:
-            status, content = await connection.ask(method, path, body, headers)
+            status, content = await connection.send(method, path, body, headers)
             self.statuses[kind, status] += 1
             if status not in {429, 503}:
                 return status, content
             await asyncio.sleep(BACK_OFF_S)
 
     def expect(self, kind: str, right: bool, status: int, content: bytes) -> None:
-        """Note what is not as it should be."""
+        """Record a response that is not as expected."""
         if not right:
             self.failed.append(f"{kind}: {status} {content[:200]!r}")
 
     @property
-    def over(self) -> bool:
-        """Whether the time is up."""
+    def is_over(self) -> bool:
+        """Whether the run has ended."""
         return time.monotonic() > self.ends
 
 
 def main() -> None:
-    options = _options()
+    options = _parse_options()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        index = _two_versions(options.index, folder / "index")
-        keys = {role: _key(role, folder / "keys.jsonl") for role in ("read", "write", "admin")}
+        index = _copy_with_two_versions(options.index, folder / "index")
+        keys = {role: _create_key(role, folder / "keys.jsonl") for role in ("read", "write", "admin")}
         environment = {
             "DD2D_KEYS": str(folder / "keys.jsonl"),
             "DD2D_USER_STRUCTURES": str(folder / "user_structures.sqlite"),
         }
-        with served(index, PORT, environment) as (_, process):
+        with run_service(index, PORT, environment) as (_, process):
             if options.bad:
-                asyncio.run(_only_bad(options, keys, process.pid))
+                asyncio.run(_send_bad_requests(options, keys, process.pid))
             else:
-                asyncio.run(_soaked(options, index, keys, process.pid))
+                asyncio.run(_run_mixed(options, index, keys, process.pid))
 
 
-async def _only_bad(options: argparse.Namespace, keys: dict[str, str], pid: int) -> None:
+async def _send_bad_requests(options: argparse.Namespace, keys: dict[str, str], pid: int) -> None:
     soak = Soak(PORT, float("inf"))
     rng = np.random.default_rng(options.seed)
     left = options.bad
@@ -107,28 +108,28 @@ async def _only_bad(options: argparse.Namespace, keys: dict[str, str], pid: int)
         with closing(Connection(PORT)) as connection:
             while left > 0:
                 left -= 1
-                await _bad(soak, connection, keys, rng)
+                await _send_bad(soak, connection, keys, rng)
 
-    # What is taken once and kept is taken by the first requests.
+    # Memory that is allocated once is allocated by the first requests.
     left, rest = min(1000, options.bad), max(options.bad - 1000, 0)
     await asyncio.gather(*(client() for _ in range(options.clients)))
-    before = memory(pid)
+    before = measure_memory(pid)
     left = rest
     await asyncio.gather(*(client() for _ in range(options.clients)))
     counts: Counter[int] = Counter()
     for (_, status), count in soak.statuses.items():
         counts[status] += count
-    told = {"statuses": {str(status): count for status, count in sorted(counts.items())}}
+    summary = {"statuses": {str(status): count for status, count in sorted(counts.items())}}
     failed = {"failures": len(soak.failed), "failed": soak.failed[:20]}
-    print(json.dumps({**told, **failed, "after_1000": before, "at_end": memory(pid)}))
+    print(json.dumps({**summary, **failed, "after_1000": before, "at_end": measure_memory(pid)}))
 
 
-async def _soaked(options: argparse.Namespace, index: Path, keys: dict[str, str], pid: int) -> None:
+async def _run_mixed(options: argparse.Namespace, index: Path, keys: dict[str, str], pid: int) -> None:
     soak = Soak(PORT, time.monotonic() + 60 * options.minutes)
     rng = np.random.default_rng(options.seed)
-    points = [json.dumps(body).encode() for body in point_bodies(index, 64, rng)]
-    quick = [json.dumps(body | {"effort": "search"}).encode() for body in point_bodies(index, 64, rng)]
-    frames = frame_bodies(index, 8, rng)
+    points = [json.dumps(body).encode() for body in build_point_bodies(index, 64, rng)]
+    quick = [json.dumps(body | {"effort": "search"}).encode() for body in build_point_bodies(index, 64, rng)]
+    frames = build_frame_bodies(index, 8, rng)
     reads = {"Authorization": f"Bearer {keys['read']}"}
     good: list[tuple[str, str, list[bytes], dict[str, str]]] = [
         ("verify", "/predict", points, reads | JSON_TYPE),
@@ -140,60 +141,65 @@ async def _soaked(options: argparse.Namespace, index: Path, keys: dict[str, str]
 
     async def client() -> None:
         with closing(Connection(PORT)) as connection:
-            while not soak.over:
+            while not soak.is_over:
                 if rng.random() < 0.3:
-                    await _bad(soak, connection, keys, rng)
+                    await _send_bad(soak, connection, keys, rng)
                     continue
                 kind, path, bodies, headers = good[int(rng.integers(len(good)))]
                 body = bodies[int(rng.integers(len(bodies)))]
-                status, content = await soak.ask(connection, kind, "POST", path, body, headers)
+                status, content = await soak.send(connection, kind, "POST", path, body, headers)
                 whole = kind != "batch" or json.loads(content)["status"] == 200
                 soak.expect(kind, status == 200 and whole, status, content)
 
-    changes = [_changing(soak, keys["write"], rng), _reloading(soak, index, keys["admin"], options.reloads)]
+    changes = [
+        _change_structures(soak, keys["write"], rng),
+        _change_versions(soak, index, keys["admin"], options.reloads),
+    ]
     clients = [client() for _ in range(options.clients)]
-    await asyncio.gather(_telling(soak, pid), *changes, *clients)
+    await asyncio.gather(_report(soak, pid), *changes, *clients)
     fifth = max(len(soak.memory_mb) // 5, 1)
     first, last = median(soak.memory_mb[fifth : 2 * fifth] or soak.memory_mb), median(soak.memory_mb[-fifth:])
-    told = {
+    summary = {
         "failures": len(soak.failed),
         "failed": soak.failed[:20],
         "memory_growth": round(last / first - 1, 4),
     }
-    print(json.dumps({**_counts(soak), **told}))
+    print(json.dumps({**_format_counts(soak), **summary}))
 
 
-async def _bad(soak: Soak, connection: Connection, keys: dict[str, str], rng: np.random.Generator) -> None:
-    bad = bad_request(rng)
+async def _send_bad(
+    soak: Soak, connection: Connection, keys: dict[str, str], rng: np.random.Generator
+) -> None:
+    bad = draw_bad_request(rng)
     headers = {"Authorization": f"Bearer {keys['read']}", "Content-Type": bad.media_type}
-    status, content = await soak.ask(connection, "bad", "POST", bad.path, bad.body, headers)
+    status, content = await soak.send(connection, "bad", "POST", bad.path, bad.body, headers)
     soak.expect("bad", 400 <= status < 500, status, content)
 
 
-async def _changing(soak: Soak, key: str, rng: np.random.Generator) -> None:
-    """Add structures, find them, remove them."""
+async def _change_structures(soak: Soak, key: str, rng: np.random.Generator) -> None:
+    """Add structures, look them up and remove them."""
     headers = {"Authorization": f"Bearer {key}"}
     crystals = [entry.crystal for entry in read_starter_entries()]
     with closing(Connection(PORT)) as connection:
-        while not soak.over:
+        while not soak.is_over:
             text = write_cif(crystals[int(rng.integers(len(crystals)))])
             body = json.dumps({"structure": text, "id": f"soak-{int(rng.integers(50))}"}).encode()
-            status, content = await soak.ask(
+            status, content = await soak.send(
                 connection, "add", "POST", "/structures", body, headers | JSON_TYPE
             )
             soak.expect("add", status in {200, 201, 409}, status, content)
             if status == 201:
                 path = f"/structures/{json.loads(content)['id']}"
-                status, content = await soak.ask(connection, "find", "GET", path, b"", headers)
+                status, content = await soak.send(connection, "find", "GET", path, b"", headers)
                 soak.expect("find", status == 200, status, content)
                 if rng.random() < 0.7:
-                    status, content = await soak.ask(connection, "remove", "DELETE", path, b"", headers)
+                    status, content = await soak.send(connection, "remove", "DELETE", path, b"", headers)
                     soak.expect("remove", status == 204, status, content)
             await asyncio.sleep(0.5)
 
 
-async def _reloading(soak: Soak, index: Path, key: str, reloads: int) -> None:
-    """Go from version to version."""
+async def _change_versions(soak: Soak, index: Path, key: str, reloads: int) -> None:
+    """Change between the versions."""
     headers = {"Authorization": f"Bearer {key}", **JSON_TYPE}
     names = sorted(path.name for path in index.iterdir() if (path / "manifest.json").is_file())
     pause = (soak.ends - time.monotonic()) / (reloads + 1)
@@ -201,23 +207,26 @@ async def _reloading(soak: Soak, index: Path, key: str, reloads: int) -> None:
         for turn in range(reloads):
             await asyncio.sleep(pause)
             body = json.dumps({"version": names[turn % len(names)]}).encode()
-            status, content = await soak.ask(connection, "reload", "POST", "/admin/reload", body, headers)
+            status, content = await soak.send(connection, "reload", "POST", "/admin/reload", body, headers)
             soak.expect("reload", status == 200, status, content)
 
 
-async def _telling(soak: Soak, pid: int) -> None:
-    while not soak.over:
+async def _report(soak: Soak, pid: int) -> None:
+    while not soak.is_over:
         await asyncio.sleep(min(LINE_S, max(soak.ends - time.monotonic(), 0.1)))
-        soak.memory_mb.append(memory(pid)["rss_mb"])
-        print(json.dumps({**_counts(soak), "failures": len(soak.failed), **memory(pid)}), flush=True)
+        soak.memory_mb.append(measure_memory(pid)["rss_mb"])
+        print(
+            json.dumps({**_format_counts(soak), "failures": len(soak.failed), **measure_memory(pid)}),
+            flush=True,
+        )
 
 
-def _counts(soak: Soak) -> dict[str, object]:
+def _format_counts(soak: Soak) -> dict[str, object]:
     return {f"{kind} {status}": count for (kind, status), count in sorted(soak.statuses.items())}
 
 
-def _two_versions(source: Path, target: Path) -> Path:
-    """A copy of an index with two versions of the same content."""
+def _copy_with_two_versions(source: Path, target: Path) -> Path:
+    """Copy an index as two versions with the same content."""
     version = find_version_folder(source)
     other = f"{version.name[:-1]}{(int(version.name[-1], 16) + 1) % 16:x}"
     for name in (version.name, other):
@@ -226,7 +235,7 @@ def _two_versions(source: Path, target: Path) -> Path:
     return target
 
 
-def _key(role: str, file: Path) -> str:
+def _create_key(role: str, file: Path) -> str:
     command = [
         str(Path(sys.executable).with_name("dd2d")),
         "key",
@@ -241,9 +250,8 @@ def _key(role: str, file: Path) -> str:
     return next(word for word in run.stdout.split() if word.startswith("dd2d_"))
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("index", type=Path)
+def _parse_options() -> argparse.Namespace:
+    parser = build_parser(__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--reloads", type=int, default=20)
     parser.add_argument("--clients", type=int, default=6)

@@ -1,13 +1,13 @@
-"""Prints, as a table and as JSON, how the search compares with pyxem's template matching over the same crystals.
+"""Compare the search with pyxem's template matching over the same crystals; print a table and JSON.
 
     python -m venv ENV && ENV/bin/pip install pyxem
     python -m bench.template_matching INDEX --pyxem ENV/bin/python [--queries 100] [--noise 0.15] [--seed 0] [--tilted]
 
-Queries are those of `bench/accuracy.py`, blind. pyxem correlates an image of the spots with a template of every
-crystal of the index (`bench/pyxem_templates.py`: kinematic, both mirrored and not, all rotations), with every template
-and at its fastest setting, which keeps a few by their radial profile first. The templates are untilted; with
-`--tilted` each crystal has seven (no tilt, and 3 degrees in six directions), which flakes that are tilted need.
-pyxem's dependencies disagree with this project's, hence the environment of its own; it gets both cores, the search one.
+The queries are those of `bench/accuracy.py`, without chemistry. pyxem correlates an image of the spots with a kinematic
+template of every crystal in the index (`bench/pyxem_templates.py`), mirrored and not, at all rotations: once with every
+template and once at its fastest setting, which preselects a few by their radial profile. The templates have no tilt;
+with `--tilted` each crystal has seven (no tilt, and 3 degrees in six directions). The dependencies of pyxem conflict
+with those of this project, so it needs an environment of its own. It uses both cores, the search only one.
 """
 
 import argparse
@@ -15,7 +15,6 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -24,13 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from bench.accuracy import held_out_entries
-from bench.queries import VOLTAGE_KV, Instrument, pattern_of
+from bench.library import SOURCE, build_parser, compute_top_shares, find_rank, open_catalog, select_part
+from bench.queries import VOLTAGE_KV, Instrument, simulate_spots
 from index.search.query import Effort
 from index.search.retriever import Retriever
-from index.storage.catalog import Catalog, Entry
-from index.storage.layout import CATALOG_NAME
-from index.storage.versions import find_version_folder
+from index.storage.catalog import Entry
 from model.pattern.spots import Spots
 from model.physics.kinematic import Geometry, compute_kinematic_spots
 from model.towers.checkpoint import load_towers
@@ -46,68 +43,62 @@ Array = NDArray[np.float64]
 
 
 def main() -> None:
-    options = _options()
+    options = _parse_options()
     limit_threads(1)
     rng = np.random.default_rng(options.seed)
-    with closing(Catalog.open(find_version_folder(options.index) / CATALOG_NAME)) as catalog:
+    with open_catalog(options.index) as catalog:
         everything = list(catalog)
         groups = catalog.groups
-        truths = held_out_entries(everything)
+        truths = select_part(everything, source_prefix=SOURCE)
     instrument = replace(Instrument(), intensity_noise=(options.noise, options.noise))
-    asked: list[tuple[Entry, Spots]] = []
+    queries: list[tuple[Entry, Spots]] = []
     for _ in range(options.queries):
         truth = truths[int(rng.integers(len(truths)))]
-        asked.append(
-            (truth, pattern_of(truth.crystal, instrument, np.random.default_rng(rng.integers(2**32))))
+        queries.append(
+            (truth, simulate_spots(truth.crystal, instrument, np.random.default_rng(rng.integers(2**32))))
         )
-    rows = [_search(options.index, asked, effort) for effort in ("search", "verify", "full")]
+    rows = [_measure_search(options.index, queries, effort) for effort in ("search", "verify", "full")]
     group_of = {entry.id: int(groups[row]) for row, entry in enumerate(everything)}
     tilts = TILTED if options.tilted else UPRIGHT
-    found = _template_matching(options.pyxem, everything, tilts, [spots for _, spots in asked])
-    for name, (best, milliseconds) in found.items():
-        places = []
-        for (truth, _), own in zip(asked, best, strict=True):
+    matches = _match_templates(options.pyxem, everything, tilts, [spots for _, spots in queries])
+    for name, (best, milliseconds) in matches.items():
+        ranks: list[int | None] = []
+        for (truth, _), own in zip(queries, best, strict=True):
             different = list(dict.fromkeys(int(groups[row // len(tilts)]) for row in own))
             mine = group_of[truth.id]
-            places.append(different.index(mine) if mine in different else None)
-        rows.append(_row(f"pyxem, {name}", places, milliseconds))
+            ranks.append(different.index(mine) if mine in different else None)
+        rows.append(_build_row(f"pyxem, {name}", ranks, milliseconds))
     print(f"noise of ln I {options.noise}, {len(everything)} crystals, {options.queries} queries")
-    print("| by | top-1 | top-3 | top-10 | ms a query |")
+    print("| method | top-1 | top-3 | top-10 | ms per query |")
     print("|---|---|---|---|---|")
     for row in rows:
         shares = " | ".join(f"{100 * float(str(row[f'top{k}'])):.1f}" for k in LEVELS)
-        print(f"| {row['by']} | {shares} | {row['ms']} |")
+        print(f"| {row['method']} | {shares} | {row['ms']} |")
     print(json.dumps({"rows": rows, "noise": options.noise, "seed": options.seed}))
 
 
-def _search(index: Path, asked: list[tuple[Entry, Spots]], effort: Effort) -> dict[str, object]:
-    places: list[int | None] = []
+def _measure_search(index: Path, queries: list[tuple[Entry, Spots]], effort: Effort) -> dict[str, object]:
+    ranks: list[int | None] = []
     seconds: list[float] = []
     with Retriever.open(index, load_towers()) as retriever:
-        for truth, spots in tqdm(asked, desc=effort):
+        for truth, spots in tqdm(queries, desc=effort):
             begun = perf_counter()
             candidates = retriever.search(
                 spots, voltage_kv=VOLTAGE_KV, top_k=max(LEVELS), effort=effort
             ).candidates
             seconds.append(perf_counter() - begun)
-            own = [
-                place
-                for place, candidate in enumerate(candidates)
-                if truth.id in (candidate.entry.id, *candidate.same_as)
-            ]
-            places.append(own[0] if own else None)
-    return _row(effort, places, 1e3 * float(np.median(seconds)))
+            ranks.append(find_rank(candidates, truth.id))
+    return _build_row(effort, ranks, 1e3 * float(np.median(seconds)))
 
 
-def _row(by: str, places: list[int | None], milliseconds: float) -> dict[str, object]:
-    shares = {f"top{k}": float(np.mean([p is not None and p < k for p in places])) for k in LEVELS}
-    return {"by": by, **shares, "ms": round(milliseconds, 1)}
+def _build_row(method: str, ranks: list[int | None], milliseconds: float) -> dict[str, object]:
+    return {"method": method, **compute_top_shares(ranks, LEVELS), "ms": round(milliseconds, 1)}
 
 
-def _template_matching(
+def _match_templates(
     python: Path, crystals: list[Entry], tilts: Sequence[tuple[float, float]], patterns: list[Spots]
 ) -> dict[str, tuple[list[list[int]], float]]:
-    """Of each setting of pyxem: the best templates of each pattern, one a crystal and tilt; milliseconds a pattern."""
+    """Return, for each setting of pyxem, the best templates of each pattern and the milliseconds per pattern."""
     templates = [
         compute_kinematic_spots(
             entry.crystal,
@@ -127,7 +118,7 @@ def _template_matching(
         given, answered = Path(folder) / "given.npz", Path(folder) / "answered.json"
         np.savez(
             given,
-            images=np.stack([_image(spots, scale) for spots in patterns]),
+            images=np.stack([_render_spots(spots, scale) for spots in patterns]),
             positions=np.concatenate([spots.q_inv_angstrom * scale for spots in templates]),
             intensities=np.concatenate([spots.intensity for spots in templates]),
             counts=np.array([len(spots) for spots in templates]),
@@ -138,8 +129,8 @@ def _template_matching(
     return {name: (each["best"], each["ms"]) for name, each in answers.items()}
 
 
-def _image(spots: Spots, pixels_per_inv_angstrom: float) -> Array:
-    """(P, P) the spots as Gaussians, the direct beam in the middle left out."""
+def _render_spots(spots: Spots, pixels_per_inv_angstrom: float) -> Array:
+    """Return a (P, P) image of the spots as Gaussians, without the direct beam."""
     assert spots.intensity is not None
     y, x = np.mgrid[:IMAGE_PIXELS, :IMAGE_PIXELS] - IMAGE_PIXELS / 2
     image = np.zeros((IMAGE_PIXELS, IMAGE_PIXELS))
@@ -150,14 +141,13 @@ def _image(spots: Spots, pixels_per_inv_angstrom: float) -> Array:
     return image
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("index", type=Path)
-    parser.add_argument("--pyxem", type=Path, required=True, help="a Python that has pyxem")
+def _parse_options() -> argparse.Namespace:
+    parser = build_parser(__doc__)
+    parser.add_argument("--pyxem", type=Path, required=True, help="Python interpreter with pyxem")
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--noise", type=float, default=0.15)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tilted", action="store_true", help="pyxem's templates under seven tilts")
+    parser.add_argument("--tilted", action="store_true", help="use templates under seven tilts")
     return parser.parse_args()
 
 

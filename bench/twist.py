@@ -1,55 +1,47 @@
-"""Prints, as JSON, how often both crystals of a twisted pair are found by one pattern, and how well their twist.
+"""Measure how often both crystals of a twisted pair are found in one pattern, and the error of the twist angle.
 
     python -m bench.twist INDEX [--pairs 200] [--effort verify] [--seed 0]
 
-Pairs of two different monolayers of the split's test part at a random twist, one upon the other in the beam: their
-multislice patterns (`bench/queries.py`) are added, spots that coincide are one. The elements of both together are
-known. A pair is found when both are among the first three candidates. The twist is that of the a axes, as small as
-the symmetry of the lattices makes it; lattices with a nearly equal b, whose a axis is a matter of taste, are not
-drawn, nor pairs twisted by less than a degree.
+A pair consists of two different monolayers of the test part at a random twist angle. Their multislice patterns
+(`bench/queries.py`) are added, and coinciding spots are merged. The elements of both crystals are known. A pair is
+found if both crystals are among the first three candidates. The twist angle is that of the a axes, reduced by the
+symmetry of the lattices. Lattices with nearly equal a and b, whose a axis is arbitrary, and twists below one degree
+are excluded. Prints JSON.
 """
 
 import argparse
 import json
-from contextlib import closing
 from math import gcd
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from bench.queries import VOLTAGE_KV, Instrument, twisted_pair
+from bench.library import build_parser, open_catalog, select_part
+from bench.queries import VOLTAGE_KV, Instrument, simulate_twisted_pair
 from index.chemistry.elements import ElementFilter
 from index.search.retriever import Retriever
-from index.storage.catalog import Catalog
-from index.storage.layout import CATALOG_NAME
-from index.storage.versions import find_version_folder
 from model.crystal.crystal import Crystal
 from model.pattern.spots import Spots
 from model.towers.checkpoint import load_towers
 from model.towers.workers import limit_threads
-from model.training.split import SplitPart, assign_part, read_split_settings
 
 TOP = 3
 
 
 def main() -> None:
-    options = _options()
+    options = _parse_options()
     limit_threads(1)
     towers, rng = load_towers(), np.random.default_rng(options.seed)
-    seed, held_out = read_split_settings(towers.training)
-    with closing(Catalog.open(find_version_folder(options.index) / CATALOG_NAME)) as catalog:
+    with open_catalog(options.index) as catalog:
         crystals = [
             entry.crystal
-            for entry in catalog
-            if assign_part(entry.formula, seed, held_out) is SplitPart.TEST
-            and "bilayer" not in entry.source.lower()
-            and _period_deg(entry.crystal) is not None
+            for entry in select_part(catalog)
+            if "bilayer" not in entry.source.lower() and _period_deg(entry.crystal) is not None
         ]
-    both, told, errors, verdicts = [], [], [], []
+    both, two_lattices, errors, verdicts = [], [], [], []
     with Retriever.open(options.index, towers) as retriever:
         for _ in tqdm(range(options.pairs), unit="pair"):
-            pair, spots, twist = _drawn(crystals, rng)
+            pair, spots, twist = _draw_pair(crystals, rng)
             elements = tuple(sorted({symbol for crystal in pair for symbol in crystal.elements}))
             result = retriever.search(
                 spots,
@@ -60,7 +52,7 @@ def main() -> None:
             )
             names = {id for candidate in result.candidates for id in (candidate.entry.id, *candidate.same_as)}
             both.append(all(crystal.id in names for crystal in pair))
-            told.append(result.overlapping_lattices is not None)
+            two_lattices.append(result.overlapping_lattices is not None)
             verdicts.append(result.verdict)
             if result.twist is not None:
                 errors.append(abs(result.twist.angle_deg - twist))
@@ -70,7 +62,7 @@ def main() -> None:
                 "pairs": len(both),
                 "effort": options.effort,
                 "both_in_the_first_three": round(float(np.mean(both)), 4),
-                "two_lattices_told": round(float(np.mean(told)), 4),
+                "two_lattices_found": round(float(np.mean(two_lattices)), 4),
                 "twist_error_deg": {
                     "median": round(float(np.median(errors)), 4),
                     "within_0.3": round(float((np.array(errors) <= 0.3).sum() / len(both)), 4),
@@ -81,12 +73,12 @@ def main() -> None:
     )
 
 
-def _drawn(crystals: list[Crystal], rng: np.random.Generator) -> tuple[list[Crystal], Spots, float]:
-    """A pair, its pattern and its twist, degrees."""
+def _draw_pair(crystals: list[Crystal], rng: np.random.Generator) -> tuple[list[Crystal], Spots, float]:
+    """Draw a pair; return its crystals, its spots and its twist angle in degrees."""
     while True:
         pair = [crystals[int(row)] for row in rng.choice(len(crystals), 2, replace=False)]
         spots: Spots
-        spots, axes = twisted_pair(pair[0], pair[1], Instrument(), rng)
+        spots, axes = simulate_twisted_pair(pair[0], pair[1], Instrument(), rng)
         period = gcd(*(_period_deg(crystal) or 180 for crystal in pair))
         first, second = np.degrees(np.arctan2(axes[:, 1], axes[:, 0]))
         angle = float(second - first) % period
@@ -96,7 +88,7 @@ def _drawn(crystals: list[Crystal], rng: np.random.Generator) -> tuple[list[Crys
 
 
 def _period_deg(crystal: Crystal) -> int | None:
-    """Angle after which the lattice is the same again; None where its a axis is a matter of taste."""
+    """Return the angle after which a lattice repeats; None if its a axis is arbitrary."""
     (a, b), across = np.linalg.norm(crystal.lattice, axis=1), crystal.lattice[0] @ crystal.lattice[1]
     cosine = abs(float(across / (a * b)))
     if b / a < 1.005:
@@ -107,9 +99,8 @@ def _period_deg(crystal: Crystal) -> int | None:
     return None if b / a < 1.04 else 180
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("index", type=Path)
+def _parse_options() -> argparse.Namespace:
+    parser = build_parser(__doc__)
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--effort", choices=["verify", "full"], default="verify")
     parser.add_argument("--seed", type=int, default=0)
