@@ -23,14 +23,6 @@ from time import perf_counter
 import numpy as np
 from tqdm import tqdm
 
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
 from bench.library import SOURCE, build_parser, compute_top_shares, find_rank, open_catalog, select_part
 from bench.queries import VOLTAGE_KV, Instrument, simulate_spots
 from index.chemistry.elements import ElementFilter
@@ -110,7 +102,7 @@ class Measurement:
 
 
 def main() -> None:
-    options = _parse_parse_parse_parse_parse_parse_parse_parse_parse_options()
+    options = _parse_options()
     limit_threads(1)
     towers, rng = load_towers(), np.random.default_rng(options.seed)
     with open_catalog(options.index) as catalog:
@@ -197,7 +189,7 @@ def _draw_figure(rows: list[dict[str, object]]) -> str:
     return buffer.getvalue()
 
 
-def _parse_parse_parse_parse_parse_parse_parse_parse_parse_options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = build_parser(__doc__)
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)

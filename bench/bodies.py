@@ -6,14 +6,6 @@ from typing import Any
 import numpy as np
 
 from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
 from bench.scenes import KINDS, render_frame
 from index.storage.catalog import Entry
 from model.crystal.crystal import Crystal

@@ -24,14 +24,6 @@ import scipy.optimize
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
 from bench.library import build_parser, is_candidate_of, open_catalog, select_part
 from bench.queries import (
     VOLTAGE_KV,
@@ -119,7 +111,7 @@ class Gallery:
 
 
 def main() -> None:
-    options = _parse_parse_parse_parse_parse_parse_parse_parse_parse_options()
+    options = _parse_options()
     limit_threads(1)
     answers, total = _run_queries(options)
     calibration = _fit_calibration(answers) if options.fit else CALIBRATIONS[options.effort]
@@ -402,7 +394,7 @@ def _draw_diagram(report: dict[str, Any]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _parse_parse_parse_parse_parse_parse_parse_parse_parse_options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = build_parser(__doc__)
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--effort", choices=["verify", "full"], default="verify")

@@ -20,14 +20,6 @@ from time import perf_counter
 import numpy as np
 from tqdm import tqdm
 
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
 from bench.library import SOURCE, build_parser, is_candidate_of, open_catalog, select_part
 from bench.queries import VOLTAGE_KV
 from bench.scenes import KINDS, Kind, RenderedFrame, render_frame
@@ -74,7 +66,7 @@ class FrameResult:
 
 
 def main() -> None:
-    options = _parse_parse_parse_parse_parse_parse_parse_parse_parse_options()
+    options = _parse_options()
     limit_threads(1)
     with open_catalog(options.index) as catalog:
         entries = select_part(catalog, SplitPart(options.part), SOURCE)
@@ -208,7 +200,7 @@ def _read_resident_bytes(name: str) -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
-def _parse_parse_parse_parse_parse_parse_parse_parse_parse_options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = build_parser(__doc__)
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)

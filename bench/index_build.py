@@ -18,7 +18,7 @@ from index.search.retriever import Retriever
 
 
 def main() -> None:
-    options = _parse_parse_parse_parse_parse_parse_parse_parse_parse_options()
+    options = _parse_options()
     encoder = _build_random_encoder() if options.untrained else _load_encoder(options.model)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "index"
@@ -34,7 +34,7 @@ def main() -> None:
     print(json.dumps(outcome, indent=1))
 
 
-def _parse_parse_parse_parse_parse_parse_parse_parse_parse_options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("sources", nargs="+", type=Path)
     parser.add_argument("--model", type=Path, help="folder with trained towers; the shipped ones if left out")

@@ -55,7 +55,7 @@ class Counts:
 
 
 def main() -> None:
-    options = _parse_parse_parse_parse_parse_parse_parse_parse_parse_options()
+    options = _parse_options()
     limit_threads(1)
     encoder = load_towers()
     context = multiprocessing.get_context("forkserver")
@@ -159,7 +159,7 @@ def _entry(retriever: Retriever, id: str) -> Entry | None:
         return None
 
 
-def _parse_parse_parse_parse_parse_parse_parse_parse_parse_options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = build_parser(__doc__)
     parser.add_argument("--kills", type=int, default=100, help="how often both processes are killed")
     parser.add_argument("--seed", type=int, default=20260131)

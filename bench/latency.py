@@ -19,7 +19,7 @@ from bench.service import run_service
 
 
 def main() -> None:
-    options = _parse_parse_parse_parse_parse_parse_parse_parse_parse_options()
+    options = _parse_options()
     rng = np.random.default_rng(0)
     bodies = [
         body | {"effort": options.effort} for body in build_point_bodies(options.index, options.requests, rng)
@@ -54,7 +54,7 @@ def _measure_request(client: httpx2.Client, url: str, body: dict[str, Any]) -> t
     return spent, answer
 
 
-def _parse_parse_parse_parse_parse_parse_parse_parse_parse_options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = build_parser(__doc__)
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--effort", choices=["search", "verify", "full"], default="search")

@@ -26,14 +26,6 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 from tqdm import tqdm
 
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
 from bench.accuracy import (
     CHEMISTRY,
     LEVELS,
@@ -94,7 +86,7 @@ class OrientedCandidate:
 
 
 def main() -> None:
-    options = _parse_parse_parse_parse_parse_parse_parse_parse_parse_options()
+    options = _parse_options()
     rng = np.random.default_rng(options.seed)
     with open_catalog(options.index) as catalog:
         everything = list(catalog)
@@ -357,7 +349,7 @@ def _score_intensities(
     return float(seen.sum() + np.log(hidden).sum()) - 20.0 * int((way.indexed & (rows < 0)).sum())
 
 
-def _parse_parse_parse_parse_parse_parse_parse_parse_parse_options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = build_parser(__doc__)
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)

@@ -49,7 +49,7 @@ class Row:
 
 
 def main() -> None:
-    options = _parse_parse_parse_parse_parse_parse_parse_parse_parse_options()
+    options = _parse_options()
     rows = {name: row for name, row in _build_rows(options.index).items() if name in options.rows}
     with run_service(options.index, PORT) as (_, process):
         for name, row in rows.items():
@@ -150,7 +150,7 @@ def _run_floor() -> Iterator[int]:
             process.terminate()
 
 
-def _parse_parse_parse_parse_parse_parse_parse_parse_parse_options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = build_parser(__doc__)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32, 128])
     parser.add_argument("--seconds", type=float, default=20.0)

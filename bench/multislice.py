@@ -31,7 +31,7 @@ LEVELS = (1, 3, 10, 100)
 
 
 def main() -> None:
-    options = _parse_parse_parse_parse_parse_parse_parse_parse_parse_options()
+    options = _parse_options()
     bench = options.shared / "bench"
     print("| patterns | query | crystals | top-1 | top-3 | top-10 | top-100 | errors |")
     print("|---|---|---|---|---|---|---|---|")
@@ -58,7 +58,7 @@ def _print_rows(kind: str, name: str, result: dict[str, Any]) -> None:
         print(f"| {kind} | {name} | {crystals} | {' | '.join(cells)} | {result['errors']} |", flush=True)
 
 
-def _parse_parse_parse_parse_parse_parse_parse_parse_parse_options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = build_parser(__doc__)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--seeds", type=int, default=3, help="instrument draws for each query")

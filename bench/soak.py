@@ -82,7 +82,7 @@ class Soak:
 
 
 def main() -> None:
-    options = _parse_parse_parse_parse_parse_parse_parse_parse_parse_options()
+    options = _parse_options()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         index = _copy_with_two_versions(options.index, folder / "index")
@@ -250,7 +250,7 @@ def _create_key(role: str, file: Path) -> str:
     return next(word for word in run.stdout.split() if word.startswith("dd2d_"))
 
 
-def _parse_parse_parse_parse_parse_parse_parse_parse_parse_options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = build_parser(__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--reloads", type=int, default=20)

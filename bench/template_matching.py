@@ -23,14 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
 from bench.library import SOURCE, build_parser, compute_top_shares, find_rank, open_catalog, select_part
 from bench.queries import VOLTAGE_KV, Instrument, simulate_spots
 from index.search.query import Effort
@@ -51,7 +43,7 @@ Array = NDArray[np.float64]
 
 
 def main() -> None:
-    options = _parse_parse_parse_parse_parse_parse_parse_parse_parse_options()
+    options = _parse_options()
     limit_threads(1)
     rng = np.random.default_rng(options.seed)
     with open_catalog(options.index) as catalog:
@@ -149,7 +141,7 @@ def _render_spots(spots: Spots, pixels_per_inv_angstrom: float) -> Array:
     return image
 
 
-def _parse_parse_parse_parse_parse_parse_parse_parse_parse_options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = build_parser(__doc__)
     parser.add_argument("--pyxem", type=Path, required=True, help="Python interpreter with pyxem")
     parser.add_argument("--queries", type=int, default=100)

@@ -16,14 +16,6 @@ from math import gcd
 import numpy as np
 from tqdm import tqdm
 
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
-from bench.library import open_catalog
 from bench.library import build_parser, open_catalog, select_part
 from bench.queries import VOLTAGE_KV, Instrument, simulate_twisted_pair
 from index.chemistry.elements import ElementFilter
@@ -37,7 +29,7 @@ TOP = 3
 
 
 def main() -> None:
-    options = _parse_parse_parse_parse_parse_parse_parse_parse_parse_options()
+    options = _parse_options()
     limit_threads(1)
     towers, rng = load_towers(), np.random.default_rng(options.seed)
     with open_catalog(options.index) as catalog:
@@ -107,7 +99,7 @@ def _period_deg(crystal: Crystal) -> int | None:
     return None if b / a < 1.04 else 180
 
 
-def _parse_parse_parse_parse_parse_parse_parse_parse_parse_options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = build_parser(__doc__)
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--effort", choices=["verify", "full"], default="verify")
