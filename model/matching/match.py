@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from math import atan2, degrees, hypot, pi
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.matching.fitting.fit import Fit
 from model.pattern.observation import Observation
+
+if TYPE_CHECKING:
+    from model.matching.fitting.fit import Fit
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -80,7 +82,7 @@ class ReflectionTable:
     log_likelihood: FloatArray
 
     @classmethod
-    def from_fit(cls, fit: Fit, orientation: FittedOrientation) -> Self:
+    def from_fit(cls, fit: "Fit", orientation: FittedOrientation) -> Self:
         """List the reflections of a fit in an orientation."""
         observed, scale, hk, basis = (
             orientation.observed,
@@ -180,7 +182,7 @@ class Match:
     refined: bool = True
 
     @classmethod
-    def from_fit(cls, fit: Fit, orientation: FittedOrientation, score: float) -> Self:
+    def from_fit(cls, fit: "Fit", orientation: FittedOrientation, score: float) -> Self:
         """Describe a fit in an orientation.
 
         Args:

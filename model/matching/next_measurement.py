@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
 from model.crystal.elements import element_symbol
-from model.matching.fitting.likelihood import FAINT_INTENSITY, INTENSITY_FLOOR, ROUGH_NOISE
+from model.matching.fitting.likelihood import ROUGH_NOISE
 from model.matching.match import Match
+from model.matching.priors import FAINT_INTENSITY, INTENSITY_FLOOR
 from model.physics.kinematic import Geometry, project_to_camera
 from model.physics.reciprocal import list_reflections, reciprocal_lattice
 from model.physics.static_multislice import StaticMultislice

@@ -26,6 +26,11 @@ SPOT_SIGMAS = np.array([0.1, 0.14, 0.2, 0.28, 0.38, 0.5, 0.65, 0.85])
 """Possible rms errors of ln I that camera and spot finder leave."""
 SPOT_SIGMA_MEDIAN, SPOT_SIGMA_LOG_SPREAD = SPOT_SIGMAS[2], 0.8
 """The likeliest of them, and the rms of ln of the ratio to it."""
+FAINT_INTENSITY, INTENSITY_FLOOR = 6e-4, 3e-4
+"""Diffuse scattering and relaxed atoms fill in faint reflections: their ln I is uncertain, and never very low.
+
+The first divided by the intensity is their variance; the second is added to the intensity.
+"""
 NOISE_FREEDOM = 12.0
 """Degrees of freedom of Student's t, the distribution of ln I in a refinement."""
 LOSS_PROBABILITY = 0.06

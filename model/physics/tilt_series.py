@@ -110,23 +110,13 @@ def choose_degree(thickness_angstrom: float, q_max_inv_angstrom: float) -> int:
 
 def compute_monomials(tilt: FloatArray, count: int) -> FloatArray:
     """Return (..., P) the first `count` monomials of tilts (..., 2) over the largest tilt, in ascending degree."""
-    exponents = _list_exponents(count)
+    exponents = list_exponents(count)
     x, y = exponents.compute_powers(tilt)
     return np.asarray(x[..., exponents.of_x] * y[..., exponents.of_y])
 
 
-def compute_monomial_gradients(tilt: FloatArray, count: int) -> FloatArray:
-    """Return (..., 2, P) the derivatives of the monomials with respect to both tangents."""
-    exponents = _list_exponents(count)
-    of_x, of_y = exponents.of_x, exponents.of_y
-    x, y = exponents.compute_powers(tilt)
-    along_x = of_x * x[..., np.maximum(of_x - 1, 0)] * y[..., of_y]
-    along_y = of_y * x[..., of_x] * y[..., np.maximum(of_y - 1, 0)]
-    return np.asarray(np.stack([along_x, along_y], axis=-2) / MAX_TILT_TANGENT)
-
-
 @dataclass(frozen=True)
-class _Exponents:
+class Exponents:
     """Exponents of both tangents in each of P monomials.
 
     Attributes:
@@ -146,10 +136,11 @@ class _Exponents:
 
 
 @cache
-def _list_exponents(count: int) -> _Exponents:
+def list_exponents(count: int) -> Exponents:
+    """Return the exponents of the first `count` monomials, in ascending degree."""
     pairs = [(degree - of_y, of_y) for degree in range(MAX_DEGREE + 1) for of_y in range(degree + 1)]
     of_x, of_y = np.array(pairs[:count]).T
-    return _Exponents(of_x, of_y, np.arange(of_x.max() + 1))
+    return Exponents(of_x, of_y, np.arange(of_x.max() + 1))
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,15 @@ from model.matching.fitting.displacements import (
     DIFFUSE_B,
     MAX_DIRECTIONS,
     Scatterers,
+    find_responses,
     select_directions,
 )
-from model.matching.fitting.likelihood import INTENSITY_FLOOR
-from model.matching.priors import DISPLACEMENT_SIGMA_ANGSTROM
+from model.matching.priors import DISPLACEMENT_SIGMA_ANGSTROM, INTENSITY_FLOOR
 from model.matching.verify import verify
 from model.pattern.spots import Spots
 from model.physics.multislice import Conditions, compute_dynamical_intensities
 from model.physics.reciprocal import list_reflections, reciprocal_lattice
-from model.physics.static_multislice import StaticMultislice
+from model.physics.static_multislice import StaticMultislice, phase_factor
 from tests.matching.patterns import LAYERS, FlakePose, simulate_pattern
 
 TILT = np.array([0.04, -0.02])
@@ -42,7 +42,9 @@ def test_responses_agree_with_the_multislice(crystal: Crystal, face: int) -> Non
     strongest = float((np.abs(amplitude) ** 2).max())
     amplitude = (amplitude / np.sqrt(strongest)).astype(np.complex64)
     scatterers = Scatterers.from_crystal(crystal, 80.0, hk)
-    responses = scatterers.compute_responses(scatterers.compute_waves(TILT, face, amplitude))
+    responses = scatterers.compute_responses(
+        scatterers.compute_waves(phase_factor(scatterers.compute_phases(TILT, face)), amplitude)
+    )
     strong = np.abs(amplitude) ** 2 > 0.01
     rng, changes, left = np.random.default_rng(3), [], []
     for _ in range(6):
@@ -67,7 +69,9 @@ def test_a_displacement_of_the_whole_layer_changes_no_intensity(crystal: Crystal
         )
     )
     amplitude = whole.sum(axis=1).astype(np.complex64)
-    responses = scatterers.compute_responses(scatterers.compute_waves(TILT, 0, amplitude))
+    responses = scatterers.compute_responses(
+        scatterers.compute_waves(phase_factor(scatterers.compute_phases(TILT, 0)), amplitude)
+    )
     for axis in (0, 1):
         turned = responses[:, axis::2].sum(axis=1) / amplitude
         # Only the phase of each reflection changes.
@@ -93,9 +97,8 @@ def test_displacements_that_keep_the_symmetry_leave_equivalent_reflections_equal
     hk = list_reflections(crystal.lattice, Q_MAX)
     waves = StaticMultislice.from_crystal(crystal, 80.0, Q_MAX).compute_amplitudes(hk, np.zeros((1, 2)))[0]
     waves = (waves / np.abs(waves).max()).astype(np.complex64)
-    response = Scatterers.from_crystal(crystal, 80.0, hk).find_response(
-        np.zeros(2), 0, waves, np.arange(len(hk))
-    )
+    scatterers = Scatterers.from_crystal(crystal, 80.0, hk)
+    (response,) = find_responses([scatterers], [0], np.zeros((1, 2)), [waves], [np.arange(len(hk))])
     change, still = 2 * (waves.conj()[:, None] * response.amplitudes).real, np.abs(waves) ** 2
     length = np.linalg.norm(hk @ reciprocal_lattice(crystal.lattice), axis=1)
     equal = np.abs(still[:, None] - still) < 1e-5 * still.max()

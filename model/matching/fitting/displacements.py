@@ -9,6 +9,7 @@ Thermal motion removes intensity from the reflections and scatters it between th
 (Einstein model), sum_j |f_j|^2 (1 - exp(-2 W_j)) at every q. The part of it within a spot fills in faint reflections.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -18,8 +19,7 @@ from numpy.typing import NDArray
 from model.crystal.crystal import Crystal
 from model.crystal.operations import compute_symmetry_projector
 from model.electrons import electron_wavelength_angstrom
-from model.matching.fitting.likelihood import compute_log_slopes
-from model.matching.priors import DISPLACEMENT_SIGMA_ANGSTROM
+from model.matching.priors import DISPLACEMENT_SIGMA_ANGSTROM, INTENSITY_FLOOR
 from model.physics.eikonal import eikonal_form_factor
 from model.physics.multislice import compute_potential_limit
 from model.physics.reciprocal import reciprocal_lattice
@@ -94,20 +94,28 @@ class Scatterers:
             symmetric=compute_symmetry_projector(crystal),
         )
 
-    def compute_waves(self, tilt: FloatArray, face: int, amplitude: ComplexArray) -> ComplexArray:
-        """Return what each atom adds to the amplitudes, (M, A).
+    def compute_phases(self, tilt: FloatArray, face: int) -> NDArray[np.float32]:
+        """Return the phases (M, A) of the waves at the exit of the layer, from the heights of the atoms.
 
         Args:
             tilt: (2,) tangents in the crystal's frame.
             face: 1 where the layer is reflected in its plane.
-            amplitude: (M,) of the reflections by multislice, with phases as at half the height.
         """
         # A wave scattered at some height propagates through the rest of the layer; the curvature's phase is that at
         # the exit.
         excitation, thickness = 2 * np.pi * (self.q @ tilt) + self.curvature, np.ptp(self.height)
         phase = np.outer(excitation, -self.height if face else self.height)
         phase -= (self.curvature * thickness / 2)[:, None]
-        waves = self.amplitude * phase_factor(phase.astype(np.float32))
+        return phase.astype(np.float32)
+
+    def compute_waves(self, factors: ComplexArray, amplitude: ComplexArray) -> ComplexArray:
+        """Return what each atom adds to the amplitudes, (M, A).
+
+        Args:
+            factors: (M, A) exp(i phase) of `compute_phases`.
+            amplitude: (M,) of the reflections by multislice, with phases as at half the height.
+        """
+        waves = self.amplitude * factors
         # Refraction turns all waves alike; scattering into other reflections weakens them.
         total = waves.sum(axis=1)
         waves *= np.vdot(total, amplitude) / max(float(np.vdot(total, total).real), 1e-30)
@@ -123,22 +131,43 @@ class Scatterers:
         return np.asarray((waves[:, :, None] * along[:, None, :]).reshape(len(self.q), -1))
 
     def find_response(
-        self, tilt: FloatArray, face: int, amplitude: ComplexArray, measured: IntArray
+        self, waves: ComplexArray, amplitude: ComplexArray, measured: IntArray
     ) -> DisplacementResponse:
         """Find the response to the displacements that change the measured reflections most.
 
         Args:
-            tilt: (2,) tangents in the crystal's frame.
-            face: 1 where the layer is reflected in its plane.
-            amplitude: (M,) of the reflections by multislice (`compute_waves`).
+            waves: (M, A) what each atom adds to the amplitudes.
+            amplitude: (M,) of the reflections.
             measured: rows of the reflections that were measured.
         """
-        waves = self.compute_waves(tilt, face, amplitude)
-        amplitudes, keeps_symmetry = select_directions(
-            self.compute_responses(waves), self.symmetric, amplitude, measured
-        )
+        responses = self.compute_responses(waves)
+        amplitudes, keeps_symmetry = select_directions(responses, self.symmetric, amplitude, measured)
         thermal = np.expm1(DIFFUSE_B / 2 * np.einsum("md,md->m", self.q, self.q))
         return DisplacementResponse(amplitudes, keeps_symmetry, thermal * (np.abs(waves) ** 2).sum(axis=1))
+
+
+def find_responses(
+    scatterers: Sequence[Scatterers],
+    faces: Sequence[int],
+    tilt: FloatArray,
+    amplitudes: Sequence[ComplexArray],
+    measured: Sequence[IntArray],
+) -> list[DisplacementResponse]:
+    """Find the responses of J candidates, each under a tilt.
+
+    Args:
+        scatterers: (J,) the atoms of each.
+        faces: (J,) 1 where the layer is reflected in its plane.
+        tilt: (J, 2) tangents in the frame of each.
+        amplitudes: (J,) amplitudes (M,) of the reflections by multislice, with phases as at half the height.
+        measured: (J,) rows of the reflections that were measured.
+    """
+    phases = [atoms.compute_phases(*view) for atoms, *view in zip(scatterers, tilt, faces, strict=True)]
+    factors = [phase_factor(phase) for phase in phases]
+    return [
+        atoms.find_response(atoms.compute_waves(factor, amplitude), amplitude, rows)
+        for atoms, factor, amplitude, rows in zip(scatterers, factors, amplitudes, measured, strict=True)
+    ]
 
 
 def select_directions(
@@ -161,7 +190,8 @@ def select_directions(
     basis, keeps = basis[:, order].astype(np.float32), keeps[order]
     if len(keeps) > MAX_DIRECTIONS:
         seen, strength = amplitude[measured], np.zeros(len(keeps))
-        slopes = compute_log_slopes(seen, responses[measured] @ basis, np.abs(seen) ** 2)
+        steep = 2 * (seen.conj()[:, None] * (responses[measured] @ basis)).real
+        slopes = steep / (np.abs(seen) ** 2 + INTENSITY_FLOOR)[:, None]  # of ln I
         for kind in (keeps, ~keeps):
             strength[kind], directions = np.linalg.eigh(slopes[:, kind].T @ slopes[:, kind])
             basis[:, kind] = basis[:, kind] @ directions

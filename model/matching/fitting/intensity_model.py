@@ -1,8 +1,6 @@
-"""The intensities that candidates predict for a pattern's spots, as functions of the parameters of a fit.
+"""What is fitted to a pattern's intensities: candidates, where their fits begin, and what they scatter into its spots.
 
-ln I = level + ln(|A(tilt) + displacements|^2 + diffuse share * diffuse scattering) - B q^2 / 2, with the amplitudes A
-from a multislice as polynomials of the tilt.
-Axes: J fits, N spots, M reflections, P terms of a tilt series, K directions of displacements, Q = 5 + K parameters.
+Axes: J fits, N spots, M reflections, P terms of a tilt series, K directions of displacements.
 """
 
 from collections.abc import Sequence
@@ -14,19 +12,13 @@ from numpy.typing import NDArray
 
 from model.matching.fitting.candidate_diffraction import CandidateDiffraction, Variants
 from model.matching.fitting.displacements import DisplacementResponse
-from model.matching.fitting.likelihood import INTENSITY_FLOOR, Linearization, compute_log_slopes
-from model.matching.priors import B_FACTOR, B_RANGE, DISPLACEMENTS, LEVEL, LOG_DIFFUSE, TILT
 from model.pattern.observation import Observation
-from model.physics.tilt_series import MAX_TILT_TANGENT, compute_monomial_gradients, compute_monomials
+from model.physics.tilt_series import compute_monomials
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 ComplexArray = NDArray[np.complex64]
-
-MAX_TILT_STEP = 0.025
-"""Largest change of the tangents of the tilt in one step."""
-_MAX_LOG_DIFFUSE_STEP = 1.5
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,7 @@ class FitStart:
 
 @dataclass(frozen=True)
 class IntensityModel:
-    """The model of ln I of J fits to one pattern.
+    """What J candidates scatter into the spots of one pattern, from which `linearize` computes ln I.
 
     Attributes:
         starts: where the fits begin.
@@ -147,50 +139,3 @@ class IntensityModel:
         terms = compute_monomials(tilt, max(map(len, series))).astype(np.complex64)
         # Products of BLAS depend on the alignment of their operands, which a copy makes the same for all rows.
         return [row[: len(each)].copy() @ each for row, each in zip(terms, series, strict=True)]
-
-    def linearize(self, parameters: FloatArray) -> Linearization:
-        """Compute ln I and its derivatives at parameters (J, Q)."""
-        terms = self.coefficients.shape[1]
-        tilt, displacements = parameters[:, TILT], parameters[:, DISPLACEMENTS].astype(np.complex64)
-        diffuse = np.exp(parameters[:, [LOG_DIFFUSE]]) * self.diffuse
-        tilt_terms = np.concatenate(
-            [compute_monomials(tilt, terms)[:, None], compute_monomial_gradients(tilt, terms)], axis=1
-        )
-        amplitude, along_x, along_y = (tilt_terms.astype(np.complex64) @ self.coefficients).transpose(1, 0, 2)
-        amplitude = amplitude + (self.responses @ displacements[..., None])[..., 0]
-        intensity = np.abs(amplitude).astype(np.float64) ** 2 + diffuse
-        by_tilt = compute_log_slopes(amplitude, np.stack([along_x, along_y], axis=2), intensity)
-        by_displacements = compute_log_slopes(amplitude, self.responses, intensity)
-        by_diffuse = (diffuse / (intensity + INTENSITY_FLOOR))[..., None]
-        slopes = np.concatenate([by_tilt, by_diffuse, by_displacements], axis=2).astype(np.float64)
-        level, b = parameters[:, [LEVEL]], parameters[:, [B_FACTOR]]
-        return Linearization(
-            parameters=parameters,
-            residual=self.measured - np.log(intensity + INTENSITY_FLOOR) - level - b * self.damping,
-            design=np.concatenate(
-                [np.ones_like(self.damping)[..., None], self.damping[..., None], slopes], axis=2
-            ),
-            intensity=intensity,
-            used=self.used,
-            saturation_variance=self.saturation_variance,
-        )
-
-
-def limit_step(parameters: FloatArray, proposed: FloatArray) -> FloatArray:
-    """Return the proposed parameters (J, Q), with the step from the current ones and their range limited."""
-    reached = proposed.copy()
-    reached[:, B_FACTOR] = np.clip(proposed[:, B_FACTOR], *B_RANGE)
-    turn = _shorten(proposed[:, TILT] - parameters[:, TILT], MAX_TILT_STEP)
-    reached[:, TILT] = _shorten(parameters[:, TILT] + turn, MAX_TILT_TANGENT)
-    # The slope by ln of the diffuse share holds for small steps only.
-    step = np.clip(
-        proposed[:, LOG_DIFFUSE] - parameters[:, LOG_DIFFUSE], -_MAX_LOG_DIFFUSE_STEP, _MAX_LOG_DIFFUSE_STEP
-    )
-    reached[:, LOG_DIFFUSE] = parameters[:, LOG_DIFFUSE] + step
-    return reached
-
-
-def _shorten(vectors: FloatArray, max_length: float) -> FloatArray:
-    """Return vectors (J, 2) that are at most so long."""
-    length = np.hypot(vectors[:, :1], vectors[:, 1:])
-    return np.asarray(vectors * np.minimum(1.0, max_length / np.maximum(length, 1e-12)))

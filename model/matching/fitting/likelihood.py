@@ -8,19 +8,34 @@ Axes: J fits, N spots, Q parameters (the columns of `model.matching.priors`), K 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from model.matching.priors import (
+    B_FACTOR,
+    B_RANGE,
+    DISPLACEMENTS,
+    FAINT_INTENSITY,
+    INTENSITY_FLOOR,
+    LEVEL,
+    LOG_DIFFUSE,
+    TILT,
+)
+from model.physics.tilt_series import MAX_TILT_TANGENT, list_exponents
+
+if TYPE_CHECKING:
+    from model.matching.fitting.intensity_model import IntensityModel
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
 Complexes = NDArray[np.complexfloating[Any, Any]]
 
-# Diffuse scattering and relaxed atoms fill in faint reflections: their ln I is uncertain, and never very low.
-INTENSITY_FLOOR = 3e-4
-FAINT_INTENSITY = 6e-4
+MAX_TILT_STEP = 0.025
+"""Largest change of the tangents of the tilt in one step."""
+_MAX_LOG_DIFFUSE_STEP = 1.5
 
 
 @dataclass(frozen=True)
@@ -148,6 +163,45 @@ class Linearization:
         return noise.compute_variance(self.intensity) + self.saturation_variance
 
 
+def linearize(model: "IntensityModel", parameters: FloatArray) -> Linearization:
+    """Compute ln I and its derivatives at parameters (J, Q).
+
+    ln I = level + ln(|A(tilt) + displacements|^2 + diffuse share * diffuse scattering) - B q^2 / 2, with the amplitudes
+    A of the multislice as polynomials of the tilt.
+    """
+    displacements = parameters[:, DISPLACEMENTS].astype(np.complex64)
+    diffuse = np.exp(parameters[:, [LOG_DIFFUSE]]) * model.diffuse
+    terms = _compute_tilt_terms(parameters[:, TILT], model.coefficients.shape[1]).astype(np.complex64)
+    amplitude, along_x, along_y = (terms @ model.coefficients).transpose(1, 0, 2)
+    amplitude = amplitude + (model.responses @ displacements[..., None])[..., 0]
+    intensity = np.abs(amplitude).astype(np.float64) ** 2 + diffuse
+    by_tilt = compute_log_slopes(amplitude, np.stack([along_x, along_y], axis=2), intensity)
+    by_displacements = compute_log_slopes(amplitude, model.responses, intensity)
+    by_diffuse = (diffuse / (intensity + INTENSITY_FLOOR))[..., None]
+    slopes = np.concatenate([by_tilt, by_diffuse, by_displacements], axis=2).astype(np.float64)
+    level, b, damping = parameters[:, [LEVEL]], parameters[:, [B_FACTOR]], model.damping
+    return Linearization(
+        parameters=parameters,
+        residual=model.measured - np.log(intensity + INTENSITY_FLOOR) - level - b * damping,
+        design=np.concatenate([np.ones_like(damping)[..., None], damping[..., None], slopes], axis=2),
+        intensity=intensity,
+        used=model.used,
+        saturation_variance=model.saturation_variance,
+    )
+
+
+def _compute_tilt_terms(tilt: FloatArray, count: int) -> FloatArray:
+    """Return the first monomials of tilts (J, 2) and their derivatives by both tangents, (J, 3, P)."""
+    exponents = list_exponents(count)
+    of_x, of_y = exponents.of_x, exponents.of_y
+    x = (tilt[:, 0, None] / MAX_TILT_TANGENT) ** exponents.degrees
+    y = (tilt[:, 1, None] / MAX_TILT_TANGENT) ** exponents.degrees
+    along_x = of_x * x[:, np.maximum(of_x - 1, 0)] * y[:, of_y]
+    along_y = of_y * x[:, of_x] * y[:, np.maximum(of_y - 1, 0)]
+    gradients = np.stack([along_x, along_y], axis=1) / MAX_TILT_TANGENT
+    return np.concatenate([(x[:, of_x] * y[:, of_y])[:, None], gradients], axis=1)
+
+
 @dataclass(frozen=True)
 class Solution:
     """The optimum of J linear problems.
@@ -233,3 +287,23 @@ class LinearFit:
         """Return the design times weights (J, N), as (J, Q, N), and that times the design, (J, Q, Q)."""
         weighted = (self.model.design * (self.model.used * weight)[..., None]).transpose(0, 2, 1)
         return weighted, np.asarray(weighted @ self.model.design)
+
+
+def limit_step(parameters: FloatArray, proposed: FloatArray) -> FloatArray:
+    """Return the proposed parameters (J, Q), with the step from the current ones and their range limited."""
+    reached = proposed.copy()
+    reached[:, B_FACTOR] = np.clip(proposed[:, B_FACTOR], *B_RANGE)
+    turn = _shorten(proposed[:, TILT] - parameters[:, TILT], MAX_TILT_STEP)
+    reached[:, TILT] = _shorten(parameters[:, TILT] + turn, MAX_TILT_TANGENT)
+    # The slope by ln of the diffuse share holds for small steps only.
+    step = np.clip(
+        proposed[:, LOG_DIFFUSE] - parameters[:, LOG_DIFFUSE], -_MAX_LOG_DIFFUSE_STEP, _MAX_LOG_DIFFUSE_STEP
+    )
+    reached[:, LOG_DIFFUSE] = parameters[:, LOG_DIFFUSE] + step
+    return reached
+
+
+def _shorten(vectors: FloatArray, max_length: float) -> FloatArray:
+    """Return vectors (J, 2) that are at most so long."""
+    length = np.hypot(vectors[:, :1], vectors[:, 1:])
+    return np.asarray(vectors * np.minimum(1.0, max_length / np.maximum(length, 1e-12)))

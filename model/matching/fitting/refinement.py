@@ -17,15 +17,17 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.matching.fitting.displacements import DisplacementResponse
+from model.matching.fitting.displacements import DisplacementResponse, find_responses
 from model.matching.fitting.fit import Fit, find_missing_reflections
-from model.matching.fitting.intensity_model import IntensityModel, limit_step
+from model.matching.fitting.intensity_model import IntensityModel
 from model.matching.fitting.likelihood import (
     ROUGH_NOISE,
     IntensityNoise,
     LinearFit,
     Linearization,
     NormalPrior,
+    limit_step,
+    linearize,
 )
 from model.matching.fitting.rough_fit import RoughFits
 from model.matching.priors import (
@@ -98,22 +100,21 @@ class _Refinement:
         """Move to the optima with displaced atoms."""
         starts = rough.model.starts
         amplitudes = rough.model.compute_amplitudes(rough.parameters[:, TILT])
-        responses = [
-            start.candidate.diffraction.scatterers.find_response(tilt, start.face, amplitude, rows[used])
-            for start, tilt, amplitude, rows, used in zip(
-                starts, rough.parameters[:, TILT], amplitudes, rough.model.rows, rough.model.used, strict=True
-            )
-        ]
+        responses = find_responses(
+            [start.candidate.diffraction.scatterers for start in starts],
+            [start.face for start in starts],
+            rough.parameters[:, TILT],
+            amplitudes,
+            [rows[used] for rows, used in zip(rough.model.rows, rough.model.used, strict=True)],
+        )
         model = rough.model.add_displacements(responses)
         count = model.responses.shape[2]
         keeps = np.stack(
             [np.pad(each.keeps_symmetry, (0, count - len(each.keeps_symmetry))) for each in responses]
         )
         parameters = np.concatenate([rough.parameters, np.zeros((len(starts), count))], axis=1)
-        refined = cls(model, responses, keeps, (AT_REST,) * len(starts), model.linearize(parameters))
-        for _ in range(GAUSS_NEWTON_STEPS):
-            refined = refined.step(ROUGH_NOISE, refined.likeliest_breaking)
-        return refined
+        refined = cls(model, responses, keeps, (AT_REST,) * len(starts), linearize(model, parameters))
+        return refined.step(ROUGH_NOISE, refined.likeliest_breaking, GAUSS_NEWTON_STEPS)
 
     @classmethod
     def without_displacements(cls, rough: RoughFits) -> Self:
@@ -121,7 +122,7 @@ class _Refinement:
         starts = rough.model.starts
         responses = [DisplacementResponse.zero(len(start.candidate.diffraction.hk)) for start in starts]
         keeps = np.zeros((len(starts), 0), dtype=bool)
-        linearization = rough.model.linearize(rough.parameters)
+        linearization = linearize(rough.model, rough.parameters)
         return cls(rough.model, responses, keeps, (AT_REST,) * len(starts), linearization)
 
     def take(self, rows: Sequence[int]) -> Self:
@@ -144,7 +145,7 @@ class _Refinement:
         both = replace(
             twice,
             disorder=(*self.disorder, *[disorder] * count),
-            linearization=twice.model.linearize(parameters),
+            linearization=linearize(twice.model, parameters),
         )
         return both.step(ROUGH_NOISE, both.likeliest_breaking)
 
@@ -162,11 +163,14 @@ class _Refinement:
         """Return the linear fit, given the rms (J,) of the displacements that break the symmetry."""
         return LinearFit.pose(noise, self._make_prior(breaking), self.linearization)
 
-    def step(self, noise: IntensityNoise, breaking: FloatArray) -> Self:
-        """Make one Gauss-Newton step."""
-        proposed = self.pose(noise, breaking).solve(REWEIGHTINGS).parameters
-        parameters = limit_step(self.linearization.parameters, proposed)
-        return replace(self, linearization=self.model.linearize(parameters))
+    def step(self, noise: IntensityNoise, breaking: FloatArray, count: int = 1) -> Self:
+        """Make Gauss-Newton steps."""
+        prior, linearization = self._make_prior(breaking), self.linearization
+        for _ in range(count):
+            proposed = LinearFit.pose(noise, prior, linearization).solve(REWEIGHTINGS).parameters
+            parameters = limit_step(linearization.parameters, proposed)
+            linearization = linearize(self.model, parameters)
+        return replace(self, linearization=linearization)
 
     def compute_log_evidence(self, noise: IntensityNoise) -> FloatArray:
         """Return the ln evidence (B, J) of each fit under each of `SYMMETRY_BREAKING_SIGMAS`, their prior included."""
@@ -232,7 +236,7 @@ def _finish(refined: _Refinement, noise: IntensityNoise, breaking: FloatArray) -
     parameters = limit_step(refined.linearization.parameters, solution.parameters)
     at_rest = parameters.copy()
     at_rest[:, DISPLACEMENTS] = 0.0
-    computed = model.measured - model.linearize(at_rest).residual
+    computed = model.measured - linearize(model, at_rest).residual
     design, precision = linear.model.design, linear.prior.precision
     by_displacements = design[:, :, DISPLACEMENTS] ** 2 / precision[:, None, DISPLACEMENTS]
     sigma = np.sqrt(linear.variance + by_displacements.sum(axis=2))

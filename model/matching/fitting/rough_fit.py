@@ -7,9 +7,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.matching.fitting.intensity_model import FitStart, IntensityModel, OrientedCandidate, limit_step
-from model.matching.fitting.likelihood import INTENSITY_FLOOR, ROUGH_NOISE, LinearFit, NormalPrior
-from model.matching.priors import B_MEAN, LEVEL, PARAMETER_MEAN, PARAMETER_PRECISION, TILT, TILT_SIGMA_RAD
+from model.matching.fitting.intensity_model import FitStart, IntensityModel, OrientedCandidate
+from model.matching.fitting.likelihood import ROUGH_NOISE, LinearFit, NormalPrior, limit_step, linearize
+from model.matching.priors import (
+    B_MEAN,
+    INTENSITY_FLOOR,
+    LEVEL,
+    PARAMETER_MEAN,
+    PARAMETER_PRECISION,
+    TILT,
+    TILT_SIGMA_RAD,
+)
 from model.physics.tilt_series import MAX_MONOMIALS, compute_monomials
 
 FloatArray = NDArray[np.float64]
@@ -148,7 +156,7 @@ def fit_roughly(starts: Sequence[FitStart]) -> RoughFits:
     parameters = _initialize_parameters(model)
     best, best_score = parameters, np.full(len(starts), -np.inf)
     for step in range(GAUSS_NEWTON_STEPS + 1):
-        fit = LinearFit.pose(ROUGH_NOISE, prior, model.linearize(parameters))
+        fit = LinearFit.pose(ROUGH_NOISE, prior, linearize(model, parameters))
         score = fit.compute_log_posterior()
         better = score > best_score
         best, best_score = np.where(better[:, None], parameters, best), np.where(better, score, best_score)
@@ -161,7 +169,7 @@ def _initialize_parameters(model: IntensityModel) -> FloatArray:
     """Return parameters (J, 5) at the starts, with the level as the median deviation there."""
     parameters = np.tile(PARAMETER_MEAN, (len(model.starts), 1))
     parameters[:, TILT] = np.stack([start.tilt for start in model.starts])
-    parameters[:, LEVEL] = _find_medians(model.linearize(parameters).residual, model.used)
+    parameters[:, LEVEL] = _find_medians(linearize(model, parameters).residual, model.used)
     return parameters
 
 
