@@ -7,6 +7,7 @@ Axes: N spots, V vectors, K bases.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import acos, degrees, pi
 from typing import Literal, Self
 
@@ -73,18 +74,18 @@ class PatternLattice:
         on_lattice = square[0] < 2 * (REACH_SIGMA * self.sigma_inv_angstrom) ** 2
         return replace(self, hk=hk[0].astype(np.int64), on_lattice=np.asarray(on_lattice))
 
-    @property
+    @cached_property
     def direct(self) -> FloatArray:
         """(2, 2) rows a and b, angstrom."""
         return np.asarray(np.linalg.inv(self.basis).T)
 
-    @property
+    @cached_property
     def parameters(self) -> tuple[float, float, float]:
         """a and b in angstrom, gamma in degrees."""
         a, b, gamma = _compute_parameters(self.basis)
         return float(a), float(b), float(gamma)
 
-    @property
+    @cached_property
     def sigmas(self) -> tuple[float, float, float]:
         """Standard uncertainties of the parameters, without that of the camera's scale."""
         step = 1e-6
@@ -97,7 +98,7 @@ class PatternLattice:
         a, b, gamma = np.sqrt(np.einsum("ij,jk,ik->i", slopes, self.covariance, slopes)).tolist()
         return a, b, gamma
 
-    @property
+    @cached_property
     def bravais(self) -> Bravais:
         """The highest symmetry that the lattice may have, given its uncertainty and a camera's ellipticity."""
         (a, b, gamma), (sigma_a, sigma_b, sigma_gamma) = self.parameters, self.sigmas

@@ -144,10 +144,9 @@ class LatticePlacement:
     def place(self, orientations: Orientations, start_count: int) -> list[PlacedCandidate]:
         """Place candidates in some of the orientations, and find at most so many starts of each."""
         candidate, on_lattice = orientations.candidate, orientations.on_lattice
+        stretches = compute_principal_stretches(self.reciprocal[candidate], orientations.basis)
         positions = _compute_position_likelihood(orientations.distance, on_lattice)
-        prior = _compute_stretch_prior(
-            self.reciprocal[candidate], orientations.basis, self.scale_sigma[candidate]
-        )
+        prior = _compute_stretch_prior(stretches, self.scale_sigma[candidate])
         rows, oriented = self._orient_candidates(orientations, on_lattice)
         if self.observed.has_intensity:
             starts = find_starts(oriented, start_count)
@@ -205,9 +204,8 @@ def _compute_position_likelihood(distance: FloatArray, on_lattice: BoolArray) ->
     return np.where(on_lattice, density, FALSE_SPOT_LOG_DENSITY)
 
 
-def _compute_stretch_prior(reciprocal: FloatArray, seen: FloatArray, scale_sigma: FloatArray) -> FloatArray:
-    """Return the ln prior (J,) of scale and distortion between the bases (J, 2, 2) of crystals and pattern."""
-    axes = compute_principal_stretches(reciprocal, seen)
-    scale, distortion = np.log(axes).mean(axis=1), np.log(axes[:, 0] / axes[:, 1])
+def _compute_stretch_prior(stretches: FloatArray, scale_sigma: FloatArray) -> FloatArray:
+    """Return the ln prior (J,) of scale and distortion, given the principal stretches (J, 2)."""
+    scale, distortion = np.log(stretches).mean(axis=1), np.log(stretches[:, 0] / stretches[:, 1])
     prior: FloatArray = -((scale / scale_sigma) ** 2 + (distortion / DISTORTION_SIGMA) ** 2) / 2
     return prior

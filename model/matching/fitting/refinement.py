@@ -114,7 +114,7 @@ class _Refinement:
         )
         parameters = np.concatenate([rough.parameters, np.zeros((len(starts), count))], axis=1)
         refined = cls(model, responses, keeps, (AT_REST,) * len(starts), linearize(model, parameters))
-        return refined.step(ROUGH_NOISE, refined.likeliest_breaking, GAUSS_NEWTON_STEPS)
+        return refined.step(ROUGH_NOISE, refined.make_prior(refined.likeliest_breaking), GAUSS_NEWTON_STEPS)
 
     @classmethod
     def without_displacements(cls, rough: RoughFits) -> Self:
@@ -147,7 +147,7 @@ class _Refinement:
             disorder=(*self.disorder, *[disorder] * count),
             linearization=linearize(twice.model, parameters),
         )
-        return both.step(ROUGH_NOISE, both.likeliest_breaking)
+        return both.step(ROUGH_NOISE, both.make_prior(both.likeliest_breaking))
 
     @property
     def likeliest_breaking(self) -> FloatArray:
@@ -159,37 +159,16 @@ class _Refinement:
         spread = np.array([kind.breaking_log_spread for kind in self.disorder])
         return np.asarray(-((np.log(breaking / self.likeliest_breaking) / spread) ** 2) / 2)
 
-    def pose(self, noise: IntensityNoise, breaking: FloatArray) -> LinearFit:
-        """Return the linear fit, given the rms (J,) of the displacements that break the symmetry."""
-        return LinearFit.pose(noise, self._make_prior(breaking), self.linearization)
-
-    def step(self, noise: IntensityNoise, breaking: FloatArray, count: int = 1) -> Self:
+    def step(self, noise: IntensityNoise, prior: NormalPrior, count: int = 1) -> Self:
         """Make Gauss-Newton steps."""
-        prior, linearization = self._make_prior(breaking), self.linearization
+        linearization = self.linearization
         for _ in range(count):
             proposed = LinearFit.pose(noise, prior, linearization).solve(REWEIGHTINGS).parameters
             parameters = limit_step(linearization.parameters, proposed)
             linearization = linearize(self.model, parameters)
         return replace(self, linearization=linearization)
 
-    def compute_log_evidence(self, noise: IntensityNoise) -> FloatArray:
-        """Return the ln evidence (B, J) of each fit under each of `SYMMETRY_BREAKING_SIGMAS`, their prior included."""
-        breaking = SYMMETRY_BREAKING_SIGMAS[:, None]
-        priors, log_prior = self._make_prior(breaking), self.compute_log_prior_of_breaking(breaking)
-        fit = self.pose(noise, self.likeliest_breaking)
-        return np.asarray(fit.compute_log_evidence(REWEIGHTINGS, priors) + log_prior)
-
-    def compute_log_evidence_of_noises(self, row: int, noises: Sequence[IntensityNoise]) -> FloatArray:
-        """Return the same (B, S) for one of the fits under noises with equal degrees of freedom."""
-        single, same = self.take([row]), [0] * len(noises)
-        breaking = SYMMETRY_BREAKING_SIGMAS[:, None]
-        priors, log_prior = single._make_prior(breaking), single.compute_log_prior_of_breaking(breaking)
-        prior = single._make_prior(single.likeliest_breaking)
-        variance = np.concatenate([single.linearization.compute_variance(noise) for noise in noises])
-        fit = LinearFit(single.linearization.take(same), noises[0], prior.take(same), variance)
-        return np.asarray(fit.compute_log_evidence(REWEIGHTINGS, priors) + log_prior)
-
-    def _make_prior(self, breaking: FloatArray) -> NormalPrior:
+    def make_prior(self, breaking: FloatArray) -> NormalPrior:
         """Return the prior (..., J, Q), given the rms (..., J) of the displacements that break the symmetry."""
         shape = (*breaking.shape[:-1], *self.linearization.parameters.shape)
         mean, precision = np.zeros(shape), np.zeros(shape)
@@ -205,29 +184,52 @@ class _Refinement:
 
 def _estimate_noise(refined: _Refinement, bonus: FloatArray) -> tuple[IntensityNoise, FloatArray]:
     """Find the noise of the likeliest fit, and the rms (J,) of each fit's displacements that break the symmetry."""
-    leader = int(np.argmax(refined.compute_log_evidence(ROUGH_NOISE).max(axis=0) + bonus))
-    noise = _find_likeliest_noise(refined, leader)
-    evidence = refined.compute_log_evidence(noise)
-    likeliest = int(np.argmax(evidence.max(axis=0) + bonus))
-    if likeliest != leader:
-        noise = _find_likeliest_noise(refined, likeliest)
-        evidence = refined.compute_log_evidence(noise)
+    model, breaking = refined.linearization, SYMMETRY_BREAKING_SIGMAS[:, None]
+    prior, priors = refined.make_prior(refined.likeliest_breaking), refined.make_prior(breaking)
+    log_prior = refined.compute_log_prior_of_breaking(breaking)
+    rough = LinearFit.pose(ROUGH_NOISE, prior, model).compute_log_evidence(REWEIGHTINGS, priors) + log_prior
+    leader = int(np.argmax(rough.max(axis=0) + bonus))
+    for _ in range(2):
+        row = [leader]
+        row_priors = NormalPrior(priors.mean[:, row], priors.precision[:, row])
+        noise = _find_likeliest_noise(model.take(row), prior.take(row), row_priors, log_prior[:, row])
+        fit = LinearFit.pose(noise, prior, model)
+        evidence = fit.compute_log_evidence(REWEIGHTINGS, priors) + log_prior
+        likeliest = int(np.argmax(evidence.max(axis=0) + bonus))
+        if likeliest == leader:
+            break
+        leader = likeliest
     return noise, SYMMETRY_BREAKING_SIGMAS[evidence.argmax(axis=0)]
 
 
-def _find_likeliest_noise(refined: _Refinement, row: int) -> IntensityNoise:
-    """Find the noise under which one of the fits has the largest evidence."""
+def _find_likeliest_noise(
+    model: Linearization, prior: NormalPrior, priors: NormalPrior, log_prior: FloatArray
+) -> IntensityNoise:
+    """Find the noise under which a fit has the largest evidence.
+
+    Args:
+        model: of the fit alone.
+        prior: under which its optimum is found.
+        priors: (B, 1, Q) priors under which the evidence is computed.
+        log_prior: (B, 1) ln of their own prior.
+    """
     noises = [IntensityNoise(MODEL_SIGMA, sigma, NOISE_FREEDOM) for sigma in SPOT_SIGMAS.tolist()]
+    same = [0] * len(noises)
+    variance = np.concatenate([model.compute_variance(noise) for noise in noises])
+    fit = LinearFit(model.take(same), noises[0], prior.take(same), variance)
+    evidence = (fit.compute_log_evidence(REWEIGHTINGS, priors) + log_prior).max(axis=0)
     off = np.log(SPOT_SIGMAS / SPOT_SIGMA_MEDIAN) / SPOT_SIGMA_LOG_SPREAD
-    evidence = refined.compute_log_evidence_of_noises(row, noises).max(axis=0)
     return noises[int(np.argmax(evidence - off**2 / 2))]
 
 
 def _finish(refined: _Refinement, noise: IntensityNoise, breaking: FloatArray) -> list[Fit]:
     """Make one more step, and evaluate the fits at their optima."""
-    refined = refined.step(noise, breaking)
-    log_prior_of_breaking = refined.compute_log_prior_of_breaking(breaking)
-    linear, model = refined.pose(noise, breaking), refined.model
+    prior, log_prior_of_breaking = (
+        refined.make_prior(breaking),
+        refined.compute_log_prior_of_breaking(breaking),
+    )
+    model, refined = refined.model, refined.step(noise, prior)
+    linear = LinearFit.pose(noise, prior, refined.linearization)
     solution = linear.solve(REWEIGHTINGS)
     information = linear.compute_information() + linear.prior.information
     covariance = np.asarray(np.linalg.inv(information), dtype=np.float64)
