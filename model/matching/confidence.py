@@ -10,13 +10,15 @@ zones (`python -m bench.confidence --fit`); their accuracy is measured on test c
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, floor, log
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.matching.depth import VerificationEffort
-from model.matching.match import Match
+
+if TYPE_CHECKING:
+    from model.matching.match import Match
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -158,7 +160,7 @@ class Confidence:
         return np.concatenate([[0.0], np.cumsum(shares)[:-1]])[: len(shares)]
 
 
-def compute_evidence(best: Match, spots: int, similar_count: int) -> FloatArray:
+def compute_evidence(best: "Match", spots: int, similar_count: int) -> FloatArray:
     """Return what indicates whether the crystal is among the refined candidates, (7,).
 
     Args:
@@ -173,7 +175,7 @@ def compute_evidence(best: Match, spots: int, similar_count: int) -> FloatArray:
 
 
 def estimate_confidence(
-    matches: Sequence[Match | None],
+    matches: Sequence["Match | None"],
     scores: FloatArray,
     spots: int,
     similar_count: int,

@@ -14,8 +14,8 @@ from model.crystal.crystal import Crystal
 from model.errors import OptionError
 from model.matching.confidence import CALIBRATIONS, Confidence, estimate_confidence
 from model.matching.depth import DEPTHS, Depth, VerificationEffort
+from model.matching.fitting.candidate_diffraction import FitStart
 from model.matching.fitting.fit import Fit
-from model.matching.fitting.intensity_model import FitStart
 from model.matching.fitting.refinement import evaluate_rough_fits, refine
 from model.matching.fitting.rough_fit import fit_roughly
 from model.matching.fitting.visibility import fit_visibility

@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 
 from model.indexing.orientations import find_orientations
-from model.matching.fitting.candidate_diffraction import get_diffraction
+from model.matching.fitting.candidate_diffraction import (
+    FitStart,
+    IntensityModel,
+    OrientedCandidate,
+    get_diffraction,
+)
 from model.matching.fitting.displacements import DisplacementResponse
-from model.matching.fitting.intensity_model import FitStart, IntensityModel, OrientedCandidate
 from model.matching.fitting.likelihood import linearize
 from model.matching.priors import B_FACTOR, LEVEL, LOG_DIFFUSE, TILT
 from model.pattern.observation import Observation

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from model.matching.fitting.candidate_diffraction import FitStart, IntensityModel
 from model.matching.fitting.displacements import DisplacementResponse
-from model.matching.fitting.intensity_model import FitStart, IntensityModel
 from model.matching.fitting.likelihood import IntensityNoise, compute_log_slopes
 from model.matching.priors import B_FACTOR, DISPLACEMENTS, LEVEL, LOG_DIFFUSE, LOSS_PROBABILITY, TILT
 

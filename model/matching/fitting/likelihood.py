@@ -26,7 +26,7 @@ from model.matching.priors import (
 from model.physics.tilt_series import MAX_TILT_TANGENT, list_exponents
 
 if TYPE_CHECKING:
-    from model.matching.fitting.intensity_model import IntensityModel
+    from model.matching.fitting.candidate_diffraction import IntensityModel
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

@@ -17,9 +17,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from model.matching.fitting.candidate_diffraction import IntensityModel
 from model.matching.fitting.displacements import DisplacementResponse, find_responses
 from model.matching.fitting.fit import Fit, find_missing_reflections
-from model.matching.fitting.intensity_model import IntensityModel
 from model.matching.fitting.likelihood import (
     ROUGH_NOISE,
     IntensityNoise,

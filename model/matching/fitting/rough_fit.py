@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.matching.fitting.intensity_model import FitStart, IntensityModel, OrientedCandidate
+from model.matching.fitting.candidate_diffraction import FitStart, IntensityModel, OrientedCandidate
 from model.matching.fitting.likelihood import ROUGH_NOISE, LinearFit, NormalPrior, limit_step, linearize
 from model.matching.priors import (
     B_MEAN,

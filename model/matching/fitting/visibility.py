@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from model.matching.fitting.candidate_diffraction import CandidateDiffraction
+from model.matching.fitting.candidate_diffraction import CandidateDiffraction, FitStart, OrientedCandidate
 from model.matching.fitting.fit import Fit, MissingReflections
-from model.matching.fitting.intensity_model import FitStart, OrientedCandidate
 from model.matching.priors import LOSS_PROBABILITY
 from model.pattern.observation import Observation
 
