@@ -17,6 +17,8 @@ from bench.bodies import build_point_bodies
 from bench.library import build_parser
 from bench.service import run_service
 
+WARM_UP_REQUESTS = 10
+
 
 def main() -> None:
     options = _parse_options()
@@ -25,7 +27,9 @@ def main() -> None:
         body | {"effort": options.effort} for body in build_point_bodies(options.index, options.requests, rng)
     ]
     with run_service(options.index) as (url, _), httpx2.Client(timeout=60) as client:
-        answers = [_measure_request(client, url, body) for body in bodies[:10] + bodies][10:]
+        answers = [_measure_request(client, url, body) for body in bodies[:WARM_UP_REQUESTS] + bodies][
+            -len(bodies) :
+        ]
     seconds = np.array([spent for spent, _ in answers])
     stages = {
         name: [answer["timing_ms"][name] for _, answer in answers] for name in answers[0][1]["timing_ms"]

@@ -25,6 +25,7 @@ FENCE = re.compile(r"^```(?:sh|console|bash)\n(.*?)^```", re.MULTILINE | re.DOTA
 COMMENT = re.compile(r"(^|\s)#.*$", re.MULTILINE)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+BENCHMARK = re.compile(r"python -m bench\.(\w+)")
 PATH = re.compile(r"[\w.-]+(/[\w.-]+)+/?")
 TARGET = re.compile(r"^([a-z][\w-]*):(?!=)", re.MULTILINE)
 KEPT = ("docs/", "tests/", "bench/", "model/", "index/", "app/")
@@ -86,6 +87,12 @@ def test_links_lead_somewhere(document: str) -> None:
     links = [link.split("#")[0] for link in LINK.findall(text_of(document)) if "://" not in link]
     folder = (ROOT / document).parent
     assert [link for link in links if link and not (folder / link).exists()] == []
+
+
+@everywhere
+def test_benchmarks_are_there(document: str) -> None:
+    for name in BENCHMARK.findall(text_of(document)):
+        assert (ROOT / "bench" / f"{name}.py").is_file(), name
 
 
 @everywhere
