@@ -1,1 +1,1 @@
-"""Whether a crystal explains a pattern: its lattice laid on the spots, its intensities fitted to theirs."""
+"""Verification: whether a crystal explains a pattern, by its lattice and its intensities."""
