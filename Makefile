@@ -26,7 +26,7 @@ help:
 	@echo "make setup   create $(VENV) and install what the service needs, at the versions of constraints.txt"
 	@echo "make run     set up, build the starter index if there is none, serve on PORT ($(PORT))"
 	@echo "make test    set up with the test tools, run every test"
-	@echo "make lint    set up with all tools; ruff, mypy, import contracts"
+	@echo "make lint    set up with all tools; ruff, mypy, import contracts, words"
 	@echo "make format  set up with all tools; let ruff rewrite the files"
 	@echo "make clean   remove $(VENV) and the caches; indexes and training runs stay"
 
@@ -63,6 +63,7 @@ lint: $(STAMP)-tools
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/check_words.py
 
 format: $(STAMP)-tools
 	$(BIN)/ruff check --fix

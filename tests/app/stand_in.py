@@ -54,7 +54,7 @@ def first_ring(crystal: Crystal) -> float:
 
 @dataclass
 class StandIn:
-    """A `SearchIndex`; `searches` keeps what was asked for, `embedded` how many patterns were embedded together."""
+    """A `SearchIndex`; `searches` keeps the arguments, `embedded` how many patterns were embedded together."""
 
     entries: list[Entry] = field(default_factory=list)
     searches: list[dict[str, Any]] = field(default_factory=list)

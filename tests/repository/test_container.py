@@ -18,7 +18,7 @@ from tests.paths import ROOT
 DOCKERFILE = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)
 INSTRUCTIONS = [line.split(maxsplit=1) for line in DOCKERFILE.replace("\\\n", " ").splitlines() if line]
 FINAL_STAGE = INSTRUCTIONS[max(at for at, (word, _) in enumerate(INSTRUCTIONS) if word == "FROM") :]
-# As where packages are absent: nobody finds them, and who asks is told so.
+# Behaves as if packages were not installed: importing them fails.
 WITHOUT = """
 import sys
 from importlib import import_module
@@ -153,12 +153,12 @@ def test_the_commands_do_without_what_the_image_leaves_out(tmp_path: Path) -> No
     }
     assert {"matplotlib", "fontTools", "pandas"} <= tops
     structure, out = ROOT / "docs/examples/mos2.cif", tmp_path / "mos2.json"
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", WITHOUT, ",".join(sorted(tops)), structure, out],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert told.returncode == 0, told.stderr
+    assert result.returncode == 0, result.stderr
     assert out.stat().st_size > 0

@@ -55,8 +55,8 @@ def mentions_of(document: str) -> Iterator[list[str]]:
 
 
 def commands_in(block: str) -> Iterator[list[str]]:
-    told = COMMENT.sub("", block.replace("\\\n", " "))
-    lexer = shlex.shlex(told, posix=True, punctuation_chars="\n;&|")
+    text = COMMENT.sub("", block.replace("\\\n", " "))
+    lexer = shlex.shlex(text, posix=True, punctuation_chars="\n;&|")
     lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t", True, ""
     words: list[str] = []
     for word in [*lexer, "\n"]:

@@ -30,9 +30,9 @@ def needed_by(requirement: Requirement) -> list[Requirement]:
     except PackageNotFoundError:
         return []
     extras = requirement.extras or {""}
-    asked = [Requirement(entry) for entry in entries]
+    required = [Requirement(entry) for entry in entries]
     return [
-        r for r in asked if r.marker is None or any(r.marker.evaluate({"extra": extra}) for extra in extras)
+        r for r in required if r.marker is None or any(r.marker.evaluate({"extra": extra}) for extra in extras)
     ]
 
 

@@ -29,9 +29,9 @@ def test_holds_three_top_level_packages_and_nothing_else(wheel: zipfile.ZipFile)
 @pytest.mark.parametrize("package", PACKAGES)
 def test_leaves_no_file_of_a_package_behind(wheel: zipfile.ZipFile, package: str) -> None:
     files = {path.relative_to(ROOT).as_posix() for path in (ROOT / package).rglob("*") if path.is_file()}
-    wanted = {name for name in files if "__pycache__" not in name}
-    assert wanted
-    assert wanted <= set(wheel.namelist())
+    required = {name for name in files if "__pycache__" not in name}
+    assert required
+    assert required <= set(wheel.namelist())
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,11 @@ def test_the_installed_command_tells_its_version_from_any_folder(tmp_path: Path)
     (tmp_path / "model.py").write_text(
         "raise SystemExit('a stray file of the working directory was imported')\n"
     )
-    told = subprocess.run(
+    result = subprocess.run(
         [Path(sys.executable).with_name("dd2d"), "--version"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert told.stdout.strip()
+    assert result.stdout.strip()
