@@ -32,7 +32,9 @@ def needed_by(requirement: Requirement) -> list[Requirement]:
     extras = requirement.extras or {""}
     required = [Requirement(entry) for entry in entries]
     return [
-        r for r in required if r.marker is None or any(r.marker.evaluate({"extra": extra}) for extra in extras)
+        r
+        for r in required
+        if r.marker is None or any(r.marker.evaluate({"extra": extra}) for extra in extras)
     ]
 
 
