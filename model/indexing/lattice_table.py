@@ -13,11 +13,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.indexing.orientations import DISTORTION_TOLERANCE
 from model.physics.reciprocal import reciprocal_lattice
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+DISTORTION_TOLERANCE = 0.03
+"""Largest ratio of the axes of a circle's image, less 1."""
 
 MAX_INDEX = 4
 """Largest index of a sublattice: extinctions and faint superlattices leave a quarter of the lattice, or more."""

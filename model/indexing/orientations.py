@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal.plane import compute_determinants, invert_matrices
+from model.indexing.lattice_table import DISTORTION_TOLERANCE
 from model.pattern.observation import Observation
 from model.physics.reciprocal import reciprocal_lattice
 
@@ -20,8 +21,6 @@ BoolArray = NDArray[np.bool_]
 
 SCALE_TOLERANCE = 0.045
 """Largest deviation of a scale from 1: cameras are calibrated to 3 %, computed cells accurate to 1.5 %."""
-DISTORTION_TOLERANCE = 0.03
-"""Largest ratio of the axes of a circle's image, less 1."""
 EXACT_TOLERANCE = 0.002
 """Lattices that deviate less from a mirror symmetry are not tried mirrored: that gives the same orientations."""
 FIRST_REACH_INV_ANGSTROM, LAST_REACH_INV_ANGSTROM = 0.025, 0.013
