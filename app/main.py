@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from app.auth.access import Access
+from app.http.dependencies import Service
 from app.http.middleware import (
     DrainBodyMiddleware,
     EncodedPathMiddleware,
@@ -17,7 +18,6 @@ from app.http.middleware import (
 from app.http.openapi import DocumentedApp
 from app.http.problem_details import add_error_handlers
 from app.http.routes import batch, inspect, pages, predict, service, structures
-from app.http.state import Service
 from app.observability.metrics import Metrics
 from app.services.search_index import SearchIndex, get_software_version
 from app.settings import Settings

@@ -13,11 +13,17 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from app.auth.access import require_role
-from app.http.dependencies import NO_QUERY_OPTIONS, VARY, SavedUpload, ServiceDependency, accepted_media_type
+from app.http.dependencies import (
+    NO_QUERY_OPTIONS,
+    VARY,
+    SavedUpload,
+    Service,
+    ServiceDependency,
+    accepted_media_type,
+)
 from app.http.openapi import ACCESS_PROBLEMS, UPLOAD_PROBLEMS
 from app.http.problem_details import describe_error, label_problem
 from app.http.request_bodies import BatchForm, request_body
-from app.http.state import Service
 from app.presentation.formats import NDJSON
 from app.presentation.schemas.batch import BatchLine
 from app.presentation.schemas.service import Problem

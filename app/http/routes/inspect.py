@@ -7,10 +7,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.auth.access import require_role
-from app.http.dependencies import NO_QUERY_OPTIONS, VARY, accepted_media_type, upload
+from app.http.dependencies import NO_QUERY_OPTIONS, VARY, accepted_media_type, run_job, upload
 from app.http.openapi import ACCESS_PROBLEMS, UPLOAD_PROBLEMS, media_types
 from app.http.request_bodies import CompareForm, CompareObject, PatternForm, PatternObject, request_body
-from app.http.state import run_job
 from app.presentation.formats import JSON, PNG, SVG
 from app.presentation.schemas.compare import ComparisonSchema
 from app.presentation.schemas.inspect import Inspection

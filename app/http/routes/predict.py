@@ -8,10 +8,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.auth.access import require_role
-from app.http.dependencies import NO_QUERY_OPTIONS, VARY, ServiceDependency, accepted_media_type, upload
+from app.http.dependencies import (
+    NO_QUERY_OPTIONS,
+    VARY,
+    ServiceDependency,
+    accepted_media_type,
+    run_job,
+    upload,
+)
 from app.http.openapi import ACCESS_PROBLEMS, UPLOAD_PROBLEMS, media_types, problems
 from app.http.request_bodies import PatternForm, PatternObject, ReplayForm, ReplayObject, request_body
-from app.http.state import run_job
 from app.presentation.formats import CIF, JSON, PNG, SVG, ZIP
 from app.presentation.schemas.predict import Answer
 from app.presentation.schemas.replay import Replay

@@ -10,11 +10,10 @@ from starlette.responses import PlainTextResponse, Response
 
 from app.auth.access import require_role
 from app.errors import InternalError, NotReadyError
-from app.http.dependencies import NO_QUERY_OPTIONS, ServiceDependency
+from app.http.dependencies import NO_QUERY_OPTIONS, Service, ServiceDependency, run_job
 from app.http.openapi import ACCESS_PROBLEMS, problems
 from app.http.read_body import read_body
 from app.http.request_bodies import ReloadObject, request_body
-from app.http.state import Service, run_job
 from app.observability.metrics import CONTENT_TYPE
 from app.presentation.formats import JSON
 from app.presentation.schemas.service import Liveness, Provenance, Readiness, ServedIndex

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from app.http.state import MAX_BATCHES
+from app.http.dependencies import MAX_BATCHES
 from app.main import create_app
 from app.presentation.schemas.batch import BatchLine
 from app.presentation.schemas.service import Provenance

@@ -9,8 +9,8 @@ import pytest
 from starlette.requests import Request
 
 from app.errors import RequestTimeoutError
+from app.http.dependencies import MAX_BATCHES
 from app.http.read_body import MIN_PROGRESS_BYTES, stream_body
-from app.http.state import MAX_BATCHES
 from app.main import create_app
 from app.settings import Settings
 from tests.app.conftest import run_server
