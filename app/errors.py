@@ -1,4 +1,4 @@
-"""Exceptions that the service raises on purpose, beside those of `model.errors`.
+"""Exceptions that the service raises deliberately, in addition to those of `model.errors`.
 
 They know nothing of HTTP: `app.http.problem_details` maps each of them to a response.
 """
@@ -13,7 +13,7 @@ class RequestTimeoutError(DomainError):
 
 
 class QueueFullError(DomainError):
-    """The queue takes no more requests."""
+    """The queue is full."""
 
 
 class DeadlineExceededError(DomainError):
@@ -21,7 +21,7 @@ class DeadlineExceededError(DomainError):
 
 
 class NotReadyError(DomainError):
-    """The model or the index does not answer."""
+    """The model or the index is not ready."""
 
 
 class NotFoundError(DomainError):
@@ -61,4 +61,4 @@ class MisdirectedRequestError(AccessError):
 
 
 class InternalError(RuntimeError):
-    """A worker met an unexpected error, which is in its log."""
+    """A worker raised an unexpected error, which its log records."""

@@ -97,7 +97,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
 
 
 def create_workers(settings: Settings) -> list[Worker]:
-    """Return the worker processes of the settings, not started yet."""
+    """Return the worker processes that the settings require, not yet started."""
     # A request past its deadline has been answered, so a worker that still computes it after twice that time has hung.
     return [ProcessWorker(settings, 2 * settings.deadline_s) for _ in range(settings.workers)]
 

@@ -24,7 +24,7 @@ def _check_origins(origins: tuple[str, ...] | None) -> tuple[str, ...] | None:
     invalid = [origin for origin in origins or () if not _ORIGIN.fullmatch(origin)]
     if invalid:
         raise ValueError(
-            f"{invalid[0]!r} is not an origin; give the scheme, host and port only: https://lab.org"
+            f"{invalid[0]!r} is not an origin; give only the scheme, host and port, such as https://lab.org"
         )
     return origins
 
@@ -67,8 +67,8 @@ class Settings(BaseSettings):
         default=None,
         gt=0,
         le=1e6,
-        description="Requests per minute allowed for each key, or for each address where there are no keys; more get "
-        "a 429. No limit if not set.",
+        description="Requests per minute allowed for each key, or for each address where there are no keys; "
+        "further requests get a 429. No limit if not set.",
     )
     rate_burst: int = Field(
         default=10,
@@ -83,7 +83,7 @@ class Settings(BaseSettings):
     )
     allowed_hosts: NameList = Field(
         default=None,
-        description="Comma-separated host names that the service answers for, besides localhost and IP addresses "
+        description="Comma-separated host names that the service answers for, in addition to localhost and IP addresses "
         "(`*.lab.org`, `*`). If not set: no others on loopback, any elsewhere.",
     )
     trusted_proxies: NameList = Field(
@@ -117,7 +117,7 @@ class Settings(BaseSettings):
         default=2,
         ge=1,
         le=64,
-        description="Worker processes, each computing one request at a time; use as many as there are cores.",
+        description="Worker processes, each processing one request at a time; use as many as there are cores.",
     )
     queue: int = Field(
         default=256, ge=0, description="Requests that may wait for a worker; the next one gets a 429."

@@ -1,1 +1,1 @@
-"""The offline job that embeds a database of crystals, and the search in what it made."""
+"""The offline job that embeds a database of crystals, and the search in the resulting index."""

@@ -1,4 +1,4 @@
-"""Files that are replaced whole or not at all."""
+"""Atomic replacement of files."""
 
 import os
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o666) -> None:
 
 
 def make_temporary_path(path: Path) -> Path:
-    """Return the path that a file has until it is complete; a killed process may leave a file there."""
+    """Return the temporary path of a file until it is complete; a killed process may leave a file there."""
     return path.with_name(f".{path.name}.partial")
 
 

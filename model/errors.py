@@ -1,8 +1,8 @@
-"""Domain errors. Each message says what is wrong and what to do about it."""
+"""Domain errors. Each message states what is wrong and what to do about it."""
 
 
 class DomainError(Exception):
-    """Base class of the errors that this project raises on purpose."""
+    """Base class of the errors that this project raises deliberately."""
 
 
 class CrystalError(DomainError):
@@ -10,7 +10,7 @@ class CrystalError(DomainError):
 
 
 class UnreadableError(DomainError):
-    """A file is damaged, truncated or contradicts itself."""
+    """A file is damaged, truncated or inconsistent."""
 
 
 class UnknownFormatError(DomainError):
@@ -26,7 +26,7 @@ class OptionError(DomainError):
 
 
 class NoSpotsError(DomainError):
-    """A pattern was read but cannot be identified: it is blank, has too few spots, and the like."""
+    """A pattern was read but cannot be identified: for example, it is blank or has too few spots."""
 
 
 class ConflictError(DomainError):
@@ -34,7 +34,7 @@ class ConflictError(DomainError):
 
 
 class ReadOnlyError(ConflictError):
-    """A file to be written is in a read-only place."""
+    """A file cannot be written because its location is read-only."""
 
 
 class CheckpointError(DomainError):
@@ -42,4 +42,4 @@ class CheckpointError(DomainError):
 
 
 class IndexUnavailableError(DomainError):
-    """An index is missing, damaged or was made by other weights."""
+    """An index is missing, damaged or was built with other weights."""

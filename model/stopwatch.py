@@ -1,4 +1,4 @@
-"""Wall time of the stages of a computation."""
+"""Wall-clock time of the stages of a computation."""
 
 from time import perf_counter
 
@@ -11,7 +11,7 @@ class Stopwatch:
         self._seconds: dict[str, float] = {}
 
     def lap(self, stage: str) -> None:
-        """End the current stage and begin the next; a stage that is measured twice adds up."""
+        """End the current stage and begin the next; repeated stages add up."""
         now = perf_counter()
         self._seconds[stage] = self._seconds.get(stage, 0.0) + now - self._lap_start
         self._lap_start = now

@@ -1,4 +1,4 @@
-"""Limits on what a zip archive may expand to, checked before a member is read."""
+"""Limits on the expanded size of a zip archive, checked before a member is read."""
 
 import stat
 import zipfile
@@ -31,7 +31,7 @@ class ZipLimits:
     methods: frozenset[int] = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 
     def check_member(self, info: zipfile.ZipInfo) -> None:
-        """Refuse a member by its entry in the directory; zipfile never yields more bytes than the entry states.
+        """Reject a member by its entry in the directory; zipfile never yields more bytes than the entry states.
 
         Raises:
             UnreadableError: encrypted, or a symbolic link.
@@ -39,20 +39,18 @@ class ZipLimits:
             TooLargeError: its size or its expansion exceeds the limit.
         """
         if info.flag_bits & _ENCRYPTED:
-            raise UnreadableError("The file is encrypted; pack it without a password.")
+            raise UnreadableError("The file is encrypted; create the archive without a password.")
         if stat.S_ISLNK(info.external_attr >> 16):
-            raise UnreadableError("The file is a symbolic link; pack the file itself.")
+            raise UnreadableError("The file is a symbolic link; archive the file itself.")
         if info.compress_type not in self.methods:
-            raise UnknownFormatError(
-                "The file is compressed by an unusual method; pack it with deflate, the default."
-            )
+            raise UnknownFormatError("The file uses an unusual compression method; use deflate, the default.")
         if info.file_size > self.member_bytes:
             raise TooLargeError(
                 f"The file expands to more than {format_bytes(self.member_bytes)}; make it smaller, or unpack it first."
             )
         if info.file_size > max(self.small_bytes, self.expansion * info.compress_size):
             raise TooLargeError(
-                f"The file expands by a factor of more than {self.expansion}; unpack it first if you trust it."
+                f"The file expands by more than a factor of {self.expansion}; unpack it first if you trust it."
             )
 
 

@@ -40,7 +40,7 @@ class Access:
     """The access policy of one application.
 
     Attributes:
-        keyring: None where no keys are configured; reading is open then and everything else disabled.
+        keyring: None if no keys are configured; reading is open then and everything else disabled.
         requests: limits the requests of each key, or of each address where there are no keys; None for no limit.
         failures: limits the invalid keys of each address. A valid key passes even then: 256 random bits cannot be
             guessed, and one misconfigured client must not lock out everyone behind the same address.
@@ -66,7 +66,7 @@ class Access:
         )
 
     def authenticate(self, secret: str | None, address: str) -> ApiKey | None:
-        """Return the key of a request, or None where no keys are configured.
+        """Return the key of a request, or None if no keys are configured.
 
         Args:
             secret: the key that the request carries.
@@ -120,7 +120,7 @@ class Access:
             _check_rate(self.requests, client, "The rate limit, DD2D_RATE_PER_MINUTE, is exceeded")
 
     def log_policy(self, settings: Settings) -> None:
-        """Log who has access, as a warning where that is everyone or no one."""
+        """Log who has access; warn if that is everyone or no one."""
         if self.keyring is None:
             reach = (
                 "every user and program on this machine"
@@ -135,7 +135,7 @@ class Access:
             )
         elif not len(self.keyring):
             logger.warning(
-                "The key file holds no keys, so every request will be refused; create one with "
+                "The key file contains no keys, so every request will be refused; create one with "
                 "`dd2d key create NAME --role read`."
             )
         elif not settings.listens_on_loopback:

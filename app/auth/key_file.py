@@ -1,4 +1,4 @@
-"""The key file: API keys as JSON lines, replaced atomically, readable by its owner alone."""
+"""The key file: API keys as JSON lines, replaced atomically, readable only by its owner."""
 
 import stat
 from collections import Counter
@@ -90,7 +90,7 @@ def describe_exposure(path: Path) -> str | None:
 
 
 def update_key_file(path: Path, update: Callable[[tuple[ApiKey, ...]], tuple[ApiKey, ...]]) -> None:
-    """Replace the keys of a file by `update(keys)`; a missing file counts as empty.
+    """Replace the keys of a file with `update(keys)`; a missing file counts as empty.
 
     A reader sees either the old or the new file. Concurrent updates run one after the other.
 

@@ -26,7 +26,12 @@ def add_command(commands: "Commands") -> None:
     add("--material", required=True, metavar="NAME", help="Au, Al, Pt, Ag, Si, graphene, BN, MoS2, ...")
     add("--name", metavar="NAME", help="save the calibration under this name")
     add("--out", type=Path, metavar="DIR", help="folder of the calibrations (default: DD2D_CALIBRATIONS)")
-    add("--center", default="", metavar="X,Y", help="direct beam in pixels (default: found)")
+    add(
+        "--center",
+        default="",
+        metavar="X,Y",
+        help="position of the direct beam in pixels (default: found automatically)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -52,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"pixel size   {calibration.pixel_size_inv_angstrom:.6g} 1/angstrom")
     print(
         f"ellipticity  {100 * calibration.ellipticity:.2f} %, "
-        f"long axis at {calibration.axis_deg:.0f} degrees from x towards y"
+        f"long axis at {calibration.axis_deg:.0f} degrees from x toward y"
     )
     print(f"residual     {100 * calibration.residual:.2f} %")
     if args.name is not None and folder is not None:

@@ -15,9 +15,9 @@ def add_command(commands: "Commands") -> None:
     """Declare the command."""
     parser = commands.add_parser(
         "evaluate",
-        help="measure towers on held-out crystals",
+        help="measure the accuracy of towers on held-out crystals",
         description="Simulate patterns of the crystals that the training held out, and count how often the towers rank "
-        "the right crystal first, among the first three, and so on. Prints a table, and the same as JSON.",
+        "the right crystal first, among the first three, and so on. Print the result as a table and as JSON.",
         epilog="Example: dd2d evaluate --data c2db.db --model runs/first/towers --tilt 3",
     )
     add = parser.add_argument
@@ -31,7 +31,7 @@ def add_command(commands: "Commands") -> None:
         "library)",
     )
     add("--tilt", type=float, default=0.0, metavar="N", help="largest tilt in degrees (default: 0)")
-    add("--source", metavar="NAME", help="only sources whose name begins so, such as 2dmatpedia")
+    add("--source", metavar="NAME", help="only sources whose names start with this, such as 2dmatpedia")
     add("--seed", type=int, default=0, metavar="N", help="seed of the noise (default: 0)")
     add("--out", type=Path, metavar="FILE", help="also write the JSON to this file")
     parser.set_defaults(run=run)

@@ -40,13 +40,13 @@ def simulate_frame(
         OptionError: size, pixel size or seed is out of range.
     """
     if not MIN_SIDE <= size <= MAX_SIDE:
-        raise OptionError(f"The frame size is {size}; give {MIN_SIDE} to {MAX_SIDE} pixels.")
+        raise OptionError(f"The frame size is {size}; it must be {MIN_SIDE} to {MAX_SIDE} pixels.")
     if not 1e-6 <= pixel_size_inv_angstrom <= 1:
         raise OptionError(
-            f"The pixel size is {pixel_size_inv_angstrom}; give 1e-6 to 1 1/angstrom per pixel."
+            f"The pixel size is {pixel_size_inv_angstrom}; it must be 1e-6 to 1 1/angstrom per pixel."
         )
     if seed < 0:
-        raise OptionError(f"The seed is {seed}; give 0 or more.")
+        raise OptionError(f"The seed is {seed}; it must be 0 or more.")
     intensity = np.ones(len(spots)) if spots.intensity is None else spots.intensity
     center = size / 2
     counts = np.full((size, size), BACKGROUND_COUNTS)

@@ -31,7 +31,7 @@ def add_command(commands: "Commands") -> None:
     verify = actions.add_parser(
         "verify",
         help="check an index for damage",
-        description="Read a whole index, compare it with its digests, and embed a sample of its crystals again.",
+        description="Read a whole index, check it against its digests, and embed a sample of its crystals again.",
     )
     verify.add_argument("directory", type=Path, metavar="DIR", help="folder of the index")
     verify.add_argument(
@@ -126,7 +126,7 @@ def run_build(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     print(
-        f"{report.crystals} crystals ({report.groups} different) in {report.directory}, "
+        f"{report.crystals} crystals ({report.groups} distinct) in {report.directory}, "
         f"{report.seconds['total']:.1f} s, {report.crystals_per_second:.0f} crystals/s"
     )
     if report.rejected:
@@ -155,7 +155,9 @@ def run_verify(args: argparse.Namespace) -> int:
         print(f"dd2d: {problem}", file=sys.stderr)
     if not check.is_sound:
         return 1
-    print(f"sound: {check.crystals} crystals in {check.directory}, {check.embedded_again} embedded again")
+    print(
+        f"no damage found: {check.crystals} crystals in {check.directory}, {check.embedded_again} embedded again"
+    )
     return 0
 
 
@@ -173,7 +175,7 @@ def run_publish(args: argparse.Namespace) -> int:
     print(f"{args.to} now uses {published.name} ({published.manifest.crystals} crystals).")
     if previous is not None and previous.model != published.manifest.model:
         print(
-            "note: This version was embedded with other weights than the previous one; a running service keeps the "
+            "note: This version was embedded with different weights from the previous one; a running service keeps the "
             "previous version until it is restarted with the new weights.",
             file=sys.stderr,
         )

@@ -80,7 +80,7 @@ def run_create(args: argparse.Namespace) -> int:
 
     update_key_file(path, add_key)
     print(
-        f"dd2d: created the key {key.name!r} with the role {key.role}; store it safely, it is not shown again.",
+        f"dd2d: created the key {key.name!r} with the role {key.role}; store it safely; it is not shown again.",
         file=sys.stderr,
     )
     print(secret)
@@ -129,5 +129,5 @@ def _expiry(days: str | None) -> datetime | None:
     if days is None:
         return None
     if not _DAYS.fullmatch(days):
-        raise OptionError(f"--days is {days!r}; give a whole number of days from 1 to 99999.")
+        raise OptionError(f"--days is {days!r}; it must be a whole number from 1 to 99999.")
     return datetime.now(UTC).replace(microsecond=0) + timedelta(days=int(days))

@@ -1,4 +1,4 @@
-"""A parser that declares its arguments only when it is used, so that no command waits for the imports of another."""
+"""A parser that declares its arguments only when used, so that no command waits for another's imports."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ AddArguments = Callable[[argparse.ArgumentParser], None]
 
 
 class LazyParser(argparse.ArgumentParser):
-    """An ArgumentParser that declares further arguments at its first parse.
+    """An ArgumentParser that declares its remaining arguments when it first parses.
 
     Args:
         args: of ArgumentParser.
@@ -24,7 +24,7 @@ class LazyParser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
-        """Declare the further arguments, then parse like ArgumentParser."""
+        """Declare the remaining arguments, then parse like ArgumentParser."""
         if self._add_arguments is not None:
             add_arguments, self._add_arguments = self._add_arguments, None
             add_arguments(self)

@@ -21,7 +21,7 @@ def add_option_flags(
 
 
 def option_fields(args: argparse.Namespace) -> list[tuple[str, str]]:
-    """Return the name and the text of each option, as `RequestOptions.from_text` takes them."""
+    """Return the name and the text of each option, as `RequestOptions.from_text` expects them."""
     return [(name, getattr(args, name)) for name in args.option_names]
 
 

@@ -58,7 +58,9 @@ def check_output(out: Path | None, output_format: str) -> None:
     if out is not None and out.suffix.lower() not in _SUFFIXES:
         raise OptionError(f"--out {out} has an unknown suffix; use {' or '.join(_SUFFIXES)}.")
     if output_format in {"cif", "svg"}:
-        raise OptionError(f"--format {output_format} is for one pattern; use csv or json for several.")
+        raise OptionError(
+            f"--format {output_format} is available only for one pattern; use csv or json for several."
+        )
 
 
 def predict_many(args: argparse.Namespace, files: Sequence[Path], options: Options) -> int:

@@ -1,4 +1,4 @@
-"""A client of a running service. It imports none of the heavy packages that computing needs."""
+"""A client of a running service. It imports none of the heavy numerical packages."""
 
 import json
 import os
@@ -116,7 +116,9 @@ class RemoteService:
         try:
             yield from response.iter_bytes()
         except httpx2.TransportError as error:
-            raise RemoteServiceError(f"{self._url} broke off its response: {_describe(error)}.") from None
+            raise RemoteServiceError(
+                f"{self._url} closed the connection before the response was complete:  {_describe(error)}."
+            ) from None
 
 
 def _parse_url(text: str) -> httpx2.URL:
@@ -129,7 +131,7 @@ def _parse_url(text: str) -> httpx2.URL:
         or not url.host
         or not 0 < (80 if url.port is None else url.port) < 2**16
     ):
-        raise OptionError(f"--url {text} is not an address; give one such as http://127.0.0.1:8000.")
+        raise OptionError(f"--url {text} is not a URL; give one such as http://127.0.0.1:8000.")
     return url.copy_with(userinfo=b"", query=None, fragment=None)
 
 
@@ -138,7 +140,8 @@ def _read_refusal(response: httpx2.Response, content: bytes) -> RemoteServiceErr
         message = str(json.loads(content)["detail"])
     except (ValueError, KeyError, TypeError):
         message = (
-            f"The address answered with status {response.status_code} {response.reason_phrase}; check that it is a "
+            f"The server at this URL answered with status {response.status_code} "
+            f"{response.reason_phrase}; check that it is a "
             "dd2d service."
         )
     after = response.headers.get("Retry-After", "")

@@ -19,7 +19,7 @@ _NUMBERS = (
     ("voltage-kv", 1, 3000, 80, "accelerating voltage in kV"),
     ("q-max", 0, 5, 1.6, "length of the longest scattering vector in 1/angstrom"),
     ("tilt", 0, 59, 0, "angle between beam and layer normal in degrees"),
-    ("tilt-azimuth", -360, 360, 0, "direction of the tilt in degrees, from a towards b"),
+    ("tilt-azimuth", -360, 360, 0, "direction of the tilt in degrees, from a toward b"),
     ("rotation", -360, 360, 0, "rotation of the pattern on the camera in degrees"),
     ("b-iso", 0, 100, 0, "isotropic Debye-Waller factor B in square angstrom"),
     ("threshold", 0, 1, 1e-4, "intensity of the weakest spot relative to the strongest"),

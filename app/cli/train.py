@@ -68,7 +68,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, then print where the towers are."""
+    """Train, then print the folder of the towers."""
     from model.training.loop import check_run_folder
     from model.training.schedule import Schedule
     from model.training.split import read_held_out_formulas

@@ -1,4 +1,4 @@
-"""What the routes share: the running service and its jobs, the media type of the answer, the body of the request.
+"""Shared by the routes: the running service and its jobs, the media type of the answer, and the body of the request.
 
 FastAPI resolves the dependencies of a route in the order in which they are declared, those of its router and decorator
 first. So a request is refused for its key, its query string or its Accept header before its body is read.
@@ -118,7 +118,7 @@ ServiceDependency = Annotated[Service, Depends(get_service)]
 
 
 async def reject_query_options(request: Request) -> None:
-    """Refuse options in the query string, which would be ignored.
+    """Reject options in the query string, which would be ignored.
 
     Raises:
         OptionError: there is one.
@@ -147,7 +147,7 @@ def accepted_media_type(*offered: str) -> Any:
 
 
 def choose_media_type(accept: str | None, offered: Sequence[str]) -> str:
-    """Return the offered media type that an Accept header prefers, the first of equals.
+    """Return the offered media type that an Accept header prefers; of equally preferred ones, the first.
 
     Raises:
         NotAcceptableError: the header excludes all of them.
@@ -183,7 +183,7 @@ def _quality(media_type: str, ranges: list[tuple[str, float]]) -> float:
 
 
 def upload(attachment_field: str = "", max_attachments: int = 0) -> Any:
-    """Return a dependency that reads the body of a request, see `read_body`."""
+    """Return a dependency that reads the body of a request; see `read_body`."""
 
     async def read(request: Request, service: ServiceDependency) -> JsonBody | FormBody:
         return await read_body(request, service.settings, attachment_field, max_attachments)
@@ -193,7 +193,7 @@ def upload(attachment_field: str = "", max_attachments: int = 0) -> Any:
 
 async def _reserve_batch(service: ServiceDependency) -> AsyncIterator[None]:
     if service.batches.locked():
-        raise QueueFullError(f"{MAX_BATCHES} batches are running; retry when one of them has ended.")
+        raise QueueFullError(f"{MAX_BATCHES} batches are running; retry when one of them has finished.")
     async with service.batches:
         yield
 

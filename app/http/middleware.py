@@ -41,7 +41,7 @@ MAX_DRAIN_S = 10.0
 
 
 class RequestMiddleware:
-    """Gives every request an id, its response the common headers, and the log and the metrics a record of it.
+    """Gives every request an id, adds the common headers to its response, and records it in the log and the metrics.
 
     The client's own id is kept if it is safe to log.
     """
@@ -139,7 +139,7 @@ class InternalErrorMiddleware:
 
 
 class EncodedPathMiddleware:
-    """Lets the paths of structures be matched percent-encoded, as they were sent.
+    """Matches the paths of structures in percent-encoded form, as they were sent.
 
     An id may contain slashes. In the decoded path, which a server passes on, the slashes of an id `mos2/cif` look like
     those of the route `/structures/{id}/cif`. The routes decode the id after they have been matched.
@@ -157,7 +157,7 @@ class EncodedPathMiddleware:
 
 
 class TrustedHostMiddleware:
-    """Refuses requests for other host names, which protects a service on loopback against DNS rebinding.
+    """Rejects requests for other host names, which protects a service on loopback against DNS rebinding.
 
     A page on the internet can point its own host name at 127.0.0.1 and then read the service's responses as its own
     origin. It cannot do that with an IP address or with `localhost`, so those are always accepted. Starlette's

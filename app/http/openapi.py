@@ -1,4 +1,4 @@
-"""What the OpenAPI document cannot take from the annotations of the routes: problem details and media types."""
+"""The parts of the OpenAPI document that the routes do not annotate: problem details and media types."""
 
 from typing import Any
 
@@ -24,14 +24,14 @@ _CAUSES = {
     409: "The request conflicts with the current library; the detail explains why.",
     413: "The upload is too large.",
     415: "The format is not supported.",
-    422: "An option is invalid, or the upload holds no diffraction spots or no two-dimensional crystal.",
+    422: "An option is invalid, or the upload contains no diffraction spots or no two-dimensional crystal.",
     429: "The queue is full or a rate limit is exceeded.",
     503: "The service is not ready, or the answer took too long.",
 }
 
 
 def problems(*statuses: int) -> Responses:
-    """Return the documentation of errors that a route can answer with."""
+    """Return the documentation of the errors that a route can return."""
     return {
         status: {"model": Problem, "description": _CAUSES[status]} | _HEADERS.get(status, {})
         for status in statuses
@@ -48,7 +48,7 @@ def media_types(*names: str) -> Responses:
 
 
 class DocumentedApp(FastAPI):
-    """An application whose OpenAPI document has problem details, which no route returns as its response model."""
+    """An application whose OpenAPI document includes problem details, which are no route's response model."""
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document."""

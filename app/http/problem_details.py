@@ -1,4 +1,4 @@
-"""The responses to errors: RFC 9457 problem details, with one table from exception class to status and type."""
+"""Responses to errors: RFC 9457 problem details, and a table that maps exception classes to status and type."""
 
 import logging
 from dataclasses import dataclass
@@ -80,12 +80,12 @@ PROBLEM_TYPES: dict[type[DomainError], ProblemType] = {
 
 
 def find_problem_type(error: DomainError) -> ProblemType:
-    """Return the problem type of the nearest class of an error."""
+    """Return the problem type of the most specific known class of an error."""
     return next(PROBLEM_TYPES[each] for each in type(error).__mro__ if each in PROBLEM_TYPES)
 
 
 def describe_error(error: Exception, request_id: str) -> Problem:
-    """Describe an error to the client; an unexpected one without its message."""
+    """Describe an error to the client; the message of an unexpected error is withheld."""
     if not isinstance(error, DomainError):
         return _make_problem(500, _INTERNAL, None, request_id)
     problem_type = find_problem_type(error)
@@ -117,7 +117,7 @@ def _make_problem(status: int, detail: str, problem_type: ProblemType | None, re
 
 
 def respond_to_error(request: Request, error: Exception) -> Response:
-    """Return the response to an error; an unexpected one is a 500 without its message."""
+    """Return the response to an error; an unexpected one becomes a 500 that does not reveal its message."""
     problem = describe_error(error, _request_id(request))
     headers = {"Retry-After": str(RETRY_AFTER_S)} if problem.status in {429, 503} else {}
     if problem.status == 408:
@@ -137,7 +137,7 @@ def _request_id(request: Request) -> str:
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Answer every class of errors with a problem; `app.http.middleware` answers the unexpected ones."""
+    """Register a problem response for every class of errors; `app.http.middleware` handles unexpected ones."""
     app.add_exception_handler(DomainError, _handle_domain_error)
     app.add_exception_handler(HTTPException, _handle_http_error)
     app.add_exception_handler(RequestValidationError, _handle_validation_error)

@@ -126,7 +126,7 @@ async def read_body(
 
 @asynccontextmanager
 async def save_files(request: Request, settings: Settings) -> AsyncIterator[SavedForm]:
-    """Save the files of a form on disk, where workers can read them, until the block ends.
+    """Save the files of a form on disk, where workers can read them, for the duration of the block.
 
     Args:
         request: a request whose body has not been read, with one or more files in the field `file`.
@@ -196,7 +196,7 @@ def _files_by_field(form: FormData, *fields: str) -> dict[str, list[UploadFile]]
             if name not in files:
                 allowed = " or ".join(f"`{field}`" for field in fields)
                 raise OptionError(
-                    f"The field {name!r:.60} cannot hold a file; send files in the field {allowed}."
+                    f"The field {name!r:.60} does not accept files; send files in the field {allowed}."
                 )
             files[name].append(value)
     return files

@@ -44,13 +44,13 @@ def configure_logging(level: str, form: Literal["text", "json"]) -> None:
 
 
 def add_request_id(record: logging.LogRecord) -> bool:
-    """Set the request id of a record. As a filter of the handler, it applies to the records of all libraries."""
+    """Set the request id of a record. As a filter of the handler, it also covers the records of libraries."""
     record.request_id = REQUEST_ID.get()
     return True
 
 
 class TextFormatter(logging.Formatter):
-    """Formats a record as one line of text. The lines of a traceback start with a bar, which no record does."""
+    """Formats a record as one line of text. Only the lines of a traceback start with a bar."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802, logging's own name
         """Return the line, with unprintable characters escaped."""
@@ -66,7 +66,7 @@ class JsonFormatter(logging.Formatter):
     """Formats a record as one JSON object, with the time in UTC, the fields of a request and any traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; JSON's own escapes keep it a single one."""
+        """Return the record as a single line, which the escapes of JSON guarantee."""
         fields: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

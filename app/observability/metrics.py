@@ -37,7 +37,7 @@ class Metrics:
         )
         self._stage_seconds = self._histogram(
             "dd2d_prediction_stage_seconds",
-            "Duration of the stages of a prediction, as in timing_ms.",
+            "Duration of each stage of a prediction, as in timing_ms.",
             "stage",
         )
         self._crystals = self._gauge("dd2d_index_crystals", "Crystals in the index.")
@@ -46,7 +46,7 @@ class Metrics:
         )
         self._waiting = self._gauge("dd2d_queue_waiting", "Requests waiting for a worker.")
         self._batch_size = self._histogram(
-            "dd2d_batch_size", "Requests that a worker computes together.", buckets=(1, 2, 3, 4)
+            "dd2d_batch_size", "Requests that a worker processes together.", buckets=(1, 2, 3, 4)
         )
         self._lost_workers = self._counter("dd2d_workers_lost", "Workers that exited or hung.")
         self._verdicts = self._counter("dd2d_verdicts", "Predictions by verdict.", "verdict")
@@ -81,11 +81,11 @@ class Metrics:
         self._build.labels(version, model, index).set(1)
 
     def watch_queue(self, length: Callable[[], int]) -> None:
-        """Report the number of waiting requests, read whenever the metrics are."""
+        """Report the number of waiting requests, determined whenever the metrics are read."""
         self._waiting.set_function(length)
 
     def record_request(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count a request under the path template of its route, never under its own path."""
+        """Count a request under the path template of its route, never under its actual path."""
         method = scope["method"] if scope["method"] in _METHODS else _OTHER
         route = getattr(scope.get("route"), "path_format", _OTHER)
         self._requests.labels(method, route, str(status)).inc()
@@ -102,7 +102,7 @@ class Metrics:
             self._stage_seconds.labels(stage).observe(milliseconds / 1000.0)
 
     def record_batch(self, size: int) -> None:
-        """Record how many requests a worker computed together."""
+        """Record how many requests a worker processed together."""
         self._batch_size.observe(size)
 
     def record_lost_worker(self) -> None:
@@ -128,7 +128,7 @@ class WorkerMemoryCollector(Collector):
         """Measure now."""
         family = GaugeMetricFamily(
             "dd2d_worker_resident_memory_bytes",
-            "Resident memory of a worker process, without that of its reader processes.",
+            "Resident memory of a worker process, excluding its reader processes.",
             labels=("worker",),
         )
         for row, pid in enumerate(self._pids()):

@@ -33,7 +33,7 @@ class CandidateOverlays:
 
     @classmethod
     def draw(cls, frame: Frame, spots: Spots, matches: Sequence[Match | None]) -> Self | None:
-        """Draw the candidates that match; return None if there are none.
+        """Draw the candidates that have a match; return None if there are none.
 
         Args:
             frame: the frame.

@@ -1,4 +1,4 @@
-"""Compare structures of the user with a pattern."""
+"""Compare structures uploaded by the user with a pattern."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -69,7 +69,7 @@ class InspectionReport:
             NotAcceptableError: there is no frame.
         """
         if self.frame is None:
-            raise NotAcceptableError("Points have no frame to draw as PNG; accept image/svg+xml.")
+            raise NotAcceptableError("A list of points has no frame to draw as PNG; accept image/svg+xml.")
         return self._draw_frame(self.frame).write_png()
 
     def _draw_frame(self, frame: Frame) -> FramePicture:
@@ -138,7 +138,7 @@ def _measure_spots(
 ) -> list[SpotSchema]:
     """Measure the frame at the requested positions, in their order.
 
-    A position without a significant spot is returned as it is, and without an intensity.
+    A position without a significant spot is returned unchanged and without an intensity.
     """
     if not positions:
         return []

@@ -1,4 +1,4 @@
-"""How the options of a request are read from JSON keys, form fields and command-line flags, driven by their model."""
+"""Parse the options of a request from JSON keys, form fields or command-line flags, as their model declares them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _MAX_VALUE_LENGTH = 60
 
 @dataclass(frozen=True)
 class TextFormat:
-    """Metadata of a field that is not a single value: its notation in form fields and command-line flags.
+    """Metadata of a field with more than one value: its notation in form fields and command-line flags.
 
     Attributes:
         parse: turns the text into what JSON holds; pydantic then checks the elements.
@@ -38,7 +38,7 @@ class RequestOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def check(self) -> None:
-        """Check what no single field can.
+        """Check what depends on more than one field.
 
         Raises:
             OptionError: this build does not support a value, or two options contradict each other.

@@ -31,8 +31,8 @@ class ReadingOptions(RequestOptions):
 
     units: Units | None = Field(
         None,
-        description="Unit of the positions of points. Default: the unit that the file states, else `pixel` if "
-        "`pixel_size` or `center` is given, else `1/angstrom`. Positions in a frame are in pixels.",
+        description="Unit of the positions of points. Default: the unit that the file states; otherwise `pixel` if "
+        "`pixel_size` or `center` is given; otherwise `1/angstrom`. Positions in a frame are in pixels.",
     )
     pixel_size: Finite | None = Field(
         None,
@@ -69,13 +69,13 @@ class ReadingOptions(RequestOptions):
     ] = Field(
         [],
         description="Rectangles to ignore, each [x, y, x, y] by two opposite corners, in pixels if positions are in "
-        "pixels, else in 1/angstrom. Spots inside are dropped, and no reflection counts as missing there.",
+        "pixels, otherwise in 1/angstrom. Spots inside are dropped, and no reflection counts as missing there.",
     )
     voltage_kv: Finite | None = Field(
         None,
         ge=60,
         le=300,
-        description="Accelerating voltage in kV. Default: the file's, else 80 with a warning.",
+        description="Accelerating voltage in kV. Default: the file's, otherwise 80 with a warning.",
     )
     radiation: Literal["electron", "xray"] = Field(
         "electron",
@@ -96,7 +96,7 @@ class ReadingOptions(RequestOptions):
         return PatternOptions(self.units, self.pixel_size, center, self.frame, camera, self.scale_sigma)
 
     def check(self) -> None:
-        """Refuse X-rays."""
+        """Reject X-rays."""
         if self.radiation == "xray":
             raise OptionError("No index for X-rays is loaded; set radiation to electron.")
 
@@ -110,8 +110,9 @@ class LatticeOptions(ReadingOptions):
     ] = Field(
         None,
         description="The pattern's lattice: a* and b*, each [x, y] from the direct beam, in pixels if positions are in "
-        "pixels, else in 1/angstrom, like `query.lattice.reciprocal`. It is refined by the spots near its points, and "
-        "only crystals that can have it are candidates, if there are any. Default: found in the pattern.",
+        "pixels, otherwise in 1/angstrom, like `query.lattice.reciprocal`. It is refined with the spots "
+        "near its nodes. If any crystals are compatible with it, only those become candidates. Default: found in the "
+        "pattern.",
     )
 
     def to_lattice_basis(self, spots: Spots) -> NDArray[np.float64] | None:
@@ -158,7 +159,7 @@ class PredictOptions(LatticeOptions):
     effort: Effort = Field(
         "verify",
         description="How candidates are ranked. `search`: by similarity alone. `verify`: the most similar ones are "
-        "also compared with the pattern by physics. `full`: hundreds of them are, which takes up to seconds.",
+        "also compared with the pattern by physics. `full`: hundreds of them are, which can take several seconds.",
     )
     coverage: Finite = Field(
         COVERAGE,
@@ -193,15 +194,15 @@ class PredictOptions(LatticeOptions):
         return None if self.composition is None else Composition(self.composition, self.composition_sigma)
 
     def check(self) -> None:
-        """Refuse X-rays, contradictory chemistry, and options that would be ignored."""
+        """Reject X-rays, contradictory chemistry, and options that would be ignored."""
         super().check()
         elements, composition = self.to_element_filter(), self.to_composition()
         if composition is not None and elements is not None:
             composition.check_against(elements)
         if self.lattice is not None and self.effort == "search":
-            raise OptionError("Option lattice has no effect with effort=search; leave one of them out.")
+            raise OptionError("Option lattice has no effect with effort=search; omit one of them.")
         if self.composition is None and "composition_sigma" in self.model_fields_set:
-            raise OptionError("Option composition_sigma needs a composition; give composition too.")
+            raise OptionError("Option composition_sigma requires composition; give both.")
 
 
 def _check_id(id: str) -> str:

@@ -1,4 +1,4 @@
-"""Predict the crystal of a pattern; HTTP and the command line both do it here."""
+"""Predict the crystal of a pattern, for both HTTP and the command line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ _CAVEAT = (
 
 @dataclass(frozen=True)
 class PatternEmbedding:
-    """The vector of a pattern, shape (D,), and how long the STE took."""
+    """The vector of a pattern, shape (D,), and the time that the STE took."""
 
     vector: NDArray[np.float32]
     ms: float
@@ -97,7 +97,7 @@ class Prediction:
 def embed_patterns(
     index: "SearchIndex", patterns: Sequence[PatternReading[PredictOptions]]
 ) -> list[PatternEmbedding | None]:
-    """Embed patterns by one pass of the STE, whose time they share; None for a pattern of unknown scale."""
+    """Embed patterns in one pass of the STE, whose time is divided among them; None for a pattern of unknown scale."""
     rows = [row for row, each in enumerate(patterns) if each.spots.scale_is_known]
     embeddings: list[PatternEmbedding | None] = [None] * len(patterns)
     if rows:

@@ -1,4 +1,4 @@
-"""Repeat a stored answer, and report what changes with today's model and index."""
+"""Repeat the request of a stored answer, and report what changes with the current model and index."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _EXPECTED = "send the answer as /predict gave it, as the JSON key or the file `a
 
 @dataclass(frozen=True)
 class StoredRequest:
-    """A stored answer, and the request that it answered.
+    """A stored answer and the request that produced it.
 
     Attributes:
         pattern: the pattern, not read yet.
@@ -48,7 +48,7 @@ def parse_replay_request(body: RequestBody) -> StoredRequest:
     """
     if isinstance(body, FormBody):
         if body.fields:
-            raise OptionError("The options are those of the stored answer; send `file` and `answer` alone.")
+            raise OptionError("The options are those of the stored answer; send only `file` and `answer`.")
         if not body.attachments:
             raise OptionError(f"The stored answer is missing; {_EXPECTED}.")
         answer = _validate_answer(_parse(body.attachments[0].data))

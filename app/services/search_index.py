@@ -1,4 +1,4 @@
-"""Open an index with its model, and check that it answers; what the service needs of one."""
+"""Open an index with its model and check that it works; the interface that the service needs."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -32,16 +32,16 @@ _CANARY_VOLTAGE_KV = 80.0
 
 
 class SearchIndex(Protocol):
-    """An open index with its model. `LiveIndex` is one; the tests have another."""
+    """An open index with its model, such as `LiveIndex`; the tests use another implementation."""
 
     @property
     def manifest(self) -> Manifest:
-        """What the index contains, and what made it."""
+        """What the index contains and how it was built."""
         ...
 
     @property
     def user_structure_count(self) -> int:
-        """Number of user structures that are searched besides the crystals of the manifest."""
+        """Number of user structures searched in addition to the crystals of the manifest."""
         ...
 
     def get_entry(self, id: str) -> Entry:
@@ -69,7 +69,7 @@ class SearchIndex(Protocol):
         vector: NDArray[np.float32] | None = None,
         lattice: NDArray[np.float64] | None = None,
     ) -> SearchResult:
-        """Return the candidates for a pattern, best first; `vector` is its embedding, if there is one already."""
+        """Return the candidates for a pattern, best first; `vector` is its embedding, if already computed."""
         ...
 
     def close(self) -> None:
@@ -79,10 +79,10 @@ class SearchIndex(Protocol):
 
 @runtime_checkable
 class EditableIndex(SearchIndex, Protocol):
-    """An index that can change while it is served. `LiveIndex` is one."""
+    """An index that can change while it is served, such as `LiveIndex`."""
 
     def hold(self) -> AbstractContextManager[SearchIndex]:
-        """Return the present state of the index, which does not change within the context."""
+        """Return the current state of the index, which does not change within the context."""
         ...
 
     def add(self, submission: NewUserStructure) -> AddOutcome:
@@ -114,7 +114,7 @@ def require_editable(index: SearchIndex) -> EditableIndex:
 
 
 def hold_state(index: SearchIndex) -> AbstractContextManager[SearchIndex]:
-    """Return the present state of an index, so that all parts of an answer agree."""
+    """Return the current state of an index, so that all parts of an answer agree."""
     return index.hold() if isinstance(index, EditableIndex) else nullcontext(index)
 
 
@@ -125,7 +125,7 @@ def get_software_version() -> str:
 
 
 def open_index(settings: Settings) -> SearchIndex:
-    """Load the towers, and open the index that they made with its user structures.
+    """Load the towers, and open the index that was built with them, including its user structures.
 
     Raises:
         CheckpointError: the towers cannot be used.
@@ -140,7 +140,7 @@ def open_index(settings: Settings) -> SearchIndex:
 
 
 def describe_provenance(index: SearchIndex) -> Provenance:
-    """Return the provenance that every answer states."""
+    """Return the provenance that is part of every answer."""
     manifest = index.manifest
     return Provenance(
         version=get_software_version(),
@@ -152,7 +152,7 @@ def describe_provenance(index: SearchIndex) -> Provenance:
 
 
 def check_canary(index: SearchIndex, effort: Effort = "search") -> None:
-    """Search a pattern of graphene, which takes model, vectors and catalog; with `verify` also verification.
+    """Search for a graphene pattern, to check model, vectors and catalog; with `verify` also verification.
 
     Raises:
         NotReadyError: there is no candidate, or one without a similarity.
@@ -175,4 +175,6 @@ def check_canary(index: SearchIndex, effort: Effort = "search") -> None:
         effort=effort,
     ).candidates
     if not candidates or not np.isfinite(candidates[0].similarity):
-        raise NotReadyError("Model and index do not answer a pattern of graphene; see the service's log.")
+        raise NotReadyError(
+            "The model or the index failed the test search with a graphene pattern; see the service's log."
+        )

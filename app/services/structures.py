@@ -43,7 +43,7 @@ def make_not_found_error(id: str) -> NotFoundError:
 
 
 def describe_structure(entry: Entry) -> Structure:
-    """Return everything that is known of a crystal."""
+    """Return everything that is known about a crystal."""
     return Structure(
         id=entry.id,
         source=entry.source,
@@ -74,18 +74,16 @@ def read_structure_file(file: FileUpload) -> Crystal:
     except Exception as error:  # no upload may end in a 500
         logger.exception("Unexpected error in a reader of structures.")
         raise UnreadableError(
-            f"{file.filename}: The file is damaged, or of an unusual kind. ({_EXPECTED})"
+            f"{file.filename}: The file is damaged or in an unusual format. ({_EXPECTED})"
         ) from error
 
 
 def _read_within_limits(file: FileUpload) -> Crystal:
     if len(file.data) > MAX_STRUCTURE_BYTES:
         raise TooLargeError(
-            f"The file has {len(file.data)} bytes; a structure may have {MAX_STRUCTURE_BYTES}."
+            f"The file has {len(file.data)} bytes; the limit for a structure is {MAX_STRUCTURE_BYTES}."
         )
     crystal = read_structure(file.data.decode("utf-8", "replace"), id=file.filename, source="request")
     if len(crystal.numbers) > MAX_ATOMS:
-        raise TooLargeError(
-            f"The primitive cell has {len(crystal.numbers)} atoms; a structure may have {MAX_ATOMS}."
-        )
+        raise TooLargeError(f"The primitive cell has {len(crystal.numbers)} atoms; the limit is {MAX_ATOMS}.")
     return crystal

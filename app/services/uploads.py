@@ -1,4 +1,4 @@
-"""What a request uploads: parse its body, and read the pattern in it."""
+"""Uploads: parse the body of a request and read the pattern in it."""
 
 import logging
 from codecs import BOM_UTF8
@@ -40,7 +40,7 @@ class FileUpload(Struct, frozen=True, tag=True):
 
 
 class SavedFile(Struct, frozen=True, tag=True):
-    """A file of a request, on disk as long as the request lasts; `filename` appears in messages only."""
+    """A file of a request, on disk for the duration of the request; `filename` appears in messages only."""
 
     path: Path
     filename: str
@@ -48,14 +48,14 @@ class SavedFile(Struct, frozen=True, tag=True):
 
 @dataclass(frozen=True)
 class FrameUpload:
-    """A frame that has been read already: one image of a scan."""
+    """A frame that has already been read: one image of a scan."""
 
     frame: Frame
 
 
 @dataclass(frozen=True)
 class PointUpload:
-    """The points of a JSON request, not checked yet."""
+    """The points of a JSON request, not yet checked."""
 
     points: list[Any]
 
@@ -104,14 +104,14 @@ class JsonBody(Struct, frozen=True, tag=True):
         structures = _parse_structures(content.pop("structures", None)) if with_structures else ()
         options = kind.from_json(content)
         if not isinstance(points, list):
-            wrong = "missing" if points is None else f"not a list but {type(points).__name__}"
-            raise OptionError(f"points: {wrong}; send [[x, y, intensity], ...].")
+            wrong = "are missing" if points is None else f"must be a list, not {type(points).__name__}"
+            raise OptionError(f"points {wrong}; send [[x, y, intensity], ...].")
         return ParsedRequest(PointUpload(points), options, structures)
 
 
 def _parse_structures(texts: object) -> tuple[FileUpload, ...]:
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise OptionError("structures: not a list of texts; send a list of CIF or POSCAR texts.")
+        raise OptionError("structures must be a list of strings; send the text of each CIF or POSCAR.")
     return tuple(
         FileUpload(text.encode("utf-8", "replace"), f"structure {number}")
         for number, text in enumerate(texts, start=1)
@@ -144,7 +144,8 @@ class FormBody(Struct, frozen=True, tag=True):
         """
         if self.attachments and not with_structures:
             raise OptionError(
-                "This path takes no structures; send one file, the pattern, or compare structures by /compare."
+                "This endpoint accepts no structures; send only the pattern as `file`, or compare "
+                "structures with /compare."
             )
         options = kind.from_text(self.fields)
         return ParsedRequest(self.file, options, self.attachments)
@@ -162,7 +163,7 @@ class SavedForm:
 
 
 def parse_json_object(data: bytes, expected: str, max_lists: int = MAX_POINTS) -> dict[str, Any]:
-    """Parse the JSON object of a request; one that would take too much memory is refused before it is decoded.
+    """Parse the JSON object of a request; one that would need too much memory is refused before it is decoded.
 
     Args:
         data: the text, with or without a byte order mark.
@@ -195,7 +196,7 @@ class Voltage:
 
 
 def _choose_voltage(requested_kv: float | None, stated_kv: float | None) -> Voltage:
-    """Return the voltage of the request, else that of the file, else 80 kV, within the range of the model."""
+    """Return the voltage of the request, otherwise that of the file, otherwise 80 kV, within the range of the model."""
     if requested_kv is not None:
         return Voltage(requested_kv)
     if stated_kv is None:
@@ -234,7 +235,7 @@ class PatternReading(Generic[OptionsT]):
 def read_pattern(
     upload: Upload, options: OptionsT, calibrations: Path | None = None
 ) -> PatternReading[OptionsT]:
-    """Read a pattern by the options of its request.
+    """Read a pattern according to the options of its request.
 
     Args:
         upload: the pattern.
@@ -255,11 +256,11 @@ def read_pattern(
     except DomainError:
         raise
     except MemoryError as error:
-        raise TooLargeError("The upload does not fit into memory; send fewer pixels or points.") from error
+        raise TooLargeError("The upload does not fit in memory; send fewer pixels or points.") from error
     except Exception as error:  # no upload may end in a 500
         logger.exception("Unexpected error in a reader of patterns.")
         raise UnreadableError(
-            "The upload cannot be read: it is damaged, or of an unusual kind. Export it again, or in another format."
+            "The upload cannot be read: it is damaged or in an unusual format. Export it again or in another format."
         ) from error
     voltage = _choose_voltage(options.voltage_kv, spots.voltage_kv)
     return PatternReading(spots, frame, voltage, options, watch.total_milliseconds)

@@ -36,7 +36,7 @@ C 0 0 0
 
 @dataclass(frozen=True)
 class StructureUpload:
-    """A structure to add, not read yet, and its options."""
+    """A structure to add, not yet parsed, and its options."""
 
     file: FileUpload
     options: UserStructureOptions
@@ -54,8 +54,8 @@ def parse_structure_request(body: RequestBody) -> StructureUpload:
     content = parse_json_object(body.data, _EXPECTED)
     text = content.pop("structure", None)
     if not isinstance(text, str):
-        wrong = "missing" if text is None else f"not a text but {type(text).__name__}"
-        raise OptionError(f"structure: {wrong}; {_EXPECTED}.")
+        wrong = "is missing" if text is None else f"must be a string, not {type(text).__name__}"
+        raise OptionError(f"structure {wrong}; {_EXPECTED}.")
     options = UserStructureOptions.from_json(content)
     return StructureUpload(FileUpload(text.encode("utf-8", "replace"), "the structure"), options)
 
@@ -74,7 +74,7 @@ def parse_reload_request(body: JsonBody | None) -> str | None:
 
 
 def add_structure(index: "EditableIndex", upload: StructureUpload, key_name: str | None) -> AddOutcome:
-    """Add a structure to an index; `key_name` is the API key that does so.
+    """Add a structure to an index; `key_name` names the API key of the request.
 
     Raises:
         DomainError: the structure cannot be read, is not a two-dimensional crystal or is too large, or the id belongs
@@ -103,7 +103,7 @@ def remove_structure(index: "EditableIndex", id: str) -> None:
 
 
 def structure_path(id: str) -> str:
-    """Return the path of a structure; dots are encoded, since a client may take them for steps in the path."""
+    """Return the path of a structure; dots are encoded because clients may interpret them as path segments."""
     return f"/structures/{quote(id, safe='').replace('.', '%2E')}"
 
 

@@ -1,4 +1,4 @@
-"""The one queue of the service: bounded, with a deadline, emptied greedily by whichever worker is free."""
+"""The service's only queue: bounded, with a deadline; any free worker takes as many jobs as it can."""
 
 import asyncio
 import logging
@@ -24,19 +24,19 @@ _RESTART_DELAYS_S = (0.1, 1.0, 5.0)
 
 
 class WorkerLostError(Exception):
-    """A worker ended before it had answered everything."""
+    """A worker exited before it had answered every job."""
 
 
 class Worker(Protocol):
-    """Something that computes jobs, a few at a time."""
+    """Something that runs jobs, a few at a time."""
 
     @property
     def pid(self) -> int | None:
-        """Id of its process; None if it has none, or none at the moment."""
+        """Id of the worker's process; None if there is currently none."""
         ...
 
     async def start(self) -> Provenance:
-        """Make it ready, also after it was lost, and return the provenance of its answers.
+        """Start the worker, or restart it after a crash, and return the provenance of its answers.
 
         Raises:
             DomainError: it cannot be made ready.
@@ -44,35 +44,35 @@ class Worker(Protocol):
         ...
 
     async def compute(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome) -> None:
-        """Compute jobs; returns when the outcomes of all are delivered.
+        """Run jobs; return when the outcomes of all have been delivered.
 
         Raises:
-            WorkerLostError: it ended.
+            WorkerLostError: it exited.
         """
         ...
 
     async def close(self) -> None:
-        """Let it end."""
+        """Stop the worker."""
         ...
 
 
 class Handler(Protocol):
-    """Computes the outcomes of jobs; `app.workers.handlers.JobHandler` is one."""
+    """Runs jobs and delivers their outcomes, such as `app.workers.handlers.JobHandler`."""
 
     def handle(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome) -> None:
-        """Compute jobs that waited together, and deliver the outcome of each as soon as it is known."""
+        """Run jobs that were queued together, and deliver each outcome as soon as it is known."""
         ...
 
 
 class WorkerObserver(Protocol):
-    """Observes the workers; the metrics of the service do."""
+    """Observes the workers, such as the metrics of the service."""
 
     def record_batch(self, size: int) -> None:
-        """Take note of the number of jobs that a worker has computed together."""
+        """Record the number of jobs that a worker ran together."""
         ...
 
     def record_lost_worker(self) -> None:
-        """Take note of a worker that ended by itself."""
+        """Record that a worker exited unexpectedly."""
         ...
 
 
@@ -86,7 +86,7 @@ class _Entry:
 
 @dataclass
 class Dispatcher:
-    """Hands jobs to workers.
+    """Assigns jobs to workers.
 
     Args:
         workers: the workers.
@@ -110,7 +110,7 @@ class Dispatcher:
 
     @property
     def queue_length(self) -> int:
-        """Number of jobs that no worker has taken yet, without urgent ones."""
+        """Number of jobs that no worker has taken yet, excluding urgent ones."""
         return len(self._waiting)
 
     async def start(self) -> Provenance:
@@ -150,7 +150,7 @@ class Dispatcher:
             outcome = await asyncio.wait_for(entry.outcome, time_limit_s)
         except TimeoutError:
             raise DeadlineExceededError(
-                f"There is no answer within {time_limit_s:g} seconds; retry, or send fewer points or pixels."
+                f"No answer was ready within {time_limit_s:g} seconds; retry, or send fewer points or pixels."
             ) from None
         finally:
             self._drop(entry)
@@ -159,7 +159,7 @@ class Dispatcher:
         return cast("ReplyT", outcome)  # each class of job declares the class of its reply
 
     async def close(self) -> None:
-        """Finish the accepted jobs, then end the workers."""
+        """Finish the accepted jobs, then stop the workers."""
         self._is_closing = True
         async with self._changed:
             self._changed.notify_all()
@@ -216,7 +216,7 @@ class Dispatcher:
             await self._changed.wait_for(lambda: self._urgent or self._waiting or self._is_closing)
             if self._urgent:
                 return [self._urgent.popleft()]
-            # A job that has ended a worker goes alone, so that it takes no others with it.
+            # A job that has crashed a worker runs alone, so that no other job is lost with it.
             alone = bool(self._waiting) and self._waiting[0].tries > 0
             share = 1 if alone else min(MAX_BATCH, -(-len(self._waiting) // len(self.workers)))
             return [self._waiting.popleft() for _ in range(share)]
@@ -228,7 +228,7 @@ class Dispatcher:
                 await worker.start()
             except Exception as error:
                 exc_info = not isinstance(error, DomainError)
-                logger.error("A worker cannot be restarted: %s", error, exc_info=exc_info)
+                logger.error("Could not restart a worker: %s", error, exc_info=exc_info)
             else:
                 return
             if self._is_closing:
@@ -236,14 +236,14 @@ class Dispatcher:
             await asyncio.sleep(delay_s)
 
     async def _retry(self, entries: list[_Entry]) -> None:
-        """Put the unanswered jobs of a lost worker back; one that has ended two workers fails."""
+        """Put the unanswered jobs of a lost worker back; one that has crashed two workers fails."""
         for entry in reversed(entries):
             entry.tries += 1
             if entry.tries < _MAX_TRIES:
                 self._waiting.appendleft(entry)
             else:
                 error = UnreadableError(
-                    "The upload ended the process that read it: it is damaged, or of an unusual kind."
+                    "The upload crashed the process that read it; it is damaged or in an unusual format."
                 )
                 _resolve(entry, Failure.from_error(error))
         async with self._changed:

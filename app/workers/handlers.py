@@ -1,4 +1,4 @@
-"""Handle the jobs of a service: an open index, and one method for each class of job."""
+"""Handle the jobs of a service with an open index: one method for each class of job."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -80,7 +80,7 @@ AnyPredictJob = PredictJob | PredictBatchItemJob
 
 
 class JobHandler:
-    """Computes the outcomes of jobs; safe to use from several threads at once.
+    """Runs jobs and delivers their outcomes; safe to use from several threads at once.
 
     Args:
         index: the index with its model.
@@ -94,7 +94,7 @@ class JobHandler:
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
-        """Open the model and the index of the settings, and make the first, slow requests.
+        """Open the model and the index that the settings name, and make the first, slow requests.
 
         Raises:
             DomainError: they cannot be used.
@@ -115,7 +115,7 @@ class JobHandler:
         self._index.close()
 
     def handle(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome) -> None:
-        """Compute jobs that waited together, and deliver the outcome of each as soon as it is known.
+        """Run jobs that were queued together, and deliver each outcome as soon as it is known.
 
         Patterns to identify are read first, so that one pass of the STE embeds all of them.
         """
@@ -173,7 +173,7 @@ class JobHandler:
         return read_pattern(self._load(job.pattern), job.options, self._calibrations)
 
     def _load(self, pattern: FileUpload | SavedImage) -> Upload:
-        """Return a pattern of a batch, which is on disk as long as the batch lasts, or a member of a zip."""
+        """Return a pattern of a batch, which stays on disk for the duration of the batch, or a member of a zip."""
         if isinstance(pattern, FileUpload):
             return pattern
         if pattern.image is None:
@@ -238,7 +238,7 @@ class JobHandler:
 
 
 def _run_safely(job: AnyJob, work: Callable[[], T]) -> T | Failure:
-    """Run a part of a job; an exception becomes a failure, so that no upload ends a worker."""
+    """Run a part of a job; an exception becomes a failure, so that no upload crashes a worker."""
     token = REQUEST_ID.set(job.request_id)
     try:
         return work()

@@ -18,7 +18,7 @@ from model.errors import DomainError
 
 
 class PredictionReply(Struct, frozen=True, tag=True):
-    """The answer of a prediction, and what the service measures and keeps of it."""
+    """The answer to a prediction, and what the service records and keeps of it."""
 
     body: bytes
     timing_ms: dict[str, float]
@@ -34,7 +34,7 @@ class BodyReply(Struct, frozen=True, tag=True):
 
 
 class StructureAddedReply(Struct, frozen=True, tag=True):
-    """The body of the response to an added structure; `created` is false if the very same structure was there."""
+    """The body of the response to an added structure; `created` is false if it already existed."""
 
     body: bytes
     created: bool
@@ -43,14 +43,14 @@ class StructureAddedReply(Struct, frozen=True, tag=True):
 
 
 class IndexReloadedReply(Struct, frozen=True, tag=True):
-    """The body of the response to a reload, and the provenance of the answers from now on."""
+    """The body of the response to a reload, and the provenance of subsequent answers."""
 
     body: bytes
     provenance: Provenance
 
 
 class ProvenanceReply(Struct, frozen=True, tag=True):
-    """The provenance of the answers from now on."""
+    """The provenance of subsequent answers."""
 
     provenance: Provenance
 
@@ -108,7 +108,7 @@ class PredictJob(PatternJob[PredictionReply], frozen=True, kw_only=True):
 
 
 class InspectJob(PatternJob[BodyReply], frozen=True, kw_only=True):
-    """Find spots and lattice of a pattern."""
+    """Find the spots and the lattice of a pattern."""
 
 
 class CompareJob(PatternJob[BodyReply], frozen=True, kw_only=True):
@@ -116,17 +116,17 @@ class CompareJob(PatternJob[BodyReply], frozen=True, kw_only=True):
 
 
 class ReplayJob(PatternJob[BodyReply], frozen=True, kw_only=True):
-    """Repeat a stored answer."""
+    """Repeat the request of a stored answer."""
 
 
 class AddStructureJob(BodyJob[StructureAddedReply], frozen=True, kw_only=True):
-    """Add a structure to the index; `key_name` is the API key that does so."""
+    """Add a structure to the index; `key_name` names the API key of the request."""
 
     key_name: str | None
 
 
 class SavedImage(Struct, frozen=True, tag=True):
-    """One image of a file on disk, or the whole file where `image` is None."""
+    """One image of a file on disk, or the whole file if `image` is None."""
 
     file: SavedFile
     image: int | None
@@ -140,7 +140,7 @@ class PredictBatchItemJob(Job[PredictionReply], frozen=True, kw_only=True):
 
     @property
     def upload_bytes(self) -> int:
-        """Size of the file, where it is not on disk."""
+        """Size of the file unless it is on disk."""
         return len(self.pattern.data) if isinstance(self.pattern, FileUpload) else 0
 
 
@@ -170,7 +170,7 @@ class ReloadJob(Job[IndexReloadedReply], frozen=True, kw_only=True):
 
 
 class CanaryJob(Job[ProvenanceReply], frozen=True, kw_only=True):
-    """Search a pattern of graphene, to see whether model and index answer."""
+    """Search for a graphene pattern, to check that the model and the index work."""
 
 
 class ProvenanceJob(Job[ProvenanceReply], frozen=True, kw_only=True):
@@ -213,13 +213,13 @@ class Failure(Struct, frozen=True, tag=True):
 
     @classmethod
     def from_error(cls, error: DomainError) -> "Failure":
-        """Describe an error by the nearest class that both sides know."""
+        """Describe an error by its most specific class that both sides know."""
         return cls(
             next(each.__name__ for each in type(error).__mro__ if each.__name__ in _ERRORS), str(error)
         )
 
     def to_error(self) -> DomainError | InternalError:
-        """Return the exception to raise where the reply is awaited."""
+        """Return the exception that the caller awaiting the reply raises."""
         known = _ERRORS.get(self.error)
         return InternalError(self.message) if known is None else known(self.message)
 
@@ -242,7 +242,7 @@ class WorkerReady(Struct, frozen=True, tag=True):
 
 
 class JobBatch(Struct, frozen=True, tag=True):
-    """Jobs to compute together."""
+    """Jobs to run together."""
 
     jobs: tuple[AnyJob, ...]
 

@@ -1,4 +1,4 @@
-"""Workers: a process for each, so that a crash or a hang costs one worker and not the service, or a thread."""
+"""Workers, each a process, so that a crash or a hang affects one worker and not the service, or a thread."""
 
 import asyncio
 import logging
@@ -49,7 +49,7 @@ class ProcessWorker:
 
     @property
     def pid(self) -> int | None:
-        """Id of the process, while there is one."""
+        """Id of the process, if it is running."""
         return None if self._process is None else self._process.pid
 
     async def start(self) -> Provenance:
@@ -57,7 +57,7 @@ class ProcessWorker:
 
         Raises:
             DomainError: the process cannot open the index.
-            NotReadyError: the process ended, or could not be started.
+            NotReadyError: the process exited, or could not be started.
         """
         await self._kill()
         try:
@@ -70,7 +70,7 @@ class ProcessWorker:
         except (TimeoutError, asyncio.IncompleteReadError, OSError):
             await self._kill()
             raise NotReadyError(
-                "A worker process ended while it started; its log gives the reason."
+                "A worker process exited during startup; see its log for the reason."
             ) from None
         if isinstance(ready, WorkerReady):
             return ready.provenance
@@ -96,7 +96,7 @@ class ProcessWorker:
         """Send jobs, and deliver each outcome as it arrives.
 
         Raises:
-            WorkerLostError: the process ended, or hung and was killed.
+            WorkerLostError: the process exited, or hung and was killed.
         """
         pending = set(range(len(jobs)))
         try:
@@ -108,23 +108,23 @@ class ProcessWorker:
         except TimeoutError:
             await self._kill()
             raise WorkerLostError(
-                f"A worker delivered nothing for {self.silence_s:g} s and was killed; its jobs: {_classes(jobs)}."
+                f"A worker sent no result for {self.silence_s:g} s and was killed while running {_classes(jobs)}."
             ) from None
         except (asyncio.IncompleteReadError, OSError):
             status = await self._kill()
             raise WorkerLostError(
-                f"A worker ended with status {status}; its jobs: {_classes(jobs)}."
+                f"A worker exited with status {status} while running {_classes(jobs)}."
             ) from None
 
     async def close(self) -> None:
-        """Let the process, which has nothing left to do, end by itself."""
+        """Let the idle process exit by itself."""
         if self._process is None:
             return
         self._writer.close()
         try:
             await asyncio.wait_for(self._process.wait(), _MAX_EXIT_S)
         except TimeoutError:
-            logger.warning("A worker did not end within %g s and is killed.", _MAX_EXIT_S)
+            logger.warning("A worker did not exit within %g s and was killed.", _MAX_EXIT_S)
         await self._kill()
 
     async def _receive_outcome(self) -> tuple[int, Outcome]:
@@ -158,7 +158,7 @@ def _classes(jobs: Sequence[AnyJob]) -> str:
 
 
 class ThreadWorker:
-    """A worker that is a thread of the service itself, for an index that is open already.
+    """A worker that is a thread of the service itself, for an index that is already open.
 
     Args:
         handler: handler of the jobs, shared by all threads.
@@ -171,7 +171,7 @@ class ThreadWorker:
 
     @property
     def pid(self) -> None:
-        """None: it has no process of its own."""
+        """None: the worker has no process of its own."""
         return None
 
     async def start(self) -> Provenance:
@@ -179,7 +179,7 @@ class ThreadWorker:
         return self._provenance
 
     async def compute(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome) -> None:
-        """Compute jobs in a thread, and deliver each outcome in the event loop."""
+        """Run jobs in a thread, and deliver each outcome in the event loop."""
         loop = asyncio.get_running_loop()
 
         def deliver_in_loop(index: int, outcome: Outcome) -> None:
@@ -188,4 +188,4 @@ class ThreadWorker:
         await asyncio.to_thread(self._handler.handle, jobs, deliver_in_loop)
 
     async def close(self) -> None:
-        """Do nothing: it holds no resources."""
+        """Do nothing: the worker has no resources."""

@@ -12,12 +12,12 @@ _MAX_PIXELS_AT_ONCE = 2**24
 
 
 def describe_open_error(error: OSError) -> UnreadableError:
-    """Return why a file on disk cannot be opened, without its path."""
+    """Return why a file on disk cannot be opened, without revealing its path."""
     return UnreadableError(f"The file cannot be opened: {error.strerror or 'unknown reason'}.")
 
 
 class ScanReader:
-    """Reads files of a batch; it keeps the last file, and the images near the last one requested."""
+    """Reads the files of a batch; caches the last file and the images near the last one requested."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -27,7 +27,7 @@ class ScanReader:
         self._images: FrameSeries | None = None
 
     def release_deleted_file(self) -> None:
-        """Free the memory of a file that no longer exists because its batch has ended: up to 256 MiB."""
+        """Free the memory of a file that no longer exists because its batch has finished: up to 256 MiB."""
         if not self._lock.acquire(blocking=False):  # another thread is reading it
             return
         try:

@@ -1,4 +1,4 @@
-"""Encode, send, receive and validate the messages between the service and its worker processes.
+"""Encode, send, receive and validate messages between the service and its worker processes.
 
 On the wire, a message is a number of pieces, their sizes, and the pieces: first the message as msgpack, then the byte
 strings that it refers to. Uploads are sent as they are: encoding a frame of 64 MiB would copy it and stop the event
@@ -21,7 +21,7 @@ _BLOB = 1  # code of the msgpack extension that stands for a byte string
 
 
 def encode_message(message: Message) -> list[bytes]:
-    """Return the pieces to write one after the other; byte strings are among them as they are."""
+    """Return the chunks to write one after another; byte strings are included unchanged."""
     blobs: list[bytes] = []
     tree = msgspec.to_builtins(message, builtin_types=(bytes,), enc_hook=_to_builtin)
     body = msgspec.msgpack.encode(_extract_blobs(tree, blobs))

@@ -1,4 +1,4 @@
-"""The worker process: it opens the index, then computes what the service sends until the service closes the socket."""
+"""The worker process: opens the index, then runs jobs until the service closes the socket."""
 
 import ctypes
 import logging
@@ -36,7 +36,7 @@ def main() -> None:
             if isinstance(start, StartWorker):
                 _work(start.settings, incoming, outgoing)
     except ConnectionError:  # outside the block, whose end flushes what has not been sent
-        logger.warning("The service ended while a worker was computing.")
+        logger.warning("The service exited while a worker was running a job.")
 
 
 def _work(settings: Settings, incoming: BinaryIO, outgoing: BinaryIO) -> None:

@@ -1,4 +1,4 @@
-"""A zip that was uploaded, read member by member within limits on what it may expand to."""
+"""An uploaded zip, read member by member within limits on its expanded size."""
 
 import io
 import struct
@@ -33,7 +33,7 @@ _NESTED = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"
 
 @dataclass(frozen=True)
 class Member:
-    """A file of an archive, or the reason why it is not read.
+    """A file of an archive, or the reason why it was not read.
 
     Attributes:
         name: as in the archive, made printable; for messages and answers, never a path on a disk.
@@ -65,7 +65,9 @@ def read_members(data: bytes, limits: ZipLimits = BATCH_LIMITS) -> Iterator[Memb
         if len(archive.infolist()) > limits.members:
             raise _make_count_error(limits)
     except _DAMAGED as error:
-        raise UnreadableError("The file is not a zip, or a damaged one; pack it again.") from error
+        raise UnreadableError(
+            "The file is not a zip archive or is damaged; create the archive again."
+        ) from error
     return _read_each(archive, limits)
 
 
@@ -104,17 +106,19 @@ def _read_each(archive: zipfile.ZipFile, limits: ZipLimits) -> Iterator[Member]:
 
 def _make_size_error(limits: ZipLimits) -> TooLargeError:
     return TooLargeError(
-        f"This and the remaining files of the zip expand to more than {format_bytes(limits.total_bytes)}; send several "
-        "smaller ones."
+        f"This file and the remaining files of the zip expand to more than {format_bytes(limits.total_bytes)}; send "
+        "several smaller ones."
     )
 
 
 def _check_name(name: str, seen: set[str]) -> None:
     if not name:
-        raise UnreadableError("The file has no name; pack it again.")
+        raise UnreadableError("The file has no name; create the archive again.")
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
-        raise UnreadableError("The file's name leads out of the zip; pack it again with plain names.")
+        raise UnreadableError(
+            "The file's path points outside the archive; create the archive again with plain names."
+        )
     if name in seen:
         raise UnreadableError(
             "The file's name occurs more than once in the zip; give each file its own name."
@@ -127,12 +131,12 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         with archive.open(info) as file:
             content = file.read(info.file_size + 1)
     except _DAMAGED as error:
-        raise UnreadableError("The file is damaged; pack it again.") from error
+        raise UnreadableError("The file is damaged; create the archive again.") from error
     if len(content) != info.file_size:
-        raise UnreadableError("The file is damaged; pack it again.")
+        raise UnreadableError("The file is damaged; create the archive again.")
     # NPZ files are zips, and patterns; their reader has limits of its own.
     if content.startswith(_NESTED) and not is_npz(content):
-        raise UnknownFormatError("The file is an archive itself; unpack it first.")
+        raise UnknownFormatError("The file is itself an archive; unpack it first.")
     return content
 
 

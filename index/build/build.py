@@ -42,7 +42,7 @@ BATCH = 512
 
 
 class BuildProgress(Protocol):
-    """Counts the entries that have been read; `tqdm` is one."""
+    """Counts the entries that have been read, such as `tqdm`."""
 
     def update(self, n: float | None = 1) -> bool | None:
         """Count `n` more entries."""
@@ -54,7 +54,7 @@ OnStage = Callable[[str], None]
 
 
 def show_progress() -> AbstractContextManager[BuildProgress]:
-    """Show the count and the rate on standard error; sources do not state how many entries they have."""
+    """Show the count and the rate on standard error; sources do not state their number of entries."""
     return tqdm(unit=" crystals", smoothing=0.1)
 
 
@@ -188,7 +188,7 @@ def _embed(batch: list[Entry], collected: _CollectedEntries, encoder: Encoder) -
         return
     if vectors.shape != (len(batch), encoder.dimension):
         raise IndexUnavailableError(
-            f"The model made vectors of shape {vectors.shape} for {len(batch)} crystals; "
+            f"The model returned vectors of shape {vectors.shape} for {len(batch)} crystals; "
             f"({len(batch)}, {encoder.dimension}) is needed."
         )
     usable = np.asarray(np.isfinite(vectors).all(axis=1))
@@ -197,7 +197,7 @@ def _embed(batch: list[Entry], collected: _CollectedEntries, encoder: Encoder) -
             collected.entries.append(entry)
         else:
             collected.rejected.append(
-                RejectedEntry(entry.id, "The vector that the model makes is not finite.")
+                RejectedEntry(entry.id, "The model's vector for this structure is not finite.")
             )
     collected.vectors.append(np.asarray(vectors[usable], dtype=np.float32))
 
@@ -261,4 +261,4 @@ def _describe_rejected(rejected: list[RejectedEntry]) -> str:
     if not rejected:
         return "The sources contain no structures; give other files or folders."
     first = " ".join(f"{entry.name}: {entry.reason}" for entry in rejected[:3])
-    return f"None of the {len(rejected)} entries can be used. The first are: {first}"
+    return f"None of the {len(rejected)} entries can be used. The first errors: {first}"

@@ -30,7 +30,7 @@ class CellErrors:
         for sigma in (*self.by_source.values(), *([] if self.general is None else [self.general])):
             if not MIN_CELL_SIGMA <= sigma <= MAX_CELL_SIGMA:
                 raise OptionError(
-                    f"The cell error {sigma} is out of range; give a fraction from {MIN_CELL_SIGMA} to "
+                    f"The cell error {sigma} is out of range; it must be a fraction from {MIN_CELL_SIGMA} to "
                     f"{MAX_CELL_SIGMA}."
                 )
 
@@ -58,7 +58,7 @@ class CellErrors:
         return cls(values.pop("", None), values)
 
     def select(self, sources: Iterable[str]) -> dict[str, float]:
-        """Return the errors of these sources, without those that have the default of computed cells."""
+        """Return the errors of these sources, excluding those equal to the default for computed cells."""
         errors = {}
         for source in sources:
             sigma = self.by_source.get(source, self.general)

@@ -39,12 +39,12 @@ class IndexCheck:
 
     @property
     def is_sound(self) -> bool:
-        """Whether no problem was found."""
+        """Whether the check found no problems."""
         return not self.problems
 
 
 def verify_index(directory: Path, encoder: Encoder | None = None) -> IndexCheck:
-    """Read all of an index, check it against its manifest and itself, and embed a sample again.
+    """Read a whole index, check it against its manifest and for consistency, and embed a sample again.
 
     User structures beside the index are checked too.
 
@@ -106,7 +106,7 @@ def _check_catalog(manifest: Manifest, catalog: Catalog) -> Iterator[str]:
         yield f"The catalog has {len(catalog)} crystals, but the manifest states {manifest.crystals}."
     groups = len(np.unique(catalog.groups))
     if groups != manifest.groups:
-        yield f"The catalog has {groups} different crystals, but the manifest states {manifest.groups}."
+        yield f"The catalog has {groups} distinct crystals, but the manifest states {manifest.groups}."
 
 
 def _check_vectors(manifest: Manifest, vectors: Vectors) -> Iterator[str]:
@@ -135,5 +135,5 @@ def _check_embedding(
     for entry, cosine in zip(entries, cosines.tolist(), strict=True):
         if not cosine >= MIN_COSINE:
             yield (
-                f"The stored vector of {entry.id} differs from the one that the model makes (cosine {cosine:.4f})."
+                f"The stored vector of {entry.id} differs from the one that the model computes (cosine {cosine:.4f})."
             )

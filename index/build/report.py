@@ -1,4 +1,4 @@
-"""What a build did: counts, times, and every entry it could not use."""
+"""The report of a build: counts, times, and every entry that could not be used."""
 
 import json
 from collections import Counter
@@ -39,7 +39,7 @@ class BuildReport:
 
     @property
     def crystals_per_second(self) -> float:
-        """Crystals over the total time."""
+        """Number of crystals divided by the total time."""
         return self.crystals / max(self.seconds["total"], 1e-9)
 
     def to_dict(self) -> dict[str, Any]:
@@ -52,13 +52,13 @@ class BuildReport:
 
 
 def write_rejected(path: Path, rejected: list[RejectedEntry]) -> None:
-    """Write a JSON object with name and reason for each rejected entry, one a line."""
+    """Write a JSON object with name and reason for each rejected entry, one per line."""
     lines = (json.dumps(asdict(entry)) + "\n" for entry in rejected)
     path.write_text("".join(lines), encoding="utf-8")
 
 
 def count_reasons(rejected: list[RejectedEntry]) -> dict[str, int]:
-    """Return the number of entries for each reason, most frequent first; digits are blanked to merge like reasons."""
+    """Return the number of entries for each reason, most frequent first; digits are masked."""
     reasons = (
         "".join("#" if letter.isdigit() else letter for letter in entry.reason)[:_MAX_REASON_LETTERS]
         for entry in rejected

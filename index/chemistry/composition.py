@@ -23,7 +23,7 @@ MAX_SIGMAS = 5.0
 
 @dataclass(frozen=True)
 class Composition:
-    """Measured atomic fractions, for instance by EDS.
+    """Atomic fractions, measured for instance by EDS.
 
     Attributes:
         fractions: positive amounts of the elements that were detected; only their ratios matter.
@@ -42,14 +42,12 @@ class Composition:
         for symbol, amount in self.fractions.items():
             check_symbol(symbol, "composition")
             if not (isfinite(amount) and amount > 0):
-                raise OptionError(
-                    f"The amount of {symbol} in composition is {amount}; give a positive number."
-                )
+                raise OptionError(f"The amount of {symbol} in composition is {amount}; it must be positive.")
         if not 0.001 <= self.sigma <= 0.5:
-            raise OptionError(f"composition_sigma is {self.sigma}; give a value from 0.001 to 0.5.")
+            raise OptionError(f"composition_sigma is {self.sigma}; it must be between 0.001 and 0.5.")
 
     def check_against(self, elements: ElementFilter) -> None:
-        """Refuse a condition on the elements that excludes a measured one.
+        """Reject a condition on the elements that excludes a measured element.
 
         Raises:
             OptionError: condition and composition contradict each other.
@@ -78,7 +76,7 @@ class CompositionTable:
         self._blocks = (*preceding, np.array(counts, dtype=np.float32).reshape(-1, MAX_ATOMIC_NUMBER + 1))
 
     def append(self, numbers: Sequence[NDArray[np.integer]]) -> "CompositionTable":
-        """Return a table with more crystals after these."""
+        """Return a table with further crystals appended."""
         return CompositionTable(numbers, self._blocks)
 
     def compute_log_likelihood(self, measured: Composition) -> FloatArray:

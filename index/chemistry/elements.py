@@ -24,7 +24,7 @@ def get_atomic_numbers() -> Mapping[str, int]:
 
 @dataclass(frozen=True)
 class ElementFilter:
-    """A condition on the elements of a crystal, in the terms of OPTIMADE; an empty tuple is no condition.
+    """A condition on the elements of a crystal, in the terms of OPTIMADE; an empty tuple means no condition.
 
     Attributes:
         all: HAS ALL, all of these are present.
@@ -86,7 +86,7 @@ class ElementFilter:
 
 
 def check_symbol(symbol: object, option: str) -> None:
-    """Refuse a symbol that is not an element.
+    """Reject a symbol that is not an element.
 
     Args:
         symbol: to check.
@@ -103,7 +103,7 @@ def check_symbol(symbol: object, option: str) -> None:
 
 
 class ElementBits:
-    """A bit for each element and crystal; filtering an index is a few operations on packed bits.
+    """One bit for each element and crystal; an index is filtered with a few operations on packed bits.
 
     Args:
         bits: (98, ceil(N / 8)); row Z - 1 is element Z, crystal i is bit i % 8 of byte i // 8.
@@ -143,7 +143,7 @@ class ElementBits:
         return cls(bits, count)
 
     def append(self, numbers: Sequence[NDArray[np.integer]]) -> "ElementBits":
-        """Return a copy, 12 bytes a crystal, with more crystals after these, given by their atomic numbers."""
+        """Return a copy (12 bytes per crystal) with further crystals appended, given by their atomic numbers."""
         count = self.count + len(numbers)
         bits = np.zeros((MAX_ATOMIC_NUMBER, (count + 7) // 8), dtype=np.uint8)
         bits[:, : self.bits.shape[1]] = self.bits
@@ -156,7 +156,7 @@ class ElementBits:
         np.save(path, self.bits, allow_pickle=False)
 
     def select(self, condition: ElementFilter) -> Bitmap | None:
-        """Return (ceil(N / 8),) a bit for each crystal that meets the condition; None if there is no condition."""
+        """Return (ceil(N / 8),) packed bits, set for crystals that meet the condition; None without a condition."""
         if not condition:
             return None
         allowed = np.full(self.bits.shape[1], 0xFF, dtype=np.uint8)
@@ -180,7 +180,7 @@ class ElementBits:
         return np.flatnonzero(np.unpackbits(allowed, count=self.count, bitorder="little"))
 
     def pack_rows(self, rows: NDArray[np.int64]) -> Bitmap:
-        """Return a bit for each crystal, set for these rows."""
+        """Return packed bits, one per crystal, set for these rows."""
         is_set = np.zeros(self.count, dtype=np.bool_)
         is_set[rows] = True
         return np.packbits(is_set, bitorder="little")

@@ -1,1 +1,1 @@
-"""An index that changes while it is served: structures come and go, versions take each other's place."""
+"""An index that changes while it is served: user structures are added and removed, and versions are replaced."""

@@ -1,4 +1,4 @@
-"""Duplicates among user structures and the crystals of an index, without grouping the index again."""
+"""Duplicates among user structures and the crystals of an index, found without regrouping the index."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -36,10 +36,10 @@ class _CompositionGroups:
 
 
 class DuplicateGroups:
-    """The duplicate groups that one build of the index and all user structures would have made.
+    """The duplicate groups that a single build of the index with all user structures would have produced.
 
     Results are remembered: adding a structure costs a comparison with the groups of its composition, removing one the
-    comparisons of all user structures of that composition. Not safe for use from several threads.
+    comparisons of all user structures of that composition. Not thread-safe.
 
     Args:
         catalog: of the index.

@@ -1,4 +1,4 @@
-"""The user structures as this process knows them, each with the vector that its own weights make."""
+"""The user structures known to this process, each with a vector computed with the weights of this process."""
 
 import logging
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class EmbeddedUserStructures:
-    """Reads the user structures, only those that are new, and embeds them. Not safe for use from several threads.
+    """Reads and embeds new user structures. Not thread-safe.
 
     Args:
         user_structures: the file.
@@ -80,6 +80,6 @@ def embed_crystal(crystal: Crystal, encoder: Encoder) -> Vector:
     (vector,) = encoder.embed_crystals([crystal])
     if not np.isfinite(vector).all():
         raise CrystalError(
-            "The model makes no finite vector of this structure; check for atoms that are too close."
+            "The model's vector for this structure is not finite; check for atoms that are too close."
         )
     return np.asarray(vector, dtype=np.float32)

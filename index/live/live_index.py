@@ -1,4 +1,4 @@
-"""An index that changes while it is served: user structures are added and removed, new versions replace old ones.
+"""An index that changes while it is served: user structures are added and removed, and new versions replace old ones.
 
 Several processes may serve the same index. Each sees what another adds before its next search, and a new version within
 a second. A search runs on a snapshot, which is replaced as a whole; it ends on the snapshot on which it began.
@@ -71,7 +71,7 @@ class LiveIndex:
             watch_s: seconds between looks for a new version; None looks only in `refresh`.
 
         Raises:
-            IndexUnavailableError: index or file are missing, damaged, or made by other weights or software.
+            IndexUnavailableError: index or file are missing, damaged, or made with other weights or software.
         """
         index = cls(directory, encoder, user_structures or locate_user_structures(directory))
         try:
@@ -84,7 +84,7 @@ class LiveIndex:
         return index
 
     def close(self) -> None:
-        """Close the files as soon as the running searches have ended."""
+        """Close the files as soon as the running searches have finished."""
         self._closed.set()
         if self._watcher is not None:
             self._watcher.join()
@@ -94,7 +94,7 @@ class LiveIndex:
 
     @property
     def served(self) -> ServedVersion:
-        """Version, manifest and number of user structures, all of one moment."""
+        """Version, manifest and number of user structures, all at one moment."""
         with self._hold_snapshot() as snapshot:
             return snapshot.served
 
@@ -110,7 +110,7 @@ class LiveIndex:
 
     @contextmanager
     def hold(self) -> Iterator[Retriever]:
-        """Yield the index as it is now, for a request that needs several consistent answers."""
+        """Yield the current state of the index, for a request that needs several consistent answers."""
         with self._hold_snapshot() as snapshot:
             yield snapshot.retriever
 
@@ -128,12 +128,12 @@ class LiveIndex:
         return self._encoder.embed_spots(spots, voltage_kv)
 
     def search(self, spots: Spots, **options: Any) -> SearchResult:
-        """Return the crystals that may have made a pattern; see `Retriever.search`."""
+        """Return the crystals that may have produced a pattern; see `Retriever.search`."""
         with self.hold() as retriever:
             return retriever.search(spots, **options)
 
     def refresh(self) -> bool:
-        """Load a new version, and what other processes added or removed; searches continue meanwhile.
+        """Load a new version and the changes made by other processes; searches continue meanwhile.
 
         Returns:
             Whether anything was new.
@@ -145,7 +145,7 @@ class LiveIndex:
         return self._update_user_structures() or has_new_version
 
     def reload(self, version: str | None = None) -> ServedVersion:
-        """Serve the current version, or make another one current and serve that.
+        """Serve the current version, or make another version current and serve it.
 
         Args:
             version: name of a version in the index folder; None for the current one.
@@ -167,7 +167,7 @@ class LiveIndex:
         return self.served
 
     def add(self, structure: NewUserStructure) -> AddOutcome:
-        """Add a structure; it is on the disk and searched when this returns.
+        """Add a structure; when this returns, it is on disk and included in searches.
 
         Raises:
             ConflictError: the id belongs to another structure.
@@ -191,14 +191,14 @@ class LiveIndex:
         # Another process may have been first.
         check_identical(entry, crystal)
         if is_new:
-            logger.info("%r was added by %s", entry.id, structure.key_name or "a client without a key")
+            logger.info("%r was added by %s.", entry.id, structure.key_name or "a client without a key")
         duplicates: tuple[str, ...] = ()
         with suppress(KeyError), self.hold() as retriever:  # another process may have removed it
             duplicates = retriever.list_duplicates(entry.id)
         return AddOutcome(entry, duplicates, is_new)
 
     def remove(self, id: str) -> None:
-        """Remove a user structure; it is no longer searched when this returns.
+        """Remove a user structure; when this returns, it is no longer searched.
 
         Raises:
             KeyError: no crystal has this id.
@@ -217,7 +217,7 @@ class LiveIndex:
         if not self._user_structures.remove(number):
             raise KeyError(id)
         self._update_user_structures()
-        logger.info("%r was removed", id)
+        logger.info("%r was removed.", id)
 
     @contextmanager
     def _hold_snapshot(self) -> Iterator[Snapshot]:
@@ -275,7 +275,7 @@ class LiveIndex:
             self._follower.mark_refused()
             raise
         old_version.retire()
-        logger.info("Version %s is served in place of %s", version.name, old_version.name)
+        logger.info("Version %s is now served instead of %s.", version.name, old_version.name)
 
     def _build_snapshot(self, version: OpenVersion) -> Snapshot:
         generation, structures = self._embedded.read()
@@ -289,13 +289,13 @@ class LiveIndex:
                 except IndexUnavailableError:
                     pass  # logged already
                 except Exception:
-                    logger.exception("Looking for a new version failed")
+                    logger.exception("Could not check for a new version of the index.")
 
         self._watcher = Thread(target=watch, name="dd2d-versions", daemon=True)
         self._watcher.start()
 
     def _describe_failure(self, error: IndexUnavailableError) -> str:
-        return f"{error} The version {self._snapshot.version.name} is still served."
+        return f"{error} Version {self._snapshot.version.name} is still served."
 
     def _log_once(self, message: str) -> None:
         if message != self._last_message:

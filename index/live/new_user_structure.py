@@ -64,7 +64,7 @@ class AddOutcome:
 
 
 def is_identical(first: Crystal, second: Crystal) -> bool:
-    """Return whether two descriptions are the same structure, a far narrower test than that for duplicates."""
+    """Return whether two descriptions are the same structure; the test is far stricter than that for duplicates."""
     if not np.array_equal(first.numbers, second.numbers):
         return False
     pairs = ((first.lattice, second.lattice), (first.positions, second.positions))
@@ -72,15 +72,15 @@ def is_identical(first: Crystal, second: Crystal) -> bool:
 
 
 def check_identical(entry: Entry, crystal: Crystal) -> None:
-    """Refuse a structure whose id belongs to another one.
+    """Reject a structure whose id belongs to another one.
 
     Raises:
         ConflictError: the existing entry is a different structure.
     """
     if not is_identical(entry.crystal, crystal):
         raise ConflictError(
-            f"The id {crystal.id!r} belongs to another structure, {entry.formula} from {entry.source}; give another "
-            "id, or none."
+            f"The id {crystal.id!r} belongs to another structure, {entry.formula} from {entry.source}; choose another "
+            "id, or omit it."
         )
 
 

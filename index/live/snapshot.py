@@ -1,4 +1,4 @@
-"""What a live index searches at one moment: an open version and the user structures of that moment."""
+"""What a live index searches at one moment: an open version and the user structures at that time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +35,7 @@ class OpenVersion:
         self._file: int | None = None
 
     def acquire(self) -> bool:
-        """Keep the version open until `release`; return False if it is closed already."""
+        """Keep the version open until `release`; return False if it is already closed."""
         with self._lock:
             if self._is_retired and not self._users:
                 return False
@@ -43,7 +43,7 @@ class OpenVersion:
             return True
 
     def release(self) -> None:
-        """End what `acquire` began."""
+        """Undo one `acquire`."""
         with self._lock:
             self._users -= 1
             self._close_if_unused()
@@ -59,7 +59,7 @@ class OpenVersion:
             self.retriever.close()
 
     def make_snapshot(self, structures: Sequence[UserStructure], generation: Generation) -> "Snapshot":
-        """Return a snapshot of this version and user structures. Not safe for use from several threads.
+        """Return a snapshot of this version and user structures. Not thread-safe.
 
         Args:
             structures: in the order of their numbers, each with its vector.
@@ -147,7 +147,7 @@ class Snapshot:
 
     @property
     def served(self) -> ServedVersion:
-        """Name and content of what is searched."""
+        """Name and content of the version that is searched."""
         return ServedVersion(self.version.name, self.retriever.manifest, self.retriever.user_structure_count)
 
 

@@ -1,4 +1,4 @@
-"""The current version of an index folder, as a process sees it that serves the index."""
+"""The current version of an index folder, as seen by a process that serves the index."""
 
 import os
 from collections.abc import Callable
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class VersionFollower:
-    """Opens the current version of an index folder whenever it changes. Not safe for use from several threads.
+    """Opens the current version of an index folder whenever it changes. Not thread-safe.
 
     Args:
         directory: an index, or one version of it, which then never changes.
@@ -34,20 +34,20 @@ class VersionFollower:
         """Open the current version without reading its files in full.
 
         Raises:
-            IndexUnavailableError: missing, damaged, or made by other weights.
+            IndexUnavailableError: missing, damaged, or built with other weights.
         """
         self._seen = self._read_current_status()
         return self._try_current(self._open)
 
     def open_if_changed(self, served: str, *, retry_refused: bool) -> OpenVersion | None:
-        """Open the current version and compare it with its digests, unless it is the one that is served.
+        """Open the current version and check it against its digests, unless it is already served.
 
         Args:
             served: name of the version that is served.
             retry_refused: whether to try a version again that was refused before.
 
         Raises:
-            IndexUnavailableError: missing, damaged, or made by other weights.
+            IndexUnavailableError: missing, damaged, or built with other weights.
         """
         status = self._read_current_status()
         if status == self._seen and not (retry_refused and self._was_refused):
@@ -60,11 +60,11 @@ class VersionFollower:
         return version
 
     def mark_refused(self) -> None:
-        """Note that the version opened last cannot be served; `open_if_changed` may try it again."""
+        """Record that the version opened last cannot be served; `open_if_changed` may try it again."""
         self._was_refused = True
 
     def switch_to(self, name: str, served: str) -> OpenVersion | None:
-        """Open a version and make it the current one; None if it is the one that is served.
+        """Open a version and make it the current one; None if it is already served.
 
         Args:
             name: of the version.
@@ -73,7 +73,7 @@ class VersionFollower:
         Raises:
             OptionError: there is no such version.
             ReadOnlyError: the index folder is not writable.
-            IndexUnavailableError: missing, damaged, or made by other weights.
+            IndexUnavailableError: missing, damaged, or built with other weights.
         """
         if (self._directory / MANIFEST_NAME).is_file():
             raise OptionError(

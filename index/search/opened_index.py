@@ -59,8 +59,8 @@ class OpenedIndex:
         stored, made = self.components.vectors.dimension, self.encoder.dimension
         if stored != made:
             raise IndexUnavailableError(
-                f"The index contains vectors of {stored} numbers, but the model makes vectors of {made}; load the "
-                "weights that made the index."
+                f"The index contains vectors of length {stored}, but the model's have length {made}; load the "
+                "weights with which the index was built."
             )
 
     @property
@@ -105,7 +105,7 @@ class OpenedIndex:
             fetched *= 4
 
     def merge(self, first: Neighbors, second: Neighbors) -> Neighbors:
-        """Return the crystals of both by similarity, without duplicates."""
+        """Merge two lists of neighbors by similarity, without duplicates."""
         similarity = np.concatenate([first.similarity, second.similarity])
         row = np.concatenate([first.row, second.row])
         order = np.argsort(-similarity, kind="stable")
@@ -113,12 +113,12 @@ class OpenedIndex:
         return Neighbors(similarity[kept], row[kept])
 
     def find_distinct(self, rows: IntArray) -> IntArray:
-        """Return the positions, ascending, of the first crystal of each duplicate group among rows."""
+        """Return the positions, ascending, of the first crystal of each duplicate group in `rows`."""
         _, first = np.unique(self.components.catalog.groups[rows], return_index=True)
         return np.sort(first)
 
     def admit_fitting(self, basis: FloatArray, spots: Spots, admission: Admission) -> Admission:
-        """Return the admission of those admitted crystals whose lattice, or a sublattice of it, fits the pattern's.
+        """Return the admitted crystals whose lattice, or a sublattice of it, fits the pattern's.
 
         Args:
             basis: (2, 2) rows a* and b* of the pattern, 1/angstrom.
@@ -151,6 +151,6 @@ class OpenedIndex:
         return np.array([self.manifest.get_cell_sigma(candidate.entry.source) for candidate in candidates])
 
     def find_scale_tolerance(self, spots: Spots) -> float:
-        """Return by how much the scale that a crystal implies may deviate from the pattern's, as a logarithm."""
+        """Return the largest deviation of the scale that a crystal implies from the pattern's, as a logarithm."""
         cell_sigma = max(self.manifest.largest_cell_sigma, CELL_SIGMA if self.user_structure_count else 0.0)
         return compute_scale_tolerance(hypot(spots.scale_sigma, cell_sigma))

@@ -1,4 +1,4 @@
-"""Search at other scales than the stated one, which may be wrong."""
+"""Search at scales other than the stated one, which may be wrong."""
 
 from dataclasses import replace
 from math import log
@@ -18,7 +18,7 @@ from model.stopwatch import Stopwatch
 
 
 class OtherScaleSearch:
-    """Searches at scales around the stated one, where that explains the pattern poorly or the effort is "full"."""
+    """Searches at scales around the stated one if that explains the pattern poorly or the effort is "full"."""
 
     def __init__(self, index: OpenedIndex, unknown_scale: UnknownScaleSearch) -> None:
         self._index = index
@@ -32,7 +32,7 @@ class OtherScaleSearch:
             result: of the search at the stated scale.
 
         Returns:
-            None where no other scale explains the pattern far better.
+            None if no other scale explains the pattern far better.
         """
         if (
             query.effort == "verify"

@@ -39,7 +39,7 @@ class Admission:
 
 @dataclass(frozen=True)
 class SearchQuery:
-    """A pattern with all that the request states about it.
+    """A pattern with everything that the request states about it.
 
     Attributes:
         spots: the pattern.
@@ -50,7 +50,7 @@ class SearchQuery:
         elements: condition on the elements.
         composition: measured atomic fractions.
         admission: the crystals that elements and composition admit.
-        picked_lattice: the pattern's lattice as the user picked it; None where the spots have to show it.
+        picked_lattice: the pattern's lattice as the user picked it; None if the spots have to show it.
     """
 
     spots: Spots
@@ -69,7 +69,7 @@ class SearchQuery:
 
     @property
     def pool_size(self) -> int:
-        """How many candidates the towers have to supply."""
+        """Number of candidates that the towers must supply."""
         if self.effort == "search":
             return self.top_k
         return max(self.top_k, depth.DEPTHS[self.effort, self.spots.intensity is not None].pool)

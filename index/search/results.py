@@ -1,4 +1,4 @@
-"""Results of a search: the candidates and what follows from all of them."""
+"""Results of a search: the candidates, and the conclusions drawn from all of them."""
 
 from dataclasses import dataclass, replace
 from math import inf
@@ -20,13 +20,13 @@ class Candidate:
         entry: the crystal; of several duplicates the one most similar to the pattern.
         similarity: cosine of the two towers' vectors, -1 to 1.
         same_as: ids of its duplicates.
-        match: comparison with the pattern; None where it was not computed.
-        probability: probability of being the crystal; None where it was not computed.
+        match: comparison with the pattern; None if it was not computed.
+        probability: probability of being the crystal; None if it was not computed.
         equivalence_group: number, from 1, of the group of candidates that this pattern does not distinguish; None
             where there is no probability.
-        in_confidence_set: whether the candidate belongs to the confidence set; None where there is none.
+        in_confidence_set: whether the candidate belongs to the confidence set; None if there is none.
         bonus: what a measured composition adds to the similarity in the ranking, 0 at most.
-        lattice_number: number, from 1, of the lattice that this candidate explains; None where the pattern has one.
+        lattice_number: number, from 1, of the lattice that this candidate explains; None if the pattern has one.
     """
 
     entry: Entry
@@ -47,13 +47,13 @@ class SearchResult:
     Attributes:
         candidates: best first.
         timing_ms: milliseconds of each stage (`embed`, `search`, `lattice`, `collect`, `verify`).
-        verdict: conclusion of the verification; None where there was none.
-        lattice: the pattern's lattice; None where the spots show none, or where the effort does not need it.
+        verdict: conclusion of the verification; None if there was none.
+        lattice: the pattern's lattice; None if the spots show none, or where the effort does not need it.
         confidence_set_size: number of candidates in the confidence set; None without probabilities.
         next_measurement: what would distinguish the candidates of the first equivalence group, where it has several.
         warnings: sentences for the user.
-        overlapping_lattices: the two lattices of the pattern and their spots; None where it has one.
-        twist: twist angle between the leading candidates of the two lattices; None where one of them has no match.
+        overlapping_lattices: the two lattices of the pattern and their spots; None if it has one.
+        twist: twist angle between the leading candidates of the two lattices; None if one of them has no match.
     """
 
     candidates: tuple[Candidate, ...]
@@ -78,7 +78,7 @@ class SearchResult:
         return max((match.score for match in matches if match.refined), default=-inf)
 
     def reduce_probabilities(self, factor: float, warning: str) -> Self:
-        """Multiply every probability by a factor and add a warning; the confidence set is dropped.
+        """Multiply every probability by a factor and add a warning; the confidence set is discarded.
 
         Args:
             factor: probability that the assumption behind this result is true.

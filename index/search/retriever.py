@@ -1,4 +1,4 @@
-"""From a pattern to ranked crystals: the one search for command line, service, tests and benchmarks."""
+"""From a pattern to ranked crystals: the search shared by the command line, the service, tests and benchmarks."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -54,7 +54,7 @@ class Retriever:
             encoder: the weights that made it.
 
         Raises:
-            IndexUnavailableError: missing, damaged, or made by other weights; the message names both.
+            IndexUnavailableError: missing, damaged, or built with other weights; the message names both.
         """
         version = find_current_version(directory)
         version.manifest.check_encoder(encoder)
@@ -82,7 +82,7 @@ class Retriever:
 
     @property
     def user_structure_count(self) -> int:
-        """Number of user structures searched beside the crystals of the index."""
+        """Number of user structures searched in addition to the crystals of the index."""
         return self._index.user_structure_count
 
     def get_entry(self, id: str) -> Entry:
@@ -119,7 +119,7 @@ class Retriever:
         vector: NDArray[np.float32] | None = None,
         lattice: NDArray[np.float64] | None = None,
     ) -> SearchResult:
-        """Return the crystals that may have made a pattern, best first.
+        """Return the crystals that may have produced a pattern, best first.
 
         Args:
             spots: the pattern. Without intensities it is compared by its geometry alone; without a scale each crystal

@@ -26,20 +26,20 @@ _UNEXPLAINED_SPOTS = (
 
 
 class SuperlatticeSearch:
-    """Searches without the weak spots of a superlattice, where no crystal explains the pattern with them."""
+    """Searches without the weak spots of a superlattice if no crystal explains the pattern with them."""
 
     def __init__(self, known_scale: KnownScaleSearch) -> None:
         self._known_scale = known_scale
 
     def search(self, query: SearchQuery, result: SearchResult) -> SearchResult | None:
-        """Return the candidates for the spots that are not those of a superlattice alone.
+        """Return the candidates for the spots that do not belong to the superlattice alone.
 
         Args:
             query: the request.
             result: of the search with all spots.
 
         Returns:
-            None where a crystal explains all spots, where none of them form a superlattice, or where no crystal fits
+            None if a crystal explains all spots, where none of them form a superlattice, or where no crystal fits
             without them either.
         """
         if result.verdict != "no_match" or result.lattice is None:
@@ -58,7 +58,7 @@ class SuperlatticeSearch:
 
 
 def warn_of_superlattice(query: SearchQuery, result: SearchResult) -> SearchResult:
-    """Add a warning where spots that the first candidate does not explain lie on a superlattice."""
+    """Add a warning if spots that the first candidate does not explain lie on a superlattice."""
     lattice, match = result.lattice, result.best_match
     if lattice is None or match is None or match.extra < MAX_FALSE_SHARE:
         return result

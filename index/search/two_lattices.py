@@ -24,7 +24,7 @@ _WARNING = (
 
 
 class TwoLatticeSearch:
-    """Searches each of two lattices on its own, where no single crystal explains the spots of both."""
+    """Searches for each of two lattices separately if no single crystal explains the spots of both."""
 
     def __init__(self, index: OpenedIndex, known_scale: KnownScaleSearch) -> None:
         self._index = index
@@ -38,7 +38,7 @@ class TwoLatticeSearch:
             result: of the search for a single crystal.
 
         Returns:
-            None where one crystal explains the pattern, where it has no second lattice, or where no pair of crystals
+            None if one crystal explains the pattern, where it has no second lattice, or where no pair of crystals
             meets the conditions of the request.
         """
         if result.lattice is None or _is_explained(result):
@@ -85,7 +85,7 @@ def combine_results(
         query: its elements and composition are those of the pair, whatever the share of either crystal.
 
     Returns:
-        None where no pair meets the conditions.
+        None if no pair meets the conditions.
     """
     # A confidence set is one of a single crystal.
     first, second = (
@@ -166,7 +166,7 @@ def _choose_next_measurement(results: Sequence[SearchResult]) -> NextMeasurement
 
 
 def _find_twist(first: Candidate, second: Candidate) -> Twist | None:
-    """Return the twist angle between two candidates; None where one of them has no match."""
+    """Return the twist angle between two candidates; None if one of them has no match."""
     if first.match is None or second.match is None:
         return None
     return Twist.between((first.entry.crystal, second.entry.crystal), (first.match, second.match))

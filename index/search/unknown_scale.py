@@ -127,7 +127,7 @@ def choose_scales(
         similarity: (G, R) cosines.
         scales: (G,) from `list_scales`.
         rows: (R,) rows of the crystals, ascending.
-        fitting: crystals whose lattices fit the pattern's, with the scales that this implies; None where the pattern
+        fitting: crystals whose lattices fit the pattern's, with the scales that this implies; None if the pattern
             shows no lattice, which allows all scales.
     """
     if fitting is None:

@@ -1,4 +1,4 @@
-"""Verification of the candidates of a search, and what follows from all of them."""
+"""Verification of the candidates of a search, and the conclusions drawn from all of them."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,1 +1,1 @@
-"""Databases of crystals, a file a format."""
+"""Databases of crystals, one module per format."""

@@ -96,7 +96,7 @@ def _describe_unknown(document: object) -> str:
     if not isinstance(document, dict):
         return "The JSON contains no structures."
     keys = ", ".join(encode_text(key) for key in list(document)[:6]) or "none"
-    return f"The JSON has an unknown form, with the keys {keys}; give lattice, species and frac, or pymatgen's form."
+    return f"The layout of the JSON, with the keys {keys}, is unknown; use lattice, species and frac, or pymatgen's."
 
 
 def _is_pymatgen_structure(document: dict[str, Any]) -> bool:
@@ -117,7 +117,8 @@ def _read_pymatgen_structure(
         kinds = site["species"]
         if len(kinds) != 1 or abs(float(kinds[0]["occu"]) - 1.0) > 1e-6:
             return RejectedEntry(
-                name, "The structure has partial occupancy; order it first, with one whole atom on each site."
+                name,
+                "The structure has partial occupancy; order it first, so that every site is fully occupied.",
             )
         species.append(str(kinds[0]["element"]))
     coordinates = [_decode_array(site["abc"]) for site in document["sites"]]

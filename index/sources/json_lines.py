@@ -1,4 +1,4 @@
-"""JSON lines, plain or compressed by gzip: on each line one document of any form in `json_documents`."""
+"""JSON lines, plain or gzip-compressed: each line is a document in one of the layouts of `json_documents`."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ _TRIED_LINES = 5
 
 
 def is_json_lines(file: SourceFile) -> bool:
-    """Return whether one of the first lines is a JSON object by itself."""
+    """Return whether any of the first lines is itself a JSON object."""
     with file.open() as stream:
         for _ in range(_TRIED_LINES):
             line = stream.readline(MAX_LINE_BYTES).removeprefix(BYTE_ORDER_MARK)

@@ -63,7 +63,7 @@ def read_records(path: Path) -> Iterator[Record | RejectedEntry]:
 
 
 def check_source(path: Path) -> None:
-    """Refuse a mistyped source, before an hour is spent on the others.
+    """Reject a mistyped source before an hour is spent on the others.
 
     Raises:
         OptionError: there is no such file.

@@ -1,4 +1,4 @@
-"""Records of a source, which are not yet crystals, and entries that cannot be used.
+"""Records of a source before they are turned into crystals, and entries that cannot be used.
 
 Reading records is cheap and serial; making a `Crystal` is neither. Records are small and can be pickled, so that other
 processes turn them into crystals.
@@ -34,7 +34,7 @@ class Record(Protocol):
 
     @property
     def id(self) -> str:
-        """Id that the source gives it."""
+        """Id in the source."""
         ...
 
     @property
@@ -49,7 +49,7 @@ class Record(Protocol):
 
     @property
     def reference(self) -> str | None:
-        """Work that describes the crystal, or None."""
+        """Publication that describes the crystal, or None."""
         ...
 
     def make_crystal(self) -> Crystal:
@@ -93,7 +93,7 @@ class CellRecord:
 
 @dataclass(frozen=True)
 class TextRecord:
-    """A structure given by the text of a CIF or POSCAR."""
+    """A structure given as the text of a CIF or POSCAR."""
 
     id: str
     source: str
@@ -108,7 +108,7 @@ class TextRecord:
 
 @dataclass(frozen=True)
 class CrystalRecord:
-    """A crystal that is complete already."""
+    """A crystal that is already complete."""
 
     crystal: Crystal
     license: str | None = None
@@ -172,4 +172,4 @@ def _to_fractional(coordinates: Any, lattice: Any) -> Any:
     try:
         return coordinates @ np.linalg.inv(lattice)
     except (np.linalg.LinAlgError, ValueError):
-        raise CrystalError("The Cartesian coordinates do not fit the cell.") from None
+        raise CrystalError("The Cartesian coordinates do not match the cell.") from None

@@ -1,4 +1,4 @@
-"""The files of a source: on the disk, in a folder, in a zip, or compressed by gzip."""
+"""The files of a source: on disk, in a folder, in a zip, or gzip-compressed."""
 
 import gzip
 import zipfile
@@ -50,7 +50,7 @@ class SourceFile:
 
     @property
     def stem(self) -> str:
-        """The name without the suffixes of known formats; the id of a file with one structure."""
+        """The name without the suffixes of known formats, used as the id of a file with one structure."""
         name = PurePosixPath(self.name)
         while name.suffix.lower() in _SUFFIXES and name.stem:
             name = name.with_suffix("")
@@ -104,7 +104,7 @@ def list_folder(folder: Path, source: str) -> Iterator[SourceFile]:
 
 
 def list_zip(file: SourceFile, limits: ZipLimits = ZIP_LIMITS) -> Iterator[SourceFile | RejectedEntry]:
-    """Yield the files of a zip, within limits on what it may expand to.
+    """Yield the files of a zip, within limits on its expanded size.
 
     Args:
         file: the zip, on the disk.
@@ -130,7 +130,8 @@ def list_zip(file: SourceFile, limits: ZipLimits = ZIP_LIMITS) -> Iterator[Sourc
             total += member.file_size
             if count >= limits.members or total > limits.total_bytes:
                 yield RejectedEntry(
-                    name, "This and the remaining files of the zip exceed the limit; unpack it into a folder."
+                    name,
+                    "This file and the remaining files of the zip exceed the limit; unpack it into a folder.",
                 )
                 return
             yield SourceFile(

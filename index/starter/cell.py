@@ -1,4 +1,4 @@
-"""The cell that a prototype makes: lattice constants in the plane, and atoms with their heights."""
+"""The cell of a prototype: in-plane lattice constants, and atoms with their heights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Cell:
-    """A layer in its conventional plane cell.
+    """A layer in its conventional in-plane cell.
 
     Attributes:
         a, b: lattice constants, angstrom.

@@ -1,4 +1,4 @@
-"""The starter library: entries from `families/*.toml` with the works they cite, both strictly checked."""
+"""The starter library: entries from `families/*.toml` with the works that they cite, both strictly validated."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -74,13 +74,13 @@ class StarterEntry:
 
     @property
     def unchecked(self) -> tuple[str, ...]:
-        """Those of "lattice", "coordinates" and "citation" that have not been compared with a printed source."""
+        """Which of "lattice", "coordinates" and "citation" have not been compared with the publication."""
         unchecked = tuple(item for item in CHECKABLE if item not in self.checked)
         return unchecked if self.citation.checked else (*unchecked, "citation")
 
     @property
     def reference(self) -> str:
-        """The citation, and what has not been compared with a printed source."""
+        """The citation, and what has not been compared with the publication."""
         return (
             f"{self.citation} (not checked: {', '.join(self.unchecked)})"
             if self.unchecked

@@ -1,4 +1,4 @@
-"""The catalog of an index: the crystals and their properties in SQLite. A row has the number of its vector."""
+"""The catalog of an index: the crystals and their properties in SQLite. Row i belongs to vector i."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -192,7 +192,7 @@ class Catalog:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open a catalog read-only; the file must not change meanwhile, so SQLite needs no locks.
+        """Open a catalog read-only; the file must not change while it is open, so SQLite needs no locks.
 
         Raises:
             IndexUnavailableError: missing or damaged.
@@ -254,13 +254,13 @@ class Catalog:
         return Entry.from_columns(rows.fetchone())
 
     def list_duplicates(self, rows: Iterable[int]) -> list[tuple[str, ...]]:
-        """Return, for each row, the ids of the other crystals of its duplicate group, by row."""
+        """Return, for each row, the ids of the other crystals in its duplicate group, in the order of their rows."""
         return [
             tuple(id for other, id in self._read_group(int(self.groups[row])) if other != row) for row in rows
         ]
 
     def list_group(self, group: int) -> tuple[str, ...]:
-        """Return the ids of the crystals of a duplicate group, by row."""
+        """Return the ids of the crystals in a duplicate group, in the order of their rows."""
         return tuple(id for _, id in self._read_group(group))
 
     def _read_group(self, group: int) -> Iterator[tuple[int, str]]:
@@ -282,7 +282,7 @@ class Catalog:
         return [np.frombuffer(_check_blob(numbers), dtype=np.uint8) for (numbers,) in blobs]
 
     def find_damage(self) -> str | None:
-        """Return the first problem that SQLite's own check finds, or None."""
+        """Return the first problem that SQLite's integrity check finds, or None."""
         try:
             (problem,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
         except sqlite3.Error as error:

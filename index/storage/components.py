@@ -1,4 +1,4 @@
-"""The components of an open index. Row i is the same crystal in each; more rows can be appended in memory."""
+"""The components of an open index. Row i is the same crystal in each; further rows can be appended in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

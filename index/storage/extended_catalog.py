@@ -1,4 +1,4 @@
-"""A catalog with more entries appended in memory."""
+"""A catalog with further entries appended in memory."""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -10,7 +10,7 @@ from index.storage.catalog import Catalog, Entry
 
 
 class CatalogReader(Protocol):
-    """What a search needs from a catalog of N rows."""
+    """The interface of a catalog of N rows that a search needs."""
 
     @property
     def groups(self) -> NDArray[np.int64]:
@@ -32,12 +32,12 @@ class CatalogReader(Protocol):
         ...
 
     def list_duplicates(self, rows: Iterable[int]) -> list[tuple[str, ...]]:
-        """Return, for each row, the ids of the other crystals of its duplicate group, by row."""
+        """Return, for each row, the ids of the other crystals in its duplicate group, in the order of their rows."""
         ...
 
 
 class ExtendedCatalog:
-    """A catalog of B entries and M more, as one.
+    """A catalog of B entries and M appended ones.
 
     Args:
         base: the catalog; closing it is left to its owner.
@@ -79,7 +79,7 @@ class ExtendedCatalog:
         return [next(stored) if row < count else self._entries[row - count] for row in rows]
 
     def list_duplicates(self, rows: Iterable[int]) -> list[tuple[str, ...]]:
-        """Return, for each row, the ids of the other crystals of its duplicate group, by row."""
+        """Return, for each row, the ids of the other crystals in its duplicate group, in the order of their rows."""
         count = len(self._base)
         rows = [int(row) for row in rows]
         stored = iter(self._base.list_duplicates(row for row in rows if row < count))

@@ -1,4 +1,4 @@
-"""The manifest of an index: what it contains, what made it, and the digests of its files."""
+"""The manifest of an index: what it contains, how it was built, and the digests of its files."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ FORMAT_VERSION = 2
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """The weights that made the vectors.
+    """The weights with which the vectors were computed.
 
     Attributes:
         digest: of the weights, "sha256:...".
@@ -125,7 +125,7 @@ class Manifest:
             raise _make_damage_error(directory) from error
 
     def check_encoder(self, encoder: Encoder) -> None:
-        """Refuse an encoder that did not make the vectors of this index.
+        """Reject an encoder that did not compute the vectors of this index.
 
         Raises:
             IndexUnavailableError: other weights; the message names both.
@@ -133,7 +133,7 @@ class Manifest:
         loaded = ModelIdentity.from_encoder(encoder)
         if loaded != self.model:
             raise IndexUnavailableError(
-                f"The index was made by the weights {_describe(self.model)}, but {_describe(loaded)} are loaded; "
+                f"The index was built with the weights {_describe(self.model)}, but {_describe(loaded)} are loaded; "
                 "load the weights of the index, or build the index again with `dd2d index build`."
             )
 
@@ -151,7 +151,7 @@ class Manifest:
         return problems
 
     def check_sizes(self, directory: Path) -> None:
-        """Refuse an index with a missing or truncated file, without reading the files.
+        """Reject an index with a missing or truncated file, without reading the files.
 
         Raises:
             IndexUnavailableError: a file is missing or has another size; the message names it.

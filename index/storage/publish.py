@@ -1,4 +1,4 @@
-"""Writing the versions of an index folder, each whole or not at all.
+"""Write the versions of an index folder, each atomically.
 
 A version is written under a temporary name, flushed to the disk and renamed. Then the file `CURRENT`, which names the
 current version, is replaced atomically. A build that is killed at any moment leaves either the old version or the new
@@ -41,7 +41,7 @@ KEPT_VERSIONS = 5
 
 @contextmanager
 def stage_version(directory: Path) -> Iterator[Path]:
-    """Yield an empty folder to write a version into; no other build writes to the index meanwhile.
+    """Yield an empty folder for a new version; meanwhile no other build can write to the index.
 
     Args:
         directory: the index; created if it does not exist.
@@ -143,7 +143,7 @@ def make_current(directory: Path, name: str, *, is_rollback: bool = False) -> No
     with _lock_current(directory):
         if not is_version_folder(directory / name):
             raise IndexUnavailableError(
-                f"The version {name} has just been removed from {directory}; publish it again."
+                f"Version {name} has just been removed from {directory}; publish it again."
             )
         _write_current(directory, name, is_rollback=is_rollback)
 
@@ -176,7 +176,7 @@ def _choose_free_name(target: Path) -> Path:
 
 
 def _refuse_other_files(directory: Path) -> None:
-    """Refuse a folder that contains something else, as a mistyped --out may."""
+    """Reject a folder that contains something else, as a mistyped --out may."""
     if (directory / MANIFEST_NAME).exists():
         raise IndexUnavailableError(f"{directory} is one version of an index; give the folder above it.")
     others = [path.name for path in directory.iterdir() if not _belongs_to_index(path)]

@@ -1,4 +1,4 @@
-"""The SQLite file of the user structures: creating it, opening it, and its errors as domain errors.
+"""The SQLite file of the user structures: create it, open it, and translate its errors to domain errors.
 
 The write-ahead log lets any number of processes on one machine read while one writes. A transaction is on the disk when
 it has ended. The file is never deleted, and readers do not create it.
@@ -68,7 +68,7 @@ class UserStructureFile:
 
     @contextmanager
     def read(self) -> Iterator[tuple[sqlite3.Connection, int] | None]:
-        """Yield a connection to the present file and a number that identifies the file; None if there is no file.
+        """Yield a connection to the current file and a number that identifies it; None if there is no file.
 
         Raises:
             IndexUnavailableError: damaged, or a file of another kind.
@@ -83,7 +83,7 @@ class UserStructureFile:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """Run the block in a transaction, which is on the disk when the block has ended; create a missing file.
+        """Run the block in a transaction, which is on disk when the block ends; create a missing file.
 
         Raises:
             ReadOnlyError: it is not writable.
@@ -206,7 +206,7 @@ def _check_kind(connection: sqlite3.Connection, path: Path) -> bool:
         )
     if application_id or tables:
         raise IndexUnavailableError(
-            f"{path} is a database of another kind; set DD2D_USER_STRUCTURES to a file for user structures alone."
+            f"{path} is a database of another kind; set DD2D_USER_STRUCTURES to a file reserved for user structures."
         )
     return False
 
@@ -222,15 +222,15 @@ def _translate_errors(path: Path, *, is_write: bool) -> Iterator[None]:
             raise _make_read_only_error(path) from error
         if name.startswith(_UNREACHABLE):
             raise IndexUnavailableError(
-                f"The user structures in {path} cannot be reached at present: {error}."
+                f"The user structures in {path} cannot be accessed at the moment: {error}."
             ) from error
         raise IndexUnavailableError(
-            f"The user structures in {path} are damaged ({error}); replace the file by a backup, or move it away to "
+            f"The user structures in {path} are damaged ({error}); replace the file with a backup, or move it away to "
             "continue without them."
         ) from error
     except OSError as error:
         raise IndexUnavailableError(
-            f"The user structures in {path} cannot be reached: {error.strerror}."
+            f"The user structures in {path} cannot be accessed: {error.strerror}."
         ) from error
 
 

@@ -17,7 +17,7 @@ from index.storage.user_structure_file import UserStructureFile
 from model.errors import IndexUnavailableError
 
 Vector = NDArray[np.float32]
-# Number of the file (another one when it is replaced), and number of changes made to it; None where there is no file.
+# Number of the file (another one when it is replaced), and number of changes made to it; None if there is no file.
 Generation = tuple[int, int] | None
 
 _INSERT = f"""
@@ -118,7 +118,7 @@ class UserStructures:
         return UserStructure(number, entry, added_at, added_by, vector)
 
     def store_vectors(self, vectors: Mapping[int, Vector], model: str) -> None:
-        """Store vectors that other weights make of existing structures; the generation stays the same."""
+        """Store vectors of existing structures computed with other weights; the generation does not change."""
         with self._file.write() as writer:
             for number, vector in vectors.items():
                 if _select(writer, "number", number, model):
@@ -133,7 +133,7 @@ class UserStructures:
         return is_removed
 
     def find_damage(self) -> str | None:
-        """Return a sentence about the first problem that SQLite's own check finds, or None."""
+        """Return a sentence about the first problem that SQLite's integrity check finds, or None."""
         try:
             with self._file.read() as opened:
                 if opened is None:

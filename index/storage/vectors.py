@@ -59,7 +59,7 @@ class Vectors:
         return cls(index)
 
     def append(self, vectors: FloatVectors) -> Self:
-        """Return these vectors followed by (M, D) others; the file stays mapped, and this object does not change."""
+        """Return these vectors followed by (M, D) others; the file stays mapped, and this object is unchanged."""
         appended = faiss.IndexFlatIP(self.dimension)
         appended.add(np.ascontiguousarray(vectors, dtype=np.float32))
         return type(self)(self._index, appended)
@@ -90,8 +90,8 @@ class Vectors:
         """
         if query.shape != (self.dimension,):
             raise IndexUnavailableError(
-                f"The query has the shape {query.shape}, but the index has vectors of {self.dimension} numbers; use "
-                "the model that made the index."
+                f"The query has the shape {query.shape}, but the index has vectors of length {self.dimension}; use "
+                "the model with which the index was built."
             )
         # The setting belongs to the calling thread. One query is too small a product to split, and a service runs
         # several at once.

@@ -40,7 +40,7 @@ class Version:
         return self.folder.name
 
     def check_files(self, shown_folder: Path | None = None) -> None:
-        """Compare all files with their digests.
+        """Check all files against their digests.
 
         Args:
             shown_folder: the folder to name in the message, where it is not the version's own.

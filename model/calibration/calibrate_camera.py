@@ -1,4 +1,4 @@
-"""Calibrates a camera with a pattern of a known material: the spots of a layer, or the rings of a powder."""
+"""Calibrate a camera with a pattern of a known material: the spots of a layer, or the rings of a powder."""
 
 from dataclasses import replace
 from math import sqrt
@@ -126,7 +126,7 @@ def _describe_ellipse(fitted: FloatArray, material: Material, residual: float) -
     ellipticity = 2 * float(np.hypot(cosine, sine)) / float(mean)
     if residual > _MAX_RESIDUAL or ellipticity > _MAX_ELLIPTICITY_OF_RINGS:
         raise NoSpotsError(
-            f"The rings are inconsistent ({100 * residual:.1f} % residual, {100 * ellipticity:.1f} % elliptic); "
+            f"The rings are inconsistent ({100 * residual:.1f} % residual, {100 * ellipticity:.1f} % ellipticity); "
             "calibrate with a single layer, or correct the astigmatism of the projector lens first."
         )
     axis = float(np.degrees(np.arctan2(sine, cosine)) / 2 % 180)

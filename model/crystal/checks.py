@@ -1,4 +1,4 @@
-"""Checks of the arrays of a crystal. Each error says what is wrong with the structure."""
+"""Checks of the arrays of a crystal. Each error states what is wrong with the structure."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,10 @@ def check_atoms(numbers: IntArray, coordinates: FloatArray) -> None:
     """
     if numbers.ndim != 1 or coordinates.shape != (len(numbers), 3):
         raise CrystalError(
-            f"The shape of the atomic numbers, {numbers.shape}, does not fit the coordinates, {coordinates.shape}."
+            f"The shape of the atomic numbers, {numbers.shape}, does not match the coordinates, {coordinates.shape}."
         )
     if not len(numbers):
-        raise CrystalError("The structure holds no atoms.")
+        raise CrystalError("The structure contains no atoms.")
     if not np.isfinite(coordinates).all():
         raise CrystalError("The coordinates of a site are not finite numbers.")
     if numbers.min() < 1 or numbers.max() > MAX_ATOMIC_NUMBER:

@@ -72,7 +72,7 @@ class Crystal:
     def from_stored(
         cls, id: str, source: str, lattice: FloatArray, numbers: IntArray, positions: FloatArray
     ) -> Self:
-        """Return a crystal without checks, from arrays of one that was checked before; they become read-only."""
+        """Return a crystal without checks, from the arrays of one that was already checked; they become read-only."""
         crystal = object.__new__(cls)
         for array in (lattice, numbers, positions):
             array.setflags(write=False)
@@ -83,7 +83,7 @@ class Crystal:
     def from_cell(
         cls, lattice: ArrayLike, numbers: ArrayLike, frac: ArrayLike, *, id: str, source: str
     ) -> Self:
-        """Return the crystal in a periodic cell that holds one layer, or several equal ones, and vacuum.
+        """Return the crystal in a periodic cell that contains one layer, or several identical ones, and vacuum.
 
         Args:
             lattice: (3, 3) rows are the cell vectors, angstrom. Any axis may cross the vacuum and may be tilted, the
@@ -121,7 +121,7 @@ class Crystal:
         """
         numbers = [_atomic_number(site) for site in structure]
         if not numbers:
-            raise CrystalError("The structure holds no atoms.")
+            raise CrystalError("The structure contains no atoms.")
         return cls.from_cell(structure.lattice.matrix, numbers, structure.frac_coords, id=id, source=source)
 
     @cached_property
@@ -131,7 +131,7 @@ class Crystal:
 
     @property
     def elements(self) -> tuple[str, ...]:
-        """Symbols of its elements, in alphabetical order."""
+        """Symbols of the elements, in alphabetical order."""
         return tuple(sorted(element_symbol(number) for number in set(self.numbers.tolist())))
 
     @property
@@ -145,7 +145,7 @@ class Crystal:
         return float(np.ptp(self.positions[:, 2]))
 
     def fold_superlattice(self, tolerance_angstrom: float) -> "Crystal":
-        """Return the crystal in the smallest cell that repeats it within a tolerance; a weak superlattice is lost.
+        """Return the crystal in its smallest cell within a tolerance; a weak superlattice is lost.
 
         Args:
             tolerance_angstrom: largest distance of an atom from its translated image.
@@ -189,8 +189,8 @@ class Crystal:
 def _atomic_number(site: "PeriodicSite") -> int:
     if not site.is_ordered:
         raise CrystalError(
-            f"Partial occupancy ({site.species_string} at one site); order the structure first, with one whole atom "
-            "at each site."
+            f"Partial occupancy ({site.species_string} at one site); order the structure first, so that every "
+            "site is fully occupied."
         )
     from pymatgen.core.periodic_table import DummySpecies
 

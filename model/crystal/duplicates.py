@@ -17,7 +17,7 @@ RELATED = Tolerance(length_fraction=0.1, angle_deg=6.0, site_fraction=0.2, trans
 
 
 def is_same_crystal(one: Crystal, other: Crystal, tolerance: Tolerance = SAME) -> bool:
-    """Return whether two crystals are equal but for relaxation, rotation, mirror, face, origin and choice of cell.
+    """Return whether two crystals are equal except for relaxation, rotation, mirror, face, origin and choice of cell.
 
     Args:
         one: a crystal.
@@ -33,7 +33,7 @@ def is_same_crystal(one: Crystal, other: Crystal, tolerance: Tolerance = SAME) -
 def find_first_duplicate(
     crystal: Crystal, founders: Sequence[Crystal], tolerance: Tolerance = SAME
 ) -> int | None:
-    """Return the group that a new crystal joins, as `group_duplicates` would decide with the crystal in last place.
+    """Return the group that a new crystal joins, as if `group_duplicates` had received it last.
 
     Args:
         crystal: the new crystal.

@@ -53,7 +53,7 @@ def extract_layer(cell: FloatArray, numbers: IntArray, frac: FloatArray) -> Laye
         axis, vacuum, start = _find_widest_gap(_compute_spacings(cell), frac)
     if vacuum < MIN_VACUUM_ANGSTROM:
         raise CrystalError(
-            f"No vacuum found: the widest gap between layers measures {vacuum:.2f} angstrom and must measure at least "
+            f"No vacuum found: the widest gap between layers is {vacuum:.2f} angstrom but must be at least "
             f"{MIN_VACUUM_ANGSTROM:g}; give one isolated layer (cut it from the bulk and add vacuum)."
         )
     return _unwrap(cell, numbers, frac, axis, start)

@@ -1,4 +1,4 @@
-"""Isolation of one layer: equal layers are reduced to one; molecules, chains and different layers are rejected."""
+"""Isolation of one layer: identical layers are reduced to one; molecules, chains and different layers are rejected."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ _DIRECTIONS = np.array([[1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, -1.0]])
 
 
 def isolate_layer(layer: Layer) -> Layer:
-    """Return the slab, or one of its layers if gaps separate it into equal layers.
+    """Return the slab, or one of its layers if gaps separate it into identical layers.
 
     Equal layers may be shifted in the plane but not rotated, because rotation changes the pattern.
 
@@ -39,7 +39,7 @@ def isolate_layer(layer: Layer) -> Layer:
         return first
     if gaps.max() >= MIN_LAYER_SEPARATION_ANGSTROM:
         raise CrystalError(
-            f"The cell holds {len(cuts) + 1} layers with up to {gaps.max():.2f} angstrom between them; give one."
+            f"The cell contains {len(cuts) + 1} different layers, up to {gaps.max():.2f} angstrom apart; keep one."
         )
     return layer
 

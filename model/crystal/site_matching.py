@@ -71,7 +71,7 @@ class SiteMatcher:
         return np.concatenate([np.sort(face * self._z[:, atoms], axis=1) for atoms in self._species], axis=1)
 
     def match(self, one: int, others: IntArray) -> BoolArray:
-        """Return (O,) whether crystal `one` equals each of the others."""
+        """Return (O,) booleans: whether crystal `one` equals each of the others."""
         matrices, fits = self._map_lattice(one, others)  # (K, 2, 2), (O, K)
         found = np.zeros(len(others), dtype=bool)
         for side, face in enumerate((1.0, -1.0)):

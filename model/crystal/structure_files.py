@@ -55,7 +55,7 @@ def _parse_cif(text: str) -> "Structure":
             warnings.simplefilter("ignore")  # relevant problems are checked on the structure
             structures = CifParser.from_str(text).parse_structures(primitive=False, on_error="raise")
     except ZeroDivisionError:  # raised by pymatgen for an empty list of atoms
-        raise CrystalError("The structure holds no atoms.") from None
+        raise CrystalError("The structure contains no atoms.") from None
     except Exception as error:  # a damaged file can raise any exception in pymatgen
         if _OCCUPANCY_MARK.search(str(error)):
             raise CrystalError(
@@ -63,7 +63,7 @@ def _parse_cif(text: str) -> "Structure":
             ) from error
         raise UnreadableError(f"The CIF cannot be read: {_shorten_message(error)}") from error
     if not structures:
-        raise UnreadableError("The CIF holds no structure with a cell and atoms.")
+        raise UnreadableError("The CIF contains no structure with a cell and atoms.")
     return structures[0]
 
 
@@ -83,7 +83,7 @@ def _parse_poscar(text: str) -> "Structure":
     lines = text.splitlines()
     counts = [int(word) for line in lines[5:7] for word in line.split() if word.isdecimal()]
     if sum(counts) > len(lines):
-        raise UnreadableError(f"The POSCAR announces {sum(counts)} atoms but has {len(lines)} lines.")
+        raise UnreadableError(f"The POSCAR declares {sum(counts)} atoms but has {len(lines)} lines.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -91,7 +91,7 @@ def _parse_poscar(text: str) -> "Structure":
     except Exception as error:  # as above
         raise UnreadableError(f"The POSCAR cannot be read: {_shorten_message(error)}") from error
     if not poscar.true_names:
-        raise CrystalError("The POSCAR names no elements; write their symbols in its sixth line.")
+        raise CrystalError("The POSCAR names no elements; write their symbols on line 6.")
     return poscar.structure
 
 

@@ -1,4 +1,4 @@
-"""Finds the crystals of a library that can have the lattice of a pattern.
+"""Find the crystals of a library that can have the lattice of a pattern.
 
 Lattices are compared by the cotangents of the angles of their obtuse superbase, -(v_i . v_j) / area (Selling's
 parameters over the area; J. reine angew. Math. 77, 143, 1874). These three numbers change little when the lattice does,

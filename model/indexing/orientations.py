@@ -1,4 +1,4 @@
-"""Finds how a crystal's lattice can lie on the spots: rotation, mirror, scale and a small distortion.
+"""Find how a crystal's lattice can lie on the spots: rotation, mirror, scale and a small distortion.
 
 Axes: C candidates, J orientations, N spots, U changes of basis.
 """

@@ -1,4 +1,4 @@
-"""Finds the lattice of a pattern from its spots alone, with its uncertainty.
+"""Find the lattice of a pattern from its spots alone, with its uncertainty.
 
 Vectors between spots propose bases, and a likelihood selects among them. Spots of the lattice are normally distributed
 about its points, false spots are anywhere. Of two lattices that meet the same spots, the one with the larger reciprocal
@@ -68,7 +68,7 @@ class PatternLattice:
     evidence: float
 
     def index_spots(self, q_inv_angstrom: FloatArray) -> "PatternLattice":
-        """Return the same lattice with the indices of these spots (N, 2)."""
+        """Return the same lattice with these spots (N, 2) indexed."""
         hk, square = _find_nearest(self.basis[None], invert_matrices(self.basis[None]), q_inv_angstrom)
         # A single spot deviates more than the mean of a Friedel pair.
         on_lattice = square[0] < 2 * (REACH_SIGMA * self.sigma_inv_angstrom) ** 2
@@ -87,7 +87,7 @@ class PatternLattice:
 
     @cached_property
     def sigmas(self) -> tuple[float, float, float]:
-        """Standard uncertainties of the parameters, without that of the camera's scale."""
+        """Standard uncertainties of the parameters, excluding that of the camera's scale."""
         step = 1e-6
         here = np.array(_compute_parameters(self.basis))
         moved = [
@@ -115,7 +115,7 @@ class PatternLattice:
 
 
 def index_pattern(observed: Observation) -> PatternLattice | None:
-    """Find the lattice that explains a pattern's spots best; None where none does better than chance.
+    """Find the lattice that explains a pattern's spots best; None if none does better than chance.
 
     False and missing spots are tolerated; weak superlattice spots weigh as much as strong ones. Extinctions hide
     points: the crystal's own lattice may be a superlattice of the one that is found.
@@ -141,7 +141,7 @@ def index_pattern(observed: Observation) -> PatternLattice | None:
 
 
 def refine_lattice(observed: Observation, basis: FloatArray) -> PatternLattice:
-    """Fit a basis (2, 2) that is nearly right to a pattern's spots, whatever its evidence."""
+    """Fit an approximately correct basis (2, 2) to a pattern's spots, regardless of its evidence."""
     q = _merge_friedel_pairs(observed.q_inv_angstrom)
     return _reduce(_refine_bases(basis[None], q), q).index_spots(observed.q_inv_angstrom)
 
@@ -186,7 +186,7 @@ class _ScoredBases:
         return cls(basis, sigma, np.max(scores, axis=0))
 
     def select_best(self, count: int) -> "_ScoredBases":
-        """Return the likeliest bases."""
+        """Return the most probable bases."""
         order = np.argsort(-self.log_likelihood, kind="stable")[:count]
         return _ScoredBases(self.basis[order], self.sigma[order], self.log_likelihood[order])
 
@@ -236,7 +236,7 @@ def _list_vectors(q: FloatArray) -> FloatArray:
 
 
 def _propose_bases(vectors: FloatArray, q: FloatArray) -> FloatArray:
-    """Return the likeliest bases (K, 2, 2) of two vectors (V, 2) that are not nearly parallel."""
+    """Return the most probable bases (K, 2, 2) of two vectors (V, 2) that are not nearly parallel."""
     first, second = np.triu_indices(len(vectors), 1)
     basis = np.stack([vectors[first], vectors[second]], axis=1)
     length, area = np.linalg.norm(basis, axis=2), np.abs(compute_determinants(basis))

@@ -1,4 +1,4 @@
-"""Assesses a pattern, and advises what would make it better."""
+"""Assess a pattern and advise how to improve it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -58,7 +58,7 @@ def assess_quality(spots: Spots, lattice: PatternLattice | None, lattice_sought:
     if ellipticity is not None and sigma is not None and ellipticity - 2 * sigma > MAX_ELLIPTICITY:
         share = f"{100 * ellipticity:.1f} %"
         findings.append(
-            (1, f"The pattern is elliptic by {share}: correct the astigmatism of the projector lens.")
+            (1, f"The pattern is elliptical ({share}): correct the astigmatism of the projector lens.")
         )
     if lattice is None and lattice_sought:
         findings.append((1, "The spots lie on no lattice: check for a second crystal or a powder."))
@@ -97,7 +97,7 @@ def _assess_exposure(exposure: Exposure) -> list[_Finding]:
     saturated = int(exposure.saturated.sum())
     level = 0 if not saturated else 1 if saturated <= MAX_SATURATED_SHARE * count else 2
     findings = [
-        (level, f"{saturated} of {count} spots are saturated: expose shorter, or sum several frames.")
+        (level, f"{saturated} of {count} spots are saturated: use a shorter exposure, or sum several frames.")
     ]
     if exposure.center_method == "symmetry":
         advice = "Many spots lack their Friedel mate: check the center, and give center if it is wrong."

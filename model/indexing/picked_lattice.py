@@ -1,4 +1,4 @@
-"""Refines a lattice that a user has picked by two vectors, with the spots near its points."""
+"""Refine a lattice that a user picked as two vectors, with the spots near its nodes."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -25,7 +25,7 @@ class CameraCalibration:
     Attributes:
         pixel_size_inv_angstrom: 1/angstrom per pixel, averaged over all directions.
         ellipticity: axial ratio of the image of a circle, less 1.
-        axis_deg: direction of the long axis, from x (right) towards y (down), 0 to 180.
+        axis_deg: direction of the long axis, from x (right) toward y (down), 0 to 180.
         material: reference material.
         residual: robust relative deviation of the reference's spots or rings after the correction.
         shape: rows and columns of the reference frame. A frame of another size has another binning or camera.
@@ -44,16 +44,18 @@ class CameraCalibration:
     def __post_init__(self) -> None:
         numbers = (self.pixel_size_inv_angstrom, self.ellipticity, self.axis_deg, self.residual)
         if not all(isinstance(number, int | float) and isfinite(number) for number in numbers):
-            raise OptionError("The camera calibration holds a value that is not a number; calibrate again.")
+            raise OptionError(
+                "The camera calibration contains a value that is not a number; calibrate again."
+            )
         if not 1e-6 <= self.pixel_size_inv_angstrom <= 1.0 or not 0 <= self.ellipticity <= MAX_ELLIPTICITY:
             raise OptionError(
-                "The camera calibration holds impossible values; calibrate again with a reference pattern."
+                "The camera calibration contains impossible values; calibrate again with a reference pattern."
             )
         if self.shape is not None:
             object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
 
     def check_frame(self, shape: tuple[int, int]) -> None:
-        """Refuse a frame whose size differs from that of the reference frame.
+        """Reject a frame whose size differs from that of the reference frame.
 
         Raises:
             OptionError: The size differs.

@@ -1,4 +1,4 @@
-"""A camera frame: the counts of one exposure, with what its file says about it."""
+"""A camera frame: the counts of one exposure, with the metadata of its file."""
 
 from dataclasses import dataclass
 
@@ -19,10 +19,10 @@ class Frame:
 
     Attributes:
         counts: (H, W) float32, row 0 at the top. The array is not copied, so its owner must not change it.
-        saturation_level: counts of a saturated pixel; None where no pixel is saturated.
+        saturation_level: counts of a saturated pixel; None if no pixel is saturated.
         bit_depth: bits of an integer in the file; None for floating point.
-        pixel_size_inv_angstrom: 1/angstrom per pixel as the file states it; None where it does not.
-        voltage_kv: accelerating voltage as the file states it; None where it does not.
+        pixel_size_inv_angstrom: 1/angstrom per pixel as the file states it; None if it does not.
+        voltage_kv: accelerating voltage as the file states it; None if it does not.
         source_format: format of the file, such as "TIFF".
         warnings: sentences for the user about what the reader assumed.
         min_spot_height: height above the background below which peaks are artifacts of rounding or compression.
@@ -74,7 +74,7 @@ class Frame:
 
 
 def check_frame_size(height: int, width: int) -> None:
-    """Refuse a frame of an impossible size; readers call this before they decode.
+    """Reject a frame of an impossible size; readers call this before decoding.
 
     Raises:
         TooLargeError: The frame has more than 64 megapixels.
@@ -96,7 +96,7 @@ def check_frame_size(height: int, width: int) -> None:
 
 
 def find_saturation_level(counts: NDArray[np.float32]) -> float | None:
-    """Return the counts of a saturated pixel: the maximum of the frame, where neighboring pixels share it.
+    """Return the counts of a saturated pixel: the maximum of the frame, if neighboring pixels share it.
 
     A camera of 12 or 14 bits saturates below the full scale of a 16-bit file, so the data decide, not the data type.
 
@@ -104,7 +104,7 @@ def find_saturation_level(counts: NDArray[np.float32]) -> float | None:
         counts: (H, W).
 
     Returns:
-        The level, or None where no pixel is saturated.
+        The level, or None if no pixel is saturated.
     """
     largest = counts.max()
     at_largest = np.flatnonzero(counts == largest)

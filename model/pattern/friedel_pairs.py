@@ -1,4 +1,4 @@
-"""Friedel pairs: the spots at q and -q, which differ where the sample is tilted or the layer is polar."""
+"""Friedel pairs: the spots at q and -q, which differ if the sample is tilted or the layer is polar."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ MAX_DISTANCE_INV_ANGSTROM = 0.02
 
 @dataclass(frozen=True)
 class FriedelPairs:
-    """A pattern with its spots joined to Friedel pairs.
+    """A pattern with its spots grouped into Friedel pairs.
 
     Attributes:
         q_inv_angstrom: (P, 2) mean position (q_1 - q_2) / 2 of each pair, or that of a spot without a mate.
@@ -38,7 +38,7 @@ class FriedelPairs:
         return len(self.q_inv_angstrom)
 
     def select_strongest(self, count: int, q_max_inv_angstrom: float) -> "FriedelPairs":
-        """Return the `count` strongest pairs within q_max; the innermost ones where intensities are unknown.
+        """Return the `count` strongest pairs within q_max; the innermost ones if intensities are unknown.
 
         Raises:
             NoSpotsError: No pair lies within q_max.
@@ -62,7 +62,7 @@ class FriedelPairs:
 
 
 def find_friedel_pairs(spots: Spots) -> FriedelPairs:
-    """Join each spot with the one nearest to its inverse, where each is the nearest of the other.
+    """Pair each spot with the one nearest to its inverse, if the two are each other's nearest.
 
     The tolerance is 0.02 1/angstrom, or a third of the smallest distance between spots where they are denser. Spots
     within 0.03 1/angstrom of the direct beam belong to it and are left out.

@@ -1,4 +1,4 @@
-"""Reference materials whose patterns give the scale of a camera."""
+"""Reference materials whose patterns determine the scale of a camera."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How to read a pattern: what the user states about it."""
+"""How to read a pattern: the options that the user gives."""
 
 from dataclasses import dataclass
 from math import isfinite
@@ -20,7 +20,7 @@ RING_SCALE_SIGMA = 0.004
 
 @dataclass(frozen=True)
 class PatternOptions:
-    """How to read a pattern. None leaves a value to the file, or to be found.
+    """How to read a pattern. None means that a value is taken from the file or determined from the pattern.
 
     Attributes:
         units: units of the positions of a point cloud. Positions in a frame are in pixels.

@@ -1,4 +1,4 @@
-"""Reading of an uploaded pattern: bytes to a frame to spots, or bytes to text to points to spots."""
+"""Read an uploaded pattern: bytes to a frame to spots, or bytes to text to points to spots."""
 
 from model.errors import TooLargeError, UnknownFormatError
 from model.pattern.detection.spot_finding import find_spots
@@ -19,7 +19,7 @@ _UNSUPPORTED: dict[bytes, tuple[str, str]] = {
 
 
 def read_pattern(data: bytes, filename: str, options: PatternOptions) -> Spots:
-    """Read the spots of an uploaded file, a camera frame or a point cloud, whose content decides how it is read.
+    """Read the spots of an uploaded file, a camera frame or a point cloud, as its content decides.
 
     Args:
         data: content of the file.
@@ -37,7 +37,7 @@ def read_pattern(data: bytes, filename: str, options: PatternOptions) -> Spots:
 
 
 def read_pattern_and_frame(data: bytes, filename: str, options: PatternOptions) -> tuple[Spots, Frame | None]:
-    """Read the spots as `read_pattern` does, and the frame they were found in; None for a point cloud."""
+    """Read the spots like `read_pattern`, and the frame in which they were found; None for a point cloud."""
     if is_frame(data):
         frame = read_frame(data, options.frame)
         return find_spots(frame, options), frame

@@ -1,4 +1,4 @@
-"""Units and scale of a pattern: spellings of units, plausible scales, and a nominal one where the scale is unknown."""
+"""Units and scale of a pattern: spellings of units, plausible scales, and a nominal one if the scale is unknown."""
 
 import re
 from typing import Literal
@@ -37,7 +37,7 @@ _UNIT_SPELLINGS: tuple[tuple[Units, re.Pattern[str]], ...] = (
 
 
 def parse_units(text: str) -> Units | None:
-    """Return the units that a text such as `nm⁻¹`, `1/Å` or `px` stands for, or None."""
+    """Return the units denoted by a text such as `nm⁻¹`, `1/Å` or `px`, or None."""
     cleaned = re.sub(r"[\s_]+", "_", text.strip().lower().replace("\\u207b\\u00b9", "⁻¹")).strip("_")
     for units, spelling in _UNIT_SPELLINGS:
         if spelling.fullmatch(cleaned):
@@ -46,13 +46,13 @@ def parse_units(text: str) -> Units | None:
 
 
 def is_plausible_pixel_size(pixel_size_inv_angstrom: float) -> bool:
-    """Return whether a file may state this size of a pixel, in 1/angstrom."""
+    """Return whether a pixel size stated in a file is plausible, in 1/angstrom."""
     smallest, largest = PIXEL_SIZE_RANGE_INV_ANGSTROM
     return smallest < pixel_size_inv_angstrom < largest
 
 
 def choose_nominal_pixel_size(offsets_px: NDArray[np.float64]) -> float:
-    """Return a pixel size to compute with where the true one is unknown, in 1/angstrom.
+    """Return a nominal pixel size for use if the true one is unknown, in 1/angstrom.
 
     It places 95 % of the spots within 1.2 1/angstrom, where spots of two-dimensional crystals usually lie.
 
@@ -71,7 +71,7 @@ def choose_nominal_pixel_size(offsets_px: NDArray[np.float64]) -> float:
 def require_plausible_scale(
     q_inv_angstrom: NDArray[np.float64], units: Units, pixel_size_inv_angstrom: float | None = None
 ) -> None:
-    """Refuse a scale that leaves fewer than three spots in the compared range, or places one implausibly far out.
+    """Reject a scale that leaves fewer than three spots in the compared range, or places one implausibly far out.
 
     Fewer than three spots at any scale are left to the caller.
 
@@ -90,9 +90,7 @@ def require_plausible_scale(
     if spots < MIN_SPOTS or (compared >= MIN_SPOTS and length.max() <= MAX_PLAUSIBLE_Q_INV_ANGSTROM):
         return
     scale = f"units={units}"
-    advice = (
-        "Check units: use units=1/nm, or units=pixel with pixel_size, if the positions are given in these."
-    )
+    advice = "Check units: use units=1/nm, or units=pixel with pixel_size, if the positions are in one of these units."
     if units == "pixel":
         scale = f"{pixel_size_inv_angstrom:.6g} 1/angstrom per pixel"
         advice = "Check pixel_size: it is in 1/angstrom per pixel, a tenth of the value in 1/nm."

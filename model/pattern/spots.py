@@ -69,7 +69,7 @@ class Spots:
 
     Attributes:
         q_inv_angstrom: (N, 2) in-plane scattering vectors, 1/angstrom (|q| = 1/d).
-        intensity: (N,) positive integrated intensities on any scale; None where only the geometry is known.
+        intensity: (N,) positive integrated intensities on any scale; None if only the geometry is known.
         pixels: (N, 2) x, y on the camera; None for a pattern without a camera.
         center_px: x, y of the direct beam on the camera, or None.
         pixel_size_inv_angstrom: size of a pixel; None for a pattern without a camera.
@@ -116,7 +116,7 @@ class Spots:
             if len(array) != len(q):
                 raise OptionError(f"{name} has {len(array)} rows, but there are {len(q)} spots.")
             if not np.isfinite(array).all():
-                raise OptionError(f"{name} holds a value that is not finite.")
+                raise OptionError(f"{name} contains a value that is not finite.")
             array.setflags(write=False)
             object.__setattr__(self, name, array)
         if self.intensity is not None and (self.intensity <= 0).any():
@@ -126,7 +126,7 @@ class Spots:
         return len(self.q_inv_angstrom)
 
     def project_to_pixels(self, q_inv_angstrom: FloatArray) -> FloatArray:
-        """Return where the camera shows scattering vectors.
+        """Return the positions of scattering vectors on the camera.
 
         Args:
             q_inv_angstrom: (N, 2).
@@ -144,7 +144,7 @@ class Spots:
         return np.asarray(self.center_px + (offsets if camera is None else camera.apply_distortion(offsets)))
 
     def take(self, rows: BoolArray) -> Self:
-        """Return the pattern with only the spots at these rows.
+        """Return the pattern with only the spots in these rows.
 
         Raises:
             NoSpotsError: Fewer than three spots are left.
@@ -169,7 +169,7 @@ class Spots:
 
 
 def mask_spots(spots: Spots, rectangles: FloatArray) -> Spots:
-    """Remove the spots in masked rectangles, and record the rectangles so that nothing is missed there.
+    """Remove the spots in masked rectangles, and record the rectangles so that no reflection counts as missing there.
 
     Args:
         spots: the pattern.
@@ -191,7 +191,7 @@ def mask_spots(spots: Spots, rectangles: FloatArray) -> Spots:
 
 
 def find_unmasked(positions: FloatArray, rectangles: FloatArray) -> BoolArray:
-    """Return which positions lie in none of the masked rectangles.
+    """Return which positions lie outside all masked rectangles.
 
     Args:
         positions: (..., 2).

@@ -37,7 +37,7 @@ def eikonal_form_factor(
     voltage_kv: float,
     q_limit_inv_angstrom: float | None = None,
 ) -> ComplexArray:
-    """Return the complex scattering factor of every atom at every |q|; it tends to f_e for light atoms and small q.
+    """Return the complex scattering factor of every atom at every |q|; it approaches f_e for light atoms and small q.
 
     Args:
         numbers: (N,) atomic numbers.

@@ -33,7 +33,7 @@ class Geometry:
         wavelength_angstrom: wavelength of the X-rays; that of electrons follows from the voltage.
         q_max_inv_angstrom: largest |q| of the reflections.
         tilt_deg: angle between the beam and the layer normal.
-        tilt_azimuth_deg: direction of the tilt in the crystal's frame, from a towards b.
+        tilt_azimuth_deg: direction of the tilt in the crystal's frame, from a toward b.
         rotation_deg: rotation of the pattern on the camera.
         mirrored: whether the camera mirrors the pattern. A flake face down is `Crystal.turn_over`, which is
             equivalent with real factors only.
@@ -59,10 +59,10 @@ class Geometry:
     def __post_init__(self) -> None:
         if not 0 < self.q_max_inv_angstrom <= 5:
             raise OptionError(
-                f"q_max_inv_angstrom is {self.q_max_inv_angstrom}; give a value above 0 and at most 5 1/angstrom."
+                f"q_max_inv_angstrom is {self.q_max_inv_angstrom}; it must be above 0 and at most 5 1/angstrom."
             )
         if not 0 <= self.tilt_deg < 60:
-            raise OptionError(f"tilt_deg is {self.tilt_deg}; give a tilt from 0 to less than 60 degrees.")
+            raise OptionError(f"tilt_deg is {self.tilt_deg}; it must be at least 0 and less than 60 degrees.")
         if not self.wavelength > 0:
             raise OptionError(f"wavelength_angstrom is {self.wavelength_angstrom}; it must be positive.")
         if self.strain is not None and not np.array_equal(self.strain, np.transpose(self.strain)):
@@ -104,7 +104,7 @@ class ThermalMotion:
                 raise OptionError(f"{name} is {b}; it must be finite and not negative.")
 
     def compute_damping(self, q2: FloatArray, qz: FloatArray, atoms: int) -> FloatArray:
-        """Return exp(-(B q^2 + B_z q_z^2) / 4), (M, N) for N atoms, or (M, 1) where all atoms have one B.
+        """Return exp(-(B q^2 + B_z q_z^2) / 4), (M, N) for N atoms, or (M, 1) if all atoms share one B.
 
         Args:
             q2: (M,) squared in-plane |q|, 1/angstrom^2.
@@ -148,7 +148,7 @@ class Reflections:
 
 
 def compute_excitation_error(q: FloatArray, geometry: Geometry) -> FloatArray:
-    """Return the (M,) q_z at which the Ewald sphere of a tilted beam intersects each rod; NaN where it does not.
+    """Return the (M,) q_z at which the Ewald sphere of a tilted beam intersects each rod; NaN if it does not.
 
     With the incident wave vector k0 = K (tau, 1) / |(tau, 1)|, K = 1/lambda, q_z solves |k0 + q - q_z z|^2 = K^2,
     with z along the beam. To first order q_z = lambda q^2 / 2 + q . tau.
@@ -180,7 +180,7 @@ def compute_structure_factors(
         displacements: (N, 3) displacements of the atoms, angstrom.
 
     Raises:
-        OptionError: the displacements or the Debye-Waller factors do not fit the number of atoms.
+        OptionError: the displacements or the Debye-Waller factors do not match the number of atoms.
     """
     geometry, thermal = geometry or Geometry(), thermal or ThermalMotion()
     positions = crystal.positions
@@ -248,7 +248,7 @@ def compute_kinematic_spots(
     displacements: FloatArray | None = None,
     relative_threshold: float = 1e-4,
 ) -> Spots:
-    """Compute the spots of a layer on the camera; the strongest has intensity 1, those below the threshold are omitted.
+    """Compute the spots of a layer on the camera; the strongest has intensity 1, and those below the threshold are omitted.
 
     Raises:
         NoSpotsError: there are fewer than three spots within q_max.

@@ -49,7 +49,9 @@ def select_gaussians(numbers: IntArray) -> FloatArray:
         CrystalError: an element has no fit (beyond californium).
     """
     if np.max(numbers) >= len(SYMBOLS) or np.isnan(_load_gaussians()[numbers]).any():
-        raise CrystalError("Elements beyond californium have no scattering factors; leave the crystal out.")
+        raise CrystalError(
+            "Scattering factors are not available for elements beyond californium; exclude the crystal."
+        )
     gaussians: FloatArray = _load_gaussians()[numbers]
     return gaussians
 

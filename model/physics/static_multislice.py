@@ -1,4 +1,4 @@
-"""Multislice of one static layer under many tilts; everything that is independent of the tilt is computed once.
+"""Multislice of one static layer under many tilts; everything independent of the tilt is computed once.
 
 Between slices the wave is represented by the amplitudes of the B plane waves inside the band limit, so propagation is a
 product. A slice mixes the plane waves: by a matrix if they are few, by two Fourier transforms if they are many.

@@ -1,4 +1,4 @@
-"""Transformer blocks with a geometric bias of the attention.
+"""Transformer blocks with geometric attention bias.
 
 Axes: B samples, T tokens, W width, H heads.
 """

@@ -40,7 +40,7 @@ def load_towers(directory: Path | None = None) -> Towers:
     """Load trained towers, by default those that come with the package.
 
     Raises:
-        CheckpointError: files are missing, damaged or do not fit each other.
+        CheckpointError: files are missing, damaged or do not match each other.
     """
     return Towers(*read_network(directory or PRETRAINED))
 
@@ -66,6 +66,6 @@ def read_network(directory: Path) -> tuple[TwinTowers, str, dict[str, Any]]:
         safetensors.torch.load_model(towers, directory / WEIGHTS)
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(
-            f"The towers in {directory} are damaged, or {WEIGHTS} and {CARD} do not fit each other: {error}"
+            f"The towers in {directory} are damaged, or {WEIGHTS} and {CARD} do not match each other: {error}"
         ) from error
     return towers, f"sha256:{hashlib.sha256(b''.join(contents)).hexdigest()}", training

@@ -1,4 +1,4 @@
-"""The two towers of the DD2D paper as a baseline: no physics, fixed orientation, one token for each spot.
+"""The two towers of the DD2D paper as a baseline: no physics, fixed orientation, one token per spot.
 
 The size is that of the authors' ablation: width 384, 4 layers and 4 heads in each tower.
 """

@@ -169,7 +169,7 @@ def _compute_cell(crystal: Crystal) -> FloatArray:
 
 
 def batch_crystals(tokens: Sequence[CrystalTokens]) -> CrystalBatch:
-    """Combine crystals in a batch, padded to the longest of them."""
+    """Combine crystals into a batch, padded to the longest of them."""
     pairs, atoms = max(len(t.q) for t in tokens), max(len(t.numbers) for t in tokens)
     return CrystalBatch(
         cell=torch.tensor(np.array([t.cell for t in tokens]), dtype=torch.float32),
@@ -182,7 +182,7 @@ def batch_crystals(tokens: Sequence[CrystalTokens]) -> CrystalBatch:
 
 
 def batch_patterns(patterns: Sequence[FriedelPairs], voltage_kv: Sequence[float]) -> PatternBatch:
-    """Combine patterns in a batch, padded to the longest of them; each keeps at most its MAX_PAIRS strongest pairs."""
+    """Combine patterns into a batch, padded to the longest of them; each keeps its MAX_PAIRS strongest pairs."""
     cut = [pattern.select_strongest(MAX_PAIRS, Q_MAX_INV_ANGSTROM) for pattern in patterns]
     width = max(len(pattern) for pattern in cut)
     return PatternBatch(

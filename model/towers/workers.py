@@ -102,7 +102,7 @@ class Workers:
 
 
 def gather_vectors(parts: Sequence[BatchPart], vectors: Sequence[Tensor]) -> Tensor:
-    """Gather the (N, D) vectors of all parts in their rows, detached from the graph."""
+    """Gather the vectors of all parts into an (N, D) array by row, detached from the graph."""
     whole = torch.empty(sum(len(own) for own in vectors), vectors[0].shape[1])
     for part, own in zip(parts, vectors, strict=True):
         whole[part.rows] = own.detach()

@@ -56,7 +56,7 @@ class Dataset:
             OptionError: `draws` is less than 1.
         """
         if draws < 1:
-            raise OptionError(f"The number of draws is {draws}; give at least 1.")
+            raise OptionError(f"The number of draws is {draws}; it must be at least 1.")
         cache.mkdir(parents=True, exist_ok=True)
         path = cache / f"pool-{_compute_digest(crystals, draws, seed, regime, POOL_VERSION)}.npz"
         if not path.exists():

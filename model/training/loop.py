@@ -34,7 +34,7 @@ LAST_STATE = "last.pt"
 
 @dataclass
 class TrainingProgress:
-    """State of a run, which is part of the checkpoint."""
+    """State of a run, saved in the checkpoint."""
 
     step: int = 0
     epoch: int = 0
@@ -59,14 +59,14 @@ def check_run_folder(out: Path, resume: bool) -> None:
     """
     if (out / LAST_STATE).exists() and not resume:
         raise OptionError(
-            f"{out} already holds a training run; give --resume to continue it, or another --out."
+            f"{out} already contains a training run; give --resume to continue it, or another --out."
         )
     if resume and not (out / LAST_STATE).exists():
-        raise OptionError(f"{out} holds no training run to resume; omit --resume, or give another --out.")
+        raise OptionError(f"{out} contains no training run to resume; omit --resume, or give another --out.")
 
 
 class Trainer:
-    """One training run in one folder, which holds its log, its last state and its best weights.
+    """One training run in one folder, which contains its log, its last state and its best weights.
 
     Args:
         dataset: the training data.
@@ -268,12 +268,14 @@ class Trainer:
             state = torch.load(self.out / LAST_STATE, weights_only=True)
         except Exception as error:  # zipfile, torch and the restricted unpickler raise errors of their own
             raise OptionError(
-                f"The training run in {self.out} cannot be resumed because it is damaged or of another version; give "
+                f"The training run in {self.out} cannot be resumed because it is damaged or was "
+                "written by another version; give "
                 "another --out."
             ) from error
         if state["data"] != self.dataset.compute_digest() or state["shape"] != self.towers.size.to_json():
             raise OptionError(
-                f"The training run in {self.out} has other crystals, another split or other towers; give another --out."
+                f"The training run in {self.out} uses different crystals, a different split or "
+                "different towers; give another --out."
             )
         self.towers.load_state_dict(state["weights"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):

@@ -30,7 +30,7 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Take one step along the orthogonalized momentum of each weight."""
         if closure is not None:
-            raise NotImplementedError("Muon takes no closure.")
+            raise NotImplementedError("Muon does not accept a closure.")
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:

@@ -12,7 +12,7 @@ QUERIES_AT_ONCE = 512
 def rank_truth(
     vectors: Vectors, gallery_vectors: Vectors, query_groups: Index, gallery_groups: Index
 ) -> Index:
-    """Count the crystals nearer to each query than the true crystal or a duplicate of it.
+    """Count the crystals that are nearer to each query than the true crystal and its duplicates.
 
     Args:
         vectors: (Q, D) unit vectors of the queries.

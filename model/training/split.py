@@ -63,8 +63,8 @@ def read_split_settings(training: Mapping[str, Any]) -> tuple[int, set[str]]:
         return int(training["split_seed"]), set(training["held_out"])
     except (KeyError, TypeError, ValueError) as error:
         raise OptionError(
-            "The description of these towers does not state the split of their training, so no crystal is certain to "
-            "be unseen; use other towers."
+            "The description of these towers does not state their training split, so none of the crystals is certain "
+            "to be unseen; use other towers."
         ) from error
 
 

@@ -98,8 +98,8 @@ def _choose_initial_towers(
     network, _, training = read_network(start)
     if read_split_settings(training) != (seed, held_out):
         raise OptionError(
-            f"The towers in {start} were trained on another split, so they may know the test crystals; give the --seed "
-            "and --hold-out of their training."
+            f"The towers in {start} were trained on another split, which may include the test crystals; "
+            "give the --seed and --hold-out of their training."
         )
     return network, list(training.get("stages", []))
 
@@ -120,7 +120,7 @@ def _describe_stage(trainer: Trainer) -> dict[str, Any]:
 def _describe_training(
     dataset: Dataset, seed: int, held_out: set[str], stages: Sequence[dict[str, Any]]
 ) -> dict[str, object]:
-    """Describe the training for the file beside the weights."""
+    """Describe the training for the file saved with the weights."""
     sources = sorted({crystal.source for crystal in dataset.crystals})
     return {
         "crystals": len(dataset.crystals),

@@ -70,7 +70,7 @@ def test_to_structure_has_the_requested_vacuum(cells: dict[str, Cell]) -> None:
 @pytest.mark.parametrize(
     ("lattice", "numbers", "frac", "message"),
     [
-        (box(3.0, 20.0), [], np.zeros((0, 3)), "holds no atoms"),
+        (box(3.0, 20.0), [], np.zeros((0, 3)), "contains no atoms"),
         (box(3.0, 20.0), [6], [[0.0, np.nan, 0.0]], "finite"),
         (box(3.0, np.inf), [6], [[0.0, 0.0, 0.0]], "finite"),
         (np.eye(2), [6], [[0.0, 0.0, 0.0]], "three vectors"),
@@ -151,7 +151,7 @@ def test_rejects_different_layers_with_vacuum_between_them(cells: dict[str, Cell
         (numbers, moved),
     ):
         with pytest.raises(
-            CrystalError, match=r"holds 2 layers with up to 20.\d\d angstrom between them; give one"
+            CrystalError, match=r"contains 2 different layers, up to 20.\d\d angstrom apart; keep one"
         ):
             made(lattice, kinds, sites)
 

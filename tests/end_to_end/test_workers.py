@@ -98,5 +98,5 @@ def test_a_worker_that_ends_while_it_starts_is_not_ready(
     starter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.workers.pool._COMMAND", ("false",))
-    with pytest.raises(NotReadyError, match="ended while it started"):
+    with pytest.raises(NotReadyError, match="exited during startup"):
         asyncio.run(ProcessWorker(Settings(index=starter), 5.0).start())

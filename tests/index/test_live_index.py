@@ -253,7 +253,7 @@ def test_does_not_switch_to_a_version_of_other_weights(
     build_index([write_lines(tmp_path / "x", [document(0)])], tmp_path / "other", other)
     name = publish_copy(tmp_path / "other", served).name
     roll_back(served)
-    with pytest.raises(ConflictError, match=r"other\.digest|made by the weights"):
+    with pytest.raises(ConflictError, match=r"other\.digest|built with the weights"):
         library.reload(name)
     assert find_version_folder(served).name == library.served.name == small
 

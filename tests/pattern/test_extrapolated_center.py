@@ -33,7 +33,7 @@ def cut(truth: Any, beyond: int) -> tuple[Frame, NDArray[np.float64]]:
 
 
 def locate_outside(render: Render, seed: int, beyond: int) -> tuple[LocatedSpots | None, float]:
-    """Locate spots without the direct beam, and return the error of the center; None where the frame is refused."""
+    """Locate spots without the direct beam, and return the error of the center; None if the frame is refused."""
     truth = render(seed, size=1400, sigma=2.0, cell=(4.0, 7.0), direct=3000.0)
     frame, center = cut(truth, beyond)
     try:

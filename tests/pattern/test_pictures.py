@@ -106,7 +106,7 @@ def test_reads_the_label_of_a_scale_bar(label: str, expected: float, font: str, 
 def test_ignores_a_scale_bar_of_real_space() -> None:
     frame = read_frame(picture(render_bar("200 nm", "DejaVuSans.ttf", 20), "PNG"))
     assert frame.pixel_size_inv_angstrom is None
-    assert "a length of real space" in frame.warnings[0]
+    assert "a real-space length" in frame.warnings[0]
 
 
 def test_removes_a_scale_bar_and_keeps_its_scale() -> None:

@@ -37,7 +37,7 @@ router = APIRouter(dependencies=[require_role("read")], responses=ACCESS_PROBLEM
 
 
 class NdjsonResponse(JSONResponse):
-    """Documents the media type; what is sent is a `LineStream`."""
+    """Documents the media type; the actual response is a `LineStream`."""
 
     media_type = NDJSON
 
@@ -84,7 +84,7 @@ class LineStream(StreamingResponse):
             try:
                 await super().__call__(scope, receive, send_in_time)
             except TimeoutError:
-                logger.warning("A client read no line of its batch for %g s; it was aborted.", self._stall_s)
+                logger.warning("A batch was aborted because its client read no line for %g s.", self._stall_s)
 
 
 async def _answer_lines(service: Service, batch: Batch) -> AsyncGenerator[bytes, None]:

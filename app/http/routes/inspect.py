@@ -1,4 +1,4 @@
-"""Look at a pattern without searching the index: `POST /inspect` and `POST /compare`."""
+"""Inspect a pattern without searching the index: `POST /inspect` and `POST /compare`."""
 
 from typing import Annotated
 
@@ -25,7 +25,7 @@ router = APIRouter(dependencies=[require_role("read")], responses=ACCESS_PROBLEM
     "/inspect",
     summary="Find the spots and the lattice of a pattern",
     response_model=Inspection,
-    response_description="The pattern as it was understood.",
+    response_description="The pattern as the service interpreted it.",
     responses=media_types(SVG, PNG) | UPLOAD_PROBLEMS,
     openapi_extra=request_body(InspectOptions, form=PatternForm, json=PatternObject),
     dependencies=[NO_QUERY_OPTIONS],

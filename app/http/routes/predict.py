@@ -64,7 +64,7 @@ async def get_overlay(
     media_type: Annotated[str, accepted_media_type(SVG, PNG)],
     service: ServiceDependency,
 ) -> Response:
-    """Answers with `overlay=true` have the path of each overlay in `match.overlay`."""
+    """With `overlay=true`, an answer gives the path of each overlay in `match.overlay`."""
     picture = service.overlays.find(overlay_id, rank)
     write = picture.write_png if media_type == PNG else lambda: picture.write_svg().encode()
     return Response(await asyncio.to_thread(write), headers=VARY, media_type=media_type)

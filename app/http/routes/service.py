@@ -31,13 +31,13 @@ router = APIRouter()
 
 @router.get("/livez", summary="Check that the process responds")
 async def livez() -> Liveness:
-    """Answer under any load."""
+    """Respond under any load."""
     return Liveness()
 
 
-@router.get("/readyz", summary="Check that model and index answer", responses=problems(503))
+@router.get("/readyz", summary="Check that the model and the index work", responses=problems(503))
 async def readyz(service: ServiceDependency) -> Readiness:
-    """Search a pattern of graphene, ahead of all waiting requests, so that a busy service is ready."""
+    """Search for a graphene pattern ahead of all waiting requests, so that a busy service still reports ready."""
     watch = Stopwatch()
     try:
         reply = await _run_shared(service, CanaryJob())
@@ -45,12 +45,12 @@ async def readyz(service: ServiceDependency) -> Readiness:
         raise
     except InternalError as error:
         raise NotReadyError(
-            "The model and the index do not answer a pattern of graphene; see the service's log."
+            "The model or the index failed the test search with a graphene pattern; see the service's log."
         ) from error
     return Readiness(crystals=reply.provenance.crystals, canary_ms=watch.total_milliseconds)
 
 
-@router.get("/version", summary="Get the versions of software, weights and index")
+@router.get("/version", summary="Get the versions of the software, the weights and the index")
 async def version(service: ServiceDependency) -> Provenance:
     """Return the provenance of the answers; if no worker is free to report it, that of the last answer."""
     with suppress(DomainError, InternalError):
@@ -99,7 +99,7 @@ async def _read_reload_body(request: Request, service: ServiceDependency) -> Jso
     "/admin/reload",
     summary="Switch to another version of the index",
     response_model=ServedIndex,
-    response_description="What is served now.",
+    response_description="The version that is now served.",
     responses=problems(400, 401, 403, 408, 409, 413, 415, 422, 429, 503),
     openapi_extra=request_body(ReloadOptions, json=ReloadObject, required=False),
     dependencies=[require_role("admin"), NO_QUERY_OPTIONS],
@@ -107,6 +107,6 @@ async def _read_reload_body(request: Request, service: ServiceDependency) -> Jso
 async def reload_index(
     request: Request, body: Annotated[JsonBody | None, Depends(_read_reload_body)]
 ) -> Response:
-    """Serve the current version of the index at once, which otherwise takes up to a second, or make another current."""
+    """Serve the current version of the index immediately, not within a second, or make another version current."""
     reply = await run_job(request, ReloadJob(body=body))
     return Response(reply.body, media_type=JSON)

@@ -46,7 +46,7 @@ class CifResponse(Response):
     dependencies=[READ],
 )
 async def get_structure_cif(request: Request, id: StructureId) -> Response:
-    """Return the CIF alone."""
+    """Return only the CIF."""
     reply = await run_job(request, StructureJob(id=id, media_type=CIF))
     return CifResponse(reply.body, headers=VARY)
 
@@ -91,7 +91,7 @@ async def add_structure(
     media_type: Annotated[str, accepted_media_type(JSON)],
     body: Annotated[RequestBody, upload()],
 ) -> Response:
-    """Send a CIF or POSCAR. When the response arrives, the structure is stored on disk and searches can find it."""
+    """Send a CIF or POSCAR. When the response arrives, the structure is on disk and included in searches."""
     reply = await run_job(request, AddStructureJob(body=body, key_name=request.state.key_name))
     status = 201 if reply.created else 200
     return Response(reply.body, status, {"Location": reply.location}, media_type)

@@ -1,4 +1,4 @@
-"""The answer of `POST /predict/batch`: one line of JSON per pattern."""
+"""The answer to `POST /predict/batch`: one line of JSON per pattern."""
 
 from pydantic import Field
 
@@ -18,7 +18,7 @@ class BatchLine(Schema):
     """One line of the answer: the result for one pattern."""
 
     index: int = Field(description="Number of the pattern, from 0, in the order of the request.")
-    name: str = Field(description="Name of the file; for a member of an archive `archive.zip/member`.")
+    name: str = Field(description="Name of the file; for a member of an archive, `archive.zip/member`.")
     image: int | None = Field(description="Number of the image, from 0, in a file with several images.")
     progress: BatchProgress
     status: int = Field(description="HTTP status code that the pattern would have had on its own.")

@@ -1,4 +1,4 @@
-"""The answer of `POST /compare`."""
+"""The answer to `POST /compare`."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""The answer of `POST /inspect`."""
+"""The answer to `POST /inspect`."""
 
 from pydantic import Field
 
@@ -36,7 +36,7 @@ class FrameSchema(Schema):
 
 
 class Inspection(Schema):
-    """The pattern as the service understood it, without a search."""
+    """The pattern as the service interpreted it, without a search."""
 
     request_id: str
     frame: FrameSchema | None = Field(description="Null for points.")

@@ -13,7 +13,7 @@ class ComparedReflection(Schema):
     h: int = Field(
         description="Miller index h in the cell of the CIF; for an extra spot, that of the nearest reflection."
     )
-    k: int = Field(description="Miller index k, likewise.")
+    k: int = Field(description="Miller index k, defined like `h`.")
     status: Literal["explained", "extra", "missing"] = Field(
         description="`explained`: the spot and the reflection coincide. `extra`: a spot without a reflection. "
         "`missing`: an expected reflection without a spot."
@@ -30,7 +30,7 @@ class ComparedReflection(Schema):
         "is no spot."
     )
     position_calculated: list[float] | None = Field(
-        description="Position of the reflection at the fitted orientation, likewise. Null for an extra spot."
+        description="Position of the reflection at the fitted orientation, in the same unit. Null for an extra spot."
     )
     intensity_observed: float | None = Field(
         description="Intensity of the spot relative to the strongest spot. Null without intensities and where there is "
@@ -62,7 +62,7 @@ class MatchSchema(Schema):
     tilt_deg: float = Field(description="Angle between the beam and the layer normal, in degrees.")
     tilt_sigma_deg: float | None = Field(description="Standard uncertainty of `tilt_deg`.")
     tilt_azimuth_deg: float = Field(
-        description="Direction of the tilt in the plane of the layer, from a towards b, in degrees."
+        description="Direction of the tilt in the plane of the layer, from a toward b, in degrees."
     )
     tilt_azimuth_sigma_deg: float | None = Field(description="Standard uncertainty of `tilt_azimuth_deg`.")
     scale: float | None = Field(
@@ -93,7 +93,7 @@ class MatchSchema(Schema):
     refined: bool = Field(
         default=True,
         description="True after a refinement that includes atomic displacements and the noise of the pattern. False "
-        "for a rough fit with the atoms of the library, used for candidates that are out of the question.",
+        "for a rough fit with the atoms of the library, used for implausible candidates.",
     )
     reflections: list[ComparedReflection] | None = Field(
         description="Every compared spot and reflection, strongest spots first, then the missing reflections. Null "

@@ -1,4 +1,4 @@
-"""The answer of `POST /predict`. Keys may be added in later versions, but never removed."""
+"""The answer to `POST /predict`. Keys may be added in later versions, but never removed."""
 
 from typing import Any, Literal
 

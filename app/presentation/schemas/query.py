@@ -1,4 +1,4 @@
-"""What the service understood of the uploaded pattern."""
+"""The uploaded pattern as the service interpreted it."""
 
 from typing import Any, Literal
 
@@ -19,7 +19,9 @@ class PatternLatticeSchema(Schema):
     a_sigma: float | None = Field(
         description="Standard uncertainty of `a`, excluding that of the camera's scale."
     )
-    b_sigma: float | None = Field(description="Standard uncertainty of `b`, likewise.")
+    b_sigma: float | None = Field(
+        description="Standard uncertainty of `b`, excluding that of the camera's scale."
+    )
     gamma_sigma: float = Field(description="Standard uncertainty of `gamma`.")
     b_over_a: float = Field(description="Ratio b/a.")
     bravais: Literal["hexagonal", "square", "rectangular", "centred rectangular", "oblique"] = Field(
@@ -52,7 +54,10 @@ class QualitySchema(Schema):
     q_min: float | None = Field(
         description="Length of the shortest scattering vector of a spot in 1/angstrom. Null if the scale is unknown."
     )
-    q_max: float | None = Field(description="Length of the longest, likewise.")
+    q_max: float | None = Field(
+        description="Length of the longest scattering vector of a spot in "
+        "1/angstrom. Null if the scale is unknown."
+    )
     dynamic_range: float | None = Field(
         description="Intensity of the strongest spot divided by that of the weakest. Null without intensities."
     )
@@ -88,7 +93,7 @@ class QualitySchema(Schema):
     )
     paired_fraction: float | None = Field(
         default=None,
-        description="Fraction of the spots whose Friedel mate is present, weighted towards strong spots. Null for "
+        description="Fraction of the spots whose Friedel mate is present, weighted toward strong spots. Null for "
         "points.",
     )
     beam_stop: bool | None = Field(
@@ -100,7 +105,7 @@ class QualitySchema(Schema):
 
 
 class QuerySchema(Schema):
-    """The uploaded pattern as the service understood it."""
+    """The uploaded pattern as the service interpreted it."""
 
     spots: int = Field(description="Number of spots, excluding the direct beam.")
     center: list[float] | None = Field(
@@ -110,7 +115,7 @@ class QuerySchema(Schema):
         description="Pixel size in 1/angstrom per pixel. Null if unknown, and for positions in 1/angstrom or 1/nm."
     )
     calibration: Literal["request", "file", "rings", "unknown"] = Field(
-        description="Source of the scale: the request, the file, the rings of a support film beside the spots, or "
+        description="Source of the scale: the request, the file, the rings of a support film in the frame, or "
         "none."
     )
     scale_sigma: float | None = Field(

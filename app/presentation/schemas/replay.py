@@ -1,4 +1,4 @@
-"""The answer of `POST /replay`."""
+"""The answer to `POST /replay`."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the service tells about itself, and its error format."""
+"""What the service reports about itself, and its error format."""
 
 from typing import Literal
 
@@ -38,7 +38,7 @@ class Readiness(Schema):
 
     status: Literal["ready"] = "ready"
     crystals: int = Field(description="Number of crystals searched, including user structures.")
-    canary_ms: float = Field(description="Time taken by the test pattern, in milliseconds.")
+    canary_ms: float = Field(description="Duration of the search with the test pattern, in milliseconds.")
 
 
 class Problem(Schema):

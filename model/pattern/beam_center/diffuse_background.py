@@ -1,4 +1,4 @@
-"""Diffuse background between the spots of a frame, block by block, and how round it is about a point."""
+"""Diffuse background between the spots of a frame, block by block, and its roundness about a point."""
 
 from dataclasses import dataclass
 from typing import Self

@@ -1,4 +1,4 @@
-"""Position of a direct beam that the camera missed, extrapolated from how spots and background fall off.
+"""Position of a direct beam outside the frame, extrapolated from how spots and background fall off.
 
 The lattice of the spots continues beyond the frame, and the direct beam is one of its nodes. Three kinds of evidence
 select the node: the background is round about it, the heights of the spots fall off from it, and they are symmetric
@@ -53,7 +53,7 @@ class EvidenceModel:
     misled: float
 
     def compute_log_probability(self, log_likelihood: FloatArray) -> FloatArray:
-        """Return ln of the probability (C,) of each node."""
+        """Return the log probability (C,) of each node."""
         scaled = self.weight * log_likelihood
         scaled = scaled - np.logaddexp.reduce(scaled)
         uniform = np.full(len(scaled), np.log(self.misled / len(scaled)))
@@ -84,7 +84,7 @@ class DirectBeam:
 
 
 def find_direct_beam(detected: DetectedPeaks, center: Center, spots: Peaks) -> DirectBeam | None:
-    """Find the direct beam where something contradicts a center of symmetry; None where nothing does.
+    """Find the direct beam if something contradicts a center of symmetry; None if nothing does.
 
     Args:
         detected: all peaks of the frame.
@@ -147,7 +147,7 @@ def _fit_linear(design: FloatArray, value: FloatArray) -> tuple[FloatArray, Floa
 
 
 def find_direct_beam_without_symmetry(detected: DetectedPeaks) -> DirectBeam | None:
-    """Find the direct beam of peaks without a center of symmetry; None where its position cannot be determined."""
+    """Find the direct beam of peaks without a center of symmetry; None if its position cannot be determined."""
     nodes_and_probabilities = _compute_probabilities(detected, DiffuseBackground.measure(detected))
     return None if nodes_and_probabilities is None else _choose_most_probable(*nodes_and_probabilities)
 
@@ -157,7 +157,7 @@ def _compute_probabilities(
 ) -> tuple[FloatArray, FloatArray] | None:
     """Return the nodes (C, 2) of the lattice in the frame and up to its width outside, and their probabilities (C,).
 
-    None where the spots have no lattice, or too dense a one.
+    None if the spots have no lattice, or too dense a one.
     """
     peaks, (height, width) = detected.peaks, detected.usable.shape
     weight = weigh_spots(len(peaks.pixels), peaks.amplitude)
@@ -183,7 +183,7 @@ def _compute_probabilities(
 
 
 def _choose_most_probable(nodes: FloatArray, probability: FloatArray) -> DirectBeam | None:
-    """Return the most probable node; None where it is not probable enough."""
+    """Return the most probable node; None if it is not probable enough."""
     best = int(np.argmax(probability))
     if probability[best] < _MIN_PROBABILITY:
         return None

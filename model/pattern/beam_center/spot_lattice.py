@@ -41,7 +41,7 @@ class SpotLattice:
 
     @classmethod
     def fit(cls, pixels: FloatArray, weight: FloatArray, near: FloatArray) -> Self | None:
-        """Fit a lattice to spots; None where less than seven tenths of their weight lie on one.
+        """Fit a lattice to spots; None if less than seven tenths of their weight lies on one.
 
         Args:
             pixels: (N, 2).
@@ -135,7 +135,7 @@ def is_half_node(lattice: SpotLattice, point: FloatArray) -> bool:
 def move_to_lattice_node(
     pixels: FloatArray, amplitude: FloatArray, center: Center, view: FieldOfView
 ) -> Center:
-    """Return the center or, where it is displaced by half a lattice vector, the nearby node with the best symmetry.
+    """Return the center or, if it is displaced by half a lattice vector, the nearby node with the best symmetry.
 
     Args:
         pixels: (N, 2) positions of all spots; the direct beam may be among them.

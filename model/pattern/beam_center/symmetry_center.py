@@ -141,7 +141,7 @@ def find_friedel_center(
     search_radius: float | None = None,
     view: FieldOfView | None = None,
 ) -> Center | None:
-    """Find the point about which most spots have a mate of similar intensity; None where there is no pair.
+    """Find the point about which most spots have a mate of similar intensity; None if there is no pair.
 
     Every pair of spots votes for its midpoint. The midpoints with the most votes are then scored with all spots, so
     that a center displaced by half a lattice vector loses by the spots without a mate. Missing and false spots only
@@ -174,7 +174,7 @@ def measure_friedel_support(
     center: tuple[float, float],
     view: FieldOfView | None = None,
 ) -> Center:
-    """Return a given center with its support; arguments as of `find_friedel_center`."""
+    """Return a given center with its support; arguments as for `find_friedel_center`."""
     if len(positions) < 2:
         return Center(*center, pairs=0, paired_fraction=0.0)
     tree = cKDTree(positions)

@@ -1,4 +1,4 @@
-"""Detection of the significant peaks of a frame, and removal of those that noise and compression make."""
+"""Detection of the significant peaks of a frame, and removal of those caused by noise and compression."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -44,7 +44,7 @@ _SEARCH_SIGMAS = 3
 
 
 def detect_peaks(frame: Frame, binned: BinnedImage, center: tuple[float, float]) -> DetectedPeaks:
-    """Detect what stands out from the background, about a center that is good to a few pixels.
+    """Detect what stands out from the background, given a center accurate to a few pixels.
 
     The threshold follows the noise of each ring about the center. Peaks are detected in the binned frame with a filter
     matched to the width of the spots, and measured in the frame itself.
@@ -154,7 +154,7 @@ class _FittedPeaks:
         return render_peaks(self.frame.counts.shape, self.peaks, self.sigma)
 
     def add_positions(self, pixels: FloatArray) -> Self:
-        """Add further positions (N, 2) where a peak is significant after these peaks are subtracted."""
+        """Add further positions (N, 2) at which a peak is significant after these peaks are subtracted."""
         is_apart = cKDTree(self.peaks.pixels).query(pixels)[0] > _SEPARATION_SIGMAS * self.sigma
         pixels = pixels[is_apart][: max(MAX_PEAKS - len(self.peaks), 0)]
         if not len(pixels):

@@ -48,7 +48,7 @@ class LocatedSpots:
 
 
 def calibrate_spots(located: LocatedSpots, frame: Frame, options: PatternOptions) -> Spots:
-    """Convert located spots to scattering vectors, in nominal units where the scale is unknown."""
+    """Convert located spots to scattering vectors, in nominal units if the scale is unknown."""
     peaks, camera, center = located.peaks, options.camera, (located.center.x, located.center.y)
     offsets = peaks.pixels - center
     if camera is not None:

@@ -55,7 +55,8 @@ def find_spots(frame: Frame, options: PatternOptions) -> Spots:
     """
     if options.units not in {None, "pixel"}:
         raise OptionError(
-            f"units={options.units} is for points. Positions in a camera frame are in pixels; leave units out and give "
+            f"units={options.units} applies only to points. Positions in a camera frame are in "
+            "pixels; omit units and give "
             "pixel_size in 1/angstrom per pixel."
         )
     if options.camera is not None:
@@ -111,7 +112,7 @@ def locate_spots(frame: Frame, center_px: tuple[float, float] | None = None) -> 
 
 
 def _require_center_nearby(frame: Frame, center_px: tuple[float, float] | None) -> None:
-    """Refuse a given center farther outside than the width of the frame; a camera there records no spots."""
+    """Reject a given center farther outside than the width of the frame; a camera there records no spots."""
     height, width = frame.counts.shape
     if center_px is not None and not (
         -width <= center_px[0] < 2 * width and -height <= center_px[1] < 2 * height
@@ -152,7 +153,7 @@ def _remove_direct_beam(peaks: Peaks, center: Center, sigma: float) -> Peaks:
 def _check_center(
     detected: DetectedPeaks, peaks: Peaks, center: Center, support: Center, rough: tuple[float, float]
 ) -> DirectBeam | None:
-    """Refuse frames that are not spot patterns, and find the direct beam if it may not be at the center of symmetry.
+    """Reject frames that are not spot patterns, and find the direct beam if it may not be at the center of symmetry.
 
     Args:
         detected: all peaks of the frame.
@@ -162,7 +163,7 @@ def _check_center(
         rough: x, y of the first estimate, in blocks.
 
     Returns:
-        The direct beam; None where nothing contradicts the center of symmetry.
+        The direct beam; None if nothing contradicts the center of symmetry.
     """
     binned, sigma = detected.binned, detected.sigma
     is_symmetric = has_symmetry(center)

@@ -37,7 +37,7 @@ def read_blo(data: bytes, selection: FrameSelection = None) -> RecordedImage:
     size = _PATTERN_HEADER_BYTES + side * side
     count = min(columns * rows, max(len(data) - first, 0) // size)
     if count < 1:
-        raise UnreadableError("The BLO file holds no pattern; it is truncated or damaged. Copy it again.")
+        raise UnreadableError("The BLO file contains no pattern; it is truncated or damaged. Copy it again.")
 
     def read_image(number: int) -> np.ndarray[Any, Any]:
         offset = first + number * size + _PATTERN_HEADER_BYTES

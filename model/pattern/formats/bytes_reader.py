@@ -45,18 +45,18 @@ class BytesReader:
         return text.decode("latin-1")
 
     def skip(self, length: int) -> None:
-        """Move beyond the next bytes; see `read_numbers`."""
+        """Skip the next bytes; see `read_numbers`."""
         self.position += self.check_length(length)
 
     def check_length(self, length: int) -> int:
-        """Return a length if the rest of the file has it.
+        """Check that this many bytes remain in the file, and return their number.
 
         Raises:
             UnreadableError: The rest of the file is shorter.
         """
         if not 0 <= length <= len(self.data) - self.position:
             raise UnreadableError(
-                "The file states more data than it holds; it is truncated or damaged. Copy it again."
+                "The file declares more data than it contains; it is truncated or damaged. Copy it again."
             )
         return length
 
@@ -70,6 +70,6 @@ def read_array(data: bytes, offset: int, dtype: np.dtype[Any], shape: tuple[int,
     count = int(np.prod(shape, dtype=object))
     if offset < 0 or count < 0 or offset + count * dtype.itemsize > len(data):
         raise UnreadableError(
-            "The file states more pixels than it holds; it is truncated or damaged. Copy it again."
+            "The file declares more pixels than it contains; it is truncated or damaged. Copy it again."
         )
     return np.frombuffer(data, dtype=dtype, count=count, offset=offset).reshape(shape)

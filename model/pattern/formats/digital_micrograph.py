@@ -1,4 +1,4 @@
-"""DM3 and DM4 files of Gatan DigitalMicrograph: a tree of tags with images among them.
+"""DM3 and DM4 files of Gatan DigitalMicrograph: a tree of tags that includes images.
 
 The layout of DM3 follows the descriptions by P. Cueva and others; DM4 has longer lengths.
 """
@@ -46,14 +46,14 @@ class _NumberArray:
 
 
 def read_dm(data: bytes, selection: FrameSelection = None) -> RecordedImage:
-    """Read the image of a DM3 or DM4 file; thumbnails are left out.
+    """Read the image of a DM3 or DM4 file; thumbnails are ignored.
 
     Args:
         data: content of the file.
         selection: which image of a stack.
 
     Raises:
-        UnreadableError: The file is damaged, or holds no image of counts.
+        UnreadableError: The file is damaged, or contains no image of counts.
         TooLargeError: The image has more pixels than the limit.
         OptionError: The file has no such image.
     """
@@ -93,7 +93,7 @@ def _find_main_image(tags: Tags) -> Tags:
         if best is None or content["Data"].count > best[0]:
             best = content["Data"].count, entry
     if best is None:
-        raise UnreadableError("The DM file holds no image of counts; save the diffraction pattern itself.")
+        raise UnreadableError("The DM file contains no image of counts; save the diffraction pattern itself.")
     return best[1]
 
 
@@ -157,7 +157,7 @@ class _TagParser:
     def _parse_group(self, depth: int) -> Tags:
         if depth > MAX_DEPTH:
             raise UnreadableError(
-                "The tags of the DM file are nested too deep; it is damaged. Copy it again."
+                "The tags of the DM file are nested too deeply; it is damaged. Copy it again."
             )
         self._reader.skip(2)
         tags: Tags = {}

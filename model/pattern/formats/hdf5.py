@@ -34,7 +34,7 @@ def read_hdf5(data: bytes, selection: FrameSelection = None) -> RecordedImage:
 
     Raises:
         UnreadableError: The file is damaged.
-        NoSpotsError: The file holds no images.
+        NoSpotsError: The file contains no images.
         TooLargeError: The image has more pixels than the limit.
         OptionError: The file has no such image.
     """

@@ -43,7 +43,7 @@ def read_content(data: bytes, selection: FrameSelection = None) -> RecordedImage
 
     Raises:
         UnreadableError: The file is damaged.
-        NoSpotsError: The file holds no images.
+        NoSpotsError: The file contains no images.
         TooLargeError: The image has more pixels than the limit.
         OptionError: The file has no such image.
     """
@@ -54,7 +54,7 @@ def read_content(data: bytes, selection: FrameSelection = None) -> RecordedImage
                 return _read_velox(dataset, selection)
         if not datasets:
             raise NoSpotsError(
-                "The HDF5 file holds no images; if it only links to other files, as a detector's master file does, "
+                "The HDF5 file contains no images; if it only links to other files, as a detector's master file does, "
                 "upload the file with the data."
             )
         return _read_largest(max(datasets, key=lambda each: int(each.size)), selection)
@@ -110,9 +110,9 @@ def _record_images(
     sizes = [shape[axis] for axis in series_axes]
     count = int(np.prod(sizes, dtype=object)) if sizes else 1
     if count > MAX_IMAGES:
-        raise TooLargeError(f"The HDF5 file holds {count} images; save the pattern on its own.")
+        raise TooLargeError(f"The HDF5 file contains {count} images; save the pattern on its own.")
     if selection == "sum" and dataset.size > 8 * MAX_PIXELS:
-        raise TooLargeError("The HDF5 file holds too many pixels to sum; choose an image with frame.")
+        raise TooLargeError("The HDF5 file contains too many pixels to sum; choose an image with frame.")
 
     def read_image(number: int) -> np.ndarray[Any, Any]:
         place: list[Any] = [slice(None)] * dataset.ndim
@@ -145,7 +145,7 @@ def _interpret_velox_scale(sizes: list[float], unit: str, voltage_kv: float | No
 
 
 def _read_velox_metadata(dataset: Any) -> dict[str, Any]:
-    """Return the JSON metadata of the first image; empty where there is none."""
+    """Return the JSON metadata of the first image; empty if there is none."""
     if not _is_stored_here(dataset) or dataset.ndim != 2 or dataset.dtype != np.uint8:
         return {}
     if dataset.shape[0] > MAX_METADATA_BYTES or dataset.shape[1] < 1:
@@ -211,7 +211,7 @@ def _read_beam_energy(group: Any) -> float | None:
 
 
 def _find_stored(group: Any, name: str) -> Any:
-    """Return an object of a group that is stored in this file; None where there is none."""
+    """Return an object of a group that is stored in this file; None if there is none."""
     return group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
 
 

@@ -1,4 +1,4 @@
-"""MIB files of the Quantum Detectors Merlin (Medipix3): frames one after another, each with a header of text.
+"""MIB files of the Quantum Detectors Merlin (Medipix3): frames one after another, each with a text header.
 
 The layout is that of the Merlin user manual: "MQ1,sequence,header length,chips,width,height,type,...".
 """
@@ -38,7 +38,7 @@ def read_mib(data: bytes, selection: FrameSelection = None) -> RecordedImage:
         raise UnreadableError(_INVALID_HEADER) from error
     if pixel_type not in _DTYPES:
         raise UnreadableError(
-            f"MIB frames of type {pixel_type[:8]!r} hold raw detector data; record or export them as U16."
+            f"MIB frames of type {pixel_type[:8]!r} contain raw detector data; record or export them as U16."
         )
     check_frame_size(height, width)
     if not 0 < header <= MAX_HEADER_BYTES:

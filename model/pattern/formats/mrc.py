@@ -23,7 +23,7 @@ def is_mrc(data: bytes) -> bool:
 
 
 def read_mrc(data: bytes, selection: FrameSelection = None) -> RecordedImage:
-    """Read an image of an MRC file. Its pixel size is ignored because it is one of real space.
+    """Read an image of an MRC file. Its pixel size is ignored because it is a real-space scale.
 
     Args:
         data: content of the file.

@@ -18,7 +18,7 @@ _LIMITS = ZipLimits(members=1000, member_bytes=_MAX_BYTES, total_bytes=_MAX_BYTE
 _CHANNELS = (3, 4)
 _DIRECTORY_ENTRY = b"PK\x01\x02"
 _INVALID_HEADER = "The header of the NumPy file is invalid; the file is damaged. Save it again."
-_NO_IMAGE = "The {} file holds no image; save an array of two dimensions."
+_NO_IMAGE = "The {} file contains no image; save a two-dimensional array."
 
 
 def is_npz(data: bytes) -> bool:
@@ -30,7 +30,7 @@ def read_npy(data: bytes, selection: FrameSelection = None) -> RecordedImage:
     """Read an image of an array (..., H, W), or a color image (H, W, 3).
 
     Raises:
-        UnreadableError: The file is damaged, or holds pickled objects or no image.
+        UnreadableError: The file is damaged, or contains pickled objects or no image.
         TooLargeError: The image has more pixels than the limit.
         OptionError: The file has no such image.
     """
@@ -38,7 +38,7 @@ def read_npy(data: bytes, selection: FrameSelection = None) -> RecordedImage:
 
 
 def read_npz(data: bytes, selection: FrameSelection = None) -> RecordedImage:
-    """Read an image of the first array of an archive that holds images.
+    """Read an image of the first array of an archive that contains images.
 
     Raises:
         As `read_npy`.
@@ -70,7 +70,7 @@ def _read_array_file(data: bytes, source_format: str, selection: FrameSelection)
     shape, is_fortran, dtype = _read_header(file)
     if dtype.hasobject:
         raise UnreadableError(
-            "The NumPy file holds pickled objects, which are never opened; save a plain array."
+            "The NumPy file contains pickled objects, which are never opened; save a plain array."
         )
     if dtype.kind not in "uifb":
         raise UnreadableError(f"Numbers of type {dtype} are not counts; save real numbers.")

@@ -24,7 +24,7 @@ _CONVERSIONS = {"P": "RGB", "PA": "RGB", "1": "L", "CMYK": "RGB", "YCbCr": "RGB"
 
 
 def is_bmp(data: bytes) -> bool:
-    """Return whether the content is a BMP: its two letters, and a header of a known size."""
+    """Return whether the content is a BMP: the two magic bytes, and a header of a known size."""
     return data.startswith(b"BM") and data[14:18] in [struct.pack("<I", size) for size in _BMP_HEADER_SIZES]
 
 
@@ -41,7 +41,9 @@ def read_jpeg(data: bytes, selection: FrameSelection = None) -> RecordedImage:
     """Read a JPEG; see `decode_picture` for errors."""
     del selection
     if data.count(b"\xff\xda") > _MAX_SCANS:
-        raise UnreadableError("The JPEG has too many scans for a picture; export the frame as 16-bit TIFF.")
+        raise UnreadableError(
+            "The JPEG has too many scans to be decoded safely; export the frame as 16-bit TIFF."
+        )
     warning = "JPEG compression loses weak spots and distorts intensities; upload the raw frame instead."
     return RecordedImage(
         decode_picture(data, "JPEG"),

@@ -1,4 +1,4 @@
-"""Camera frames from files of any software: the registry of formats, and the way from a file to a frame."""
+"""Camera frames from files of any software: the registry of formats, and the conversion of a file to a frame."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ FORMATS = (
 
 @dataclass(frozen=True)
 class FrameSeries:
-    """Some images of a file.
+    """Several images of a file.
 
     Attributes:
         frames: the images, in their order.
@@ -86,7 +86,7 @@ def read_frame(data: bytes, selection: FrameSelection = None) -> Frame:
 
     Raises:
         UnknownFormatError: The content is of no known format.
-        NoSpotsError: The file describes images but holds none.
+        NoSpotsError: The file describes images but contains none.
         UnreadableError: The file is damaged, or its pixels are not counts.
         TooLargeError: The frame has more than 64 megapixels; this is checked before decoding.
         OptionError: The file has no such image.
@@ -122,21 +122,23 @@ def _find_format(data: bytes) -> FileFormat | None:
 
 
 def _read(data: bytes, selection: FrameSelection, convert: Callable[[RecordedImage], T]) -> T:
-    """Read a file and convert its image; whatever goes wrong ends in a domain error."""
+    """Read a file and convert its image; any failure becomes a domain error."""
     file_format = _find_format(data)
     if file_format is None:
         names = ", ".join(each.name for each in FORMATS)
-        raise UnknownFormatError(f"The file is none of {names}; export the frame as 16-bit TIFF.")
+        raise UnknownFormatError(
+            f"The file is in none of the supported formats ({names}); export the frame as 16-bit TIFF."
+        )
     try:
         return convert(file_format.read(data, selection))
     except DomainError:
         raise
     except MemoryError as error:
-        raise TooLargeError("The image does not fit into memory; bin it.") from error
+        raise TooLargeError("The image does not fit in memory; bin it.") from error
     # Decoders raise errors of any class on hostile bytes; whichever it is, the file cannot be read.
     except Exception as error:
         raise UnreadableError(
-            f"The {file_format.name} file is damaged or of an unusual kind ({str(error)[:200]}); copy it again, or "
+            f"The {file_format.name} file is damaged or in an unusual format ({str(error)[:200]}); copy it again, or "
             "export the frame as 16-bit TIFF."
         ) from error
 

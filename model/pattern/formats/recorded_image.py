@@ -50,7 +50,7 @@ def record_images(
     voltage_kv: float | None = None,
     warnings: tuple[str, ...] = (),
 ) -> RecordedImage:
-    """Read the selected images of a file that can hold several.
+    """Read the selected images of a file that can contain several.
 
     Args:
         read_image: returns the image of a number, from 0.
@@ -65,7 +65,7 @@ def record_images(
         OptionError: The file has no such image, or too many to sum.
     """
     unselected = (
-        ("The file holds several images; the first was read. Give frame=1, ... or frame=sum for others.",)
+        ("The file contains several images; the first was read. Give frame=1, ... or frame=sum for others.",)
         if count > 1 and selection is None
         else ()
     )
@@ -96,17 +96,19 @@ def _select_images(
 
 def _make_missing_image_error(number: int, count: int) -> OptionError:
     numbers = "0" if count == 1 else f"0 to {count - 1}"
-    return OptionError(f"The file has no image {number}; give frame={numbers}.")
+    return OptionError(f"The file has no image {number}; choose frame={numbers}.")
 
 
 def _sum_images(read_image: Callable[[int], NDArray[Any]], count: int) -> NDArray[np.float32]:
     if count > MAX_SUMMED:
         raise OptionError(
-            f"The file has {count} images, and at most {MAX_SUMMED} are summed; give frame=0 to {count - 1}."
+            f"The file has {count} images, but at most {MAX_SUMMED} can be summed; choose frame=0 to {count - 1}."
         )
     total = read_image(0).astype(np.float32)
     if count * total.size > MAX_SUMMED_PIXELS:
-        raise OptionError(f"{count} images of this size are too many to sum; give frame=0 to {count - 1}.")
+        raise OptionError(
+            f"{count} images of this size are too many to sum; choose one with frame=0 to {count - 1}."
+        )
     for number in range(1, count):
         total += read_image(number)
     return total

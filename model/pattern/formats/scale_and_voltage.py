@@ -32,7 +32,7 @@ class StatedScale:
     """The scale that a file states.
 
     Attributes:
-        pixel_size_inv_angstrom: 1/angstrom per pixel; None where the file states none, or an implausible one.
+        pixel_size_inv_angstrom: 1/angstrom per pixel; None if the file states none, or an implausible one.
         warnings: what was ignored, and why.
     """
 
@@ -74,7 +74,7 @@ def interpret_scale(sizes: Sequence[float], unit: str, voltage_kv: float | None 
             f"{size:g} {unit} per pixel",
         )
     if spelled.lower() in REAL_SPACE_UNITS:
-        return _ignore(f"The file's scale ({size:g} {unit} per pixel) is one of real space and was ignored.")
+        return _ignore(f"The file's scale ({size:g} {unit} per pixel) is a real-space scale and was ignored.")
     if spelled.lower() in _PLACEHOLDER_UNITS:
         return NO_SCALE
     return _ignore(f"The file's scale has an unknown unit ({unit.strip()[:20]!r}); give pixel_size.")
@@ -91,7 +91,7 @@ def _ignore(warning: str) -> StatedScale:
 
 
 def parse_number(value: Any) -> float | None:
-    """Return a number that a file spells in any way, or None."""
+    """Return a number from any spelling in a file, or None."""
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -108,7 +108,7 @@ def accept_voltage(kv: float | None) -> float | None:
 def warn_of_camera_length(
     camera_length_mm: float | None, pixel_mm: float | None, voltage_kv: float | None
 ) -> tuple[str, ...]:
-    """Return a warning with the scale that a camera length implies; none where a value is missing.
+    """Return a warning with the scale that a camera length implies; empty if a value is missing.
 
     The scale itself is not used, because nominal camera lengths are seldom exact.
     """
@@ -122,6 +122,6 @@ def warn_of_camera_length(
     if not is_plausible_pixel_size(size):
         return ()
     return (
-        f"The file states no scale but a camera length of {camera_length_mm:g} mm, which implies a pixel size of about "
+        f"The file states a camera length of {camera_length_mm:g} mm but no scale. This implies a pixel size of about "
         f"{size:.4g} 1/angstrom; calibrate the camera with a known crystal and give pixel_size.",
     )

@@ -1,4 +1,4 @@
-"""SER files of FEI TIA: series of images, described by an EMI file beside them.
+"""SER files of FEI TIA: series of images, described by an accompanying EMI file.
 
 The layout is the one that FEI published with TIA ("SER file format").
 """
@@ -22,7 +22,7 @@ _DTYPES = {1: "<u1", 2: "<u2", 3: "<u4", 4: "<i1", 5: "<i2", 6: "<i4", 7: "<f4",
 
 
 def read_emi(data: bytes, selection: FrameSelection = None) -> RecordedImage:
-    """Refuse an EMI file, which describes images but holds none.
+    """Reject an EMI file, which describes images but contains none.
 
     Raises:
         NoSpotsError: Always.
@@ -31,7 +31,7 @@ def read_emi(data: bytes, selection: FrameSelection = None) -> RecordedImage:
     has_voltage = re.search(rb"High tension|<HighTension>|Accelerating", data)
     advice = ", and give the voltage_kv that this file states" if has_voltage else ""
     raise NoSpotsError(
-        f"An EMI file describes images but holds none; upload the .ser file beside it{advice}."
+        f"An EMI file describes images but contains none; upload the .ser file next to it{advice}."
     )
 
 
@@ -43,7 +43,7 @@ def read_ser(data: bytes, selection: FrameSelection = None) -> RecordedImage:
         selection: which image of a series.
 
     Raises:
-        UnreadableError: The file is damaged, or holds spectra.
+        UnreadableError: The file is damaged, or contains spectra.
         TooLargeError: The image has more pixels than the limit.
         OptionError: The file has no such image.
     """
@@ -51,10 +51,12 @@ def read_ser(data: bytes, selection: FrameSelection = None) -> RecordedImage:
     version, content, _, total, valid = reader.read_numbers("<HIIII")
     has_wide_offsets = version >= _FIRST_VERSION_WITH_WIDE_OFFSETS
     if content != _IMAGES:
-        raise UnreadableError("The SER file holds spectra and no images; upload the diffraction pattern.")
+        raise UnreadableError(
+            "The SER file contains spectra instead of images; upload the diffraction pattern."
+        )
     if not 0 < valid <= min(total, MAX_IMAGES):
         raise UnreadableError(
-            "The SER file holds no image; the acquisition was perhaps aborted. Record it again."
+            "The SER file contains no image; the acquisition may have been aborted. Record it again."
         )
     reader = BytesReader(data, reader.read_number("<Q" if has_wide_offsets else "<I"))
     reader.check_length(valid * (8 if has_wide_offsets else 4))

@@ -77,7 +77,7 @@ def _count_pages(file: "tifffile.TiffFile", selection: FrameSelection) -> int:
         count += 1
     if isinstance(selection, range) and count > MAX_PAGES:
         raise OptionError(
-            f"The TIFF has more than {MAX_PAGES} pages, the limit; split it, or save it as NPY."
+            f"The TIFF has more than {MAX_PAGES} pages, which is the limit; split it, or save it as NPY."
         )
     return max(count, 1)
 
@@ -90,7 +90,7 @@ def _read_page(data: bytes, file: "tifffile.TiffFile", number: int) -> NDArray[A
     stated = page.imagelength * page.imagewidth * page.samplesperpixel * max(page.bitspersample, 8) // 8
     if page.compression == _UNCOMPRESSED and stated > 2 * len(data):
         raise UnreadableError(
-            "The TIFF states more pixels than it holds; it is truncated or damaged. Copy it again."
+            "The TIFF declares more pixels than it contains; it is truncated or damaged. Copy it again."
         )
     # Decompression by tifffile has no limit: some kilobytes can become gigabytes. Pillow's has one.
     if page.compression == _UNCOMPRESSED and page.bitspersample in _WHOLE_BYTES:
@@ -98,7 +98,7 @@ def _read_page(data: bytes, file: "tifffile.TiffFile", number: int) -> NDArray[A
         is_planar = page.samplesperpixel > 1 and page.planarconfig == 2
         return np.moveaxis(array, 0, -1) if is_planar else array
     if number > 0:
-        raise OptionError("Pages of a compressed TIFF are not read; save the page on its own.")
+        raise OptionError("Only the first page of a compressed TIFF can be read; save the page on its own.")
     return decode_picture(data, "TIFF")
 
 

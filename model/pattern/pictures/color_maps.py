@@ -1,4 +1,4 @@
-"""Color pictures: inverts color maps, and removes colored annotations from gray pictures."""
+"""Color pictures: invert color maps, and remove colored annotations from gray pictures."""
 
 from functools import cache
 from typing import Any
@@ -116,7 +116,7 @@ def _find_color_map(colors: NDArray[np.uint8]) -> str | None:
 def _invert_color_map(
     colors: NDArray[np.uint8], name: str
 ) -> tuple[NDArray[np.float32], tuple[str, ...]] | None:
-    """Return the levels along a map and warnings, or None where the map does not fill its panel."""
+    """Return the levels along a map and warnings, or None if the map does not fill its panel."""
     levels, on_curve = _tabulate_levels(name)
     packed = np.zeros(colors.shape[:2], dtype=np.int32)
     for channel in range(3):
@@ -126,7 +126,7 @@ def _invert_color_map(
     signal, annotated = signal[rows, columns], annotated[rows, columns]
     if annotated.mean() > 1 - _MIN_SHARE_OF_PANEL:
         return None
-    warning = f"The color map ({name}) was inverted; only its 256 levels remain of the counts."
+    warning = f"The color map ({name}) was inverted; the counts are now limited to its 256 levels."
     if not annotated.any():
         return signal, (warning,)
     return inpaint(signal, annotated), (warning, "Annotations over the pattern were removed.")

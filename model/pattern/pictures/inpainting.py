@@ -1,4 +1,4 @@
-"""Inpainting: marked pixels of a picture are replaced by the background around them."""
+"""Inpainting: replace marked pixels of a picture with the surrounding background."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ _MAX_BLOCKS = 24
 
 
 def inpaint(image: NDArray[Any], marked: BoolImage) -> NDArray[Any]:
-    """Replace the marked pixels, and those that touch them, by the background around them.
+    """Replace the marked pixels, and those that touch them, with the surrounding background.
 
     The background is the median of blocks, interpolated between their centers. Nearer pixels are not used because they
     can belong to a spot inside a drawn circle.

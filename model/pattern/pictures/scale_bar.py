@@ -1,4 +1,4 @@
-"""Scale bars in exported pictures: finds the bar, reads its label, and removes both from the picture."""
+"""Scale bars in exported pictures: find the bar, read its label, and remove both from the picture."""
 
 import re
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class ScaleBar:
 
     Attributes:
         length_px: length of the bar.
-        size: length of the bar in the unit; None where the label has no number.
+        size: length of the bar in the unit; None if the label has no number.
         unit: unit as `parse_units` reads it; empty where the label has none.
         mask: (H, W) pixels of bar and label.
     """
@@ -47,7 +47,7 @@ class ScaleBar:
 
     @property
     def pixel_size_inv_angstrom(self) -> float | None:
-        """1/angstrom per pixel, or None where the label is not one of reciprocal space."""
+        """1/angstrom per pixel, or None if the label is not in reciprocal units."""
         units = parse_units(self.unit) if self.unit else None
         if self.size is None or units not in {"1/nm", "1/angstrom"}:
             return None
@@ -55,7 +55,7 @@ class ScaleBar:
 
 
 def remove_scale_bar(picture: NDArray[Any]) -> tuple[NDArray[Any], float | None, tuple[str, ...]]:
-    """Remove the scale bar of a picture of 8 bits, and read its scale.
+    """Remove the scale bar of an 8-bit picture, and read its scale.
 
     Args:
         picture: (H, W).
@@ -72,14 +72,14 @@ def remove_scale_bar(picture: NDArray[Any]) -> tuple[NDArray[Any], float | None,
     if size is not None:
         warning = f"{name} was read as {bar.size:g} {bar.unit}; give pixel_size if that is wrong."
     elif bar.unit in REAL_SPACE_UNITS:
-        warning = f"{name} was read as {bar.size:g} {bar.unit}, a length of real space, and ignored."
+        warning = f"{name} was read as {bar.size:g} {bar.unit}, a real-space length, and ignored."
     else:
         warning = f"The label of the scale bar of {bar.length_px:g} pixels cannot be read; give pixel_size."
     return inpaint(picture, bar.mask), size, (warning,)
 
 
 def find_scale_bar(picture: NDArray[Any]) -> ScaleBar | None:
-    """Find the white or black scale bar of a picture (H, W) of 8 bits; None where there is none."""
+    """Find the white or black scale bar of a 8-bit picture (H, W); None if there is none."""
     for level in (picture.max(), picture.min()):
         marked = picture == level
         if not 0 < marked.mean() <= _MAX_MARKED_SHARE:
@@ -213,7 +213,7 @@ def _recognize_line(labels: NDArray[Any], line: list[_Box]) -> str:
 
 
 def _recognize_character(glyph: BoolImage, box: _Box, height: int) -> str:
-    """Return the most similar character; an empty text where none is similar."""
+    """Return the most similar character; an empty string if none is similar."""
     if box.height < 0.35 * height:
         return "-" if box.width > 1.3 * box.height else "."
     image, log_aspect = _normalize_glyph(glyph), np.log(box.width / box.height)

@@ -1,4 +1,4 @@
-"""Columns of a table of spots: their meaning, read from their names."""
+"""Columns of a table of spots, interpreted by their names."""
 
 import math
 import re
@@ -46,7 +46,7 @@ class Column:
 
 
 def describe_column(name: str, index: int) -> Column | None:
-    """Return the meaning of a column from its name, or None where the name has no known meaning."""
+    """Return the meaning of a column from its name, or None if the name is not known."""
     if len(name) > _MAX_NAME_LENGTH:
         return None
     stem, units = _split_units(name)
@@ -90,7 +90,7 @@ def _split_units(name: str) -> tuple[str, Units | None]:
 
 
 def choose_columns(names: list[str], preferred: Units | None) -> tuple[Column, Column, Column | None] | None:
-    """Choose the x, y and intensity columns of a header, or return None where it has no x and y.
+    """Choose the x, y and intensity columns of a header, or return None if it has no x and y.
 
     Scattering vectors are preferred to pixel positions unless the user states `pixel`; integrated intensities are
     preferred to their logarithms, and both to the heights of peaks.
@@ -115,7 +115,7 @@ def choose_columns(names: list[str], preferred: Units | None) -> tuple[Column, C
 
 
 def warn_of_unused(names: list[str], chosen: tuple[Column, Column, Column | None]) -> tuple[str, ...]:
-    """Return a warning where none of several other columns is named as an intensity."""
+    """Return a warning if none of several other columns is named as an intensity."""
     x, y, intensity = chosen
     others = [name.strip() for i, name in enumerate(names) if i not in {x.index, y.index} and name.strip()]
     if intensity is not None or not others:

@@ -1,4 +1,4 @@
-"""Points as JSON: rows, records, columns, or the form of the published DD2D patterns."""
+"""Points as JSON: rows, records, columns, or the layout of the published DD2D patterns."""
 
 import json
 import math
@@ -25,7 +25,7 @@ DD2D_CENTER_PX = (100.5, 100.5)
 _DD2D_PADDING = (-1.0, 0.0)
 
 _POINT_KEYS = ("points", "spots", "peaks", "reflections", "data")
-_NO_POINTS = 'The JSON holds no points; give {"points": [[x, y, intensity], ...]}.'
+_NO_POINTS = 'The JSON contains no points; give {"points": [[x, y, intensity], ...]}.'
 
 
 def read_point_json(text: str, preferred_units: Units | None = None) -> PointTable:
@@ -35,7 +35,7 @@ def read_point_json(text: str, preferred_units: Units | None = None) -> PointTab
 
     Raises:
         UnreadableError: The JSON is damaged, or points are not numbers.
-        UnknownFormatError: The JSON holds no points.
+        UnknownFormatError: The JSON contains no points.
         TooLargeError: There are more points than the limit.
     """
     check_bracket_count(text.count("[") + text.count("{"))
@@ -78,7 +78,7 @@ def _read_columns(columns: dict[str, Any], preferred: Units | None, metadata: di
     used = [column for column in chosen if column is not None]
     if len({len(columns[names[column.index]]) for column in used}) > 1:
         raise UnreadableError(
-            "The columns of the JSON differ in length; give each point one entry in every column."
+            "The columns of the JSON differ in length; give each column one entry per point."
         )
     rows = list(zip(*(columns[names[column.index]] for column in used), strict=True))
     if intensity is None or intensity.role != "log_intensity":
@@ -94,7 +94,7 @@ def _make_table_with_logarithms(rows: list[Any], column: Column, stated: dict[st
 
 
 def _read_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return units, pixel size, center and voltage beside the points, checked like the options of a request."""
+    """Return units, pixel size, center and voltage given with the points, checked like the options of a request."""
     units = metadata.get("units")
     parsed = parse_units(units) if isinstance(units, str) else None
     if units is not None and parsed is None:
@@ -109,11 +109,11 @@ def _read_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
         voltage = None if metadata.get("voltage_kv") is None else float(metadata["voltage_kv"])
     except (TypeError, ValueError, OverflowError) as error:
         raise UnreadableError(
-            f"pixel_size, center or voltage_kv beside the points is not a number: {error}."
+            f"pixel_size, center or voltage_kv given with the points is not a number:  {error}."
         ) from error
     if voltage is not None and not (math.isfinite(voltage) and voltage > 0):
         raise UnreadableError(
-            f"voltage_kv beside the points is {voltage}; give the accelerating voltage in kV."
+            f"voltage_kv given with the points is {voltage}; give the accelerating voltage in kV."
         )
     return {
         "units": options.units,
@@ -154,4 +154,4 @@ def _parse_floats(values: list[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
     try:
         return np.array(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise UnreadableError(f"A point holds something that is not a number: {error}.") from error
+        raise UnreadableError(f"A point contains something that is not a number: {error}.") from error

@@ -1,4 +1,4 @@
-"""Points to spots: settles units, scale and center, and checks whether the intensities are plausible."""
+"""Points to spots: determine units, scale and center, and check whether the intensities are plausible."""
 
 from dataclasses import replace
 from math import log
@@ -41,7 +41,7 @@ _IMPLAUSIBLE_INTENSITIES = (
 
 
 def make_spots_from_points(points: Any, options: PatternOptions) -> Spots:
-    """Make spots of an array or nested lists of rows [x, y] or [x, y, intensity].
+    """Make spots from an array or nested lists of rows [x, y] or [x, y, intensity].
 
     Positions in 1/angstrom (the default) and 1/nm are relative to the direct beam. For positions in pixels the center
     is found by Friedel symmetry unless it is given.
@@ -77,10 +77,10 @@ def _make_spots_from_table(table: PointTable, options: PatternOptions) -> Spots:
         As `make_spots_from_points`.
     """
     if options.frame is not None:
-        raise OptionError("frame is for files with several images; a table of points has none. Leave it out.")
+        raise OptionError("frame applies only to files with several images; omit it for a table of points.")
     if options.camera is not None:
         raise OptionError(
-            "calibration is for camera frames; give the scale of points with units and pixel_size."
+            "calibration applies only to camera frames; give the scale of points with units and pixel_size."
         )
     table, drop_warnings = _drop_zeros_and_repeats(table)
     units, unit_warnings = _choose_units(table, options)
@@ -88,7 +88,9 @@ def _make_spots_from_table(table: PointTable, options: PatternOptions) -> Spots:
     if units == "pixel":
         return _make_spots_from_pixels(table, options, warnings)
     if options.pixel_size_inv_angstrom is not None or options.center_px is not None:
-        raise OptionError(f"pixel_size and center are for positions in pixels; these are in {units}.")
+        raise OptionError(
+            f"pixel_size and center apply only to positions in pixels, but these are in {units}; omit them."
+        )
     q = table.positions * (0.1 if units == "1/nm" else 1.0)
     require_plausible_scale(q, units)
     is_stated = table.units == units and options.units is None
@@ -111,12 +113,12 @@ def _drop_zeros_and_repeats(table: PointTable) -> tuple[PointTable, list[str]]:
     if table.intensity is not None:
         keep = np.flatnonzero(table.intensity > MIN_RELATIVE_INTENSITY * table.intensity.max())
     if len(keep) < len(table.positions):
-        warnings.append(f"Points of zero intensity were left out ({len(table.positions) - len(keep)}).")
+        warnings.append(f"Points of zero intensity were omitted ({len(table.positions) - len(keep)}).")
     if table.intensity is not None:
         keep = keep[np.argsort(-table.intensity[keep], kind="stable")]
     first = np.sort(np.unique(table.positions[keep], axis=0, return_index=True)[1])
     if len(first) < len(keep):
-        warnings.append(f"Points at the position of another were left out ({len(keep) - len(first)}).")
+        warnings.append(f"Points at duplicate positions were omitted ({len(keep) - len(first)}).")
     keep = np.sort(keep[first])
     if len(keep) == len(table.positions):
         return table, warnings
@@ -203,7 +205,7 @@ def _select_spots(q: FloatArray, table: PointTable) -> tuple[BoolArray, FloatArr
 
 
 def are_plausible_intensities(q_inv_angstrom: FloatArray, intensity: FloatArray) -> bool:
-    """Return whether ln I falls off with |q|, as the scattering factor of every atom makes it.
+    """Return whether ln I falls off with |q|, as the scattering factor of every atom does.
 
     The squared electron scattering factors of all elements fall by more than a factor of ten from 0.3 to
     1.2 1/angstrom, those for X-rays by three at least, which is a slope of ln I below -1 angstrom. Rounding noise, and

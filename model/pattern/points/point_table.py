@@ -1,4 +1,4 @@
-"""Points as a file states them, before units and center are known."""
+"""Points as given in a file, before units and center are known."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ class PointTable:
 
     Attributes:
         positions: (N, 2) in `units`.
-        intensity: (N,) non-negative; None where a point has none.
+        intensity: (N,) non-negative; None if a point has none.
         units: stated by the file, or None.
         pixel_size_inv_angstrom: stated by the file, or None.
         pixel_size_assumed: whether the pixel size is implied by the form of the file and stated nowhere.
@@ -63,12 +63,12 @@ class PointTable:
         if (self.intensity < 0).any():
             raise UnreadableError(
                 f"The intensity of point {int(np.argmax(self.intensity < 0)) + 1} is negative; give counts, or name "
-                "the column log_intensity if it holds logarithms."
+                "the column log_intensity if it contains logarithms."
             )
 
 
 def check_point_count(count: int) -> None:
-    """Refuse an empty list of points (NoSpotsError), and one of more than 100,000 points (TooLargeError)."""
+    """Reject an empty list of points (NoSpotsError), and one of more than 100,000 points (TooLargeError)."""
     if count == 0:
         raise NoSpotsError("There are no points; give at least three spots besides the direct beam.")
     if count > MAX_POINTS:
@@ -78,7 +78,7 @@ def check_point_count(count: int) -> None:
 
 
 def check_bracket_count(count: int, limit: int = MAX_POINTS) -> None:
-    """Refuse JSON by the number of its brackets before it is decoded, because each point has one.
+    """Reject JSON with too many brackets before it is decoded, because each point has one.
 
     A million points would fill 200 MB as lists before `check_point_count` sees them.
 
@@ -91,7 +91,8 @@ def check_bracket_count(count: int, limit: int = MAX_POINTS) -> None:
     """
     if count > limit + limit // 10:
         raise TooLargeError(
-            f"The JSON holds more than {limit} points or other lists, the limit; give the spots instead of all pixels."
+            f"The JSON contains more than {limit} points or other lists, which is the limit; give the "
+            "spots instead of all pixels."
         )
 
 
@@ -103,7 +104,7 @@ def make_point_table(
     center_px: tuple[float, float] | None = None,
     voltage_kv: float | None = None,
 ) -> PointTable:
-    """Make a table of rows [x, y] or [x, y, intensity], given as an array or nested lists.
+    """Make a table from rows [x, y] or [x, y, intensity], given as an array or nested lists.
 
     Where only some rows have an intensity, all intensities are left out, with a warning.
 
@@ -118,7 +119,7 @@ def make_point_table(
     try:
         values = np.array([row[:2] if lacks_intensity else row for row in rows], dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise UnreadableError(f"A point holds something that is not a number: {error}.") from error
+        raise UnreadableError(f"A point contains something that is not a number: {error}.") from error
     warnings: tuple[str, ...] = ()
     if lacks_intensity and 3 in lengths:
         warnings = (
@@ -143,7 +144,7 @@ def exponentiate_intensity(logarithm: FloatArray, base: float) -> FloatArray:
     """
     if np.isnan(logarithm).any() or np.isposinf(logarithm).any():
         raise UnreadableError(
-            "A logarithm of an intensity is not a finite number; correct it, or leave the point out."
+            "A logarithm of an intensity is not a finite number; correct it or remove the point."
         )
     scaled = logarithm * np.log(base)
     finite = scaled[np.isfinite(scaled)]

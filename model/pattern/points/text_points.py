@@ -30,7 +30,7 @@ def read_point_text(text: str, preferred_units: Units | None = None) -> PointTab
 
     Raises:
         UnknownFormatError: The text is not a table of numbers.
-        UnreadableError: A row is cut short or holds something other than numbers.
+        UnreadableError: A row is cut short or contains something other than numbers.
         NoSpotsError: The table has a header but no rows.
     """
     header, rows = _split_header(text)
@@ -38,7 +38,7 @@ def read_point_text(text: str, preferred_units: Units | None = None) -> PointTab
         if header and choose_columns(header, preferred_units):
             raise NoSpotsError("The table has a header but no points; add a row for each spot.")
         raise UnknownFormatError(
-            "The text holds no table of numbers; give a row x, y, intensity for each spot."
+            "The text contains no table of numbers; give one row, x, y, intensity, per spot."
         )
     check_point_count(len(rows))
     if choose_columns(header, preferred_units):
@@ -90,8 +90,8 @@ def _align_header(header: list[str], rows: list[Row]) -> list[str]:
         return ["", *names]
     line, cells = wrong
     raise UnreadableError(
-        f"The header names {len(names)} columns ({', '.join(names)[:80]}) but line {line} has {len(cells)}; give every "
-        "column one name and every row all its columns."
+        f"The header names {len(names)} columns ({', '.join(names)[:80]}) but line {line} has {len(cells)}; give "
+        "every column one name and every row one value per column."
     )
 
 
@@ -100,7 +100,7 @@ def _fits(cells: list[str], width: int) -> bool:
 
 
 def _split_header(text: str) -> tuple[list[str], list[Row]]:
-    """Return the names of the header, empty where there is none, and the rows."""
+    """Return the names of the header, empty if there is none, and the rows."""
     header: list[str] = []
     rows: list[Row] = []
     separator: str | None = None
@@ -123,7 +123,7 @@ def _split_header(text: str) -> tuple[list[str], list[Row]]:
             preamble_lines += 1
             if preamble_lines > _MAX_PREAMBLE_LINES:
                 raise UnknownFormatError(
-                    f"The text holds no table of numbers in its first {number} lines; give a row x, y, intensity for "
+                    f"The text contains no table of numbers in its first {number} lines; give one row per spot for "
                     "each spot."
                 )
             continue
@@ -131,7 +131,8 @@ def _split_header(text: str) -> tuple[list[str], list[Row]]:
             rows.append((number, cells))
             if len(rows) > MAX_POINTS:
                 raise TooLargeError(
-                    f"There are more than {MAX_POINTS} points, the limit; give the spots instead of all pixels."
+                    f"There are more than {MAX_POINTS} points, which is the limit; give the spots "
+                    "instead of all pixels."
                 )
     return header, rows
 
@@ -182,11 +183,12 @@ def _is_number(cell: str) -> bool:
 def _parse_row(line: int, cells: list[str], used: list[Column]) -> list[float]:
     if len(cells) <= max(column.index for column in used):
         raise UnreadableError(
-            f"Line {line} has {len(cells)} columns, fewer than the lines before; give every row all its columns."
+            f"Line {line} has {len(cells)} columns, fewer than the lines above; give every row the "
+            "same number of columns."
         )
     try:
         return [float(cells[column.index] or "nan") for column in used]
     except ValueError:
         raise UnreadableError(
-            f"Line {line} holds something that is not a number: {' '.join(cells)[:60]}."
+            f"Line {line} contains something that is not a number: {' '.join(cells)[:60]}."
         ) from None

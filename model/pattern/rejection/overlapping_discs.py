@@ -1,4 +1,4 @@
-"""Frames with large patches instead of spots: overlapping convergent-beam discs, or an image of real space."""
+"""Frames with large patches instead of spots: overlapping convergent-beam discs, or a real-space image."""
 
 import numpy as np
 import scipy.fft
@@ -16,7 +16,7 @@ _MIN_FALL_OFF = 2.0
 
 
 def require_no_overlapping_discs(binned: BinnedImage, center: tuple[float, float]) -> None:
-    """Refuse patches as large as overlapping discs.
+    """Reject patches as large as overlapping discs.
 
     Args:
         binned: the binned frame.
@@ -32,16 +32,16 @@ def require_no_overlapping_discs(binned: BinnedImage, center: tuple[float, float
     radius = np.rint(np.hypot(columns - x, rows - y)).astype(np.intp)
     if _measure_patch_size(level, radius) < _MAX_SPOT_SHARE * max(level.shape):
         return
-    # Scattering falls off with the angle; an image of real space is as bright at its edge.
+    # Scattering falls off with the angle; a real-space image is as bright at its edge.
     near = radius < max(level.shape) / 6
     inside, outside = (float(coarse.counts[each].mean() - coarse.counts.min()) for each in (near, ~near))
     if inside > _MIN_FALL_OFF * outside:
         raise NoSpotsError(
-            "The frame shows overlapping discs of a convergent beam and no spots; make the beam parallel, or use a "
+            "The frame shows overlapping convergent-beam discs instead of spots; make the beam parallel, or use a "
             "smaller condenser aperture, until the discs no longer touch."
         )
     raise NoSpotsError(
-        "The frame shows patches and no spots, like an image of real space; upload a diffraction pattern."
+        "The frame shows patches instead of spots, like a real-space image; upload a diffraction pattern."
     )
 
 

@@ -1,4 +1,4 @@
-"""Refusal of frames that are not spot patterns: no symmetry, images of real space, grains and rings of a powder."""
+"""Rejection of frames that are not spot patterns: no symmetry, real-space images, powder grains and powder rings."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,13 +35,13 @@ _MIN_RINGS = 2
 # Few maxima of the noise on a ring pass as peaks, so a frame with more of them has spots.
 _MAX_PEAKS_ON_SMOOTH_RINGS = 40
 _ONLY_RINGS = (
-    "The frame shows rings of a powder or of a support film, and no spots of a crystal; such a frame can calibrate the "
+    "The frame shows the rings of a powder or a support film but no spots of a crystal; such a frame can calibrate the "
     "camera (dd2d calibrate)."
 )
 
 
 def require_spot_pattern(peaks: Peaks, center: Center, sigma: float, binned: BinnedImage) -> None:
-    """Refuse peaks that are not the spots of a crystal.
+    """Reject peaks that are not the spots of a crystal.
 
     Args:
         peaks: the peaks without the direct beam, in pixels of the frame.
@@ -59,7 +59,7 @@ def require_spot_pattern(peaks: Peaks, center: Center, sigma: float, binned: Bin
 
 
 def require_symmetry(center: Center, count: int) -> None:
-    """Refuse many spots of which too few are paired after noise has been removed.
+    """Reject many spots of which too few are paired after noise has been removed.
 
     In rendered patterns at least three quarters are paired, in real-space images of a lattice that get this far two
     fifths.
@@ -76,7 +76,7 @@ def require_symmetry(center: Center, count: int) -> None:
 
 
 def require_no_bare_rings(binned: BinnedImage, center: tuple[float, float]) -> None:
-    """Refuse at least two rings in a frame without a symmetric pattern of spots.
+    """Reject at least two rings in a frame without a symmetric pattern of spots.
 
     Args:
         binned: the binned frame.
@@ -127,7 +127,7 @@ def _are_repeated(peaks: Peaks) -> bool:
 
 
 def _require_diffraction(peaks: Peaks, center: Center) -> None:
-    """Refuse peaks without the symmetry, or the range of heights, of diffraction.
+    """Reject peaks without the symmetry, or the range of heights, of diffraction.
 
     Raises:
         NoSpotsError: There are too few spots, they have no center of symmetry, or they are those of a real-space image.
@@ -141,13 +141,13 @@ def _require_diffraction(peaks: Peaks, center: Center) -> None:
         raise NoSpotsError(_NO_SYMMETRY)
     if are_equal_or_repeated(peaks):
         raise NoSpotsError(
-            "The frame looks like an image of real space: its maxima have equal heights, all of them or at lattice "
-            "translations. Upload a diffraction pattern."
+            "The frame looks like a real-space image: its maxima, all of them or those related by lattice "
+            "translations, have equal heights. Upload a diffraction pattern."
         )
 
 
 def _require_no_grains(peaks: Peaks, center: Center, sigma: float) -> None:
-    """Refuse spots that lie on few rings.
+    """Reject spots that lie on few rings.
 
     Args:
         peaks: the spots, in pixels of the frame.
@@ -164,13 +164,14 @@ def _require_no_grains(peaks: Peaks, center: Center, sigma: float) -> None:
     groups = 1 + int((np.diff(distance) > np.maximum(0.6 * sigma, 0.002 * distance[1:])).sum())
     if count / groups > _MAX_SPOTS_PER_RADIUS:
         raise NoSpotsError(
-            f"{count} spots lie on {groups} rings, so they are grains of a powder; look for a single crystal, or "
+            f"{count} spots lie on {groups} rings, so they come from the grains of a powder; look "
+            "for a single crystal, or "
             "calibrate the camera with the rings (dd2d calibrate)."
         )
 
 
 def _require_no_smooth_rings(peaks: Peaks, center: Center, sigma: float, binned: BinnedImage) -> None:
-    """Refuse peaks that are maxima of the noise on smooth rings.
+    """Reject peaks that are maxima of the noise on smooth rings.
 
     Args:
         peaks: the peaks, in pixels of the frame.

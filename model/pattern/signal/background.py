@@ -21,7 +21,7 @@ _BLOCK = 32
 
 @dataclass(frozen=True, eq=False)
 class RadialBins:
-    """Rings of pixels about a center, one pixel wide up to 64 pixels, and of constant ratio beyond.
+    """Rings of pixels about a center: one pixel wide up to 64 pixels, of constant ratio beyond.
 
     Attributes:
         index: (H, W) number of each pixel's bin.
@@ -82,7 +82,7 @@ class RadialBins:
 def subtract_background(
     counts: FloatImage, center: tuple[float, float]
 ) -> tuple[FloatImage, BoolImage, RadialBins]:
-    """Subtract the background about a center that is good to a few pixels.
+    """Subtract the background about a center accurate to a few pixels.
 
     Args:
         counts: (H, W).

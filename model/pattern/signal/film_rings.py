@@ -1,4 +1,4 @@
-"""Sharp rings about the center of a frame: those of a polycrystalline support film, or of a powder."""
+"""Sharp rings about the center of a frame, from a polycrystalline support film or a powder."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -70,7 +70,7 @@ class FilmRings:
         return float((best[1] * np.sqrt(_FCC_SQUARES)).sum() / _FCC_SQUARES.sum())
 
     def count_whole_rings(self) -> int:
-        """Return how many radii are those of rings, not of spots."""
+        """Return how many radii belong to rings, not to spots."""
         return sum(self.is_whole_ring(float(radius)) for radius in self.radii)
 
     def is_whole_ring(self, radius_px: float) -> bool:
@@ -104,7 +104,7 @@ def find_fcc_unit(binned: BinnedImage, center_px: tuple[float, float]) -> float 
     """Find the rings of a face-centered cubic metal about a center.
 
     Returns:
-        1 / a of the metal, in pixels of the frame; None where there are no such rings.
+        1 / a of the metal, in pixels of the frame; None if there are no such rings.
     """
     unit = FilmRings.find(binned.counts, binned.to_block(center_px)).match_fcc_metal()
     return None if unit is None else unit * binned.factor
@@ -120,11 +120,11 @@ def derive_pixel_size(fcc_unit_px: float) -> float:
 
 
 def warn_of_ring_scale(fcc_unit_px: float, stated_inv_angstrom: float | None) -> tuple[str, ...]:
-    """Return a warning where the rings of a metal give the scale, or contradict the stated one.
+    """Return a warning if the rings of a metal give the scale, or contradict the stated one.
 
     Args:
         fcc_unit_px: 1 / a of the metal, in pixels.
-        stated_inv_angstrom: 1/angstrom per pixel as request or file state it; None where neither does.
+        stated_inv_angstrom: 1/angstrom per pixel as request or file state it; None if neither does.
     """
     size = derive_pixel_size(fcc_unit_px)
     if stated_inv_angstrom is None:
@@ -132,7 +132,7 @@ def warn_of_ring_scale(fcc_unit_px: float, stated_inv_angstrom: float | None) ->
         return (
             f"The pixel size, {size:.5g} 1/angstrom, was derived from rings of the support film, assumed to be "
             f"{USUAL_FILM.name}; for {OTHER_FILM.name} it is {difference:.1f} % larger. Give pixel_size if the film is "
-            "another.",
+            "of another metal.",
         )
     deviation = min(
         abs(stated_inv_angstrom * film.a_angstrom * fcc_unit_px - 1) for film in (USUAL_FILM, OTHER_FILM)
@@ -140,7 +140,7 @@ def warn_of_ring_scale(fcc_unit_px: float, stated_inv_angstrom: float | None) ->
     if deviation <= _SCALE_TOLERANCE:
         return ()
     return (
-        f"The rings of the support film are those of {USUAL_FILM.name} if a pixel is {size:.5g} 1/angstrom; the stated "
+        f"The rings of the support film match {USUAL_FILM.name} if the pixel size is {size:.5g} 1/angstrom; the stated "
         f"{stated_inv_angstrom:.5g} was used. Check pixel_size.",
     )
 

@@ -163,7 +163,7 @@ def estimate_spot_sigma(
 
 
 def _compute_row_medians(values: FloatArray, which: BoolImage) -> FloatArray:
-    """Return the lower median (N,) of the selected values of each row, NaN where there is none."""
+    """Return the lower median (N,) of the selected values of each row, NaN if there is none."""
     ordered = np.sort(np.where(which, values, np.inf), axis=1)
     middle = np.maximum(which.sum(axis=1) - 1, 0) // 2
     median = ordered[np.arange(len(values)), middle]

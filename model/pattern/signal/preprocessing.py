@@ -39,7 +39,7 @@ def prepare_frame(frame: Frame) -> Frame:
 
 
 def remove_hot_pixels(counts: FloatImage) -> FloatImage:
-    """Replace hot pixels, as of cosmic rays and camera defects, by the median of their neighbors.
+    """Replace hot pixels, caused by cosmic rays and camera defects, with the median of their neighbors.
 
     A pixel is hot if it exceeds all eight neighbors and none of these is high itself.
 
@@ -85,7 +85,7 @@ def _find_steep_pixels(counts: FloatImage, height: np.float32) -> tuple[NDArray[
 
 @dataclass(frozen=True, eq=False)
 class BinnedImage:
-    """Averages of a frame over square blocks of pixels, and the conversion between both coordinates.
+    """Averages of a frame over square blocks of pixels, and the conversion between the two coordinate systems.
 
     Attributes:
         counts: (h, w) mean of each block. Incomplete blocks at the right and lower edge are left out.
@@ -99,7 +99,7 @@ class BinnedImage:
 
     @classmethod
     def from_counts(cls, counts: FloatImage, side: int) -> "BinnedImage":
-        """Bin counts so that the longer side has between `side` and twice as many blocks, if there are as many."""
+        """Bin counts so that the longer side has `side` to 2 `side` blocks, if the frame is large enough."""
         height, width = counts.shape
         factor = max(1, max(height, width) // side)
         rows, columns = height // factor, width // factor
@@ -114,21 +114,21 @@ class BinnedImage:
         return cls(blocks, factor, (height, width))
 
     def to_pixels(self, x: NDArray[np.number], y: NDArray[np.number]) -> NDArray[np.float64]:
-        """Return positions in blocks as pixels (N, 2) of the frame; the center of the first pixel is 0, 0."""
+        """Convert positions (N, 2) from blocks to pixels of the frame; the center of the first pixel is 0, 0."""
         blocks = np.column_stack([x, y]).astype(np.float64)
         pixels: NDArray[np.float64] = (blocks + 0.5) * self.factor - 0.5
         return pixels
 
     def to_pixel(self, point: tuple[float, float]) -> tuple[float, float]:
-        """Return one position in blocks as pixels of the frame."""
+        """Convert one position from blocks to pixels of the frame."""
         return (point[0] + 0.5) * self.factor - 0.5, (point[1] + 0.5) * self.factor - 0.5
 
     def to_block(self, point: tuple[float, float]) -> tuple[float, float]:
-        """Return one position in pixels of the frame as blocks."""
+        """Convert one position from pixels of the frame to blocks."""
         return (point[0] + 0.5) / self.factor - 0.5, (point[1] + 0.5) / self.factor - 0.5
 
     def expand_mask(self, mask: BoolImage) -> BoolImage:
-        """Return a mask of blocks as a mask (H, W) of the frame, True at the edges that no block covers."""
+        """Expand a mask of blocks to a mask (H, W) of the frame, True at edges that no block covers."""
         expanded = np.ones(self.shape, dtype=bool)
         large = mask.repeat(self.factor, axis=0).repeat(self.factor, axis=1)
         expanded[: large.shape[0], : large.shape[1]] = large

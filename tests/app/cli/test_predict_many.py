@@ -121,7 +121,7 @@ def test_impossible_calls_are_refused(
     assert ".csv or .json" in refused(capsys, str(folder), "--out", "x.txt")
     assert "is for one pattern" in refused(capsys, str(folder), "--format", "cif")
     assert "is unreachable" in refused(capsys, bad, "--url", "http://127.0.0.1:9")
-    assert "is not an address" in refused(capsys, bad, "--url", "microscope:8000")
+    assert "is not a URL" in refused(capsys, bad, "--url", "microscope:8000")
     assert "TIFF" in refused(capsys, bad, "--url", address)
     (tmp_path / "empty").mkdir()
     assert "no files" in refused(capsys, str(tmp_path / "empty"))
@@ -220,7 +220,7 @@ def test_a_truncated_response_is_reported(
 ) -> None:
     with serve_bytes(f"HTTP/1.1 {status}\r\n".encode() + body) as url:
         file = str(folder / ("d.zip" if many else "a.json"))
-        assert "broke off" in refused(capsys, file, "--url", url)
+        assert "closed the connection" in refused(capsys, file, "--url", url)
 
 
 def test_a_file_name_that_is_not_text_can_be_sent(
@@ -239,7 +239,7 @@ def test_a_file_name_that_is_not_text_can_be_sent(
     "url", ["http://[::1", "http://microscope:port", "http://microscope:99999", "http://"]
 )
 def test_an_invalid_address_is_refused(folder: Path, capsys: pytest.CaptureFixture[str], url: str) -> None:
-    assert "is not an address" in refused(capsys, str(folder), "--url", url)
+    assert "is not a URL" in refused(capsys, str(folder), "--url", url)
 
 
 def test_the_key_is_taken_from_the_environment(

@@ -246,7 +246,7 @@ def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
         if not isinstance(job, CountImagesJob):
             return PredictionReply(b"{}", {}, None, PROVENANCE, None)  # type: ignore[return-value]
         if job.file.filename == "harmful":
-            raise UnreadableError("The upload ended the process that read it.")
+            raise UnreadableError("The upload crashed the process that read it.")
         return ImageCountReply(1)  # type: ignore[return-value]
 
     async def results() -> list[BatchResult]:

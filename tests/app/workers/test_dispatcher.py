@@ -235,7 +235,7 @@ async def test_a_job_that_ends_workers_fails_and_takes_no_other_with_it() -> Non
         (first,) = await send(dispatcher, "first")
         deadly, innocent = await send(dispatcher, "deadly", "innocent")
         worker.gate.set()
-        with pytest.raises(UnreadableError, match="ended the process"):
+        with pytest.raises(UnreadableError, match="crashed the process"):
             await deadly
         assert (await innocent).body == b"innocent"
         await first

@@ -37,7 +37,7 @@ def test_a_worker_whose_service_is_killed_ends_without_a_traceback() -> None:
         write_message(stream, StartWorker(Settings()))
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert errors == "The service ended while a worker was computing.\n"
+    assert errors == "The service exited while a worker was running a job.\n"
 
 
 def test_a_service_that_cannot_start_a_process_gives_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
