@@ -83,8 +83,8 @@ class Settings(BaseSettings):
     )
     allowed_hosts: NameList = Field(
         default=None,
-        description="Comma-separated host names that the service answers for, in addition to localhost and IP addresses "
-        "(`*.lab.org`, `*`). If not set: no others on loopback, any elsewhere.",
+        description="Comma-separated host names that the service answers for, in addition to localhost and IP "
+        "addresses (`*.lab.org`, `*`). If not set: no others on loopback, any elsewhere.",
     )
     trusted_proxies: NameList = Field(
         default=None,

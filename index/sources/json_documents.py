@@ -96,7 +96,9 @@ def _describe_unknown(document: object) -> str:
     if not isinstance(document, dict):
         return "The JSON contains no structures."
     keys = ", ".join(encode_text(key) for key in list(document)[:6]) or "none"
-    return f"The layout of the JSON, with the keys {keys}, is unknown; use lattice, species and frac, or pymatgen's."
+    return (
+        f"The JSON has an unknown layout (keys: {keys}); use lattice, species and frac, or pymatgen's layout."
+    )
 
 
 def _is_pymatgen_structure(document: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Compares a few crystals with one pattern: which of them made it, and which spots decide."""
+"""Compare a few crystals with one pattern: which of them produced it, and which spots decide."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -76,12 +76,12 @@ class Comparison:
 
     @property
     def best(self) -> Match | None:
-        """The match of the likeliest crystal."""
+        """The match of the most likely crystal."""
         return self.matches[int(self.ranking[0])]
 
     @property
     def score(self) -> float:
-        """Ln likelihood of the likeliest crystal; -inf without a match."""
+        """Log-likelihood of the most likely crystal; -inf without a match."""
         return -np.inf if self.best is None else self.best.score
 
 
@@ -99,7 +99,7 @@ class _Attempts:
 
 
 def compare(crystals: Sequence[Crystal], spots: Spots, voltage_kv: float) -> Comparison:
-    """Compare a few crystals with a pattern, with the largest effort.
+    """Compare a few crystals with a pattern at the highest effort.
 
     If other scales than the stated one explain the pattern far better, the comparison at those is returned.
 

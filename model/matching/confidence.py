@@ -58,7 +58,7 @@ class ConfidenceCalibration:
     preceding_probabilities: tuple[float, ...]
 
     def temper(self, scores: FloatArray, spots: int) -> FloatArray:
-        """Return scores (C,) relative to the highest, divided by the temperature for so many spots."""
+        """Return scores (C,) relative to the highest, divided by the temperature for this number of spots."""
         temperature = self.temperature * (spots / TYPICAL_SPOTS) ** self.temperature_exponent
         return np.asarray((scores - scores.max()) / temperature)
 
@@ -138,7 +138,7 @@ class Confidence:
         return max(min(floor(max(len(preceding), 1) / max(left, 1e-9)) + 1, total), 1)
 
     def compute_preceding_probability(self, place: int, calibration: ConfidenceCalibration) -> float:
-        """Return the total probability of the candidates before a place (from 0), as `compute_set_size` counts it."""
+        """Return the total probability of the candidates ahead of a rank (from 0), as used by `compute_set_size`."""
         preceding, among = (
             self._compute_preceding_shares(),
             self._compute_probability_among_refined(calibration),
@@ -161,7 +161,7 @@ class Confidence:
 
 
 def compute_evidence(best: "Match", spots: int, similar_count: int) -> FloatArray:
-    """Return what indicates whether the crystal is among the refined candidates, (7,).
+    """Return the (7,) quantities that indicate whether the crystal is among the refined candidates.
 
     Args:
         best: match of the best of them.
@@ -209,7 +209,7 @@ def estimate_confidence(
 
 
 def lower_verdict(verdict: Verdict | None, probability: float) -> Verdict | None:
-    """Return the verdict after the highest probability has been lowered to this."""
+    """Return the verdict after the highest probability was reduced to this value."""
     return "ambiguous" if verdict == "match" and probability < MIN_MATCH_PROBABILITY else verdict
 
 

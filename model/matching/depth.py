@@ -1,4 +1,4 @@
-"""How many candidates each effort computes, fits and refines."""
+"""Number of candidates computed, fitted and refined at each effort."""
 
 from dataclasses import dataclass
 from typing import Literal

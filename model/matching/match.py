@@ -1,4 +1,4 @@
-"""How a candidate matches a pattern, in the terms of a crystallographer."""
+"""How a candidate matches a pattern, in crystallographic terms."""
 
 from dataclasses import dataclass
 from math import atan2, degrees, hypot, pi
@@ -46,7 +46,7 @@ class FittedOrientation:
 
     @property
     def stretch(self) -> FloatArray:
-        """(2, 2) the map from rows in the frame of the crystal, turned over if it is, to rows on the camera."""
+        """(2, 2) map from row vectors in the frame of the crystal (turned over if it is) to those on the camera."""
         stretch = np.linalg.solve(self.reciprocal, self.basis)
         return np.asarray(_TURNED_OVER @ stretch if self.face else stretch)
 
@@ -133,7 +133,7 @@ class ReflectionTable:
 
 @dataclass(frozen=True)
 class Match:
-    """How a candidate's computed pattern lies on the measured one. What was not fitted is None.
+    """How a candidate's computed pattern matches the measured one. Values that were not fitted are None.
 
     Attributes:
         rotation_deg: rotation of the pattern on the camera, after the mirror (`Geometry`).

@@ -1,4 +1,4 @@
-"""Suggests what to measure next where several candidates explain a pattern equally well."""
+"""Suggest what to measure next if several candidates explain a pattern equally well."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class NextMeasurement:
 def suggest_next_measurement(
     crystals: Sequence[Crystal], matches: Sequence[Match], voltage_kv: float, q_max_inv_angstrom: float
 ) -> NextMeasurement:
-    """Suggest what would distinguish candidates, the likeliest two first.
+    """Suggest what would distinguish candidates, the two most likely first.
 
     It is easiest to detect an element that only some of them contain. Otherwise the patterns of the first two are
     computed under other tilts, and farther out.

@@ -59,7 +59,7 @@ class OverlappingLattices:
 
 
 def find_second_lattice(spots: Spots, lattice: PatternLattice, voltage_kv: float) -> PatternLattice | None:
-    """Find the lattice of the spots that are not on the first; None where they are few or without order."""
+    """Find the lattice of the spots that do not lie on the first; None if they are too few or have no order."""
     length = np.linalg.norm(spots.q_inv_angstrom, axis=1)
     compared = (length > DIRECT_BEAM_RADIUS_INV_ANGSTROM) & (length <= Q_MAX_INV_ANGSTROM)
     off_lattice = compared & ~lattice.index_spots(spots.q_inv_angstrom).on_lattice

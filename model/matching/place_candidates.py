@@ -1,4 +1,4 @@
-"""Places the lattices of candidates on a pattern, and finds where the fits of their intensities begin.
+"""Place the lattices of candidates on a pattern, and find starting points for the fits of their intensities.
 
 An orientation has a score of its own, the ln of a likelihood: of the spots' positions, and of scale and distortion
 under the priors of camera and computed cells. Axes: C candidates, J orientations, N spots, A variants by symmetry.
@@ -43,7 +43,7 @@ SCORE_MARGIN_SHARE, MIN_SCORE_MARGIN = 0.2, 4.0
 
 @dataclass(frozen=True)
 class ScalePrior:
-    """What is known of a pattern's scale before it is compared.
+    """Prior knowledge of a pattern's scale.
 
     Attributes:
         sigma: rms error of its logarithm; infinite where nothing is known.
@@ -55,7 +55,7 @@ class ScalePrior:
     implied: FloatArray | None = None
 
     def scale_candidates(self, count: int) -> FloatArray:
-        """Return the scale (C,) of each of so many candidates.
+        """Return the scale (C,) of each of C candidates.
 
         Raises:
             OptionError: scales are implied for another number of candidates.
@@ -69,7 +69,7 @@ class ScalePrior:
 
 @dataclass(frozen=True)
 class PlacedCandidate:
-    """A candidate in one orientation, with the places where its fits begin.
+    """A candidate in one orientation, with the starting points of its fits.
 
     Attributes:
         index: of the candidate.
@@ -122,7 +122,7 @@ class LatticePlacement:
         return cls(crystals, reciprocal, scales, scale_sigma, observed, orientations.take(likely))
 
     def select(self, similarity: FloatArray, depth: Depth) -> tuple[Orientations, int]:
-        """Select the candidates to compute: those whose lattice fits well, the most similar first.
+        """Select the candidates whose diffraction is computed: those whose lattice fits well, most similar first.
 
         Returns:
             the orientations of the selected candidates, and the number of candidates whose lattice fits that are
@@ -141,7 +141,7 @@ class LatticePlacement:
         return orientations.take(np.isin(orientations.candidate, selected)), similar_count
 
     def place(self, orientations: Orientations, start_count: int) -> list[PlacedCandidate]:
-        """Place candidates in some of the orientations, and find at most so many starts of each."""
+        """Place candidates in some of the orientations, and find a limited number of starts for each."""
         candidate, on_lattice = orientations.candidate, orientations.on_lattice
         stretches = compute_principal_stretches(self.reciprocal[candidate], orientations.basis)
         positions = _compute_position_likelihood(orientations.distance, on_lattice)
@@ -182,7 +182,7 @@ class LatticePlacement:
 
 
 def compute_scale_tolerance(scale_sigma: float) -> float:
-    """Return how far ln of a scale may deviate from its expectation at most, given its rms error."""
+    """Return the largest deviation of ln of a scale from its expectation, given its rms error."""
     return min(SCALE_TOLERANCE, MAX_SCALE_SIGMAS * scale_sigma)
 
 

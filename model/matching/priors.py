@@ -1,4 +1,4 @@
-"""What is known before the pattern is measured: cell, camera, tilt, thermal motion, atoms and noise.
+"""Prior knowledge, independent of the pattern: cell, camera, tilt, thermal motion, atoms and noise.
 
 Every prior of the verification is a constant of this module. `docs/probabilities.md` lists them.
 """
@@ -41,7 +41,7 @@ SIMILARITY_WEIGHT = 40.0
 
 @dataclass(frozen=True)
 class DisorderPrior:
-    """The prior of how the atoms of one kind of pattern deviate from the perfect crystal at rest.
+    """The prior of the deviations of the atoms from a perfect crystal at rest, for one kind of pattern.
 
     Attributes:
         log_diffuse: mean of ln of the share of the thermal diffuse scattering that lies within the spots.

@@ -1,4 +1,4 @@
-"""Decides when a stated scale may be wrong, and by how much a wrong scale lowers the probabilities.
+"""Decide when a stated scale may be wrong, and by how much a wrong scale lowers the probabilities.
 
 A scale is stated with an uncertainty, and now and then it is simply wrong: another camera length, another unit. Of 60
 validation patterns at their right scale, no explanation at another scale gains more than 6 in ln likelihood. Where the
@@ -45,12 +45,12 @@ def explains_better(other: Match, score: float) -> bool:
 
 
 def compute_probability_factor(scale: float) -> float:
-    """Return the factor for probabilities that rest on a scale (measured over stated lengths) other than 1."""
+    """Return the factor for probabilities that depend on a scale (measured over stated lengths) other than 1."""
     return exp(-abs(log(scale)) / _LOG_SCALE_SPREAD)
 
 
 def describe_scale_deviation(scale: float) -> str:
-    """Return the warning for a best fit at another scale than the stated one."""
+    """Return the warning for a best fit at a scale other than the stated one."""
     size, direction = 100 * abs(scale - 1), "larger" if scale > 1 else "smaller"
     return (
         f"No crystal fits nearly as well at the stated scale. The best fit needs a scale {size:.1f} % {direction} "

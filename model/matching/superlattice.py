@@ -53,7 +53,7 @@ def is_superlattice(spots: Spots, lattice: PatternLattice, second: PatternLattic
 
 
 def select_parent_spots(spots: Spots, lattice: PatternLattice) -> BoolArray | None:
-    """Select the spots of the parent crystal, where the pattern's lattice is that of a superlattice.
+    """Select the spots of the parent crystal if the pattern's lattice is that of a superlattice.
 
     The parent's lattice is the coarsest sublattice that carries nearly all of the intensity. Spots on no lattice are
     kept, as they are evidence against any crystal.
@@ -86,7 +86,7 @@ def _is_whole(hk: FloatArray) -> BoolArray:
 
 
 def explains_parent_spots(match: Match) -> bool:
-    """Whether a crystal explains the spots that are left without those of the superlattice."""
+    """Whether a crystal explains the spots that remain without those of the superlattice."""
     return match.r_factor is not None and match.r_factor < MAX_R_FACTOR and match.missing < MAX_MISSING
 
 

@@ -1,4 +1,4 @@
-"""Verifies the candidates of a search against the pattern itself: which of them explain it, and how well.
+"""Verify the candidates of a search against the pattern itself: which of them explain it, and how well.
 
 The score of a candidate is the ln of a likelihood: of the spots' positions given its lattice, of their intensities
 given its atoms, and of the reflections that were not measured. `docs/matching.md` describes the method.
@@ -137,7 +137,7 @@ class _FittedCandidate:
 
     @property
     def orientation(self) -> FittedOrientation:
-        """The orientation that was fitted."""
+        """The fitted orientation."""
         oriented, variant = self.start.candidate, self.start.variant
         return FittedOrientation(
             reciprocal=oriented.diffraction.reciprocal,

@@ -248,7 +248,7 @@ def compute_kinematic_spots(
     displacements: FloatArray | None = None,
     relative_threshold: float = 1e-4,
 ) -> Spots:
-    """Compute the spots of a layer on the camera; the strongest has intensity 1, and those below the threshold are omitted.
+    """Compute the spots of a layer; the strongest has intensity 1, and those below the threshold are omitted.
 
     Raises:
         NoSpotsError: there are fewer than three spots within q_max.

@@ -74,7 +74,7 @@ def test_to_structure_has_the_requested_vacuum(cells: dict[str, Cell]) -> None:
         (box(3.0, 20.0), [6], [[0.0, np.nan, 0.0]], "finite"),
         (box(3.0, np.inf), [6], [[0.0, 0.0, 0.0]], "finite"),
         (np.eye(2), [6], [[0.0, 0.0, 0.0]], "three vectors"),
-        (box(3.0, 20.0), [6, 6], [[0.0, 0.0, 0.0]], "does not fit the coordinates"),
+        (box(3.0, 20.0), [6, 6], [[0.0, 0.0, 0.0]], "does not match the coordinates"),
         (box(3.0, 20.0), [0], [[0.0, 0.0, 0.0]], "Unknown element with atomic number 0"),
         (box(3.0, 20.0), [99], [[0.0, 0.0, 0.0]], "Unknown element with atomic number 99"),
         (np.ones((3, 3)), [6], [[0.0, 0.0, 0.0]], "lie in one plane"),

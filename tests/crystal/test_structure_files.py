@@ -141,7 +141,7 @@ def test_rejects_an_unusable_cif_with_a_reason(old: str, new: str, message: str)
 
 
 def test_rejects_a_cif_without_atoms() -> None:
-    with pytest.raises(CrystalError, match="The structure holds no atoms"):
+    with pytest.raises(CrystalError, match="The structure contains no atoms"):
         read_structure(SYMMETRIC_CIF[: SYMMETRIC_CIF.index("Mo1 Mo")], id="a", source="b")
 
 

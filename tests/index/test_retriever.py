@@ -285,7 +285,7 @@ def test_threads_get_the_same_answers(retriever: Retriever) -> None:
 def test_rejects_impossible_requests(retriever: Retriever) -> None:
     with pytest.raises(OptionError, match="top_k"):
         retriever.search(pattern_of(crystal(0)), top_k=0)
-    with pytest.raises(IndexUnavailableError, match="model that made the index"):
+    with pytest.raises(IndexUnavailableError, match="model with which the index was built"):
         retriever.search(pattern_of(crystal(0)), vector=np.ones(3, dtype=np.float32))
 
 

@@ -65,12 +65,12 @@ def test_reads_deuterium_as_hydrogen(tmp_path: Path) -> None:
 BAD_LINES: dict[str, tuple[object, str]] = {
     "no json": ("{oops", "not a JSON object"),
     "a list": ("[1, 2]", "not a JSON object"),
-    "unknown keys": ({"formula": "MoS2"}, "unknown form"),
+    "unknown keys": ({"formula": "MoS2"}, "unknown layout"),
     "Unknown element": (document(1, species=["Mo", "Xx", "S"]), "Unknown element"),
     "element of no kind": (document(1, species=["Mo", None, "S"]), "Unknown element"),
     "text in the cell": (document(1, lattice=[["a", 0, 0]] * 3), "numbers"),
     "ragged coordinates": (document(1, frac=[[0, 0, 0], [0, 0], [1, 1, 1]]), "numbers"),
-    "fewer species": (document(1, species=["Mo"]), "does not fit the coordinates"),
+    "fewer species": (document(1, species=["Mo"]), "does not match the coordinates"),
     "overlap": (document(1, frac=[[0, 0, 0.5]] * 3), "Overlapping"),
     "not finite": (document(1, frac=[[float("nan"), 0, 0.5]] * 3), "finite"),
     "bulk": (document(1, lattice=[[3, 0, 0], [0, 3, 0], [0, 0, 3]]), "vacuum"),
@@ -250,7 +250,7 @@ def test_expands_a_zip_within_limits(tmp_path: Path, monkeypatch: pytest.MonkeyP
             archive.writestr(f"{i}.cif", write_cif(crystal(i)))
     crystals, rejected = read(path)
     assert_first_layers(crystals, 4)
-    assert "expands by a factor of more than" in rejected[0].reason
+    assert "expands by more than a factor of" in rejected[0].reason
 
     def limit_zip(limits: ZipLimits) -> None:
         monkeypatch.setattr("index.sources.recognition.list_zip", partial(list_zip, limits=limits))
@@ -326,7 +326,7 @@ def test_rejects_unusable_pymatgen_documents(tmp_path: Path) -> None:
     reasons = [each.reason for each in rejected]
     assert len(reasons) == 4
     for reason, part in zip(
-        reasons, ("partial occupancy", "damaged", "no lattice", "unknown form"), strict=True
+        reasons, ("partial occupancy", "damaged", "no lattice", "unknown layout"), strict=True
     ):
         assert part in reason
 

@@ -26,7 +26,7 @@ def test_refuses_grains_on_rings() -> None:
     angle = rng.uniform(0, 2 * np.pi, 240)
     radius = np.repeat([88.0, 102.0, 144.0, 169.0], 60)
     positions = SIDE / 2 + radius[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
-    with pytest.raises(NoSpotsError, match="grains of a powder"):
+    with pytest.raises(NoSpotsError, match="the grains of a powder"):
         find_spots(render(positions, rng.uniform(60, 900, 240)), PatternOptions())
 
 

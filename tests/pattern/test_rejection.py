@@ -40,9 +40,9 @@ def collect_reasons(render: Callable[[int], Array]) -> list[str]:
 @pytest.mark.parametrize(
     ("render", "words", "min_share"),
     [
-        (render_overlapping_discs, "overlapping discs of a convergent beam", 0.9),
-        (render_columns_image, "real space", 0.9),
-        (render_lattice_image, "real space", 0.2),
+        (render_overlapping_discs, "overlapping convergent-beam discs", 0.9),
+        (render_columns_image, "real-space image", 0.9),
+        (render_lattice_image, "real-space image", 0.2),
     ],
 )
 def test_the_message_says_what_a_refused_frame_is(
@@ -55,5 +55,5 @@ def test_the_message_says_what_a_refused_frame_is(
 
 @pytest.mark.skipif(not FORMATS.is_dir(), reason="the shared patterns are not beside the project")
 def test_refuses_recorded_rings_of_bismuth_as_rings() -> None:
-    with pytest.raises(NoSpotsError, match="shows rings"):
+    with pytest.raises(NoSpotsError, match="shows the rings"):
         read_pattern((FORMATS / "bismuth.dm4").read_bytes(), "bismuth.dm4", PatternOptions())

@@ -132,7 +132,7 @@ def test_the_scale_is_that_of_the_file_or_nominal(render: Render) -> None:
 
 def test_refuses_units_of_points_for_a_frame(render: Render) -> None:
     frame = make_frame(render(11, size=512).counts, pixel_size_inv_angstrom=0.004)
-    with pytest.raises(OptionError, match="units=1/nm is for points"):
+    with pytest.raises(OptionError, match="units=1/nm applies only to points"):
         find_spots(frame, PatternOptions(units="1/nm"))
     find_spots(frame, PatternOptions(units="pixel"))
 

@@ -1,4 +1,4 @@
-"""What candidates diffract: their reflections under any tilt, and what they scatter into the spots of a pattern.
+"""Diffraction of candidates: their reflections under any tilt, and their intensities at the spots of a pattern.
 
 Axes: M reflections of a candidate, A variants of an orientation, N spots, J fits, P terms of a tilt series, K
 directions of displacements.
@@ -42,12 +42,12 @@ _GENERIC_TILT = np.array([0.051, 0.018])
 
 @dataclass(frozen=True)
 class Variants:
-    """The A orientations that the symmetry of a lattice makes of one, for N spots.
+    """The A orientations equivalent to one by the symmetry of the lattice, for N spots.
 
     Attributes:
         bases: (A, 2, 2) rows a* and b* on the camera, 1/angstrom.
         hk: (A, N, 2) indices of the spots.
-        rows: (A, N) row of each spot's reflection, -1 where there is none.
+        rows: (A, N) row of each spot's reflection, -1 if there is none.
     """
 
     bases: FloatArray
@@ -56,7 +56,7 @@ class Variants:
 
 
 def get_diffraction(crystal: Crystal, observed: Observation) -> "CandidateDiffraction":
-    """Return a candidate's diffraction, to a little beyond the outermost spot of the pattern.
+    """Return a candidate's diffraction, up to slightly beyond the outermost spot of the pattern.
 
     The last `_MAX_CACHED_CANDIDATES` are cached: a flake is often measured several times, and similar patterns have
     the same candidates.
@@ -125,11 +125,11 @@ class CandidateDiffraction:
 
     @cached_property
     def scatterers(self) -> Scatterers:
-        """What each atom scatters into the reflections."""
+        """The scattering of each atom into the reflections."""
         return Scatterers.from_crystal(self._crystal, self._voltage_kv, self.hk)
 
     def find_variants(self, basis: FloatArray, hk: IntArray, *, distinct: bool) -> Variants:
-        """Find the orientations that the lattice's symmetry makes of one.
+        """Find the orientations equivalent to one by the symmetry of the lattice.
 
         Args:
             basis: (2, 2) of the orientation.
@@ -141,7 +141,7 @@ class CandidateDiffraction:
         return Variants(changes @ basis, indices, self.find_rows(indices))
 
     def find_rows(self, hk: IntArray) -> IntArray:
-        """Return the row (...) of each reflection (..., 2), -1 where there is none."""
+        """Return the row (...) of each reflection (..., 2), -1 if there is none."""
         (h_max, k_max), h, k = self._max_indices, hk[..., 0], hk[..., 1]
         inside = (np.abs(h) <= h_max) & (np.abs(k) <= k_max)
         return self._row.take(np.where(inside, (h + h_max) * (2 * k_max + 1) + k + k_max, -1))
@@ -188,7 +188,7 @@ class OrientedCandidate:
 
 @dataclass(frozen=True)
 class FitStart:
-    """Where the fit of a candidate begins.
+    """Starting point of the fit of a candidate.
 
     Attributes:
         candidate: what is fitted.
@@ -207,11 +207,11 @@ class FitStart:
 
 @dataclass(frozen=True)
 class IntensityModel:
-    """What J candidates scatter into the spots of one pattern, from which `linearize` computes ln I.
+    """The scattering of J candidates into the spots of one pattern, from which `linearize` computes ln I.
 
     Attributes:
         starts: where the fits begin.
-        rows: (J, N) row of each spot's reflection, -1 where there is none.
+        rows: (J, N) row of each spot's reflection, -1 if there is none.
         used: (J, N) spots that lie on the lattice and have a reflection.
         measured: (N,) measured ln I.
         saturation_variance: (N,) what saturation adds to the variance of ln I.
@@ -233,7 +233,7 @@ class IntensityModel:
 
     @classmethod
     def from_starts(cls, starts: Sequence[FitStart]) -> Self:
-        """Return the model of at least one start on the same pattern, with all atoms where the library has them."""
+        """Return the model of at least one start on the same pattern, with all atoms at their library positions."""
         candidates = [start.candidate for start in starts]
         rows = np.stack([start.candidate.variants.rows[start.variant] for start in starts])
         series = [start.candidate.diffraction.faces[start.face].coefficients for start in starts]
@@ -256,7 +256,7 @@ class IntensityModel:
         return len(self.starts)
 
     def take(self, rows: Sequence[int]) -> Self:
-        """Return the model of these fits; a fit may come several times."""
+        """Return the model of these fits; a fit may be repeated."""
         kept = list(rows)
         return type(self)(
             [self.starts[row] for row in kept],

@@ -1,4 +1,4 @@
-"""How the intensities of a layer change when its atoms are displaced from where the library has them.
+"""How the intensities of a layer change when its atoms are displaced from their library positions.
 
 Computed structures are relaxed differently from the sample, and the atoms of a flake are displaced by strain and
 defects. A displacement u of atom j changes the wave into a reflection q by -2 pi i q . u times what the atom scatters
@@ -61,7 +61,7 @@ class DisplacementResponse:
 
 @dataclass(frozen=True)
 class Scatterers:
-    """What each of A atoms scatters by itself into each of M reflections.
+    """The scattering of each of A atoms alone into each of M reflections.
 
     Attributes:
         q: (M, 2) of the reflections in the crystal's frame, 1/angstrom.
@@ -79,7 +79,7 @@ class Scatterers:
 
     @classmethod
     def from_crystal(cls, crystal: Crystal, voltage_kv: float, hk: IntArray) -> Self:
-        """Return the atoms of a crystal for reflections with indices (M, 2)."""
+        """Return the scatterers of a crystal for reflections with indices (M, 2)."""
         q = hk @ reciprocal_lattice(crystal.lattice)
         length = np.linalg.norm(q, axis=1)
         z = crystal.positions[:, 2]
@@ -109,7 +109,7 @@ class Scatterers:
         return phase.astype(np.float32)
 
     def compute_waves(self, factors: ComplexArray, amplitude: ComplexArray) -> ComplexArray:
-        """Return what each atom adds to the amplitudes, (M, A).
+        """Return the contribution of each atom to the amplitudes, (M, A).
 
         Args:
             factors: (M, A) exp(i phase) of `compute_phases`.
@@ -122,7 +122,7 @@ class Scatterers:
         return waves
 
     def compute_responses(self, waves: ComplexArray) -> ComplexArray:
-        """Return the change of the amplitudes, (M, 2 A), by displacements of one rms along x and y of each atom.
+        """Return the change of the amplitudes, (M, 2 A), caused by rms displacements of each atom along x and y.
 
         Args:
             waves: (M, A) what each atom adds to the amplitudes.

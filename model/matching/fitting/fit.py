@@ -58,7 +58,7 @@ class MissingReflections:
         log_detection_limit: float,
         sigma: FloatArray,
     ) -> Self:
-        """Find the missing ones among M reflections.
+        """Find the missing reflections among M.
 
         A reflection is missing because it was lost at random or because it is fainter than the detection limit.
 
@@ -116,7 +116,7 @@ class Fit:
 
     @cached_property
     def score(self) -> float:
-        """Ln of likelihood and prior."""
+        """Log of likelihood times prior."""
         return float(self.log_densities.sum()) + self.missing.log_likelihood + self.log_prior
 
 

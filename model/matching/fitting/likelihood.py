@@ -57,12 +57,12 @@ class IntensityNoise:
         return np.asarray(self.model_sigma**2 + self.spot_sigma**2 + FAINT_INTENSITY / (intensity + 1e-3))
 
     def compute_log_density(self, residual: Floats, variance: Floats) -> FloatArray:
-        """Return ln of the density of a residual, up to a constant."""
+        """Return the log density of a residual, up to a constant."""
         tails = np.log1p(residual**2 / (self.freedom * variance))
         return np.asarray(-(self.freedom + 1) / 2 * tails - np.log(variance) / 2)
 
     def compute_robust_weight(self, residual: Floats, variance: Floats) -> FloatArray:
-        """Return the weight of a residual in the least squares that maximize `compute_log_density`."""
+        """Return the weight of a residual in the reweighted least squares that maximize `compute_log_density`."""
         return np.asarray((self.freedom + 1) / (self.freedom + residual**2 / variance) / variance)
 
     def compute_curvature(self, variance: Floats) -> FloatArray:
@@ -102,7 +102,7 @@ class NormalPrior:
     precision: FloatArray
 
     def take(self, rows: Sequence[int]) -> Self:
-        """Return the priors of these fits; a fit may come several times."""
+        """Return the priors of these fits; a fit may be repeated."""
         kept = list(rows)
         return type(self)(self.mean[kept], self.precision[kept])
 
@@ -112,7 +112,7 @@ class NormalPrior:
         return np.asarray(self.precision[..., None] * np.eye(self.precision.shape[-1]))
 
     def compute_log_density(self, parameters: FloatArray, information: FloatArray) -> FloatArray:
-        """Return ln of the prior times the volume that the data leave to all parameters but the level.
+        """Return the log of the prior times the posterior volume of all parameters except the level.
 
         Args:
             parameters: (..., J, Q) fitted parameters.
@@ -147,7 +147,7 @@ class Linearization:
     saturation_variance: FloatArray
 
     def take(self, rows: Sequence[int]) -> Self:
-        """Return these fits; a fit may come several times."""
+        """Return these fits; a fit may be repeated."""
         kept = list(rows)
         return type(self)(
             self.parameters[kept],
@@ -217,7 +217,7 @@ class Solution:
 
 @dataclass(frozen=True)
 class LinearFit:
-    """J linearized fits under a noise and a prior.
+    """J linearized fits with a noise model and a prior.
 
     Attributes:
         model: the linearization.
@@ -233,17 +233,17 @@ class LinearFit:
 
     @classmethod
     def pose(cls, noise: IntensityNoise, prior: NormalPrior, model: Linearization) -> Self:
-        """Pose the fits under one noise."""
+        """Set up the linear fits for one noise model."""
         return cls(model, noise, prior, model.compute_variance(noise))
 
     def compute_log_posterior(self) -> FloatArray:
-        """Return ln of likelihood and prior (J,) at the point of linearization, up to a constant."""
+        """Return the log posterior (J,) at the point of linearization, up to a constant."""
         density = self.noise.compute_log_density(self.model.residual, self.variance)
         off = self.prior.precision * (self.model.parameters - self.prior.mean) ** 2
         return np.asarray((self.model.used * density).sum(axis=1) - off.sum(axis=1) / 2)
 
     def solve(self, steps: int) -> Solution:
-        """Find the optimum by this number of reweighted least-squares steps."""
+        """Find the optimum with this number of reweighted least-squares steps."""
         model, prior = self.model, self.prior
         information = prior.information
         parameters, residual = model.parameters, model.residual
@@ -260,7 +260,7 @@ class LinearFit:
         return self._weigh(self.noise.compute_curvature(self.variance))[1]
 
     def compute_log_evidence(self, steps: int, priors: NormalPrior) -> FloatArray:
-        """Return ln of the likelihood with all parameters integrated out, under each of several priors.
+        """Return the log of the likelihood with all parameters integrated out, for each of several priors.
 
         The weights are those of the optimum under the fit's own prior.
 

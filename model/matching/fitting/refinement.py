@@ -72,7 +72,7 @@ def refine(rough: RoughFits, bonus: FloatArray) -> list[Fit]:
 
 
 def evaluate_rough_fits(rough: RoughFits) -> list[Fit]:
-    """Return rough fits as they are, one more step near their optima, with the atoms where the library has them."""
+    """Return rough fits, one step closer to their optima, with the atoms at their library positions."""
     breaking = np.full(len(rough.parameters), SYMMETRY_BREAKING_SIGMAS[0])
     return _finish(_Refinement.without_displacements(rough), ROUGH_NOISE, breaking)
 
@@ -118,7 +118,7 @@ class _Refinement:
 
     @classmethod
     def without_displacements(cls, rough: RoughFits) -> Self:
-        """Return rough fits as they are."""
+        """Return rough fits without refinement."""
         starts = rough.model.starts
         responses = [DisplacementResponse.zero(len(start.candidate.diffraction.hk)) for start in starts]
         keeps = np.zeros((len(starts), 0), dtype=bool)
@@ -126,7 +126,7 @@ class _Refinement:
         return cls(rough.model, responses, keeps, (AT_REST,) * len(starts), linearization)
 
     def take(self, rows: Sequence[int]) -> Self:
-        """Return these fits; a fit may come several times."""
+        """Return these fits; a fit may be repeated."""
         kept = list(rows)
         return type(self)(
             self.model.take(kept),
@@ -137,7 +137,7 @@ class _Refinement:
         )
 
     def add_kind(self, disorder: DisorderPrior) -> Self:
-        """Return 2 J fits: these, and each again as another kind of pattern."""
+        """Return 2 J fits: these, and each of them refitted as another kind of pattern."""
         count = len(self.disorder)
         twice = self.take([*range(count)] * 2)
         parameters = twice.linearization.parameters.copy()
@@ -151,7 +151,7 @@ class _Refinement:
 
     @property
     def likeliest_breaking(self) -> FloatArray:
-        """(J,) likeliest rms of the displacements that break the symmetry."""
+        """(J,) most probable rms of the displacements that break the symmetry."""
         return np.array([kind.breaking_sigma for kind in self.disorder])
 
     def compute_log_prior_of_breaking(self, breaking: FloatArray) -> FloatArray:

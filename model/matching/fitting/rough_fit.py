@@ -1,4 +1,4 @@
-"""Rough fits: the best places on a grid of tilts, and from there tilt, level and B, with the atoms at rest."""
+"""Rough fits: the best points of a grid of tilts, then a fit of tilt, level and B, with the atoms at rest."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Patterns without intensities: what is known of the atoms is only which reflections were measured.
+"""Patterns without intensities: the only evidence on the atoms is which reflections were measured.
 
 A reflection brighter than some limit is measured, a fainter one is not; the limit is the one that suits the pattern
 best. Axes: A variants of an orientation, N spots, M reflections, L limits.
@@ -35,7 +35,7 @@ def find_visible_start(candidate: OrientedCandidate) -> FitStart:
 
 
 def fit_visibility(start: FitStart) -> Fit:
-    """Evaluate how well the bright reflections of the untilted layer are those that were measured."""
+    """Evaluate how well the bright reflections of the untilted layer agree with those that were measured."""
     diffraction, variants = start.candidate.diffraction, start.candidate.variants
     rows, basis = variants.rows[start.variant], variants.bases[start.variant]
     (used,), (measured,), (in_range,) = _find_measured(start.candidate, rows[None], basis[None])
@@ -70,7 +70,7 @@ def _find_measured(
 
     Args:
         candidate: what is fitted.
-        rows: (A, N) row of each spot's reflection in some of the variants, -1 where there is none.
+        rows: (A, N) row of each spot's reflection in some of the variants, -1 if there is none.
         bases: (A, 2, 2) of these.
     """
     hk, observed = candidate.diffraction.hk, candidate.observed

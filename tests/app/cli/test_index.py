@@ -30,7 +30,7 @@ def test_versions_are_published_listed_and_rolled_back(
         assert main(["index", "publish", each, "--to", str(served)]) == 0
     output = capsys.readouterr()
     assert output.out.splitlines()[1] == f"{served} now uses {find_version_folder(served).name} (2 crystals)."
-    assert output.err.count("other weights") == 1
+    assert output.err.count("different weights from") == 1
     assert main(["index", "versions", str(served)]) == 0
     _, first, second = capsys.readouterr().out.splitlines()
     assert first.split()[:2] == ["*", find_version_folder(served).name]

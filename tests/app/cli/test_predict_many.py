@@ -119,7 +119,7 @@ def test_impossible_calls_are_refused(
     bad = str(folder / "b" / "c.tif")
     assert "does not exist" in refused(capsys, str(folder / "absent"), "--out", "x.csv")
     assert ".csv or .json" in refused(capsys, str(folder), "--out", "x.txt")
-    assert "is for one pattern" in refused(capsys, str(folder), "--format", "cif")
+    assert "only for one pattern" in refused(capsys, str(folder), "--format", "cif")
     assert "is unreachable" in refused(capsys, bad, "--url", "http://127.0.0.1:9")
     assert "is not a URL" in refused(capsys, bad, "--url", "microscope:8000")
     assert "TIFF" in refused(capsys, bad, "--url", address)

@@ -92,9 +92,9 @@ def test_the_svg_has_a_panel_for_each_structure(client: TestClient, points: list
         ([], "0 structures; send 2 to 20"),
         ([MOS2], "has 1 structures"),
         ([MOS2] * 21, "21 structures"),
-        ([MOS2, 3], "a list of texts"),
-        ("data_x", "a list of texts"),
-        (None, "a list of texts"),
+        ([MOS2, 3], "a list of strings"),
+        ("data_x", "a list of strings"),
+        (None, "a list of strings"),
     ],
 )
 def test_invalid_structures_are_refused(
@@ -133,7 +133,7 @@ def test_a_cell_of_absurd_size_is_refused(client: TestClient, points: list[list[
 def test_the_size_of_structures_is_limited(client: TestClient, points: list[list[float]]) -> None:
     assert "structure 2: " in problem_of(compare(client, points, [MOS2, MOS2 + "#" * 70_000]), 413)
     poscar = "many\n1.0\n3 0 0\n0 3 0\n0 0 30\nC\n99999999999\nDirect\n0 0 0\n"
-    assert "announces 99999999999 atoms" in problem_of(compare(client, points, [MOS2, poscar]), 400)
+    assert "declares 99999999999 atoms" in problem_of(compare(client, points, [MOS2, poscar]), 400)
 
 
 def test_a_name_that_xml_cannot_hold_is_drawn(client: TestClient, points: list[list[float]]) -> None:

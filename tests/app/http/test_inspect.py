@@ -75,7 +75,7 @@ def test_saturated_spots_are_counted_with_advice(client: TestClient) -> None:
     answer = client.post("/inspect", files={"file": frame(saturated=True)}).json()
     quality = answer["query"]["quality"]
     assert quality["saturated_spots"] == sum(spot["saturated"] for spot in answer["spots"]) >= 6
-    assert any("saturated: expose shorter" in advice for advice in quality["advice"])
+    assert any("saturated: use a shorter exposure" in advice for advice in quality["advice"])
     assert any("scale is unknown" in advice for advice in quality["advice"])
     assert all(spot["d"] is None for spot in answer["spots"])
 

@@ -120,7 +120,7 @@ def test_a_directory_of_millions_is_refused_before_it_is_read(monkeypatch: pytes
 )
 def test_names_that_leave_the_zip_are_refused(name: str) -> None:
     (message,) = list_errors(pack((name, b"1")))
-    assert "leads out" in message
+    assert "points outside the archive" in message
 
 
 def make_link() -> bytes:
@@ -136,8 +136,8 @@ def make_link() -> bytes:
         (make_link, "symbolic link"),
         (lambda: pack(("a", bytes(9)), method=zipfile.ZIP_BZIP2), "deflate"),
         (lambda: pack(("a", bytes(9)), method=zipfile.ZIP_LZMA), "deflate"),
-        (lambda: pack(("a.zip", pack(("b", b"1")))), "archive itself"),
-        (lambda: pack(("a.gz", b"\x1f\x8b\x08" + bytes(20))), "archive itself"),
+        (lambda: pack(("a.zip", pack(("b", b"1")))), "itself an archive"),
+        (lambda: pack(("a.gz", b"\x1f\x8b\x08" + bytes(20))), "itself an archive"),
         (lambda: pack(("a", b"1"), ("a", b"2")), "more than once"),
     ],
 )
@@ -171,7 +171,7 @@ def test_a_name_cannot_contain_control_characters() -> None:
     "data", [b"", b"PK", b"nonsense", b"PK\x05\x06" + b"\xff" * 18, b"PK\x03\x04" + bytes(100)]
 )
 def test_a_file_that_is_not_a_zip_is_refused(data: bytes) -> None:
-    with pytest.raises(UnreadableError, match="not a zip, or a damaged one"):
+    with pytest.raises(UnreadableError, match="not a zip archive or is damaged"):
         read_members(data)
 
 

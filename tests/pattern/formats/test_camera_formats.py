@@ -59,7 +59,7 @@ def test_a_small_image_of_digital_micrograph_is_not_text() -> None:
         (0.2, "mrad", 0.2e-3 / electron_wavelength_angstrom(200), ""),
         (1.0, "", None, ""),
         (8.0, "", None, ""),
-        (0.2, "nm", None, "real space"),
+        (0.2, "nm", None, "real-space scale"),
         (50.0, "1/nm", None, "impossible"),
         (0.0, "1/nm", None, ""),
         (float("nan"), "1/nm", None, ""),
@@ -156,7 +156,7 @@ def test_selects_one_of_several_pages_or_their_sum() -> None:
     data = tiff(STACK, photometric="minisblack")
     assert np.array_equal(read_frame(data, 2).counts, STACK[2])
     assert np.array_equal(read_frame(data, "sum").counts, STACK.sum(axis=0, dtype=np.float32))
-    with pytest.raises(OptionError, match="no image 3; give frame=0 to 2"):
+    with pytest.raises(OptionError, match="no image 3; choose frame=0 to 2"):
         read_frame(data, 3)
 
 
@@ -223,7 +223,7 @@ def test_refuses_archives_and_pictures_that_cost_more_than_they_hold() -> None:
     with pytest.raises(UnreadableError, match="too many scans"):
         read_frame(jpeg[:-2] + 200 * last + jpeg[-2:])
     sparse = tiff(np.zeros((64, 64), np.uint16))
-    with pytest.raises(UnreadableError, match="more pixels than it holds"):
+    with pytest.raises(UnreadableError, match="more pixels than it contains"):
         read_frame(sparse[: len(sparse) // 3])
     noisy = np.zeros((600, 600), np.uint8)
     noisy[::2, ::2] = 200
