@@ -248,7 +248,7 @@ def test_a_composition_reaches_the_search_from_json_and_form(
         assert "omposition" in problem_of(
             post_file(client, json.dumps(points).encode(), composition=wrong), 422
         )
-    assert "give composition" in problem_of(post_points(client, points, composition_sigma=0.1), 422)
+    assert "requires composition" in problem_of(post_points(client, points, composition_sigma=0.1), 422)
 
 
 @pytest.mark.parametrize("elements", [{"elements_none": ["S"]}, {"elements_only": ["Mo", "Se"]}])
