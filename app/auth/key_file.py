@@ -82,7 +82,7 @@ def _parse_key_file(content: bytes, path: Path) -> KeyFile:
 
 
 def describe_exposure(path: Path) -> str | None:
-    """Return a warning if other users can read or change a key file, else None."""
+    """Return a warning if other users can read or change a key file, otherwise None."""
     mode = path.stat().st_mode
     if mode & _EXPOSED:
         return f"The key file {path} is accessible to other users (mode {mode & 0o777:03o}); run `chmod 600 {path}`."

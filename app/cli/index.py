@@ -83,7 +83,7 @@ def _add_publish(actions: "Commands") -> None:
         description="Copy the current version of an index into the folder that a service reads, and make it the "
         "current version there. A running service switches to it within a second.",
     )
-    publish.add_argument("built", type=Path, metavar="BUILT", help="folder of the index; stays unchanged")
+    publish.add_argument("built", type=Path, metavar="BUILT", help="folder of the index (left unchanged)")
     publish.add_argument(
         "--to", type=Path, required=True, metavar="SERVED", help="folder that the service reads"
     )

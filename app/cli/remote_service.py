@@ -117,7 +117,7 @@ class RemoteService:
             yield from response.iter_bytes()
         except httpx2.TransportError as error:
             raise RemoteServiceError(
-                f"{self._url} closed the connection before the response was complete:  {_describe(error)}."
+                f"{self._url} closed the connection before the response was complete: {_describe(error)}."
             ) from None
 
 

@@ -45,8 +45,8 @@ class ReadingOptions(RequestOptions):
         None,
         ge=SCALE_SIGMA_RANGE[0],
         le=SCALE_SIGMA_RANGE[1],
-        description="Standard uncertainty of the scale, as a fraction. Default: 0.013, with a `calibration` 0.005, "
-        "with gold rings in the frame 0.004. Candidates whose lattice deviates by much more are excluded.",
+        description="Standard uncertainty of the scale, as a fraction. Default: 0.004 with gold rings in the frame, "
+        "0.005 with a `calibration`, otherwise 0.013. Candidates whose lattice deviates by much more are excluded.",
     )
     calibration: str | None = Field(
         None,
@@ -61,8 +61,8 @@ class ReadingOptions(RequestOptions):
     )
     frame: Literal["sum"] | Annotated[int, Field(ge=0)] | None = Field(
         None,
-        description="Image of a file with several: its number from 0, or `sum` for their sum. Default: the first, with "
-        "a warning.",
+        description="Image to read from a file that contains several: its number from 0, or `sum` for "
+        "their sum. Default: the first, with a warning.",
     )
     mask: Annotated[
         list[Rectangle], Field(max_length=MAX_MASKS), nested_list(4, "0,500,480,524;600,0,700,90")

@@ -1,4 +1,4 @@
-"""Workers, each a process, so that a crash or a hang affects one worker and not the service, or a thread."""
+"""Workers as processes, so that a crash or a hang affects one worker and not the service, or as threads."""
 
 import asyncio
 import logging

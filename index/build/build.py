@@ -189,7 +189,7 @@ def _embed(batch: list[Entry], collected: _CollectedEntries, encoder: Encoder) -
     if vectors.shape != (len(batch), encoder.dimension):
         raise IndexUnavailableError(
             f"The model returned vectors of shape {vectors.shape} for {len(batch)} crystals; "
-            f"({len(batch)}, {encoder.dimension}) is needed."
+            f"({len(batch)}, {encoder.dimension}) was expected."
         )
     usable = np.asarray(np.isfinite(vectors).all(axis=1))
     for entry, is_usable in zip(batch, usable.tolist(), strict=True):

@@ -83,7 +83,7 @@ def _check_content(folder: Path, manifest: Manifest, catalog: Catalog, encoder: 
     if not np.array_equal(
         ElementBits.from_numbers(entry.crystal.numbers for entry in entries).bits, bits.bits
     ):
-        problems.append("The element table does not agree with the catalog.")
+        problems.append("The element table does not match the catalog.")
     sample = _choose_sample(len(entries)) if encoder is not None else []
     if encoder is not None:
         problems += _check_embedding([entries[row] for row in sample], sample, vectors, encoder)

@@ -76,7 +76,7 @@ class SourceFile:
         return content
 
     def expand(self) -> "SourceFile":
-        """Return the file inside one layer of gzip, if there is one, else this file."""
+        """Return the file inside one layer of gzip, if there is one, otherwise this file."""
         if self.is_expanded or not self.read_head().startswith(GZIP_MAGIC):
             return self
         open_expanded = partial(_GzipReader, self.open)

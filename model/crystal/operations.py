@@ -70,7 +70,7 @@ def find_operations(crystal: Crystal) -> Operations:
 
 
 def compute_symmetry_projector(crystal: Crystal) -> FloatArray:
-    """Return the (2 N, 2 N) projector onto the in-plane displacements of N atoms that keep the symmetry.
+    """Return the (2 N, 2 N) projector onto the in-plane displacements of N atoms that preserve the symmetry.
 
     A symmetric displacement equals its mean over all operations.
     """

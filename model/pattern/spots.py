@@ -173,7 +173,7 @@ def mask_spots(spots: Spots, rectangles: FloatArray) -> Spots:
 
     Args:
         spots: the pattern.
-        rectangles: (H, 4) x and y of two opposite corners, in pixels for a pattern with a camera, else in 1/angstrom.
+        rectangles: (H, 4) two opposite corners, in pixels for a pattern with a camera, otherwise in 1/angstrom.
 
     Raises:
         NoSpotsError: Fewer than three spots are left.

@@ -55,7 +55,7 @@ class Towers:
 
         Args:
             patterns: the spots of each pattern.
-            voltage_kv: accelerating voltage of each pattern; by default that of its spots, else 80 kV.
+            voltage_kv: accelerating voltage of each pattern; by default that of its spots, otherwise 80 kV.
 
         Raises:
             OptionError: the numbers of voltages and patterns differ.

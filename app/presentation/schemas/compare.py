@@ -14,7 +14,7 @@ class DecidingReflectionSchema(Schema):
 
     position: list[float] = Field(description="[x, y] in pixels on the camera, otherwise in 1/angstrom.")
     intensity_observed: float | None = Field(
-        description="Intensity relative to the strongest spot. Null where there is no spot."
+        description="Intensity relative to the strongest spot. Null if there is no spot."
     )
     in_first: ComparedReflection | None = Field(
         description="The reflection in the most likely structure. Null if it has none here."

@@ -20,7 +20,7 @@ class ComparedReflection(Schema):
     )
     d_observed: float | None = Field(
         description="Observed lattice spacing in angstrom. If the pattern's scale is unknown, the scale implied by the "
-        "structure is used. Null where there is no spot."
+        "structure is used. Null if there is no spot."
     )
     d_calculated: float | None = Field(
         description="Lattice spacing in angstrom, computed from the cell of the CIF. Null for an extra spot."

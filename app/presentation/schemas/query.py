@@ -130,7 +130,7 @@ class QuerySchema(Schema):
     lattices: list[PatternLatticeSchema] = Field(
         default=[],
         description="All lattices of the pattern: more than one for a stack of twisted layers or several flakes in the "
-        "beam. Empty where `lattice` is null.",
+        "beam. Empty if `lattice` is null.",
     )
     twists: list[TwistSchema] = Field(
         default=[], description="Twist angle of each pair of lattices. Empty unless there are at least two."

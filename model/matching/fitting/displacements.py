@@ -177,12 +177,12 @@ def select_directions(
 
     Args:
         responses: (M, 2 A) change of all amplitudes by a displacement of each atom along x and y.
-        symmetric: (2 A, 2 A) projector on the displacements that keep the symmetry.
+        symmetric: (2 A, 2 A) projector on the displacements that preserve the symmetry.
         amplitude: (M,) of the reflections.
         measured: rows of the reflections that were measured.
 
     Returns:
-        (M, K) changes along the selected combinations, those that keep the symmetry first; and (K,) which do.
+        (M, K) changes along the selected combinations, those that preserve the symmetry first; and (K,) which do.
     """
     share, basis = np.linalg.eigh(symmetric)
     keeps = share > 0.5

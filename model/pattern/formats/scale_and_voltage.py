@@ -99,7 +99,7 @@ def parse_number(value: Any) -> float | None:
 
 
 def accept_voltage(kv: float | None) -> float | None:
-    """Return a voltage in kilovolts if it is plausible, else None: files of idle microscopes state 0."""
+    """Return a voltage in kilovolts if it is plausible, otherwise None: files of idle microscopes state 0."""
     if kv is None or not isfinite(kv) or not VOLTAGE_RANGE_KV[0] <= kv <= VOLTAGE_RANGE_KV[1]:
         return None
     return float(kv)

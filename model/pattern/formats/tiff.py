@@ -77,7 +77,7 @@ def _count_pages(file: "tifffile.TiffFile", selection: FrameSelection) -> int:
         count += 1
     if isinstance(selection, range) and count > MAX_PAGES:
         raise OptionError(
-            f"The TIFF has more than {MAX_PAGES} pages, which is the limit; split it, or save it as NPY."
+            f"The TIFF has more than {MAX_PAGES} pages, the maximum; split it, or save it as NPY."
         )
     return max(count, 1)
 

@@ -109,7 +109,7 @@ def _read_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
         voltage = None if metadata.get("voltage_kv") is None else float(metadata["voltage_kv"])
     except (TypeError, ValueError, OverflowError) as error:
         raise UnreadableError(
-            f"pixel_size, center or voltage_kv given with the points is not a number:  {error}."
+            f"pixel_size, center or voltage_kv given with the points is not a number: {error}."
         ) from error
     if voltage is not None and not (math.isfinite(voltage) and voltage > 0):
         raise UnreadableError(

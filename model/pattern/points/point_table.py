@@ -91,7 +91,7 @@ def check_bracket_count(count: int, limit: int = MAX_POINTS) -> None:
     """
     if count > limit + limit // 10:
         raise TooLargeError(
-            f"The JSON contains more than {limit} points or other lists, which is the limit; give the "
+            f"The JSON contains more than {limit} points or other lists, the maximum; give the "
             "spots instead of all pixels."
         )
 

@@ -123,15 +123,15 @@ def _split_header(text: str) -> tuple[list[str], list[Row]]:
             preamble_lines += 1
             if preamble_lines > _MAX_PREAMBLE_LINES:
                 raise UnknownFormatError(
-                    f"The text contains no table of numbers in its first {number} lines; give one row per spot for "
-                    "each spot."
+                    f"The text contains no table of numbers in its first {number} lines; give one row, x, y, "
+                    "intensity, per spot."
                 )
             continue
         if not is_comment:
             rows.append((number, cells))
             if len(rows) > MAX_POINTS:
                 raise TooLargeError(
-                    f"There are more than {MAX_POINTS} points, which is the limit; give the spots "
+                    f"There are more than {MAX_POINTS} points, the maximum; give the spots "
                     "instead of all pixels."
                 )
     return header, rows
