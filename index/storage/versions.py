@@ -112,7 +112,7 @@ def find_version(directory: Path, name: str | None) -> Version:
             )
         name = earlier[0]
     if name not in names:
-        raise OptionError(f"There is no version {name[:60]!r}; there are {', '.join(names) or 'none'}.")
+        raise OptionError(f"There is no version {name[:60]!r}; available: {', '.join(names) or 'none'}.")
     return Version.read(directory / name)
 
 

@@ -2,7 +2,7 @@
 
 Scores are ln likelihoods whose noise is known only approximately. They are divided by a temperature, and sometimes they
 carry no information. Whether the crystal is among the refined candidates at all follows from how well the best of them
-explains the pattern, and from how many similar candidates they were chosen from. All constants were fitted by maximum
+explains the pattern, and from how many similar candidates they were chosen. All constants were fitted by maximum
 likelihood to simulated patterns of validation crystals in and out of the index, of random spots, broken rings and bulk
 zones (`python -m bench.confidence INDEX --fit`); the same without `--fit` measures their accuracy on
 test crystals.

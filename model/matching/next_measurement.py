@@ -105,8 +105,8 @@ def _suggest_tilt(pair: "Sequence[_OrientedCrystal]") -> NextMeasurement | None:
         if ratio > MIN_LOG_LIKELIHOOD_RATIO:
             axis = degrees(float(angle[best]) + pi / 2) % 180
             advice = (
-                f"Tilt the flake by {tilt_deg:g} degrees from its normal, about an axis at {axis:.0f} degrees (from x "
-                "to y of the pattern), and record another pattern."
+                f"Tilt the flake by {tilt_deg:g} degrees, about an axis at {axis:.0f} degrees (from x to y of the "
+                "pattern), and record another pattern."
             )
             return NextMeasurement("tilt", advice, tilt_deg=tilt_deg, log_likelihood_ratio=ratio)
     return None

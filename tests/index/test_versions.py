@@ -93,7 +93,7 @@ def test_rolls_back_step_by_step_and_forward_by_name(tmp_path: Path, sources: li
     roll_back(served, names[1])
     assert list_crystals(served)[0] == 2
     assert roll_back(served).name == names[3]
-    with pytest.raises(OptionError, match=r"no version '../x'; there are 2"):
+    with pytest.raises(OptionError, match=r"no version '../x'; available: 2"):
         roll_back(served, "../x")
 
 

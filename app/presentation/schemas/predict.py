@@ -63,8 +63,8 @@ class ConfidenceSet(Schema):
     """The smallest set of leading candidates that contains the crystal with the requested coverage."""
 
     coverage: float = Field(
-        description="Fraction of patterns whose confidence set contains the crystal, provided that it is in the "
-        "library; as requested."
+        description="Requested fraction of patterns whose confidence set contains the crystal, provided that it "
+        "is in the library."
     )
     size: int = Field(description="Number of leading candidates in the set; may exceed the number listed.")
 

@@ -168,7 +168,7 @@ def _find_shortest_differences(pixels: FloatArray) -> FloatArray | None:
     common = common[np.argsort(length[common], kind="stable")]
 
     def average_near(row: int) -> FloatArray:
-        """Return the mean of the differences similar to one."""
+        """Return the mean of the differences that are similar to the one in this row."""
         return np.asarray(difference[tree.query_ball_point(difference[row], tolerance)].mean(axis=0))
 
     first = average_near(common[0])

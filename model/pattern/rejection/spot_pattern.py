@@ -59,7 +59,7 @@ def require_spot_pattern(peaks: Peaks, center: Center, sigma: float, binned: Bin
 
 
 def require_symmetry(center: Center, count: int) -> None:
-    """Reject many spots of which too few are paired after noise has been removed.
+    """Reject patterns of many spots if too few are paired after noise has been removed.
 
     In rendered patterns at least three quarters are paired, in real-space images of a lattice that get this far two
     fifths.
