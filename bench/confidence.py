@@ -221,11 +221,11 @@ def _fit_calibration(answers: list[QueryResult]) -> ConfidenceCalibration:
     count = evidence.shape[1]
 
     def build_calibration(parameters: Array) -> ConfidenceCalibration:
-        temperature, growth, astray = parameters[:3]
+        temperature, growth, uninformative_logit = parameters[:3]
         return ConfidenceCalibration(
             temperature=float(np.exp(temperature)),
             temperature_exponent=float(growth),
-            uninformative_probability=float(1 / (1 + np.exp(-astray))),
+            uninformative_probability=float(1 / (1 + np.exp(-uninformative_logit))),
             evidence_weights=tuple(parameters[3:].tolist()),
             min_total_probability=0.0,
             unrefined_share=_measure_missed(answers),

@@ -160,7 +160,7 @@ def is_near(one: Record, other: Record) -> bool:
 def _align(recorded: Any, found: Any) -> tuple[Any, Any]:
     """Two records whose candidates are objects by id, of those alone that are in both, without their ranks.
 
-    What `_compare_order` tells of the others is not told again. A verdict near its threshold is left out.
+    `_compare_order` reports the other differences. A verdict near its threshold is left out.
     """
     if isinstance(recorded, list) and isinstance(found, list):
         pairs = [_align(one, other) for one, other in zip(recorded, found, strict=False)]
