@@ -21,7 +21,8 @@ from tests.golden.records import (
     record_case,
     write_recording,
 )
-from tests.golden.service import ROOT, Service, build_index, run_service
+from tests.golden.service import Service, build_index, run_service
+from tests.paths import ROOT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

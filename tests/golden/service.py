@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.golden.translation import translate_setting
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 90
 STOP_SECONDS = 15
 ROLES = ("read", "write", "admin")

@@ -1,9 +1,3 @@
-import pytest
+from tests.matching.conftest import crystal
 
-from model.crystal.crystal import Crystal
-from tests.matching.patterns import LAYERS
-
-
-@pytest.fixture(params=list(LAYERS))
-def crystal(request: pytest.FixtureRequest) -> Crystal:
-    return LAYERS[request.param]
+__all__ = ["crystal"]
