@@ -22,7 +22,7 @@ from app.observability.metrics import Metrics
 from app.services.search_index import SearchIndex, get_software_version
 from app.settings import Settings
 from app.workers.dispatcher import Dispatcher, Worker
-from app.workers.pool import ProcessWorker, ThreadWorker
+from app.workers.pool import Launcher, ProcessWorker, ThreadWorker
 
 DESCRIPTION = (
     "Send the electron diffraction pattern of a two-dimensional crystal; get a ranked list of the crystals that could "
@@ -99,7 +99,8 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
 def create_workers(settings: Settings) -> list[Worker]:
     """Return the worker processes that the settings require, not yet started."""
     # A request past its deadline has been answered, so a worker that still computes it after twice that time has hung.
-    return [ProcessWorker(settings, 2 * settings.deadline_s) for _ in range(settings.workers)]
+    launcher = Launcher()
+    return [ProcessWorker(settings, launcher, 2 * settings.deadline_s) for _ in range(settings.workers)]
 
 
 def _create_threads(settings: Settings, index: SearchIndex) -> list[Worker]:

@@ -2,13 +2,17 @@
 
 import asyncio
 import logging
+import os
 import socket
+import struct
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from app.errors import NotReadyError
 from app.presentation.schemas.service import Provenance
 from app.settings import Settings
+from app.workers import launcher
 from app.workers.dispatcher import Handler, WorkerLostError
 from app.workers.messages import (
     AnyJob,
@@ -26,10 +30,96 @@ from app.workers.wire import encode_message, read_message_async
 logger = logging.getLogger(__name__)
 
 # -P: files in the working directory must not shadow the installed packages.
-_COMMAND = (sys.executable, "-P", "-c", "from app.workers.worker import main; main()")
+_COMMAND = (sys.executable, "-P", "-c", "from app.workers.launcher import main; main()")
 _MAX_START_S = 120.0
-_MAX_EXIT_S = 10.0
+_MAX_EXIT_S = 2.0
 _BUFFER_BYTES = 2**20
+
+
+class Launcher:
+    """The service's side of the process that forks the workers; it starts with the first worker.
+
+    A launcher that has died, or does not answer, is replaced when the next worker starts.
+    """
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self._workers: set[int] = set()
+        self._process: asyncio.subprocess.Process | None = None
+        self._control: socket.socket
+
+    async def start_worker(self, descriptor: int) -> int:
+        """Start a worker that serves a socket, and return its process id.
+
+        Raises:
+            OSError: no process can be started.
+        """
+        async with self._turn:
+            if self._process is None:
+                await self._spawn()
+            pid = await self._request(launcher.START, [descriptor])
+            if pid < 0:
+                raise OSError(-pid, os.strerror(-pid))
+            self._workers.add(pid)
+            return pid
+
+    async def end_worker(self, pid: int) -> int | None:
+        """Kill a worker, unless it has exited, and return its exit status; None if its launcher has died."""
+        async with self._turn:
+            if pid not in self._workers:
+                return None
+            self._workers.remove(pid)
+            with suppress(OSError, TimeoutError):
+                return await self._request(pid, [])
+            return None
+
+    async def close_unused(self) -> None:
+        """Let the process exit if it has no worker left."""
+        async with self._turn:
+            if not self._workers:
+                await self._close()
+
+    async def _request(self, message: int, descriptors: Sequence[int]) -> int:
+        try:
+            socket.send_fds(self._control, [launcher.MESSAGE.pack(message)], descriptors)
+            reply = asyncio.get_running_loop().sock_recv(self._control, launcher.MESSAGE.size)
+            (value,) = launcher.MESSAGE.unpack(await asyncio.wait_for(reply, _MAX_START_S))
+        except struct.error:
+            await self._close()
+            raise ConnectionResetError("The process that starts the workers has exited.") from None
+        except BaseException:  # also if canceled: the reply would be taken for that of the next request
+            await self._close()
+            raise
+        return int(value)
+
+    async def _spawn(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            ours.setblocking(False)
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    *_COMMAND,
+                    stdin=theirs.fileno(),
+                    stdout=asyncio.subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            except BaseException:
+                ours.close()
+                raise
+            self._control = ours
+
+    async def _close(self) -> None:
+        """Let the process kill the workers and exit."""
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        self._workers.clear()
+        self._control.close()
+        try:
+            await asyncio.wait_for(process.wait(), _MAX_EXIT_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
 
 
 class ProcessWorker:
@@ -37,20 +127,22 @@ class ProcessWorker:
 
     Args:
         settings: settings of the service; the process opens their index.
+        launcher: starts the process.
         silence_s: a process that delivers nothing for so long while it computes is killed.
     """
 
-    def __init__(self, settings: Settings, silence_s: float) -> None:
+    def __init__(self, settings: Settings, launcher: Launcher, silence_s: float) -> None:
         self._settings = settings
+        self._launcher = launcher
         self.silence_s = silence_s
-        self._process: asyncio.subprocess.Process | None = None
+        self._pid: int | None = None
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
 
     @property
     def pid(self) -> int | None:
         """Id of the process, if it is running."""
-        return None if self._process is None else self._process.pid
+        return self._pid
 
     async def start(self) -> Provenance:
         """Start a process, wait until it has opened the index and answered a pattern, and return its provenance.
@@ -62,16 +154,15 @@ class ProcessWorker:
         await self._kill()
         try:
             await self._spawn()
-        except OSError as error:  # no memory, or no process id, for one more
-            raise NotReadyError(f"A worker process cannot be started: {error.strerror}.") from error
-        try:
             await self._send(StartWorker(self._settings))
             ready = await asyncio.wait_for(read_message_async(self._reader), _MAX_START_S)
-        except (TimeoutError, asyncio.IncompleteReadError, OSError):
+        except (TimeoutError, asyncio.IncompleteReadError, ConnectionError):
             await self._kill()
             raise NotReadyError(
                 "A worker process exited during startup; see its log for the reason."
             ) from None
+        except OSError as error:  # no memory, or no process id, for one more
+            raise NotReadyError(f"A worker process cannot be started: {error.strerror}.") from error
         if isinstance(ready, WorkerReady):
             return ready.provenance
         await self._kill()
@@ -82,12 +173,7 @@ class ProcessWorker:
         with theirs:
             self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=_BUFFER_BYTES)
             try:
-                self._process = await asyncio.create_subprocess_exec(
-                    *_COMMAND,
-                    stdin=theirs.fileno(),
-                    stdout=asyncio.subprocess.DEVNULL,
-                    start_new_session=True,
-                )
+                self._pid = await self._launcher.start_worker(theirs.fileno())
             except BaseException:
                 self._writer.close()
                 raise
@@ -118,14 +204,12 @@ class ProcessWorker:
 
     async def close(self) -> None:
         """Let the idle process exit by itself."""
-        if self._process is None:
-            return
-        self._writer.close()
-        try:
-            await asyncio.wait_for(self._process.wait(), _MAX_EXIT_S)
-        except TimeoutError:
-            logger.warning("A worker did not exit within %g s and was killed.", _MAX_EXIT_S)
-        await self._kill()
+        if self._pid is not None:
+            with suppress(TimeoutError, OSError):
+                self._writer.write_eof()
+                await asyncio.wait_for(self._reader.read(), _MAX_EXIT_S)
+            await self._kill()
+        await self._launcher.close_unused()
 
     async def _receive_outcome(self) -> tuple[int, Outcome]:
         message = await read_message_async(self._reader)
@@ -140,13 +224,11 @@ class ProcessWorker:
 
     async def _kill(self) -> int | None:
         """Kill the process, if there is one, and return its exit status."""
-        if self._process is None:
+        if self._pid is None:
             return None
-        process, self._process = self._process, None
+        pid, self._pid = self._pid, None
         self._writer.close()
-        if process.returncode is None:
-            process.kill()
-        return await process.wait()
+        return await self._launcher.end_worker(pid)
 
 
 def _unexpected(message: Message) -> RuntimeError:

@@ -2,10 +2,7 @@
 
 import ctypes
 import logging
-import os
-import signal
 import socket
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
@@ -23,13 +20,8 @@ logger = logging.getLogger(__name__)
 _LARGE_BYTES = 2**20
 
 
-def main() -> None:
-    """Run as a process whose standard input is a socket to the service."""
-    # An interrupt from the terminal, or a stop of the whole process group, is the service's to handle: it closes the
-    # socket when the last answer is out.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    connection = socket.socket(fileno=os.dup(sys.stdin.fileno()))
+def run_worker(connection: socket.socket) -> None:
+    """Serve one connection to the service until the service closes it."""
     try:
         with connection, connection.makefile("rb") as incoming, connection.makefile("wb") as outgoing:
             start = read_message(incoming)

@@ -14,7 +14,7 @@ from app.services.uploads import JsonBody
 from app.settings import Settings
 from app.workers.dispatcher import Dispatcher
 from app.workers.messages import CanaryJob, InspectJob
-from app.workers.pool import ProcessWorker
+from app.workers.pool import Launcher, ProcessWorker
 from model.errors import IndexUnavailableError, UnreadableError
 
 CANARY = CanaryJob()
@@ -24,7 +24,7 @@ def run_with_worker(starter: Path, check: Callable[[Dispatcher, ProcessWorker], 
     """Run a check on a dispatcher with one worker process."""
 
     async def run() -> None:
-        worker = ProcessWorker(Settings(index=starter), silence_s=5.0)
+        worker = ProcessWorker(Settings(index=starter), Launcher(), silence_s=5.0)
         dispatcher = Dispatcher([worker], 8, 2**20, 60.0, Metrics())
         await dispatcher.start()
         try:
@@ -33,6 +33,14 @@ def run_with_worker(starter: Path, check: Callable[[Dispatcher, ProcessWorker], 
             await dispatcher.close()
 
     asyncio.run(run())
+
+
+async def start_worker(index: Path) -> None:
+    worker = ProcessWorker(Settings(index=index), Launcher(), 5.0)
+    try:
+        await worker.start()
+    finally:
+        await worker.close()
 
 
 def is_alive(pid: int) -> bool:
@@ -91,7 +99,7 @@ def test_a_worker_that_hangs_is_killed(starter: Path) -> None:
 
 def test_a_worker_that_cannot_open_its_index_gives_the_reason(tmp_path: Path) -> None:
     with pytest.raises(IndexUnavailableError, match="contains no index"):
-        asyncio.run(ProcessWorker(Settings(index=tmp_path), 5.0).start())
+        asyncio.run(start_worker(tmp_path))
 
 
 def test_a_worker_that_ends_while_it_starts_is_not_ready(
@@ -99,4 +107,4 @@ def test_a_worker_that_ends_while_it_starts_is_not_ready(
 ) -> None:
     monkeypatch.setattr("app.workers.pool._COMMAND", ("false",))
     with pytest.raises(NotReadyError, match="exited during startup"):
-        asyncio.run(ProcessWorker(Settings(index=starter), 5.0).start())
+        asyncio.run(start_worker(starter))
