@@ -1,0 +1,122 @@
+"""The processes of a service: which there are, the memory they use together, and whether they have ended."""
+
+import os
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+PERIOD_S = 0.05
+_WORKER_MARK = b"app.workers.worker"
+
+
+def list_descendants(pid: int) -> list[int]:
+    """Return the process ids of all descendants."""
+    children: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # the thread may have ended
+            children += [int(each) for each in task.read_text().split()]
+    return children + [each for child in children for each in list_descendants(child)]
+
+
+def list_workers(pid: int) -> list[int]:
+    """Return the process ids of the workers of a service."""
+    return [each for each in list_descendants(pid) if _WORKER_MARK in _read_command(each)]
+
+
+def _read_command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process exists and is not just waiting to be collected."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except OSError:
+        return False
+
+
+def wait_until_ended(pids: list[int], seconds: float) -> float | None:
+    """Wait until processes have ended; return the seconds that took, None if some are still running."""
+    begun = time.monotonic()
+    while any(is_running(pid) for pid in pids):
+        if time.monotonic() - begun > seconds:
+            return None
+        time.sleep(0.02)
+    return time.monotonic() - begun
+
+
+def measure_memory(pid: int) -> int:
+    """Return the private memory of a process and its descendants in bytes; shared pages count once.
+
+    Pages of files, such as the index and the libraries, are not counted: the system can drop them.
+    """
+    return 1024 * sum(_read_fields(each, "smaps_rollup", _PSS) for each in (pid, *list_descendants(pid)))
+
+
+_PSS = ("Pss_Anon:", "Pss_Shmem:")
+_RSS = ("RssAnon:", "RssShmem:")
+
+
+def _estimate_memory(pid: int) -> int:
+    """Return an upper bound of `measure_memory` that costs next to nothing to read."""
+    return 1024 * sum(_read_fields(each, "status", _RSS) for each in (pid, *list_descendants(pid)))
+
+
+def _read_fields(pid: int, file: str, names: tuple[str, ...]) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith(names))
+
+
+class MemoryWatch:
+    """Follows the memory of a service in a thread, inside a `with` block; `peak` is in bytes.
+
+    Args:
+        pid: process id of the service.
+        limit: at this much memory in bytes, `exceeded` is set.
+    """
+
+    def __init__(self, pid: int, limit: int) -> None:
+        self.peak = 0
+        self.exceeded = threading.Event()
+        self._pid, self._limit = pid, limit
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "MemoryWatch":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(PERIOD_S):
+            estimate = _estimate_memory(self._pid)
+            if estimate > self.peak:
+                # The exact figure is read only when it may be a new peak: reading it takes milliseconds.
+                self.peak = max(self.peak, min(estimate, measure_memory(self._pid)))
+            if self.peak > self._limit:
+                self.exceeded.set()
+
+
+def read_log_size(pid: int) -> int:
+    """Return the size in bytes of the file that a process logs to."""
+    return os.stat(f"/proc/{pid}/fd/1").st_size
+
+
+def read_log(pid: int, start: int = 0) -> str:
+    """Return what a process has logged to its file since a position in bytes."""
+    with open(f"/proc/{pid}/fd/1", "rb") as log:
+        log.seek(start)
+        return log.read().decode("utf-8", "replace")
