@@ -5,15 +5,19 @@ Axes: C candidates, J orientations, N spots, U changes of basis.
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.crystal.plane import compute_determinants, invert_matrices
 from model.indexing.lattice_table import DISTORTION_TOLERANCE
 from model.pattern.observation import Observation
-from model.physics.reciprocal import reciprocal_lattice
+from model.physics.reciprocal import (
+    compute_determinants,
+    find_nearest_points,
+    invert_matrices,
+    reciprocal_lattice,
+)
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -44,7 +48,7 @@ class Orientations:
         candidate: (J,) index of the candidate, ascending.
         basis: (J, 2, 2) rows a* and b* as the camera shows them, 1/angstrom.
         hk: (J, N, 2) indices of the reflection nearest to each spot.
-        distance: (J, N) from it, 1/angstrom.
+        distance: (J, N) from it, 1/angstrom; infinite where it is the origin.
         score: (J,) number of spots on the lattice, less those that a lattice of this density would meet by chance.
     """
 
@@ -59,14 +63,10 @@ class Orientations:
         cls, candidate: IntArray, basis: FloatArray, q_inv_angstrom: FloatArray, reach: float
     ) -> Self:
         """Index spots (N, 2) by the basis (J, 2, 2) of each orientation."""
-        inverse, area = invert_matrices(basis), np.abs(compute_determinants(basis))
-        fractional = q_inv_angstrom @ inverse
-        hk = np.rint(fractional)
-        off = (fractional - hk) @ basis
-        distance = np.sqrt(off[..., 0] ** 2 + off[..., 1] ** 2)
-        on_lattice = (distance < reach) & _is_reflection(hk)
-        chance = np.minimum(np.pi * reach**2 / area, 0.9)
-        score = on_lattice.sum(axis=1) - len(q_inv_angstrom) * chance
+        hk, square = find_nearest_points(basis, q_inv_angstrom)
+        distance = np.sqrt(square)
+        chance = np.minimum(np.pi * reach**2 / np.abs(compute_determinants(basis)), 0.9)
+        score = (distance < reach).sum(axis=1) - len(q_inv_angstrom) * chance
         return cls(candidate, basis, hk.astype(np.int64), distance, score)
 
     def __len__(self) -> int:
@@ -75,22 +75,13 @@ class Orientations:
     @property
     def on_lattice(self) -> BoolArray:
         """(J, N) spots that lie on the lattice; the origin is not one of its points."""
-        return self.is_within(LAST_REACH_INV_ANGSTROM)
-
-    def is_within(self, reach: float) -> BoolArray:
-        """Return which spots (J, N) are no farther than this from a reflection, 1/angstrom."""
-        return (self.distance < reach) & _is_reflection(self.hk)
+        return self.distance < LAST_REACH_INV_ANGSTROM
 
     def take(self, rows: IntArray | BoolArray) -> "Orientations":
         """Return the orientations at these rows."""
         return Orientations(
             self.candidate[rows], self.basis[rows], self.hk[rows], self.distance[rows], self.score[rows]
         )
-
-
-def _is_reflection(hk: NDArray[np.number[Any]]) -> BoolArray:
-    """Return which indices (J, N, 2) are not those of the direct beam."""
-    return np.asarray((hk[..., 0] != 0) | (hk[..., 1] != 0))
 
 
 def find_orientations(lattices: FloatArray, observed: Observation) -> Orientations:
@@ -229,7 +220,7 @@ def _refine_bases(
 ) -> tuple[IntArray, FloatArray]:
     """Return candidates (J,) and bases (J, 2, 2), fitted by least squares to the spots (N, 2) that they meet."""
     indexed = Orientations.from_bases(candidate, basis, q, reach)
-    weight = indexed.is_within(reach).astype(np.float64)
+    weight = (indexed.distance < reach).astype(np.float64)
     hk = indexed.hk.astype(np.float64)
     weighted = (weight[..., None] * hk).transpose(0, 2, 1)
     normal, moment = weighted @ hk, weighted @ q

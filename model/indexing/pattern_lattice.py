@@ -14,10 +14,10 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.crystal.plane import compute_determinants, invert_matrices
 from model.crystal.reduction import reduce_lattice
 from model.indexing.lattice_table import list_sublattices
 from model.pattern.observation import Observation
+from model.physics.reciprocal import compute_determinants, find_nearest_points, invert_matrices
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -69,7 +69,7 @@ class PatternLattice:
 
     def index_spots(self, q_inv_angstrom: FloatArray) -> "PatternLattice":
         """Return the same lattice with these spots (N, 2) indexed."""
-        hk, square = _find_nearest(self.basis[None], invert_matrices(self.basis[None]), q_inv_angstrom)
+        hk, square = find_nearest_points(self.basis[None], q_inv_angstrom)
         # A single spot deviates more than the mean of a Friedel pair.
         on_lattice = square[0] < 2 * (REACH_SIGMA * self.sigma_inv_angstrom) ** 2
         return replace(self, hk=hk[0].astype(np.int64), on_lattice=np.asarray(on_lattice))
@@ -191,18 +191,6 @@ class _ScoredBases:
         return _ScoredBases(self.basis[order], self.sigma[order], self.log_likelihood[order])
 
 
-def _find_nearest(basis: FloatArray, inverse: FloatArray, q: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the indices (K, N, 2) of the lattice point nearest to each spot, and its squared distance (K, N).
-
-    The origin is no place for a spot: the distance there is infinite.
-    """
-    fractional = q @ inverse
-    hk = np.rint(fractional)
-    off = (fractional - hk) @ basis
-    square = off[..., 0] ** 2 + off[..., 1] ** 2
-    return hk, np.where(hk.any(axis=-1), square, np.inf)
-
-
 def _find_recurring_vectors(q: FloatArray) -> FloatArray:
     """Return the vectors (V, 2) of one half plane that recur most often among the spots and between them."""
     vectors = _list_vectors(q)
@@ -244,38 +232,32 @@ def _propose_bases(vectors: FloatArray, q: FloatArray) -> FloatArray:
     basis, area = basis[kept], area[kept]
     if not len(basis):
         return np.empty((0, 2, 2))
-    _, square = _find_nearest(basis, invert_matrices(basis), q)
+    _, square = find_nearest_points(basis, q)
     sigma = np.full(len(basis), SIGMA_RANGE_INV_ANGSTROM[1])
     return _ScoredBases.score(basis, square, area, sigma).select_best(MAX_REFINED).basis
 
 
 def _refine_bases(basis: FloatArray, q: FloatArray) -> _ScoredBases:
     """Fit bases by least squares to the spots, weighted by their probability of belonging to the lattice."""
-    sigma = np.full(len(basis), SIGMA_RANGE_INV_ANGSTROM[1])
-    inverse, area = invert_matrices(basis), np.abs(compute_determinants(basis))
-    hk, square = _find_nearest(basis, inverse, q)
+    share, sigma = TRUE_SHARES[0], np.full(len(basis), SIGMA_RANGE_INV_ANGSTROM[1])
+    area = np.abs(compute_determinants(basis))
+    hk, square = find_nearest_points(basis, q)
     for _ in range(REFINEMENTS):
-        membership = _compute_membership(square, area, sigma)
+        density = area / (2 * pi * sigma**2)
+        ratio = share * density[:, None] * np.exp(-square / (2 * sigma[:, None] ** 2))
+        membership = ratio / (ratio + 1 - share)  # (K, N)
         weighted = (membership[..., None] * hk).transpose(0, 2, 1)
         normal = weighted @ hk + 1e-9 * np.eye(2)
         solvable = compute_determinants(normal) > 0.5
         solved = invert_matrices(np.where(solvable[:, None, None], normal, np.eye(2))) @ (weighted @ q)
         kept = solvable & (np.abs(compute_determinants(solved)) > 1e-4)
         basis = np.where(kept[:, None, None], solved, basis)
-        inverse, area = invert_matrices(basis), np.abs(compute_determinants(basis))
-        hk, square = _find_nearest(basis, inverse, q)
+        area = np.abs(compute_determinants(basis))
+        hk, square = find_nearest_points(basis, q)
         near = np.where(np.isfinite(square), square, 0)
         mean = (membership * near).sum(axis=1) / np.maximum(2 * membership.sum(axis=1) - 4, 2)
         sigma = np.clip(np.sqrt(mean), *SIGMA_RANGE_INV_ANGSTROM)
     return _ScoredBases.score(basis, square, area, sigma)
-
-
-def _compute_membership(square: FloatArray, area: FloatArray, sigma: FloatArray) -> FloatArray:
-    """Return the probability (K, N) that a spot belongs to the lattice."""
-    density = area / (2 * pi * sigma**2)
-    share = TRUE_SHARES[0]
-    ratio = share * density[:, None] * np.exp(-square / (2 * sigma[:, None] ** 2))
-    return np.asarray(ratio / (ratio + 1 - share))
 
 
 # Changes to the lattices with two and three times the points, and with a half and a third of them.
@@ -290,7 +272,7 @@ def _reduce(best: _ScoredBases, q: FloatArray) -> PatternLattice:
         direct[1] = -direct[1]
     basis = np.asarray(np.linalg.inv(direct).T, dtype=np.float64)
     sigma = float(best.sigma[0])
-    hk, square = _find_nearest(basis[None], invert_matrices(basis[None]), q)
+    hk, square = find_nearest_points(basis[None], q)
     on_lattice = square[0] < (REACH_SIGMA * sigma) ** 2
     indices = hk[0][on_lattice]
     spread = np.kron(np.linalg.inv(indices.T @ indices + 1e-9 * np.eye(2)), np.eye(2))

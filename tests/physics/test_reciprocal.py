@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model.crystal.plane import compute_determinants, invert_matrices
+from model.physics.reciprocal import compute_determinants, find_nearest_points, invert_matrices
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (50,), (3, 7), (0,)])
@@ -23,3 +23,10 @@ def test_singular_matrices_give_infinite_values_without_affecting_others() -> No
         found = invert_matrices(matrices)
     assert not np.isfinite(found[0]).any()
     assert found[1].tolist() == [[0.5, 0.0], [0.0, 0.25]]
+
+
+def test_nearest_points_are_no_origin() -> None:
+    bases = np.array([[[1.0, 0.0], [0.0, 2.0]], [[0.0, 1.0], [1.0, 0.0]]])
+    hk, square = find_nearest_points(bases, np.array([[1.1, -2.0], [0.1, 0.2]]))
+    assert hk.tolist() == [[[1, -1], [0, 0]], [[-2, 1], [0, 0]]]
+    np.testing.assert_allclose(square, [[0.01, np.inf], [0.01, np.inf]])
