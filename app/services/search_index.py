@@ -78,8 +78,11 @@ class SearchIndex(Protocol):
 
 
 @runtime_checkable
-class EditableIndex(SearchIndex, Protocol):
-    """An index that can change while it is served, such as `LiveIndex`."""
+class EditableIndex(Protocol):
+    """The additional methods of an index that can change while it is served, such as `LiveIndex`.
+
+    It declares no properties, because `isinstance` would evaluate them.
+    """
 
     def hold(self) -> AbstractContextManager[SearchIndex]:
         """Return the current state of the index, which does not change within the context."""
@@ -141,13 +144,13 @@ def open_index(settings: Settings) -> SearchIndex:
 
 def describe_provenance(index: SearchIndex) -> Provenance:
     """Return the provenance that is part of every answer."""
-    manifest = index.manifest
+    manifest, user_structures = index.manifest, index.user_structure_count
     return Provenance(
         version=get_software_version(),
         model=manifest.model.digest,
         index=manifest.digest,
-        crystals=manifest.crystals + index.user_structure_count,
-        user_structures=index.user_structure_count,
+        crystals=manifest.crystals + user_structures,
+        user_structures=user_structures,
     )
 
 
