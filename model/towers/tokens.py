@@ -170,34 +170,32 @@ def _compute_cell(crystal: Crystal) -> FloatArray:
 
 def batch_crystals(tokens: Sequence[CrystalTokens]) -> CrystalBatch:
     """Combine crystals into a batch, padded to the longest of them."""
-    pairs, atoms = max(len(t.q) for t in tokens), max(len(t.numbers) for t in tokens)
     return CrystalBatch(
         cell=torch.tensor(np.array([t.cell for t in tokens]), dtype=torch.float32),
-        numbers=_pad([t.numbers for t in tokens], atoms, torch.int64),
-        positions=_pad([t.positions for t in tokens], atoms),
-        q=_pad([t.q for t in tokens], pairs),
-        rods=_pad([t.rods for t in tokens], pairs),
-        present=_pad([np.ones(len(t.q), dtype=bool) for t in tokens], pairs, torch.bool),
+        numbers=_pad([t.numbers for t in tokens], torch.int64),
+        positions=_pad([t.positions for t in tokens]),
+        q=_pad([t.q for t in tokens]),
+        rods=_pad([t.rods for t in tokens]),
+        present=_pad([np.ones(len(t.q), dtype=bool) for t in tokens], torch.bool),
     )
 
 
 def batch_patterns(patterns: Sequence[FriedelPairs], voltage_kv: Sequence[float]) -> PatternBatch:
     """Combine patterns into a batch, padded to the longest of them; each keeps its MAX_PAIRS strongest pairs."""
     cut = [pattern.select_strongest(MAX_PAIRS, Q_MAX_INV_ANGSTROM) for pattern in patterns]
-    width = max(len(pattern) for pattern in cut)
     return PatternBatch(
-        q=_pad([p.q_inv_angstrom for p in cut], width),
-        log_intensity=_pad([np.maximum(p.log_intensity, np.log(INTENSITY_FLOOR)) for p in cut], width),
-        log_ratio=_pad([p.log_ratio for p in cut], width),
-        paired=_pad([p.paired for p in cut], width, torch.bool),
-        present=_pad([np.ones(len(p), dtype=bool) for p in cut], width, torch.bool),
+        q=_pad([p.q_inv_angstrom for p in cut]),
+        log_intensity=_pad([np.maximum(p.log_intensity, np.log(INTENSITY_FLOOR)) for p in cut]),
+        log_ratio=_pad([p.log_ratio for p in cut]),
+        paired=_pad([p.paired for p in cut], torch.bool),
+        present=_pad([np.ones_like(p.paired) for p in cut], torch.bool),
         has_intensity=torch.tensor([p.has_intensity for p in cut]),
         voltage_kv=torch.tensor(list(voltage_kv), dtype=torch.float32),
     )
 
 
-def _pad(rows: Sequence[NDArray[np.generic]], width: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    padded = np.zeros((len(rows), width, *rows[0].shape[1:]), dtype=rows[0].dtype)
+def _pad(rows: Sequence[NDArray[np.generic]], dtype: torch.dtype = torch.float32) -> Tensor:
+    padded = np.zeros((len(rows), max(map(len, rows)), *rows[0].shape[1:]), dtype=rows[0].dtype)
     for target, row in zip(padded, rows, strict=True):
         target[: len(row)] = row
     return torch.from_numpy(padded).to(dtype)

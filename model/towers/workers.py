@@ -116,7 +116,7 @@ def embed_part(part: BatchPart) -> Tensor:
 
 
 def _encode_part(part: BatchPart) -> Tensor:
-    with _choose_precision(len(part.batch)):
+    with _choose_precision(len(part.rows)):
         return part.encode(part.batch)
 
 
