@@ -12,8 +12,7 @@ from model.indexing.pattern_lattice import PatternLattice, index_pattern
 from model.matching.match import Match
 from model.matching.superlattice import is_superlattice
 from model.pattern.observation import Q_MAX_INV_ANGSTROM, Observation
-from model.pattern.scale import DIRECT_BEAM_RADIUS_INV_ANGSTROM
-from model.pattern.spots import MIN_SPOTS, Spots
+from model.pattern.spots import DIRECT_BEAM_RADIUS_INV_ANGSTROM, MIN_SPOTS, Spots
 from model.physics.kinematic import Geometry, project_to_camera
 
 FloatArray = NDArray[np.float64]

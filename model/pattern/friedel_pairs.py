@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from model.errors import NoSpotsError
-from model.pattern.scale import DIRECT_BEAM_RADIUS_INV_ANGSTROM
-from model.pattern.spots import Spots
+from model.pattern.spots import DIRECT_BEAM_RADIUS_INV_ANGSTROM, Spots
 
 FloatArray = NDArray[np.float64]
 

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import NoSpotsError
-from model.pattern.scale import DIRECT_BEAM_RADIUS_INV_ANGSTROM
-from model.pattern.spots import Spots, find_unmasked
+from model.pattern.spots import DIRECT_BEAM_RADIUS_INV_ANGSTROM, Spots, find_unmasked
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

@@ -7,12 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import NoSpotsError, OptionError
-from model.pattern.spots import MIN_SPOTS
+from model.pattern.spots import DIRECT_BEAM_RADIUS_INV_ANGSTROM, MIN_SPOTS
 
 Units = Literal["1/angstrom", "1/nm", "pixel"]
 
-DIRECT_BEAM_RADIUS_INV_ANGSTROM = 0.03
-"""A spot closer to the center belongs to the direct beam."""
 MAX_COMPARED_Q_INV_ANGSTROM = 1.6
 """The towers ignore spots beyond it."""
 MAX_PLAUSIBLE_Q_INV_ANGSTROM = 10.0

@@ -15,6 +15,8 @@ Calibration = Literal["request", "file", "rings", "unknown"]
 CenterMethod = Literal["symmetry", "request", "extrapolated"]
 
 MIN_SPOTS = 3
+DIRECT_BEAM_RADIUS_INV_ANGSTROM = 0.03
+"""A spot closer to the center belongs to the direct beam."""
 DEFAULT_SCALE_SIGMA = 0.013
 """rms error of the logarithm of an unchecked camera's scale: such scales are good to 1 to 3 %."""
 

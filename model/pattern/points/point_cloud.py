@@ -13,13 +13,8 @@ from model.pattern.options import PatternOptions
 from model.pattern.points.json_points import read_point_json
 from model.pattern.points.point_table import PointTable, make_point_table
 from model.pattern.points.text_points import read_point_text
-from model.pattern.scale import (
-    DIRECT_BEAM_RADIUS_INV_ANGSTROM,
-    Units,
-    choose_nominal_pixel_size,
-    require_plausible_scale,
-)
-from model.pattern.spots import Calibration, Spots
+from model.pattern.scale import Units, choose_nominal_pixel_size, require_plausible_scale
+from model.pattern.spots import DIRECT_BEAM_RADIUS_INV_ANGSTROM, Calibration, Spots
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
