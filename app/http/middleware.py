@@ -6,6 +6,7 @@ import logging
 import re
 import uuid
 from collections.abc import Sequence
+from time import perf_counter
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,7 +17,6 @@ from app.errors import MisdirectedRequestError
 from app.http.problem_details import respond_to_error
 from app.observability import logging as logs
 from app.observability.metrics import Metrics
-from model.stopwatch import Stopwatch
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        watch = Stopwatch()
+        started = perf_counter()
         request_id, path = _request_id(scope), scope["path"]
         scope.setdefault("state", {})["request_id"] = request_id
         status = 0
@@ -75,7 +75,7 @@ class RequestMiddleware:
         try:
             await self._app(scope, receive, send_with_headers)
         finally:
-            seconds = watch.total_seconds
+            seconds = perf_counter() - started
             self._metrics.record_request(scope, status, seconds)
             if "problem" in scope["state"]:
                 self._metrics.record_problem(scope["state"]["problem"])

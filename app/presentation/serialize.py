@@ -131,6 +131,7 @@ def serialize_twist(twist: Twist | None) -> TwistSchema:
 def serialize_pattern_lattice(lattice: PatternLattice, spots: Spots) -> PatternLatticeSchema:
     """Convert a lattice of the pattern."""
     (a, b, gamma), (a_sigma, b_sigma, gamma_sigma) = lattice.parameters, lattice.sigmas
+    bravais, explained = lattice.bravais, float(lattice.on_lattice.mean())
     scale_is_known = spots.scale_is_known
     unit = spots.pixel_size_inv_angstrom or 1.0
     return PatternLatticeSchema(
@@ -141,9 +142,9 @@ def serialize_pattern_lattice(lattice: PatternLattice, spots: Spots) -> PatternL
         b_sigma=round_significant(b_sigma) if scale_is_known else None,
         gamma_sigma=round_significant(gamma_sigma),
         b_over_a=round(b / a, 5),
-        bravais=lattice.bravais,
+        bravais=bravais,
         reciprocal=[[round_significant(x / unit, 6) for x in vector] for vector in lattice.basis.tolist()],
-        explained=round(float(lattice.on_lattice.mean()), 4),
+        explained=round(explained, 4),
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import atan, degrees
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,11 +102,11 @@ def embed_patterns(
     rows = [row for row, each in enumerate(patterns) if each.spots.scale_is_known]
     embeddings: list[PatternEmbedding | None] = [None] * len(patterns)
     if rows:
-        watch = Stopwatch()
+        started = perf_counter()
         vectors = index.embed(
             [patterns[row].spots for row in rows], [patterns[row].voltage.kv for row in rows]
         )
-        ms = round(watch.total_milliseconds / len(rows), 3)
+        ms = round(1000 * (perf_counter() - started) / len(rows), 3)
         for row, vector in zip(rows, vectors, strict=True):
             embeddings[row] = PatternEmbedding(vector, ms)
     return embeddings

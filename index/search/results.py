@@ -1,6 +1,7 @@
 """Results of a search: the candidates, and the conclusions drawn from all of them."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import inf
 from typing import Self
 
@@ -66,7 +67,7 @@ class SearchResult:
     overlapping_lattices: OverlappingLattices | None = None
     twist: Twist | None = None
 
-    @property
+    @cached_property
     def best_match(self) -> Match | None:
         """Match of the first candidate that has one."""
         return next((candidate.match for candidate in self.candidates if candidate.match), None)
