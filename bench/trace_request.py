@@ -189,10 +189,10 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="print the files and the chains too")
     options = parser.parse_args()
     tracer = CallTracer()
-    tracer.install()
     with TemporaryDirectory() as folder:
         settings = Settings(index=options.index or _build_starter(Path(folder) / "index"), workers=1)
         index = open_index(settings)
+        tracer.install()  # now, so that the thread that looks for new versions of the index is not counted
         try:
             asyncio.run(trace_request(create_app(settings, index), tracer))
         finally:
