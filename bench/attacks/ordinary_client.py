@@ -21,7 +21,8 @@ from model.crystal.structure_files import write_cif
 
 PER_SECOND = 4.0
 MAX_SECONDS = 2.0
-TIMEOUT_S = 15.0
+TIMEOUT_S = 35.0  # longer than the deadline of the service
+_RECOVERY_TIMEOUT_S = 3.0
 CYCLE = ("livez", "points", "frame", "livez", "points", "compare", "livez", "points")
 _WARM_UP_CYCLES = 4
 _ROW = 10
@@ -177,13 +178,13 @@ class OrdinaryClient:
         while row < _ROW:
             if since - begun > _MAX_RECOVERY_S:
                 return float("inf")
-            answer = await self._ask_next()
+            answer = await self._ask_next(_RECOVERY_TIMEOUT_S)
             if answer.status == 200 and answer.seconds <= self._tolerance_s[answer.kind]:
                 row += 1
             else:
                 row, since = 0, time.perf_counter()
         return round(since - begun, 1)
 
-    async def _ask_next(self) -> Answer:
+    async def _ask_next(self, timeout_s: float = TIMEOUT_S) -> Answer:
         kind = next(self._kinds)
-        return await ask(self._port, kind, next(self._requests[kind]))
+        return await ask(self._port, kind, next(self._requests[kind]), timeout_s)

@@ -8,21 +8,32 @@ from pathlib import Path
 from types import TracebackType
 
 PERIOD_S = 0.05
-_WORKER_MARK = b"app.workers.worker"
+_EXACT_PERIOD_S = 1.0
+_LAUNCHER_MARK = b"app.workers.launcher"
 
 
 def list_descendants(pid: int) -> list[int]:
     """Return the process ids of all descendants."""
+    children = _list_children(pid)
+    return children + [each for child in children for each in list_descendants(child)]
+
+
+def _list_children(pid: int) -> list[int]:
     children: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(OSError):  # the thread may have ended
             children += [int(each) for each in task.read_text().split()]
-    return children + [each for child in children for each in list_descendants(child)]
+    return children
+
+
+def list_launchers(pid: int) -> list[int]:
+    """Return the process ids of the launchers of a service's workers, of which there is one."""
+    return [each for each in _list_children(pid) if _LAUNCHER_MARK in _read_command(each)]
 
 
 def list_workers(pid: int) -> list[int]:
-    """Return the process ids of the workers of a service."""
-    return [each for each in list_descendants(pid) if _WORKER_MARK in _read_command(each)]
+    """Return the process ids of the workers of a service, which its launcher has forked."""
+    return [each for launcher in list_launchers(pid) for each in _list_children(launcher) if is_running(each)]
 
 
 def _read_command(pid: int) -> bytes:
@@ -63,7 +74,7 @@ _RSS = ("RssAnon:", "RssShmem:")
 
 
 def _estimate_memory(pid: int) -> int:
-    """Return an upper bound of `measure_memory` that costs next to nothing to read."""
+    """Return the same without counting shared pages once, which costs next to nothing to read."""
     return 1024 * sum(_read_fields(each, "status", _RSS) for each in (pid, *list_descendants(pid)))
 
 
@@ -101,11 +112,13 @@ class MemoryWatch:
         self._thread.join()
 
     def _watch(self) -> None:
+        highest, exact_due = 0, 0.0
         while not self._over.wait(PERIOD_S):
+            # The exact figure is read when it may be a new peak, and each second: reading it takes milliseconds.
             estimate = _estimate_memory(self._pid)
-            if estimate > self.peak:
-                # The exact figure is read only when it may be a new peak: reading it takes milliseconds.
-                self.peak = max(self.peak, min(estimate, measure_memory(self._pid)))
+            if estimate > highest or time.monotonic() > exact_due:
+                self.peak = max(self.peak, measure_memory(self._pid))
+                highest, exact_due = max(estimate, highest), time.monotonic() + _EXACT_PERIOD_S
             if self.peak > self._limit:
                 self.exceeded.set()
 

@@ -13,7 +13,7 @@ from threading import Event
 
 from bench.attacks.attacker import Attacker
 from bench.attacks.ordinary_client import Answer, ask
-from bench.attacks.process_tree import list_descendants, wait_until_ended
+from bench.attacks.process_tree import list_descendants, list_launchers, wait_until_ended
 from bench.attacks.requests import JSON, build_json, build_request
 from bench.attacks.structures import MOS2_POINTS
 from bench.attacks.victim import Victim, run_victim
@@ -44,6 +44,13 @@ async def kill_all_workers(victim: Victim) -> Counter[str]:
     if not any(name.startswith("readyz 503") for name in seen):
         seen["missed: readyz never said 503"] += 1
     return seen
+
+
+async def kill_the_launcher(victim: Victim) -> Counter[str]:
+    """Kill the process that starts workers."""
+    for pid in list_launchers(victim.pid):
+        os.kill(pid, signal.SIGKILL)
+    return await _watch_readiness(victim, 10.0)
 
 
 async def stop_one_worker(victim: Victim) -> Counter[str]:
@@ -78,7 +85,8 @@ def _judge_readiness(answer: Answer) -> str:
 
 
 OPERATIONS: dict[str, Operation] = {
-    each.__name__.replace("_", "-"): each for each in (kill_one_worker, kill_all_workers, stop_one_worker)
+    each.__name__.replace("_", "-"): each
+    for each in (kill_one_worker, kill_all_workers, kill_the_launcher, stop_one_worker)
 }
 
 
