@@ -1,5 +1,6 @@
 """The key file: API keys as JSON lines, replaced atomically, readable only by its owner."""
 
+import os
 import stat
 from collections import Counter
 from collections.abc import Callable
@@ -46,22 +47,41 @@ def read_key_file(path: Path) -> KeyFile:
     Raises:
         OptionError: the file cannot be read at all.
     """
+    return parse_key_file(read_content(path), path)
+
+
+def read_content(path: Path) -> bytes:
+    """Return the content of a key file, at most `MAX_BYTES`.
+
+    Raises:
+        OptionError: the file cannot be read, or is a pipe, a device or a folder.
+    """
     try:
-        with path.open("rb") as file:
+        # Without O_NONBLOCK, opening a pipe waits until another process writes to it.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise _make_kind_error(path)
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise OptionError(
             f"The key file {path} does not exist; create a key with "
             f"`dd2d key create NAME --role admin --keys {path}`."
         ) from None
+    except IsADirectoryError:
+        raise _make_kind_error(path) from None
     except OSError as error:
         raise OptionError(f"The key file {path} cannot be read: {error.strerror}.") from None
     if len(content) > MAX_BYTES:
         raise OptionError(f"{path} has more than {MAX_BYTES} bytes and is not a key file.")
-    return _parse_key_file(content, path)
+    return content
 
 
-def _parse_key_file(content: bytes, path: Path) -> KeyFile:
+def _make_kind_error(path: Path) -> OptionError:
+    return OptionError(f"The key file {path} is not a regular file; copy the keys to a file and name that.")
+
+
+def parse_key_file(content: bytes, path: Path) -> KeyFile:
+    """Parse the content of a key file and collect its damaged lines; `path` is for the messages."""
     keys: list[ApiKey] = []
     problems: list[str] = []
     for number, line in enumerate(content.splitlines(), start=1):

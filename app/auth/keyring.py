@@ -1,21 +1,18 @@
 """The keys of a running service, reloaded when their file changes."""
 
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
 from app.auth.api_keys import ApiKey, find_key
-from app.auth.key_file import KeyFile, describe_exposure, read_key_file
+from app.auth.key_file import KeyFile, describe_exposure, parse_key_file, read_content
 from model.errors import OptionError
 
 logger = logging.getLogger(__name__)
 
 CHECK_INTERVAL_S = 1.0
 """Minimum time between two checks of the file, and thus how long a revoked key can still work."""
-
-_FileVersion = tuple[int, int, int] | None
 
 
 class Keyring:
@@ -36,8 +33,8 @@ class Keyring:
         self._path = path
         self._clock = clock
         self._last_check = clock()
-        self._version = self._file_version()
-        self._keys = read_key_file(path).require_intact()
+        self._content: bytes | str = read_content(path)
+        self._keys = parse_key_file(self._content, path).require_intact()
         self._warn_if_exposed()
 
     def find(self, secret: str) -> ApiKey | None:
@@ -53,28 +50,26 @@ class Keyring:
         if now - self._last_check < CHECK_INTERVAL_S:
             return
         self._last_check = now
-        version = self._file_version()
-        if version != self._version:
-            self._version = version
-            self._reload()
+        # Its content is compared, not its times: two changes within one tick of the clock have the same time.
+        content = self._read_content()
+        if content != self._content:
+            self._content = content
+            self._reload(content)
 
-    def _reload(self) -> None:
+    def _read_content(self) -> bytes | str:
+        """Return the content of the file, or why it cannot be read."""
         try:
-            file = read_key_file(self._path)
+            return read_content(self._path)
         except OptionError as error:
-            file = KeyFile(problems=(str(error),))
+            return str(error)
+
+    def _reload(self, content: bytes | str) -> None:
+        file = KeyFile(problems=(content,)) if isinstance(content, str) else parse_key_file(content, self._path)
         self._keys = file.keys
         for problem in file.problems:
             logger.error("%s", problem)
         logger.info("The key file was reloaded: %d keys.", len(self._keys))
         self._warn_if_exposed()
-
-    def _file_version(self) -> _FileVersion:
-        try:
-            status = os.stat(self._path)
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_size, status.st_ino
 
     def _warn_if_exposed(self) -> None:
         try:

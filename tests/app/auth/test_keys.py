@@ -249,3 +249,50 @@ def test_concurrent_updates_are_all_kept(path: Path) -> None:
         keys = [create_key(f"k{n}", "read")[0] for n in range(40)]
         list(threads.map(lambda key: update_key_file(path, lambda stored: (*stored, key)), keys))
     assert {key.name for key in read_key_file(path).keys} == {key.name for key in keys}
+
+
+def test_a_change_within_one_tick_of_the_clock_is_noticed(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create(path, "alice", "admin")
+    alice, clock, before = capsys.readouterr().out.strip(), Clock(), path.stat()
+    ring = Keyring(path, clock)
+    # In place: the inode, the size and the time stay the same.
+    path.write_bytes(path.read_bytes().replace(b'"admin"', b'"write"'))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_mtime_ns, after.st_size, after.st_ino) == (
+        before.st_mtime_ns,
+        before.st_size,
+        before.st_ino,
+    )
+    clock.now += CHECK_INTERVAL_S
+    found = ring.find(alice)
+    assert found is not None
+    assert found.role == "write"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_what_is_no_regular_file_is_refused_at_once(
+    path: Path, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make = {"pipe": os.mkfifo, "folder": os.mkdir, "device": lambda name: os.symlink("/dev/zero", name)}
+    make[kind](path)
+    monkeypatch.setattr("app.observability.logging.configure_logging", lambda *_: None)
+    monkeypatch.setenv("DD2D_KEYS", str(path))
+    for command in (["serve", "--port", "0"], ["key", "list"], ["key", "create", "bob", "--role", "read"]):
+        assert main(command) == 2
+        assert "not a regular file" in capsys.readouterr().err
+
+
+def test_a_pipe_in_place_of_the_file_admits_no_one(
+    path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    create(path, "alice")
+    clock = Clock()
+    ring = Keyring(path, clock)
+    path.unlink()
+    os.mkfifo(path)
+    clock.now += CHECK_INTERVAL_S
+    assert ring.find(capsys.readouterr().out.strip()) is None
+    assert "not a regular file" in caplog.text
