@@ -2,8 +2,8 @@
 #
 #   docker build --build-arg PIP_EXTRA_INDEX_URL=<index of PyTorch's CPU builds> -t dd2d-server .
 #
-# PyTorch's default Linux builds include gigabytes of CUDA libraries, so the build stops unless it gets a CPU build.
-# To pin the base image: --build-arg BASE=python:3.11-slim-bookworm@sha256:...
+# PyTorch's default Linux builds include gigabytes of CUDA libraries, so the build takes a CPU build or stops.
+# A release pins the base image: --build-arg BASE=python:3.11-slim-bookworm@sha256:... (docs/container.md).
 # `bench/image.sh` builds this file without a Docker engine, measures the image and checks what docs/container.md claims.
 ARG BASE=python:3.11-slim-bookworm
 
@@ -18,13 +18,12 @@ RUN python -m venv /opt/dd2d
 ENV PATH=/opt/dd2d/bin:$PATH
 WORKDIR /srv/build
 
-# Dependencies come first: they change less often than the code, so their layer stays cached.
-COPY pyproject.toml constraints.txt ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
-        > requirements.txt \
-    && pip install -c constraints.txt hatchling setuptools \
-    && pip install -c constraints.txt --no-build-isolation -r requirements.txt \
-    && python -c "import torch; assert torch.version.cuda is None, 'set PIP_EXTRA_INDEX_URL to the index of PyTorch CPU builds'"
+# Dependencies come first: they change less often than the code, so their layer stays cached. Every file is checked
+# against its digest. If pip finds no torch here, PIP_EXTRA_INDEX_URL does not name the index of PyTorch's CPU builds.
+COPY requirements/build.lock requirements/service.lock requirements/torch-cpu.lock requirements/
+RUN pip install --no-deps --require-hashes -r requirements/build.lock \
+    && pip install --no-deps --require-hashes --no-build-isolation \
+        -r requirements/torch-cpu.lock -r requirements/service.lock
 
 # Remove what no command imports: the plotting packages of pymatgen and ase (tests/repository/test_container.py checks
 # that), the headers and test programs of PyTorch, and the tests of installed packages.
@@ -37,12 +36,14 @@ RUN pip uninstall --yes plotly narwhals pandas matplotlib contourpy fonttools ki
     && find . -name '*.a' -delete
 
 WORKDIR /srv/build
-COPY README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
+COPY docker/bill_of_materials.py docker/
 COPY app app
 COPY index index
 COPY model model
-RUN pip install -c constraints.txt --no-build-isolation --no-deps . \
-    && pip uninstall --yes hatchling pathspec pluggy tomlkit trove-classifiers setuptools pip \
+RUN pip install --no-build-isolation --no-deps . \
+    && pip uninstall --yes hatchling editables pathspec pluggy tomlkit trove-classifiers setuptools pip \
+    && python docker/bill_of_materials.py /srv/doc \
     && dd2d index build starter --out /srv/starter \
     && dd2d index verify /srv/starter
 
@@ -57,6 +58,7 @@ RUN python -m pip uninstall --yes --root-user-action ignore pip setuptools wheel
     && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin dd2d \
     && mkdir /srv/indexes \
     && chown dd2d:dd2d /srv/indexes
+COPY --from=build /srv/doc /usr/share/doc/dd2d-server
 COPY --from=build /srv/starter /srv/starter
 COPY --from=build /opt/dd2d /opt/dd2d
 
@@ -70,11 +72,13 @@ ENV PATH=/opt/dd2d/bin:$PATH \
     DD2D_INDEX=/srv/starter \
     DD2D_CALIBRATIONS=/srv/indexes/calibrations
 
+ARG BASE
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="dd2d-server" \
       org.opencontainers.image.description="Identifies two-dimensional crystals from one electron diffraction pattern, over HTTP" \
       org.opencontainers.image.licenses="MIT" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${BASE}"
 
 WORKDIR /srv
 USER 10001:10001

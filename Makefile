@@ -11,37 +11,41 @@ TEST_WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
+PIP_LOCKED := $(PIP_INSTALL) --require-hashes
 
 # One stamp for each set of dependencies. They lie in .venv, so that deleting it starts afresh.
 STAMP := $(VENV)/.installed
-EXTRAS-service :=
-EXTRAS-test := [test]
-EXTRAS-tools := [test,lint,bench]
+LOCKS-service := service
+LOCKS-test := service test
+LOCKS-tools := service test tools
 
-.PHONY: help setup tools run test lint format index clean
+.PHONY: help setup tools run test lint format lock index clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make setup   create $(VENV) and install what the service needs, at the versions of constraints.txt"
+	@echo "make setup   create $(VENV) and install what the service needs, by the digests of requirements/*.lock"
 	@echo "make run     set up, build the starter index if there is none, serve on PORT ($(PORT))"
 	@echo "make test    set up with the test tools, run every test"
 	@echo "make lint    set up with all tools; ruff, mypy, import contracts, words"
 	@echo "make format  set up with all tools; let ruff rewrite the files"
+	@echo "make lock    write requirements/*.lock anew, from pyproject.toml and constraints.txt"
 	@echo "make clean   remove $(VENV) and the caches; indexes and training runs stay"
 
 setup: $(STAMP)-service
 
 tools: $(STAMP)-tools
 
-# The build tools are installed first and pinned like the rest: pip's isolated builds ignore constraints. setuptools
-# is for dependencies that come as source only; the one that `venv` brings cannot build wheels by itself.
-$(STAMP)-%: pyproject.toml constraints.txt
+# Every file is checked against its digest. The build tools come first, for distributions that come as source only. Where
+# pip finds no CPU build of PyTorch, the default build is installed, with its CUDA libraries.
+$(STAMP)-%: pyproject.toml $(wildcard requirements/*.lock)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: add PYTHON=python3.11")'
 	@echo "Installing into $(VENV): about 1 GB the first time, which takes minutes."
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
-	$(PIP_INSTALL) hatchling editables setuptools
-	$(PIP_INSTALL) --no-build-isolation -e ".$(EXTRAS-$*)"
+	$(PIP_LOCKED) -r requirements/build.lock
+	$(PIP_LOCKED) $(LOCKS-$*:%=-r requirements/%.lock)
+	$(PIP_LOCKED) -r requirements/torch-cpu.lock || $(PIP_LOCKED) -r requirements/torch-cuda.lock
+	$(PIP_INSTALL) -e .
 	@touch $@
 
 # Built where there is none, and again when other weights or another starter library come with an update:
@@ -68,6 +72,9 @@ lint: $(STAMP)-tools
 format: $(STAMP)-tools
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+lock: $(STAMP)-tools
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python .ci/write_locks.py
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

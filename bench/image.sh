@@ -171,6 +171,7 @@ unpack_image() {
     local user
     CONTAINER=$(builder from --pull-never dd2d-server)
     ROOT=$(builder mount "$CONTAINER")
+    readonly DOC=$ROOT/usr/share/doc/dd2d-server
     CONFIG=$(builder inspect --type image dd2d-server | jq .Docker.config)
     mapfile -t ENVIRONMENT < <(jq -r '.Env[]' <<<"$CONFIG")
     mapfile -t COMMAND < <(jq -r '.Entrypoint[], .Cmd[]' <<<"$CONFIG")
@@ -212,12 +213,21 @@ check_files() {
     check "no pip to import" none_found -type d -path '*/*-packages/pip'
     check "no CUDA libraries" none_found \( -path '*/site-packages/nvidia*' -o -name 'libcud*.so*' \
         -o -name 'libcublas*' -o -name 'libnccl*' -o -name 'libtorch_cuda*' -o -name 'libc10_cuda*' \)
+    check "bill of materials lists what is installed" bill_is_complete
+    check "notices contain the licenses" grep --quiet --fixed-strings "torch 2." "$DOC/THIRD_PARTY_NOTICES"
     # But for empty files: the mount points of pip's settings, which only this way of building leaves.
     check "no leftovers of the build" none_found ! -empty \
         \( -path '*/etc/pip.conf' -o -path '*/srv/build' -o -path '*/root/.cache' \)
     check "no file that its user may change, but the volume" none_found ! -type l \
         \( -user "$USER_ID" -o -perm -o+w \) ! -path "$ROOT/srv/indexes" ! -path "$ROOT/dev/*" \
         ! -path "$ROOT/tmp" ! -path "$ROOT/var/tmp" ! -path "$ROOT/run/lock"
+}
+
+# The Python distributions of the image's own folder; the packages of the base are listed by dpkg.
+bill_is_complete() {
+    diff <(jq -r '.metadata.component, .components[] | .purl | select(startswith("pkg:pypi/")) | ltrimstr("pkg:pypi/")' \
+        "$DOC/sbom.cdx.json" | cut -d@ -f1 | sort) \
+        <(find "$ROOT/opt/dd2d" -name '*.dist-info' -printf '%f\n' | cut -d- -f1 | tr 'A-Z_.' 'a-z--' | sort)
 }
 
 # In namespaces of its own: the image's root read-only, /tmp and the volume writable, no network but loopback, and the

@@ -4,9 +4,10 @@ import json
 import re
 import subprocess
 import sys
-from importlib.metadata import packages_distributions
+from importlib.metadata import distributions, packages_distributions
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from packaging.utils import canonicalize_name
@@ -93,6 +94,22 @@ def test_the_build_is_given_what_it_copies_and_no_more() -> None:
     assert [source for source in copied if not (ROOT / source).exists()] == []
 
 
+def test_pip_checks_every_file_of_the_image() -> None:
+    """The project itself is built from what was copied."""
+    installs = re.findall(r"pip install ([^&]+)", DOCKERFILE.replace("\\\n", " "))
+    assert len(installs) == 3
+    for options in map(str.split, installs):
+        assert "--no-deps" in options
+        assert "--require-hashes" in options or options[-1] == "."
+
+
+def test_the_base_image_is_chosen_at_release() -> None:
+    (base,) = [rest for word, rest in INSTRUCTIONS if word == "ARG" and rest.startswith("BASE=")]
+    assert SERVICES["dd2d"]["build"]["args"]["BASE"] == base.replace("BASE=", "${BASE:-") + "}"
+    assert ["ARG", "BASE"] in FINAL_STAGE
+    assert 'image.base.name="${BASE}"' in final("LABEL")
+
+
 def test_variables_of_the_image_and_the_composition_are_settings() -> None:
     named = set(re.findall(r"\bDD2D_[A-Z_]+", DOCKERFILE)) | set(SERVICES["dd2d"]["environment"])
     assert {"DD2D_HOST", "DD2D_INDEX"} <= named
@@ -118,6 +135,14 @@ def test_a_service_is_reached_from_this_machine_only(name: str) -> None:
 @each_service
 def test_a_service_has_limits(name: str) -> None:
     assert set(SERVICES[name]["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
+
+
+@each_service
+def test_a_service_has_room_for_connections_and_not_for_an_endless_log(name: str) -> None:
+    limits, log = SERVICES[name]["ulimits"]["nofile"], SERVICES[name]["logging"]
+    assert limits["soft"] == limits["hard"] >= 4096
+    assert log["driver"] == "json-file"
+    assert set(log["options"]) == {"max-size", "max-file"}
 
 
 def test_what_is_added_outlives_the_container() -> None:
@@ -162,3 +187,29 @@ def test_the_commands_do_without_what_the_image_leaves_out(tmp_path: Path) -> No
     )
     assert result.returncode == 0, result.stderr
     assert out.stat().st_size > 0
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("documents") / "out"
+    script = ROOT / "docker/bill_of_materials.py"
+    subprocess.run([sys.executable, script, folder], check=True)
+    return folder
+
+
+def test_the_bill_of_materials_lists_every_distribution_with_its_license(documents: Path) -> None:
+    bill = json.loads((documents / "sbom.cdx.json").read_text(encoding="utf-8"))
+    listed = {each["purl"]: each for each in bill["components"] if each["purl"].startswith("pkg:pypi/")}
+    installed = {f"pkg:pypi/{canonicalize_name(each.name)}@{quote(each.version)}" for each in distributions()}
+    project = bill["metadata"]["component"]
+    assert (bill["bomFormat"], bill["specVersion"], project["name"]) == ("CycloneDX", "1.6", "dd2d-server")
+    assert set(listed) | {project["purl"]} == installed
+    assert len({each["bom-ref"] for each in bill["components"]}) == len(bill["components"])
+    assert [purl for purl, each in listed.items() if not each.get("licenses")] == []
+
+
+def test_the_notices_quote_the_licenses(documents: Path) -> None:
+    notices = (documents / "THIRD_PARTY_NOTICES").read_text(encoding="utf-8")
+    assert re.search(r"^torch \S+: .*BSD", notices, flags=re.MULTILINE)
+    for words in ("Redistribution and use in source and binary forms", "Apache License", "MIT License"):
+        assert words in notices

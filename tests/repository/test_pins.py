@@ -1,5 +1,6 @@
-"""constraints.txt pins everything that an installation with all extras brings, and no more."""
+"""constraints.txt pins everything that an installation with all extras brings; requirements/ holds the digests."""
 
+import re
 import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
 
@@ -9,6 +10,8 @@ from packaging.utils import canonicalize_name
 from tests.paths import ROOT
 
 BUILD_TOOLS = ["hatchling", "editables", "setuptools"]
+EXTRAS = ("test", "lint", "bench")
+SERVICE = ("build", "service")
 
 
 def pins() -> dict[str, Requirement]:
@@ -17,10 +20,21 @@ def pins() -> dict[str, Requirement]:
     return {canonicalize_name(requirement.name): requirement for requirement in requirements}
 
 
-def declared() -> list[Requirement]:
+def locked(*names: str) -> dict[str, str]:
+    """The version of each distribution in these locks, all of whose entries are exact and have digests."""
+    text = "".join((ROOT / f"requirements/{name}.lock").read_text(encoding="utf-8") for name in names)
+    text = re.sub(r"^#.*\n", "", text, flags=re.MULTILINE)
+    entry = r"([\w.-]+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n"
+    assert re.sub(entry, "", text) == ""
+    versions = [(name, version) for name, version, _ in re.findall(entry, text)]
+    assert len(dict(versions)) == len(versions)
+    return dict(versions)
+
+
+def declared(*extras: str) -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = [entry for extra in project["optional-dependencies"].values() for entry in extra]
-    return [Requirement(entry) for entry in [*project["dependencies"], *extras, *BUILD_TOOLS]]
+    entries = [entry for extra in extras for entry in project["optional-dependencies"][extra]]
+    return [Requirement(entry) for entry in [*project["dependencies"], *entries, *BUILD_TOOLS]]
 
 
 def needed_by(requirement: Requirement) -> list[Requirement]:
@@ -38,9 +52,9 @@ def needed_by(requirement: Requirement) -> list[Requirement]:
     ]
 
 
-def closure() -> set[str]:
+def closure(*extras: str) -> set[str]:
     found: set[str] = set()
-    waiting = declared()
+    waiting = declared(*extras)
     while waiting:
         requirement = waiting.pop()
         name = canonicalize_name(requirement.name)
@@ -51,7 +65,7 @@ def closure() -> set[str]:
 
 
 def test_every_dependency_is_pinned() -> None:
-    assert closure() - set(pins()) == set()
+    assert closure(*EXTRAS) - set(pins()) == set()
 
 
 def test_every_pin_is_exact() -> None:
@@ -60,5 +74,24 @@ def test_every_pin_is_exact() -> None:
 
 def test_the_pins_satisfy_what_is_declared() -> None:
     exact = {name: next(iter(pin.specifier)).version for name, pin in pins().items()}
-    for requirement in declared():
+    for requirement in declared(*EXTRAS):
         assert requirement.specifier.contains(exact[canonicalize_name(requirement.name)]), requirement
+
+
+def test_the_locks_hold_the_pins_and_the_cuda_libraries() -> None:
+    """If this fails after a change of constraints.txt or pyproject.toml: `make lock`."""
+    exact = {name: next(iter(pin.specifier)).version for name, pin in pins().items()}
+    cuda = set(locked("torch-cuda")) - {"torch"}
+    assert not cuda & set(exact)
+    everything = locked(*SERVICE, "torch-cuda", "test", "tools")
+    assert {name: version for name, version in everything.items() if name not in cuda} == exact
+
+
+def test_both_builds_of_torch_are_locked() -> None:
+    assert locked("torch-cpu") == {"torch": f"{locked('torch-cuda')['torch']}+cpu"}
+    assert "triton" in locked("torch-cuda")
+
+
+def test_each_target_of_make_gets_all_that_it_needs() -> None:
+    for names, extras in ((SERVICE, ()), ((*SERVICE, "test"), ("test",))):
+        assert closure(*extras) - set(locked(*names, "torch-cpu")) == set()
