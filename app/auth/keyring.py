@@ -64,7 +64,9 @@ class Keyring:
             return str(error)
 
     def _reload(self, content: bytes | str) -> None:
-        file = KeyFile(problems=(content,)) if isinstance(content, str) else parse_key_file(content, self._path)
+        file = (
+            KeyFile(problems=(content,)) if isinstance(content, str) else parse_key_file(content, self._path)
+        )
         self._keys = file.keys
         for problem in file.problems:
             logger.error("%s", problem)
