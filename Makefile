@@ -20,13 +20,14 @@ LOCKS-service := service
 LOCKS-test := service test
 LOCKS-tools := service test tools
 
-.PHONY: help setup tools run test lint format lock index clean
+.PHONY: help setup tools run test attack lint format lock index clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make setup   create $(VENV) and install what the service needs, by the digests of requirements/*.lock"
 	@echo "make run     set up, build the starter index if there is none, serve on PORT ($(PORT))"
 	@echo "make test    set up with the test tools, run every test"
+	@echo "make attack  set up with the test tools, attack a service on loopback for a minute"
 	@echo "make lint    set up with all tools; ruff, mypy, import contracts, words"
 	@echo "make format  set up with all tools; let ruff rewrite the files"
 	@echo "make lock    write requirements/*.lock anew, from pyproject.toml and constraints.txt"
@@ -61,6 +62,9 @@ run: $(STAMP)-service $(if $(filter $(STARTER),$(INDEX)),index)
 # One thread for each worker: two that each take every core are slower than one after the other.
 test: $(STAMP)-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS)
+
+attack: $(STAMP)-test index
+	$(BIN)/python -m bench.attack $(STARTER) --short
 
 lint: $(STAMP)-tools
 	$(BIN)/ruff check

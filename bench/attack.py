@@ -14,6 +14,7 @@ is for CI: fewer attacks of 2 s each, and only statuses, survival and memory are
 import argparse
 import asyncio
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,8 @@ SHORT_S = 2.0
 
 
 def main() -> int:
+    # So that the services end with the benchmark.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("The benchmark was ended."))
     options = _parse_options()
     if options.list:
         print("\n".join([*ATTACKS, *(name for checks in CHECKS.values() for name in checks)]))
