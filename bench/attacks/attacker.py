@@ -51,8 +51,13 @@ class Attacker:
         self._process = context.Process(target=_run, args=(name, port, key, seconds, theirs), daemon=True)
         self._process.start()
         theirs.close()
-        if not self._pipe.poll(_MAX_PREPARE_S) or self._pipe.recv() != "ready":
-            raise RuntimeError(f"The attack {name} could not be prepared.")
+        try:
+            if not self._pipe.poll(_MAX_PREPARE_S):
+                raise EOFError
+            self._pipe.recv()
+        except EOFError:
+            self.close()
+            raise RuntimeError(f"The attack {name} could not be prepared.") from None
 
     async def attack(self, stop: Event) -> Counter[str]:
         """Run the attack and return what the attackers saw; end it early when `stop` is set."""

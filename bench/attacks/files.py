@@ -3,7 +3,6 @@
 import io
 import json
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -267,7 +266,4 @@ def build_large_frame(side: int = 8000) -> bytes:
     """Return a TIFF of 64 million pixels that compresses well and is neither blank nor a pattern."""
     rng = np.random.default_rng(1)
     row = np.tile(rng.integers(0, 200, 500).astype(np.uint8), side // 500)
-    with tempfile.TemporaryFile() as file:
-        tifffile.imwrite(file, np.tile(row, (side, 1)), compression="zlib", rowsperstrip=64)
-        file.seek(0)
-        return file.read()
+    return _tiff(np.tile(row, (side, 1)), compression="zlib", rowsperstrip=64)
