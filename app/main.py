@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from app.auth.access import Access
+from app.http.batch_folder import remove_abandoned_folders
 from app.http.dependencies import Service
 from app.http.middleware import (
     DrainBodyMiddleware,
@@ -46,6 +47,7 @@ def create_app(settings: Settings, index: SearchIndex | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        remove_abandoned_folders()
         workers = create_workers(settings) if index is None else _create_threads(settings, index)
         dispatcher = Dispatcher(workers, settings.queue, settings.queue_bytes, settings.deadline_s, metrics)
         metrics.watch_workers(lambda: [worker.pid for worker in workers])

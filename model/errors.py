@@ -43,3 +43,7 @@ class CheckpointError(DomainError):
 
 class IndexUnavailableError(DomainError):
     """An index is missing, damaged or was built with other weights."""
+
+
+class StorageFullError(DomainError):
+    """The disk is full, or a quota is used up."""

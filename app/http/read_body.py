@@ -1,12 +1,12 @@
 """Read the body of a request, within limits on its size and its speed."""
 
 import asyncio
+import logging
 import shutil
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from email.message import Message
 from pathlib import Path, PurePath
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 from starlette.datastructures import FormData, UploadFile
@@ -14,9 +14,12 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from app.errors import RequestTimeoutError
+from app.http.batch_folder import make_batch_folder
 from app.services.uploads import FileUpload, FormBody, JsonBody, SavedFile, SavedForm
 from app.settings import Settings
-from model.errors import OptionError, TooLargeError, UnknownFormatError, UnreadableError
+from model.errors import OptionError, StorageFullError, TooLargeError, UnknownFormatError, UnreadableError
+
+logger = logging.getLogger(__name__)
 
 MAX_BATCH_FILES = 1000
 # This much must arrive within `stall_s`, so that a byte now and then does not keep a request open.
@@ -138,6 +141,7 @@ async def save_files(request: Request, settings: Settings) -> AsyncIterator[Save
         RequestTimeoutError: the body arrives more slowly than the settings allow.
         UnreadableError: the form is damaged.
         OptionError: the form has no file, or one in another field.
+        StorageFullError: the files cannot be written.
     """
     media_type = get_media_type(request.headers)
     if media_type != "multipart/form-data":
@@ -151,12 +155,28 @@ async def save_files(request: Request, settings: Settings) -> AsyncIterator[Save
         max_fields=_MAX_FIELDS,
         max_part_size=_MAX_FIELD_BYTES,
     )
-    with TemporaryDirectory(prefix="dd2d-batch-") as folder:
-        form = await _parse_form(parser)
-        try:
-            yield await asyncio.to_thread(_save_form, form, Path(folder))
-        finally:
-            await form.close()
+    with ExitStack() as stack:
+        with _translate_storage_errors():
+            folder = stack.enter_context(make_batch_folder())
+            form = await _parse_form(parser)
+            try:
+                saved = await asyncio.to_thread(_save_form, form, folder)
+            finally:
+                await form.close()
+        yield saved
+
+
+@contextmanager
+def _translate_storage_errors() -> Iterator[None]:
+    """Raise an error of the operating system while files are written as a domain error."""
+    try:
+        yield
+    except OSError as error:
+        logger.error("The files of a batch could not be written: %s", error)
+        raise StorageFullError(
+            "The service cannot store the files at the moment because its disk for temporary files is full; retry "
+            "later, or send fewer or smaller files."
+        ) from error
 
 
 def _save_form(form: FormData, folder: Path) -> SavedForm:

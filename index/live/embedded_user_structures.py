@@ -9,7 +9,7 @@ import numpy as np
 from index.encoder import Encoder
 from index.storage.user_structures import Generation, UserStructure, UserStructures, Vector
 from model.crystal.crystal import Crystal
-from model.errors import CrystalError, DomainError, IndexUnavailableError
+from model.errors import CrystalError, DomainError, IndexUnavailableError, ReadOnlyError, StorageFullError
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class EmbeddedUserStructures:
             return list(structures)
         try:
             self._user_structures.store_vectors(vectors, self._encoder.digest)
-        except IndexUnavailableError as error:
+        except (IndexUnavailableError, ReadOnlyError, StorageFullError) as error:
             logger.warning("User structures will be embedded again at the next start. %s", error)
         return [
             replace(structure, vector=vectors[structure.number]) if structure.vector is None else structure

@@ -172,7 +172,8 @@ class LiveIndex:
         Raises:
             ConflictError: the id belongs to another structure.
             ReadOnlyError: the file of the user structures is not writable.
-            IndexUnavailableError: that file is damaged, or the disk is full.
+            StorageFullError: the disk is full; nothing has changed.
+            IndexUnavailableError: that file is damaged.
             CrystalError: spglib finds no symmetry, or the model makes no vector.
         """
         crystal = structure.make_crystal()
@@ -204,7 +205,8 @@ class LiveIndex:
             KeyError: no crystal has this id.
             ConflictError: the crystal belongs to the index itself.
             ReadOnlyError: the file of the user structures is not writable.
-            IndexUnavailableError: that file is damaged, or the disk is full.
+            StorageFullError: the disk is full; nothing has changed.
+            IndexUnavailableError: that file is damaged.
         """
         with self._hold_snapshot() as snapshot:
             number = snapshot.numbers.get(id)

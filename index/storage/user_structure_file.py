@@ -4,6 +4,7 @@ The write-ahead log lets any number of processes on one machine read while one w
 it has ended. The file is never deleted, and readers do not create it.
 """
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from time import monotonic
 
 from index.storage.catalog import ENTRY_SCHEMA
 from model.atomic_files import sync_to_disk
-from model.errors import IndexUnavailableError, ReadOnlyError
+from model.errors import IndexUnavailableError, ReadOnlyError, StorageFullError
 
 # "dd2d" in ASCII; identifies the file as one of this project, also to the `file` command.
 _APPLICATION_ID = 0x64643264
@@ -44,7 +45,9 @@ _SCHEMA = (
     f"PRAGMA application_id = {_APPLICATION_ID}",
 )
 _UNWRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
+_FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
 _UNREACHABLE = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_IOERR", *_UNWRITABLE)
+_FULL_MESSAGE = "The disk is full, so nothing was added or removed; retry when the operator has freed space."
 
 
 class UserStructureFile:
@@ -87,7 +90,8 @@ class UserStructureFile:
 
         Raises:
             ReadOnlyError: it is not writable.
-            IndexUnavailableError: damaged, a file of another kind, or the disk is full.
+            StorageFullError: the disk is full; nothing has changed.
+            IndexUnavailableError: damaged, or a file of another kind.
         """
         with _translate_errors(self.path, is_write=True):
             is_new = not self.path.exists()
@@ -218,6 +222,10 @@ def _translate_errors(path: Path, *, is_write: bool) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         name = getattr(error, "sqlite_errorname", "")
+        if is_write and (
+            name in _FULL or (name.startswith("SQLITE_CANTOPEN") and _has_no_inodes(path.parent))
+        ):
+            raise StorageFullError(_FULL_MESSAGE) from error
         if is_write and name.startswith(_UNWRITABLE):
             raise _make_read_only_error(path) from error
         if name.startswith(_UNREACHABLE):
@@ -229,9 +237,17 @@ def _translate_errors(path: Path, *, is_write: bool) -> Iterator[None]:
             "continue without them."
         ) from error
     except OSError as error:
+        if is_write and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StorageFullError(_FULL_MESSAGE) from error
         raise IndexUnavailableError(
             f"The user structures in {path} cannot be accessed: {error.strerror}."
         ) from error
+
+
+def _has_no_inodes(folder: Path) -> bool:
+    """Return whether the file system can hold no further file; some have no limit and state 0 of 0."""
+    status = os.statvfs(folder)
+    return status.f_files > 0 and status.f_favail == 0
 
 
 def _make_read_only_error(path: Path) -> ReadOnlyError:

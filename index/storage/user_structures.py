@@ -49,7 +49,7 @@ class UserStructures:
     """The user structures of one file; safe to use from several threads, not across a fork.
 
     Every method raises IndexUnavailableError if the file is damaged, of another kind or out of reach. Methods that
-    write raise ReadOnlyError if it is not writable.
+    write raise ReadOnlyError if it is not writable, and StorageFullError if the disk is full; they then change nothing.
 
     Args:
         path: of the file, which need not exist.

@@ -1,7 +1,10 @@
 """The file of user structures: several processes, other weights, and files of another kind."""
 
+import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from index.storage.catalog import Entry
 from index.storage.layout import USER_STRUCTURES_NAME
 from index.storage.user_structures import UserStructures
 from model.crystal.symmetry import determine_symmetry
-from model.errors import IndexUnavailableError, ReadOnlyError
+from model.errors import IndexUnavailableError, ReadOnlyError, StorageFullError
 from tests.index.layers import crystal, document, same_structure, write_lines
 from tests.index.stand_in import RadialEncoder
 
@@ -226,3 +229,49 @@ def test_verify_finds_damaged_user_structures(tmp_path: Path, encoder: RadialEnc
     content = path.read_bytes()
     path.write_bytes(content[:4096] + bytes(4096) + content[8192:])
     assert any("user structures" in problem for problem in verify_index(tmp_path / "index", encoder).problems)
+
+
+class FullDisk(sqlite3.Connection):
+    """Lets no file grow, as a full disk."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.execute("PRAGMA max_page_count = 1")
+
+
+@pytest.mark.parametrize("existing", [0, 1])
+def test_on_a_full_disk_nothing_is_added_and_nothing_is_lost(
+    path: Path, existing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    structures, connect = UserStructures(path), sqlite3.connect
+    for index in range(existing):
+        structures.add(entry(index), vector(index), MODEL, NOW, None)
+    before = structures.read_generation()
+    # Long enough for a page of its own.
+    long_entry = replace(entry(5), reference="x" * 100_000)
+    with monkeypatch.context() as patch:
+        patch.setattr("sqlite3.connect", partial(connect, factory=FullDisk))
+        with pytest.raises(StorageFullError, match="full, so nothing was added") as raised:
+            structures.add(long_entry, vector(5), MODEL, NOW, None)
+        assert str(path) not in str(raised.value)
+    assert len(structures.read_numbers()[1]) == existing
+    assert existing == 0 or structures.read_generation() == before
+    assert structures.find_damage() is None
+    structures.add(long_entry, vector(5), MODEL, NOW, None)
+    assert len(structures.read_numbers()[1]) == existing + 1
+
+
+def test_a_file_system_without_free_inodes_is_full(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    structures, status = UserStructures(path), os.statvfs(path.parent)
+
+    def refuse(*_: Any, **__: Any) -> sqlite3.Connection:
+        error = sqlite3.OperationalError("unable to open database file")
+        error.sqlite_errorname = "SQLITE_CANTOPEN"
+        raise error
+
+    monkeypatch.setattr("sqlite3.connect", refuse)
+    for available, expected in ((0, StorageFullError), (1, ReadOnlyError)):
+        fields = os.statvfs_result((*status[:5], 100, available, available, *status[8:]))
+        monkeypatch.setattr("os.statvfs", lambda _, fields=fields: fields)
+        with pytest.raises(expected):
+            structures.add(entry(1), vector(1), MODEL, NOW, None)

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import quote
 
 import pytest
@@ -20,6 +21,7 @@ from index.storage.publish import publish_copy, roll_back
 from index.storage.user_structures import UserStructures
 from index.storage.versions import find_version_folder
 from model.crystal.structure_files import write_cif, write_poscar
+from model.errors import StorageFullError
 from tests.app.answers import problem_of
 from tests.app.conftest import client_with_key
 from tests.app.stand_in import StandIn
@@ -176,6 +178,17 @@ def test_a_read_only_folder_is_reported_with_its_setting(
     monkeypatch.setattr("os.access", lambda *_: False)
     assert "DD2D_USER_STRUCTURES" in problem_of(client.post("/structures", json={"structure": cif(20)}), 409)
     assert find_first(client, 2)["id"] == crystal(2).id
+
+
+def test_a_full_disk_is_a_503_that_says_when_to_retry(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(UserStructures, "add", Mock(side_effect=StorageFullError("The disk is full.")))
+        response = client.post("/structures", json={"structure": cif(20)})
+    assert "full" in problem_of(response, 503)
+    assert response.headers["retry-after"] == "1"
+    assert client.post("/structures", json={"structure": cif(20)}).status_code == 201
 
 
 def test_a_library_that_cannot_change_is_a_409(tmp_path: Path) -> None:
