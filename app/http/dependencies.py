@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 
 from app.errors import NotAcceptableError, QueueFullError
 from app.http.read_body import read_body, save_files
@@ -24,10 +25,12 @@ from app.workers.messages import (
     BodyReply,
     ImageCountReply,
     Job,
+    PatternJob,
     PredictionReply,
     ProvenanceReply,
     Reply,
     ReplyT,
+    StructureJob,
 )
 from model.errors import OptionError
 
@@ -107,6 +110,12 @@ async def run_job(request: Request, job: Job[ReplyT]) -> ReplyT:
         disconnect.cancel()
     service.record_reply(reply)
     return reply
+
+
+async def respond(request: Request, job: PatternJob[BodyReply] | StructureJob) -> Response:
+    """Run a job, and return the body that it makes in the media type that was negotiated."""
+    reply = await run_job(request, job)
+    return Response(reply.body, headers=VARY, media_type=job.media_type)
 
 
 async def _wait_for_disconnect(request: Request) -> None:

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.auth.access import require_role
-from app.http.dependencies import NO_QUERY_OPTIONS, VARY, accepted_media_type, run_job, upload
+from app.http.dependencies import NO_QUERY_OPTIONS, accepted_media_type, respond, upload
 from app.http.openapi import ACCESS_PROBLEMS, UPLOAD_PROBLEMS, media_types
 from app.http.request_bodies import CompareForm, CompareObject, PatternForm, PatternObject, request_body
 from app.presentation.formats import JSON, PNG, SVG
@@ -36,8 +36,7 @@ async def inspect(
     body: Annotated[RequestBody, upload()],
 ) -> Response:
     """Send a pattern as for `/predict`. The answer is JSON, or the frame with what was found drawn over it."""
-    reply = await run_job(request, InspectJob(body=body, media_type=media_type))
-    return Response(reply.body, headers=VARY, media_type=media_type)
+    return await respond(request, InspectJob(body=body, media_type=media_type))
 
 
 @router.post(
@@ -55,5 +54,4 @@ async def compare(
     body: Annotated[RequestBody, upload("structures", MAX_STRUCTURES)],
 ) -> Response:
     """Send a pattern as for `/predict`, and two to twenty CIF or POSCAR files as `structures`."""
-    reply = await run_job(request, CompareJob(body=body, media_type=media_type))
-    return Response(reply.body, headers=VARY, media_type=media_type)
+    return await respond(request, CompareJob(body=body, media_type=media_type))

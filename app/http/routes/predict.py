@@ -13,6 +13,7 @@ from app.http.dependencies import (
     VARY,
     ServiceDependency,
     accepted_media_type,
+    respond,
     run_job,
     upload,
 )
@@ -85,5 +86,4 @@ async def replay(
     body: Annotated[RequestBody, upload("answer", 1)],
 ) -> Response:
     """Send a stored answer, and its pattern unless it was recorded."""
-    reply = await run_job(request, ReplayJob(body=body, media_type=media_type))
-    return Response(reply.body, headers=VARY, media_type=media_type)
+    return await respond(request, ReplayJob(body=body, media_type=media_type))

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.auth.access import require_role
-from app.http.dependencies import NO_QUERY_OPTIONS, VARY, accepted_media_type, run_job, upload
+from app.http.dependencies import NO_QUERY_OPTIONS, VARY, accepted_media_type, respond, run_job, upload
 from app.http.openapi import ACCESS_PROBLEMS, UPLOAD_PROBLEMS, media_types, problems
 from app.http.request_bodies import StructureForm, StructureObject, request_body
 from app.presentation.formats import CIF, JSON
@@ -63,8 +63,7 @@ async def get_structure(
     request: Request, id: StructureId, media_type: Annotated[str, accepted_media_type(JSON, CIF)]
 ) -> Response:
     """Return a crystal with its symmetry, license, reference and CIF."""
-    reply = await run_job(request, StructureJob(id=id, media_type=media_type))
-    return Response(reply.body, headers=VARY, media_type=media_type)
+    return await respond(request, StructureJob(id=id, media_type=media_type))
 
 
 @router.post(
