@@ -4,6 +4,7 @@ import logging
 from codecs import BOM_UTF8
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -19,7 +20,6 @@ from model.pattern.points.point_cloud import make_spots_from_points
 from model.pattern.points.point_table import MAX_POINTS, check_bracket_count
 from model.pattern.read import read_pattern_and_frame
 from model.pattern.spots import Spots, mask_spots
-from model.stopwatch import Stopwatch
 
 logger = logging.getLogger(__name__)
 
@@ -246,7 +246,7 @@ def read_pattern(
         DomainError: the upload cannot be read, or contains no pattern. An unexpected error of a reader, which a
             damaged upload may cause, is an UnreadableError.
     """
-    watch = Stopwatch()
+    started = perf_counter()
     try:
         spots, frame = _read(upload, options.to_pattern_options(calibrations))
         if options.scale_sigma is not None and not spots.scale_is_known:
@@ -263,7 +263,8 @@ def read_pattern(
             "The upload cannot be read: it is damaged or in an unusual format. Export it again or in another format."
         ) from error
     voltage = _choose_voltage(options.voltage_kv, spots.voltage_kv)
-    return PatternReading(spots, frame, voltage, options, watch.total_milliseconds)
+    read_ms = round(1000 * (perf_counter() - started), 3)
+    return PatternReading(spots, frame, voltage, options, read_ms)
 
 
 def _read(upload: Upload, options: PatternOptions) -> tuple[Spots, Frame | None]:
