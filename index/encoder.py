@@ -35,10 +35,5 @@ class Encoder(Protocol):
     def embed_spots(
         self, patterns: Sequence[Spots], voltage_kv: Sequence[float] | None = None
     ) -> NDArray[np.float32]:
-        """Return (N, D) unit vectors, one row for each pattern; without intensities only the geometry is used.
-
-        Args:
-            patterns: the spots of each pattern.
-            voltage_kv: accelerating voltage of each pattern.
-        """
+        """Return (N, D) unit vectors, one row for each pattern; without intensities only the geometry is used."""
         ...

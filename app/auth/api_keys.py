@@ -46,11 +46,7 @@ class ApiKey(BaseModel):
 
 
 def create_key(name: str, role: Role, expires: datetime | None = None) -> tuple[ApiKey, str]:
-    """Create a key and return its record and its secret, which cannot be recovered from the record.
-
-    Raises:
-        pydantic.ValidationError: the name is invalid.
-    """
+    """Return a new key and its secret, which it does not reveal; pydantic.ValidationError if the name is invalid."""
     secret = _PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
     created = datetime.now(UTC).replace(microsecond=0)
     return ApiKey(name=name, role=role, sha256=_hash_secret(secret), created=created, expires=expires), secret

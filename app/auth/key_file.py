@@ -31,11 +31,7 @@ class KeyFile:
     problems: tuple[str, ...] = ()
 
     def require_intact(self) -> tuple[ApiKey, ...]:
-        """Return the keys if every line could be parsed.
-
-        Raises:
-            OptionError: a line is damaged.
-        """
+        """Return the keys; OptionError if a line is damaged."""
         if self.problems:
             raise OptionError(" ".join(self.problems[:3]))
         return self.keys

@@ -26,12 +26,7 @@ def add_command(commands: "Commands") -> None:
     add("--material", required=True, metavar="NAME", help="Au, Al, Pt, Ag, Si, graphene, BN, MoS2, ...")
     add("--name", metavar="NAME", help="save the calibration under this name")
     add("--out", type=Path, metavar="DIR", help="folder of the calibrations (default: DD2D_CALIBRATIONS)")
-    add(
-        "--center",
-        default="",
-        metavar="X,Y",
-        help="position of the direct beam in pixels (default: found automatically)",
-    )
+    add("--center", default="", metavar="X,Y", help="direct beam in pixels (default: found automatically)")
     parser.set_defaults(run=run)
 
 

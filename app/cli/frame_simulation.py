@@ -58,9 +58,7 @@ def simulate_frame(
     return noisy.clip(0, 65535).astype(np.uint16)
 
 
-def _add_spot(
-    counts: np.ndarray[tuple[int, int], np.dtype[np.float64]], x: float, y: float, total: float
-) -> None:
+def _add_spot(counts: NDArray[np.float64], x: float, y: float, total: float) -> None:
     """Add a Gaussian of `total` counts. The part outside the frame is lost."""
     columns, rows = (np.arange(round(at) - _WINDOW_PX, round(at) + _WINDOW_PX + 1) for at in (x, y))
     columns, rows = (index[(index >= 0) & (index < len(counts))] for index in (columns, rows))

@@ -56,11 +56,7 @@ class RemoteService:
             )
 
     def predict(self, file: Path, options: Fields, accept: str) -> bytes:
-        """Return the answer to one pattern in the requested media type.
-
-        Raises:
-            RemoteServiceError: the service refused, is unreachable, or broke off.
-        """
+        """Return the answer to one pattern in a media type; RemoteServiceError if the service does not give it."""
         with self._post("/predict", file, options, accept) as response:
             return b"".join(self._read(response))
 

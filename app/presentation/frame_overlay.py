@@ -91,9 +91,8 @@ class FramePicture:
         width, height = self.size
         embedded = f"data:image/png;base64,{base64.b64encode(self.gray).decode()}"
         image = write_element("image", width=width, height=height, href=embedded)
-        return write_document(
-            width, height, self.title, [image, *(marker.write_svg() for marker in self.markers)]
-        )
+        markers = [marker.write_svg() for marker in self.markers]
+        return write_document(width, height, self.title, [image, *markers])
 
 
 def draw_frame(frame: Frame, spots: Spots, lattice: PatternLattice | None) -> FramePicture:

@@ -47,11 +47,7 @@ class InspectionReport:
     marks: bool
 
     def write(self, media_type: str) -> bytes:
-        """Return the inspection in a media type.
-
-        Raises:
-            NotAcceptableError: a PNG of points is requested.
-        """
+        """Return the inspection in a media type; NotAcceptableError for a PNG of points."""
         if media_type == PNG:
             return self.write_png()
         return (self.write_svg() if media_type == SVG else self.answer.model_dump_json()).encode()
@@ -63,11 +59,7 @@ class InspectionReport:
         return draw_figure(self.spots, self.lattice, [])
 
     def write_png(self) -> bytes:
-        """Return the frame with the results as PNG.
-
-        Raises:
-            NotAcceptableError: there is no frame.
-        """
+        """Return the frame with the results as PNG; NotAcceptableError if there is no frame."""
         if self.frame is None:
             raise NotAcceptableError("A list of points has no frame to draw as PNG; accept image/svg+xml.")
         return self._draw_frame(self.frame).write_png()

@@ -46,11 +46,7 @@ class RequestOptions(BaseModel):
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Read options from the keys of a JSON object; null means absent.
-
-        Raises:
-            OptionError: unknown options, wrong types or impossible values; the message names all of them.
-        """
+        """Read options from JSON keys, null meaning absent; OptionError names those that are unknown or invalid."""
         return cls._validate(
             {name: value for name, value in values.items() if value is not None}, strict=True
         )

@@ -177,11 +177,7 @@ class PredictOptions(LatticeOptions):
     )
 
     def to_element_filter(self) -> ElementFilter | None:
-        """Return the condition on the elements; None if there is none.
-
-        Raises:
-            OptionError: a symbol is unknown, or the conditions contradict each other.
-        """
+        """Return the condition on the elements, if any; OptionError if a symbol is unknown or it contradicts itself."""
         groups = (self.elements_all, self.elements_only, self.elements_any, self.elements_none)
         return ElementFilter(*map(tuple, groups)) if any(groups) else None
 

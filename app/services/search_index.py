@@ -106,11 +106,7 @@ class EditableIndex(Protocol):
 
 
 def require_editable(index: SearchIndex) -> EditableIndex:
-    """Return the index, if it can change.
-
-    Raises:
-        ReadOnlyError: it cannot.
-    """
+    """Return the index; ReadOnlyError if it cannot change."""
     if not isinstance(index, EditableIndex):
         raise ReadOnlyError("This service was started with an index that cannot be changed.")
     return index

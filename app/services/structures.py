@@ -24,11 +24,7 @@ _EXPECTED = "send each structure as a CIF or POSCAR of one layer"
 
 
 def find_entry(index: "SearchIndex", id: str) -> Entry:
-    """Return the crystal with this id.
-
-    Raises:
-        NotFoundError: there is none.
-    """
+    """Return the crystal with this id; NotFoundError if there is none."""
     try:
         return index.get_entry(id)
     except KeyError:

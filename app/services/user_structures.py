@@ -74,12 +74,7 @@ def parse_reload_request(body: JsonBody | None) -> str | None:
 
 
 def add_structure(index: "EditableIndex", upload: StructureUpload, key_name: str | None) -> AddOutcome:
-    """Add a structure to an index; `key_name` names the API key of the request.
-
-    Raises:
-        DomainError: the structure cannot be read, is not a two-dimensional crystal or is too large, or the id belongs
-            to another structure.
-    """
+    """Add a structure for an API key; DomainError if it is not usable or its id belongs to another structure."""
     crystal, options = read_structure_file(upload.file), upload.options
     return index.add(NewUserStructure(crystal, options.id, options.license, options.reference, key_name))
 

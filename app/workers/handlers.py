@@ -94,11 +94,7 @@ class JobHandler:
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
-        """Open the model and the index that the settings name, and make the first, slow requests.
-
-        Raises:
-            DomainError: they cannot be used.
-        """
+        """Open the model and the index, and make the first, slow requests; DomainError if they cannot be used."""
         handler = cls(open_index(settings), settings.calibrations)
         check_canary(handler._index, "verify")
         load_structure_reader()

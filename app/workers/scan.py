@@ -37,11 +37,7 @@ class ScanReader:
             self._lock.release()
 
     def read_data(self, path: Path) -> bytes:
-        """Return the content of a file.
-
-        Raises:
-            UnreadableError: the file cannot be opened.
-        """
+        """Return the content of a file; UnreadableError if it cannot be opened."""
         with self._lock:
             self._open(path)
             return self._data
@@ -67,11 +63,7 @@ class ScanReader:
                 return 1
 
     def read_image(self, path: Path, number: int) -> Frame:
-        """Return one image of a file, counted from 0.
-
-        Raises:
-            DomainError: as `model.pattern.formats.read_frame.read_frames`.
-        """
+        """Return one image of a file, counted from 0; DomainError as `model.pattern.formats.read_frame.read_frames`."""
         with self._lock:
             self._open(path)
             images = self._read_around(number)

@@ -44,9 +44,7 @@ class IndexCheck:
 
 
 def verify_index(directory: Path, encoder: Encoder | None = None) -> IndexCheck:
-    """Read a whole index, check it against its manifest and for consistency, and embed a sample again.
-
-    User structures beside the index are checked too.
+    """Check an index and the user structures beside it in full, and embed a sample of the crystals again.
 
     Args:
         directory: the index, or one version of it.

@@ -41,9 +41,7 @@ def prepare_entries(
         OptionError: the number of workers is negative.
     """
     if workers is not None and workers < 0:
-        raise OptionError(
-            f"The number of workers is {workers}; it must be 0 (no additional processes) or more."
-        )
+        raise OptionError(f"The number of workers is {workers}; it must be 0 or more.")
     stream = iter(records)
     first = list(islice(stream, _MIN_RECORDS_FOR_PROCESSES))
     workers = _count_processors() if workers is None else workers

@@ -115,11 +115,7 @@ class LiveIndex:
             yield snapshot.retriever
 
     def get_entry(self, id: str) -> Entry:
-        """Return the crystal with this id.
-
-        Raises:
-            KeyError: there is none.
-        """
+        """Return the crystal with this id; KeyError if there is none."""
         with self.hold() as retriever:
             return retriever.get_entry(id)
 

@@ -39,11 +39,7 @@ class NewUserStructure:
         return replace(self.crystal, id=self.id or _derive_id(self.crystal), source=SOURCE)
 
     def make_entry(self) -> Entry:
-        """Return the catalog entry.
-
-        Raises:
-            CrystalError: spglib finds no symmetry for the structure.
-        """
+        """Return the catalog entry; CrystalError if spglib finds no symmetry."""
         crystal = self.make_crystal()
         return Entry.from_crystal(crystal, find_symmetry(crystal), self.license, self.reference)
 

@@ -31,11 +31,7 @@ class VersionFollower:
         self._was_refused = False
 
     def open_current(self) -> OpenVersion:
-        """Open the current version without reading its files in full.
-
-        Raises:
-            IndexUnavailableError: missing, damaged, or built with other weights.
-        """
+        """Open the current version without reading its files in full; IndexUnavailableError if it cannot be served."""
         self._seen = self._read_current_status()
         return self._try_current(self._open)
 

@@ -94,11 +94,7 @@ class Retriever:
         return self.components.catalog.get_entry(id)
 
     def list_duplicates(self, id: str) -> tuple[str, ...]:
-        """Return the ids of a crystal's duplicates.
-
-        Raises:
-            KeyError: no crystal has this id.
-        """
+        """Return the ids of a crystal's duplicates; KeyError if no crystal has this id."""
         catalog = self.components.catalog
         return catalog.list_duplicates([catalog.find_row(id)])[0]
 

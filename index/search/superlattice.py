@@ -39,8 +39,7 @@ class SuperlatticeSearch:
             result: of the search with all spots.
 
         Returns:
-            None if a crystal explains all spots, where none of them form a superlattice, or where no crystal fits
-            without them either.
+            None if a crystal explains all spots, they form no superlattice, or no crystal fits without it either.
         """
         if result.verdict != "no_match" or result.lattice is None:
             return None
@@ -52,9 +51,8 @@ class SuperlatticeSearch:
         if parent.verdict == "no_match" or match is None or not explains_parent_spots(match):
             return None
         warning = _IGNORED_SPOTS.format(count=int((~kept).sum()))
-        return replace(parent, lattice=result.lattice).reduce_probabilities(
-            SUPERLATTICE_PROBABILITY_FACTOR, warning
-        )
+        parent = replace(parent, lattice=result.lattice)
+        return parent.reduce_probabilities(SUPERLATTICE_PROBABILITY_FACTOR, warning)
 
 
 def warn_of_superlattice(query: SearchQuery, result: SearchResult) -> SearchResult:

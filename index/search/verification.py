@@ -101,15 +101,7 @@ def _find_next_measurement(
 def _apply_verification(
     candidate: Candidate, row: int, place: int, verification: Verification, set_size: int | None
 ) -> Candidate:
-    """Return a candidate with its match and its probability.
-
-    Args:
-        candidate: to be completed.
-        row: its row in the verification.
-        place: its place in the ranking, from 0.
-        verification: of all candidates.
-        set_size: number of candidates in the confidence set.
-    """
+    """Return a candidate with its match and probability: `row` in the verification, `place` in the ranking, from 0."""
     confidence = verification.confidence
     probability, group = None, None
     if confidence is not None and np.isfinite(verification.scores[row]):

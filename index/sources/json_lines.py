@@ -15,11 +15,8 @@ _TRIED_LINES = 5
 def is_json_lines(file: SourceFile) -> bool:
     """Return whether any of the first lines is itself a JSON object."""
     with file.open() as stream:
-        for _ in range(_TRIED_LINES):
-            line = stream.readline(MAX_LINE_BYTES).removeprefix(BYTE_ORDER_MARK)
-            if line.startswith(b"{") and _parse_line(line) is not None:
-                return True
-    return False
+        first = (stream.readline(MAX_LINE_BYTES).removeprefix(BYTE_ORDER_MARK) for _ in range(_TRIED_LINES))
+        return any(line.startswith(b"{") and _parse_line(line) is not None for line in first)
 
 
 def read_json_lines(file: SourceFile) -> Iterator[Record | RejectedEntry]:

@@ -63,11 +63,7 @@ def read_records(path: Path) -> Iterator[Record | RejectedEntry]:
 
 
 def check_source(path: Path) -> None:
-    """Reject a mistyped source before an hour is spent on the others.
-
-    Raises:
-        OptionError: there is no such file.
-    """
+    """Reject a source that does not exist (OptionError), before an hour is spent on the others."""
     if path != STARTER and not path.exists():
         raise OptionError(
             f"The source {path} does not exist; give a file, a folder, or the keyword `starter`."

@@ -89,11 +89,7 @@ class StarterEntry:
 
     @cached_property
     def crystal(self) -> Crystal:
-        """The layer.
-
-        Raises:
-            IndexUnavailableError: the parameters make no possible crystal.
-        """
+        """The layer; IndexUnavailableError if the parameters make no possible crystal."""
         try:
             return self.prototype.make_cell(self.elements, self.values).make_crystal(self.name)
         except (ValueError, CrystalError) as error:

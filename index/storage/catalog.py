@@ -224,22 +224,14 @@ class Catalog:
             yield Entry.from_columns(row)
 
     def get_entry(self, id: str) -> Entry:
-        """Return the entry with this id.
-
-        Raises:
-            KeyError: there is none.
-        """
+        """Return the entry with this id; KeyError if there is none."""
         row = self._connection.execute(f"SELECT {ENTRY_COLUMNS} FROM crystals WHERE id = ?", (id,)).fetchone()
         if row is None:
             raise KeyError(id)
         return Entry.from_columns(row)
 
     def find_row(self, id: str) -> int:
-        """Return the row of the entry with this id.
-
-        Raises:
-            KeyError: there is none.
-        """
+        """Return the row of the entry with this id; KeyError if there is none."""
         row = self._connection.execute("SELECT row FROM crystals WHERE id = ?", (id,)).fetchone()
         if row is None:
             raise KeyError(id)

@@ -63,11 +63,7 @@ class ExtendedCatalog:
         return self.get_entries([self.find_row(id)])[0]
 
     def find_row(self, id: str) -> int:
-        """Return the row of the entry with this id.
-
-        Raises:
-            KeyError: there is none.
-        """
+        """Return the row of the entry with this id; KeyError if there is none."""
         row = self._rows.get(id)
         return self._base.find_row(id) if row is None else row
 

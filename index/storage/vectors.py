@@ -16,12 +16,7 @@ _MAPPED = faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY
 
 
 def write_vectors(path: Path, vectors: FloatVectors) -> None:
-    """Write unit vectors as a flat inner-product index.
-
-    Args:
-        path: file to create.
-        vectors: (N, D).
-    """
+    """Write (N, D) unit vectors as a flat inner-product index."""
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(np.ascontiguousarray(vectors, dtype=np.float32))
     faiss.write_index(index, str(path))

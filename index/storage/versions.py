@@ -80,14 +80,7 @@ def find_version_folder(directory: Path) -> Path:
 
 
 def find_current_version(directory: Path) -> Version:
-    """Return the current version.
-
-    Args:
-        directory: an index, or one version of it.
-
-    Raises:
-        IndexUnavailableError: there is no index, or its manifest is damaged.
-    """
+    """Return the current version of an index, or the given one; IndexUnavailableError if it is missing or damaged."""
     return Version.read(find_version_folder(directory))
 
 
@@ -156,10 +149,6 @@ def make_version_name(manifest: Manifest) -> str:
 
 
 def locate_user_structures(directory: Path) -> Path:
-    """Return the default path of the user structures of an index.
-
-    Args:
-        directory: an index, or one version of it. They are never inside a version, which newer ones may displace.
-    """
+    """Return the default path of the user structures: not in a version of an index, which newer ones may displace."""
     is_inside = (directory / MANIFEST_NAME).is_file() and (directory.parent / CURRENT_NAME).is_file()
     return (directory.parent if is_inside else directory) / USER_STRUCTURES_NAME

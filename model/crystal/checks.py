@@ -52,11 +52,7 @@ def check_orientation(lattice: FloatArray) -> None:
 
 
 def check_distances(lattice: FloatArray, numbers: IntArray, positions: FloatArray) -> None:
-    """Check that no two atoms, periodic images included, are closer than `MIN_DISTANCE_ANGSTROM`.
-
-    Raises:
-        CrystalError: the check fails.
-    """
+    """Raise CrystalError if two atoms, periodic images included, are closer than `MIN_DISTANCE_ANGSTROM`."""
     (ax, _), (bx, by) = lattice.tolist()
     if ax < MIN_DISTANCE_ANGSTROM or by < MIN_DISTANCE_ANGSTROM:
         raise CrystalError(f"Overlapping atoms: the cell is only {min(ax, by):.2f} angstrom wide.")

@@ -114,11 +114,7 @@ class Crystal:
 
     @classmethod
     def from_structure(cls, structure: "Structure", *, id: str, source: str) -> Self:
-        """Return the crystal in a pymatgen structure; see `from_cell`.
-
-        Raises:
-            CrystalError: as `from_cell`; or a site is partially occupied or holds no chemical element.
-        """
+        """Return the crystal in a pymatgen structure; CrystalError as `from_cell`, or if a site is not a whole atom."""
         numbers = [_atomic_number(site) for site in structure]
         if not numbers:
             raise CrystalError("The structure contains no atoms.")

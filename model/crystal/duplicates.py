@@ -62,7 +62,7 @@ def _fold(crystal: Crystal, tolerance: Tolerance) -> Crystal:
 def group_duplicates(
     crystals: Sequence[Crystal], tolerance: Tolerance = SAME, *, chained: bool = False
 ) -> list[int]:
-    """Return the group number of each crystal; crystals of one group are the same.
+    """Return the group number of each crystal, from 0 in order of first appearance; crystals of one group are the same.
 
     Args:
         crystals: any number.
@@ -70,9 +70,6 @@ def group_duplicates(
         chained: if False, every member equals the first crystal of its group, as the duplicates in an answer must.
             If True, groups merge as soon as any two of their members are equal, so that no two duplicates are in
             different groups; with `RELATED` this suits a split of training and test data.
-
-    Returns:
-        Group numbers from 0, in order of first appearance.
     """
     forms = [[_fold(crystal, tolerance) for crystal in crystals]]
     if chained and tolerance.translation_angstrom > TRANSLATION_TOLERANCE_ANGSTROM:

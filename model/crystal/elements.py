@@ -1,5 +1,6 @@
 """Element symbols and formulas, cached: a library needs the same few a hundred thousand times."""
 
+from collections import Counter
 from functools import lru_cache
 
 # Californium, the last element with tabulated scattering factors.
@@ -19,7 +20,4 @@ def reduced_formula(numbers: tuple[int, ...]) -> str:
     """Return the reduced formula of atoms with these atomic numbers, most electropositive element first."""
     from pymatgen.core.composition import Composition
 
-    counts: dict[str, float] = {}
-    for number in numbers:
-        counts[element_symbol(number)] = counts.get(element_symbol(number), 0.0) + 1.0
-    return str(Composition(counts).reduced_formula)
+    return str(Composition(Counter(map(element_symbol, numbers))).reduced_formula)

@@ -59,10 +59,7 @@ class Operations:
 
 
 def find_operations(crystal: Crystal) -> Operations:
-    """Return the operations that map atoms and lattice onto themselves within `SYMPREC_ANGSTROM`.
-
-    They are cached for the lifetime of the crystal.
-    """
+    """Return the operations that map a crystal onto itself within `SYMPREC_ANGSTROM`; cached as long as it lives."""
     known = _KNOWN.get(crystal)
     if known is None:
         known = _KNOWN[crystal] = _compute_operations(crystal, SYMPREC_ANGSTROM)
@@ -70,10 +67,7 @@ def find_operations(crystal: Crystal) -> Operations:
 
 
 def compute_symmetry_projector(crystal: Crystal) -> FloatArray:
-    """Return the (2 N, 2 N) projector onto the in-plane displacements of N atoms that preserve the symmetry.
-
-    A symmetric displacement equals its mean over all operations.
-    """
+    """Return the (2 N, 2 N) projector of in-plane displacements onto symmetric ones, their means over operations."""
     operations, count = find_operations(crystal), len(crystal.numbers)
     permutations = (operations.target[:, :, None] == np.arange(count)).astype(np.float64)
     mean = np.tensordot(permutations, operations.turn, axes=(0, 0)) / len(operations.turn)

@@ -38,14 +38,11 @@ class Symmetry:
 
 
 def determine_symmetry(crystal: Crystal, symprec: float = SYMPREC_ANGSTROM) -> Symmetry:
-    """Determine the layer group and the space group of a layer.
+    """Determine the layer group and the space group of a layer; CrystalError if spglib finds no symmetry.
 
     Args:
         crystal: the layer.
         symprec: largest distance of an atom from its symmetric position, angstrom.
-
-    Raises:
-        CrystalError: spglib finds no symmetry at this tolerance.
     """
     lattice, frac = _place_in_box(crystal)
     cell = (lattice.tolist(), frac.tolist(), crystal.numbers.tolist())

@@ -59,14 +59,12 @@ class Orientations:
     score: FloatArray
 
     @classmethod
-    def from_bases(
-        cls, candidate: IntArray, basis: FloatArray, q_inv_angstrom: FloatArray, reach: float
-    ) -> Self:
-        """Index spots (N, 2) by the basis (J, 2, 2) of each orientation."""
-        hk, square = find_nearest_points(basis, q_inv_angstrom)
+    def from_bases(cls, candidate: IntArray, basis: FloatArray, q: FloatArray, reach: float) -> Self:
+        """Index spots (N, 2) by the basis (J, 2, 2) of each orientation, all in 1/angstrom."""
+        hk, square = find_nearest_points(basis, q)
         distance = np.sqrt(square)
         chance = np.minimum(np.pi * reach**2 / np.abs(compute_determinants(basis)), 0.9)
-        score = (distance < reach).sum(axis=1) - len(q_inv_angstrom) * chance
+        score = (distance < reach).sum(axis=1) - len(q) * chance
         return cls(candidate, basis, hk.astype(np.int64), distance, score)
 
     def __len__(self) -> int:
@@ -162,12 +160,9 @@ def _orient_by_anchors(bases: FloatArray, lattices: FloatArray, observed: Observ
         turn = _rotate_onto(reflections[reflection[tried]] * mirror, anchors[anchor[tried]])
         oriented.append((bases[candidate] * mirror) @ (turn * scale[tried][:, None, None]))
         candidates.append(candidate)
-    return Orientations.from_bases(
-        np.concatenate(candidates),
-        np.concatenate(oriented),
-        observed.q_inv_angstrom[:FIRST_SPOTS],
-        FIRST_REACH_INV_ANGSTROM,
-    )
+    candidate, basis = np.concatenate(candidates), np.concatenate(oriented)
+    q = observed.q_inv_angstrom[:FIRST_SPOTS]
+    return Orientations.from_bases(candidate, basis, q, FIRST_REACH_INV_ANGSTROM)
 
 
 def _list_reflections(
@@ -238,12 +233,9 @@ def compute_principal_stretches(reciprocal: FloatArray, seen: FloatArray) -> Flo
 
 def _is_nearly_undistorted(reciprocal: FloatArray, seen: FloatArray) -> BoolArray:
     """Return where (J,) the map between bases of crystals and pattern is nearly a rotation of an allowed scale."""
-    stretch = compute_principal_stretches(reciprocal, seen)
-    scale = np.sqrt(stretch[:, 0] * stretch[:, 1])
-    return np.asarray(
-        (np.abs(scale - 1) < SCALE_TOLERANCE + 0.01)
-        & (stretch[:, 0] / stretch[:, 1] < 1 + DISTORTION_TOLERANCE)
-    )
+    longer, shorter = compute_principal_stretches(reciprocal, seen).T
+    has_scale = np.abs(np.sqrt(longer * shorter) - 1) < SCALE_TOLERANCE + 0.01
+    return np.asarray(has_scale & (longer / shorter < 1 + DISTORTION_TOLERANCE))
 
 
 def _select_distinct(orientations: Orientations) -> Orientations:

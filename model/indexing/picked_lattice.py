@@ -30,8 +30,7 @@ def refine_picked_lattice(observed: Observation, basis: FloatArray) -> PatternLa
         basis: (2, 2) rows from the direct beam to a* and b* as the camera shows them, 1/angstrom.
 
     Raises:
-        OptionError: the vectors are nearly parallel, too short or too long, or fewer than three spots lie on their
-            lattice.
+        OptionError: the vectors are nearly parallel, too short or too long, or meet fewer than three spots.
     """
     _require_basis(basis)
     for reach in _REACHES:

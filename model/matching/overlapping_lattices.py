@@ -83,9 +83,7 @@ class Twist:
     def between(cls, crystals: tuple[Crystal, Crystal], matches: tuple[Match, Match]) -> Self:
         """Return the twist between two crystals that match one pattern."""
         period = gcd(*[_find_period_deg(crystal.lattice) for crystal in crystals])
-        first, second = (
-            _find_a_axis_deg(crystal, match) for crystal, match in zip(crystals, matches, strict=True)
-        )
+        first, second = map(_find_a_axis_deg, crystals, matches)
         angle = (second - first) % period
         sigma = hypot(matches[0].rotation_sigma_deg, matches[1].rotation_sigma_deg)
         return cls(min(angle, period - angle), sigma)

@@ -203,12 +203,9 @@ def _fit_leaders(placed: Sequence[PlacedCandidate], similarity: FloatArray, dept
 def _fit_remaining(
     rows: Sequence[int], placed: Sequence[PlacedCandidate], placement: LatticePlacement
 ) -> dict[int, _FittedCandidate]:
-    """Fit candidates roughly, from one start; those whose lattice does not fit are left out.
+    """Fit the candidates of these rows roughly, from one start; those whose lattice does not fit are left out.
 
-    Args:
-        rows: their indices.
-        placed: candidates that are placed already, others perhaps among them.
-        placement: places the rest.
+    Candidates that are not `placed` already are placed first.
     """
     chosen = [each for each in placed if each.index in rows]
     others = set(rows) - {each.index for each in chosen}

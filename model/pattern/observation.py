@@ -45,11 +45,7 @@ class Observation:
 
     @classmethod
     def from_spots(cls, spots: Spots, voltage_kv: float) -> Self:
-        """Select the strongest spots, at most MAX_SPOTS, outside the direct beam and within the range of the models.
-
-        Raises:
-            NoSpotsError: There are none.
-        """
+        """Select the strongest MAX_SPOTS outside the direct beam and within the models' range; NoSpotsError if none."""
         length = np.linalg.norm(spots.q_inv_angstrom, axis=1)
         in_range = np.flatnonzero((length > DIRECT_BEAM_RADIUS_INV_ANGSTROM) & (length <= Q_MAX_INV_ANGSTROM))
         if not len(in_range):

@@ -87,10 +87,7 @@ def xray_form_factor(numbers: IntArray, q_inv_angstrom: FloatArray) -> FloatArra
 
 
 def polarization_factor(q_inv_angstrom: FloatArray, wavelength_angstrom: float) -> FloatArray:
-    """Return the polarization factor of unpolarized X-rays, (1 + cos^2 2 theta) / 2, at (M,) |q|.
-
-    The scattering angle follows from 2 sin(theta) = lambda |q|.
-    """
+    """Return (1 + cos^2 2 theta) / 2 with 2 sin(theta) = lambda |q| at (M,) |q|, for unpolarized X-rays."""
     sin_theta = np.clip(wavelength_angstrom * q_inv_angstrom / 2, 0, 1)
     cos_two_theta = 1 - 2 * sin_theta**2
     factor: FloatArray = (1 + cos_two_theta**2) / 2

@@ -78,11 +78,8 @@ class TiltSeries:
     def normalize(self) -> Self:
         """Return the series relative to the strongest reflection without tilt."""
         strongest = max(float(self.straight.max(initial=0.0)), 1e-30)
-        return replace(
-            self,
-            coefficients=self.coefficients / np.float32(strongest**0.5),
-            straight=self.straight / np.float32(strongest),
-        )
+        coefficients = self.coefficients / np.float32(strongest**0.5)
+        return replace(self, coefficients=coefficients, straight=self.straight / np.float32(strongest))
 
     def compute_intensities(self, tilt: FloatArray) -> NDArray[np.float32]:
         """Compute the (T, M) intensities under tilts with tangents (T, 2)."""

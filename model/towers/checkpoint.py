@@ -46,14 +46,7 @@ def load_towers(directory: Path | None = None) -> Towers:
 
 
 def read_network(directory: Path) -> tuple[TwinTowers, str, dict[str, Any]]:
-    """Read the network in a folder.
-
-    Returns:
-        The network, its digest, and the description of its training.
-
-    Raises:
-        CheckpointError: as `load_towers`.
-    """
+    """Return the network in a folder, its digest, and how it was trained; CheckpointError as `load_towers`."""
     try:
         contents = [(directory / name).read_bytes() for name in (CARD, WEIGHTS)]
     except OSError as error:

@@ -36,8 +36,7 @@ class Towers:
         self, network: TwinTowers, digest: str, training: Mapping[str, Any] = MappingProxyType({})
     ) -> None:
         self._network = network.eval().requires_grad_(False)
-        self.training = training
-        self.digest = digest
+        self.digest, self.training = digest, training
         self.dimension = network.size.dimension
         self.form: Form = network.size.form
 
@@ -45,10 +44,8 @@ class Towers:
         """Return (N, D) unit vectors of crystals; large batches use bfloat16 where the processor supports it."""
         if not crystals:
             return np.empty((0, self.dimension), dtype=np.float32)
-        return self._embed(
-            self._network.embed_crystals,
-            batch_crystals([CrystalTokens.from_crystal(each) for each in crystals]),
-        )
+        batch = batch_crystals([CrystalTokens.from_crystal(each) for each in crystals])
+        return self._embed(self._network.embed_crystals, batch)
 
     def embed_spots(self, patterns: Sequence[Spots], voltage_kv: Sequence[float] | None = None) -> Vectors:
         """Return (N, D) unit vectors of patterns.

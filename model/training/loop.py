@@ -268,23 +268,19 @@ class Trainer:
             state = torch.load(self.out / LAST_STATE, weights_only=True)
         except Exception as error:  # zipfile, torch and the restricted unpickler raise errors of their own
             raise OptionError(
-                f"The training run in {self.out} cannot be resumed because it is damaged or was "
-                "written by another version; give "
-                "another --out."
+                f"The training run in {self.out} cannot be resumed because it is damaged or was written by another "
+                "version; give another --out."
             ) from error
         if state["data"] != self.dataset.compute_digest() or state["shape"] != self.towers.size.to_json():
             raise OptionError(
-                f"The training run in {self.out} uses different crystals, a different split or "
-                "different towers; give another --out."
+                f"The training run in {self.out} uses different crystals, a different split or different towers; "
+                "give another --out."
             )
         self.towers.load_state_dict(state["weights"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        progress = state["progress"]
-        self.bank, self.progress = (
-            state["bank"],
-            TrainingProgress(**progress | {"order": progress["order"].numpy()}),
-        )
+        self.bank, progress = state["bank"], state["progress"]
+        self.progress = TrainingProgress(**progress | {"order": progress["order"].numpy()})
         self.rng.bit_generator.state = state["rng"]
         torch.set_rng_state(state["torch_rng"])
 

@@ -29,9 +29,8 @@ def rank_truth(
         similarity = vectors[rows] @ gallery_vectors.T
         same = query_groups[rows, None] == gallery_groups
         best = np.where(same, similarity, -np.inf).max(axis=1, keepdims=True)
-        ranks[rows] = np.where(
-            np.isneginf(best[:, 0]), len(gallery_vectors), ((similarity > best) & ~same).sum(axis=1)
-        )
+        nearer = ((similarity > best) & ~same).sum(axis=1)
+        ranks[rows] = np.where(np.isneginf(best[:, 0]), len(gallery_vectors), nearer)
     return ranks
 
 

@@ -31,6 +31,7 @@ ComplexArray = NDArray[np.complex64]
 
 # Reflections are computed a little farther out than the pattern reaches, to a multiple of the step.
 _MARGIN, _REACH_STEP_INV_ANGSTROM = 1.06, 0.05
+# A flake is often measured several times, and similar patterns have the same candidates.
 _MAX_CACHED_CANDIDATES = 512
 SAME_INTENSITY = 0.003
 """Intensities that differ by less than this share of the strongest are equal."""
@@ -56,11 +57,7 @@ class Variants:
 
 
 def get_diffraction(crystal: Crystal, observed: Observation) -> "CandidateDiffraction":
-    """Return a candidate's diffraction, up to slightly beyond the outermost spot of the pattern.
-
-    The last `_MAX_CACHED_CANDIDATES` are cached: a flake is often measured several times, and similar patterns have
-    the same candidates.
-    """
+    """Return a candidate's diffraction, cached, up to slightly beyond the outermost spot of the pattern."""
     step = _REACH_STEP_INV_ANGSTROM
     reach = ceil(observed.q_max_inv_angstrom * _MARGIN / step) * step
     return _compute_diffraction(crystal, observed.voltage_kv, reach)

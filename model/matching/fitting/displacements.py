@@ -122,11 +122,7 @@ class Scatterers:
         return waves
 
     def compute_responses(self, waves: ComplexArray) -> ComplexArray:
-        """Return the change of the amplitudes, (M, 2 A), caused by rms displacements of each atom along x and y.
-
-        Args:
-            waves: (M, A) what each atom adds to the amplitudes.
-        """
+        """Return what rms displacements along x and y add to amplitudes, (M, 2 A), given the atoms' shares (M, A)."""
         along = (-2j * np.pi * DISPLACEMENT_SIGMA_ANGSTROM * self.q).astype(np.complex64)
         return np.asarray((waves[:, :, None] * along[:, None, :]).reshape(len(self.q), -1))
 

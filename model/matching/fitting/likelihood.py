@@ -272,9 +272,8 @@ class LinearFit:
             (..., J) ln evidence, up to a constant.
         """
         model = self.model
-        weighted, normal = self._weigh(
-            self.noise.compute_robust_weight(self.solve(steps).residual, self.variance)
-        )
+        weight = self.noise.compute_robust_weight(self.solve(steps).residual, self.variance)
+        weighted, normal = self._weigh(weight)
         gradient = np.einsum("jpn,jn->jp", weighted, model.residual)
         gradient = gradient - priors.precision * (model.parameters - priors.mean)
         step = np.linalg.solve(normal + priors.information, gradient[..., None])

@@ -184,10 +184,7 @@ def measure_friedel_support(
 
 
 def refine_best_center(
-    positions: FloatArray,
-    intensity: FloatArray | None,
-    candidates: FloatArray,
-    view: FieldOfView | None = None,
+    positions: FloatArray, intensity: FloatArray | None, candidates: FloatArray, view: FieldOfView | None
 ) -> Center | None:
     """Return the candidate (C, 2) with the best support, moved to the middle of its pairs."""
     tree, weight = cKDTree(positions), weigh_spots(len(positions), intensity)

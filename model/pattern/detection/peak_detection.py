@@ -248,10 +248,7 @@ def measure_peaks_at(frame: Frame, spots: Spots, pixels: FloatArray) -> Peaks:
     Args:
         frame: as read from its file.
         spots: the spots found in it.
-        pixels: (N, 2) x, y.
-
-    Raises:
-        OptionError: A position lies outside the frame.
+        pixels: (N, 2) x, y; OptionError if one lies outside the frame.
     """
     assert spots.exposure is not None
     height, width = frame.shape

@@ -101,11 +101,7 @@ class FilmRings:
 
 
 def find_fcc_unit(binned: BinnedImage, center_px: tuple[float, float]) -> float | None:
-    """Find the rings of a face-centered cubic metal about a center.
-
-    Returns:
-        1 / a of the metal, in pixels of the frame; None if there are no such rings.
-    """
+    """Return 1 / a, in pixels of the frame, of the fcc metal whose rings surround a center; None if there are none."""
     unit = FilmRings.find(binned.counts, binned.to_block(center_px)).match_fcc_metal()
     return None if unit is None else unit * binned.factor
 
