@@ -4,13 +4,14 @@ import ast
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.paths import ROOT
 
 PACKAGES = ("app", "index", "model")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-MAX_FUNCTION_LINES = 60
+MAX_FUNCTION_LINES, MAX_P90_FUNCTION_LINES, MAX_MEDIAN_FUNCTION_LINES = 60, 22, 7
 MAX_MODULE_LINES = 320
 MAX_MODULES_IN_A_FOLDER = 16
 
@@ -29,16 +30,27 @@ def test_no_class_name_is_defined_twice() -> None:
     assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_functions_and_modules_are_short(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= MAX_MODULE_LINES
-    lengths = {
-        node.name: (node.end_lineno or node.lineno) - node.lineno + 1
-        for node in ast.walk(ast.parse(text))
+def measure_functions(path: Path) -> dict[str, int]:
+    """Return the lines of each function of a module, from `def` to its end, by name and first line."""
+    return {
+        f"{node.name}:{node.lineno}": (node.end_lineno or node.lineno) - node.lineno + 1
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_functions_and_modules_are_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_MODULE_LINES
+    lengths = measure_functions(path)
     assert {name: lines for name, lines in lengths.items() if lines > MAX_FUNCTION_LINES} == {}
+
+
+def test_most_functions_are_very_short() -> None:
+    lengths = [lines for path in MODULES for lines in measure_functions(path).values()]
+    assert len(lengths) > 1000
+    assert np.median(lengths) <= MAX_MEDIAN_FUNCTION_LINES
+    assert np.quantile(lengths, 0.9) <= MAX_P90_FUNCTION_LINES
 
 
 @pytest.mark.parametrize("package", PACKAGES)
