@@ -17,8 +17,8 @@ import httpx2
 from bench.attacks.ordinary_client import ask, build_questions
 from bench.attacks.process_tree import read_log
 from bench.attacks.requests import JSON, build_json, build_request
-from bench.attacks.structures import POSCAR
 from bench.attacks.victim import Victim, build_environment, find_free_port, run_victim
+from bench.hostile_structures import POSCAR
 from index.storage.layout import CATALOG_NAME, CURRENT_NAME, ELEMENTS_NAME, MANIFEST_NAME, VECTORS_NAME
 from index.storage.versions import find_version_folder
 from model.towers.checkpoint import PRETRAINED

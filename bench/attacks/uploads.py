@@ -13,8 +13,9 @@ import numpy as np
 
 from bench.attacks.files import JSON_TEXTS, SLOW_TEXTS, SMALL_FILES, build_large_frame
 from bench.attacks.requests import FORM, JSON, Target, build_form, build_json, flood
-from bench.attacks.structures import MOS2_POINTS, POSCAR, STRUCTURES
+from bench.attacks.structures import MOS2_POINTS, OPERATIONS_300, THOUSAND_ATOMS, build_structures
 from bench.bad_requests import draw_bad_request
+from bench.hostile_structures import POSCAR
 
 Run = Callable[[Target], Awaitable[Counter[str]]]
 Prepare = Callable[[Target], Run]
@@ -31,19 +32,19 @@ def _send_all(requests: Sequence[bytes], clients: int = _CLIENTS, pause_s: float
 
 def compare_structures(target: Target) -> Run:
     """Each hostile structure beside a sound one on /compare."""
-    bodies = [build_json(points=MOS2_POINTS, structures=[make(), POSCAR]) for make in STRUCTURES.values()]
+    bodies = [build_json(points=MOS2_POINTS, structures=[text, POSCAR]) for text in build_structures()]
     return _send_all([target.build("POST", "/compare", body) for body in bodies])
 
 
 def compare_large_poscars(target: Target) -> Run:
     """The POSCAR of 1,000 atoms of the issue, from two clients."""
-    body = build_json(points=MOS2_POINTS, structures=[STRUCTURES["POSCAR of 1,000 atoms"](), POSCAR])
+    body = build_json(points=MOS2_POINTS, structures=[THOUSAND_ATOMS, POSCAR])
     return _send_all([target.build("POST", "/compare", body)], clients=2)
 
 
 def compare_many_operations(target: Target) -> Run:
     """The CIF with 300 symmetry operations of the issue, from two clients."""
-    body = build_json(points=MOS2_POINTS, structures=[STRUCTURES["CIF with 300 operations"](), POSCAR])
+    body = build_json(points=MOS2_POINTS, structures=[OPERATIONS_300, POSCAR])
     return _send_all([target.build("POST", "/compare", body)], clients=2)
 
 
@@ -59,7 +60,7 @@ def compare_twenty(target: Target) -> Run:
 def add_structures(target: Target) -> Run:
     """Each hostile structure on POST /structures."""
     bodies = [
-        build_json(structure=make(), id=f"attack/{number}") for number, make in enumerate(STRUCTURES.values())
+        build_json(structure=text, id=f"attack/{number}") for number, text in enumerate(build_structures())
     ]
     return _send_all([target.build("POST", "/structures", body) for body in bodies])
 
