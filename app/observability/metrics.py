@@ -10,6 +10,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYP
 from prometheus_client.registry import Collector
 from starlette.types import Scope
 
+from app.observability.memory_limit import MemoryLimitCollector
+
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -58,6 +60,7 @@ class Metrics:
         ProcessCollector(registry=self._registry)
         self._worker_pids: WorkerPids = tuple
         self._registry.register(WorkerMemoryCollector(lambda: self._worker_pids()))
+        self._registry.register(MemoryLimitCollector())
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self._registry)

@@ -155,14 +155,36 @@ def test_a_request_is_answered_before_the_service_is_stopped() -> None:
     assert grace_s > Settings.model_fields["deadline_s"].default
 
 
-def test_prometheus_is_optional_and_asks_the_service() -> None:
-    prometheus = SERVICES["prometheus"]
-    (mount,) = [each for each in prometheus["volumes"] if each.startswith("./")]
-    (job,) = parsed(mount.split(":")[0])["scrape_configs"]
-    assert prometheus["profiles"] == ["metrics"]
-    assert re.search(r":v\d+\.\d+\.\d+$", prometheus["image"])
-    assert mount.endswith(":ro")
+@pytest.mark.parametrize("name", ["prometheus", "grafana"])
+def test_monitoring_is_optional_and_reads_files_of_this_repository(name: str) -> None:
+    service = SERVICES[name]
+    assert service["profiles"] == ["metrics"]
+    assert re.search(r":v?\d+\.\d+\.\d+$", service["image"])
+    mounts = [each.split(":") for each in service["volumes"] if each.startswith("./")]
+    assert mounts
+    for source, target, mode in mounts:
+        assert (ROOT / source).is_file()
+        assert target.startswith("/etc/")
+        assert mode == "ro"
+
+
+def test_prometheus_asks_the_service_and_evaluates_the_alerts() -> None:
+    settings = parsed("docker/prometheus.yml")
+    (job,) = settings["scrape_configs"]
+    assert job["job_name"] == "dd2d"
     assert job["static_configs"] == [{"targets": [f"dd2d:{final('EXPOSE')}"]}]
+    targets = [each.split(":")[1] for each in SERVICES["prometheus"]["volumes"]]
+    assert set(settings["rule_files"]) <= set(targets)
+
+
+def test_grafana_asks_prometheus() -> None:
+    (source,) = parsed("docker/grafana/datasource.yml")["datasources"]
+    (provider,) = parsed("docker/grafana/dashboards.yml")["providers"]
+    assert source["url"] == "http://prometheus:9090"
+    targets = [each.split(":")[1] for each in SERVICES["grafana"]["volumes"]]
+    assert f"{provider['options']['path']}/dashboard.json" in targets
+    panels = json.loads((ROOT / "docker/grafana/dashboard.json").read_text(encoding="utf-8"))["panels"]
+    assert {panel["datasource"]["uid"] for panel in panels} == {source["uid"]}
 
 
 def test_the_commands_do_without_what_the_image_leaves_out(tmp_path: Path) -> None:
