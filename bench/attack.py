@@ -31,7 +31,7 @@ from bench.attacks.victim import run_victim
 from bench.library import build_parser
 
 ATTACKS = (*PREPARE, *CONNECTION_ATTACKS, *OPERATIONS)
-NEEDS_KEYS = {"add-structures"}
+NEEDS_KEYS = {"add-structures", "wrong-keys"}
 CHECKS: dict[str, dict[str, Check]] = {
     "end of the service": {name: partial(check_end, name) for name in ENDS},
     "a flipped bit at rest": AT_REST,
