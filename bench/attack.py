@@ -2,13 +2,13 @@
 
     python -m bench.attack INDEX [--only NAME ...] [--short] [--seconds 12] [--list]
 
-The service has two workers and a copy of the index. Attackers come from other addresses of loopback, in a process with
-a lower priority. The ordinary client asks four questions a second (/livez, points, a frame, a comparison), each on a
-connection of its own. Bars: at least 95 % of its answers are 200s within 2 s, all others are later 200s, or 429s or
-503s with Retry-After; ten answers in a row take less than twice their idle median (or 0.3 s) within 5 s of the end;
-the private memory of all processes of the service, sampled every 50 ms, is at most 2 GiB over idle. Further tables:
-the end of the service, and files of the index with a flipped bit. The exit status is 1 if a bar is missed. `--short`
-is for CI: fewer attacks of 2 s each, and only statuses, survival and memory are bars.
+The service has two workers, at most 1,024 open files and a copy of the index. Attackers come from other addresses of
+loopback, in a process with a lower priority. The ordinary client asks four questions a second (/livez, points, a
+frame, a comparison), each on a connection of its own. Bars: at least 95 % of its answers are 200s within 2 s, all
+others are later 200s, or 429s or 503s with Retry-After; ten answers in a row take less than twice their idle median
+(or 0.3 s) within 5 s of the end; the private memory of all processes of the service, sampled every 50 ms, is at most
+2 GiB over idle. Further tables: the end of the service, and files of the index with a flipped bit. The exit status is
+1 if a bar is missed. `--short` is for CI: fewer attacks of 2 s each, and only statuses, survival and memory are bars.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from bench.attacks.attacker import limit_files
 from bench.attacks.connections import CONNECTION_ATTACKS
 from bench.attacks.index_damage import AT_REST, WHILE_SERVING, Check
 from bench.attacks.ordinary_client import build_questions
@@ -43,12 +44,14 @@ SHORT = {
     "at-rest vectors.faiss",
 }  # fmt: skip
 SHORT_S = 2.0
+FILE_LIMIT = 1024  # of the service, as most systems set it
 
 
 def main() -> int:
     # So that the services end with the benchmark.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("The benchmark was ended."))
     options = _parse_options()
+    limit_files(FILE_LIMIT)
     if options.list:
         print("\n".join([*ATTACKS, *(name for checks in CHECKS.values() for name in checks)]))
         return 0

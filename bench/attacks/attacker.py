@@ -3,6 +3,7 @@
 import asyncio
 import multiprocessing
 import os
+import resource
 import time
 from collections import Counter
 from multiprocessing.connection import Connection
@@ -15,11 +16,19 @@ _MAX_PREPARE_S = 120.0
 _MAX_OVERRUN_S = 15.0
 
 
+def limit_files(count: int | None) -> None:
+    """Limit the files that this process and those that it starts may open; None for as many as the system allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft = hard if count is None or 0 <= hard < count else count
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def _run(name: str, port: int, key: str, seconds: float, pipe: Connection) -> None:
     from bench.attacks.connections import CONNECTION_ATTACKS
     from bench.attacks.uploads import PREPARE
 
     os.nice(_NICE)
+    limit_files(None)
     attack = PREPARE[name](Target(port, key, 0.0)) if name in PREPARE else CONNECTION_ATTACKS[name]
     pipe.send("ready")
     pipe.recv()
