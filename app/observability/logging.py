@@ -4,10 +4,12 @@ import json
 import logging
 import re
 import sys
+import threading
 import warnings
+from collections import Counter
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="-")
 """The id of the request being handled, `-` outside of one.
@@ -17,6 +19,9 @@ Tasks and `asyncio.to_thread` inherit it; a bare `Executor.submit` and other pro
 
 ACCESS = "access"
 """The `extra` of an access log record: its fields in the JSON format."""
+
+MAX_LINES_PER_SECOND = 20
+"""Lines of one kind. A flood of refused requests must fill neither the disk nor the log's reader."""
 
 # Control characters, Unicode line ends and bidirectional marks. With these escaped, no file name can end a line, forge
 # another, or color a terminal.
@@ -31,6 +36,7 @@ def configure_logging(level: str, form: Literal["text", "json"]) -> None:
     """
     handler = logging.StreamHandler()
     handler.addFilter(add_request_id)
+    handler.addFilter(LineLimit())
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter(_TEXT))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.captureWarnings(True)
@@ -47,6 +53,59 @@ def add_request_id(record: logging.LogRecord) -> bool:
     """Set the request id of a record. As a filter of the handler, it also covers the records of libraries."""
     record.request_id = REQUEST_ID.get()
     return True
+
+
+class LineKind(NamedTuple):
+    """The place in the code that a line comes from and, in the access log, the status of the request."""
+
+    logger: str
+    level: int
+    file: str
+    line: int
+    status: int | None
+
+    @classmethod
+    def of(cls, record: logging.LogRecord) -> "LineKind":
+        """Return the kind of a record."""
+        status = getattr(record, ACCESS, {}).get("status")
+        return cls(record.name, record.levelno, record.filename, record.lineno, status)
+
+
+class LineLimit(logging.Filter):
+    """Drops the lines of a kind beyond `MAX_LINES_PER_SECOND`, and logs how many were dropped.
+
+    The access log of requests that succeed is complete.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._second = 0
+        self._lines: Counter[LineKind] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to log a record."""
+        kind = LineKind.of(record)
+        with self._lock:
+            dropped = self._start_second(int(record.created))
+            is_limited = kind.status is None or kind.status >= 400
+            self._lines[kind] += is_limited
+            is_logged = self._lines[kind] <= MAX_LINES_PER_SECOND
+        for each, count in dropped.items():
+            of_status = "" if each.status is None else f" with status {each.status}"
+            logging.getLogger(each.logger).log(
+                each.level, "%d lines%s from %s:%d were dropped.", count, of_status, each.file, each.line
+            )
+        return is_logged
+
+    def _start_second(self, second: int) -> dict[LineKind, int]:
+        """Return how many lines were dropped in the second that has ended, if one has."""
+        if second == self._second:
+            return {}
+        extra = {kind: count - MAX_LINES_PER_SECOND for kind, count in self._lines.items()}
+        self._second = second
+        self._lines.clear()
+        return {kind: count for kind, count in extra.items() if count > 0}
 
 
 class TextFormatter(logging.Formatter):

@@ -12,7 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.observability.logging import REQUEST_ID, configure_logging
+from app.observability.logging import MAX_LINES_PER_SECOND, REQUEST_ID, configure_logging
 from app.settings import Settings
 from app.workers.handlers import JobHandler
 from app.workers.messages import CanaryJob, JobBatch
@@ -177,3 +177,47 @@ def test_an_error_in_a_worker_is_logged_with_the_request_id(
     (line,) = output.objects()
     assert (line["level"], line["request_id"]) == ("error", "mine")
     assert "ZeroDivisionError" in line["exception"]
+
+
+def count_lines(output: LogOutput, text: str) -> int:
+    return sum(text in line for line in output.text().splitlines())
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the time at which records are created, to be changed by the test."""
+    now = [1000.0]
+    monkeypatch.setattr("logging.time.time", lambda: now[0])
+    return now
+
+
+def test_a_flood_of_one_kind_of_line_is_cut_and_counted(output: LogOutput, clock: list[float]) -> None:
+    configure_logging("info", "text")
+    for number in range(1000):
+        logging.getLogger("asyncio").error("socket.accept() out of system resource %d", number)
+    logging.getLogger("app.test").warning("another kind")
+    assert count_lines(output, "out of system resource") == MAX_LINES_PER_SECOND
+    assert count_lines(output, "another kind") == 1
+    clock[0] += 1
+    logging.getLogger("app.test").info("later")
+    dropped = 1000 - MAX_LINES_PER_SECOND
+    assert count_lines(output, f"ERROR asyncio [-]: {dropped} lines from test_logging.py:") == 1
+    assert count_lines(output, "later") == 1
+    clock[0] += 1
+    logging.getLogger("app.test").info("later")
+    assert count_lines(output, "were dropped") == 1
+
+
+def test_refused_requests_are_cut_and_others_are_not(output: LogOutput, clock: list[float]) -> None:
+    configure_logging("info", "text")
+    number = 2 * MAX_LINES_PER_SECOND
+    with TestClient(create_app(Settings(), StandIn())) as client:
+        for _ in range(number):
+            client.get("/nowhere")
+            client.get("/livez")
+        clock[0] += 1
+        client.get("/livez")
+    assert count_lines(output, " GET /livez 200 ") == number + 1
+    assert count_lines(output, " GET /nowhere 404 ") == MAX_LINES_PER_SECOND
+    dropped = number - MAX_LINES_PER_SECOND
+    assert count_lines(output, f"{dropped} lines with status 404 from middleware.py:") == 1
