@@ -9,7 +9,23 @@ from model.errors import DomainError
 
 
 class RequestTimeoutError(DomainError):
-    """A request's body arrives too slowly."""
+    """A request arrives too slowly."""
+
+
+class MalformedRequestError(DomainError):
+    """A request is not valid HTTP, or its framing is ambiguous or wasteful."""
+
+
+class UrlTooLongError(DomainError):
+    """The URL of a request is too long."""
+
+
+class HeadTooLargeError(DomainError):
+    """The headers of a request are too large or too many."""
+
+
+class OverloadedError(DomainError):
+    """The service has no connection or no memory left for a request."""
 
 
 class QueueFullError(DomainError):
@@ -54,6 +70,10 @@ class ForbiddenError(AccessError):
 
 class RateLimitError(AccessError):
     """The client exceeds its request rate."""
+
+
+class ForeignOriginError(AccessError):
+    """A page of another origin makes a request that computes or changes something."""
 
 
 class MisdirectedRequestError(AccessError):

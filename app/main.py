@@ -8,13 +8,15 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app.auth.access import Access
 from app.http.batch_folder import remove_abandoned_folders
+from app.http.browser_protection import ForeignOriginMiddleware, TrustedHostMiddleware
+from app.http.connections import ConnectionLimits, OpenConnections
 from app.http.dependencies import Service
 from app.http.middleware import (
     DrainBodyMiddleware,
     EncodedPathMiddleware,
+    HeadMiddleware,
     InternalErrorMiddleware,
     RequestMiddleware,
-    TrustedHostMiddleware,
 )
 from app.http.openapi import DocumentedApp
 from app.http.problem_details import add_error_handlers
@@ -71,6 +73,9 @@ def create_app(settings: Settings, index: SearchIndex | None = None) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
+    app.state.metrics = metrics
+    app.state.connections = OpenConnections(ConnectionLimits.from_settings(settings))
+    metrics.watch_connections(lambda: len(app.state.connections))
     app.state.access = Access.from_settings(settings)
     _add_middleware(app, settings, metrics)
     add_error_handlers(app)
@@ -84,6 +89,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     """Add the middleware from the inside out: a response to an internal error gets the headers of all others too."""
     app.add_middleware(EncodedPathMiddleware)
     app.add_middleware(InternalErrorMiddleware)
+    app.add_middleware(ForeignOriginMiddleware, allowed_origins=settings.cors_origins or ())
     if settings.allowed_hosts is not None:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.allowed_hosts)
     if settings.cors_origins is not None:
@@ -94,6 +100,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
             allow_headers=["Authorization", "X-API-Key", "X-Request-ID", "Content-Type"],
             expose_headers=["Retry-After", "WWW-Authenticate", "X-Request-ID"],
         )
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(RequestMiddleware, metrics=metrics)
     app.add_middleware(DrainBodyMiddleware)
 

@@ -113,6 +113,32 @@ class Settings(BaseSettings):
         description="Seconds within which the next 64 KiB of a request, or its end, must arrive; a slower one gets a "
         "408. A batch whose client reads no line for that long is aborted.",
     )
+    body_s: float = Field(
+        default=600.0,
+        gt=0,
+        le=86400,
+        description="Seconds within which a whole request must arrive, however steadily; a slower one gets a 408.",
+    )
+    idle_s: float = Field(
+        default=10.0,
+        gt=0,
+        le=3600,
+        description="Seconds after which a connection without a request is closed. The head of a request must arrive "
+        "within that time.",
+    )
+    max_connections: int = Field(
+        default=512,
+        ge=1,
+        le=100_000,
+        description="Connections open at once. A further one closes the connection that has kept the service waiting "
+        "for the longest time; if all are waiting for answers, it gets a 503.",
+    )
+    body_bytes: int = Field(
+        default=256 * 2**20,
+        ge=1024,
+        description="Total bytes of the uploads that are arriving, excluding batches, which are stored on disk. Beyond "
+        "it, the upload that has kept the service waiting for the longest time gets a 503. One upload always fits.",
+    )
     workers: int = Field(
         default=2,
         ge=1,

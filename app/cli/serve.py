@@ -36,7 +36,7 @@ def add_command(commands: "Commands") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until stopped. A missing or damaged index is reported before the service listens."""
-    from app.http.middleware import LOCAL_HOSTS
+    from app.http.browser_protection import LOCAL_HOSTS
     from app.observability.logging import configure_logging
     from app.settings import read_settings
 
@@ -55,8 +55,11 @@ def run(args: argparse.Namespace) -> int:
 async def _serve(settings: "Settings") -> None:
     import uvicorn
 
+    from app.http.bounded_protocol import server_options
+    from app.http.connections import raise_file_limit
     from app.main import create_app
 
+    raise_file_limit()
     app = create_app(settings)
     config = uvicorn.Config(
         app,
@@ -69,6 +72,7 @@ async def _serve(settings: "Settings") -> None:
         proxy_headers=settings.trusted_proxies is not None,
         forwarded_allow_ips=list(settings.trusted_proxies or ()),
         timeout_graceful_shutdown=math.ceil(settings.deadline_s),
+        **server_options(app),
     )
     async with app.router.lifespan_context(app):
         await uvicorn.Server(config).serve()

@@ -14,7 +14,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from app.errors import NotAcceptableError, QueueFullError
-from app.http.read_body import read_body, save_files
+from app.http.body_budget import BodyBudget
+from app.http.read_body import read_body
+from app.http.save_files import save_files
 from app.observability.metrics import Metrics
 from app.presentation.overlays import OverlayStore
 from app.presentation.schemas.service import Provenance
@@ -53,6 +55,7 @@ class Service:
         metrics: the Prometheus metrics.
         provenance: what the answers are currently computed with, as the workers report it.
         overlays: the overlays of the latest answers.
+        arriving_bodies: limits the bytes of the bodies that are arriving.
         batches: limits the batches that run at once, whose files need space on disk.
         shared_jobs: the running jobs that simultaneous requests share, by class.
     """
@@ -62,10 +65,15 @@ class Service:
     metrics: Metrics
     provenance: Provenance
     overlays: OverlayStore = field(default_factory=OverlayStore)
+    arriving_bodies: BodyBudget = field(init=False)
     batches: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_BATCHES))
     shared_jobs: "dict[type, asyncio.Task[ProvenanceReply]]" = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        limits = self.settings
+        self.arriving_bodies = BodyBudget(
+            max(limits.body_bytes, limits.max_upload_bytes, limits.max_json_bytes)
+        )
         self._measure_provenance()
 
     def record_reply(self, reply: Reply) -> None:
@@ -195,7 +203,9 @@ def upload(attachment_field: str = "", max_attachments: int = 0) -> Any:
     """Return a dependency that reads the body of a request; see `read_body`."""
 
     async def read(request: Request, service: ServiceDependency) -> JsonBody | FormBody:
-        return await read_body(request, service.settings, attachment_field, max_attachments)
+        return await read_body(
+            request, service.settings, service.arriving_bodies, attachment_field, max_attachments
+        )
 
     return Depends(read)
 

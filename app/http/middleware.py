@@ -1,11 +1,9 @@
-"""ASGI middleware: request ids, headers, access log, internal errors, host names, encoded paths, unread bodies."""
+"""ASGI middleware: request ids, headers, access log, internal errors, encoded paths, HEAD, unread bodies."""
 
 import asyncio
-import ipaddress
 import logging
 import re
 import uuid
-from collections.abc import Sequence
 from time import perf_counter
 from urllib.parse import quote
 
@@ -13,7 +11,6 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import MisdirectedRequestError
 from app.http.problem_details import respond_to_error
 from app.observability import logging as logs
 from app.observability.metrics import Metrics
@@ -22,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-ID"
 _VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-_SECURITY_HEADERS = {
+SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
         "form-action 'self'; frame-ancestors 'none'"
@@ -36,8 +33,8 @@ _SECURITY_HEADERS = {
     "X-Permitted-Cross-Domain-Policies": "none",
 }
 
-LOCAL_HOSTS = ("localhost", "*.localhost")
 MAX_DRAIN_S = 10.0
+MAX_LOGGED_PATH_CHARACTERS = 200
 
 
 class RequestMiddleware:
@@ -66,7 +63,7 @@ class RequestMiddleware:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID] = request_id
-                for name, value in _SECURITY_HEADERS.items():
+                for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", _cache_control(path))
             await send(message)
@@ -94,8 +91,10 @@ def _cache_control(path: str) -> str:
 
 
 def _log_request(scope: Scope, path: str, status: int, seconds: float) -> None:
-    """Write the access log line, with the path percent-encoded and without the query string."""
+    """Write the access log line, with the path percent-encoded and cut, and without the query string."""
     method, path, ms = scope["method"], quote(path), round(1000 * seconds, 1)
+    if len(path) > MAX_LOGGED_PATH_CHARACTERS:
+        path = f"{path[: MAX_LOGGED_PATH_CHARACTERS - 3]}..."
     key = scope["state"].get("key_name")
     client = (scope.get("client") or ("unknown",))[0]
     fields = {
@@ -156,53 +155,26 @@ class EncodedPathMiddleware:
         await self._app(scope, receive, send)
 
 
-class TrustedHostMiddleware:
-    """Rejects requests for other host names, which protects a service on loopback against DNS rebinding.
+class HeadMiddleware:
+    """Answers HEAD wherever GET is answered, with the same headers and no body (RFC 9110, 9.3.2)."""
 
-    A page on the internet can point its own host name at 127.0.0.1 and then read the service's responses as its own
-    origin. It cannot do that with an IP address or with `localhost`, so those are always accepted. Starlette's
-    middleware of the same name knows no IP addresses and answers in plain text.
-
-    Args:
-        app: the application.
-        allowed_hosts: accepted names; `*.lab.org` covers every name below `lab.org`, `*` every name.
-    """
-
-    def __init__(self, app: ASGIApp, allowed_hosts: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._patterns = [name.lower() for name in (*LOCAL_HOSTS, *allowed_hosts)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
-        if scope["type"] != "http" or self._is_allowed(Headers(scope=scope).get("host", "")):
+        if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
-        error = MisdirectedRequestError(
-            "The service does not answer for this host name; its operator can add the name to DD2D_ALLOWED_HOSTS."
-        )
-        await respond_to_error(Request(scope), error)(scope, receive, send)
 
-    def _is_allowed(self, host: str) -> bool:
-        name = _strip_port(host).lower().rstrip(".")
-        return _is_ip_address(name) or any(_matches(pattern, name) for pattern in self._patterns)
+        async def send_without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
 
-
-def _matches(pattern: str, name: str) -> bool:
-    return pattern == "*" or name == pattern or (pattern.startswith("*.") and name.endswith(pattern[1:]))
-
-
-def _strip_port(host: str) -> str:
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
-
-
-def _is_ip_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+        as_get = {**scope, "method": "GET"}
+        await self._app(as_get, receive, send_without_body)
+        scope["route"] = as_get.get("route")  # for the metrics and the log
 
 
 class DrainBodyMiddleware:

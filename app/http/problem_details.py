@@ -57,14 +57,17 @@ _INTERNAL = "Internal error. The service's log has the details under this reques
 
 PROBLEM_TYPES: dict[type[DomainError], ProblemType] = {
     UnreadableError: ProblemType(400, "unreadable", "The upload cannot be read"),
+    errors.MalformedRequestError: ProblemType(400, "malformed-request", "The request is not valid HTTP"),
     errors.UnauthorizedError: ProblemType(401, "unauthorized", "A valid API key is required"),
     errors.ForbiddenError: ProblemType(403, "forbidden", "The API key does not permit this"),
+    errors.ForeignOriginError: ProblemType(403, "foreign-origin", "Request from a page of another origin"),
     errors.NotFoundError: ProblemType(404, "not-found", "Not found"),
     errors.NotAcceptableError: ProblemType(406, "not-acceptable", "No acceptable media type"),
     errors.RequestTimeoutError: ProblemType(408, "request-timeout", "The request arrived too slowly"),
     ConflictError: ProblemType(409, "conflict", "Conflict with the current index"),
     ReadOnlyError: ProblemType(409, "read-only", "The index cannot be changed"),
     TooLargeError: ProblemType(413, "too-large", "The upload is too large"),
+    errors.UrlTooLongError: ProblemType(414, "url-too-long", "The URL is too long"),
     UnknownFormatError: ProblemType(415, "unsupported-format", "Unsupported format"),
     errors.MisdirectedRequestError: ProblemType(421, "misdirected-request", "Unknown host name"),
     OptionError: ProblemType(422, "invalid-option", "Invalid option"),
@@ -72,7 +75,9 @@ PROBLEM_TYPES: dict[type[DomainError], ProblemType] = {
     CrystalError: ProblemType(422, "no-crystal", "Not a two-dimensional crystal"),
     errors.QueueFullError: ProblemType(429, "queue-full", "Too many concurrent requests"),
     errors.RateLimitError: ProblemType(429, "rate-limited", "Request rate exceeded"),
+    errors.HeadTooLargeError: ProblemType(431, "head-too-large", "The head of the request is too large"),
     errors.DeadlineExceededError: ProblemType(503, "deadline-exceeded", "Deadline exceeded"),
+    errors.OverloadedError: ProblemType(503, "overloaded", "The service is overloaded"),
     errors.NotReadyError: ProblemType(503, "not-ready", "The service is not ready"),
     StorageFullError: ProblemType(503, "storage-full", "The service's storage is full"),
     CheckpointError: ProblemType(503, "not-ready", "The service is not ready", _UNUSABLE),
@@ -118,12 +123,18 @@ def _make_problem(status: int, detail: str, problem_type: ProblemType | None, re
     )
 
 
+def error_headers(problem: Problem) -> dict[str, str]:
+    """Return the headers that a problem needs."""
+    if problem.status in {429, 503}:
+        return {"Retry-After": str(RETRY_AFTER_S)}
+    # After a 408 the rest of the body is not awaited.
+    return {"Connection": "close"} if problem.status == 408 else {}
+
+
 def respond_to_error(request: Request, error: Exception) -> Response:
     """Return the response to an error; an unexpected one becomes a 500 that does not reveal its message."""
     problem = describe_error(error, _request_id(request))
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if problem.status in {429, 503} else {}
-    if problem.status == 408:
-        headers = {"Connection": "close"}  # the rest of the body is not awaited
+    headers = error_headers(problem)
     if isinstance(error, errors.AccessError):
         headers |= error.headers
     return _send_problem(request, problem, headers)

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, WithJsonSchema, create_model
 
-from app.http.read_body import MAX_BATCH_FILES
+from app.http.save_files import MAX_BATCH_FILES
 from app.services.option_parsing import RequestOptions
 from model.matching.compare import MAX_STRUCTURES, MIN_STRUCTURES
 from model.pattern.points.point_table import MAX_POINTS

@@ -47,6 +47,7 @@ class Metrics:
             "dd2d_build_info", "Always 1; the labels give the provenance.", "version", "model", "index"
         )
         self._waiting = self._gauge("dd2d_queue_waiting", "Requests waiting for a worker.")
+        self._connections = self._gauge("dd2d_http_connections", "Open connections.")
         self._batch_size = self._histogram(
             "dd2d_batch_size", "Requests that a worker processes together.", buckets=(1, 2, 3, 4)
         )
@@ -86,6 +87,10 @@ class Metrics:
     def watch_queue(self, length: Callable[[], int]) -> None:
         """Report the number of waiting requests, determined whenever the metrics are read."""
         self._waiting.set_function(length)
+
+    def watch_connections(self, count: Callable[[], int]) -> None:
+        """Report the number of open connections, determined whenever the metrics are read."""
+        self._connections.set_function(count)
 
     def record_request(self, scope: Scope, status: int, seconds: float) -> None:
         """Count a request under the path template of its route, never under its actual path."""

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import uvicorn
+from fastapi import FastAPI
 from starlette.testclient import TestClient
-from starlette.types import ASGIApp
 
 from app.auth.api_keys import create_key
 from app.auth.key_file import update_key_file
+from app.http.bounded_protocol import server_options
 from app.main import create_app
 from app.services.search_index import SearchIndex
 from app.settings import Settings
@@ -58,7 +59,7 @@ def client_with_key(library: SearchIndex, folder: Path) -> Iterator[TestClient]:
 
 
 @contextmanager
-def run_server(app: ASGIApp) -> Iterator[int]:
+def run_server(app: FastAPI) -> Iterator[int]:
     """Run a server for an application in a thread and yield its port."""
     started = threading.Event()
 
@@ -67,7 +68,7 @@ def run_server(app: ASGIApp) -> Iterator[int]:
             await super().startup(*args, **kwargs)
             started.set()
 
-    server = Server(uvicorn.Config(app, port=0, log_config=None))
+    server = Server(uvicorn.Config(app, port=0, log_config=None, **server_options(app)))
     thread = threading.Thread(target=server.run)
     thread.start()
     assert started.wait(20)

@@ -116,6 +116,16 @@ def test_variables_of_the_image_and_the_composition_are_settings() -> None:
     assert named <= {f"DD2D_{field.upper()}" for field in Settings.model_fields}
 
 
+def test_the_container_checks_host_names_and_prometheus_uses_one_of_them() -> None:
+    (names,) = re.findall(
+        r"\$\{DD2D_ALLOWED_HOSTS:-(.+)\}", SERVICES["dd2d"]["environment"]["DD2D_ALLOWED_HOSTS"]
+    )
+    (job,) = parsed("docker/prometheus.yml")["scrape_configs"]
+    (target,) = job["static_configs"][0]["targets"]
+    assert "*" not in names
+    assert target.partition(":")[0] in names.split(",")
+
+
 @each_service
 def test_a_service_has_no_privileges(name: str) -> None:
     service = SERVICES[name]

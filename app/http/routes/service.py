@@ -87,7 +87,7 @@ async def metrics(service: ServiceDependency) -> Response:
 async def _read_reload_body(request: Request, service: ServiceDependency) -> JsonBody | None:
     if not request.headers.get("content-type"):
         return None
-    body = await read_body(request, service.settings)
+    body = await read_body(request, service.settings, service.arriving_bodies)
     if not isinstance(body, JsonBody):
         raise UnknownFormatError(
             'The request is a form; send {"version": NAME} as application/json, or no body.'

@@ -62,11 +62,13 @@ def fail(error: OSError) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-@pytest.mark.parametrize("place", ["tempfile.mkdtemp", "shutil.copyfileobj", "tempfile.TemporaryFile"])
+@pytest.mark.parametrize(
+    "place", ["tempfile.mkdtemp", "pathlib.Path.touch", "app.http.save_files._FileOnDisk._append"]
+)
 def test_a_full_disk_is_a_503_that_says_when_to_retry(
     library: StandIn, temporary: Path, monkeypatch: pytest.MonkeyPatch, place: str, number: int
 ) -> None:
-    """While making the folder, while saving a file, while the parser moves a large file out of memory."""
+    """While making the folder, while making a file, while writing to it."""
     with TestClient(create_app(Settings(), library)) as client:
         with monkeypatch.context() as patch:
             patch.setattr(place, fail(OSError(number, os.strerror(number), str(temporary))))

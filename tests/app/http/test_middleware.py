@@ -9,7 +9,8 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app.cli.main import main
-from app.http.middleware import LOCAL_HOSTS
+from app.http.browser_protection import LOCAL_HOSTS
+from app.http.middleware import MAX_LOGGED_PATH_CHARACTERS
 from app.main import create_app
 from app.settings import Settings
 from tests.app.answers import problem_of
@@ -80,8 +81,10 @@ def test_ip_addresses_and_localhost_are_accepted(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "localhost.evil.example", "evillocalhost", "127.0.0.1.evil.example", ""]
-)
+    "host",
+    ["evil.example", "localhost.evil.example", "evillocalhost", "127.0.0.1.evil.example", "", "[::1].evil.example",
+     "[::1", "::1]", "localhost:80.evil.example", "evil.example:[::1]", "[localhost]evil", "localhost@evil.example"],
+)  # fmt: skip
 def test_a_foreign_host_name_is_refused(host: str) -> None:
     with TestClient(create_app(Settings(allowed_hosts=LOCAL_HOSTS), StandIn())) as client:
         assert "DD2D_ALLOWED_HOSTS" in problem_of(get_as(client, host), 421)
@@ -99,7 +102,7 @@ def configuration_of_serve(monkeypatch: pytest.MonkeyPatch, *words: str) -> tupl
 
     def create(settings: Settings) -> FastAPI:
         seen["settings"] = settings
-        return FastAPI()
+        return create_app(settings, StandIn())
 
     async def serve(server: uvicorn.Server) -> None:
         seen.update(vars(server.config))
@@ -148,3 +151,90 @@ def test_every_response_has_the_security_headers(client: TestClient) -> None:
     assert headers["cross-origin-resource-policy"] == "same-origin"
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert "unsafe" not in headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": ORIGIN},
+        {"Origin": "null"},
+        {"Origin": "http://testserver:81"},
+        {"Origin": "https://testserver", "Host": "testserver:80"},
+        {"Origin": "http://testserver.evil.example"},
+        {"Origin": "testserver"},
+        {"Origin": "http://[::1"},
+        {"Origin": ""},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": "http://testserver"},
+        {"Sec-Fetch-Site": "same-site", "Origin": "http://testserver:3000"},
+    ],
+)
+def test_a_page_of_another_origin_computes_and_changes_nothing(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    monkeypatch.setattr("app.http.dependencies.run_job", None)
+    for method, path in [
+        ("POST", "/predict"), ("POST", "/predict/batch"), ("POST", "/inspect"), ("POST", "/compare"),
+        ("POST", "/replay"), ("POST", "/structures"), ("DELETE", "/structures/x"), ("POST", "/admin/reload"),
+        ("PUT", "/structures/x"), ("PATCH", "/predict"),
+    ]:  # fmt: skip
+        response = client.request(method, path, headers=headers)
+        assert "DD2D_CORS_ORIGINS" in problem_of(response, 403)
+        assert response.json()["type"].endswith(":foreign-origin")
+    assert client.get("/version", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "http://testserver"},
+        {"Origin": "https://testserver"},
+        {"Origin": "http://TestServer:80"},
+        {"Origin": "https://lab.org", "Host": "lab.org:443"},
+        {"Origin": "http://[::1]:8000", "Host": "[::1]:8000"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": ORIGIN},
+        {"Sec-Fetch-Site": "same-site", "Origin": "http://testserver"},
+        {"Sec-Fetch-Site": "none"},
+    ],
+)
+def test_the_service_answers_its_own_pages_and_programs(
+    client: TestClient, headers: dict[str, str], points: Any
+) -> None:
+    assert client.post("/predict", json={"points": points}, headers=headers).status_code == 200
+
+
+def test_a_configured_origin_may_compute(cors_client: TestClient, points: Any) -> None:
+    def post(client: TestClient, origin: str) -> Any:
+        headers = {"Origin": origin, "Sec-Fetch-Site": "cross-site"}
+        return client.post("/predict", json={"points": points}, headers=headers)
+
+    assert post(cors_client, ORIGIN).status_code == 200
+    problem_of(post(cors_client, "https://other.org"), 403)
+    with TestClient(create_app(Settings(cors_origins=("*",)), StandIn())) as client:
+        assert post(client, "https://other.org").status_code == 200
+
+
+def test_head_is_answered_like_get_without_a_body(client: TestClient) -> None:
+    documented = client.get("/openapi.json").json()["paths"]
+    paths = [path.replace("{id}", "graphene") for path, methods in documented.items() if "get" in methods]
+    assert {"/livez", "/structures/graphene/cif"} <= set(paths)
+    paths = [*paths, "/", "/docs", "/elements.json", "/static/style.css", "/openapi.json", "/nowhere"]
+    for path in paths:
+        get, head = client.get(path), client.head(path)
+        assert (head.status_code, head.content) == (get.status_code, b"")
+        if path not in {"/metrics", "/readyz"}:  # their lengths change
+            assert head.headers["content-length"] == get.headers["content-length"]
+        assert head.headers["content-type"] == get.headers["content-type"]
+    problem_of(client.post("/livez"), 405)
+    assert client.head("/predict").status_code == 405
+    assert 'method="HEAD",route="/livez",status="200"' in client.get("/metrics").text
+
+
+def test_a_long_path_is_cut_in_the_log(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "app.http.middleware"):
+        client.get("/nowhere/" + "\u00e9" * 5000)
+    (record,) = [each for each in caplog.records if each.name == "app.http.middleware"]
+    assert len(record.getMessage()) < 300
+    assert record.access["path"].startswith("/nowhere/%C3%A9")  # type: ignore[attr-defined]
+    assert len(record.access["path"]) == MAX_LOGGED_PATH_CHARACTERS  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ import pytest
 from starlette.requests import Request
 
 from app.errors import RequestTimeoutError
+from app.http.body_budget import BodyBudget
 from app.http.dependencies import MAX_BATCHES
 from app.http.read_body import MIN_PROGRESS_BYTES, stream_body
 from app.main import create_app
@@ -17,6 +18,7 @@ from tests.app.conftest import run_server
 from tests.app.stand_in import StandIn
 
 STALL_S = 30.0
+BODY_S = 4000.0
 
 
 class SimulatedTimeLoop(asyncio.SelectorEventLoop):
@@ -44,10 +46,11 @@ def receive_body(chunks: Iterable[bytes], pause_s: float, reader_s: float = 0.0)
 
     async def read() -> int:
         request = Request({"type": "http", "method": "POST", "headers": []}, receive)
-        total = 0
-        async for chunk in stream_body(request, Settings(stall_s=STALL_S), "max_upload_bytes"):
-            total += len(chunk)
-            await asyncio.sleep(reader_s)
+        total, settings = 0, Settings(stall_s=STALL_S, body_s=BODY_S)
+        with BodyBudget(2**63).arriving() as arriving:
+            async for chunk in stream_body(request, settings, "max_upload_bytes", arriving):
+                total += len(chunk)
+                await asyncio.sleep(reader_s)
         return total
 
     with asyncio.Runner(loop_factory=SimulatedTimeLoop) as runner:
@@ -69,6 +72,11 @@ def test_the_time_of_a_slow_reader_is_not_counted() -> None:
 def test_a_sender_that_stalls_or_trickles_is_aborted(size: int, pause_s: float) -> None:
     with pytest.raises(RequestTimeoutError, match="in 30 seconds"):
         receive_body([bytes(size)] * 100, pause_s * STALL_S)
+
+
+def test_a_steady_sender_is_aborted_after_the_time_for_a_whole_request() -> None:
+    with pytest.raises(RequestTimeoutError, match="in 4000 seconds"):
+        receive_body([bytes(MIN_PROGRESS_BYTES)] * 200, 0.9 * STALL_S)
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])

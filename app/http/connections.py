@@ -1,0 +1,132 @@
+"""The open connections: never more than the limit, and none that keeps the service waiting for long.
+
+When the limit is reached, the connection whose client has kept the service waiting for the longest time is closed to
+make room, so that idle and slow connections, however many, keep nobody out. There is no limit for each address: many
+people share the address of a laboratory or a proxy, and whoever holds many connections without using them loses those
+first in any case.
+"""
+
+import asyncio
+import resource
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.settings import Settings
+
+# Files of the index and of batches, and the pipes of the workers.
+RESERVED_FILES = 256
+MAX_SWEEP_S = 1.0
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """What a client may use.
+
+    Attributes:
+        max_connections: connections open at once.
+        idle_s: time until the head of a request is complete, from its first byte or without any.
+        stall_s: time in which a client must read 64 KiB of a response, or all that is left of it.
+        max_unread_bytes: bytes of responses that clients have not read, over all connections.
+    """
+
+    max_connections: int
+    idle_s: float
+    stall_s: float
+    max_unread_bytes: int
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "ConnectionLimits":
+        """Return the limits of the settings, with fewer connections if the process may not open enough files."""
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # As many connections again may have been accepted from the backlog before the first of them is known here.
+        affordable = max(1, (files - RESERVED_FILES) // 2)
+        return cls(
+            max_connections=min(settings.max_connections, affordable),
+            idle_s=settings.idle_s,
+            stall_s=settings.stall_s,
+            max_unread_bytes=settings.body_bytes,
+        )
+
+
+def raise_file_limit() -> None:
+    """Raise the limit of open files to the hard one: the soft one, often 1024, is meant for programs with `select`."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class Connection(Protocol):
+    """What the limits need to know of a connection."""
+
+    def waited_s(self, now: float) -> float | None:
+        """Return how long the service has waited for the client; None while the client waits for the service."""
+
+    def unread_bytes(self) -> int:
+        """Return the size of what the client has not read yet."""
+
+    def enforce_limits(self, now: float) -> None:
+        """Close the connection if the client has exceeded a time limit."""
+
+    def close_for_others(self) -> None:
+        """Close the connection at once, with a 503 if a request has begun to arrive."""
+
+
+class OpenConnections:
+    """The open connections of one server.
+
+    Args:
+        limits: the limits.
+    """
+
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self.limits = limits
+        self._connections: set[Connection] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def add(self, connection: Connection) -> bool:
+        """Add a connection; close another one if there are too many.
+
+        Returns:
+            Whether there is room. There is none if every other client waits for the service.
+        """
+        is_full = len(self._connections) >= self.limits.max_connections
+        has_room = not is_full or self._make_room()
+        self._connections.add(connection)
+        if self._timer is None:
+            self._schedule_sweep()
+        return has_room
+
+    def discard(self, connection: Connection) -> None:
+        """Forget a connection that is closed or about to be."""
+        self._connections.discard(connection)
+
+    def _make_room(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        waited = {each: each.waited_s(now) for each in self._connections}
+        waiting = {each: seconds for each, seconds in waited.items() if seconds is not None}
+        if waiting:
+            self._close(max(waiting, key=waiting.__getitem__))
+        return bool(waiting)
+
+    def _close(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        connection.close_for_others()
+
+    def _schedule_sweep(self) -> None:
+        delay_s = min(MAX_SWEEP_S, self.limits.idle_s / 4, self.limits.stall_s / 4)
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._sweep)
+
+    def _sweep(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for connection in list(self._connections):
+            connection.enforce_limits(now)
+        unread = {each: each.unread_bytes() for each in self._connections}
+        while sum(unread.values()) > self.limits.max_unread_bytes:
+            largest = max(unread, key=unread.__getitem__)
+            del unread[largest]
+            self._close(largest)
+        self._timer = None
+        if self._connections:
+            self._schedule_sweep()
