@@ -1,9 +1,12 @@
 """Atomic replacement of files."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from model.errors import StorageFullError
 
 
 @contextmanager
@@ -16,16 +19,23 @@ def replace_file(path: Path, *, mode: int = 0o666) -> Iterator[Path]:
     Args:
         path: the file to replace, which need not exist.
         mode: permissions of the new file, restricted by the umask.
+
+    Raises:
+        StorageFullError: the disk is full; the file is as before.
     """
     temporary = make_temporary_path(path)
     temporary.unlink(missing_ok=True)
-    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
     try:
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
         yield temporary
         sync_to_disk(temporary)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if is_disk_full(error):
+            raise StorageFullError(
+                "The disk is full, so nothing was changed; free space and retry."
+            ) from error
         raise
     sync_to_disk(path.parent)
 
@@ -34,6 +44,11 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     """Replace the content of a file; see `replace_file`."""
     with replace_file(path, mode=mode) as temporary:
         temporary.write_bytes(content)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether an error of the operating system says that the disk is full or a quota used up."""
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def make_temporary_path(path: Path) -> Path:

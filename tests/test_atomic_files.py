@@ -1,12 +1,15 @@
 """A file is replaced whole, with the requested permissions, or not at all."""
 
+import errno
 import os
 import stat
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from model.atomic_files import make_temporary_path, replace_file, write_file
+from model.errors import StorageFullError
 
 
 def test_the_new_content_replaces_the_old_one(tmp_path: Path) -> None:
@@ -28,6 +31,21 @@ def test_an_error_keeps_the_old_content_and_leaves_nothing_behind(tmp_path: Path
 
     with pytest.raises(ValueError, match="interrupted"):
         write_half()
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("place", ["os.open", "pathlib.Path.write_bytes", "os.fsync"])
+def test_a_full_disk_keeps_the_old_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, number: int
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr(place, Mock(side_effect=OSError(number, os.strerror(number))))
+        with pytest.raises(StorageFullError, match="disk is full"):
+            write_file(path, b"new")
     assert path.read_bytes() == b"old"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 

@@ -11,7 +11,7 @@ from index.search.retriever import Retriever
 from index.storage.layout import CURRENT_NAME, MANIFEST_NAME
 from index.storage.publish import make_current
 from index.storage.versions import Version, find_version, find_version_folder, read_history
-from model.errors import IndexUnavailableError, OptionError, ReadOnlyError
+from model.errors import DomainError, IndexUnavailableError, OptionError, ReadOnlyError
 
 T = TypeVar("T")
 
@@ -69,6 +69,7 @@ class VersionFollower:
         Raises:
             OptionError: there is no such version.
             ReadOnlyError: the index folder is not writable.
+            StorageFullError: the disk is full.
             IndexUnavailableError: missing, damaged, or built with other weights.
         """
         if (self._directory / MANIFEST_NAME).is_file():
@@ -81,10 +82,10 @@ class VersionFollower:
         try:
             if read_history(self._directory)[:1] != [name]:
                 make_current(self._directory, name, is_rollback=True)
-        except (OSError, IndexUnavailableError) as error:
+        except (OSError, DomainError) as error:
             if opened is not None:
                 opened.retire()
-            if isinstance(error, IndexUnavailableError):
+            if isinstance(error, DomainError):
                 raise
             raise ReadOnlyError(
                 f"The version cannot be changed because the index folder {self._directory} is not writable "

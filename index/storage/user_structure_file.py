@@ -4,7 +4,6 @@ The write-ahead log lets any number of processes on one machine read while one w
 it has ended. The file is never deleted, and readers do not create it.
 """
 
-import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from threading import Lock
 from time import monotonic
 
 from index.storage.catalog import ENTRY_SCHEMA
-from model.atomic_files import sync_to_disk
+from model.atomic_files import is_disk_full, sync_to_disk
 from model.errors import IndexUnavailableError, ReadOnlyError, StorageFullError
 
 # "dd2d" in ASCII; identifies the file as one of this project, also to the `file` command.
@@ -44,6 +43,11 @@ _SCHEMA = (
     f"PRAGMA user_version = {_LAYOUT}",
     f"PRAGMA application_id = {_APPLICATION_ID}",
 )
+# One statement, which sees one state of the file: another process may be creating its tables.
+_KIND = """
+SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)
+FROM pragma_application_id, pragma_user_version
+"""
 _UNWRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
 _FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
 _UNREACHABLE = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_IOERR", *_UNWRITABLE)
@@ -198,9 +202,7 @@ def _check_kind(connection: sqlite3.Connection, path: Path) -> bool:
     Raises:
         IndexUnavailableError: it is a file of another kind or layout.
     """
-    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    (layout,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    application_id, layout, tables = connection.execute(_KIND).fetchone()
     if (application_id, layout) == (_APPLICATION_ID, _LAYOUT):
         return True
     if application_id == _APPLICATION_ID:
@@ -237,7 +239,7 @@ def _translate_errors(path: Path, *, is_write: bool) -> Iterator[None]:
             "continue without them."
         ) from error
     except OSError as error:
-        if is_write and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if is_write and is_disk_full(error):
             raise StorageFullError(_FULL_MESSAGE) from error
         raise IndexUnavailableError(
             f"The user structures in {path} cannot be accessed: {error.strerror}."

@@ -275,3 +275,25 @@ def test_a_file_system_without_free_inodes_is_full(path: Path, monkeypatch: pyte
         monkeypatch.setattr("os.statvfs", lambda _, fields=fields: fields)
         with pytest.raises(expected):
             structures.add(entry(1), vector(1), MODEL, NOW, None)
+
+
+@pytest.mark.parametrize("statements", [1, 2, 3, 4])
+def test_a_reader_accepts_a_file_that_is_being_created(
+    path: Path, statements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process creates the tables before this statement of the reader."""
+    path.touch()
+    connect, remaining = sqlite3.connect, [statements]
+
+    class Interrupted(sqlite3.Connection):
+        def execute(self, *arguments: Any) -> sqlite3.Cursor:
+            remaining[0] -= 1
+            if remaining[0] == 0:
+                monkeypatch.setattr("sqlite3.connect", connect)
+                UserStructures(path).add(entry(1), vector(1), MODEL, NOW, None)
+            return super().execute(*arguments)
+
+    monkeypatch.setattr("sqlite3.connect", partial(connect, factory=Interrupted))
+    reader = UserStructures(path)
+    reader.read_generation()
+    assert reader.read_numbers()[1] == [1]

@@ -1,5 +1,6 @@
 """User structures are added, found and removed over HTTP; versions of the index are switched."""
 
+import errno
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -233,6 +234,21 @@ def test_a_version_published_elsewhere_is_reported_before_any_answer(
         library.refresh()  # as a worker's own watch does within a second
         assert client.get("/version").json()["crystals"] == LARGE
     library.close()
+
+
+def test_a_full_disk_keeps_the_version_that_is_served(
+    client: TestClient, served: Path, indexes: dict[int, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = find_version_folder(served)
+    large = publish_copy(indexes[LARGE], served)
+    roll_back(served)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+        response = client.post("/admin/reload", json={"version": large.name})
+    assert "disk is full" in problem_of(response, 503)
+    assert find_version_folder(served) == before
+    assert client.get("/readyz").json()["crystals"] == SMALL
+    assert client.post("/admin/reload", json={"version": large.name}).json()["version"] == large.name
 
 
 def test_an_impossible_reload_is_refused(client: TestClient, served: Path, indexes: dict[int, Path]) -> None:
