@@ -39,9 +39,8 @@ CHECKS: dict[str, dict[str, Check]] = {
     "a flipped bit while serving": WHILE_SERVING,
 }
 SHORT = {
-    "compare-large-poscars", "compare-many-operations", "slow-texts", "small-files", "foreign-pages", "idle",
-    "slow-headers", "bodies-without-their-last-byte", "one-byte-chunks", "long-urls", "kill-the-service",
-    "at-rest vectors.faiss",
+    "compare-structures", "slow-texts", "small-files", "foreign-pages", "idle-from-many-addresses",
+    "bodies-without-their-last-byte", "one-byte-chunks", "kill-the-service",
 }  # fmt: skip
 SHORT_S = 2.0
 FILE_LIMIT = 1024  # of the service, as most systems set it

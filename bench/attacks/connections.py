@@ -14,6 +14,7 @@ from contextlib import suppress
 from itertools import count
 
 from bench.attacks.requests import (
+    BOUNDARY,
     FORM,
     JSON,
     Target,
@@ -101,12 +102,15 @@ async def _stay_silent(target: Target, connection: socket.socket) -> None:
 
 
 def _hold_back_last_byte(path: str, size: int, media_type: str = FORM) -> Behavior:
-    begin = build_form(b"")[: -len(b"\r\n--dd2d-attack--\r\n")] if media_type == FORM else b'{"points": ['
-    body = begin + b"0, " * ((size - len(begin)) // 3)
+    begin = build_form(b"")[: -len(f"\r\n--{BOUNDARY}--\r\n")] if media_type == FORM else b'{"points": ['
+    piece = b"0," * 2**19
+    pieces = (size - len(begin)) // len(piece)
 
     async def behave(target: Target, connection: socket.socket) -> None:
-        await send(connection, _head(target, path, media_type=media_type, length=len(body) + 1))
-        await send(connection, body)
+        length = len(begin) + pieces * len(piece) + 1
+        await send(connection, _head(target, path, media_type=media_type, length=length) + begin)
+        for _ in range(pieces):
+            await send(connection, piece)
 
     return behave
 
