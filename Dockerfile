@@ -22,7 +22,7 @@ WORKDIR /srv/build
 # against its digest. If pip finds no torch here, PIP_EXTRA_INDEX_URL does not name the index of PyTorch's CPU builds.
 COPY requirements/build.lock requirements/service.lock requirements/torch-cpu.lock requirements/
 RUN pip install --no-deps --require-hashes -r requirements/build.lock \
-    && pip install --no-deps --require-hashes --no-build-isolation \
+    && pip install --no-deps --require-hashes --no-build-isolation --use-pep517 \
         -r requirements/torch-cpu.lock -r requirements/service.lock
 
 # Remove what no command imports: the plotting packages of pymatgen and ase (tests/repository/test_container.py checks

@@ -11,7 +11,8 @@ TEST_WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	--no-build-isolation --use-pep517
 PIP_LOCKED := $(PIP_INSTALL) --require-hashes
 
 # One stamp for each set of dependencies. They lie in .venv, so that deleting it starts afresh.

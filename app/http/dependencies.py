@@ -82,6 +82,8 @@ class Service:
             self.metrics.record_prediction(reply.timing_ms, reply.verdict)
             if reply.overlays is not None:
                 self.overlays.add(reply.overlays)
+        if isinstance(reply, ProvenanceReply):
+            self.metrics.record_staleness(reply.is_stale)
         if not isinstance(reply, BodyReply | ImageCountReply) and reply.provenance != self.provenance:
             self.provenance = reply.provenance
             self._measure_provenance()

@@ -43,6 +43,10 @@ class Metrics:
             "stage",
         )
         self._crystals = self._gauge("dd2d_index_crystals", "Crystals in the index.")
+        self._stale = self._gauge(
+            "dd2d_user_structures_unreadable",
+            "1 while the file of the user structures cannot be read and those read before are searched, otherwise 0.",
+        )
         self._build = self._gauge(
             "dd2d_build_info", "Always 1; the labels give the provenance.", "version", "model", "index"
         )
@@ -83,6 +87,10 @@ class Metrics:
         self._crystals.set(crystals)
         self._build.clear()  # drop the labels of the index served before
         self._build.labels(version, model, index).set(1)
+
+    def record_staleness(self, is_stale: bool) -> None:
+        """Record whether user structures were added or removed that cannot be read."""
+        self._stale.set(is_stale)
 
     def watch_queue(self, length: Callable[[], int]) -> None:
         """Report the number of waiting requests, determined whenever the metrics are read."""

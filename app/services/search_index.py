@@ -88,6 +88,11 @@ class EditableIndex(Protocol):
         """Return the current state of the index, which does not change within the context."""
         ...
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether user structures were added or removed that cannot be read."""
+        ...
+
     def add(self, submission: NewUserStructure) -> AddOutcome:
         """Add a user structure."""
         ...
@@ -115,6 +120,11 @@ def require_editable(index: SearchIndex) -> EditableIndex:
 def hold_state(index: SearchIndex) -> AbstractContextManager[SearchIndex]:
     """Return the current state of an index, so that all parts of an answer agree."""
     return index.hold() if isinstance(index, EditableIndex) else nullcontext(index)
+
+
+def is_stale(index: SearchIndex) -> bool:
+    """Return whether an index has changes that cannot be read; an index that cannot change has none."""
+    return isinstance(index, EditableIndex) and index.is_stale
 
 
 @cache

@@ -20,6 +20,7 @@ from app.services.search_index import (
     check_canary,
     describe_provenance,
     hold_state,
+    is_stale,
     open_index,
     require_editable,
 )
@@ -106,6 +107,10 @@ class JobHandler:
         with hold_state(self._index) as index:
             return describe_provenance(index)
 
+    def _report_provenance(self) -> ProvenanceReply:
+        provenance = self.provenance  # looks for changes
+        return ProvenanceReply(provenance, is_stale(self._index))
+
     def close(self) -> None:
         """Close the index."""
         self._index.close()
@@ -146,7 +151,7 @@ class JobHandler:
                 return self._add_structure(job)
             case RemoveStructureJob():
                 remove_structure(require_editable(self._index), job.id)
-                return ProvenanceReply(self.provenance)
+                return self._report_provenance()
             case ReloadJob():
                 version = parse_reload_request(job.body)
                 served = reload_index(require_editable(self._index), version)
@@ -155,9 +160,9 @@ class JobHandler:
                 return ImageCountReply(self._scan.count_images(job.file.path))
             case CanaryJob():
                 check_canary(self._index)
-                return ProvenanceReply(self.provenance)
+                return self._report_provenance()
             case ProvenanceJob():
-                return ProvenanceReply(self.provenance)
+                return self._report_provenance()
             case PredictJob() | PredictBatchItemJob():
                 raise AssertionError("Patterns are read and embedded together before they are identified.")
         assert_never(job)

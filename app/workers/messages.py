@@ -50,9 +50,15 @@ class IndexReloadedReply(Struct, frozen=True, tag=True):
 
 
 class ProvenanceReply(Struct, frozen=True, tag=True):
-    """The provenance of subsequent answers."""
+    """The provenance of subsequent answers.
+
+    Attributes:
+        provenance: of the answers.
+        is_stale: whether user structures were added or removed that cannot be read.
+    """
 
     provenance: Provenance
+    is_stale: bool = False
 
 
 class ImageCountReply(Struct, frozen=True, tag=True):

@@ -38,6 +38,9 @@ class LiveIndex:
     """An index with its user structures, kept up to date; safe to use from several threads.
 
     Use `LiveIndex.open`; a forked process must open its own.
+
+    Attributes:
+        is_stale: whether the file of the user structures could not be read when it was last looked at.
     """
 
     def __init__(self, directory: Path, encoder: Encoder, user_structures: Path) -> None:
@@ -48,6 +51,7 @@ class LiveIndex:
         # Opening a version takes a while; meanwhile structures can be added to the one that is served.
         self._version_lock, self._snapshot_lock = Lock(), Lock()
         self._last_message = ""
+        self.is_stale = False
         self._closed = Event()
         self._watcher: Thread | None = None
         version = self._follower.open_current()
@@ -224,7 +228,9 @@ class LiveIndex:
             raise IndexUnavailableError("The index is closed.")
         try:
             self._update_user_structures()
+            self.is_stale = False
         except IndexUnavailableError as error:  # the present snapshot can still be searched
+            self.is_stale = True
             self._log_once(str(error))
         while not (snapshot := self._snapshot).version.acquire():
             if self._closed.is_set():

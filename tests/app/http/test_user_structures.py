@@ -18,6 +18,7 @@ from app.presentation.schemas.structures import UserStructureSchema
 from app.services.structures import MAX_STRUCTURE_BYTES
 from app.services.user_structures import load_structure_reader
 from index.live.live_index import LiveIndex
+from index.storage.layout import USER_STRUCTURES_NAME
 from index.storage.publish import publish_copy, roll_back
 from index.storage.user_structures import UserStructures
 from index.storage.versions import find_version_folder
@@ -279,6 +280,25 @@ def test_metrics_follow_what_is_served(client: TestClient, served: Path, indexes
     assert value("dd2d_index_crystals") == [({}, LARGE + 1)]
     ((labels, _),) = value("dd2d_build_info")
     assert labels["index"] == client.get("/version").json()["index"]
+
+
+def test_a_metric_states_that_user_structures_cannot_be_read(client: TestClient, served: Path) -> None:
+    def is_unreadable() -> float:
+        assert client.get("/readyz").status_code == 200
+        families = text_string_to_metric_families(client.get("/metrics").text)
+        (value,) = [each.value for family in families for each in family.samples if "unreadable" in each.name]
+        return value
+
+    assert client.post("/structures", json={"structure": cif(20)}).status_code == 201
+    path = served / USER_STRUCTURES_NAME
+    content = path.read_bytes()
+    assert is_unreadable() == 0
+    path.unlink()
+    path.write_bytes(b"a file of another kind" * 1000)
+    assert is_unreadable() == 1
+    path.unlink()
+    path.write_bytes(content)
+    assert is_unreadable() == 0
 
 
 def test_no_request_fails_while_versions_are_switched(
