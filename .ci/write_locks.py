@@ -1,7 +1,7 @@
 """Write `requirements/*.lock`: every file that pip may install, by its SHA-256 digest. Run it as `make lock`.
 
-The versions are those of constraints.txt; uv resolves them and asks the index for the digests. PIP_EXTRA_INDEX_URL must
-name the index of PyTorch's CPU builds. Each lock omits what the locks before it contain:
+The versions are those of constraints.txt; uv resolves them and asks the index for the digests. For another version of
+PyTorch, PIP_EXTRA_INDEX_URL must name the index of its CPU builds. Each lock omits what the locks before it contain:
 
 - `build.lock`: the build tools, which must be there first: some distributions come as source only
 - `service.lock`: what the service needs, for either build of PyTorch
@@ -33,7 +33,7 @@ def main() -> None:
     """Write all locks.
 
     Raises:
-        SystemExit: a pinned version does not exist, or the index of PyTorch's CPU builds was not named.
+        SystemExit: a pinned version does not exist, or PyTorch's was changed without the index of its CPU builds.
     """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
@@ -41,19 +41,30 @@ def main() -> None:
     service = resolve(*list_pins(build), *project["dependencies"])
     test = resolve(*list_pins(service), *extras["test"])
     tools = resolve(*list_pins(test), *extras["lint"], *extras["bench"])
-    (torch,) = [line for line in list_pins(service) if line.startswith("torch==")]
-    cpu = resolve(f"{torch}+cpu", index=os.environ.get("PIP_EXTRA_INDEX_URL", ""))
-    if "--hash" not in cpu["torch"]:
-        sys.exit(
-            "Set PIP_EXTRA_INDEX_URL to the index of PyTorch's CPU builds, so that these are locked too."
-        )
-    cuda = {"torch": service["torch"]} | subtract(resolve(torch), cpu)
+    cpu, cuda = lock_torch(service["torch"].split()[0])
     write_lock("build", build)
     write_lock("service", subtract(subtract(service, cuda), build))
-    write_lock("torch-cpu", {"torch": cpu["torch"]})
+    write_lock("torch-cpu", cpu)
     write_lock("torch-cuda", cuda)
     write_lock("test", subtract(test, service))
     write_lock("tools", subtract(tools, test))
+
+
+def lock_torch(pin: str) -> tuple[Lock, Lock]:
+    """Return the locks of the CPU build and of the CUDA build; without the index of the CPU builds, the present ones.
+
+    Args:
+        pin: name and version of PyTorch.
+    """
+    index = os.environ.get("PIP_EXTRA_INDEX_URL")
+    if index:
+        cpu = resolve(f"{pin}+cpu", index=index)
+        cuda = resolve(pin)
+        return {"torch": cpu["torch"]}, {"torch": cuda["torch"]} | subtract(cuda, cpu)
+    cpu, cuda = read_lock("torch-cpu"), read_lock("torch-cuda")
+    if list_pins(cpu) != [f"{pin}+cpu"]:
+        sys.exit(f"To lock {pin}, set PIP_EXTRA_INDEX_URL to the index of PyTorch's CPU builds.")
+    return cpu, cuda
 
 
 def list_pins(lock: Lock) -> list[str]:
@@ -79,7 +90,17 @@ def resolve(*requirements: str, index: str = "") -> Lock:
     )
     if result.returncode:
         sys.exit(result.stderr)
-    entries = re.findall(r"^\w.*\n(?:\s+--hash.*\n?)*", result.stdout, flags=re.MULTILINE)
+    return parse_lock(result.stdout)
+
+
+def read_lock(name: str) -> Lock:
+    """Return the pins of a lock file."""
+    return parse_lock((LOCKS / f"{name}.lock").read_text(encoding="utf-8"))
+
+
+def parse_lock(text: str) -> Lock:
+    """Return each pin with its digests, by name."""
+    entries = re.findall(r"^\w.*\n(?: +--hash.*\n)*", text, flags=re.MULTILINE)
     return {entry.split("==")[0]: entry for entry in entries}
 
 
