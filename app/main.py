@@ -24,7 +24,8 @@ from app.http.routes import batch, inspect, pages, predict, service, structures
 from app.observability.metrics import Metrics
 from app.services.search_index import SearchIndex, get_software_version
 from app.settings import Settings
-from app.workers.dispatcher import Dispatcher, Worker
+from app.workers.dispatcher import Dispatcher
+from app.workers.interfaces import Worker
 from app.workers.pool import Launcher, ProcessWorker, ThreadWorker
 
 DESCRIPTION = (
@@ -54,6 +55,7 @@ def create_app(settings: Settings, index: SearchIndex | None = None) -> FastAPI:
         dispatcher = Dispatcher(workers, settings.queue, settings.queue_bytes, settings.deadline_s, metrics)
         metrics.watch_workers(lambda: [worker.pid for worker in workers])
         metrics.watch_queue(lambda: dispatcher.queue_length)
+        metrics.watch_running_workers(lambda: dispatcher.running_workers)
         provenance = await dispatcher.start()
         app.state.service = Service(settings, dispatcher, metrics, provenance)
         app.state.access.log_policy(settings)
@@ -107,9 +109,8 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
 
 def create_workers(settings: Settings) -> list[Worker]:
     """Return the worker processes that the settings require, not yet started."""
-    # A request past its deadline has been answered, so a worker that still computes it after twice that time has hung.
     launcher = Launcher()
-    return [ProcessWorker(settings, launcher, 2 * settings.deadline_s) for _ in range(settings.workers)]
+    return [ProcessWorker(settings, launcher) for _ in range(settings.workers)]
 
 
 def _create_threads(settings: Settings, index: SearchIndex) -> list[Worker]:

@@ -3,9 +3,13 @@
 import argparse
 import asyncio
 import math
+import os
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from model.errors import OptionError
@@ -45,14 +49,17 @@ def run(args: argparse.Namespace) -> int:
     configure_logging(settings.log_level, settings.log_format)
     if settings.allowed_hosts is None and settings.listens_on_loopback:
         settings = settings.model_copy(update={"allowed_hosts": LOCAL_HOSTS})
-    # uvicorn stops at these signals and then raises them again, which must not end the process early.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
+    # Before the service listens, there is nothing to finish.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     asyncio.run(_serve(settings))
     return 0
 
 
 async def _serve(settings: "Settings") -> None:
+    """Serve until the first signal to stop; end at once at the second.
+
+    Running requests are answered until their deadline, after which it takes at most three seconds to end the workers.
+    """
     import uvicorn
 
     from app.http.bounded_protocol import server_options
@@ -60,6 +67,19 @@ async def _serve(settings: "Settings") -> None:
     from app.main import create_app
 
     raise_file_limit()
+
+    class Server(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self.handle_exit)
+            yield  # the handlers stay: uvicorn's own would not be there while the workers end
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            if self.should_exit:
+                os._exit(128 + sig)  # the workers end with their service
+            super().handle_exit(sig, frame)
+
     app = create_app(settings)
     config = uvicorn.Config(
         app,
@@ -75,7 +95,7 @@ async def _serve(settings: "Settings") -> None:
         **server_options(app),
     )
     async with app.router.lifespan_context(app):
-        await uvicorn.Server(config).serve()
+        await Server(config).serve()
 
 
 def _check_address(host: str, port: int) -> None:

@@ -108,7 +108,7 @@ async def run_job(request: Request, job: Job[ReplyT]) -> ReplyT:
         DomainError: as `Dispatcher.run`.
     """
     service = await get_service(request)
-    work = asyncio.ensure_future(service.dispatcher.run(job))
+    work = asyncio.ensure_future(service.dispatcher.run(job, client=name_client(request)))
     disconnect = asyncio.ensure_future(_wait_for_disconnect(request))
     try:
         await asyncio.wait({work, disconnect}, return_when=asyncio.FIRST_COMPLETED)
@@ -126,6 +126,12 @@ async def respond(request: Request, job: PatternJob[BodyReply] | StructureJob) -
     """Run a job, and return the body that it makes in the media type that was negotiated."""
     reply = await run_job(request, job)
     return Response(reply.body, headers=VARY, media_type=job.media_type)
+
+
+def name_client(request: Request) -> str:
+    """Return who shares the workers with others: the name of the key or, without one, the address."""
+    address = request.client.host if request.client else ""
+    return str(getattr(request.state, "key_name", None) or address)
 
 
 async def _wait_for_disconnect(request: Request) -> None:

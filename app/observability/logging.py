@@ -7,6 +7,8 @@ import sys
 import threading
 import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
@@ -22,6 +24,17 @@ ACCESS = "access"
 
 MAX_LINES_PER_SECOND = 20
 """Lines of one kind. A flood of refused requests must fill neither the disk nor the log's reader."""
+
+
+@contextmanager
+def with_request_id(request_id: str) -> Iterator[None]:
+    """Log under the id of a request within the context."""
+    token = REQUEST_ID.set(request_id)
+    try:
+        yield
+    finally:
+        REQUEST_ID.reset(token)
+
 
 # Control characters, Unicode line ends and bidirectional marks. With these escaped, no file name can end a line, forge
 # another, or color a terminal.

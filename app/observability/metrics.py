@@ -52,10 +52,16 @@ class Metrics:
         )
         self._waiting = self._gauge("dd2d_queue_waiting", "Requests waiting for a worker.")
         self._connections = self._gauge("dd2d_http_connections", "Open connections.")
+        self._running = self._gauge("dd2d_workers", "Workers that are running.")
         self._batch_size = self._histogram(
             "dd2d_batch_size", "Requests that a worker processes together.", buckets=(1, 2, 3, 4)
         )
-        self._lost_workers = self._counter("dd2d_workers_lost", "Workers that exited or hung.")
+        self._lost_workers = self._counter(
+            "dd2d_workers_lost",
+            "Workers that exited, or were ended together with a job: because of its deadline, because its client left, "
+            "or because it was slow and held up quicker ones.",
+            "reason",
+        )
         self._verdicts = self._counter("dd2d_verdicts", "Predictions by verdict.", "verdict")
         self._problems = self._counter(
             "dd2d_problems",
@@ -81,6 +87,10 @@ class Metrics:
     def watch_workers(self, pids: WorkerPids) -> None:
         """Report the memory of these worker processes too."""
         self._worker_pids = pids
+
+    def watch_running_workers(self, count: Callable[[], int]) -> None:
+        """Report how many workers are running, determined whenever the metrics are read."""
+        self._running.set_function(count)
 
     def set_provenance(self, version: str, model: str, index: str, crystals: int) -> None:
         """Report which software, weights and index are served."""
@@ -121,9 +131,9 @@ class Metrics:
         """Record how many requests a worker processed together."""
         self._batch_size.observe(size)
 
-    def record_lost_worker(self) -> None:
-        """Count a worker that exited or hung."""
-        self._lost_workers.inc()
+    def record_lost_worker(self, reason: str) -> None:
+        """Count a worker that exited or was ended."""
+        self._lost_workers.labels(reason).inc()
 
     def render(self) -> bytes:
         """Return all metrics in the Prometheus text format."""

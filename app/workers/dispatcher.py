@@ -1,87 +1,42 @@
-"""The service's only queue: bounded, with a deadline; any free worker takes as many jobs as it can."""
+"""Assign the waiting jobs to the workers, keep the workers alive, and end what computes too long.
+
+A job that nobody awaits any more, because its deadline has passed or its client has left, is ended together with its
+worker, which takes a third of a second to replace. The jobs that were taken together with it are computed by another
+worker. A job that takes longer than a second while it keeps the last worker from quick ones is ended too, and computed
+again as a slow one: slow jobs leave one worker free. So no number of slow or hanging jobs keeps a quick one waiting.
+"""
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Sequence
+import time
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, repeat
-from typing import Protocol, cast
+from typing import Any, cast
 
-from app.errors import DeadlineExceededError, NotReadyError, QueueFullError
+from app.errors import DeadlineExceededError, NotReadyError
+from app.observability.logging import with_request_id
 from app.presentation.schemas.service import Provenance
-from app.workers.messages import AnyJob, DeliverOutcome, Failure, Job, Outcome, ReplyT
+from app.workers.interfaces import LossReason, Worker, WorkerLostError, WorkerObserver
+from app.workers.job_queue import QUICK_S, JobQueue, QueuedJob, Run
+from app.workers.messages import AnyJob, Failure, Job, Outcome, ReplyT
 from model.errors import DomainError, UnreadableError
 
 logger = logging.getLogger(__name__)
 
-# The STE takes 1.9 ms for one pattern, 3.1 for two, 7.4 for four and 22.6 for eight (one thread): larger batches gain
-# nothing.
-MAX_BATCH = 4
 _MAX_TRIES = 2
 _RESTART_DELAYS_S = (0.1, 1.0, 5.0)
+_CHECK_S = 0.25
 
-
-class WorkerLostError(Exception):
-    """A worker exited before it had answered every job."""
-
-
-class Worker(Protocol):
-    """Something that runs jobs, a few at a time."""
-
-    @property
-    def pid(self) -> int | None:
-        """Id of the worker's process; None if there is currently none."""
-        ...
-
-    async def start(self) -> Provenance:
-        """Start the worker, or restart it after a crash, and return the provenance of its answers.
-
-        Raises:
-            DomainError: it cannot be made ready.
-        """
-        ...
-
-    async def compute(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome) -> None:
-        """Run jobs; return when the outcomes of all have been delivered.
-
-        Raises:
-            WorkerLostError: it exited.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Stop the worker."""
-        ...
-
-
-class Handler(Protocol):
-    """Runs jobs and delivers their outcomes, such as `app.workers.handlers.JobHandler`."""
-
-    def handle(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome) -> None:
-        """Run jobs that were queued together, and deliver each outcome as soon as it is known."""
-        ...
-
-
-class WorkerObserver(Protocol):
-    """Observes the workers, such as the metrics of the service."""
-
-    def record_batch(self, size: int) -> None:
-        """Record the number of jobs that a worker ran together."""
-        ...
-
-    def record_lost_worker(self) -> None:
-        """Record that a worker exited unexpectedly."""
-        ...
-
-
-# Compared by identity: two equal jobs are two entries.
-@dataclass(eq=False)
-class _Entry:
-    job: AnyJob
-    outcome: "asyncio.Future[Outcome]"
-    tries: int = 0
+_CLOSING = "The service is shutting down; retry in a moment."
+_ABSENT = "No worker is running at the moment; retry in a few seconds."
+_LOSSES: dict[LossReason, str] = {
+    "exited": "A worker exited while it computed its",
+    "deadline": "A worker was ended because of the deadline of its",
+    "abandoned": "A worker was ended because nobody awaited its",
+    "slow": "A worker was ended for quicker jobs to be computed; put back was its",
+}
 
 
 @dataclass
@@ -94,6 +49,7 @@ class Dispatcher:
         queue_bytes: size of the uploads that may wait together; a larger upload is accepted if nothing else waits.
         deadline_s: time limit for waiting and computing together.
         observer: observes the workers.
+        max_absence_s: how long jobs wait, and are accepted, while there is no worker at all.
     """
 
     workers: Sequence[Worker]
@@ -101,17 +57,26 @@ class Dispatcher:
     queue_bytes: int
     deadline_s: float
     observer: WorkerObserver
-    _waiting: deque[_Entry] = field(default_factory=deque, init=False)
-    _urgent: deque[_Entry] = field(default_factory=deque, init=False)
-    _changed: asyncio.Condition = field(default_factory=asyncio.Condition, init=False)
-    _free_workers: int = field(default=0, init=False)
+    max_absence_s: float = 2.0
+    _queue: JobQueue = field(init=False)
+    _idle: "dict[Worker, asyncio.Future[list[QueuedJob]]]" = field(default_factory=dict, init=False)
+    _runs: list[Run] = field(default_factory=list, init=False)
     _is_closing: bool = field(default=False, init=False)
     _loops: "list[asyncio.Task[None]]" = field(default_factory=list, init=False)
+    _absent_since: float | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._queue = JobQueue(self.queue, self.queue_bytes)
 
     @property
     def queue_length(self) -> int:
         """Number of jobs that no worker has taken yet, excluding urgent ones."""
-        return len(self._waiting)
+        return len(self._queue)
+
+    @property
+    def running_workers(self) -> int:
+        """Number of workers that are running."""
+        return sum(not worker.lost.done() for worker in self.workers) if self._loops else 0
 
     async def start(self) -> Provenance:
         """Start the workers, and return the provenance of their answers.
@@ -125,131 +90,211 @@ class Dispatcher:
         if error is not None:
             await asyncio.gather(*(worker.close() for worker in self.workers))
             raise error
-        self._free_workers = len(self.workers)
         self._loops = [asyncio.create_task(self._serve(worker)) for worker in self.workers]
         return cast("Provenance", started[0])
 
-    async def run(self, job: Job[ReplyT], *, urgent: bool = False, deadline_s: float | None = None) -> ReplyT:
-        """Run a job and return its reply. If the caller is canceled, the job leaves the queue.
+    async def run(
+        self, job: Job[ReplyT], *, client: str = "", urgent: bool = False, deadline_s: float | None = None
+    ) -> ReplyT:
+        """Run a job and return its reply. If the caller is canceled, the job leaves the queue, or is ended soon.
 
         Args:
             job: the job.
+            client: whose job it is: clients share the workers fairly.
             urgent: whether the job goes before all others, even if the queue is full.
-            deadline_s: a time limit in place of the queue's own.
+            deadline_s: a time limit in place of the dispatcher's own.
 
         Raises:
             QueueFullError: the queue is full.
-            DeadlineExceededError: there is no outcome in time; a job that has not begun is dropped.
-            NotReadyError: the service is shutting down.
+            DeadlineExceededError: there is no outcome in time.
+            NotReadyError: the service is shutting down, or no worker can be started.
             Exception: the error that the job met.
         """
-        entry = _Entry(cast("AnyJob", job), asyncio.get_running_loop().create_future())
         time_limit_s = self.deadline_s if deadline_s is None else deadline_s
+        entry = QueuedJob(
+            cast("AnyJob", job),
+            asyncio.get_running_loop().create_future(),
+            time.monotonic() + time_limit_s,
+            client,
+            urgent,
+        )
         try:
-            await self._enqueue(entry, urgent)
+            self._enqueue(entry)
             outcome = await asyncio.wait_for(entry.outcome, time_limit_s)
         except TimeoutError:
             raise DeadlineExceededError(
                 f"No answer was ready within {time_limit_s:g} seconds; retry, or send fewer points or pixels."
             ) from None
         finally:
-            self._drop(entry)
+            self._queue.remove(entry)
         if isinstance(outcome, Failure):
             raise outcome.to_error()
         return cast("ReplyT", outcome)  # each class of job declares the class of its reply
 
     async def close(self) -> None:
-        """Finish the accepted jobs, then stop the workers."""
+        """Finish the accepted jobs, each until its deadline at most, then stop the workers."""
         self._is_closing = True
-        async with self._changed:
-            self._changed.notify_all()
+        self._assign_soon()
         await asyncio.gather(*self._loops)
+        self._queue.fail_all(NotReadyError(_CLOSING))
         await asyncio.gather(*(worker.close() for worker in self.workers))
 
-    async def _enqueue(self, entry: _Entry, urgent: bool) -> None:
+    def _enqueue(self, entry: QueuedJob) -> None:
         if self._is_closing:
-            raise NotReadyError("The service is shutting down; retry in a moment.")
-        if not urgent:
-            self._check_limits(entry)
-        (self._urgent if urgent else self._waiting).append(entry)
-        async with self._changed:
-            self._changed.notify()
+            raise NotReadyError(_CLOSING)
+        if self._is_absent:
+            raise NotReadyError(_ABSENT)
+        # A worker is free before the last client gets its answer, after which it may send another request.
+        busy = sum(bool(run.pending) for run in self._runs)
+        self._queue.add(entry, self.running_workers - busy)
+        self._assign_soon()
 
-    def _check_limits(self, entry: _Entry) -> None:
-        if len(self._waiting) >= self.queue + self._free_workers:
-            raise QueueFullError("The request queue is full; retry in a moment.")
-        waiting_bytes = sum(each.job.upload_bytes for each in self._waiting)
-        if self._waiting and waiting_bytes + entry.job.upload_bytes > self.queue_bytes:
-            raise QueueFullError("The waiting uploads fill the memory reserved for them; retry in a moment.")
+    def _assign_soon(self) -> None:
+        """Assign jobs once all that arrive at the same time are there, so that the workers share them."""
+        asyncio.get_running_loop().call_soon(self._assign)
 
-    def _drop(self, entry: _Entry) -> None:
-        """Remove an entry that nobody awaits any more, unless a worker has taken it."""
-        for line in (self._waiting, self._urgent):
-            if entry in line:
-                line.remove(entry)
+    def _assign(self) -> None:
+        """Give each idle worker its share of the waiting jobs, or nothing at all when the service closes."""
+        for worker, share in list(self._idle.items()):
+            slow = sum(run.is_slow for run in self._runs)
+            batch = self._queue.take(len(self.workers), with_slow=slow < self._max_slow)
+            if batch or self._is_over:
+                del self._idle[worker]
+                share.set_result(batch)
+
+    @property
+    def _max_slow(self) -> int:
+        """How many workers may compute slow jobs at once: all but one, unless there is only one."""
+        return max(len(self.workers) - 1, 1)
+
+    @property
+    def _is_over(self) -> bool:
+        return self._is_closing and not self._queue.has_jobs
 
     async def _serve(self, worker: Worker) -> None:
-        """Keep one worker busy until the service closes."""
-        while batch := await self._take_batch():
-            self._free_workers -= 1
-            pending = set(range(len(batch)))
-            try:
-                await worker.compute([entry.job for entry in batch], partial(self._deliver, batch, pending))
-            except Exception as error:  # if this loop ended, the worker would stay idle for good
-                logger.error("%s", error, exc_info=not isinstance(error, WorkerLostError))
-                self.observer.record_lost_worker()
-                await self._retry([entry for entry in batch if not entry.outcome.done()])
+        """Keep one worker alive and busy until the service closes."""
+        while not self._is_over:
+            if worker.lost.done():
                 await self._restart(worker)
-            self._free_workers += bool(pending)
+            elif batch := await self._wait_for_batch(worker):
+                await self._compute(worker, batch)
 
-    def _deliver(self, batch: list[_Entry], pending: set[int], index: int, outcome: Outcome) -> None:
-        pending.discard(index)
-        if not pending:
-            # Before the last client gets its answer, after which it may send another request.
-            self._free_workers += 1
-            self.observer.record_batch(len(batch))
-        _resolve(batch[index], outcome)
+    async def _wait_for_batch(self, worker: Worker) -> list[QueuedJob]:
+        """Return what an idle worker computes next; nothing if it exits, or when the service closes."""
+        share: asyncio.Future[list[QueuedJob]] = asyncio.get_running_loop().create_future()
+        self._idle[worker] = share
+        self._assign_soon()
+        either: set[asyncio.Future[Any]] = {share, worker.lost}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        self._idle.pop(worker, None)
+        if not worker.lost.done():
+            return share.result()
+        self._queue.put_back(share.result() if share.done() else [])
+        self._record_loss("exited", "An idle worker exited")
+        return []
 
-    async def _take_batch(self) -> list[_Entry]:
-        """Return what a free worker computes next: its share of the queue; nothing when the service closes."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._urgent or self._waiting or self._is_closing)
-            if self._urgent:
-                return [self._urgent.popleft()]
-            # A job that has crashed a worker runs alone, so that no other job is lost with it.
-            alone = bool(self._waiting) and self._waiting[0].tries > 0
-            share = 1 if alone else min(MAX_BATCH, -(-len(self._waiting) // len(self.workers)))
-            return [self._waiting.popleft() for _ in range(share)]
+    async def _compute(self, worker: Worker, batch: list[QueuedJob]) -> None:
+        run = Run(batch)
+        self._runs.append(run)
+        jobs = [entry.job for entry in batch]
+        work = asyncio.create_task(
+            worker.compute(jobs, partial(self._deliver, run), partial(self._begin, run))
+        )
+        try:
+            while not (await asyncio.wait({work}, timeout=_CHECK_S))[0]:
+                if run.ended is None and (reason := self._find_reason_to_end(run)):
+                    run.ended = run.current, reason
+                    await worker.kill()
+            work.result()
+        except Exception as error:  # if the loop of the worker ended, it would stay idle for good
+            self._recover(run, error)
+            await worker.kill()
+        finally:
+            self._runs.remove(run)
+            self._queue.record_use(run.current.flow, run.age_s)
+
+    def _begin(self, run: Run, index: int) -> None:
+        self._queue.record_use(run.current.flow, run.age_s)
+        run.current, run.begun = run.batch[index], time.monotonic()
+
+    def _deliver(self, run: Run, index: int, outcome: Outcome) -> None:
+        run.pending.discard(index)
+        if not run.pending:
+            self.observer.record_batch(len(run.batch))
+        run.batch[index].resolve(outcome)
+
+    def _find_reason_to_end(self, run: Run) -> LossReason | None:
+        """Return why a worker should be ended with the job that it computes.
+
+        A job that begins shortly before its deadline has a second: most end by themselves, which costs less.
+        """
+        if run.age_s < QUICK_S:
+            return None
+        if run.current.outcome.done():
+            return "deadline" if time.monotonic() >= run.current.deadline else "abandoned"
+        holders = [each for each in self._runs if each.is_slow]
+        if run.current.is_slow or len(holders) <= self._max_slow:
+            return None
+        is_newest = run.begun == max(each.begun for each in holders if not each.current.is_slow)
+        return "slow" if is_newest and self._queue.is_held_up_by(run.current) else None
+
+    def _recover(self, run: Run, error: Exception) -> None:
+        """Put the unanswered jobs of a lost worker back; one that has crashed two workers fails."""
+        culprit, reason = run.ended or (run.current, "exited")
+        if reason == "exited":
+            culprit.tries += 1
+        culprit.is_slow |= reason == "slow"
+        if culprit.tries == _MAX_TRIES:
+            culprit.fail(_describe_crash(culprit.job))
+        self._queue.put_back([entry for entry in run.batch if not entry.outcome.done()])
+        self._assign_soon()
+        with with_request_id(culprit.job.request_id):
+            self._record_loss(reason, f"{_LOSSES[reason]} {type(culprit.job).__name__}", error)
+
+    def _record_loss(self, reason: LossReason, message: str, error: Exception | None = None) -> None:
+        self.observer.record_lost_worker(reason)
+        detail = f"{message}: {error}" if reason == "exited" and error else f"{message}."
+        logger.error(detail, exc_info=None if isinstance(error, WorkerLostError) else error)
 
     async def _restart(self, worker: Worker) -> None:
         """Start a lost worker; try again until it is ready, since the cause may be repaired meanwhile."""
         for delay_s in chain(_RESTART_DELAYS_S, repeat(_RESTART_DELAYS_S[-1])):
             try:
-                await worker.start()
+                await self._await_unless_over(worker.start())
             except Exception as error:
                 exc_info = not isinstance(error, DomainError)
                 logger.error("Could not restart a worker: %s", error, exc_info=exc_info)
             else:
+                self._absent_since = None
                 return
-            if self._is_closing:
+            await self._await_unless_over(asyncio.sleep(delay_s))
+            if self._is_over:
                 return
-            await asyncio.sleep(delay_s)
 
-    async def _retry(self, entries: list[_Entry]) -> None:
-        """Put the unanswered jobs of a lost worker back; one that has crashed two workers fails."""
-        for entry in reversed(entries):
-            entry.tries += 1
-            if entry.tries < _MAX_TRIES:
-                self._waiting.appendleft(entry)
-            else:
-                error = UnreadableError(
-                    "The upload crashed the process that read it; it is damaged or in an unusual format."
-                )
-                _resolve(entry, Failure.from_error(error))
-        async with self._changed:
-            self._changed.notify_all()
+    async def _await_unless_over(self, work: Coroutine[Any, Any, object]) -> None:
+        """Await a step of a restart; cancel it when the service closes and no job waits for a worker any more."""
+        task = asyncio.create_task(work)
+        while not (await asyncio.wait({task}, timeout=_CHECK_S))[0]:
+            if self._is_absent:
+                self._queue.fail_all(NotReadyError(_ABSENT))
+            if self._is_over:
+                task.cancel()
+        if not task.cancelled():
+            task.result()
+
+    @property
+    def _is_absent(self) -> bool:
+        """Whether there is no worker, and none is likely to return soon."""
+        if self.running_workers > 0:
+            return False
+        if self._absent_since is None:
+            self._absent_since = time.monotonic()
+        return time.monotonic() - self._absent_since > self.max_absence_s
 
 
-def _resolve(entry: _Entry, outcome: Outcome) -> None:
-    if not entry.outcome.done():
-        entry.outcome.set_result(outcome)
+def _describe_crash(job: AnyJob) -> DomainError:
+    if job.has_upload:
+        return UnreadableError(
+            "The upload crashed the process that read it; it is damaged or in an unusual format."
+        )
+    return NotReadyError("The process that computed the request has exited; retry in a moment.")

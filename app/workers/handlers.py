@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar, assert_never
 
-from app.observability.logging import REQUEST_ID
+from app.observability.logging import with_request_id
 from app.presentation.formats import CIF, JSON
 from app.presentation.schemas.service import Provenance
 from app.services.compare import compare_upload
@@ -48,6 +48,7 @@ from app.settings import Settings
 from app.workers.messages import (
     AddStructureJob,
     AnyJob,
+    BeginJob,
     BodyReply,
     CanaryJob,
     CompareJob,
@@ -115,14 +116,20 @@ class JobHandler:
         """Close the index."""
         self._index.close()
 
-    def handle(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome) -> None:
+    def handle(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome, begin: BeginJob) -> None:
         """Run jobs that were queued together, and deliver each outcome as soon as it is known.
 
         Patterns to identify are read first, so that one pass of the STE embeds all of them.
+
+        Args:
+            jobs: the jobs.
+            deliver: takes the outcomes.
+            begin: takes the number of the job that is computed from now on.
         """
         patterns: dict[int, PredictReading] = {}
         for index, job in enumerate(jobs):
             if isinstance(job, AnyPredictJob):
+                begin(index)
                 pattern = _run_safely(job, partial(self._read, job))
                 if isinstance(pattern, Failure):
                     deliver(index, pattern)
@@ -131,8 +138,10 @@ class JobHandler:
         embeddings = self._embed(patterns)
         for index, job in enumerate(jobs):
             if not isinstance(job, AnyPredictJob):
+                begin(index)
                 deliver(index, _run_safely(job, partial(self._handle, job)))
             elif index in patterns:
+                begin(index)
                 work = partial(self._predict, job, patterns.pop(index), embeddings[index])
                 deliver(index, _run_safely(job, work))
         self._scan.release_deleted_file()
@@ -240,13 +249,11 @@ class JobHandler:
 
 def _run_safely(job: AnyJob, work: Callable[[], T]) -> T | Failure:
     """Run a part of a job; an exception becomes a failure, so that no upload crashes a worker."""
-    token = REQUEST_ID.set(job.request_id)
-    try:
-        return work()
-    except DomainError as error:
-        return Failure.from_error(error)
-    except Exception:
-        logger.exception("Internal error in a %s.", type(job).__name__)
-        return Failure("", "Internal error.")
-    finally:
-        REQUEST_ID.reset(token)
+    with with_request_id(job.request_id):
+        try:
+            return work()
+        except DomainError as error:
+            return Failure.from_error(error)
+        except Exception:
+            logger.exception("Internal error in a %s.", type(job).__name__)
+            return Failure("", "Internal error.")

@@ -87,6 +87,11 @@ class Job(Struct, Generic[ReplyT], frozen=True, kw_only=True, tag=True):
         """Size of the uploads that the job carries."""
         return 0
 
+    @property
+    def has_upload(self) -> bool:
+        """Whether the job reads what a client sent, which can then be the cause of a crash."""
+        return False
+
 
 class BodyJob(Job[ReplyT], frozen=True, kw_only=True):
     """A job with the body of a request.
@@ -101,6 +106,11 @@ class BodyJob(Job[ReplyT], frozen=True, kw_only=True):
     def upload_bytes(self) -> int:
         """Size of the body."""
         return self.body.size
+
+    @property
+    def has_upload(self) -> bool:
+        """True."""
+        return True
 
 
 class PatternJob(BodyJob[ReplyT], frozen=True, kw_only=True):
@@ -149,11 +159,21 @@ class PredictBatchItemJob(Job[PredictionReply], frozen=True, kw_only=True):
         """Size of the file unless it is on disk."""
         return len(self.pattern.data) if isinstance(self.pattern, FileUpload) else 0
 
+    @property
+    def has_upload(self) -> bool:
+        """True."""
+        return True
+
 
 class CountImagesJob(Job[ImageCountReply], frozen=True, kw_only=True):
     """Count the images in a file on disk."""
 
     file: SavedFile
+
+    @property
+    def has_upload(self) -> bool:
+        """True."""
+        return True
 
 
 class StructureJob(Job[BodyReply], frozen=True, kw_only=True):
@@ -234,6 +254,9 @@ Outcome = Reply | Failure
 DeliverOutcome = Callable[[int, Outcome], None]
 """Takes the outcome of a job by the job's index among those that a worker computes together."""
 
+BeginJob = Callable[[int], None]
+"""Takes the index of the job that a worker computes from now on."""
+
 
 class StartWorker(Struct, frozen=True, tag=True):
     """The first message to a worker process."""
@@ -253,6 +276,12 @@ class JobBatch(Struct, frozen=True, tag=True):
     jobs: tuple[AnyJob, ...]
 
 
+class JobBegun(Struct, frozen=True, tag=True):
+    """Which job of the last `JobBatch` is computed from now on: the first, until there is such a message."""
+
+    index: int
+
+
 class JobOutcome(Struct, frozen=True, tag=True):
     """The outcome of one job of the last `JobBatch`."""
 
@@ -260,4 +289,4 @@ class JobOutcome(Struct, frozen=True, tag=True):
     outcome: Outcome
 
 
-Message = StartWorker | WorkerReady | JobBatch | JobOutcome | Failure
+Message = StartWorker | WorkerReady | JobBatch | JobBegun | JobOutcome | Failure

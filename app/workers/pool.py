@@ -6,19 +6,21 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from app.errors import NotReadyError
 from app.presentation.schemas.service import Provenance
 from app.settings import Settings
 from app.workers import launcher
-from app.workers.dispatcher import Handler, WorkerLostError
+from app.workers.interfaces import Handler, WorkerLostError
 from app.workers.messages import (
     AnyJob,
+    BeginJob,
     DeliverOutcome,
     Failure,
     JobBatch,
+    JobBegun,
     JobOutcome,
     Message,
     Outcome,
@@ -32,7 +34,7 @@ logger = logging.getLogger(__name__)
 # -P: files in the working directory must not shadow the installed packages.
 _COMMAND = (sys.executable, "-P", "-c", "from app.workers.launcher import main; main()")
 _MAX_START_S = 120.0
-_MAX_EXIT_S = 2.0
+_MAX_EXIT_S = 1.0
 _BUFFER_BYTES = 2**20
 
 
@@ -128,21 +130,26 @@ class ProcessWorker:
     Args:
         settings: settings of the service; the process opens their index.
         launcher: starts the process.
-        silence_s: a process that delivers nothing for so long while it computes is killed.
     """
 
-    def __init__(self, settings: Settings, launcher: Launcher, silence_s: float) -> None:
+    def __init__(self, settings: Settings, launcher: Launcher) -> None:
         self._settings = settings
         self._launcher = launcher
-        self.silence_s = silence_s
         self._pid: int | None = None
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
+        self._lost: asyncio.Future[None]
+        self._receive: Callable[[JobBegun | JobOutcome], None]
 
     @property
     def pid(self) -> int | None:
         """Id of the process, if it is running."""
         return self._pid
+
+    @property
+    def lost(self) -> "asyncio.Future[None]":
+        """Done as soon as the process has exited; another one after each start."""
+        return self._lost
 
     async def start(self) -> Provenance:
         """Start a process, wait until it has opened the index and answered a pattern, and return its provenance.
@@ -151,21 +158,22 @@ class ProcessWorker:
             DomainError: the process cannot open the index.
             NotReadyError: the process exited, or could not be started.
         """
-        await self._kill()
+        await self.kill()
         try:
             await self._spawn()
             await self._send(StartWorker(self._settings))
             ready = await asyncio.wait_for(read_message_async(self._reader), _MAX_START_S)
         except (TimeoutError, asyncio.IncompleteReadError, ConnectionError):
-            await self._kill()
+            await self.kill()
             raise NotReadyError(
                 "A worker process exited during startup; see its log for the reason."
             ) from None
         except OSError as error:  # no memory, or no process id, for one more
             raise NotReadyError(f"A worker process cannot be started: {error.strerror}.") from error
         if isinstance(ready, WorkerReady):
+            self._lost = asyncio.create_task(self._receive_all(self._reader))
             return ready.provenance
-        await self._kill()
+        await self.kill()
         raise ready.to_error() if isinstance(ready, Failure) else _unexpected(ready)
 
     async def _spawn(self) -> None:
@@ -178,65 +186,68 @@ class ProcessWorker:
                 self._writer.close()
                 raise
 
-    async def compute(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome) -> None:
+    async def compute(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome, begin: BeginJob) -> None:
         """Send jobs, and deliver each outcome as it arrives.
 
         Raises:
-            WorkerLostError: the process exited, or hung and was killed.
+            WorkerLostError: the process exited.
         """
         pending = set(range(len(jobs)))
-        try:
+        is_done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def receive(message: JobBegun | JobOutcome) -> None:
+            if isinstance(message, JobBegun):
+                begin(message.index)
+                return
+            pending.discard(message.index)
+            deliver(message.index, message.outcome)
+            if not pending and not is_done.done():
+                is_done.set_result(None)
+
+        self._receive = receive
+        with suppress(OSError):  # that it has exited is seen below
             await self._send(JobBatch(tuple(jobs)))
-            while pending:
-                index, outcome = await asyncio.wait_for(self._receive_outcome(), self.silence_s)
-                pending.discard(index)
-                deliver(index, outcome)
-        except TimeoutError:
-            await self._kill()
-            raise WorkerLostError(
-                f"A worker sent no result for {self.silence_s:g} s and was killed while running {_classes(jobs)}."
-            ) from None
-        except (asyncio.IncompleteReadError, OSError):
-            status = await self._kill()
-            raise WorkerLostError(
-                f"A worker exited with status {status} while running {_classes(jobs)}."
-            ) from None
+        await asyncio.wait({is_done, self._lost}, return_when=asyncio.FIRST_COMPLETED)
+        if not is_done.done():
+            raise WorkerLostError(f"its exit status was {await self._end()}")
+
+    async def _receive_all(self, reader: asyncio.StreamReader) -> None:
+        """Take the messages of a process until it exits."""
+        with suppress(asyncio.IncompleteReadError, OSError):
+            while isinstance(message := await read_message_async(reader), JobBegun | JobOutcome):
+                self._receive(message)
+            logger.error("%s", _unexpected(message))
+
+    async def kill(self) -> None:
+        """Kill the process, if there is one."""
+        await self._end()
 
     async def close(self) -> None:
-        """Let the idle process exit by itself."""
+        """Let the idle process exit by itself, and kill it if it does not."""
         if self._pid is not None:
             with suppress(TimeoutError, OSError):
                 self._writer.write_eof()
-                await asyncio.wait_for(self._reader.read(), _MAX_EXIT_S)
-            await self._kill()
+                await asyncio.wait_for(asyncio.shield(self._lost), _MAX_EXIT_S)
+            await self.kill()
         await self._launcher.close_unused()
-
-    async def _receive_outcome(self) -> tuple[int, Outcome]:
-        message = await read_message_async(self._reader)
-        if isinstance(message, JobOutcome):
-            return message.index, message.outcome
-        raise _unexpected(message)
 
     async def _send(self, message: Message) -> None:
         for piece in encode_message(message):
             self._writer.write(piece)
         await self._writer.drain()
 
-    async def _kill(self) -> int | None:
+    async def _end(self) -> int | None:
         """Kill the process, if there is one, and return its exit status."""
         if self._pid is None:
             return None
         pid, self._pid = self._pid, None
+        status = await self._launcher.end_worker(pid)
         self._writer.close()
-        return await self._launcher.end_worker(pid)
+        return status
 
 
 def _unexpected(message: Message) -> RuntimeError:
     return RuntimeError(f"A worker sent an unexpected {type(message).__name__}.")
-
-
-def _classes(jobs: Sequence[AnyJob]) -> str:
-    return ", ".join(type(job).__name__ for job in jobs)
 
 
 class ThreadWorker:
@@ -250,24 +261,37 @@ class ThreadWorker:
     def __init__(self, handler: Handler, provenance: Provenance) -> None:
         self._handler = handler
         self._provenance = provenance
+        self._lost: asyncio.Future[None]
 
     @property
     def pid(self) -> None:
         """None: the worker has no process of its own."""
         return None
 
+    @property
+    def lost(self) -> "asyncio.Future[None]":
+        """Never done: a thread cannot be lost without the service."""
+        return self._lost
+
     async def start(self) -> Provenance:
         """Return the provenance; there is nothing to start."""
+        self._lost = asyncio.get_running_loop().create_future()
         return self._provenance
 
-    async def compute(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome) -> None:
+    async def compute(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome, begin: BeginJob) -> None:
         """Run jobs in a thread, and deliver each outcome in the event loop."""
         loop = asyncio.get_running_loop()
 
         def deliver_in_loop(index: int, outcome: Outcome) -> None:
             loop.call_soon_threadsafe(deliver, index, outcome)
 
-        await asyncio.to_thread(self._handler.handle, jobs, deliver_in_loop)
+        def begin_in_loop(index: int) -> None:
+            loop.call_soon_threadsafe(begin, index)
+
+        await asyncio.to_thread(self._handler.handle, jobs, deliver_in_loop, begin_in_loop)
+
+    async def kill(self) -> None:
+        """Do nothing: a thread cannot be ended."""
 
     async def close(self) -> None:
         """Do nothing: the worker has no resources."""

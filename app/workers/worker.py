@@ -8,7 +8,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from app.settings import Settings
-from app.workers.messages import AnyJob, Failure, JobBatch, JobOutcome, Outcome, StartWorker, WorkerReady
+from app.workers.messages import (
+    AnyJob,
+    Failure,
+    JobBatch,
+    JobBegun,
+    JobOutcome,
+    Outcome,
+    StartWorker,
+    WorkerReady,
+)
 from app.workers.wire import read_message, write_message
 from model.errors import DomainError
 
@@ -53,7 +62,11 @@ def _answer(handler: "JobHandler", jobs: Sequence[AnyJob], outgoing: BinaryIO) -
     def deliver(index: int, outcome: Outcome) -> None:
         write_message(outgoing, JobOutcome(index, outcome))
 
-    handler.handle(jobs, deliver)
+    def begin(index: int) -> None:
+        if len(jobs) > 1:
+            write_message(outgoing, JobBegun(index))
+
+    handler.handle(jobs, deliver, begin)
     if sum(job.upload_bytes for job in jobs) > _LARGE_BYTES:
         _trim_memory()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import NotReadyError
+from app.errors import DeadlineExceededError, NotReadyError
 from app.observability.metrics import Metrics
 from app.services.uploads import JsonBody
 from app.settings import Settings
@@ -24,7 +24,7 @@ def run_with_worker(starter: Path, check: Callable[[Dispatcher, ProcessWorker], 
     """Run a check on a dispatcher with one worker process."""
 
     async def run() -> None:
-        worker = ProcessWorker(Settings(index=starter), Launcher(), silence_s=5.0)
+        worker = ProcessWorker(Settings(index=starter), Launcher())
         dispatcher = Dispatcher([worker], 8, 2**20, 60.0, Metrics())
         await dispatcher.start()
         try:
@@ -36,7 +36,7 @@ def run_with_worker(starter: Path, check: Callable[[Dispatcher, ProcessWorker], 
 
 
 async def start_worker(index: Path) -> None:
-    worker = ProcessWorker(Settings(index=index), Launcher(), 5.0)
+    worker = ProcessWorker(Settings(index=index), Launcher())
     try:
         await worker.start()
     finally:
@@ -82,17 +82,43 @@ def test_a_killed_worker_is_replaced_and_its_job_is_repeated(starter: Path) -> N
     run_with_worker(starter, check)
 
 
-def test_a_worker_that_hangs_is_killed(starter: Path) -> None:
+def test_a_worker_that_hangs_is_replaced_after_the_deadline_of_its_job(starter: Path) -> None:
     async def check(dispatcher: Dispatcher, worker: ProcessWorker) -> None:
         assert worker.pid is not None
         first = worker.pid
-        worker.silence_s = 0.2
         os.kill(first, signal.SIGSTOP)
-        job = asyncio.create_task(dispatcher.run(CANARY))
-        while is_alive(first):
+        with pytest.raises(DeadlineExceededError):
+            await dispatcher.run(CANARY, deadline_s=0.2)
+        assert (await dispatcher.run(CANARY)).provenance.crystals > 300
+        assert worker.pid != first
+
+    run_with_worker(starter, check)
+
+
+def test_an_idle_worker_that_is_killed_is_replaced_at_once(starter: Path) -> None:
+    async def check(dispatcher: Dispatcher, worker: ProcessWorker) -> None:
+        assert worker.pid is not None
+        first, lost = worker.pid, worker.lost
+        os.kill(first, signal.SIGKILL)
+        await lost
+        assert dispatcher.running_workers == 0
+        while dispatcher.running_workers == 0:
             await asyncio.sleep(0.01)
-        worker.silence_s = 60.0
-        assert (await job).provenance.crystals > 300
+        assert worker.pid != first
+
+    run_with_worker(starter, check)
+
+
+def test_workers_return_after_the_launcher_is_killed(starter: Path) -> None:
+    async def check(dispatcher: Dispatcher, worker: ProcessWorker) -> None:
+        assert worker.pid is not None
+        launcher = worker._launcher._process
+        assert launcher is not None
+        launcher.kill()
+        await worker.lost
+        while dispatcher.running_workers == 0:
+            await asyncio.sleep(0.01)
+        assert (await dispatcher.run(CANARY)).provenance.crystals > 300
 
     run_with_worker(starter, check)
 

@@ -20,6 +20,7 @@ from app.http.dependencies import (
     Service,
     ServiceDependency,
     accepted_media_type,
+    name_client,
 )
 from app.http.openapi import ACCESS_PROBLEMS, UPLOAD_PROBLEMS
 from app.http.problem_details import describe_error, label_problem
@@ -57,7 +58,7 @@ async def predict_batch(request: Request, service: ServiceDependency, form: Save
     # The options are parsed here, once for all patterns: an invalid one is a 422, impossible after the first line.
     options = PredictOptions.from_text(form.fields)
     batch = Batch(form.files, options, request.state.request_id)
-    return LineStream(_answer_lines(service, batch), service.settings.stall_s)
+    return LineStream(_answer_lines(service, batch, name_client(request)), service.settings.stall_s)
 
 
 class LineStream(StreamingResponse):
@@ -87,9 +88,9 @@ class LineStream(StreamingResponse):
                 logger.warning("A batch was aborted because its client read no line for %g s.", self._stall_s)
 
 
-async def _answer_lines(service: Service, batch: Batch) -> AsyncGenerator[bytes, None]:
+async def _answer_lines(service: Service, batch: Batch, client: str) -> AsyncGenerator[bytes, None]:
     async def run(job: Job[ReplyT]) -> ReplyT:
-        reply = await service.dispatcher.run(job)
+        reply = await service.dispatcher.run(job, client=client)
         service.record_reply(reply)
         return reply
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from app.auth.access import require_role
-from app.errors import InternalError, NotReadyError
+from app.errors import DeadlineExceededError, InternalError, NotReadyError
 from app.http.dependencies import NO_QUERY_OPTIONS, Service, ServiceDependency, run_job
 from app.http.openapi import ACCESS_PROBLEMS, problems
 from app.http.read_body import read_body
@@ -26,6 +26,9 @@ from model.stopwatch import Stopwatch
 # A free worker reports within a millisecond.
 MAX_VERSION_S = 1.0
 
+# A free worker searches within some ten milliseconds, and one becomes free within little more than a second.
+MAX_CANARY_S = 2.0
+
 router = APIRouter()
 
 
@@ -37,17 +40,25 @@ async def livez() -> Liveness:
 
 @router.get("/readyz", summary="Check that the model and the index work", responses=problems(503))
 async def readyz(service: ServiceDependency) -> Readiness:
-    """Search for a graphene pattern ahead of all waiting requests, so that a busy service still reports ready."""
+    """Search for a graphene pattern ahead of all waiting requests, so that a busy service still reports ready.
+
+    One worker that answers is enough: lost ones are replaced.
+    """
     watch = Stopwatch()
+    workers = service.dispatcher.running_workers
+    if workers == 0:
+        raise NotReadyError("No worker is running at the moment; retry in a few seconds.")
     try:
-        reply = await _run_shared(service, CanaryJob())
-    except DomainError:
-        raise
+        reply = await _run_shared(service, CanaryJob(), MAX_CANARY_S)
+    except DeadlineExceededError as error:
+        raise NotReadyError(
+            f"No worker answered a test search within {MAX_CANARY_S:g} seconds; retry in a few seconds."
+        ) from error
     except InternalError as error:
         raise NotReadyError(
             "The model or the index failed the test search with a graphene pattern; see the service's log."
         ) from error
-    return Readiness(crystals=reply.provenance.crystals, canary_ms=watch.total_milliseconds)
+    return Readiness(crystals=reply.provenance.crystals, canary_ms=watch.total_milliseconds, workers=workers)
 
 
 @router.get("/version", summary="Get the versions of the software, the weights and the index")

@@ -39,6 +39,7 @@ class Readiness(Schema):
     status: Literal["ready"] = "ready"
     crystals: int = Field(description="Number of crystals searched, including user structures.")
     canary_ms: float = Field(description="Duration of the search with the test pattern, in milliseconds.")
+    workers: int = Field(description="Number of workers that are running.")
 
 
 class Problem(Schema):

@@ -173,7 +173,7 @@ def test_an_error_in_a_worker_is_logged_with_the_request_id(
     configure_logging("info", "json")
     handler = JobHandler(StandIn())
     monkeypatch.setattr(handler, "_handle", lambda _job: 1 / 0)
-    handler.handle([CanaryJob(request_id="mine")], lambda *_: None)
+    handler.handle([CanaryJob(request_id="mine")], lambda *_: None, lambda _: None)
     (line,) = output.objects()
     assert (line["level"], line["request_id"]) == ("error", "mine")
     assert "ZeroDivisionError" in line["exception"]

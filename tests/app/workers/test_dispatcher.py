@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import pytest
@@ -12,11 +12,28 @@ import pytest
 from app.errors import DeadlineExceededError, NotReadyError, QueueFullError
 from app.presentation.schemas.service import Provenance
 from app.services.uploads import JsonBody
-from app.workers.dispatcher import MAX_BATCH, Dispatcher, WorkerLostError
-from app.workers.messages import AnyJob, BodyReply, DeliverOutcome, Failure, InspectJob, StructureJob
+from app.workers.dispatcher import Dispatcher
+from app.workers.interfaces import WorkerLostError
+from app.workers.job_queue import MAX_BATCH
+from app.workers.messages import (
+    AnyJob,
+    BeginJob,
+    BodyReply,
+    DeliverOutcome,
+    Failure,
+    InspectJob,
+    StructureJob,
+)
 from model.errors import IndexUnavailableError, OptionError, UnreadableError
 
 PROVENANCE = Provenance(version="1", model="sha256:m", index="sha256:i", crystals=3, user_structures=1)
+
+
+@pytest.fixture(autouse=True)
+def _short_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("dispatcher", "job_queue"):
+        monkeypatch.setattr(f"app.workers.{module}.QUICK_S", 0.1)
+    monkeypatch.setattr("app.workers.dispatcher._CHECK_S", 0.01)
 
 
 @dataclass
@@ -24,20 +41,20 @@ class RecordingObserver:
     """Keeps what it observes."""
 
     batch_sizes: list[int] = field(default_factory=list)
-    lost_workers: int = 0
+    losses: list[str] = field(default_factory=list)
 
     def record_batch(self, size: int) -> None:
         self.batch_sizes.append(size)
 
-    def record_lost_worker(self) -> None:
-        self.lost_workers += 1
+    def record_lost_worker(self, reason: str) -> None:
+        self.losses.append(reason)
 
 
-@dataclass
+@dataclass(eq=False)
 class GatedWorker:
     """A worker that computes while its gate is open, and answers a job with the job's id.
 
-    A job with the id `deadly` ends it, and one with the id `bad` fails.
+    A job with the id `deadly` ends it, one whose id begins with `hanging` is never answered, and `bad` fails.
     """
 
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -47,22 +64,32 @@ class GatedWorker:
     closed: bool = False
     start_error: Exception | None = None
     pid: int | None = None
+    lost: "asyncio.Future[None]" = field(init=False)
 
     async def start(self) -> Provenance:
         if self.start_error is not None:
             raise self.start_error
         self.starts += 1
+        self.lost = asyncio.get_running_loop().create_future()
         return PROVENANCE
 
-    async def compute(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome) -> None:
+    async def compute(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome, begin: BeginJob) -> None:
         ids = [id_of(job) for job in jobs]
         self.batches.append(ids)
         await self.gate.wait()
         for index, id in enumerate(ids):
+            begin(index)
             if id == "deadly":
                 raise self.loss
+            if id.startswith("hanging"):
+                await self.lost
+                raise WorkerLostError("killed")
             failure = Failure.from_error(OptionError("no")) if id == "bad" else None
             deliver(index, failure or BodyReply(id.encode()))
+
+    async def kill(self) -> None:
+        if not self.lost.done():
+            self.lost.set_result(None)
 
     async def close(self) -> None:
         self.closed = True
@@ -81,7 +108,7 @@ def make_upload(id: str, size: int) -> InspectJob:
 
 
 def make_dispatcher(
-    *workers: GatedWorker, queue: int = 8, queue_bytes: int = 1000, deadline_s: float = 20.0
+    *workers: GatedWorker, queue: int = 16, queue_bytes: int = 1000, deadline_s: float = 20.0
 ) -> tuple[Dispatcher, RecordingObserver]:
     observer = RecordingObserver()
     return Dispatcher(workers, queue, queue_bytes, deadline_s, observer), observer
@@ -115,7 +142,7 @@ async def settle() -> None:
 
 
 async def send(
-    dispatcher: Dispatcher, *jobs: str | InspectJob, urgent: bool = False
+    dispatcher: Dispatcher, *jobs: str | InspectJob | StructureJob, urgent: bool = False
 ) -> list[asyncio.Task[BodyReply]]:
     """Send jobs, or jobs with these ids, and return when each of them is computed or waits."""
     tasks = [
@@ -168,8 +195,8 @@ async def test_a_full_queue_refuses_and_urgent_jobs_go_first() -> None:
 @run_in_loop
 async def test_a_client_with_an_answer_finds_the_worker_free() -> None:
     class LingeringWorker(GatedWorker):
-        async def compute(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome) -> None:
-            await super().compute(jobs, deliver)
+        async def compute(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome, begin: BeginJob) -> None:
+            await super().compute(jobs, deliver, begin)
             await settle()
 
     worker = LingeringWorker()
@@ -184,9 +211,9 @@ async def test_the_size_of_the_waiting_uploads_is_limited() -> None:
     worker = GatedWorker()
     async with start_dispatcher(worker, queue_bytes=10) as (dispatcher, _):
         tasks = await send(dispatcher, make_upload("first", 50))
-        tasks += await send(dispatcher, make_upload("second", 8))
+        tasks += await send(dispatcher, make_upload("second", 6))
         with pytest.raises(QueueFullError, match="memory"):
-            await dispatcher.run(make_upload("too much", 3))
+            await dispatcher.run(make_upload("too much", 5))
         worker.gate.set()
         assert len(await asyncio.gather(*tasks)) == 2
 
@@ -228,20 +255,33 @@ async def test_a_failure_is_raised_with_its_own_class() -> None:
             await dispatcher.run(make_job("bad"))
 
 
-@run_in_loop
-async def test_a_job_that_ends_workers_fails_and_takes_no_other_with_it() -> None:
-    worker = GatedWorker()
-    async with start_dispatcher(worker) as (dispatcher, observer):
-        (first,) = await send(dispatcher, "first")
-        deadly, innocent = await send(dispatcher, "deadly", "innocent")
-        worker.gate.set()
-        with pytest.raises(UnreadableError, match="crashed the process"):
-            await deadly
-        assert (await innocent).body == b"innocent"
-        await first
-        assert observer.lost_workers == 2
-        assert worker.starts == 3
-        assert worker.batches == [["first"], ["deadly", "innocent"], ["deadly"], ["innocent"]]
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (partial(make_upload, size=1), UnreadableError, "crashed the process"),
+        (make_job, NotReadyError, "has exited"),
+    ],
+)
+def test_a_job_that_ends_workers_fails_and_takes_no_other_with_it(
+    make: Callable[[str], InspectJob | StructureJob], error: type[Exception], message: str
+) -> None:
+    """The upload is the cause, if there is one."""
+
+    async def check() -> None:
+        worker = GatedWorker()
+        async with start_dispatcher(worker) as (dispatcher, observer):
+            (first,) = await send(dispatcher, make("first"))
+            deadly, innocent = await send(dispatcher, make("deadly"), make("innocent"))
+            worker.gate.set()
+            with pytest.raises(error, match=message):
+                await deadly
+            assert (await innocent).body == b"innocent"
+            await first
+            assert observer.losses == ["exited", "exited"]
+            assert worker.starts == 3
+            assert worker.batches == [["first"], ["deadly", "innocent"], ["deadly"], ["innocent"]]
+
+    asyncio.run(check())
 
 
 @pytest.mark.parametrize("error", [IndexUnavailableError("no index"), OSError("no memory")])
@@ -253,7 +293,7 @@ def test_a_restart_that_fails_is_repeated(error: Exception) -> None:
             worker.start_error = error
             (deadly,) = await send(dispatcher, "deadly")
             worker.start_error = None
-            with pytest.raises(UnreadableError):
+            with pytest.raises(NotReadyError):
                 await deadly
             assert worker.starts == 3
 
@@ -283,3 +323,76 @@ async def test_a_start_that_fails_closes_the_other_workers() -> None:
     with pytest.raises(IndexUnavailableError):
         await dispatcher.start()
     assert good.closed
+
+
+@run_in_loop
+async def test_the_death_of_an_idle_worker_is_noticed_at_once() -> None:
+    workers = GatedWorker(), GatedWorker()
+    async with start_dispatcher(*workers) as (dispatcher, observer):
+        await settle()
+        workers[0].start_error = IndexUnavailableError("no index")
+        workers[0].lost.set_result(None)
+        await settle()
+        assert dispatcher.running_workers == 1
+        assert observer.losses == ["exited"]
+        workers[1].gate.set()
+        assert (await dispatcher.run(make_job("a"))).body == b"a"
+
+
+@run_in_loop
+async def test_without_workers_jobs_fail_soon_and_then_at_once() -> None:
+    worker = GatedWorker(loss=IndexUnavailableError("no index"))
+    async with start_dispatcher(worker) as (dispatcher, _):
+        worker.gate.set()
+        worker.start_error = worker.loss
+        dispatcher.max_absence_s = 0.02
+        for job in ("deadly", "waiting", "late"):
+            with pytest.raises(NotReadyError, match="No worker is running"):
+                await dispatcher.run(make_job(job))
+        assert dispatcher.running_workers == 0
+        worker.start_error = None
+        while dispatcher.running_workers == 0:
+            await asyncio.sleep(0.01)
+        assert (await dispatcher.run(make_job("a"))).body == b"a"
+
+
+@run_in_loop
+async def test_a_job_past_its_deadline_is_ended_and_those_taken_with_it_are_answered() -> None:
+    worker = GatedWorker()
+    async with start_dispatcher(worker) as (dispatcher, observer):
+        (first,) = await send(dispatcher, "first")
+        hanging = asyncio.create_task(dispatcher.run(make_job("hanging"), deadline_s=0.5))
+        rest = await send(dispatcher, "second", "third")
+        worker.gate.set()
+        with pytest.raises(DeadlineExceededError):
+            await hanging
+        replies = await asyncio.gather(first, *rest)
+        assert [reply.body for reply in replies] == [b"first", b"second", b"third"]
+        assert worker.batches == [["first"], ["hanging", "second", "third"], ["second", "third"]]
+        assert observer.losses == ["deadline"]
+
+
+@run_in_loop
+async def test_a_job_whose_client_has_left_is_ended() -> None:
+    worker = GatedWorker()
+    worker.gate.set()
+    async with start_dispatcher(worker) as (dispatcher, observer):
+        (hanging,) = await send(dispatcher, "hanging")
+        hanging.cancel()
+        assert (await dispatcher.run(make_job("a"))).body == b"a"
+        assert observer.losses == ["abandoned"]
+
+
+@run_in_loop
+async def test_slow_jobs_leave_one_worker_to_quick_ones_and_are_computed_again() -> None:
+    workers = GatedWorker(), GatedWorker()
+    for worker in workers:
+        worker.gate.set()
+    async with start_dispatcher(*workers) as (dispatcher, observer):
+        hanging = await send(dispatcher, *(f"hanging {n}" for n in range(4)))
+        for _ in range(3):
+            assert (await dispatcher.run(make_job("quick"))).body == b"quick"
+        assert all(not task.done() for task in hanging)
+        assert set(observer.losses) == {"slow"}
+        for task in hanging:
+            task.cancel()

@@ -18,7 +18,7 @@ def test_a_deleted_file_is_released_at_the_next_job(tmp_path: Path, point_file: 
     path.unlink()
     assert handler._scan.read_data(path) == point_file
     outcomes: list[Outcome] = []
-    handler.handle([ProvenanceJob()], lambda _index, outcome: outcomes.append(outcome))
+    handler.handle([ProvenanceJob()], lambda _index, outcome: outcomes.append(outcome), lambda _: None)
     assert not isinstance(outcomes[0], Failure)
     with pytest.raises(UnreadableError, match="No such file"):
         handler._scan.read_data(path)

@@ -65,7 +65,7 @@ def test_a_service_that_cannot_start_a_process_gives_the_reason(monkeypatch: pyt
     monkeypatch.setattr("asyncio.create_subprocess_exec", refuse)
 
     async def check() -> None:
-        worker = ProcessWorker(Settings(), Launcher(), 5.0)
+        worker = ProcessWorker(Settings(), Launcher())
         for _ in range(2):
             with pytest.raises(NotReadyError, match="Too many open files"):
                 await worker.start()

@@ -1,0 +1,130 @@
+"""Clients and kinds of jobs share the workers and the queue fairly."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from app.errors import QueueFullError
+from app.services.options import PredictOptions
+from app.services.uploads import FileUpload, JsonBody
+from app.workers.job_queue import MAX_BATCH, JobQueue, QueuedJob
+from app.workers.messages import AnyJob, CanaryJob, Failure, InspectJob, PredictBatchItemJob, StructureJob
+
+LOOP = asyncio.new_event_loop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _close_loop() -> Iterator[None]:
+    yield
+    LOOP.close()
+
+
+def make_entry(job: AnyJob | None = None, client: str = "one", **state: bool | int) -> QueuedJob:
+    job = job or StructureJob(id="x", media_type="")
+    return QueuedJob(job, asyncio.Future(loop=LOOP), 0.0, client, **state)  # type: ignore[arg-type]
+
+
+def make_upload(size: int) -> InspectJob:
+    return InspectJob(body=JsonBody(bytes(size)), media_type="")
+
+
+def fill(queue: JobQueue, *entries: QueuedJob) -> None:
+    for entry in entries:
+        queue.add(entry, 0)
+
+
+def take_all(queue: JobQueue) -> list[QueuedJob]:
+    taken: list[QueuedJob] = []
+    while batch := queue.take(MAX_BATCH * 100, with_slow=True):
+        taken += batch
+    return taken
+
+
+def test_the_client_that_used_the_least_time_goes_first_and_jobs_of_one_keep_their_order() -> None:
+    queue = JobQueue(10, 1000)
+    many = [make_entry(client="many") for _ in range(3)]
+    few = make_entry(client="few")
+    fill(queue, *many, few)
+    queue.record_use(many[0].flow, 5.0)
+    assert take_all(queue) == [few, *many]
+
+
+def test_the_class_and_the_size_of_jobs_count_like_a_client() -> None:
+    queue = JobQueue(10, 10**6)
+    large, small, other = make_entry(make_upload(10_000)), make_entry(make_upload(100)), make_entry()
+    fill(queue, large, small, other)
+    queue.record_use(large.flow, 5.0)
+    queue.record_use(small.flow, 1.0)
+    assert take_all(queue) == [other, small, large]
+
+
+def test_used_time_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    queue = JobQueue(10, 1000)
+    slow, quick = make_entry(client="slow"), make_entry(client="quick")
+    queue.record_use(slow.flow, 5.0)
+    now += 100.0
+    queue.record_use(quick.flow, 0.1)
+    fill(queue, quick, slow)
+    assert take_all(queue) == [slow, quick]
+
+
+def test_the_flows_that_are_remembered_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.workers.job_queue._MAX_FLOWS", 3)
+    queue = JobQueue(10, 1000)
+    for number in range(10):
+        queue.record_use(make_entry(client=str(number)).flow, 1.0)
+    assert len(queue._used) == 3
+
+
+def test_in_a_full_queue_the_newest_job_of_the_flow_that_fills_it_makes_room() -> None:
+    queue = JobQueue(3, 1000)
+    many = [make_entry(client="many") for _ in range(3)]
+    few = make_entry(client="few")
+    fill(queue, *many, few)
+    (failure,) = [entry.outcome.result() for entry in many if entry.outcome.done()]
+    assert isinstance(failure, Failure)
+    assert isinstance(failure.to_error(), QueueFullError)
+    assert take_all(queue) == [*many[:2], few]
+    fill(queue, *(make_entry(client="many") for _ in range(3)))
+    with pytest.raises(QueueFullError):
+        queue.add(make_entry(client="many"), 0)
+
+
+def test_the_flow_with_the_largest_uploads_makes_room_for_smaller_ones() -> None:
+    queue = JobQueue(10, 1000)
+    large, small = make_entry(make_upload(900)), make_entry(make_upload(200))
+    fill(queue, large, small)
+    assert large.outcome.done()
+    assert take_all(queue) == [small]
+
+
+def test_slow_jobs_wait_until_one_is_allowed_and_run_alone() -> None:
+    queue = JobQueue(10, 1000)
+    slow, crashed, quick = make_entry(is_slow=True), make_entry(tries=1), make_entry()
+    fill(queue, slow, crashed, quick, last := make_entry())
+    assert queue.take(1, with_slow=False) == [crashed]
+    assert queue.take(1, with_slow=False) == [quick, last]
+    assert queue.take(1, with_slow=False) == []
+    assert queue.take(1, with_slow=True) == [slow]
+
+
+def test_urgent_jobs_go_first_alone_and_need_no_room() -> None:
+    queue = JobQueue(1, 1000)
+    fill(queue, first := make_entry(), urgent := make_entry(CanaryJob(), is_urgent=True))
+    assert len(queue) == 1
+    assert queue.take(1, with_slow=False) == [urgent]
+    assert queue.take(1, with_slow=False) == [first]
+
+
+def test_patterns_of_a_batch_do_not_hold_each_other_up_but_hold_up_others() -> None:
+    item = PredictBatchItemJob(pattern=FileUpload(b"1,2", "a"), options=PredictOptions.from_json({}))
+    queue = JobQueue(10, 1000)
+    running = make_entry(item)
+    fill(queue, make_entry(item))
+    assert not queue.is_held_up_by(running)
+    assert queue.is_held_up_by(make_entry())
+    fill(queue, make_entry())
+    assert queue.is_held_up_by(running)
