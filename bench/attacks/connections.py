@@ -115,6 +115,12 @@ def _hold_back_last_byte(path: str, size: int, media_type: str = FORM) -> Behavi
     return behave
 
 
+async def nothing(target: Target) -> Counter[str]:
+    """No attack: what the ordinary client sees on this machine."""
+    await asyncio.sleep(target.remaining_s)
+    return Counter()
+
+
 async def idle(target: Target) -> Counter[str]:
     """200 connections of one address that send nothing."""
     return await occupy(target, 200, _stay_silent)
@@ -300,6 +306,7 @@ async def expectations(target: Target) -> Counter[str]:
 CONNECTION_ATTACKS: dict[str, Callable[[Target], Awaitable[Counter[str]]]] = {
     each.__name__.replace("_", "-"): each
     for each in (
+        nothing,
         idle,
         idle_from_many_addresses,
         idle_after_a_request,
