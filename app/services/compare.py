@@ -17,7 +17,7 @@ from app.presentation.serialize import (
 )
 from app.services.options import ReadingOptions
 from app.services.search_index import get_software_version
-from app.services.structures import read_structure_file
+from app.services.structures import read_structure_files
 from app.services.uploads import FileUpload, ParsedRequest, read_pattern
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
@@ -99,7 +99,7 @@ def _read_structures(files: Sequence[FileUpload]) -> list[Crystal]:
             f"The request has {len(files)} structures; send {MIN_STRUCTURES} to {MAX_STRUCTURES} CIF or POSCAR files "
             "in the field `structures`."
         )
-    return [read_structure_file(file) for file in files]
+    return read_structure_files(files)
 
 
 def _serialize_structure(

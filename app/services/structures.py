@@ -1,6 +1,6 @@
 """The structures of an index, and structures that are uploaded as files."""
 
-import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from app.errors import NotFoundError
@@ -9,16 +9,16 @@ from app.presentation.serialize import serialize_cell
 from app.services.uploads import FileUpload
 from index.storage.catalog import Entry
 from model.crystal.crystal import Crystal
-from model.crystal.structure_files import read_structure
-from model.errors import DomainError, TooLargeError, UnreadableError
+from model.crystal.uploaded_structures import StructureText, read_uploaded_structures
+from model.errors import DomainError, TooLargeError
 
 if TYPE_CHECKING:
     from app.services.search_index import SearchIndex
 
-logger = logging.getLogger(__name__)
-
-# A cell of this many atoms is computed in a tenth of a second; a file of this size holds a few hundred.
-MAX_ATOMS = 150
+# The largest crystals of the databases have 80 atoms, and 3,500 cubic angstrom of a cell between their faces. The time
+# of a comparison grows with that volume, summed over all crystals; a thin layer costs as much as one of 5 angstrom.
+MAX_ATOMS, MAX_VOLUME, MAX_TOTAL_VOLUME = 150, 10_000, 40_000
+_LEAST_THICKNESS_ANGSTROM = 5.0
 MAX_STRUCTURE_BYTES = 64 * 1024
 _EXPECTED = "send each structure as a CIF or POSCAR of one layer"
 
@@ -56,30 +56,43 @@ def describe_structure(entry: Entry) -> Structure:
     )
 
 
-def read_structure_file(file: FileUpload) -> Crystal:
-    """Return the crystal in a CIF or POSCAR file, with the filename as its id.
+def read_structure_files(files: Sequence[FileUpload]) -> list[Crystal]:
+    """Return the crystals in CIF or POSCAR files, with the filenames as their ids.
 
     Raises:
-        TooLargeError: the file or the cell is too large.
-        DomainError: the file cannot be read or used; the message names the file.
+        TooLargeError: a file, a cell or all cells together are too large.
+        DomainError: a file cannot be read or used; the message names the file.
     """
     try:
-        return _read_within_limits(file)
+        for file in files:
+            _check_limit(file.filename, "file", len(file.data), MAX_STRUCTURE_BYTES, "bytes")
+        texts = [StructureText(file.data.decode("utf-8", "replace"), file.filename) for file in files]
+        crystals = read_uploaded_structures(texts, "request")
+        for crystal in crystals:
+            _check_cell(crystal)
     except DomainError as error:
-        raise type(error)(f"{file.filename}: {error} ({_EXPECTED})") from error
-    except Exception as error:  # no upload may end in a 500
-        logger.exception("Unexpected error in a reader of structures.")
-        raise UnreadableError(
-            f"{file.filename}: The file is damaged or in an unusual format. ({_EXPECTED})"
-        ) from error
-
-
-def _read_within_limits(file: FileUpload) -> Crystal:
-    if len(file.data) > MAX_STRUCTURE_BYTES:
+        raise type(error)(f"{error} ({_EXPECTED})") from error
+    volume = sum(map(_compute_volume, crystals))
+    if volume > MAX_TOTAL_VOLUME:
         raise TooLargeError(
-            f"The file has {len(file.data)} bytes; the limit for a structure is {MAX_STRUCTURE_BYTES}."
+            f"All cells together have {volume:.0f} cubic angstrom between the faces of the layers; the limit is "
+            f"{MAX_TOTAL_VOLUME}. Compare fewer structures, at least two, at once."
         )
-    crystal = read_structure(file.data.decode("utf-8", "replace"), id=file.filename, source="request")
-    if len(crystal.numbers) > MAX_ATOMS:
-        raise TooLargeError(f"The primitive cell has {len(crystal.numbers)} atoms; the limit is {MAX_ATOMS}.")
-    return crystal
+    return crystals
+
+
+def _check_cell(crystal: Crystal) -> None:
+    _check_limit(crystal.id, "primitive cell", len(crystal.numbers), MAX_ATOMS, "atoms")
+    volume = _compute_volume(crystal)
+    _check_limit(
+        crystal.id, "primitive cell", volume, MAX_VOLUME, "cubic angstrom between the faces of the layer"
+    )
+
+
+def _compute_volume(crystal: Crystal) -> float:
+    return crystal.area * max(crystal.thickness, _LEAST_THICKNESS_ANGSTROM)
+
+
+def _check_limit(filename: str, what: str, value: float, limit: int, unit: str) -> None:
+    if value > limit:
+        raise TooLargeError(f"{filename}: The {what} has {value:.0f} {unit}; the limit is {limit}.")

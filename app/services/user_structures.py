@@ -7,31 +7,15 @@ from urllib.parse import quote
 from app.presentation.schemas.service import ServedIndex
 from app.presentation.schemas.structures import UserStructureSchema
 from app.services.options import ReloadOptions, UserStructureOptions
-from app.services.structures import describe_structure, make_not_found_error, read_structure_file
+from app.services.structures import describe_structure, make_not_found_error, read_structure_files
 from app.services.uploads import FileUpload, FormBody, JsonBody, RequestBody, parse_json_object
-from index.live.new_user_structure import SOURCE, AddOutcome, NewUserStructure
-from model.crystal.structure_files import read_structure
+from index.live.new_user_structure import AddOutcome, NewUserStructure
 from model.errors import OptionError
 
 if TYPE_CHECKING:
     from app.services.search_index import EditableIndex
 
 _EXPECTED = 'send {"structure": "the text of a CIF or POSCAR"}'
-# One atom in a flat square cell.
-_SMALLEST_CIF = """data_x
-_cell_length_a 2
-_cell_length_b 2
-_cell_length_c 20
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 90
-loop_
-_atom_site_label
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-C 0 0 0
-"""
 
 
 @dataclass(frozen=True)
@@ -75,7 +59,7 @@ def parse_reload_request(body: JsonBody | None) -> str | None:
 
 def add_structure(index: "EditableIndex", upload: StructureUpload, key_name: str | None) -> AddOutcome:
     """Add a structure for an API key; DomainError if it is not usable or its id belongs to another structure."""
-    crystal, options = read_structure_file(upload.file), upload.options
+    (crystal,), options = read_structure_files([upload.file]), upload.options
     return index.add(NewUserStructure(crystal, options.id, options.license, options.reference, key_name))
 
 
@@ -117,8 +101,3 @@ def reload_index(index: "EditableIndex", version: str | None) -> ServedIndex:
         crystals=served.manifest.crystals + served.user_structure_count,
         user_structures=served.user_structure_count,
     )
-
-
-def load_structure_reader() -> None:
-    """Read a small structure, so that the first user does not wait half a second for imports."""
-    read_structure(_SMALLEST_CIF, id=SOURCE, source=SOURCE)

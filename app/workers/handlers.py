@@ -37,7 +37,6 @@ from app.services.uploads import (
 from app.services.user_structures import (
     add_structure,
     describe_added,
-    load_structure_reader,
     parse_reload_request,
     parse_structure_request,
     reload_index,
@@ -72,6 +71,7 @@ from app.workers.messages import (
     StructureJob,
 )
 from app.workers.scan import ScanReader
+from model.crystal.uploaded_structures import start_reading
 from model.errors import DomainError
 
 logger = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class JobHandler:
         """Open the model and the index, and make the first, slow requests; DomainError if they cannot be used."""
         handler = cls(open_index(settings), settings.calibrations)
         check_canary(handler._index, "verify")
-        load_structure_reader()
+        start_reading()
         return handler
 
     @property

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.crystal.layer import Layer
+from model.crystal.site_finder import SiteFinder
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -76,21 +77,19 @@ def _find_translations(layer: Layer, tolerance: float) -> tuple[FloatArray, IntA
     A translation is the mean over all atoms, so that it does not depend on their order.
     """
     numbers, xy, z = layer.numbers, layer.xy, layer.z
-    atoms = np.arange(len(numbers))
     rare = find_rarest_atoms(numbers)
     rare = rare[np.abs(z[rare] - z[rare[0]]) < 2.0 * tolerance]
-    found, partners = [np.zeros(2)], [atoms]
-    matching = (numbers[:, None] == numbers) & (np.abs(z[:, None] - z) < tolerance)  # (N, N)
-    difference = xy - xy[:, None]  # (N, N, 2), from the first to the second
+    found, partners = [np.zeros(2)], [np.arange(len(numbers))]
+    finder = SiteFinder(layer)
     for atom in rare[1:]:
         shift = xy[atom] - xy[rare[0]]
-        residual = difference - shift
-        residual -= np.round(residual)
-        distance = np.where(matching, np.linalg.norm(residual @ layer.lattice, axis=-1), np.inf)
-        partner = distance.argmin(axis=1)
-        if distance[atoms, partner].max() > 2.0 * tolerance:
+        partner = finder.find_nearest(numbers, xy + shift, z, 2.5 * tolerance)
+        if partner is None or np.abs(z[partner] - z).max() >= tolerance:
             continue
-        offsets = residual[atoms, partner]
+        offsets = xy[partner] - xy - shift
+        offsets -= np.round(offsets)
+        if np.linalg.norm(offsets @ layer.lattice, axis=1).max() > 2.0 * tolerance:
+            continue
         mean = offsets.mean(axis=0)
         if np.linalg.norm((offsets - mean) @ layer.lattice, axis=1).max() < tolerance:
             found.append(shift + mean)
@@ -111,9 +110,10 @@ def _is_group(translations: FloatArray, partners: IntArray, layer: Layer, tolera
     exact = np.round(translations * order)
     if np.linalg.norm((translations - exact / order) @ layer.lattice, axis=1).max() > tolerance:
         return False
-    labels = set(map(tuple, (exact % order).astype(int).tolist()))
-    if len(labels) < order or any(
-        ((p + r) % order, (q + s) % order) not in labels for p, q in labels for r, s in labels
+    whole, weights = exact.astype(np.int64) % order, np.array([order, 1])
+    labels = whole @ weights
+    if len(set(labels.tolist())) < order or not all(
+        np.isin((whole + each) % order @ weights, labels).all() for each in whole
     ):
         return False
     return bool((np.sort(partners, axis=1) == np.arange(partners.shape[1])).all())

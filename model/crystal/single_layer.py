@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from model.crystal.layer import MIN_VACUUM_ANGSTROM, Layer
 from model.crystal.reduction import TRANSLATION_TOLERANCE_ANGSTROM, find_rarest_atoms
+from model.crystal.site_finder import SiteFinder
 from model.errors import CrystalError
 
 FloatArray = NDArray[np.float64]
@@ -53,25 +54,15 @@ def _is_same_layer(one: Layer, other: Layer) -> bool:
     """Return whether an in-plane shift maps each atom onto an equal atom of the other layer, within tolerance."""
     if not np.array_equal(np.sort(one.numbers), np.sort(other.numbers)):
         return False
-    unlike = one.numbers[:, None] != other.numbers
-    rise = one.z[:, None] - other.z
+    finder = SiteFinder(other)
     start = one.xy[find_rarest_atoms(one.numbers)[0]]
-    return any(
-        _coincide(one, other, other.xy[atom] - start, rise, unlike)
-        for atom in find_rarest_atoms(other.numbers)
-    )
-
-
-def _coincide(
-    one: Layer, other: Layer, shift: FloatArray, rise: FloatArray, unlike: NDArray[np.bool_]
-) -> bool:
-    apart = other.xy - one.xy[:, None] - shift
-    apart = (apart - np.round(apart)) @ one.lattice  # (N, N, 2) angstrom
-    distance = np.where(unlike, np.inf, np.sqrt((apart * apart).sum(axis=-1) + rise * rise))
-    partner = distance.argmin(axis=1)
-    nearest = distance[np.arange(len(partner)), partner]
-    one_to_one = len(set(partner.tolist())) == len(partner)
-    return one_to_one and float(nearest.max()) <= TRANSLATION_TOLERANCE_ANGSTROM
+    for atom in find_rarest_atoms(other.numbers):
+        partner = finder.find_nearest(
+            one.numbers, one.xy + other.xy[atom] - start, one.z, TRANSLATION_TOLERANCE_ANGSTROM
+        )
+        if partner is not None and len(set(partner.tolist())) == len(partner):
+            return True
+    return False
 
 
 def check_extends_in_plane(layer: Layer) -> None:

@@ -3,57 +3,91 @@
 import re
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from model.crystal.crystal import Crystal, element_symbol
 from model.crystal.symmetry import Symmetry
-from model.errors import CrystalError, UnknownFormatError, UnreadableError
+from model.errors import CrystalError, TooLargeError, UnknownFormatError, UnreadableError
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
 
 VACUUM_ANGSTROM = 20.0
+# Limits of a bounded reading. The largest cell of the databases has 80 atoms.
+MAX_SITES = 500
+MAX_LINE_CHARACTERS = 2048
+# So many lines of symbols may precede the numbers of atoms in a POSCAR.
+MAX_SYMBOL_LINES = 10
 
 _SITE_COLUMNS = ("label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy")
-_CIF_MARK = re.compile(r"^\s*(data_|_cell_length_a\b)", re.IGNORECASE | re.MULTILINE)
 _OCCUPANCY_MARK = re.compile(r"Occupancy \S+ exceeded tolerance")
 
 
-def read_structure(text: str, *, id: str, source: str) -> Crystal:
+def read_structure(text: str, *, id: str, source: str, bounded: bool = False) -> Crystal:
     """Return the crystal in a CIF (its first structure) or a POSCAR; the content decides which it is.
 
     Args:
         text: content of the file.
         id: any name for the crystal.
         source: where the structure comes from.
+        bounded: whether to refuse what would take long, before it is computed.
 
     Raises:
         UnknownFormatError: the text is neither CIF nor POSCAR.
         UnreadableError: the file is damaged.
         CrystalError: the structure is not a usable two-dimensional crystal (see `Crystal.from_structure`).
+        TooLargeError: `bounded`, and the file exceeds a limit.
     """
+    lines = text.splitlines()
+    if bounded and max(map(len, lines), default=0) > MAX_LINE_CHARACTERS:
+        raise TooLargeError(f"A line has more than {MAX_LINE_CHARACTERS} characters, the limit of CIF.")
     if not text.strip():
         raise UnreadableError("The file is empty; give a CIF or a POSCAR.")
-    if _CIF_MARK.search(text):
-        structure = _parse_cif(text)
-    elif _looks_like_poscar(text):
-        structure = _parse_poscar(text)
+    if any(map(_is_cif_mark, lines)):
+        structure = _parse_cif(lines, bounded=bounded)
+    elif _looks_like_poscar(lines):
+        structure = _parse_poscar(lines, bounded=bounded)
     else:
         raise UnknownFormatError(
             "The file is neither a CIF (no data_ block) nor a POSCAR (no scale and three cell vectors)."
         )
+    if bounded:
+        check_site_count(len(structure))
     return Crystal.from_structure(structure, id=id, source=source)
 
 
-def _parse_cif(text: str) -> "Structure":
+def check_site_count(count: int) -> None:
+    """Check the number of atoms in a cell.
+
+    Raises:
+        TooLargeError: there are more than `MAX_SITES`.
+    """
+    if count > MAX_SITES:
+        raise TooLargeError(f"The cell has {count} atoms; the limit is {MAX_SITES}. Give a smaller cell.")
+
+
+def _is_cif_mark(line: str) -> bool:
+    word = line.lstrip()[:16].lower()
+    return word.startswith("data_") or word.split(maxsplit=1)[:1] == ["_cell_length_a"]
+
+
+def _parse_cif(lines: Sequence[str], *, bounded: bool) -> "Structure":
     from pymatgen.io.cif import CifParser
 
+    from model.crystal.bounded_cif import BoundedCifParser
+
+    parser = BoundedCifParser if bounded else CifParser
+    # Empty lines have no meaning in a CIF, and the time that pymatgen takes grows with their square.
+    text = "\n".join(line for line in lines if line and not line.isspace())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # relevant problems are checked on the structure
-            structures = CifParser.from_str(text).parse_structures(primitive=False, on_error="raise")
+            structures = parser.from_str(text).parse_structures(primitive=False, on_error="raise")
+    except TooLargeError:
+        raise
     except ZeroDivisionError:  # raised by pymatgen for an empty list of atoms
         raise CrystalError("The structure contains no atoms.") from None
     except Exception as error:  # a damaged file can raise any exception in pymatgen
@@ -67,8 +101,7 @@ def _parse_cif(text: str) -> "Structure":
     return structures[0]
 
 
-def _looks_like_poscar(text: str) -> bool:
-    lines = text.splitlines()
+def _looks_like_poscar(lines: Sequence[str]) -> bool:
     try:
         rows = [[float(word) for word in line.split()[:3]] for line in lines[2:5]]
         float(lines[1].split()[0])
@@ -77,22 +110,41 @@ def _looks_like_poscar(text: str) -> bool:
     return [len(row) for row in rows] == [3, 3, 3]
 
 
-def _parse_poscar(text: str) -> "Structure":
+def _parse_poscar(lines: Sequence[str], *, bounded: bool) -> "Structure":
     from pymatgen.io.vasp.inputs import Poscar
 
-    lines = text.splitlines()
-    counts = [int(word) for line in lines[5:7] for word in line.split() if word.isdecimal()]
-    if sum(counts) > len(lines):
-        raise UnreadableError(f"The POSCAR declares {sum(counts)} atoms but has {len(lines)} lines.")
+    count = _count_poscar_atoms(lines)
+    if count > len(lines):
+        raise UnreadableError(f"The POSCAR declares {count} atoms but has {len(lines)} lines.")
+    if bounded:
+        check_site_count(count)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            poscar = Poscar.from_str(text, read_velocities=False)
+            poscar = Poscar.from_str("\n".join(lines), read_velocities=False)
     except Exception as error:  # as above
         raise UnreadableError(f"The POSCAR cannot be read: {_shorten_message(error)}") from error
     if not poscar.true_names:
         raise CrystalError("The POSCAR names no elements; write their symbols on line 6.")
     return poscar.structure
+
+
+def _count_poscar_atoms(lines: Sequence[str]) -> int:
+    """Return the number of atoms that a POSCAR declares on line 6, or after as many lines of symbols as of numbers."""
+    rows = [line.split() for line in lines[5 : 5 + 2 * MAX_SYMBOL_LINES]]
+    first = 0
+    if rows and not all(map(_is_whole, rows[0])):
+        first = next((n for n, words in enumerate(rows) if n and words and _is_whole(words[0])), len(rows))
+    words = [word for row in rows[first : first + max(first, 1)] for word in row]
+    return sum(abs(int(word)) for word in words if _is_whole(word))
+
+
+def _is_whole(word: str) -> bool:
+    try:
+        int(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _shorten_message(error: Exception) -> str:

@@ -6,6 +6,7 @@ from math import log
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from model.crystal.crystal import Crystal
 from model.errors import OptionError
@@ -220,11 +221,12 @@ def find_deciding_reflections(first: Match, other: Match) -> tuple[DecidingRefle
 
 def _pair_missing(first: Match, other: Match) -> dict[int, int | None]:
     """Return the missing reflection of the other match at the same position, for each of the first; None if none."""
-    pairs: dict[int, int | None] = {}
+    rows = range(first.reflections.spots, len(first.reflections))
     positions = other.reflections.q_computed[other.reflections.spots :]
-    for row in range(first.reflections.spots, len(first.reflections)):
-        distance = np.linalg.norm(positions - first.reflections.q_computed[row], axis=1)
-        nearest = int(distance.argmin()) if len(distance) else -1
-        is_near = nearest >= 0 and distance[nearest] < SAME_REFLECTION_INV_ANGSTROM
-        pairs[row] = other.reflections.spots + nearest if is_near else None
-    return pairs
+    if not len(rows) or not len(positions):
+        return dict.fromkeys(rows)
+    sought = first.reflections.q_computed[first.reflections.spots :]
+    distance, nearest = cKDTree(positions).query(sought)
+    is_near = distance < SAME_REFLECTION_INV_ANGSTROM
+    partners = np.where(is_near, other.reflections.spots + nearest, -1).tolist()
+    return {row: partner if partner >= 0 else None for row, partner in zip(rows, partners, strict=True)}

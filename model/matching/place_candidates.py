@@ -21,7 +21,8 @@ from model.indexing.orientations import (
     find_orientations,
 )
 from model.matching.depth import Depth
-from model.matching.fitting.candidate_diffraction import FitStart, OrientedCandidate, get_diffraction
+from model.matching.fitting.candidate_diffraction import FitStart, OrientedCandidate
+from model.matching.fitting.diffraction_cache import get_diffraction
 from model.matching.fitting.rough_fit import find_starts
 from model.matching.fitting.visibility import find_visible_start
 from model.matching.priors import DISTORTION_SIGMA

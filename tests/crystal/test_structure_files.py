@@ -7,10 +7,11 @@ import pytest
 from ase.io.cif import parse_cif
 from pymatgen.io.cif import CifFile
 
+from model.crystal.bounded_cif import MAX_OPERATIONS
 from model.crystal.crystal import Crystal
-from model.crystal.structure_files import read_structure, write_cif, write_poscar
+from model.crystal.structure_files import MAX_SITES, read_structure, write_cif, write_poscar
 from model.crystal.symmetry import determine_symmetry
-from model.errors import CrystalError, UnknownFormatError, UnreadableError
+from model.errors import CrystalError, TooLargeError, UnknownFormatError, UnreadableError
 from tests.crystal.layers import NAMES, Cell
 
 SYMMETRIC_CIF = """data_MoS2
@@ -180,3 +181,88 @@ def test_rejects_a_poscar_without_elements() -> None:
 def test_rejects_text_of_another_format(text: str) -> None:
     with pytest.raises(UnknownFormatError, match="is neither a CIF"):
         read_structure(text, id="a", source="b")
+
+
+def make_poscar(atoms: int, head: str = "C\n{}") -> str:
+    """Return a square lattice of carbon atoms, in a cell of one row."""
+    sites = "\n".join(f"0 {n / atoms} 0.5" for n in range(atoms))
+    return f"x\n1\n2.5 0 0\n0 {2.5 * atoms} 0\n0 0 20\n{head.format(atoms)}\ndirect\n{sites}\n"
+
+
+def make_cif(atoms: int, operations: int, tag: str = "_symmetry_equiv_pos_as_xyz", block: str = "x") -> str:
+    """Return a P 1 layer of atoms in rows, with translations as symmetry operations."""
+    loop = "\n".join(f"'x+{n}/{operations}, y, z'" for n in range(operations))
+    rows = "\n".join(f"C 0 {n / atoms:.5f} 0.5" for n in range(atoms))
+    return (
+        f"data_{block}\n_cell_length_a {2.5 * operations}\n_cell_length_b {2.5 * atoms}\n_cell_length_c 20\n"
+        "_cell_angle_alpha 90\n_cell_angle_beta 90\n_cell_angle_gamma 90\n"
+        f"loop_\n{tag}\n{loop}\n"
+        "loop_\n_atom_site_label\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n"
+        f"{rows}\n"
+    )
+
+
+MAGNETIC = "_space_group_symop_magn_operation.xyz"
+TOO_LARGE = {
+    "atoms of a POSCAR": (lambda: make_poscar(MAX_SITES + 1), "has 501 atoms; the limit is 500"),
+    "atoms of a POSCAR on several lines": (
+        lambda: make_poscar(MAX_SITES + 1, "C C\nC\n1 1\n499"),
+        "has 501 atoms",
+    ),
+    "atoms of a POSCAR with signs": (lambda: make_poscar(700, "C C\n+4_00 -300"), "has 700 atoms"),
+    "atoms of a CIF": (lambda: make_cif(MAX_SITES + 1, 1), "has 501 atoms; the limit is 500"),
+    "atoms of a CIF after its symmetry": (lambda: make_cif(9, 60), "has 540 atoms; the limit is 500"),
+    "operations": (lambda: make_cif(1, MAX_OPERATIONS + 1), "193 symmetry operations; the limit is 192"),
+    "operations under a newer name": (
+        lambda: make_cif(1, 300, "_space_group_symop_operation_xyz"),
+        "300 symmetry operations",
+    ),
+    "magnetic operations": (lambda: make_cif(1, 300, MAGNETIC), "300 symmetry operations"),
+    "atoms times operations": (lambda: make_cif(11, 100), "are 1100; the limit is 1000"),
+    "atoms times operations of all blocks": (
+        lambda: "".join(make_cif(10, 20, block=str(n)) for n in range(6)),
+        "are 1200; the limit is 1000",
+    ),
+    "an operation": (
+        lambda: make_cif(1, 1).replace("x+0/1", "1" * 100),
+        "operation of the CIF has more than 80 characters",
+    ),
+    "a line of a CIF": (lambda: make_cif(1, 1) + "_x '" + "' " * 1100, "line has more than 2048 characters"),
+    "a line of a POSCAR": (lambda: "x" * 2049 + make_poscar(1), "line has more than 2048 characters"),
+}
+
+
+@pytest.mark.parametrize("name", TOO_LARGE)
+def test_what_would_take_long_is_refused_before_the_crystal_is_computed(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    make, message = TOO_LARGE[name]
+    monkeypatch.delattr(Crystal, "from_structure")
+    with pytest.raises(TooLargeError, match=message):
+        read_structure(make(), id="a", source="b", bounded=True)
+
+
+@pytest.mark.parametrize(
+    "text", [make_poscar(MAX_SITES), make_cif(MAX_SITES, 1), make_cif(2, MAX_OPERATIONS), make_cif(20, 25)]
+)
+def test_structures_at_the_limits_are_read(text: str) -> None:
+    crystal = read_structure(text, id="a", source="b", bounded=True)
+    assert len(crystal.numbers) == 1
+    assert crystal.area == pytest.approx(6.25, rel=1e-3)
+
+
+def test_only_bounded_reading_has_limits() -> None:
+    assert len(read_structure(make_poscar(MAX_SITES + 29), id="a", source="b").numbers) == 1
+
+
+@pytest.mark.parametrize("count", ["1000000000", "+1_000_000_000", "99999999999 -99999999998"])
+def test_a_poscar_that_declares_more_atoms_than_lines_is_damaged(count: str) -> None:
+    symbols = "C " * len(count.split())
+    with pytest.raises(UnreadableError, match=r"declares .* atoms but has"):
+        read_structure(make_poscar(1, f"{symbols}\n{count}"), id="a", source="b")
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\x0b", "\n\n", "\n \t \n"])
+def test_line_ends_and_empty_lines_do_not_change_a_cif(end: str) -> None:
+    crystal = read_structure(SYMMETRIC_CIF.replace("\n", end), id="a", source="b", bounded=True)
+    assert_same_arrays(crystal, read_structure(SYMMETRIC_CIF, id="a", source="b"), 0.0)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from model.indexing.orientations import find_lattice_symmetries, invert_changes
-from model.matching.fitting.candidate_diffraction import CandidateDiffraction, get_diffraction
+from model.matching.fitting.candidate_diffraction import CandidateDiffraction
+from model.matching.fitting.diffraction_cache import DiffractionCache, get_diffraction
 from model.pattern.observation import Observation
 from model.physics.reciprocal import reciprocal_lattice
 from tests.matching.patterns import LAYERS, FlakePose, simulate_pattern
@@ -44,3 +45,20 @@ def test_diffraction_is_cached_for_patterns_with_the_same_reach_and_voltage() ->
     other_voltage = Observation.from_spots(simulate_pattern(crystal, FlakePose()), 200.0)
     assert get_diffraction(crystal, other_voltage) is not diffraction
     assert np.linalg.norm(diffraction.scatterers.q, axis=1).max() >= observed.q_max_inv_angstrom
+
+
+def test_the_cache_is_limited_by_the_size_of_what_it_keeps() -> None:
+    size = CandidateDiffraction(LAYERS["MoS2"], 80.0, 1.5).max_bytes
+    cache = DiffractionCache(int(2.5 * size))
+    first = cache.get(LAYERS["MoS2"], 80.0, 1.5)
+    for voltage_kv in (81.0, 82.0, 83.0):
+        assert cache.get(LAYERS["MoS2"], voltage_kv, 1.5) is cache.get(LAYERS["MoS2"], voltage_kv, 1.5)
+        assert cache.bytes <= 2.5 * size
+    assert cache.get(LAYERS["MoS2"], 80.0, 1.5) is not first
+
+
+def test_the_size_of_what_is_kept_is_not_underestimated() -> None:
+    candidate = CandidateDiffraction(LAYERS["oblique"], 80.0, 1.5)
+    arrays = [face.coefficients for face in candidate.faces]
+    arrays += [each for each in vars(candidate.scatterers).values() if isinstance(each, np.ndarray)]
+    assert 0 < sum(each.nbytes for each in arrays) <= candidate.max_bytes

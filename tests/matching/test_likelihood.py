@@ -8,8 +8,8 @@ from model.matching.fitting.candidate_diffraction import (
     FitStart,
     IntensityModel,
     OrientedCandidate,
-    get_diffraction,
 )
+from model.matching.fitting.diffraction_cache import get_diffraction
 from model.matching.fitting.displacements import DisplacementResponse
 from model.matching.fitting.likelihood import linearize
 from model.matching.priors import B_FACTOR, LEVEL, LOG_DIFFUSE, TILT

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from model.indexing.orientations import find_orientations
-from model.matching.fitting.candidate_diffraction import OrientedCandidate, get_diffraction
+from model.matching.fitting.candidate_diffraction import OrientedCandidate
+from model.matching.fitting.diffraction_cache import get_diffraction
 from model.matching.fitting.fit import Fit
 from model.matching.fitting.refinement import refine
 from model.matching.fitting.rough_fit import find_starts, fit_roughly

@@ -11,7 +11,8 @@ from model.crystal.crystal import Crystal
 from model.errors import NoSpotsError, OptionError
 from model.indexing.orientations import find_orientations
 from model.matching.depth import VerificationEffort
-from model.matching.fitting.candidate_diffraction import FitStart, OrientedCandidate, get_diffraction
+from model.matching.fitting.candidate_diffraction import FitStart, OrientedCandidate
+from model.matching.fitting.diffraction_cache import get_diffraction
 from model.matching.fitting.visibility import fit_visibility
 from model.matching.match import Match
 from model.matching.place_candidates import ScalePrior

@@ -6,8 +6,7 @@ directions of displacements.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
-from math import ceil
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -22,17 +21,15 @@ from model.pattern.observation import Observation
 from model.physics.kinematic import Geometry, compute_structure_factors
 from model.physics.reciprocal import list_reflections, reciprocal_lattice
 from model.physics.static_multislice import StaticMultislice
-from model.physics.tilt_series import TiltSeries, compute_monomials
+from model.physics.tilt_series import MAX_MONOMIALS, TiltSeries, compute_monomials
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 ComplexArray = NDArray[np.complex64]
 
-# Reflections are computed a little farther out than the pattern reaches, to a multiple of the step.
-_MARGIN, _REACH_STEP_INV_ANGSTROM = 1.06, 0.05
-# A flake is often measured several times, and similar patterns have the same candidates.
-_MAX_CACHED_CANDIDATES = 512
+# Of a reflection: the coefficients of two faces, its indices and its place; and of each atom its scattering into it.
+_REFLECTION_BYTES, _SCATTERING_BYTES = 2 * MAX_MONOMIALS * 8 + 64, 9
 SAME_INTENSITY = 0.003
 """Intensities that differ by less than this share of the strongest are equal."""
 SAME_POSITION_ANGSTROM = 0.005
@@ -54,20 +51,6 @@ class Variants:
     bases: FloatArray
     hk: IntArray
     rows: IntArray
-
-
-def get_diffraction(crystal: Crystal, observed: Observation) -> "CandidateDiffraction":
-    """Return a candidate's diffraction, cached, up to slightly beyond the outermost spot of the pattern."""
-    step = _REACH_STEP_INV_ANGSTROM
-    reach = ceil(observed.q_max_inv_angstrom * _MARGIN / step) * step
-    return _compute_diffraction(crystal, observed.voltage_kv, reach)
-
-
-@lru_cache(maxsize=_MAX_CACHED_CANDIDATES)
-def _compute_diffraction(
-    crystal: Crystal, voltage_kv: float, q_max_inv_angstrom: float
-) -> "CandidateDiffraction":
-    return CandidateDiffraction(crystal, voltage_kv, q_max_inv_angstrom)
 
 
 class CandidateDiffraction:
@@ -92,6 +75,11 @@ class CandidateDiffraction:
         h_max, k_max = self._max_indices
         self._row = np.full((2 * h_max + 1) * (2 * k_max + 1) + 1, -1)
         self._row[(self.hk[:, 0] + h_max) * (2 * k_max + 1) + self.hk[:, 1] + k_max] = np.arange(len(self.hk))
+
+    @property
+    def max_bytes(self) -> int:
+        """About the size of this object when everything has been computed."""
+        return len(self.hk) * (_REFLECTION_BYTES + _SCATTERING_BYTES * len(self._crystal.numbers))
 
     @cached_property
     def faces(self) -> tuple[TiltSeries, ...]:

@@ -12,7 +12,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from model.errors import NoSpotsError, TooLargeError, UnreadableError
+from model.errors import DomainError, NoSpotsError, TooLargeError, UnreadableError
+from model.pattern.formats.hdf5 import DAMAGED
 from model.pattern.formats.recorded_image import RecordedImage, record_images
 from model.pattern.formats.scale_and_voltage import (
     NO_SCALE,
@@ -23,6 +24,7 @@ from model.pattern.formats.scale_and_voltage import (
 )
 from model.pattern.frame import MAX_PIXELS, check_frame_size
 from model.pattern.options import FrameSelection
+from model.reader_process import Buffer
 
 MAX_OBJECTS = 20_000
 MAX_DEPTH = 32
@@ -32,6 +34,42 @@ MAX_CHUNK_BYTES = 1024 * 2**20
 MAX_IMAGES = 10_000_000
 # Words in the names of a detector's tables that are not patterns.
 _NO_PATTERN = ("pixel_mask", "flatfield", "mask", "countrate", "dark", "gain", "metadata", "thumbnail")
+
+
+def parse_upload(upload: bytearray) -> list[Buffer]:
+    """Read an upload, in the process that `hdf5` starts: a line with the selection, then the file.
+
+    Returns:
+        a line of JSON, and the counts.
+
+    Raises:
+        DomainError: as `read_content`.
+    """
+    size = upload.index(b"\n")
+    selection = json.loads(upload[:size])
+    del upload[: size + 1]
+    data = bytes(upload)
+    upload.clear()
+    try:
+        recorded = read_content(data, range(*selection) if isinstance(selection, list) else selection)
+    except DomainError:
+        raise
+    except Exception as error:  # a damaged file can raise any exception in h5py
+        raise UnreadableError(DAMAGED) from error
+    # The frame will be in single precision; what passes through the socket need not be larger.
+    counts = np.ascontiguousarray(recorded.counts)
+    if counts.dtype.kind not in "uib" or counts.dtype.itemsize > 4:
+        counts = counts.astype(np.float32)
+    metadata = {
+        "format": recorded.source_format,
+        "pixel_size": recorded.pixel_size_inv_angstrom,
+        "voltage_kv": recorded.voltage_kv,
+        "warnings": recorded.warnings,
+        "image_count": recorded.image_count,
+        "type": counts.dtype.str,
+        "shape": counts.shape,
+    }
+    return [json.dumps(metadata).encode(), b"\n", counts.reshape(-1).view(np.uint8).data]
 
 
 def read_content(data: bytes, selection: FrameSelection = None) -> RecordedImage:

@@ -16,7 +16,6 @@ from starlette.testclient import TestClient
 from app.presentation.schemas.service import ServedIndex
 from app.presentation.schemas.structures import UserStructureSchema
 from app.services.structures import MAX_STRUCTURE_BYTES
-from app.services.user_structures import load_structure_reader
 from index.live.live_index import LiveIndex
 from index.storage.layout import USER_STRUCTURES_NAME
 from index.storage.publish import publish_copy, roll_back
@@ -328,7 +327,3 @@ def test_no_request_fails_while_versions_are_switched(
         finally:
             stop.set()
         assert all(each.result() > 0 for each in clients)
-
-
-def test_the_smallest_structure_can_be_read() -> None:
-    load_structure_reader()

@@ -1,7 +1,6 @@
 """Every format is read as it was written, counts, scale and voltage; implausible statements are ignored."""
 
 import io
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import pytest
 
 from model.electrons import electron_wavelength_angstrom
 from model.errors import NoSpotsError, OptionError, TooLargeError, UnreadableError
-from model.pattern.formats import hdf5
 from model.pattern.formats.read_frame import read_frame, read_frames
 from tests.paths import SHARED
 from tests.pattern.formats.camera_files import (
@@ -182,22 +180,6 @@ def test_names_an_unsupported_mode_of_mrc() -> None:
     data[12:16] = (101).to_bytes(4, "little")
     with pytest.raises(UnreadableError, match="mode 101, which is not supported; save the frame as"):
         read_frame(bytes(data))
-
-
-@pytest.mark.parametrize("failure", ["import time; time.sleep(60)", "import os; os.abort()"])
-def test_survives_an_hdf5_library_that_hangs_or_crashes(
-    failure: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data = velox(STACK, 1e8)
-    assert np.array_equal(read_frame(data).counts, IMAGE)
-    hdf5._processes.close()
-    monkeypatch.setattr(hdf5, "_COMMAND", (sys.executable, "-c", failure))
-    monkeypatch.setattr(hdf5, "TIMEOUT_S", 1.0)
-    with pytest.raises(UnreadableError, match="damaged"):
-        read_frame(data)
-    hdf5._processes.close()
-    monkeypatch.undo()
-    assert np.array_equal(read_frame(data).counts, IMAGE)
 
 
 def test_does_not_read_axes_stored_in_other_files(tmp_path: Path) -> None:
