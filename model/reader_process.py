@@ -39,7 +39,7 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _MAX_START_S = 60.0
 _CLOCK_FACTOR = 2.0
 _HEADER = struct.Struct("<BQ")  # kind of the message, and its size in bytes
-_CONTENT, _REFUSAL, _FAILURE = range(3)
+_STARTED, _CONTENT, _REFUSAL, _FAILURE = range(4)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -73,14 +73,10 @@ class ReaderProcess:
             DomainError: the parser refuses the upload.
             UnreadableError: the parser fails or exceeds a limit.
         """
-        ours, theirs = socket.socketpair()
-        with ours:
-            with theirs:
-                self._hand_over(theirs)
-            ours.settimeout(self._patience_s)
+        with self._connect() as process:
             try:
-                _send(ours, _CONTENT, upload)
-                kind, reply = _receive(ours)
+                _send(process, _CONTENT, upload)
+                kind, reply = _receive(process)
             except OSError as error:  # the process was ended
                 raise UnreadableError(self._failure) from error
         if kind == _REFUSAL:
@@ -105,30 +101,33 @@ class ReaderProcess:
                 self._template.wait()
                 self._template = self._control = None
 
-    def _hand_over(self, connection: socket.socket) -> None:
-        """Have the template fork a process that serves a connection; a template that has ended is replaced."""
-        with self._lock:
-            for attempt in (1, 2):
-                control = self._start_template()
-                try:
-                    socket.send_fds(control, [b"\0"], [connection.fileno()])
-                    return
-                except OSError:
-                    control.close()
-                    self._control = None
-                    if attempt == 2:
-                        raise
+    def _connect(self) -> socket.socket:
+        """Return a connection to a new process; a template that has ended is replaced."""
+        try:
+            return self._request_process()
+        except OSError:
+            self.close()
+            return self._request_process()
+
+    def _request_process(self) -> socket.socket:
+        process, theirs = socket.socketpair()
+        try:
+            process.settimeout(self._patience_s)
+            with theirs, self._lock:
+                socket.send_fds(self._start_template(), [b"\0"], [theirs.fileno()])
+            _receive(process)
+        except BaseException:
+            process.close()
+            raise
+        return process
 
     def _start_template(self) -> socket.socket:
         if self._control is None:
-            if self._template is not None:
-                self._template.kill()
-                self._template.wait()
             ours, theirs = socket.socketpair()
             with theirs:
                 self._template = subprocess.Popen(
                     (*_COMMAND, *self._arguments),
-                    stdin=theirs,
+                    stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     env={**os.environ, **_ONE_THREAD},
                 )
@@ -150,6 +149,7 @@ def main() -> None:
                 return
             template = os.getpid()
             if os.fork() == 0:
+                control.close()
                 _limit_process(template, float(cpu_s), int(max_memory_bytes))
                 _serve(socket.socket(fileno=descriptors[0]), parse)
             os.close(descriptors[0])
@@ -177,6 +177,7 @@ def _limit_process(template: int, cpu_s: float, max_memory_bytes: int) -> None:
 def _serve(connection: socket.socket, parse: Parse) -> NoReturn:
     """Parse one upload in this process, send the reply, and end the process."""
     try:
+        _send(connection, _STARTED, [])
         _, upload = _receive(connection)
         try:
             kind, reply = _CONTENT, parse(upload)

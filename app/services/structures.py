@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # The largest crystals of the databases have 80 atoms, and 3,500 cubic angstrom of a cell between their faces. The time
 # of a comparison grows with that volume, summed over all crystals; a thin layer costs as much as one of 5 angstrom.
 MAX_ATOMS, MAX_VOLUME, MAX_TOTAL_VOLUME = 150, 10_000, 40_000
-_LEAST_THICKNESS_ANGSTROM = 5.0
+_MIN_THICKNESS_ANGSTROM = 5.0
 MAX_STRUCTURE_BYTES = 64 * 1024
 _EXPECTED = "send each structure as a CIF or POSCAR of one layer"
 
@@ -90,7 +90,7 @@ def _check_cell(crystal: Crystal) -> None:
 
 
 def _compute_volume(crystal: Crystal) -> float:
-    return crystal.area * max(crystal.thickness, _LEAST_THICKNESS_ANGSTROM)
+    return crystal.area * max(crystal.thickness, _MIN_THICKNESS_ANGSTROM)
 
 
 def _check_limit(filename: str, what: str, value: float, limit: int, unit: str) -> None:

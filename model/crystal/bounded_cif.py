@@ -1,9 +1,9 @@
 """A parser of CIFs that refuses what would take long before it multiplies atoms by symmetry operations."""
 
-from pymatgen.core.operations import SymmOp
+from pymatgen.core.operations import MagSymmOp, SymmOp
 from pymatgen.io.cif import CifBlock, CifParser
 
-from model.crystal.structure_files import check_site_count
+from model.crystal.checks import check_site_count
 from model.errors import TooLargeError
 
 MAX_OPERATIONS = 192
@@ -28,10 +28,10 @@ class BoundedCifParser(CifParser):
         self._check_placements(data, len(operations))
         return operations
 
-    def get_magsymops(self, data: CifBlock) -> list[SymmOp]:
+    def get_magsymops(self, data: CifBlock) -> list[MagSymmOp]:
         """Return the operations of a block that states a magnetic symmetry."""
         _check_listed_operations(data)
-        operations: list[SymmOp] = super().get_magsymops(data)
+        operations: list[MagSymmOp] = super().get_magsymops(data)
         self._check_placements(data, len(operations))
         return operations
 

@@ -5,13 +5,21 @@ from numpy.typing import NDArray
 
 from model.crystal.canonical import LATTICE_TOLERANCE_ANGSTROM
 from model.crystal.elements import MAX_ATOMIC_NUMBER, element_symbol
-from model.errors import CrystalError
+from model.errors import CrystalError, TooLargeError
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 # The shortest bond, H-H, measures 0.74 angstrom. Sites closer than 0.5 are one atom listed twice.
 MIN_DISTANCE_ANGSTROM = 0.5
+MAX_SITES = 500
+"""Atoms in a cell of an upload; the largest cell of the databases has 80."""
+
+
+def check_site_count(count: int) -> None:
+    """Raise a TooLargeError for a cell of more than `MAX_SITES` atoms."""
+    if count > MAX_SITES:
+        raise TooLargeError(f"The cell has {count} atoms; the limit is {MAX_SITES}. Give a smaller cell.")
 
 
 def check_atoms(numbers: IntArray, coordinates: FloatArray) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model.crystal.checks import check_site_count
 from model.crystal.crystal import Crystal, element_symbol
 from model.crystal.symmetry import Symmetry
 from model.errors import CrystalError, TooLargeError, UnknownFormatError, UnreadableError
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
 
 VACUUM_ANGSTROM = 20.0
-# Limits of a bounded reading. The largest cell of the databases has 80 atoms.
-MAX_SITES = 500
+# Of a bounded reading.
 MAX_LINE_CHARACTERS = 2048
 # So many lines of symbols may precede the numbers of atoms in a POSCAR.
 MAX_SYMBOL_LINES = 10
@@ -57,16 +57,6 @@ def read_structure(text: str, *, id: str, source: str, bounded: bool = False) ->
     if bounded:
         check_site_count(len(structure))
     return Crystal.from_structure(structure, id=id, source=source)
-
-
-def check_site_count(count: int) -> None:
-    """Check the number of atoms in a cell.
-
-    Raises:
-        TooLargeError: there are more than `MAX_SITES`.
-    """
-    if count > MAX_SITES:
-        raise TooLargeError(f"The cell has {count} atoms; the limit is {MAX_SITES}. Give a smaller cell.")
 
 
 def _is_cif_mark(line: str) -> bool:

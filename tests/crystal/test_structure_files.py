@@ -1,4 +1,5 @@
 import io
+from collections.abc import Callable
 
 import ase
 import ase.io
@@ -8,8 +9,9 @@ from ase.io.cif import parse_cif
 from pymatgen.io.cif import CifFile
 
 from model.crystal.bounded_cif import MAX_OPERATIONS
+from model.crystal.checks import MAX_SITES
 from model.crystal.crystal import Crystal
-from model.crystal.structure_files import MAX_SITES, read_structure, write_cif, write_poscar
+from model.crystal.structure_files import read_structure, write_cif, write_poscar
 from model.crystal.symmetry import determine_symmetry
 from model.errors import CrystalError, TooLargeError, UnknownFormatError, UnreadableError
 from tests.crystal.layers import NAMES, Cell
@@ -203,7 +205,7 @@ def make_cif(atoms: int, operations: int, tag: str = "_symmetry_equiv_pos_as_xyz
 
 
 MAGNETIC = "_space_group_symop_magn_operation.xyz"
-TOO_LARGE = {
+TOO_LARGE: dict[str, tuple[Callable[[], str], str]] = {
     "atoms of a POSCAR": (lambda: make_poscar(MAX_SITES + 1), "has 501 atoms; the limit is 500"),
     "atoms of a POSCAR on several lines": (
         lambda: make_poscar(MAX_SITES + 1, "C C\nC\n1 1\n499"),

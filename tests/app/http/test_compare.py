@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from app.services import compare as compare_service
 from model.crystal.crystal import Crystal
 from model.crystal.structure_files import write_cif
 from tests.app.answers import problem_of
@@ -134,6 +135,36 @@ def test_the_size_of_structures_is_limited(client: TestClient, points: list[list
     assert "structure 2: " in problem_of(compare(client, points, [MOS2, MOS2 + "#" * 70_000]), 413)
     poscar = "many\n1.0\n3 0 0\n0 3 0\n0 0 30\nC\n99999999999\nDirect\n0 0 0\n"
     assert "declares 99999999999 atoms" in problem_of(compare(client, points, [MOS2, poscar]), 400)
+
+
+def layer_of(width: int, thickness: float, a: float = 10.0) -> str:
+    """Return a POSCAR of atoms in rows 10 angstrom apart, on both faces; one gold atom makes the cell primitive."""
+    rows = "\n".join(f"0 {n / width} {z / (thickness + 20)}" for n in range(width) for z in (0, thickness))
+    cell = f"{a} 0 0\n0 {10.0 * width} 0\n0 0 {thickness + 20}"
+    return f"x\n1\n{cell}\nAu C\n1 {2 * width - 1}\ndirect\n{rows}\n"
+
+
+@pytest.mark.parametrize(
+    ("structures", "message"),
+    [
+        (
+            [MOS2, layer_of(76, 2.0, a=3.0)],
+            "structure 2: The primitive cell has 152 atoms; the limit is 150.",
+        ),
+        ([MOS2, layer_of(12, 9.0)], "structure 2: The primitive cell has 10800 cubic angstrom"),
+        ([layer_of(10, 9.0)] * 5, "together have 45000 cubic angstrom between the faces of the layers"),
+        ([MOS2, "x\n" * 100 + "x" * 3000], "structure 2: A line has more than 2048 characters"),
+    ],
+)
+def test_the_work_of_a_comparison_is_limited(
+    client: TestClient,
+    points: list[list[float]],
+    structures: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(compare_service, "compare")
+    assert message in problem_of(compare(client, points, structures), 413)
 
 
 def test_a_name_that_xml_cannot_hold_is_drawn(client: TestClient, points: list[list[float]]) -> None:
