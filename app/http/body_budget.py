@@ -42,8 +42,8 @@ class ArrivingBody:
 class BodyBudget:
     """The limit.
 
-    When it is exceeded, the body that has made no progress for the longest time is revoked. So clients that stall make
-    room for those that send, and small requests are always served.
+    When it is exceeded, the body is revoked for which the product of its size and the time since its latest progress is
+    largest. So clients that stall make room for those that send, and small requests are always served.
 
     Args:
         max_bytes: bytes of all bodies together.
@@ -72,6 +72,9 @@ class BodyBudget:
         """Count bytes that have arrived of a body."""
         body.size += size
         while self.used_bytes > self._max_bytes:
-            stalled = min(self._bodies, key=lambda each: (each.size == 0, each.last_progress_s, -each.size))
+            now = asyncio.get_running_loop().time()
+            stalled = max(
+                self._bodies, key=lambda each: ((now - each.last_progress_s) * each.size, each.size)
+            )
             self._bodies.discard(stalled)
             stalled.revoke()

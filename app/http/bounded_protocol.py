@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 
 from app.errors import OverloadedError, RequestTimeoutError
 from app.http.connections import OpenConnections
-from app.http.middleware import REQUEST_ID, SECURITY_HEADERS
+from app.http.middleware import MAX_DRAIN_S, REQUEST_ID, SECURITY_HEADERS
 from app.http.problem_details import describe_error, error_headers, label_problem
 from app.http.read_body import MIN_PROGRESS_BYTES
 from app.http.request_framing import RequestFraming, check_head, malformed
@@ -31,9 +31,8 @@ from model.errors import DomainError
 
 logger = logging.getLogger(__name__)
 
+READ_BYTES = 64 * 1024
 MAX_PIPELINED = 8
-MIN_BACKLOG = 128
-MAX_DRAIN_S = 10.0
 LINGER_S = 2.0
 
 
@@ -84,6 +83,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start, or refuse the connection if every other client waits for the service."""
         super().connection_made(transport)
+        # asyncio's own transports read 256 KiB at a time, for which many uploads keep everyone else waiting.
+        transport.max_size = READ_BYTES  # type: ignore[attr-defined]
         if not self._open_connections.add(self):
             self._refuse(OverloadedError("All connections of the service are in use; retry."))
 
@@ -288,6 +289,6 @@ def server_options(app: FastAPI) -> dict[str, Any]:
     return {
         "http": cast("type[asyncio.Protocol]", protocol),
         "ws": "none",
-        "backlog": max(MIN_BACKLOG, connections.limits.max_connections),
+        "backlog": connections.limits.backlog,
         "timeout_keep_alive": math.ceil(connections.limits.idle_s),
     }

@@ -1,7 +1,7 @@
 """The open connections: never more than the limit, and none that keeps the service waiting for long.
 
-When the limit is reached, the connection whose client has kept the service waiting for the longest time is closed to
-make room, so that idle and slow connections, however many, keep nobody out. There is no limit for each address: many
+When the limit is reached, the connections whose clients have kept the service waiting for the longest time are closed
+to make room, so that idle and slow connections, however many, keep nobody out. There is no limit for each address: many
 people share the address of a laboratory or a proxy, and whoever holds many connections without using them loses those
 first in any case.
 """
@@ -9,13 +9,18 @@ first in any case.
 import asyncio
 import resource
 from dataclasses import dataclass
+from heapq import nlargest
+from operator import itemgetter
 from typing import Protocol
 
 from app.settings import Settings
 
 # Files of the index and of batches, and the pipes of the workers.
 RESERVED_FILES = 256
+MAX_BACKLOG = 4096
 MAX_SWEEP_S = 1.0
+# This part of the connections is closed at once, because comparing all of them for each new one takes too long.
+CLOSED_PART = 16
 
 
 @dataclass(frozen=True)
@@ -24,12 +29,14 @@ class ConnectionLimits:
 
     Attributes:
         max_connections: connections open at once.
+        backlog: connections that the system accepts before the service knows them.
         idle_s: time until the head of a request is complete, from its first byte or without any.
         stall_s: time in which a client must read 64 KiB of a response, or all that is left of it.
         max_unread_bytes: bytes of responses that clients have not read, over all connections.
     """
 
     max_connections: int
+    backlog: int
     idle_s: float
     stall_s: float
     max_unread_bytes: int
@@ -38,10 +45,11 @@ class ConnectionLimits:
     def from_settings(cls, settings: Settings) -> "ConnectionLimits":
         """Return the limits of the settings, with fewer connections if the process may not open enough files."""
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        # As many connections again may have been accepted from the backlog before the first of them is known here.
-        affordable = max(1, (files - RESERVED_FILES) // 2)
+        affordable = max(2, files - RESERVED_FILES)
+        max_connections = min(settings.max_connections, affordable // 2)
         return cls(
-            max_connections=min(settings.max_connections, affordable),
+            max_connections=max_connections,
+            backlog=min(MAX_BACKLOG, affordable - max_connections),
             idle_s=settings.idle_s,
             stall_s=settings.stall_s,
             max_unread_bytes=settings.body_bytes,
@@ -104,10 +112,11 @@ class OpenConnections:
 
     def _make_room(self) -> bool:
         now = asyncio.get_running_loop().time()
-        waited = {each: each.waited_s(now) for each in self._connections}
-        waiting = {each: seconds for each, seconds in waited.items() if seconds is not None}
-        if waiting:
-            self._close(max(waiting, key=waiting.__getitem__))
+        waited = ((each.waited_s(now), each) for each in self._connections)
+        waiting = [(seconds, each) for seconds, each in waited if seconds is not None]
+        number = max(1, self.limits.max_connections // CLOSED_PART)
+        for _, connection in nlargest(number, waiting, key=itemgetter(0)):
+            self._close(connection)
         return bool(waiting)
 
     def _close(self, connection: Connection) -> None:

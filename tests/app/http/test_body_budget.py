@@ -70,18 +70,20 @@ def test_the_body_that_has_stalled_is_revoked() -> None:
     async def arrive() -> None:
         budget = BodyBudget(100)
         with budget.arriving() as first, budget.arriving() as second, budget.arriving() as third:
-            first.add(40)
-            await asyncio.sleep(1)
+            first.add(30)
             second.add(50)
-            first.note_progress()
             third.add(10)
-            assert budget.used_bytes == 100
-            third.add(1)  # it has been silent as long as the second, which is the larger
-            assert [each.is_revoked for each in (first, second, third)] == [False, True, False]
-            third.add(49)
+            await asyncio.sleep(1)
+            first.note_progress()
+            first.add(10)
             assert budget.used_bytes == 100
             first.add(1)
-            assert [each.is_revoked for each in (first, third)] == [False, True]
+            assert [each.is_revoked for each in (first, second, third)] == [False, True, False]
+            assert budget.used_bytes == 51
+            first.add(45)
+            await asyncio.sleep(1)
+            third.add(5)  # half as long without progress, the first occupies more than five times as much
+            assert [each.is_revoked for each in (first, third)] == [True, False]
         assert budget.used_bytes == 0
 
     with asyncio.Runner(loop_factory=SimulatedTimeLoop) as runner:

@@ -303,5 +303,7 @@ def test_an_upgrade_is_declined(port: int, protocol: bytes) -> None:
 
 def test_connections_leave_descriptors_for_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resource.getrlimit", lambda _: (1024, 1024))
-    assert ConnectionLimits.from_settings(Settings()).max_connections == (1024 - RESERVED_FILES) // 2
-    assert ConnectionLimits.from_settings(Settings(max_connections=10)).max_connections == 10
+    for settings in (Settings(), Settings(max_connections=10)):
+        limits = ConnectionLimits.from_settings(settings)
+        assert limits.max_connections + limits.backlog + RESERVED_FILES <= 1024
+        assert limits.max_connections == min(settings.max_connections, (1024 - RESERVED_FILES) // 2)
