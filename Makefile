@@ -52,7 +52,7 @@ $(STAMP)-%: pyproject.toml $(wildcard requirements/*.lock)
 
 # Built where there is none, and again when other weights or another starter library come with an update:
 # the service refuses an index that other weights made.
-$(STARTER)/CURRENT: $(wildcard model/pretrained/towers.* index/starter/*.py index/starter/*.toml index/starter/families/*.toml) | $(STAMP)-service
+$(STARTER)/CURRENT: $(wildcard model/pretrained/towers.* index/storage/manifest.py index/starter/*.py index/starter/*.toml index/starter/families/*.toml) | $(STAMP)-service
 	$(BIN)/dd2d index build starter --out $(STARTER)
 
 index: $(STARTER)/CURRENT

@@ -1,6 +1,6 @@
 """The interface of a model to the index: two towers that embed into one space."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -26,6 +26,14 @@ class Encoder(Protocol):
     @property
     def form(self) -> str:
         """Form of the structure tower, such as "physics"."""
+        ...
+
+    def check_integrity(self) -> Iterator[int]:
+        """Compare the weights with their digests; yield the number of bytes of each piece.
+
+        Raises:
+            CheckpointError: a bit has changed.
+        """
         ...
 
     def embed_crystals(self, crystals: Sequence[Crystal]) -> NDArray[np.float32]:

@@ -1,8 +1,15 @@
 """Domain errors. Each message states what is wrong and what to do about it."""
 
+from pathlib import Path
+
 
 class DomainError(Exception):
     """Base class of the errors that this project raises deliberately."""
+
+    @property
+    def log_text(self) -> str:
+        """The message for the operator's log, which may name paths that the message for the client does not."""
+        return str(self)
 
 
 class CrystalError(DomainError):
@@ -47,3 +54,20 @@ class IndexUnavailableError(DomainError):
 
 class StorageFullError(DomainError):
     """The disk is full, or a quota is used up."""
+
+
+class IndexDamagedError(IndexUnavailableError):
+    """A file of an index, or its copy in memory, is not what was written; the message names no folder.
+
+    Attributes:
+        path: of the damaged file or version, for the log; None if it is memory.
+    """
+
+    def __init__(self, message: str, path: Path | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+
+    @property
+    def log_text(self) -> str:
+        """The message with the path."""
+        return str(self) if self.path is None else f"{self} Path: {self.path}"

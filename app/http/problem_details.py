@@ -18,6 +18,7 @@ from model.errors import (
     ConflictError,
     CrystalError,
     DomainError,
+    IndexDamagedError,
     IndexUnavailableError,
     NoSpotsError,
     OptionError,
@@ -82,6 +83,7 @@ PROBLEM_TYPES: dict[type[DomainError], ProblemType] = {
     StorageFullError: ProblemType(503, "storage-full", "The service's storage is full"),
     CheckpointError: ProblemType(503, "not-ready", "The service is not ready", _UNUSABLE),
     IndexUnavailableError: ProblemType(503, "not-ready", "The service is not ready", _UNUSABLE),
+    IndexDamagedError: ProblemType(503, "not-ready", "The service is not ready"),
     DomainError: ProblemType(400, "bad-request", "Bad request"),
 }
 

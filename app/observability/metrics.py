@@ -50,6 +50,10 @@ class Metrics:
         self._build = self._gauge(
             "dd2d_build_info", "Always 1; the labels give the provenance.", "version", "model", "index"
         )
+        self._damaged = self._gauge(
+            "dd2d_index_damaged",
+            "1 while the model or the index is damaged and nothing is answered, otherwise 0.",
+        )
         self._waiting = self._gauge("dd2d_queue_waiting", "Requests waiting for a worker.")
         self._connections = self._gauge("dd2d_http_connections", "Open connections.")
         self._running = self._gauge("dd2d_workers", "Workers that are running.")
@@ -126,6 +130,10 @@ class Metrics:
         self._verdicts.labels(verdict or "none").inc()
         for stage, milliseconds in timing_ms.items():
             self._stage_seconds.labels(stage).observe(milliseconds / 1000.0)
+
+    def record_damage(self, is_damaged: bool) -> None:
+        """Record whether the model or the index is damaged."""
+        self._damaged.set(is_damaged)
 
     def record_batch(self, size: int) -> None:
         """Record how many requests a worker processed together."""

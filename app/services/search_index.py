@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib.metadata import version
+from math import isfinite
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
@@ -17,18 +18,15 @@ from index.chemistry.elements import ElementFilter
 from index.live.new_user_structure import AddOutcome, NewUserStructure
 from index.search.query import COVERAGE, Effort
 from index.search.results import SearchResult
+from index.storage.canary import CANARY_VOLTAGE_KV, make_canary_spots
 from index.storage.catalog import Entry
 from index.storage.manifest import Manifest
 from model.errors import ReadOnlyError
 from model.pattern.spots import Spots
 
 if TYPE_CHECKING:
+    from index.live.live_index import LiveIndex
     from index.live.snapshot import ServedVersion
-
-# The two inner rings of graphene, whose lattice constant is 2.46 angstrom.
-_CANARY_RADII_INV_ANGSTROM = (0.4694, 0.8130)
-_CANARY_ROTATIONS_DEG = (0.0, 30.0)
-_CANARY_VOLTAGE_KV = 80.0
 
 
 class SearchIndex(Protocol):
@@ -70,6 +68,10 @@ class SearchIndex(Protocol):
         lattice: NDArray[np.float64] | None = None,
     ) -> SearchResult:
         """Return the candidates for a pattern, best first; `vector` is its embedding, if already computed."""
+        ...
+
+    def check_canary(self) -> None:
+        """Compare the answer to the canary pattern with the one of the build; IndexDamagedError if they differ."""
         ...
 
     def close(self) -> None:
@@ -133,7 +135,7 @@ def get_software_version() -> str:
     return version("dd2d-server")
 
 
-def open_index(settings: Settings) -> SearchIndex:
+def open_index(settings: Settings) -> "LiveIndex":
     """Load the towers, and open the index that was built with them, including its user structures.
 
     Raises:
@@ -165,25 +167,19 @@ def check_canary(index: SearchIndex, effort: Effort = "search") -> None:
 
     Raises:
         NotReadyError: there is no candidate, or one without a similarity.
+        IndexDamagedError: the candidates are not those that the build of the index found.
     """
-    angles = np.radians(np.arange(6) * 60.0)
-    rings = [
-        radius * np.column_stack([np.cos(angles + rotation), np.sin(angles + rotation)])
-        for radius, rotation in zip(
-            _CANARY_RADII_INV_ANGSTROM, np.radians(_CANARY_ROTATIONS_DEG), strict=True
-        )
-    ]
-    spots = Spots(np.concatenate(rings), np.repeat([1.0, 0.9], 6))
+    index.check_canary()
     candidates = index.search(
-        spots,
-        voltage_kv=_CANARY_VOLTAGE_KV,
+        make_canary_spots(),
+        voltage_kv=CANARY_VOLTAGE_KV,
         elements=None,
         top_k=1,
         coverage=COVERAGE,
         composition=None,
         effort=effort,
     ).candidates
-    if not candidates or not np.isfinite(candidates[0].similarity):
+    if not candidates or not isfinite(candidates[0].similarity):
         raise NotReadyError(
             "The model or the index failed the test search with a graphene pattern; see the service's log."
         )

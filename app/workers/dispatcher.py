@@ -19,9 +19,9 @@ from app.errors import DeadlineExceededError, NotReadyError
 from app.observability.logging import with_request_id
 from app.presentation.schemas.service import Provenance
 from app.workers.interfaces import LossReason, Worker, WorkerLostError, WorkerObserver
-from app.workers.job_queue import QUICK_S, JobQueue, QueuedJob, Run
+from app.workers.job_queue import QUICK_S, JobQueue, QueuedJob, Run, describe_crash
 from app.workers.messages import AnyJob, Failure, Job, Outcome, ReplyT
-from model.errors import DomainError, UnreadableError
+from model.errors import CheckpointError, DomainError, IndexDamagedError, IndexUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ _CHECK_S = 0.25
 
 _CLOSING = "The service is shutting down; retry in a moment."
 _ABSENT = "No worker is running at the moment; retry in a few seconds."
+_DAMAGED = "The model or the index is damaged; the service's log names the file."
 _LOSSES: dict[LossReason, str] = {
     "exited": "A worker exited while it computed its",
     "deadline": "A worker was ended because of the deadline of its",
@@ -62,6 +63,7 @@ class Dispatcher:
     _idle: "dict[Worker, asyncio.Future[list[QueuedJob]]]" = field(default_factory=dict, init=False)
     _runs: list[Run] = field(default_factory=list, init=False)
     _is_closing: bool = field(default=False, init=False)
+    _damage: Failure | None = field(default=None, init=False)
     _loops: "list[asyncio.Task[None]]" = field(default_factory=list, init=False)
     _absent_since: float | None = field(default=None, init=False)
 
@@ -108,6 +110,7 @@ class Dispatcher:
             QueueFullError: the queue is full.
             DeadlineExceededError: there is no outcome in time.
             NotReadyError: the service is shutting down, or no worker can be started.
+            IndexDamagedError: a worker has found damage, and none has been restarted without since.
             Exception: the error that the job met.
         """
         time_limit_s = self.deadline_s if deadline_s is None else deadline_s
@@ -142,6 +145,8 @@ class Dispatcher:
     def _enqueue(self, entry: QueuedJob) -> None:
         if self._is_closing:
             raise NotReadyError(_CLOSING)
+        if self._damage is not None:
+            raise self._damage.to_error()
         if self._is_absent:
             raise NotReadyError(_ABSENT)
         # A worker is free before the last client gets its answer, after which it may send another request.
@@ -221,7 +226,7 @@ class Dispatcher:
         run.pending.discard(index)
         if not run.pending:
             self.observer.record_batch(len(run.batch))
-        run.batch[index].resolve(outcome)
+        run.batch[index].resolve(self._damage or outcome)
 
     def _find_reason_to_end(self, run: Run) -> LossReason | None:
         """Return why a worker should be ended with the job that it computes.
@@ -245,7 +250,7 @@ class Dispatcher:
             culprit.tries += 1
         culprit.is_slow |= reason == "slow"
         if culprit.tries == _MAX_TRIES:
-            culprit.fail(_describe_crash(culprit.job))
+            culprit.fail(describe_crash(culprit.job))
         self._queue.put_back([entry for entry in run.batch if not entry.outcome.done()])
         self._assign_soon()
         with with_request_id(culprit.job.request_id):
@@ -258,18 +263,31 @@ class Dispatcher:
 
     async def _restart(self, worker: Worker) -> None:
         """Start a lost worker; try again until it is ready, since the cause may be repaired meanwhile."""
+        await worker.kill()  # which tells why it has exited
+        if worker.found_damage:
+            self._set_damage(IndexDamagedError(_DAMAGED))
         for delay_s in chain(_RESTART_DELAYS_S, repeat(_RESTART_DELAYS_S[-1])):
             try:
                 await self._await_unless_over(worker.start())
             except Exception as error:
                 exc_info = not isinstance(error, DomainError)
                 logger.error("Could not restart a worker: %s", error, exc_info=exc_info)
+                if self._damage is not None and isinstance(error, IndexUnavailableError | CheckpointError):
+                    self._set_damage(error)
             else:
                 self._absent_since = None
+                self._set_damage(None)
                 return
             await self._await_unless_over(asyncio.sleep(delay_s))
             if self._is_over:
                 return
+
+    def _set_damage(self, error: DomainError | None) -> None:
+        """Answer with this error all that waits, and all that comes until a worker has been restarted."""
+        self._damage = None if error is None else Failure.from_error(error)
+        self.observer.record_damage(error is not None)
+        if error is not None:
+            self._queue.fail_all(error)
 
     async def _await_unless_over(self, work: Coroutine[Any, Any, object]) -> None:
         """Await a step of a restart; cancel it when the service closes and no job waits for a worker any more."""
@@ -290,11 +308,3 @@ class Dispatcher:
         if self._absent_since is None:
             self._absent_since = time.monotonic()
         return time.monotonic() - self._absent_since > self.max_absence_s
-
-
-def _describe_crash(job: AnyJob) -> DomainError:
-    if job.has_upload:
-        return UnreadableError(
-            "The upload crashed the process that read it; it is damaged or in an unusual format."
-        )
-    return NotReadyError("The process that computed the request has exited; retry in a moment.")

@@ -71,6 +71,7 @@ from app.workers.messages import (
     StructureJob,
 )
 from app.workers.scan import ScanReader
+from index.live.scrub import OnDamage, Scrub
 from model.crystal.uploaded_structures import start_reading
 from model.errors import DomainError
 
@@ -93,13 +94,21 @@ class JobHandler:
         self._index = index
         self._calibrations = calibrations
         self._scan = ScanReader()
+        self._scrub: Scrub | None = None
 
     @classmethod
-    def open(cls, settings: Settings) -> Self:
-        """Open the model and the index, and make the first, slow requests; DomainError if they cannot be used."""
-        handler = cls(open_index(settings), settings.calibrations)
-        check_canary(handler._index, "verify")
+    def open(cls, settings: Settings, on_damage: OnDamage) -> Self:
+        """Open the model and the index, and make the first, slow requests; DomainError if they cannot be used.
+
+        Args:
+            settings: of the service.
+            on_damage: called, in another thread, if model or index are damaged later.
+        """
+        index = open_index(settings)
+        handler = cls(index, settings.calibrations)
+        check_canary(index, "verify")
         start_reading()
+        handler._scrub = Scrub(index, on_damage)
         return handler
 
     @property
@@ -114,6 +123,8 @@ class JobHandler:
 
     def close(self) -> None:
         """Close the index."""
+        if self._scrub is not None:
+            self._scrub.close()
         self._index.close()
 
     def handle(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome, begin: BeginJob) -> None:

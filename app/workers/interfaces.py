@@ -29,6 +29,11 @@ class Worker(Protocol):
         """Done as soon as the worker has exited; another one after each start."""
         ...
 
+    @property
+    def found_damage(self) -> bool:
+        """Whether the worker that has exited last did so because its model or its index is damaged."""
+        ...
+
     async def start(self) -> Provenance:
         """Start the worker, or restart it after a crash, and return the provenance of its answers.
 
@@ -73,6 +78,10 @@ class WorkerObserver(Protocol):
 
     def record_batch(self, size: int) -> None:
         """Record the number of jobs that a worker ran together."""
+        ...
+
+    def record_damage(self, is_damaged: bool) -> None:
+        """Record whether the model or the index is damaged, so that nothing is answered."""
         ...
 
     def record_lost_worker(self, reason: LossReason) -> None:

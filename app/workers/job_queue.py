@@ -11,10 +11,10 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from app.errors import QueueFullError
+from app.errors import NotReadyError, QueueFullError
 from app.workers.interfaces import LossReason
 from app.workers.messages import AnyJob, Failure, Outcome, PredictBatchItemJob
-from model.errors import DomainError
+from model.errors import DomainError, UnreadableError
 
 # The STE takes 1.9 ms for one pattern, 3.1 for two, 7.4 for four and 22.6 for eight (one thread): larger batches gain
 # nothing.
@@ -197,3 +197,12 @@ class JobQueue:
 
 def _runs_alone(entry: QueuedJob) -> bool:
     return entry.is_urgent or entry.is_slow or entry.tries > 0
+
+
+def describe_crash(job: AnyJob) -> DomainError:
+    """Return the error of a job that has ended several workers."""
+    if job.has_upload:
+        return UnreadableError(
+            "The upload crashed the process that read it; it is damaged or in an unusual format."
+        )
+    return NotReadyError("The process that computed the request has exited; retry in a moment.")

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 import socket
 import struct
 import sys
@@ -28,6 +29,7 @@ from app.workers.messages import (
     WorkerReady,
 )
 from app.workers.wire import encode_message, read_message_async
+from app.workers.worker import DAMAGED_STATUS
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,8 @@ _COMMAND = (sys.executable, "-P", "-c", "from app.workers.launcher import main; 
 _MAX_START_S = 120.0
 _MAX_EXIT_S = 1.0
 _BUFFER_BYTES = 2**20
+# Linux sends SIGBUS to a process that reads a part of a mapped file that is gone.
+_DAMAGED_STATUSES = (DAMAGED_STATUS, -signal.SIGBUS)
 
 
 class Launcher:
@@ -136,6 +140,7 @@ class ProcessWorker:
         self._settings = settings
         self._launcher = launcher
         self._pid: int | None = None
+        self._exit_status: int | None = None
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
         self._lost: asyncio.Future[None]
@@ -150,6 +155,11 @@ class ProcessWorker:
     def lost(self) -> "asyncio.Future[None]":
         """Done as soon as the process has exited; another one after each start."""
         return self._lost
+
+    @property
+    def found_damage(self) -> bool:
+        """Whether the last process exited because its model or its index is damaged."""
+        return self._exit_status in _DAMAGED_STATUSES
 
     async def start(self) -> Provenance:
         """Start a process, wait until it has opened the index and answered a pattern, and return its provenance.
@@ -241,9 +251,9 @@ class ProcessWorker:
         if self._pid is None:
             return None
         pid, self._pid = self._pid, None
-        status = await self._launcher.end_worker(pid)
+        self._exit_status = await self._launcher.end_worker(pid)
         self._writer.close()
-        return status
+        return self._exit_status
 
 
 def _unexpected(message: Message) -> RuntimeError:
@@ -267,6 +277,11 @@ class ThreadWorker:
     def pid(self) -> None:
         """None: the worker has no process of its own."""
         return None
+
+    @property
+    def found_damage(self) -> bool:
+        """False: nothing checks the index of a thread."""
+        return False
 
     @property
     def lost(self) -> "asyncio.Future[None]":

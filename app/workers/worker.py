@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import os
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+DAMAGED_STATUS = 70
+"""Exit status of a worker that has found its model or its index damaged."""
+
 _LARGE_BYTES = 2**20
 
 
@@ -46,8 +50,9 @@ def _work(settings: Settings, incoming: BinaryIO, outgoing: BinaryIO) -> None:
 
     configure_logging(settings.log_level, settings.log_format)
     try:
-        handler = JobHandler.open(settings)
+        handler = JobHandler.open(settings, _exit_damaged)
     except DomainError as error:
+        logger.error("A worker cannot start. %s", error.log_text)
         write_message(outgoing, Failure.from_error(error))
         return
     try:
@@ -56,6 +61,11 @@ def _work(settings: Settings, incoming: BinaryIO, outgoing: BinaryIO) -> None:
             _answer(handler, batch.jobs, outgoing)
     finally:
         handler.close()
+
+
+def _exit_damaged(_: DomainError) -> None:
+    """End the process at once: no answer that is being computed may rest on what is damaged."""
+    os._exit(DAMAGED_STATUS)
 
 
 def _answer(handler: "JobHandler", jobs: Sequence[AnyJob], outgoing: BinaryIO) -> None:

@@ -21,6 +21,7 @@ from index.chemistry.elements import ElementBits
 from index.encoder import Encoder
 from index.sources.recognition import check_source, read_records
 from index.sources.record import Record, RejectedEntry
+from index.storage.canary import find_canary_candidates
 from index.storage.catalog import Entry, write_catalog
 from index.storage.layout import (
     CATALOG_NAME,
@@ -32,7 +33,7 @@ from index.storage.layout import (
 )
 from index.storage.manifest import FileDigest, Manifest, ModelIdentity
 from index.storage.publish import publish_version, stage_version
-from index.storage.vectors import write_vectors
+from index.storage.vectors import find_unit_rows, write_vectors
 from index.storage.versions import make_version_name
 from model.crystal.duplicates import group_duplicates
 from model.errors import DomainError, IndexUnavailableError
@@ -191,13 +192,13 @@ def _embed(batch: list[Entry], collected: _CollectedEntries, encoder: Encoder) -
             f"The model returned vectors of shape {vectors.shape} for {len(batch)} crystals; "
             f"({len(batch)}, {encoder.dimension}) was expected."
         )
-    usable = np.asarray(np.isfinite(vectors).all(axis=1))
+    usable = find_unit_rows(vectors)
     for entry, is_usable in zip(batch, usable.tolist(), strict=True):
         if is_usable:
             collected.entries.append(entry)
         else:
             collected.rejected.append(
-                RejectedEntry(entry.id, "The model's vector for this structure is not finite.")
+                RejectedEntry(entry.id, "The model's vector for this structure is not a unit vector.")
             )
     collected.vectors.append(np.asarray(vectors[usable], dtype=np.float32))
 
@@ -212,7 +213,8 @@ def _write(
     """Write the files of an index and their manifest."""
     entries = collected.entries
     sources = dict(Counter(entry.source for entry in entries).most_common())
-    write_vectors(folder / VECTORS_NAME, np.concatenate(collected.vectors))
+    vectors = np.concatenate(collected.vectors)
+    write_vectors(folder / VECTORS_NAME, vectors)
     write_catalog(folder / CATALOG_NAME, entries, groups)
     ElementBits.from_numbers(entry.crystal.numbers for entry in entries).write(folder / ELEMENTS_NAME)
     write_rejected(folder / REJECTED_NAME, collected.rejected)
@@ -227,6 +229,7 @@ def _write(
         rejected=len(collected.rejected),
         sources=sources,
         cell_sigma=cell_errors.select(sources),
+        canary=find_canary_candidates(entries, vectors, encoder),
     )
     (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
     return manifest

@@ -8,13 +8,15 @@ import numpy as np
 
 from index.chemistry.elements import ElementBits
 from index.encoder import Encoder
+from index.storage.canary import check_canary_candidates
 from index.storage.catalog import Catalog, Entry
+from index.storage.components import Components
 from index.storage.layout import CATALOG_NAME, ELEMENTS_NAME, VECTORS_NAME
 from index.storage.manifest import Manifest
 from index.storage.user_structures import UserStructures
 from index.storage.vectors import Vectors
 from index.storage.versions import find_current_version, locate_user_structures
-from model.errors import IndexUnavailableError
+from model.errors import IndexDamagedError, IndexUnavailableError
 
 SAMPLE_SIZE = 64
 # Another machine's matrix product rounds differently; other weights give cosines far below.
@@ -44,7 +46,7 @@ class IndexCheck:
 
 
 def verify_index(directory: Path, encoder: Encoder | None = None) -> IndexCheck:
-    """Check an index and the user structures beside it in full, and embed a sample of the crystals again.
+    """Check an index and the user structures beside it in full, and embed a sample of its crystals and the canary.
 
     Args:
         directory: the index, or one version of it.
@@ -85,6 +87,7 @@ def _check_content(folder: Path, manifest: Manifest, catalog: Catalog, encoder: 
     sample = _choose_sample(len(entries)) if encoder is not None else []
     if encoder is not None:
         problems += _check_embedding([entries[row] for row in sample], sample, vectors, encoder)
+        problems += _check_canary(folder, manifest, encoder)
     return IndexCheck(folder, len(catalog), len(sample), tuple(problems))
 
 
@@ -112,10 +115,17 @@ def _check_vectors(manifest: Manifest, vectors: Vectors) -> Iterator[str]:
         yield f"There are {len(vectors)} vectors, but the manifest states {manifest.crystals} crystals."
     if vectors.dimension != manifest.model.dimension:
         yield f"Vectors have {vectors.dimension} numbers, but the manifest states {manifest.model.dimension}."
-    norms = np.linalg.norm(vectors.read_rows(np.arange(len(vectors))), axis=1)
-    wrong = int((np.abs(norms - 1.0) > 1e-3).sum())
-    if wrong:
-        yield f"{wrong} vectors do not have unit length."
+
+
+def _check_canary(folder: Path, manifest: Manifest, encoder: Encoder) -> Iterator[str]:
+    """Yield a problem if a search for the canary pattern does not find what the build found."""
+    components = Components.open(folder, manifest)
+    try:
+        check_canary_candidates(manifest, components, encoder)
+    except IndexDamagedError as error:
+        yield str(error)
+    finally:
+        components.base.close()
 
 
 def _choose_sample(count: int) -> list[int]:

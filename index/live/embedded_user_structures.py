@@ -1,15 +1,26 @@
 """The user structures known to this process, each with a vector computed with the weights of this process."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 
 from index.encoder import Encoder
+from index.live.new_user_structure import NewUserStructure
+from index.storage.catalog import Entry
 from index.storage.user_structures import Generation, UserStructure, UserStructures, Vector
+from index.storage.vectors import find_unit_rows
 from model.crystal.crystal import Crystal
-from model.errors import CrystalError, DomainError, IndexUnavailableError, ReadOnlyError, StorageFullError
+from model.errors import (
+    CrystalError,
+    DomainError,
+    IndexDamagedError,
+    IndexUnavailableError,
+    ReadOnlyError,
+    StorageFullError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +37,7 @@ class EmbeddedUserStructures:
         self._user_structures = user_structures
         self._encoder = encoder
         self._known: dict[int, UserStructure] = {}
+        self._digests: dict[int, bytes] = {}
         self._file: int | None = None
 
     def read(self) -> tuple[Generation, list[UserStructure]]:
@@ -37,12 +49,45 @@ class EmbeddedUserStructures:
         generation, numbers = self._user_structures.read_numbers()
         file = None if generation is None else generation[0]
         if file != self._file:
-            self._known, self._file = {}, file
+            self._known, self._digests, self._file = {}, {}, file
         unknown = [number for number in numbers if number not in self._known]
         structures = self._embed_missing(self._user_structures.read(unknown, self._encoder.digest))
+        self._digests |= {structure.number: structure.compute_digest() for structure in structures}
         self._known |= {structure.number: structure for structure in structures}
         self._known = {number: self._known[number] for number in numbers if number in self._known}
         return generation, list(self._known.values())
+
+    def add(self, structure: NewUserStructure) -> tuple[Entry, bool]:
+        """Embed a structure and write it to the disk; safe to call from several threads.
+
+        Returns:
+            The entry with this id, and whether it is new.
+
+        Raises:
+            DomainError: as `LiveIndex.add`.
+        """
+        entry = structure.make_entry()
+        vector = embed_crystal(entry.crystal, self._encoder)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        stored = self._user_structures.add(entry, vector, self._encoder.digest, now, structure.key_name)
+        return stored.entry, stored.entry is entry
+
+    def check_integrity(self) -> Iterator[int]:
+        """Check the file, and compare the structures in memory with their digests; yield a number after each.
+
+        Raises:
+            IndexDamagedError: file or memory are damaged.
+            IndexUnavailableError: the file cannot be read at the moment.
+        """
+        known, digests = self._known, self._digests
+        self._user_structures.check()
+        for number, structure in known.items():
+            yield 1
+            # Another thread may just have replaced the file, and with it the digests.
+            if digests.get(number) not in (None, structure.compute_digest()):
+                raise IndexDamagedError(
+                    f"The user structure {structure.entry.id} has changed in memory; start the service again."
+                )
 
     def _embed_missing(self, structures: Sequence[UserStructure]) -> list[UserStructure]:
         """Embed the structures that only other weights have embedded so far, and store the vectors."""
@@ -75,11 +120,11 @@ def embed_crystal(crystal: Crystal, encoder: Encoder) -> Vector:
     """Return the (D,) vector of one crystal.
 
     Raises:
-        CrystalError: the vector is not finite.
+        CrystalError: it is not a unit vector.
     """
-    (vector,) = encoder.embed_crystals([crystal])
-    if not np.isfinite(vector).all():
+    vectors = np.asarray(encoder.embed_crystals([crystal]), dtype=np.float32)
+    if not find_unit_rows(vectors).all():
         raise CrystalError(
-            "The model's vector for this structure is not finite; check for atoms that are too close."
+            "The model's vector for this structure is not a unit vector; check for atoms that are too close."
         )
-    return np.asarray(vector, dtype=np.float32)
+    return np.asarray(vectors[0])

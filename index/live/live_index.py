@@ -7,7 +7,6 @@ a second. A search runs on a snapshot, which is replaced as a whole; it ends on 
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any, Self
@@ -16,17 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.encoder import Encoder
-from index.live.embedded_user_structures import EmbeddedUserStructures, embed_crystal
+from index.live.embedded_user_structures import EmbeddedUserStructures
 from index.live.new_user_structure import AddOutcome, NewUserStructure, check_identical
 from index.live.snapshot import OpenVersion, ServedVersion, Snapshot
-from index.live.version_follower import VersionFollower
+from index.live.version_follower import VersionFollower, start_watching
 from index.search.results import SearchResult
 from index.search.retriever import Retriever
 from index.storage.catalog import Entry
 from index.storage.manifest import Manifest
 from index.storage.user_structures import UserStructures
 from index.storage.versions import locate_user_structures
-from model.errors import ConflictError, IndexUnavailableError
+from model.errors import CheckpointError, ConflictError, IndexDamagedError, IndexUnavailableError
 from model.pattern.spots import Spots
 
 logger = logging.getLogger(__name__)
@@ -52,6 +51,7 @@ class LiveIndex:
         self._version_lock, self._snapshot_lock = Lock(), Lock()
         self._last_message = ""
         self.is_stale = False
+        self._damage: CheckpointError | IndexDamagedError | None = None
         self._closed = Event()
         self._watcher: Thread | None = None
         version = self._follower.open_current()
@@ -79,12 +79,14 @@ class LiveIndex:
         """
         index = cls(directory, encoder, user_structures or locate_user_structures(directory))
         try:
+            index._user_structures.upgrade()
+            index._user_structures.check()
             index.refresh()
         except BaseException:
             index.close()
             raise
         if watch_s is not None:
-            index._start_watching(watch_s)
+            index._watcher = start_watching(index._update_version, index._closed, watch_s)
         return index
 
     def close(self) -> None:
@@ -132,6 +134,26 @@ class LiveIndex:
         with self.hold() as retriever:
             return retriever.search(spots, **options)
 
+    def check_canary(self) -> None:
+        """Compare the answer to the canary pattern with the one of the build; IndexDamagedError if they differ."""
+        with self.hold() as retriever:
+            retriever.check_canary()
+
+    def check_integrity(self) -> Iterator[int]:
+        """Compare weights, files and memory with their digests, and the canary; yield the bytes of each piece read.
+
+        CheckpointError means damaged weights, IndexDamagedError anything else that is damaged. Then nothing is searched
+        any more: every use raises the same error.
+        """
+        try:
+            yield from self._encoder.check_integrity()
+            with self._hold_snapshot() as snapshot:
+                yield from snapshot.check_integrity()
+            yield from self._embedded.check_integrity()
+        except (CheckpointError, IndexDamagedError) as error:
+            self._damage = error
+            raise
+
     def refresh(self) -> bool:
         """Load a new version and the changes made by other processes; searches continue meanwhile.
 
@@ -163,7 +185,7 @@ class LiveIndex:
                     if opened is not None:
                         self._serve(opened)
         except IndexUnavailableError as error:
-            raise ConflictError(self._describe_failure(error)) from error
+            raise ConflictError(self._log_refusal(error)) from error
         return self.served
 
     def add(self, structure: NewUserStructure) -> AddOutcome:
@@ -181,13 +203,7 @@ class LiveIndex:
         with suppress(KeyError):
             entry = self.get_entry(crystal.id)
         if entry is None:
-            new_entry = structure.make_entry()
-            vector = embed_crystal(crystal, self._encoder)
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            stored = self._user_structures.add(
-                new_entry, vector, self._encoder.digest, now, structure.key_name
-            )
-            entry, is_new = stored.entry, stored.entry is new_entry
+            entry, is_new = self._embedded.add(structure)
             self._update_user_structures()
         # Another process may have been first.
         check_identical(entry, crystal)
@@ -226,12 +242,14 @@ class LiveIndex:
         """Yield the present snapshot, whose files stay open for the block."""
         if self._closed.is_set():
             raise IndexUnavailableError("The index is closed.")
+        if self._damage is not None:
+            raise type(self._damage)(str(self._damage))
         try:
             self._update_user_structures()
             self.is_stale = False
         except IndexUnavailableError as error:  # the present snapshot can still be searched
             self.is_stale = True
-            self._log_once(str(error))
+            self._log_once(error.log_text)
         while not (snapshot := self._snapshot).version.acquire():
             if self._closed.is_set():
                 raise IndexUnavailableError("The index is closed.")
@@ -261,7 +279,7 @@ class LiveIndex:
                 if version is not None:
                     self._serve(version)
             except IndexUnavailableError as error:
-                self._log_once(self._describe_failure(error))
+                self._log_refusal(error)
                 raise
             return version is not None
 
@@ -285,21 +303,11 @@ class LiveIndex:
         generation, structures = self._embedded.read()
         return version.make_snapshot(structures, generation)
 
-    def _start_watching(self, interval_s: float) -> None:
-        def watch() -> None:
-            while not self._closed.wait(interval_s):
-                try:
-                    self._update_version(retry_refused=False)
-                except IndexUnavailableError:
-                    pass  # logged already
-                except Exception:
-                    logger.exception("Could not check for a new version of the index.")
-
-        self._watcher = Thread(target=watch, name="dd2d-versions", daemon=True)
-        self._watcher.start()
-
-    def _describe_failure(self, error: IndexUnavailableError) -> str:
-        return f"{error} Version {self._snapshot.version.name} is still served."
+    def _log_refusal(self, error: IndexUnavailableError) -> str:
+        """Log why a version is not served, and return what a client may read of it."""
+        served = f"Version {self._snapshot.version.name} is still served."
+        self._log_once(f"{error.log_text} {served}")
+        return f"{error} {served}"
 
     def _log_once(self, message: str) -> None:
         if message != self._last_message:

@@ -1,6 +1,6 @@
 """What a live index searches at one moment: an open version and the user structures at that time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 
@@ -14,6 +14,7 @@ from index.storage.catalog import Entry
 from index.storage.components import AppendedCrystals
 from index.storage.manifest import Manifest
 from index.storage.user_structures import Generation, UserStructure
+from model.errors import IndexDamagedError
 
 
 class OpenVersion:
@@ -22,6 +23,9 @@ class OpenVersion:
     Args:
         name: of the version.
         retriever: searches it.
+
+    Attributes:
+        is_retired: whether another version has replaced it.
     """
 
     def __init__(self, name: str, retriever: Retriever) -> None:
@@ -29,7 +33,7 @@ class OpenVersion:
         self.retriever = retriever
         self._lock = Lock()
         self._users = 0
-        self._is_retired = False
+        self.is_retired = False
         self._groups = DuplicateGroups(retriever.components.base)
         self._index_entries: dict[int, Entry | None] = {}
         self._file: int | None = None
@@ -37,7 +41,7 @@ class OpenVersion:
     def acquire(self) -> bool:
         """Keep the version open until `release`; return False if it is already closed."""
         with self._lock:
-            if self._is_retired and not self._users:
+            if self.is_retired and not self._users:
                 return False
             self._users += 1
             return True
@@ -51,11 +55,11 @@ class OpenVersion:
     def retire(self) -> None:
         """Close the version as soon as it is no longer in use."""
         with self._lock:
-            self._is_retired = True
+            self.is_retired = True
             self._close_if_unused()
 
     def _close_if_unused(self) -> None:
-        if self._is_retired and not self._users:
+        if self.is_retired and not self._users:
             self.retriever.close()
 
     def make_snapshot(self, structures: Sequence[UserStructure], generation: Generation) -> "Snapshot":
@@ -144,6 +148,18 @@ class Snapshot:
     retriever: Retriever
     numbers: Mapping[str, int]
     generation: Generation
+
+    def check_integrity(self) -> Iterator[int]:
+        """Compare files and memory with their digests, and the canary; yield the bytes of each piece read.
+
+        Raises:
+            IndexDamagedError: the version is damaged, and no other one has replaced it meanwhile.
+        """
+        try:
+            yield from self.retriever.check_integrity()
+        except IndexDamagedError:
+            if not self.version.is_retired:  # the files of a retired version may have been removed
+                raise
 
     @property
     def served(self) -> ServedVersion:

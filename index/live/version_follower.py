@@ -1,8 +1,10 @@
 """The current version of an index folder, as seen by a process that serves the index."""
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
 from typing import TypeVar
 
 from index.encoder import Encoder
@@ -10,10 +12,12 @@ from index.live.snapshot import OpenVersion
 from index.search.retriever import Retriever
 from index.storage.layout import CURRENT_NAME, MANIFEST_NAME
 from index.storage.publish import make_current
-from index.storage.versions import Version, find_version, find_version_folder, read_history
+from index.storage.versions import find_version, find_version_folder, read_history
 from model.errors import DomainError, IndexUnavailableError, OptionError, ReadOnlyError
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 class VersionFollower:
@@ -31,12 +35,12 @@ class VersionFollower:
         self._was_refused = False
 
     def open_current(self) -> OpenVersion:
-        """Open the current version without reading its files in full; IndexUnavailableError if it cannot be served."""
+        """Open the current version; IndexUnavailableError if it cannot be served."""
         self._seen = self._read_current_status()
         return self._try_current(self._open)
 
     def open_if_changed(self, served: str, *, retry_refused: bool) -> OpenVersion | None:
-        """Open the current version and check it against its digests, unless it is already served.
+        """Open the current version, unless it is already served.
 
         Args:
             served: name of the version that is served.
@@ -49,9 +53,7 @@ class VersionFollower:
         if status == self._seen and not (retry_refused and self._was_refused):
             return None
         self._seen, self._was_refused = status, True
-        version = self._try_current(
-            lambda folder: None if folder.name == served else self._open_checked(Version.read(folder))
-        )
+        version = self._try_current(lambda folder: None if folder.name == served else self._open(folder))
         self._was_refused = False
         return version
 
@@ -78,7 +80,7 @@ class VersionFollower:
                 "with the index folder."
             )
         version = find_version(self._directory, name)
-        opened = None if name == served else self._open_checked(version)
+        opened = None if name == served else self._open(version.folder)
         try:
             if read_history(self._directory)[:1] != [name]:
                 make_current(self._directory, name, is_rollback=True)
@@ -104,16 +106,12 @@ class VersionFollower:
                 if find_version_folder(self._directory) != folder:
                     continue
                 if isinstance(error, OSError):
-                    message = f"The index in {folder} cannot be read: {error.strerror}."
+                    message = f"The index version {folder.name} cannot be read: {error.strerror}."
                     raise IndexUnavailableError(message) from error
                 raise
 
     def _open(self, folder: Path) -> OpenVersion:
         return OpenVersion(folder.name, Retriever.open(folder, self._encoder))
-
-    def _open_checked(self, version: Version) -> OpenVersion:
-        version.check_files()
-        return self._open(version.folder)
 
     def _read_current_status(self) -> object:
         """Return a value that changes whenever CURRENT is replaced, because that is a new file each time."""
@@ -122,3 +120,26 @@ class VersionFollower:
         except OSError:
             return None
         return status.st_ino, status.st_mtime_ns
+
+
+def start_watching(update: Callable[..., bool], closed: Event, interval_s: float) -> Thread:
+    """Return a thread that takes up new versions until `closed` is set.
+
+    Args:
+        update: takes up the current version if it is another one; logs why it cannot.
+        closed: ends the thread.
+        interval_s: time between looks.
+    """
+
+    def watch() -> None:
+        while not closed.wait(interval_s):
+            try:
+                update(retry_refused=False)
+            except IndexUnavailableError:
+                pass  # logged already
+            except Exception:
+                logger.exception("Could not check for a new version of the index.")
+
+    watcher = Thread(target=watch, name="dd2d-versions", daemon=True)
+    watcher.start()
+    return watcher

@@ -1,6 +1,6 @@
 """From a pattern to ranked crystals: the search shared by the command line, the service, tests and benchmarks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -20,10 +20,10 @@ from index.search.results import Candidate, SearchResult
 from index.search.superlattice import SuperlatticeSearch, warn_of_superlattice
 from index.search.two_lattices import TwoLatticeSearch
 from index.search.unknown_scale import UnknownScaleSearch
+from index.storage.canary import check_canary_candidates
 from index.storage.catalog import Entry
 from index.storage.components import AppendedCrystals, Components
-from index.storage.manifest import Manifest
-from index.storage.versions import find_current_version
+from index.storage.versions import Version, find_current_version
 from model.errors import OptionError
 from model.indexing.picked_lattice import refine_picked_lattice
 from model.matching import depth
@@ -35,10 +35,11 @@ from model.stopwatch import Stopwatch
 class Retriever:
     """Searches an opened index; safe to use from several threads at once. Use `Retriever.open`."""
 
-    def __init__(self, manifest: Manifest, components: Components, encoder: Encoder) -> None:
-        self.manifest = manifest
+    def __init__(self, version: Version, components: Components, encoder: Encoder) -> None:
+        self.manifest = version.manifest
         self.components = components
-        self._index = OpenedIndex(manifest, components, encoder)
+        self._version = version
+        self._index = OpenedIndex(version.manifest, components, encoder)
         self._known_scale = KnownScaleSearch(self._index)
         self._unknown_scale = UnknownScaleSearch(self._index)
         self._two_lattices = TwoLatticeSearch(self._index, self._known_scale)
@@ -47,7 +48,7 @@ class Retriever:
 
     @classmethod
     def open(cls, directory: Path, encoder: Encoder) -> Self:
-        """Open the current version of an index, read-only.
+        """Check the current version of an index against its digests and its canary, and open it read-only.
 
         Args:
             directory: the index, or one version of it.
@@ -58,12 +59,28 @@ class Retriever:
         """
         version = find_current_version(directory)
         version.manifest.check_encoder(encoder)
-        version.manifest.check_sizes(version.folder)
-        return cls(version.manifest, Components.open(version.folder, version.manifest), encoder)
+        version.check_files()
+        opened = cls(version, Components.open(version.folder, version.manifest), encoder)
+        try:
+            opened.check_canary()
+        except BaseException:
+            opened.close()
+            raise
+        return opened
 
     def append(self, crystals: AppendedCrystals) -> "Retriever":
         """Return a retriever that also searches these crystals; closing either closes the files of both."""
-        return Retriever(self.manifest, self.components.append(crystals), self._index.encoder)
+        return Retriever(self._version, self.components.append(crystals), self._index.encoder)
+
+    def check_canary(self) -> None:
+        """Compare the answer to the canary pattern with the one of the build; IndexDamagedError if they differ."""
+        check_canary_candidates(self.manifest, self.components, self._index.encoder)
+
+    def check_integrity(self) -> Iterator[int]:
+        """Check files, memory and canary; yield the bytes of each piece read; IndexDamagedError if one is damaged."""
+        yield from self._version.check_files_slowly()
+        yield from self.components.check_memory()
+        self.check_canary()
 
     def close(self) -> None:
         """Close the files."""

@@ -67,7 +67,7 @@ class UnknownScaleSearch:
         )
         watch.lap("embed")
         rows = index.components.bits.list_rows(query.admission.allowed)
-        similarity = vectors @ index.components.vectors.read_rows(rows).T
+        similarity = index.components.vectors.compare(vectors, rows)
         if query.admission.bonus is not None:
             similarity += query.admission.bonus[rows].astype(np.float32)
         at_scale = choose_scales(similarity, scales, rows, fitting)

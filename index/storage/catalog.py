@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model.crystal.crystal import Crystal
 from model.crystal.structure_files import write_cif
 from model.crystal.symmetry import Symmetry
-from model.errors import IndexUnavailableError
+from model.errors import IndexDamagedError, IndexUnavailableError
 
 CACHED_ENTRIES = 4096
 # Columns of an entry, in this file and in that of the user structures.
@@ -185,6 +185,8 @@ class Catalog:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        # SQLite then has no pages of its own: what it reads is what a check of the file reads.
+        connection.execute(f"PRAGMA mmap_size = {2**40}")
         groups = connection.execute("SELECT duplicate_group FROM crystals ORDER BY row").fetchall()
         self.groups: NDArray[np.int64] = np.array(groups, dtype=np.int64).reshape(-1)
         # The same candidates recur, for patterns of one sample and of related crystals.
@@ -195,7 +197,8 @@ class Catalog:
         """Open a catalog read-only; the file must not change while it is open, so SQLite needs no locks.
 
         Raises:
-            IndexUnavailableError: missing or damaged.
+            IndexUnavailableError: missing.
+            IndexDamagedError: damaged.
         """
         try:
             # SQLite in its serialized mode guards the connection itself (sqlite3.threadsafety == 3).
@@ -204,17 +207,21 @@ class Catalog:
             )
         except sqlite3.Error as error:
             raise IndexUnavailableError(
-                f"The catalog {path} cannot be opened; build the index again."
+                f"The catalog {path.name} cannot be opened; build the index again."
             ) from error
         try:
             return cls(connection)
         except sqlite3.Error as error:
             connection.close()
-            raise IndexUnavailableError(f"The catalog {path} is damaged; build the index again.") from error
+            raise IndexDamagedError(f"{path.name} is damaged; build the index again.", path) from error
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+    def forget_entries(self) -> None:
+        """Forget the entries that were read, so that none is older in memory than the last check of the file."""
+        self._get_entry_at.cache_clear()
 
     def __len__(self) -> int:
         return len(self.groups)

@@ -1,7 +1,7 @@
 """The components of an open index. Row i is the same crystal in each; further rows can be appended in memory."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +15,8 @@ from index.storage.extended_catalog import CatalogReader, ExtendedCatalog
 from index.storage.layout import CATALOG_NAME, ELEMENTS_NAME, VECTORS_NAME
 from index.storage.manifest import Manifest
 from index.storage.vectors import Vectors
-from model.errors import IndexUnavailableError
+from model.digests import ArrayDigests, Steps
+from model.errors import IndexDamagedError, IndexUnavailableError
 from model.indexing.lattice_table import LatticeTable
 
 
@@ -45,6 +46,7 @@ class Components:
         bits: elements of each crystal.
         lattices: with their sublattices.
         compositions: atomic fractions.
+        digests: of all these arrays in memory; those given belong to components that have arrays in common with these.
 
     Raises:
         IndexUnavailableError: the components have different numbers of crystals.
@@ -56,6 +58,7 @@ class Components:
     bits: ElementBits
     lattices: LatticeTable
     compositions: CompositionTable
+    digests: ArrayDigests | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not len(self.vectors) == len(self.catalog) == self.bits.count:
@@ -63,6 +66,7 @@ class Components:
                 f"The components of the index disagree: {len(self.vectors)} vectors, {len(self.catalog)} catalog "
                 f"entries, {self.bits.count} crystals in the element table; build the index again."
             )
+        object.__setattr__(self, "digests", ArrayDigests(self._list_arrays(), self.digests))
 
     @classmethod
     def open(cls, folder: Path, manifest: Manifest) -> Self:
@@ -98,4 +102,27 @@ class Components:
                 np.array([crystal.lattice for crystal in crystals]), len(self.base)
             ),
             compositions=self.compositions.append(numbers),
+            digests=self.digests,
         )
+
+    def check_memory(self) -> Steps[None]:
+        """Compare the arrays in memory with their digests, and read the catalog's entries anew from now on.
+
+        Raises:
+            IndexDamagedError: a bit has changed.
+        """
+        assert self.digests is not None
+        changed = yield from self.digests.find_changed()
+        if changed:
+            raise IndexDamagedError(f"The {changed} have changed in memory; start the service again.")
+        self.base.forget_entries()
+
+    def _list_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Return every array that a search reads by what it is called in messages."""
+        return {
+            **self.vectors.list_arrays(),
+            "elements of the index": self.bits.bits,
+            "duplicate groups of the index": self.catalog.groups,
+            **{f"{name} of the index": array for name, array in self.lattices.list_arrays().items()},
+            **{f"{name} of the index": array for name, array in self.compositions.list_arrays().items()},
+        }

@@ -4,16 +4,18 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from errno import EIO
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from index.encoder import Encoder
 from index.storage.layout import MANIFEST_NAME
-from model.errors import IndexUnavailableError
+from model.digests import Steps, digest_files, finish
+from model.errors import IndexDamagedError, IndexUnavailableError
 from model.matching.priors import CELL_SIGMA
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,15 @@ class FileDigest:
     @classmethod
     def from_file(cls, path: Path) -> Self:
         """Return the digest of a file on the disk."""
-        with path.open("rb") as stream:
-            return cls(hashlib.file_digest(stream, "sha256").hexdigest(), path.stat().st_size)
+        return cls(finish(digest_files([path])), path.stat().st_size)
+
+
+@dataclass(frozen=True)
+class CanaryCandidate:
+    """A crystal that the canary pattern found when the index was built, and its similarity."""
+
+    id: str
+    similarity: float
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,7 @@ class Manifest:
         rejected: entries that could not be used.
         sources: crystals by source.
         cell_sigma: rms error of the logarithm of the cell lengths, for the sources where it was given.
+        canary: the crystals nearest to the canary pattern, see `index.storage.canary`.
         format_version: number of the layout; other numbers are refused.
     """
 
@@ -76,12 +86,13 @@ class Manifest:
     rejected: int
     sources: Mapping[str, int] = field(default_factory=dict)
     cell_sigma: Mapping[str, float] = field(default_factory=dict)
+    canary: tuple[CanaryCandidate, ...] = ()
     format_version: int = FORMAT_VERSION
 
     @cached_property
     def digest(self) -> str:
         """Digest that identifies this build, "sha256:..."; builds of the same data differ in `created`."""
-        return "sha256:" + hashlib.sha256(self.to_json().encode()).hexdigest()
+        return "sha256:" + hashlib.sha256(_to_json(asdict(self)).encode()).hexdigest()
 
     def get_cell_sigma(self, source: str) -> float:
         """Return the rms error of the logarithm of a source's cell lengths; by default that of computed cells."""
@@ -93,8 +104,8 @@ class Manifest:
         return max(map(self.get_cell_sigma, self.sources), default=CELL_SIGMA)
 
     def to_json(self) -> str:
-        """Return the content of the manifest file."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+        """Return the content of the manifest file, which includes its own digest."""
+        return _to_json({"digest": self.digest, **asdict(self)})
 
     @classmethod
     def read(cls, directory: Path) -> Self:
@@ -103,14 +114,16 @@ class Manifest:
         Raises:
             IndexUnavailableError: missing, damaged, or of a layout that this software does not read.
         """
+        path = directory / MANIFEST_NAME
         try:
-            content = json.loads((directory / MANIFEST_NAME).read_text(encoding="utf-8"))
+            text = path.read_bytes().decode()
+            content = json.loads(text)
         except FileNotFoundError:
             raise IndexUnavailableError(
                 f"{directory} contains no index; build one with `dd2d index build`."
             ) from None
         except (OSError, ValueError) as error:
-            raise _make_damage_error(directory) from error
+            raise _make_damage_error(path) from error
         version = content.get("format_version") if isinstance(content, dict) else None
         if version != FORMAT_VERSION:
             raise IndexUnavailableError(
@@ -118,11 +131,20 @@ class Manifest:
                 "build the index again."
             )
         try:
-            model = ModelIdentity(**content.pop("model"))
-            files = {name: FileDigest(**digest) for name, digest in content.pop("files").items()}
-            return cls(model=model, files=files, **content)
+            manifest = cls._from_content(content)
         except (KeyError, TypeError, AttributeError) as error:
-            raise _make_damage_error(directory) from error
+            raise _make_damage_error(path) from error
+        if manifest.to_json() != text:  # which also compares the digest
+            raise _make_damage_error(path)
+        return manifest
+
+    @classmethod
+    def _from_content(cls, content: dict[str, Any]) -> Self:
+        del content["digest"]
+        model = ModelIdentity(**content.pop("model"))
+        files = {name: FileDigest(**digest) for name, digest in content.pop("files").items()}
+        canary = tuple(CanaryCandidate(**candidate) for candidate in content.pop("canary"))
+        return cls(model=model, files=files, canary=canary, **content)
 
     def check_encoder(self, encoder: Encoder) -> None:
         """Reject an encoder that did not compute the vectors of this index.
@@ -134,40 +156,44 @@ class Manifest:
         if loaded != self.model:
             raise IndexUnavailableError(
                 f"The index was built with the weights {_describe(self.model)}, but {_describe(loaded)} are loaded; "
-                "load the weights of the index, or build the index again with `dd2d index build`."
+                "load the weights of the index (restore their files if these are damaged), or build the index again "
+                "with `dd2d index build`."
             )
 
     def list_problems(self, directory: Path) -> list[str]:
         """Return a sentence for each file that is missing or changed; this reads all files."""
+        return finish(self.find_problems(directory))
+
+    def find_problems(self, directory: Path) -> Steps[list[str]]:
+        """Return the same as `list_problems`, a piece of a file at a time."""
         problems = []
         for name, expected in self.files.items():
             path = directory / name
-            if not path.is_file():
+            try:
+                found = FileDigest((yield from digest_files([path])), path.stat().st_size)
+            except FileNotFoundError:
                 problems.append(f"{name} is missing.")
-            elif FileDigest.from_file(path) != expected:
+                continue
+            except OSError as error:
+                if error.errno != EIO:
+                    raise
+                problems.append(f"{name} cannot be read from the disk.")
+                continue
+            if found != expected:
                 problems.append(
                     f"{name} is not the file that was written; its digest differs from the manifest's."
                 )
         return problems
 
-    def check_sizes(self, directory: Path) -> None:
-        """Reject an index with a missing or truncated file, without reading the files.
 
-        Raises:
-            IndexUnavailableError: a file is missing or has another size; the message names it.
-        """
-        for name, expected in self.files.items():
-            path = directory / name
-            size = path.stat().st_size if path.is_file() else None
-            if size != expected.bytes:
-                state = "is missing" if size is None else f"has {size} bytes instead of {expected.bytes}"
-                raise IndexUnavailableError(
-                    f"The index in {directory} is damaged: {name} {state}; build it again."
-                )
+def _to_json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
 
-def _make_damage_error(directory: Path) -> IndexUnavailableError:
-    return IndexUnavailableError(f"The manifest in {directory} is damaged; build the index again.")
+def _make_damage_error(path: Path) -> IndexDamagedError:
+    return IndexDamagedError(
+        f"{path.name} of the index version {path.parent.name} is damaged; build the index again.", path
+    )
 
 
 def _describe(model: ModelIdentity) -> str:

@@ -33,7 +33,7 @@ from index.storage.versions import (
     read_history,
 )
 from model.atomic_files import make_temporary_path, sync_to_disk, write_file
-from model.errors import IndexUnavailableError
+from model.errors import IndexDamagedError, IndexUnavailableError
 
 # A fault in a new index may be found weeks later; a version of 18,000 crystals takes 20 MB.
 KEPT_VERSIONS = 5
@@ -108,7 +108,12 @@ def publish_copy(built: Path, served: Path) -> Version:
         for file in (*source.manifest.files, MANIFEST_NAME, REPORT_NAME):
             if (source.folder / file).is_file():
                 shutil.copyfile(source.folder / file, folder / file)
-        Version(folder, source.manifest).check_files(shown_folder=source.folder)
+        problems = source.manifest.list_problems(folder)
+        if problems:
+            raise IndexDamagedError(
+                f"The index in {source.folder} is damaged; build it again. {' '.join(problems)}",
+                source.folder,
+            )
         return Version(publish_version(folder, name), source.manifest)
 
 

@@ -7,18 +7,18 @@ it has ended. The file is never deleted, and readers do not create it.
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from time import monotonic
 
 from index.storage.catalog import ENTRY_SCHEMA
+from index.storage.row_digests import LAYOUT, LAYOUT_WITHOUT_DIGESTS, add_digests, has_digests
 from model.atomic_files import is_disk_full, sync_to_disk
-from model.errors import IndexUnavailableError, ReadOnlyError, StorageFullError
+from model.errors import IndexDamagedError, IndexUnavailableError, ReadOnlyError, StorageFullError
 
 # "dd2d" in ASCII; identifies the file as one of this project, also to the `file` command.
 _APPLICATION_ID = 0x64643264
-_LAYOUT = 1
 # How long one writer waits for another; each locks the file for milliseconds.
 _WAIT_S = 10.0
 _SCHEMA = (
@@ -27,7 +27,8 @@ _SCHEMA = (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
         added_at TEXT NOT NULL,
         added_by TEXT,
-        {ENTRY_SCHEMA.strip()}
+        {ENTRY_SCHEMA.strip()},
+        digest BLOB
     ) STRICT
     """,
     """
@@ -35,12 +36,13 @@ _SCHEMA = (
         number INTEGER NOT NULL REFERENCES structures (number) ON DELETE CASCADE,
         model TEXT NOT NULL,
         vector BLOB NOT NULL,
+        digest BLOB,
         PRIMARY KEY (number, model)
     ) STRICT
     """,
     "CREATE TABLE state (generation INTEGER NOT NULL) STRICT",
     "INSERT INTO state VALUES (0)",
-    f"PRAGMA user_version = {_LAYOUT}",
+    f"PRAGMA user_version = {LAYOUT}",
     f"PRAGMA application_id = {_APPLICATION_ID}",
 )
 # One statement, which sees one state of the file: another process may be creating its tables.
@@ -72,6 +74,18 @@ class UserStructureFile:
         """Close the file."""
         with self._lock:
             self._close_reader()
+
+    def upgrade(self) -> None:
+        """Add the digests of rows to a file of earlier software; one that cannot be written stays as it is.
+
+        Raises:
+            IndexUnavailableError: damaged, or a file of another kind.
+        """
+        with self.read() as opened:
+            is_old = opened is not None and not has_digests(opened[0])
+        if is_old:
+            with suppress(ReadOnlyError, StorageFullError), self.write():
+                pass
 
     @contextmanager
     def read(self) -> Iterator[tuple[sqlite3.Connection, int] | None]:
@@ -149,12 +163,18 @@ def _run_transaction(writer: sqlite3.Connection, path: Path) -> Iterator[sqlite3
         if not _check_kind(writer, path):
             for statement in _SCHEMA:
                 writer.execute(statement)
+        if not has_digests(writer):
+            add_digests(writer)
         yield writer
         writer.execute("COMMIT")
     except BaseException:
         if writer.in_transaction:
             writer.execute("ROLLBACK")
         raise
+    # SQLite drops a damaged log without a word, and with it what was added; so it holds nothing for long.
+    with suppress(sqlite3.Error):
+        writer.execute("PRAGMA busy_timeout = 200")
+        writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _enable_write_ahead_log(writer: sqlite3.Connection) -> None:
@@ -203,11 +223,11 @@ def _check_kind(connection: sqlite3.Connection, path: Path) -> bool:
         IndexUnavailableError: it is a file of another kind or layout.
     """
     application_id, layout, tables = connection.execute(_KIND).fetchone()
-    if (application_id, layout) == (_APPLICATION_ID, _LAYOUT):
+    if application_id == _APPLICATION_ID and layout in {LAYOUT, LAYOUT_WITHOUT_DIGESTS}:
         return True
     if application_id == _APPLICATION_ID:
         raise IndexUnavailableError(
-            f"The user structures in {path} have layout {layout}, but this software reads layout {_LAYOUT}; use the "
+            f"The user structures in {path} have layout {layout}, but this software reads layout {LAYOUT}; use the "
             "software that wrote them, or set DD2D_USER_STRUCTURES to another file."
         )
     if application_id or tables:
@@ -234,10 +254,9 @@ def _translate_errors(path: Path, *, is_write: bool) -> Iterator[None]:
             raise IndexUnavailableError(
                 f"The user structures in {path} cannot be accessed at the moment: {error}."
             ) from error
-        raise IndexUnavailableError(
-            f"The user structures in {path} are damaged ({error}); replace the file with a backup, or move it away to "
-            "continue without them."
-        ) from error
+        raise make_damage_error(path, error) from error
+    except UnicodeDecodeError as error:  # a text of the schema
+        raise make_damage_error(path, error) from error
     except OSError as error:
         if is_write and is_disk_full(error):
             raise StorageFullError(_FULL_MESSAGE) from error
@@ -250,6 +269,15 @@ def _has_no_inodes(folder: Path) -> bool:
     """Return whether the file system can hold no further file; some have no limit and state 0 of 0."""
     status = os.statvfs(folder)
     return status.f_files > 0 and status.f_favail == 0
+
+
+def make_damage_error(path: Path, reason: object) -> IndexDamagedError:
+    """Return the error for a damaged file."""
+    return IndexDamagedError(
+        f"The user structures in {path.name} are damaged ({reason}); replace the file with a backup, or move it "
+        "away to continue without them.",
+        path,
+    )
 
 
 def _make_read_only_error(path: Path) -> ReadOnlyError:

@@ -1,19 +1,21 @@
 """The user structures of an index, read and written by any number of processes.
 
-Rows are only added and deleted, never changed. Every change increments the generation, so that one query shows a reader
-whether anything is new. Vectors of several weights can be stored side by side.
+Rows are only added and deleted, never changed, and each has a digest. Every change increments the generation, so that
+one query shows a reader whether anything is new. Vectors of several weights can be stored side by side.
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.storage.catalog import ENTRY_COLUMNS, Entry
-from index.storage.user_structure_file import UserStructureFile
+from index.storage.row_digests import STRUCTURE_COLUMNS, compute_row_digest, find_damage, has_digests
+from index.storage.user_structure_file import UserStructureFile, make_damage_error
 from model.errors import IndexUnavailableError
 
 Vector = NDArray[np.float32]
@@ -44,6 +46,13 @@ class UserStructure:
     added_by: str | None = None
     vector: Vector | None = None
 
+    def compute_digest(self) -> bytes:
+        """Return a digest of the structure and its vector."""
+        vector = None if self.vector is None else self.vector.tobytes()
+        return compute_row_digest(
+            (self.number, self.added_at, self.added_by, *self.entry.to_columns(), vector)
+        )
+
 
 class UserStructures:
     """The user structures of one file; safe to use from several threads, not across a fork.
@@ -61,6 +70,10 @@ class UserStructures:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def upgrade(self) -> None:
+        """Add the digests of rows to a file of earlier software, if it is writable."""
+        self._file.upgrade()
 
     def read_generation(self) -> Generation:
         """Return a value that changes whenever any process adds or removes a structure or replaces the file."""
@@ -89,7 +102,9 @@ class UserStructures:
             if opened is None:
                 return []
             return [
-                structure for number in numbers for structure in _select(opened[0], "number", number, model)
+                structure
+                for number in numbers
+                for structure in self._select(opened[0], "number", number, model)
             ]
 
     def add(
@@ -108,11 +123,13 @@ class UserStructures:
             The structure with this id, which is on the disk when this returns.
         """
         with self._file.write() as writer:
-            existing = _select(writer, "id", entry.id, model)
+            existing = self._select(writer, "id", entry.id, model)
             if existing:
                 return existing[0]
             number = writer.execute(_INSERT, (added_at, added_by, *entry.to_columns())).lastrowid
             assert number is not None
+            digest = compute_row_digest((number, added_at, added_by, *entry.to_columns()))
+            writer.execute("UPDATE structures SET digest = ? WHERE number = ?", (digest, number))
             _insert_vector(writer, number, model, vector)
             _increment_generation(writer)
         return UserStructure(number, entry, added_at, added_by, vector)
@@ -121,7 +138,7 @@ class UserStructures:
         """Store vectors of existing structures computed with other weights; the generation does not change."""
         with self._file.write() as writer:
             for number, vector in vectors.items():
-                if _select(writer, "number", number, model):
+                if self._select(writer, "number", number, model):
                     _insert_vector(writer, number, model, vector)
 
     def remove(self, number: int) -> bool:
@@ -133,16 +150,57 @@ class UserStructures:
         return is_removed
 
     def find_damage(self) -> str | None:
-        """Return a sentence about the first problem that SQLite's integrity check finds, or None."""
+        """Return a sentence about the first problem that `check` finds, or None."""
         try:
-            with self._file.read() as opened:
-                if opened is None:
-                    return None
-                (problem,) = opened[0].execute("PRAGMA integrity_check(1)").fetchone()
+            self.check()
         except IndexUnavailableError as error:
             return str(error)
-        return (
-            None if problem == "ok" else f"The user structures in {self._file.path} are damaged: {problem}."
+        return None
+
+    def check(self) -> None:
+        """Check the whole file, of which `read` checks only the rows that it returns.
+
+        Raises:
+            IndexDamagedError: it is damaged.
+        """
+        file = UserStructureFile(self._file.path)  # a connection of its own, so that no search waits
+        try:
+            with file.read() as opened:
+                problem = None if opened is None else find_damage(opened[0])
+        finally:
+            file.close()
+        if problem is not None:
+            raise make_damage_error(self._file.path, problem)
+
+    def _select(
+        self, connection: sqlite3.Connection, column: str, value: object, model: str
+    ) -> list[UserStructure]:
+        """Return the structures with this number or id, with the vector of these weights."""
+        digests = "structures.digest, vectors.digest" if has_digests(connection) else "NULL, NULL"
+        rows = connection.execute(
+            f"""
+            SELECT vector, {digests}, structures.{STRUCTURE_COLUMNS} FROM structures
+            LEFT JOIN vectors ON vectors.number = structures.number AND model = ?
+            WHERE structures.{column} = ?
+            """,
+            (model, value),
+        )
+        return [self._make_structure(row, model, has_digests(connection)) for row in rows]
+
+    def _make_structure(self, columns: Sequence[Any], model: str, is_digested: bool) -> UserStructure:
+        vector, digest, vector_digest, *row = columns
+        number, added_at, added_by, *entry = row
+        is_sound = compute_row_digest(row) == digest and (
+            vector is None or compute_row_digest((number, model, vector)) == vector_digest
+        )
+        if is_digested and not is_sound:
+            raise make_damage_error(self._file.path, f"structure {number} differs from its digest")
+        return UserStructure(
+            number,
+            Entry.from_columns(tuple(entry)),
+            added_at,
+            added_by,
+            None if vector is None else np.frombuffer(vector, dtype="<f4"),
         )
 
 
@@ -151,31 +209,10 @@ def _read_generation(reader: sqlite3.Connection) -> int:
     return int(generation)
 
 
-def _select(connection: sqlite3.Connection, column: str, value: object, model: str) -> list[UserStructure]:
-    """Return the structures with this number or id, with the vector of these weights."""
-    rows = connection.execute(
-        f"""
-        SELECT structures.number, added_at, added_by, vector, {ENTRY_COLUMNS} FROM structures
-        LEFT JOIN vectors ON vectors.number = structures.number AND model = ?
-        WHERE structures.{column} = ?
-        """,
-        (model, value),
-    )
-    return [
-        UserStructure(
-            number,
-            Entry.from_columns(tuple(columns)),
-            added_at,
-            added_by,
-            None if vector is None else np.frombuffer(vector, dtype="<f4"),
-        )
-        for number, added_at, added_by, vector, *columns in rows
-    ]
-
-
 def _insert_vector(writer: sqlite3.Connection, number: int, model: str, vector: Vector) -> None:
     content = vector.astype("<f4").tobytes()
-    writer.execute("INSERT OR IGNORE INTO vectors VALUES (?, ?, ?)", (number, model, content))
+    row = (number, model, content)
+    writer.execute("INSERT OR IGNORE INTO vectors VALUES (?, ?, ?, ?)", (*row, compute_row_digest(row)))
 
 
 def _increment_generation(writer: sqlite3.Connection) -> None:

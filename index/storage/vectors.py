@@ -7,9 +7,13 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from model.errors import IndexUnavailableError
+from model.errors import IndexDamagedError, IndexUnavailableError
 
 FloatVectors = NDArray[np.float32]
+
+MAX_NORM_ERROR = 1e-3
+"""Largest deviation of a unit vector's length from 1; the towers normalize in float32."""
+_BLOCK_ROWS = 65536
 
 # Maps the file into memory; the older IO_FLAG_MMAP reads flat indexes as a whole.
 _MAPPED = faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY
@@ -20,6 +24,27 @@ def write_vectors(path: Path, vectors: FloatVectors) -> None:
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(np.ascontiguousarray(vectors, dtype=np.float32))
     faiss.write_index(index, str(path))
+
+
+def find_unit_rows(vectors: FloatVectors) -> NDArray[np.bool_]:
+    """Return (N,) whether each of (N, D) vectors is finite and of unit length."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        square = np.einsum("nd,nd->n", vectors, vectors)
+    return np.asarray(np.abs(square - 1.0) <= 2 * MAX_NORM_ERROR)
+
+
+def _check_similarities(similarity: FloatVectors) -> FloatVectors:
+    """Return cosines, unless one of them cannot be a cosine.
+
+    Raises:
+        IndexDamagedError: it cannot.
+    """
+    if not (np.abs(similarity) <= 1.0 + MAX_NORM_ERROR).all():
+        raise IndexDamagedError(
+            "A similarity is not a number from -1 to 1, so the vectors of the index or of the pattern are damaged; run "
+            "`dd2d index verify`."
+        )
+    return similarity
 
 
 class Vectors:
@@ -40,6 +65,7 @@ class Vectors:
 
         Raises:
             IndexUnavailableError: missing, damaged, or not a flat inner-product index.
+            IndexDamagedError: a vector is not finite or not of unit length.
         """
         try:
             index = faiss.read_index(str(path), _MAPPED)
@@ -51,10 +77,29 @@ class Vectors:
             raise IndexUnavailableError(
                 f"{path.name} is not a flat inner-product index; build the index again."
             )
+        wrong = sum(
+            int((~find_unit_rows(block)).sum())
+            for block in np.array_split(_view(index), 1 + int(index.ntotal) // _BLOCK_ROWS)
+        )
+        if wrong:
+            raise IndexDamagedError(
+                f"{wrong} vectors in {path.name} do not have unit length; build the index again.", path
+            )
         return cls(index)
 
     def append(self, vectors: FloatVectors) -> Self:
-        """Return these vectors followed by (M, D) others; the file stays mapped, and this object is unchanged."""
+        """Return these vectors followed by (M, D) others; the file stays mapped, and this object is unchanged.
+
+        Args:
+            vectors: unit vectors, or zeros for crystals that only their lattices find.
+
+        Raises:
+            IndexDamagedError: one is neither.
+        """
+        if not (find_unit_rows(vectors) | (vectors == 0.0).all(axis=1)).all():
+            raise IndexDamagedError(
+                "The vector of a user structure does not have unit length; restore the file of the user structures."
+            )
         appended = faiss.IndexFlatIP(self.dimension)
         appended.add(np.ascontiguousarray(vectors, dtype=np.float32))
         return type(self)(self._index, appended)
@@ -66,6 +111,13 @@ class Vectors:
     def dimension(self) -> int:
         """D, length of a vector."""
         return int(self._index.d)
+
+    def list_arrays(self) -> dict[str, FloatVectors]:
+        """Return the vectors in memory by what they are called in messages; nothing is copied."""
+        arrays = {"vectors of the index": _view(self._index)}
+        if self._appended is not None:
+            arrays["vectors of the user structures"] = _view(self._appended)
+        return arrays
 
     def search(
         self, query: FloatVectors, count: int, allowed: NDArray[np.uint8] | None = None
@@ -82,24 +134,35 @@ class Vectors:
 
         Raises:
             IndexUnavailableError: the query has another dimension.
+            IndexDamagedError: the query is not a unit vector, or a product is no cosine.
         """
         if query.shape != (self.dimension,):
             raise IndexUnavailableError(
                 f"The query has the shape {query.shape}, but the index has vectors of length {self.dimension}; use "
                 "the model with which the index was built."
             )
+        check_pattern_vectors(query[None])
         # The setting belongs to the calling thread. One query is too small a product to split, and a service runs
         # several at once.
         faiss.omp_set_num_threads(1)
         scores, rows = _search(self._index, query, count, allowed)
         if self._appended is None:
-            return scores, rows
+            return _check_similarities(scores), rows
         first = int(self._index.ntotal)
         allowed_appended = None if allowed is None else _slice_bits(allowed, first, len(self))
         other_scores, other_rows = _search(self._appended, query, count, allowed_appended)
         scores, rows = np.concatenate([scores, other_scores]), np.concatenate([rows, first + other_rows])
         best = np.argsort(-scores, kind="stable")[:count]
-        return scores[best], rows[best]
+        return _check_similarities(scores[best]), rows[best]
+
+    def compare(self, queries: FloatVectors, rows: NDArray[np.int64]) -> FloatVectors:
+        """Return the (Q, K) inner products of (Q, D) unit vectors with the vectors of these rows.
+
+        Raises:
+            IndexDamagedError: a query is not a unit vector, or a product is no cosine.
+        """
+        check_pattern_vectors(queries)
+        return _check_similarities(queries @ self.read_rows(rows).T)
 
     def read_rows(self, rows: NDArray[np.int64]) -> FloatVectors:
         """Return the (K, D) vectors of these rows."""
@@ -112,6 +175,28 @@ class Vectors:
         vectors[~is_appended] = self._index.reconstruct_batch(rows[~is_appended])
         vectors[is_appended] = self._appended.reconstruct_batch(rows[is_appended] - first)
         return vectors
+
+
+def check_pattern_vectors(vectors: FloatVectors) -> None:
+    """Reject (N, D) vectors of patterns that sound weights cannot make.
+
+    Raises:
+        IndexDamagedError: one is not finite, or not of unit length.
+    """
+    if not find_unit_rows(vectors).all():
+        raise IndexDamagedError(
+            "The model's vector of the pattern does not have unit length, so the weights may be damaged; restart the "
+            "service."
+        )
+
+
+def _view(index: "faiss.IndexFlat") -> FloatVectors:
+    """Return the (N, D) vectors of a flat index where they are."""
+    count, dimension = int(index.ntotal), int(index.d)
+    if not count:
+        return np.empty((0, dimension), dtype=np.float32)
+    flat: FloatVectors = faiss.rev_swig_ptr(index.get_xb(), count * dimension)
+    return flat.reshape(count, dimension)
 
 
 def _search(

@@ -8,7 +8,8 @@ from typing import Self
 
 from index.storage.layout import CURRENT_NAME, MANIFEST_NAME, USER_STRUCTURES_NAME
 from index.storage.manifest import Manifest
-from model.errors import IndexUnavailableError, OptionError
+from model.digests import Steps, finish
+from model.errors import IndexDamagedError, IndexUnavailableError, OptionError
 
 _NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}(\.\d+)?")
 
@@ -39,19 +40,29 @@ class Version:
         """Name of its folder."""
         return self.folder.name
 
-    def check_files(self, shown_folder: Path | None = None) -> None:
+    def check_files(self) -> None:
         """Check all files against their digests.
 
-        Args:
-            shown_folder: the folder to name in the message, where it is not the version's own.
+        Raises:
+            IndexDamagedError: a file is missing or damaged; the message names it.
+        """
+        finish(self.check_files_slowly())
+
+    def check_files_slowly(self) -> Steps[None]:
+        """Check all files against their digests, a piece of a file at a time.
 
         Raises:
-            IndexUnavailableError: a file is missing or damaged.
+            IndexDamagedError: as `check_files`.
         """
-        problems = self.manifest.list_problems(self.folder)
+        problems = yield from self.manifest.find_problems(self.folder)
+        manifest = self.folder / MANIFEST_NAME
+        if not manifest.is_file() or manifest.read_bytes() != self.manifest.to_json().encode():
+            problems.append(f"{MANIFEST_NAME} is not the file that was read.")
         if problems:
-            raise IndexUnavailableError(
-                f"The index in {shown_folder or self.folder} is damaged; build it again. {' '.join(problems)}"
+            raise IndexDamagedError(
+                f"The index version {self.name} is damaged. {' '.join(problems)} Run `dd2d index verify`, then build "
+                "or publish the index again.",
+                self.folder,
             )
 
 
@@ -75,7 +86,9 @@ def find_version_folder(directory: Path) -> Path:
     except UnicodeDecodeError:
         name = ""
     if not is_version_name(name):
-        raise IndexUnavailableError(f"{directory / CURRENT_NAME} is damaged; build the index again.")
+        raise IndexDamagedError(
+            f"{CURRENT_NAME} is damaged; build the index again.", directory / CURRENT_NAME
+        )
     return directory / name
 
 

@@ -88,6 +88,12 @@ class LatticeTable:
         more = LatticeTable.from_cells(lattices)
         return replace(self, extension=replace(more, crystal=more.crystal + first))
 
+    def list_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Return the columns, and those of the extension, by what they are called in messages."""
+        columns = {"cell areas": self.log_area, "cell shapes": self.cotangents, "cell numbers": self.crystal}
+        further = {} if self.extension is None else self.extension.list_arrays()
+        return columns | {f"further {name}": array for name, array in further.items()}
+
     def find_matches(self, basis: FloatArray, scale_tolerance: float = np.inf) -> LatticeMatches:
         """Find the crystals whose lattice, or a sublattice of it, is the one that a pattern shows.
 

@@ -42,7 +42,9 @@ def load_towers(directory: Path | None = None) -> Towers:
     Raises:
         CheckpointError: files are missing, damaged or do not match each other.
     """
-    return Towers(*read_network(directory or PRETRAINED))
+    directory = directory or PRETRAINED
+    network, digest, training = read_network(directory)
+    return Towers(network, digest, training, [directory / CARD, directory / WEIGHTS])
 
 
 def read_network(directory: Path) -> tuple[TwinTowers, str, dict[str, Any]]:

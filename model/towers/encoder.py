@@ -1,6 +1,8 @@
 """Inference with trained towers: crystals and spots in, unit vectors out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -9,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from model.crystal.crystal import Crystal
-from model.errors import OptionError
+from model.digests import ArrayDigests, digest_files
+from model.errors import CheckpointError, OptionError
 from model.pattern.friedel_pairs import find_friedel_pairs
 from model.pattern.spots import Spots
 from model.towers.contrastive import Form, TwinTowers
@@ -25,6 +28,12 @@ DEFAULT_VOLTAGE_KV = 80.0
 class Towers:
     """The two encoders with read-only weights; safe to call from several threads.
 
+    Args:
+        network: the encoders.
+        digest: "sha256:..." of the files.
+        training: description of the training.
+        files: that the weights came from, in the order in which they were digested; none if they are only in memory.
+
     Attributes:
         digest: "sha256:..." of weights and description.
         dimension: dimension D of the vectors.
@@ -33,12 +42,37 @@ class Towers:
     """
 
     def __init__(
-        self, network: TwinTowers, digest: str, training: Mapping[str, Any] = MappingProxyType({})
+        self,
+        network: TwinTowers,
+        digest: str,
+        training: Mapping[str, Any] = MappingProxyType({}),
+        files: Sequence[Path] = (),
     ) -> None:
         self._network = network.eval().requires_grad_(False)
+        self._files = files
+        tensors = chain(self._network.named_parameters(), self._network.named_buffers())
+        self._digests = ArrayDigests({name: tensor.numpy() for name, tensor in tensors})
         self.digest, self.training = digest, training
         self.dimension = network.size.dimension
         self.form: Form = network.size.form
+
+    def check_integrity(self) -> Iterator[int]:
+        """Compare the weights in memory and their files with their digests; yield the number of bytes of each piece.
+
+        Raises:
+            CheckpointError: a bit has changed.
+        """
+        changed = yield from self._digests.find_changed()
+        if changed:
+            raise CheckpointError(f"The weights {changed} have changed in memory; start the service again.")
+        try:
+            digest = yield from digest_files(self._files)
+        except FileNotFoundError:
+            digest = ""
+        is_sound = not self._files or f"sha256:{digest}" == self.digest
+        if not is_sound:
+            names = " or ".join(path.name for path in self._files)
+            raise CheckpointError(f"{names} is not the file that was loaded; restore it, then start again.")
 
     def embed_crystals(self, crystals: Sequence[Crystal]) -> Vectors:
         """Return (N, D) unit vectors of crystals; large batches use bfloat16 where the processor supports it."""

@@ -60,6 +60,7 @@ class StandIn:
     searches: list[dict[str, Any]] = field(default_factory=list)
     embedded: list[int] = field(default_factory=list)
     closed: bool = False
+    damage: Exception | None = None
     user_structure_count: int = 0
     match: Match | None = None
     probability: float | None = None
@@ -118,6 +119,10 @@ class StandIn:
             confidence_set_size=self.set_size,
             next_measurement=self.measurement,
         )
+
+    def check_canary(self) -> None:
+        if self.damage is not None:
+            raise self.damage
 
     def close(self) -> None:
         self.closed = True

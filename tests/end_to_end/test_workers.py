@@ -15,7 +15,7 @@ from app.settings import Settings
 from app.workers.dispatcher import Dispatcher
 from app.workers.messages import CanaryJob, InspectJob
 from app.workers.pool import Launcher, ProcessWorker
-from model.errors import IndexUnavailableError, UnreadableError
+from model.errors import IndexDamagedError, IndexUnavailableError, UnreadableError
 
 CANARY = CanaryJob()
 
@@ -105,6 +105,23 @@ def test_an_idle_worker_that_is_killed_is_replaced_at_once(starter: Path) -> Non
         while dispatcher.running_workers == 0:
             await asyncio.sleep(0.01)
         assert worker.pid != first
+
+    run_with_worker(starter, check)
+
+
+def test_a_worker_that_reads_a_part_of_the_index_that_is_gone_is_damaged(starter: Path) -> None:
+    async def check(dispatcher: Dispatcher, worker: ProcessWorker) -> None:
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGSTOP)
+        job = asyncio.create_task(dispatcher.run(CANARY))
+        await asyncio.sleep(0)
+        os.kill(worker.pid, signal.SIGBUS)
+        os.kill(worker.pid, signal.SIGCONT)
+        with pytest.raises(IndexDamagedError, match="log names the file"):
+            await job
+        while dispatcher.running_workers == 0:
+            await asyncio.sleep(0.01)
+        assert (await dispatcher.run(CANARY)).provenance.crystals > 300
 
     run_with_worker(starter, check)
 

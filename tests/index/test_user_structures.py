@@ -202,9 +202,9 @@ def test_refuses_another_database_and_another_layout(path: Path) -> None:
     path.unlink()
     UserStructures(path).add(entry(1), vector(1), MODEL, NOW, None)
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 3")
     connection.close()
-    with pytest.raises(IndexUnavailableError, match="layout 2, but this software reads layout 1"):
+    with pytest.raises(IndexUnavailableError, match="layout 3, but this software reads layout 2"):
         UserStructures(path).read_generation()
 
 

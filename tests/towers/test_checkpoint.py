@@ -1,18 +1,22 @@
 """Weights on disk: they reproduce the vectors, and damaged files are rejected."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from model.crystal.crystal import Crystal
 from model.errors import CheckpointError
 from model.towers.checkpoint import CARD, PRETRAINED, WEIGHTS, load_towers, save_towers
 from model.towers.contrastive import FORMS, Form, TowerSize, TwinTowers
 from model.towers.encoder import Towers
+from tests.changed_bits import flip_bit
 
 
 def network(form: Form = "physics") -> TwinTowers:
@@ -82,3 +86,34 @@ def test_the_shipped_weights_are_small_and_described() -> None:
     assert sum(path.stat().st_size for path in files) < 40e6
     assert {WEIGHTS, CARD, "README.md"} <= {path.name for path in files}
     assert load_towers().form == "physics"
+
+
+@given(place=st.floats(0.0, 1.0, exclude_max=True), name=st.sampled_from([WEIGHTS, CARD]))
+@settings(max_examples=60)
+def test_weights_with_a_changed_bit_are_refused_or_have_another_digest(
+    tmp_path_factory: pytest.TempPathFactory, place: float, name: str
+) -> None:
+    """An index refuses weights of another digest than its own."""
+    folder = tmp_path_factory.mktemp("towers")
+    save_towers(network(), folder, {"minutes": 1})
+    towers = load_towers(folder)
+    assert list(towers.check_integrity())
+    flip_bit(folder / name, place)
+    with pytest.raises(CheckpointError, match=WEIGHTS):
+        list(towers.check_integrity())
+    with suppress(CheckpointError):
+        assert load_towers(folder).digest != towers.digest
+
+
+def test_a_changed_bit_of_the_weights_in_memory_is_found(tmp_path: Path) -> None:
+    saved = network()
+    save_towers(saved, tmp_path, {})
+    towers = Towers(saved, load_towers(tmp_path).digest, {}, [tmp_path / CARD, tmp_path / WEIGHTS])
+    list(towers.check_integrity())
+    for name, tensor in saved.named_parameters():
+        content = tensor.detach().view(-1).view(torch.uint8)
+        content[len(content) // 2] ^= 1
+        with pytest.raises(CheckpointError, match=f"{name} have changed in memory"):
+            list(towers.check_integrity())
+        content[len(content) // 2] ^= 1
+    list(towers.check_integrity())

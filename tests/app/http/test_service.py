@@ -27,12 +27,16 @@ from app.observability.metrics import Metrics
 from app.settings import Settings
 from app.workers.messages import CanaryJob
 from index.chemistry.elements import get_atomic_numbers
+from index.live.live_index import LiveIndex
 from index.search.results import SearchResult
+from index.storage.layout import VECTORS_NAME
+from index.storage.versions import find_version_folder
 from model import errors
-from model.errors import DomainError, IndexUnavailableError
+from model.errors import DomainError, IndexDamagedError, IndexUnavailableError
 from tests.app.answers import problem_of
 from tests.app.conftest import run_server
 from tests.app.stand_in import StandIn
+from tests.index.stand_in import RadialEncoder
 
 Points = list[list[float]]
 
@@ -71,6 +75,34 @@ def test_a_failing_search_is_not_ready(
     assert "secret" not in problem_of(response, 503)
     assert int(response.headers["retry-after"]) >= 1
     assert client.get("/livez").status_code == 200
+
+
+def test_a_damaged_index_is_not_ready_and_answers_nothing(
+    tmp_path: Path, served: Path, points: Points
+) -> None:
+    index = LiveIndex.open(served, RadialEncoder(), watch_s=None)
+    with TestClient(create_app(Settings(), index)) as client:
+        assert client.get("/readyz").status_code == 200
+        vectors = find_version_folder(served) / VECTORS_NAME
+        content = bytearray(vectors.read_bytes())
+        content[-9] ^= 4
+        with vectors.open("r+b") as stream:  # in place: the file is mapped
+            stream.write(content)
+        with pytest.raises(IndexDamagedError):
+            list(index.check_integrity())
+        for response in (client.get("/readyz"), client.post("/predict", json={"points": points})):
+            detail = problem_of(response, 503)
+            assert VECTORS_NAME in detail
+            assert str(tmp_path) not in detail
+            assert response.json()["type"] == "urn:dd2d:problem:not-ready"
+    index.close()
+
+
+def test_damage_is_a_metric(client: TestClient) -> None:
+    metrics = Metrics()
+    assert "dd2d_index_damaged 0.0" in client.get("/metrics").text
+    metrics.record_damage(True)
+    assert b"dd2d_index_damaged 1.0" in metrics.render()
 
 
 def test_version_is_the_provenance(client: TestClient, points: Points) -> None:

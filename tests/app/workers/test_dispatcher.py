@@ -24,7 +24,7 @@ from app.workers.messages import (
     InspectJob,
     StructureJob,
 )
-from model.errors import IndexUnavailableError, OptionError, UnreadableError
+from model.errors import IndexDamagedError, IndexUnavailableError, OptionError, UnreadableError
 
 PROVENANCE = Provenance(version="1", model="sha256:m", index="sha256:i", crystals=3, user_structures=1)
 
@@ -42,6 +42,10 @@ class RecordingObserver:
 
     batch_sizes: list[int] = field(default_factory=list)
     losses: list[str] = field(default_factory=list)
+    damage: list[bool] = field(default_factory=list)
+
+    def record_damage(self, is_damaged: bool) -> None:
+        self.damage.append(is_damaged)
 
     def record_batch(self, size: int) -> None:
         self.batch_sizes.append(size)
@@ -63,6 +67,7 @@ class GatedWorker:
     loss: Exception = field(default_factory=lambda: WorkerLostError("gone"))
     closed: bool = False
     start_error: Exception | None = None
+    found_damage: bool = False
     pid: int | None = None
     lost: "asyncio.Future[None]" = field(init=False)
 
@@ -396,3 +401,48 @@ async def test_slow_jobs_leave_one_worker_to_quick_ones_and_are_computed_again()
         assert set(observer.losses) == {"slow"}
         for task in hanging:
             task.cancel()
+
+
+@run_in_loop
+async def test_nothing_is_answered_from_damage_until_a_worker_has_been_restarted() -> None:
+    """Neither what the worker was computing, nor what waits, nor what another one computes, nor what comes."""
+    worker, other = GatedWorker(), GatedWorker(gate=asyncio.Event())
+    async with start_dispatcher(worker, other) as (dispatcher, observer):
+        (deadly,), (computed,) = await send(dispatcher, "deadly"), await send(dispatcher, "computed")
+        (waiting,) = await send(dispatcher, "waiting")
+        assert (worker.batches, other.batches) == ([["deadly"]], [["computed"]])
+        worker.found_damage = True
+        worker.start_error = IndexDamagedError("vectors.faiss is damaged.")
+        worker.gate.set()
+        for job in (deadly, waiting):
+            with pytest.raises(IndexDamagedError, match="damaged"):
+                await job
+        other.gate.set()
+        with pytest.raises(IndexDamagedError, match="damaged"):
+            await computed
+        while len(observer.damage) < 2:  # until a restart has failed
+            await asyncio.sleep(0.01)
+        for urgent in (True, False):
+            with pytest.raises(IndexDamagedError, match=r"vectors.faiss is damaged"):
+                await dispatcher.run(make_job("late"), urgent=urgent)
+        assert set(observer.damage) == {True}
+        worker.start_error = None
+        while observer.damage[-1]:
+            await asyncio.sleep(0.01)
+        assert (await dispatcher.run(make_job("again"))).body == b"again"
+
+
+@run_in_loop
+async def test_the_damage_that_an_idle_worker_finds_is_known_at_once() -> None:
+    worker = GatedWorker()
+    async with start_dispatcher(worker) as (dispatcher, observer):
+        worker.found_damage = True
+        worker.start_error = IndexDamagedError("vectors.faiss is damaged.")
+        await worker.kill()
+        await settle()
+        assert observer.damage[0]
+        with pytest.raises(IndexDamagedError):
+            await dispatcher.run(make_job("late"))
+        worker.start_error = None
+        while observer.damage[-1]:
+            await asyncio.sleep(0.01)
