@@ -156,6 +156,12 @@ class Settings(BaseSettings):
     deadline_s: float = Field(
         default=30.0, gt=0, le=600, description="Seconds after which an unanswered request gets a 503."
     )
+    worker_memory_bytes: int = Field(
+        default=900 * 2**20,
+        ge=2**26,
+        description="Memory that a worker may use for requests, in addition to what it has in use once it is ready; a "
+        "request that needs more gets a 413. A frame of 64 megapixels takes 700 MB. Linux only.",
+    )
     torch_threads: int = Field(
         default=1,
         ge=1,

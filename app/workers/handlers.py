@@ -44,6 +44,7 @@ from app.services.user_structures import (
     structure_path,
 )
 from app.settings import Settings
+from app.workers.memory import is_out_of_memory
 from app.workers.messages import (
     AddStructureJob,
     AnyJob,
@@ -73,9 +74,13 @@ from app.workers.messages import (
 from app.workers.scan import ScanReader
 from index.live.scrub import OnDamage, Scrub
 from model.crystal.uploaded_structures import start_reading
-from model.errors import DomainError
+from model.errors import DomainError, TooLargeError
 
 logger = logging.getLogger(__name__)
+
+_OUT_OF_MEMORY = (
+    "The request needs more memory than a worker may use; send fewer pixels, points or structures."
+)
 
 T = TypeVar("T")
 PredictReading = PatternReading[PredictOptions]
@@ -265,6 +270,8 @@ def _run_safely(job: AnyJob, work: Callable[[], T]) -> T | Failure:
             return work()
         except DomainError as error:
             return Failure.from_error(error)
-        except Exception:
+        except Exception as error:
+            if is_out_of_memory(error):
+                return Failure.from_error(TooLargeError(_OUT_OF_MEMORY))
             logger.exception("Internal error in a %s.", type(job).__name__)
             return Failure("", "Internal error.")

@@ -19,6 +19,8 @@ from model.errors import DomainError, UnreadableError
 # The STE takes 1.9 ms for one pattern, 3.1 for two, 7.4 for four and 22.6 for eight (one thread): larger batches gain
 # nothing.
 MAX_BATCH = 4
+# Larger uploads may be frames, which take much longer than the STE, and stay in memory until the last of them is read.
+_MAX_BATCH_UPLOAD_BYTES = 64 * 1024
 
 QUICK_S = 1.0
 """A job that takes longer is slow."""
@@ -175,7 +177,6 @@ class JobQueue:
             return []
         used = {flow: self._used_s(flow) for flow in {entry.flow for entry in ready}}
         ready.sort(key=lambda entry: (not entry.is_urgent, used[entry.flow]))
-        # A job that has crashed a worker runs alone, so that no other job is lost with it.
         share = 1 if _runs_alone(ready[0]) else min(MAX_BATCH, -(-len(ready) // workers))
         batch = [ready[0], *(entry for entry in ready[1:] if not _runs_alone(entry))][:share]
         for entry in batch:
@@ -196,7 +197,10 @@ class JobQueue:
 
 
 def _runs_alone(entry: QueuedJob) -> bool:
-    return entry.is_urgent or entry.is_slow or entry.tries > 0
+    """Return whether a job is computed by itself: also one that has crashed a worker, and would take others along."""
+    job = entry.job
+    is_large = job.has_upload and not 0 < job.upload_bytes <= _MAX_BATCH_UPLOAD_BYTES
+    return is_large or entry.is_urgent or entry.is_slow or entry.tries > 0
 
 
 def describe_crash(job: AnyJob) -> DomainError:

@@ -1,14 +1,13 @@
 """The worker process: opens the index, then runs jobs until the service closes the socket."""
 
-import ctypes
 import logging
 import os
 import socket
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from app.settings import Settings
+from app.workers.memory import limit_memory, trim_memory
 from app.workers.messages import (
     AnyJob,
     Failure,
@@ -56,6 +55,7 @@ def _work(settings: Settings, incoming: BinaryIO, outgoing: BinaryIO) -> None:
         write_message(outgoing, Failure.from_error(error))
         return
     try:
+        limit_memory(settings.worker_memory_bytes)
         write_message(outgoing, WorkerReady(handler.provenance))
         while isinstance(batch := read_message(incoming), JobBatch):
             _answer(handler, batch.jobs, outgoing)
@@ -78,13 +78,4 @@ def _answer(handler: "JobHandler", jobs: Sequence[AnyJob], outgoing: BinaryIO) -
 
     handler.handle(jobs, deliver, begin)
     if sum(job.upload_bytes for job in jobs) > _LARGE_BYTES:
-        _trim_memory()
-
-
-def _trim_memory() -> None:
-    """Return freed memory to the system: the allocator keeps 55 MB after frames of 1024 by 1024 pixels.
-
-    This takes a millisecond, between answers. Only glibc has the function.
-    """
-    with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)
+        trim_memory()

@@ -12,6 +12,7 @@ def test_every_setting_has_a_description() -> None:
 
 
 VALUES: dict[str, tuple[str, object]] = {
+    "worker_memory_bytes": ("100000000", 100_000_000),
     "log_level": ("debug", "debug"),
     "log_format": ("json", "json"),
     "cors_origins": ("https://a.org, http://b.org:81", ("https://a.org", "http://b.org:81")),

@@ -1,30 +1,36 @@
 """Worker processes answer, end with their service, and are replaced when they are lost."""
 
 import asyncio
+import io
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from app.errors import DeadlineExceededError, NotReadyError
 from app.observability.metrics import Metrics
-from app.services.uploads import JsonBody
+from app.services.uploads import FileUpload, FormBody, JsonBody
 from app.settings import Settings
 from app.workers.dispatcher import Dispatcher
 from app.workers.messages import CanaryJob, InspectJob
 from app.workers.pool import Launcher, ProcessWorker
-from model.errors import IndexDamagedError, IndexUnavailableError, UnreadableError
+from model.errors import IndexDamagedError, IndexUnavailableError, TooLargeError, UnreadableError
 
 CANARY = CanaryJob()
 
 
-def run_with_worker(starter: Path, check: Callable[[Dispatcher, ProcessWorker], Awaitable[None]]) -> None:
+def run_with_worker(
+    starter: Path, check: Callable[[Dispatcher, ProcessWorker], Awaitable[None]], **settings: Any
+) -> None:
     """Run a check on a dispatcher with one worker process."""
 
     async def run() -> None:
-        worker = ProcessWorker(Settings(index=starter), Launcher())
+        worker = ProcessWorker(Settings(index=starter, **settings), Launcher())
         dispatcher = Dispatcher([worker], 8, 2**20, 60.0, Metrics())
         await dispatcher.start()
         try:
@@ -138,6 +144,23 @@ def test_workers_return_after_the_launcher_is_killed(starter: Path) -> None:
         assert (await dispatcher.run(CANARY)).provenance.crystals > 300
 
     run_with_worker(starter, check)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the limit")
+def test_an_upload_that_needs_too_much_memory_is_refused_and_the_worker_stays(starter: Path) -> None:
+    file = io.BytesIO()
+    np.save(file, np.random.default_rng(0).poisson(10.0, (4000, 4000)).astype(np.uint8))
+    frame = FormBody(FileUpload(file.getvalue(), "frame.npy"), (), ())
+
+    async def check(dispatcher: Dispatcher, worker: ProcessWorker) -> None:
+        first = worker.pid
+        for _ in range(2):
+            with pytest.raises(TooLargeError, match="memory"):
+                await dispatcher.run(InspectJob(body=frame, media_type="application/json"))
+        assert (await dispatcher.run(CANARY)).provenance.crystals > 300
+        assert worker.pid == first
+
+    run_with_worker(starter, check, worker_memory_bytes=2**26)
 
 
 def test_a_worker_that_cannot_open_its_index_gives_the_reason(tmp_path: Path) -> None:

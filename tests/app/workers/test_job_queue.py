@@ -2,14 +2,23 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from app.errors import QueueFullError
 from app.services.options import PredictOptions
-from app.services.uploads import FileUpload, JsonBody
+from app.services.uploads import FileUpload, JsonBody, SavedFile
 from app.workers.job_queue import MAX_BATCH, JobQueue, QueuedJob
-from app.workers.messages import AnyJob, CanaryJob, Failure, InspectJob, PredictBatchItemJob, StructureJob
+from app.workers.messages import (
+    AnyJob,
+    CanaryJob,
+    Failure,
+    InspectJob,
+    PredictBatchItemJob,
+    SavedImage,
+    StructureJob,
+)
 
 LOOP = asyncio.new_event_loop()
 
@@ -128,3 +137,14 @@ def test_patterns_of_a_batch_do_not_hold_each_other_up_but_hold_up_others() -> N
     assert queue.is_held_up_by(make_entry())
     fill(queue, make_entry())
     assert queue.is_held_up_by(running)
+
+
+def test_large_uploads_and_files_on_disk_are_computed_alone() -> None:
+    saved = PredictBatchItemJob(
+        pattern=SavedImage(SavedFile(Path("0"), "a"), 0), options=PredictOptions.from_json({})
+    )
+    queue = JobQueue(10, 10**6)
+    for job in (make_upload(10**5), saved):
+        entries = [make_entry(job) for _ in range(3)]
+        fill(queue, *entries)
+        assert [queue.take(1, with_slow=True) for _ in entries] == [[entry] for entry in entries]
