@@ -165,6 +165,34 @@ def test_nothing_outlives_the_process_that_reads(tmp_path: Path) -> None:
     _wait_until(lambda: all(_has_ended(int(pid)) for pid in name.split()))
 
 
+def test_a_process_ends_with_its_connection_even_if_others_use_its_template(tmp_path: Path) -> None:
+    """Worker processes are forked with one template, and may be killed while an upload is parsed."""
+    code = (
+        "import os, sys\n"
+        "from model.reader_process import ReaderProcess\n"
+        f"reader = ReaderProcess('tests.test_reader_process:hang', '', 60.0, {2**30})\n"
+        "reader.start()\n"
+        "worker = os.fork()\n"
+        "if worker == 0:\n"
+        f"    reader.read([{str(tmp_path).encode()!r}])\n"
+        "print(worker, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as owner:
+        assert owner.stdout is not None
+        worker = int(owner.stdout.readline())
+        try:
+            _wait_until(lambda: bool(os.listdir(tmp_path)))
+        finally:
+            os.kill(worker, signal.SIGKILL)
+        (name,) = os.listdir(tmp_path)
+        process, template = map(int, name.split())
+        _wait_until(lambda: _has_ended(process))
+        assert not _has_ended(template)
+
+
 def _has_ended(pid: int) -> bool:
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"

@@ -19,8 +19,9 @@ from app.errors import DeadlineExceededError, NotReadyError
 from app.observability.logging import with_request_id
 from app.presentation.schemas.service import Provenance
 from app.workers.interfaces import LossReason, Worker, WorkerLostError, WorkerObserver
-from app.workers.job_queue import QUICK_S, JobQueue, QueuedJob, Run, describe_crash
+from app.workers.job_queue import JobQueue, QueuedJob, describe_crash
 from app.workers.messages import AnyJob, Failure, Job, Outcome, ReplyT
+from app.workers.runs import Run, find_reason_to_end
 from model.errors import CheckpointError, DomainError, IndexDamagedError, IndexUnavailableError
 
 logger = logging.getLogger(__name__)
@@ -207,7 +208,9 @@ class Dispatcher:
         )
         try:
             while not (await asyncio.wait({work}, timeout=_CHECK_S))[0]:
-                if run.ended is None and (reason := self._find_reason_to_end(run)):
+                if run.ended is None and (
+                    reason := find_reason_to_end(run, self._runs, self._queue, self._max_slow)
+                ):
                     run.ended = run.current, reason
                     await worker.kill()
             work.result()
@@ -227,21 +230,6 @@ class Dispatcher:
         if not run.pending:
             self.observer.record_batch(len(run.batch))
         run.batch[index].resolve(self._damage or outcome)
-
-    def _find_reason_to_end(self, run: Run) -> LossReason | None:
-        """Return why a worker should be ended with the job that it computes.
-
-        A job that begins shortly before its deadline has a second: most end by themselves, which costs less.
-        """
-        if run.age_s < QUICK_S:
-            return None
-        if run.current.outcome.done():
-            return "deadline" if time.monotonic() >= run.current.deadline else "abandoned"
-        holders = [each for each in self._runs if each.is_slow]
-        if run.current.is_slow or len(holders) <= self._max_slow:
-            return None
-        is_newest = run.begun == max(each.begun for each in holders if not each.current.is_slow)
-        return "slow" if is_newest and self._queue.is_held_up_by(run.current) else None
 
     def _recover(self, run: Run, error: Exception) -> None:
         """Put the unanswered jobs of a lost worker back; one that has crashed two workers fails."""

@@ -1,4 +1,4 @@
-"""The jobs that wait for a worker, and those that one computes: how many may wait, and which of them is next.
+"""The jobs that wait for a worker: how many may wait, and which of them is next.
 
 The jobs of one client that are of one class and roughly one size form a flow. The next job is one of the flow that has
 used the least worker time lately, and in a full queue the newest job of the longest flow makes room for one of a
@@ -12,7 +12,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from app.errors import NotReadyError, QueueFullError
-from app.workers.interfaces import LossReason
 from app.workers.messages import AnyJob, Failure, Outcome, PredictBatchItemJob
 from model.errors import DomainError, UnreadableError
 
@@ -21,9 +20,6 @@ from model.errors import DomainError, UnreadableError
 MAX_BATCH = 4
 # Larger uploads may be frames, which take much longer than the STE, and stay in memory until the last of them is read.
 _MAX_BATCH_UPLOAD_BYTES = 64 * 1024
-
-QUICK_S = 1.0
-"""A job that takes longer is slow."""
 
 _HALF_LIFE_S = 10.0
 _MAX_FLOWS = 1000
@@ -66,27 +62,6 @@ class QueuedJob:
     def fail(self, error: DomainError) -> None:
         """Set an error as the outcome if it is still awaited."""
         self.resolve(Failure.from_error(error))
-
-
-class Run:
-    """Jobs that a worker computes together."""
-
-    def __init__(self, batch: list[QueuedJob]) -> None:
-        self.batch = batch
-        self.pending = set(range(len(batch)))
-        self.current = batch[0]
-        self.begun = time.monotonic()
-        self.ended: tuple[QueuedJob, LossReason] | None = None
-
-    @property
-    def age_s(self) -> float:
-        """For how long the current job has been computed."""
-        return time.monotonic() - self.begun
-
-    @property
-    def is_slow(self) -> bool:
-        """Whether the current job is a slow one."""
-        return self.current.is_slow or self.age_s >= QUICK_S
 
 
 @dataclass

@@ -55,6 +55,10 @@ def _import_libraries() -> None:
     """Import what a worker uses. Nothing is computed: threads, which computations start, do not survive a fork."""
     for module in _LIBRARIES:
         importlib.import_module(module)
+    # The workers share the process that reads structures, whose imports take as long as all of theirs.
+    from model.crystal.uploaded_structures import start_reading
+
+    start_reading()
     gc.freeze()  # so that collections in the workers do not touch, and thereby copy, what they share
 
 

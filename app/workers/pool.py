@@ -1,4 +1,4 @@
-"""Workers as processes, so that a crash or a hang affects one worker and not the service, or as threads."""
+"""Workers as processes, so that a crash or a hang affects one worker and not the service."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ from app.errors import NotReadyError
 from app.presentation.schemas.service import Provenance
 from app.settings import Settings
 from app.workers import launcher
-from app.workers.interfaces import Handler, WorkerLostError
+from app.workers.interfaces import WorkerLostError
 from app.workers.messages import (
     AnyJob,
     BeginJob,
@@ -24,7 +24,6 @@ from app.workers.messages import (
     JobBegun,
     JobOutcome,
     Message,
-    Outcome,
     StartWorker,
     WorkerReady,
 )
@@ -258,55 +257,3 @@ class ProcessWorker:
 
 def _unexpected(message: Message) -> RuntimeError:
     return RuntimeError(f"A worker sent an unexpected {type(message).__name__}.")
-
-
-class ThreadWorker:
-    """A worker that is a thread of the service itself, for an index that is already open.
-
-    Args:
-        handler: handler of the jobs, shared by all threads.
-        provenance: provenance of its answers.
-    """
-
-    def __init__(self, handler: Handler, provenance: Provenance) -> None:
-        self._handler = handler
-        self._provenance = provenance
-        self._lost: asyncio.Future[None]
-
-    @property
-    def pid(self) -> None:
-        """None: the worker has no process of its own."""
-        return None
-
-    @property
-    def found_damage(self) -> bool:
-        """False: nothing checks the index of a thread."""
-        return False
-
-    @property
-    def lost(self) -> "asyncio.Future[None]":
-        """Never done: a thread cannot be lost without the service."""
-        return self._lost
-
-    async def start(self) -> Provenance:
-        """Return the provenance; there is nothing to start."""
-        self._lost = asyncio.get_running_loop().create_future()
-        return self._provenance
-
-    async def compute(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome, begin: BeginJob) -> None:
-        """Run jobs in a thread, and deliver each outcome in the event loop."""
-        loop = asyncio.get_running_loop()
-
-        def deliver_in_loop(index: int, outcome: Outcome) -> None:
-            loop.call_soon_threadsafe(deliver, index, outcome)
-
-        def begin_in_loop(index: int) -> None:
-            loop.call_soon_threadsafe(begin, index)
-
-        await asyncio.to_thread(self._handler.handle, jobs, deliver_in_loop, begin_in_loop)
-
-    async def kill(self) -> None:
-        """Do nothing: a thread cannot be ended."""
-
-    async def close(self) -> None:
-        """Do nothing: the worker has no resources."""

@@ -21,7 +21,7 @@ from app.cli.main import main
 from app.main import create_app
 from app.settings import Settings
 from app.workers.handlers import JobHandler
-from app.workers.pool import ThreadWorker
+from app.workers.thread_worker import ThreadWorker
 from tests.app.conftest import run_server
 from tests.app.http.test_batch import make_zip
 from tests.app.stand_in import StandIn

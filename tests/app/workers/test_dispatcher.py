@@ -31,8 +31,7 @@ PROVENANCE = Provenance(version="1", model="sha256:m", index="sha256:i", crystal
 
 @pytest.fixture(autouse=True)
 def _short_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("dispatcher", "job_queue"):
-        monkeypatch.setattr(f"app.workers.{module}.QUICK_S", 0.1)
+    monkeypatch.setattr("app.workers.runs.QUICK_S", 0.1)
     monkeypatch.setattr("app.workers.dispatcher._CHECK_S", 0.01)
 
 
