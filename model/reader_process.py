@@ -180,27 +180,27 @@ def _serve(connection: socket.socket, parse: Parse) -> NoReturn:
     try:
         _send(connection, _STARTED, [])
         _, upload = _receive(connection)
-        _set_end_with_peer(connection, True)
+        _bind_to_peer(connection, True)
         try:
             kind, reply = _CONTENT, parse(upload)
         except DomainError as error:
             kind, reply = _REFUSAL, [json.dumps([type(error).__name__, str(error)]).encode()]
         except Exception:
             kind, reply = _FAILURE, [traceback.format_exc().encode("utf-8", "replace")]
-        _set_end_with_peer(connection, False)
+        _bind_to_peer(connection, False)
         _send(connection, kind, reply)
     finally:
         os._exit(0)
 
 
-def _set_end_with_peer(connection: socket.socket, is_wanted: bool) -> None:
+def _bind_to_peer(connection: socket.socket, is_bound: bool) -> None:
     """Choose whether Linux ends this process as soon as anything happens on the connection.
 
     While an upload is parsed, that can only be its end: the process that awaited the reply has been killed.
     """
     flags = fcntl.fcntl(connection, fcntl.F_GETFL) & ~os.O_ASYNC
     fcntl.fcntl(connection, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(connection, fcntl.F_SETFL, flags | os.O_ASYNC if is_wanted else flags)
+    fcntl.fcntl(connection, fcntl.F_SETFL, flags | os.O_ASYNC if is_bound else flags)
 
 
 def _send(connection: socket.socket, kind: int, pieces: Sequence[Buffer]) -> None:

@@ -48,6 +48,8 @@ def main() -> None:
     finally:
         for pid in workers:
             _end_worker(pid)
+        if os.getpgrp() == os.getpid():  # together with the process that reads structures
+            os.killpg(0, signal.SIGKILL)
         os._exit(0)  # what the libraries do at an exit takes longer than all else here
 
 

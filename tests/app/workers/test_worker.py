@@ -39,7 +39,7 @@ def hang(connection):
     subprocess.Popen(["sleep", "1000"])
     connection.sendall(b"!")
     time.sleep(1000)
-launcher._import_libraries = lambda: None
+launcher._import_libraries = lambda: subprocess.Popen(["sleep", "1000"])
 launcher._run_worker = hang
 launcher.main()
 """
@@ -78,13 +78,16 @@ def test_a_service_that_cannot_start_a_process_gives_the_reason(monkeypatch: pyt
 def run_hanging_worker() -> Iterator[tuple[subprocess.Popen[bytes], socket.socket, int]]:
     """Yield a launcher, the service's end of its connection, and the process id of a worker that hangs.
 
-    The launcher's standard output is also that of the worker and of the process that the worker has started, so it ends
-    when all three have.
+    The launcher's standard output is also that of all processes that it and the worker have started, so it ends when
+    all of them have.
     """
     control, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-c", _HANGING_WORKERS], stdin=theirs.fileno(), stdout=subprocess.PIPE
+            [sys.executable, "-c", _HANGING_WORKERS],
+            stdin=theirs.fileno(),
+            stdout=subprocess.PIPE,
+            start_new_session=True,
         )
     with process, control:
         ours, theirs = socket.socketpair()
@@ -96,9 +99,9 @@ def run_hanging_worker() -> Iterator[tuple[subprocess.Popen[bytes], socket.socke
             try:
                 yield process, control, pid
             finally:
-                process.kill()
-                with suppress(ProcessLookupError):
-                    os.killpg(pid, signal.SIGKILL)
+                for group in (process.pid, pid):
+                    with suppress(ProcessLookupError):
+                        os.killpg(group, signal.SIGKILL)
 
 
 def close_connection(_process: subprocess.Popen[bytes], control: socket.socket, _pid: int) -> None:
@@ -112,16 +115,16 @@ def close_connection_to_a_stopped_worker(
     control.close()
 
 
-def end_the_worker_and_the_launcher(
-    process: subprocess.Popen[bytes], control: socket.socket, pid: int
+def end_the_worker_and_then_the_launcher(
+    _process: subprocess.Popen[bytes], control: socket.socket, pid: int
 ) -> None:
     control.sendall(MESSAGE.pack(pid))
     assert MESSAGE.unpack(control.recv(MESSAGE.size)) == (-signal.SIGKILL,)
-    process.kill()
+    control.close()
 
 
 @pytest.mark.parametrize(
-    "end", [close_connection, close_connection_to_a_stopped_worker, end_the_worker_and_the_launcher]
+    "end", [close_connection, close_connection_to_a_stopped_worker, end_the_worker_and_then_the_launcher]
 )
 def test_a_worker_ends_with_the_service_and_takes_its_processes_along(
     end: Callable[[subprocess.Popen[bytes], socket.socket, int], None],
