@@ -137,42 +137,55 @@ class ReaderProcess:
 
 
 def main() -> None:
-    """Run the template, whose standard input is a socket: fork a process for each connection that arrives there."""
+    """Run the template, whose standard input is a socket on which connections arrive.
+
+    One forked process always waits for the next connection, because a fork takes longer than most uploads.
+    """
     parser, cpu_s, max_memory_bytes = sys.argv[1:]
     module, _, name = parser.partition(":")
     parse: Parse = getattr(import_module(module), name)
     gc.freeze()  # so that collections in the forked processes do not copy what they share
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system removes processes that have ended
-    with socket.socket(fileno=os.dup(0)) as control:
-        while True:
-            _, descriptors, _, _ = socket.recv_fds(control, 1, 1)
-            if not descriptors:
-                return
-            template = os.getpid()
-            if os.fork() == 0:
-                control.close()
-                _limit_process(template, float(cpu_s), int(max_memory_bytes))
-                _serve(socket.socket(fileno=descriptors[0]), parse)
-            os.close(descriptors[0])
+    template = os.getpid()
+    while True:
+        busy, report = os.pipe()
+        if os.fork() == 0:
+            _limit_process(template, int(max_memory_bytes))
+            _serve(_accept(report, float(cpu_s)), parse)
+        os.close(report)
+        if not os.read(busy, 1):
+            return  # the owner has ended
+        os.close(busy)
 
 
-def _limit_process(template: int, cpu_s: float, max_memory_bytes: int) -> None:
-    """Have the system end this process at its limits, and together with the template."""
+def _limit_process(template: int, max_memory_bytes: int) -> None:
+    """Have the system end this process together with the template, and limit what it writes."""
     with suppress(AttributeError, OSError):  # only Linux has it
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != template:
         os._exit(1)
-    signal.setitimer(signal.ITIMER_REAL, _CLOCK_FACTOR * cpu_s)
     for limit, value in (
-        (resource.RLIMIT_CPU, ceil(cpu_s)),
         (resource.RLIMIT_DATA, max_memory_bytes),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(limit, (value, value))
+
+
+def _accept(report: int, cpu_s: float) -> socket.socket:
+    """Wait for a connection, report it to the template, and have the system end this process at its limits of time."""
+    with socket.socket(fileno=os.dup(0)) as control:
+        _, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+    if not descriptors:
+        os._exit(0)
+    os.write(report, b"\0")
+    os.close(report)
+    signal.setitimer(signal.ITIMER_REAL, _CLOCK_FACTOR * cpu_s)
+    resource.setrlimit(resource.RLIMIT_CPU, (ceil(cpu_s), ceil(cpu_s)))
     nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 2):  # the control socket of the template, and the log
+    for descriptor in (0, 2):  # the socket of the template, and the log
         os.dup2(nothing, descriptor)
+    return socket.socket(fileno=descriptors[0])
 
 
 def _serve(connection: socket.socket, parse: Parse) -> NoReturn:

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from model.crystal.canonical import list_basis_changes
 from model.crystal.crystal import Crystal
+from model.crystal.layer import Layer
 from model.crystal.reduction import find_rarest_atoms
+from model.crystal.site_finder import SiteFinder
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -87,30 +89,15 @@ def _compute_operations(crystal: Crystal, tolerance_angstrom: float) -> Operatio
     change, face, onto = np.nonzero(np.broadcast_to(level, (len(changes), *level.shape)))
     shift = xy[rare[onto]] - moved[change, rare[0]]
 
-    def measure_displacements(atoms: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return the displacements from n mapped atoms to all atoms, for each of K operations.
-
-        Returns:
-            (K, n, N, 2) in the plane, (K, n, N) along the normal, and the squared distances, infinite between
-            different elements.
-        """
-        flat = moved[change][:, atoms, None] + shift[:, None, None] - xy
-        flat = (flat - np.rint(flat)) @ lattice
-        rise = faces[face][:, None, None] * z[atoms, None] - z
-        squares = np.einsum("gnmd,gnmd->gnm", flat, flat) + rise**2
-        squares[:, numbers[atoms, None] != numbers] = np.inf
-        return flat, rise, squares
-
-    # In a large cell a second atom excludes nearly all operations, before all atoms are mapped.
-    for atom in range(1, len(numbers)) if len(shift) * len(numbers) ** 2 > _MANY_DISTANCES else ():
-        near = measure_displacements(np.array([atom]))[2].min(axis=(1, 2)) <= (2 * tolerance_angstrom) ** 2
-        change, face, shift = change[near], face[near], shift[near]
-        if len(shift) * len(numbers) ** 2 <= _MANY_DISTANCES:
-            break
-    flat, rise, squares = measure_displacements(np.arange(len(numbers)))
-    target = squares.argmin(axis=2)
-    nearest = np.arange(len(target))[:, None], np.arange(len(numbers)), target
-    flat, steep = flat[nearest], rise[nearest]
+    places, heights = moved[change] + shift[:, None], faces[face][:, None] * z  # (K, N, 2), (K, N)
+    if len(shift) * len(numbers) ** 2 > _MANY_DISTANCES:
+        finder = SiteFinder(Layer(lattice, numbers, xy, z))
+        rows, target = finder.match_arrangements(numbers, places, heights, 4 * tolerance_angstrom)
+        change, face, shift, places, heights = (each[rows] for each in (change, face, shift, places, heights))
+    else:
+        target = _find_nearest(lattice, numbers, (places, heights), (xy, z))
+    flat, steep = places - xy[target], heights - z[target]
+    flat = (flat - np.rint(flat)) @ lattice
     middle = flat.mean(axis=1, keepdims=True)
     residual = ((flat - middle) ** 2).sum(axis=2) + (steep - steep.mean(axis=1, keepdims=True)) ** 2
     worst = residual.max(axis=1)
@@ -127,6 +114,27 @@ def _compute_operations(crystal: Crystal, tolerance_angstrom: float) -> Operatio
         target=target[kept],
         residual_angstrom=np.sqrt(worst[kept]),
     )
+
+
+def _find_nearest(
+    lattice: FloatArray,
+    numbers: IntArray,
+    mapped: tuple[FloatArray, FloatArray],
+    atoms: tuple[FloatArray, FloatArray],
+) -> IntArray:
+    """Return the nearest atom (K, N) of the same element to each mapped one, all of them compared.
+
+    Args:
+        lattice: (2, 2).
+        numbers: (N,) atomic numbers.
+        mapped: (K, N, 2) fractional coordinates and (K, N) heights.
+        atoms: (N, 2) and (N,) the same of the atoms.
+    """
+    flat = mapped[0][:, :, None] - atoms[0]
+    flat = (flat - np.rint(flat)) @ lattice
+    squares = np.einsum("gnmd,gnmd->gnm", flat, flat) + (mapped[1][:, :, None] - atoms[1]) ** 2
+    squares[:, numbers[:, None] != numbers] = np.inf
+    return np.asarray(squares.argmin(axis=2))
 
 
 def _find_lattice_symmetries(lattice: FloatArray, tolerance_angstrom: float) -> IntArray:

@@ -111,9 +111,10 @@ def _is_group(translations: FloatArray, partners: IntArray, layer: Layer, tolera
     if np.linalg.norm((translations - exact / order) @ layer.lattice, axis=1).max() > tolerance:
         return False
     whole, weights = exact.astype(np.int64) % order, np.array([order, 1])
-    labels = whole @ weights
-    if len(set(labels.tolist())) < order or not all(
-        np.isin((whole + each) % order @ weights, labels).all() for each in whole
+    is_member = np.zeros(order * order, dtype=bool)
+    is_member[whole @ weights] = True
+    if is_member.sum() < order or not all(
+        is_member[(whole + each) % order @ weights].all() for each in whole
     ):
         return False
     return bool((np.sort(partners, axis=1) == np.arange(partners.shape[1])).all())

@@ -63,6 +63,34 @@ class SiteFinder:
                 return None
         return np.asarray(found // len(_CELLS))
 
+    def match_arrangements(
+        self, numbers: IntArray, xy: FloatArray, z: FloatArray, reach_angstrom: float
+    ) -> tuple[IntArray, IntArray]:
+        """Find which of K arrangements of N atoms have an atom of the same element at every place.
+
+        Args:
+            numbers: (N,) atomic numbers.
+            xy: (K, N, 2) fractional coordinates.
+            z: (K, N) angstrom.
+            reach_angstrom: largest distance, below 1.
+
+        Returns:
+            (S,) which, and (S, N) the nearest atom to each place.
+        """
+        rows, done = np.arange(len(xy)), np.empty((len(xy), 0), dtype=np.int64)
+        while (start := done.shape[1]) < len(numbers):
+            atoms = slice(start, 2 * start + 1)  # most arrangements differ in the first few
+            kinds = np.broadcast_to(numbers[atoms], z[rows, atoms].shape)
+            places = self._locate(
+                kinds.ravel(), _wrap(xy[rows, atoms].reshape(-1, 2)), z[rows, atoms].ravel()
+            )
+            _, found = self._tree.query(places, distance_upper_bound=reach_angstrom)
+            found = found.reshape(kinds.shape)
+            matches = (found < self._tree.n).all(axis=1)
+            rows = rows[matches]
+            done = np.concatenate([done[matches], found[matches] // len(_CELLS)], axis=1)
+        return rows, done
+
     def _locate(self, numbers: IntArray, xy: FloatArray, z: FloatArray) -> FloatArray:
         """Return points (M, 4), in which different elements are at least 1 apart."""
         return np.column_stack([xy @ self._lattice, z, numbers])

@@ -8,6 +8,7 @@ a flake that is turned over.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,10 +79,16 @@ class SiteMatcher:
             difference = np.abs(self._profiles[side, one] - self._profiles[0, others])
             level = difference.max(axis=1) <= self._reach[others]
             open_ = np.flatnonzero(~found & level & fits.any(axis=1))
-            step = 1 + _DISTANCES_AT_ONCE // (len(matrices) * len(self._rare) * self._z.shape[1] ** 2 + 1)
-            for start in range(0, len(open_), step):
+            # Of a large cell, even the maps onto one other are compared in parts, by the atom that is mapped first.
+            distances = len(matrices) * self._z.shape[1] ** 2 + 1
+            anchors = min(1 + _DISTANCES_AT_ONCE // distances, len(self._rare))
+            step = 1 + _DISTANCES_AT_ONCE // (distances * anchors)
+            for start, first in product(range(0, len(open_), step), range(0, len(self._rare), anchors)):
                 part = open_[start : start + step]
-                found[part] = self._match_sites(one, others[part], matrices, fits[part], face)
+                part = part[~found[part]]
+                if len(part):
+                    rare = self._rare[first : first + anchors]
+                    found[part] = self._match_sites(one, others[part], matrices, fits[part], face, rare)
         return found
 
     def _map_lattice(self, one: int, others: IntArray) -> tuple[IntArray, BoolArray]:
@@ -96,18 +103,24 @@ class SiteMatcher:
         return changes[used], fits[:, used]
 
     def _match_sites(
-        self, one: int, others: IntArray, matrices: IntArray, fits: BoolArray, face: float
+        self,
+        one: int,
+        others: IntArray,
+        matrices: IntArray,
+        fits: BoolArray,
+        face: float,
+        rare: IntArray,
     ) -> BoolArray:
         """Return (O,) whether a map takes every site of `one`, seen from this face, to an equal site."""
         moved = self._xy[one] @ np.linalg.inv(matrices)  # (K, N, 2)
-        moved = moved[:, None] - moved[:, self._rare, None]  # (K, M, N, 2)
+        moved = moved[:, None] - moved[:, rare, None]  # (K, M, N, 2)
         fixed = self._xy[others] - self._xy[others][:, self._rare[:1]]  # (O, N, 2)
         rise = face * self._z[one] - self._z[others][:, :, None]  # (O, N, N), to the second atom
         metric = 0.5 * (
             _compute_metric(self._lattices[others])[:, None] + _compute_metric(matrices @ self._lattices[one])
         )
         reach = 0.5 * (self._reach[others] + self._reach[one])
-        worst = np.zeros((len(others), len(matrices), len(self._rare)))
+        worst = np.zeros((len(others), len(matrices), len(rare)))
         for atoms in self._species:
             # (O, K, M, n, n, 2): from each site of the others to each moved one
             block = np.ix_(np.arange(len(others)), atoms, atoms)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from pymatgen.core.periodic_table import Element
 
 from model.crystal.crystal import Crystal
+from model.crystal.duplicates import is_same_crystal
 from model.crystal.operations import compute_symmetry_projector, find_operations
 from model.crystal.symmetry import determine_symmetry
 from tests.paths import SHARED
@@ -148,3 +150,20 @@ def test_a_crystal_moved_along_its_free_shifts_keeps_its_group() -> None:
     ]
     assert all(np.array(kept)[share > 0.5])
     assert not all(np.array(kept)[share < 0.5])
+
+
+def test_a_large_cell_that_is_nearly_a_supercell_takes_little_memory() -> None:
+    side, spacing = 12, 2.2
+    n = np.arange(side * side)
+    positions = spacing * np.column_stack([n % side, n // side, np.zeros(len(n))])
+    positions[5, 0] += 0.06  # every translation of the small cell maps all but two atoms
+    crystal = Crystal("some", "test", spacing * side * np.eye(2), np.full(len(n), 6), positions)
+    tracemalloc.start()
+    try:
+        found = find_operations(crystal)
+        assert is_same_crystal(crystal, crystal.turn_over())
+        assert tracemalloc.get_traced_memory()[1] < 2**28
+    finally:
+        tracemalloc.stop()
+    assert len(found.change) == 4  # the mirrors along a and in the plane, as the atom is displaced along a
+    assert_maps_onto_itself(crystal, 0.12)
