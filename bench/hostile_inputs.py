@@ -1,0 +1,157 @@
+"""Hostile inputs of every parser of uploads, and the growth of its CPU time.
+
+    python -m bench.hostile_inputs [--bytes 65536] [--parser NAME]
+
+An input is a function of a size in bytes. Each is parsed at that size and at eight times it; the table lists the CPU
+times and their ratio, the largest first. A parser whose time grows with the square shows 64.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import logging
+import time
+import warnings
+from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from app.services.options import PredictOptions
+from app.services.replay import parse_replay_request
+from app.services.uploads import FileUpload, JsonBody, read_pattern
+from app.workers.zip_archive import read_members
+from bench.hostile_frames import FRAMES, list_zips
+from bench.hostile_text import (
+    FORM,
+    list_answers,
+    list_forms,
+    list_options,
+    list_point_json,
+    list_requests,
+    list_tables,
+)
+from model.errors import DomainError
+from model.pattern.formats.hdf5_content import read_content
+
+GROWTH = 8
+MAX_RATIO = 16.0
+# Below this the time is that of calls, not of the input.
+MIN_CPU_S = 0.1
+
+
+@dataclass(frozen=True)
+class HostileInput:
+    """An input of any size.
+
+    Attributes:
+        parser: key of `PARSERS`.
+        name: what is hostile in it.
+        make: returns about as many bytes as asked.
+    """
+
+    parser: str
+    name: str
+    make: Callable[[int], bytes]
+
+    def measure_cpu_s(self, size: int) -> float:
+        """Return the CPU time of parsing the input, the smaller of two if it is short."""
+        data = self.make(size)
+        first = _measure(PARSERS[self.parser], data)
+        return first if first > 1 else min(first, _measure(PARSERS[self.parser], data))
+
+
+def _measure(parse: Callable[[bytes], object], data: bytes) -> float:
+    start = time.process_time()
+    with contextlib.suppress(DomainError, MultiPartException):
+        parse(data)
+    return time.process_time() - start
+
+
+def _parse_file(data: bytes) -> object:
+    return read_pattern(FileUpload(data, "hostile"), PredictOptions.from_json({}))
+
+
+def _parse_request(data: bytes) -> object:
+    request = JsonBody(data).parse(PredictOptions)
+    return read_pattern(request.pattern, request.options)
+
+
+def _parse_options(data: bytes) -> object:
+    fields = (line.partition("=") for line in data.decode().splitlines())
+    return PredictOptions.from_text((name, value) for name, _, value in fields)
+
+
+def _parse_form(data: bytes) -> object:
+    async def stream() -> AsyncGenerator[bytes, None]:
+        for start in range(0, len(data), 65536):
+            yield data[start : start + 65536]
+
+    parser = MultiPartParser(
+        Headers({"content-type": FORM}), stream(), max_files=1, max_fields=64, max_part_size=16384
+    )
+    return asyncio.run(parser.parse())
+
+
+PARSERS: dict[str, Callable[[bytes], object]] = {
+    "table": _parse_file,
+    "JSON points": _parse_file,
+    "JSON request": _parse_request,
+    "stored answer": lambda data: parse_replay_request(JsonBody(data)),
+    "form": _parse_form,
+    "options": _parse_options,
+    "zip": lambda data: list(read_members(data)),
+    **dict.fromkeys(FRAMES, _parse_file),
+    # The service reads it in a process of its own, whose time this one cannot see.
+    "HDF5": read_content,
+}
+
+
+def list_inputs() -> Iterator[HostileInput]:
+    """Yield every hostile input."""
+    texts = {
+        "table": list_tables,
+        "JSON points": list_point_json,
+        "JSON request": list_requests,
+        "stored answer": list_answers,
+        "form": list_forms,
+        "options": list_options,
+        "zip": list_zips,
+    }
+    for parser, list_makers in {**texts, **FRAMES}.items():
+        for name, make in list_makers():
+            yield HostileInput(parser, name, make)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--bytes", type=int, default=65536)
+    options.add_argument("--parser", choices=[*PARSERS])
+    options.add_argument("--name", default="")
+    given = options.parse_args()
+    logging.disable()
+    gc.freeze()  # so that collections do not visit what was imported
+    warnings.simplefilter("ignore")
+    worst: dict[str, tuple[float, str]] = {}
+    for each in list_inputs():
+        if given.parser not in {None, each.parser} or given.name not in each.name:
+            continue
+        small, large = each.measure_cpu_s(given.bytes), each.measure_cpu_s(GROWTH * given.bytes)
+        ratio = large / max(small, MIN_CPU_S / GROWTH)
+        mark = "!" if ratio > MAX_RATIO and large > MIN_CPU_S else " "
+        if mark == "!" or large > 0.5:
+            print(
+                f"{mark} {each.parser:15} {each.name:50.50} {small:8.3f} {large:8.3f} {ratio:6.1f}",
+                flush=True,
+            )
+        worst[each.parser] = max(worst.get(each.parser, (0.0, "")), (ratio, each.name))
+    for parser, (ratio, name) in worst.items():
+        print(f"{parser:15} {ratio:6.1f} {name}")
+
+
+if __name__ == "__main__":
+    main()
