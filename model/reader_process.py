@@ -74,12 +74,9 @@ class ReaderProcess:
             DomainError: the parser refuses the upload.
             UnreadableError: the parser fails or exceeds a limit.
         """
-        with self._connect() as process:
-            try:
-                _send(process, _CONTENT, upload)
-                kind, reply = _receive(process)
-            except OSError as error:  # the process was ended
-                raise UnreadableError(self._failure) from error
+        kind, reply = (
+            self._exchange(upload) or self._exchange(upload) or (_FAILURE, bytearray(b"It has died."))
+        )
         if kind == _REFUSAL:
             name, message = json.loads(reply)
             raise getattr(errors, name)(message)
@@ -87,6 +84,23 @@ class ReaderProcess:
             logger.warning("A parser of uploads failed.\n%s", reply.decode("utf-8", "replace"))
             raise UnreadableError(self._failure)
         return reply
+
+    def _exchange(self, upload: Sequence[Buffer]) -> tuple[int, bytearray] | None:
+        """Have a process parse an upload; None if it has ended together with the template."""
+        with self._connect() as process:
+            try:
+                _send(process, _CONTENT, upload)
+                return _receive(process)
+            except OSError as error:  # the process was ended
+                if self._has_template():
+                    raise UnreadableError(self._failure) from error
+                return None
+
+    def _has_template(self) -> bool:
+        try:
+            return self._control is not None and bool(self._control.recv(1, socket.MSG_DONTWAIT))
+        except OSError as error:
+            return isinstance(error, BlockingIOError)
 
     def start(self) -> None:
         """Start the template now, so that the first upload need not wait for its imports."""

@@ -93,7 +93,8 @@ def _compute_operations(crystal: Crystal, tolerance_angstrom: float) -> Operatio
     if len(shift) * len(numbers) ** 2 > _MANY_DISTANCES:
         finder = SiteFinder(Layer(lattice, numbers, xy, z))
         rows, target = finder.match_arrangements(numbers, places, heights, 4 * tolerance_angstrom)
-        change, face, shift, places, heights = (each[rows] for each in (change, face, shift, places, heights))
+        change, face, shift = change[rows], face[rows], shift[rows]
+        places, heights = places[rows], heights[rows]
     else:
         target = _find_nearest(lattice, numbers, (places, heights), (xy, z))
     flat, steep = places - xy[target], heights - z[target]

@@ -154,10 +154,9 @@ def test_a_crystal_moved_along_its_free_shifts_keeps_its_group() -> None:
 
 def test_a_large_cell_that_is_nearly_a_supercell_takes_little_memory() -> None:
     side, spacing = 12, 2.2
-    n = np.arange(side * side)
-    positions = spacing * np.column_stack([n % side, n // side, np.zeros(len(n))])
+    positions = np.array([[i * spacing, j * spacing, 0.0] for j in range(side) for i in range(side)])
     positions[5, 0] += 0.06  # every translation of the small cell maps all but two atoms
-    crystal = Crystal("some", "test", spacing * side * np.eye(2), np.full(len(n), 6), positions)
+    crystal = Crystal("some", "test", spacing * side * np.eye(2), np.full(side**2, 6), positions)
     tracemalloc.start()
     try:
         found = find_operations(crystal)
