@@ -68,7 +68,10 @@ class RequestOptions(BaseModel):
             value = text_format.parse(text) if text_format else text.strip()
             if name in values and not isinstance(value, list):
                 raise OptionError(f"Option {name} is given more than once; give it once.")
-            values[name] = values[name] + value if name in values else value
+            if name in values:
+                values[name].extend(value)
+            else:
+                values[name] = value
         return cls._validate(values, strict=False)
 
     @classmethod
@@ -157,5 +160,5 @@ def _describe_invalid(error: ErrorDetails) -> str:
 
 
 def _shorten(value: object) -> str:
-    text = repr(value)
+    text = repr(value[:_MAX_VALUE_LENGTH] if isinstance(value, str | list) else value)
     return text if len(text) <= _MAX_VALUE_LENGTH else text[: _MAX_VALUE_LENGTH - 3] + "..."

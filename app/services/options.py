@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from app.services.option_parsing import AMOUNTS, RequestOptions, comma_list, nested_list
 from index.chemistry.composition import SIGMA, Composition
@@ -22,8 +22,15 @@ Position = Annotated[list[Finite], Field(min_length=2, max_length=2)]
 Rectangle = Annotated[list[Finite], Field(min_length=4, max_length=4)]
 Symbols = Annotated[list[str], Field(max_length=200), comma_list("Mo,S")]
 
-MAX_MEASURED_POSITIONS, MAX_MASKS = 1000, 100
+MAX_MEASURED_POSITIONS, MAX_MASKS, MAX_AMOUNTS = 1000, 100, 118
 MAX_ID_LENGTH, MAX_LICENSE_LENGTH, MAX_REFERENCE_LENGTH = 200, 200, 2000
+
+
+def _limit_amounts(amounts: object) -> object:
+    """Reject more amounts than there are elements, before each of them is an error of its own."""
+    if isinstance(amounts, dict) and len(amounts) > MAX_AMOUNTS:
+        raise ValueError(f"give each element once, not {len(amounts)} of them")
+    return amounts
 
 
 class ReadingOptions(RequestOptions):
@@ -147,7 +154,7 @@ class PredictOptions(LatticeOptions):
     )
     elements_any: Symbols = Field([], description="Elements of which at least one must be present.")
     elements_none: Symbols = Field([], description="Elements that must not be present.")
-    composition: Annotated[dict[str, Finite] | None, AMOUNTS] = Field(
+    composition: Annotated[dict[str, Finite] | None, BeforeValidator(_limit_amounts), AMOUNTS] = Field(
         None,
         description="Measured atomic fractions, or amounts in the same ratio, for example from EDS. Candidates more "
         "than five sigma away are excluded. Elements lighter than boron count only if they are given.",

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import FailFast, Field, ValidationError
 
-from app.presentation.schemas.predict import Answer, CandidateSchema
+from app.presentation.schemas.predict import Answer, CandidateSchema, RecordedPattern, Verdict
 from app.presentation.schemas.replay import CandidateChange, Replay
+from app.presentation.schemas.schema import Schema
+from app.presentation.schemas.service import Provenance
 from app.services.options import PredictOptions
 from app.services.uploads import FormBody, PointUpload, RequestBody, Upload, parse_json_object
 from model.errors import OptionError, TooLargeError
@@ -17,7 +19,43 @@ from model.pattern.points.point_table import MAX_POINTS
 MIN_PROBABILITY_CHANGE = 0.005
 # A hundred candidates with their reflections take 250 lists and 25 kB for each spot.
 _MAX_BYTES, _MAX_LISTS = 32 * 2**20, 5 * MAX_POINTS
+_MAX_CANDIDATES, _MAX_OPTIONS = 100, 64
 _EXPECTED = "send the answer as /predict gave it, as the JSON key or the file `answer`"
+
+
+class StoredCandidate(Schema):
+    """What is compared of a candidate."""
+
+    id: str
+    formula: str
+    rank: int
+    probability: float | None = None
+
+
+class StoredQuery(Schema):
+    """What is repeated of a query."""
+
+    voltage_kv: float
+    options: Annotated[dict[str, Any] | None, Field(max_length=_MAX_OPTIONS)] = None
+
+
+class StoredPattern(RecordedPattern):
+    """Recorded spots, which are checked when they are read."""
+
+    points: Annotated[list[Any], Field(max_length=MAX_POINTS)]
+
+
+class StoredAnswer(Schema):
+    """The keys of an answer of `/predict` that a repetition needs.
+
+    The others are not validated: in a hostile answer, millions of them could be invalid.
+    """
+
+    verdict: Verdict | None = None
+    candidates: Annotated[list[StoredCandidate], FailFast(), Field(max_length=_MAX_CANDIDATES)]
+    query: StoredQuery
+    pattern: StoredPattern | None = None
+    provenance: Provenance
 
 
 @dataclass(frozen=True)
@@ -32,7 +70,7 @@ class StoredRequest:
 
     pattern: Upload
     options: PredictOptions
-    answer: Answer
+    answer: StoredAnswer
 
 
 def parse_replay_request(body: RequestBody) -> StoredRequest:
@@ -79,24 +117,24 @@ def _parse(data: bytes) -> dict[str, Any]:
     return parse_json_object(data, _EXPECTED, _MAX_LISTS)
 
 
-def _validate_answer(content: object) -> Answer:
+def _validate_answer(content: object) -> StoredAnswer:
     if not isinstance(content, dict):
         raise OptionError(f"The stored answer is missing; {_EXPECTED}.")
     try:
         # Another version of the service may have written further keys.
-        return Answer.model_validate(content, strict=False, extra="ignore")
+        return StoredAnswer.model_validate(content, strict=False, extra="ignore")
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise OptionError(f"answer: {key}: {first['msg']}; {_EXPECTED}.") from None
 
 
-def _restore_options(answer: Answer, replaced: Mapping[str, object] | None = None) -> PredictOptions:
+def _restore_options(answer: StoredAnswer, replaced: Mapping[str, object] | None = None) -> PredictOptions:
     options = dict(answer.query.options or {})
     return PredictOptions.from_json({**options, "overlay": None, **(replaced or {})})
 
 
-def compare_answers(stored: Answer, current: Answer) -> Replay:
+def compare_answers(stored: StoredAnswer, current: Answer) -> Replay:
     """Return the differences between a stored answer and the current one."""
     before = {each.id: each for each in stored.candidates}
     after = {each.id: each for each in current.candidates}
@@ -119,7 +157,7 @@ def compare_answers(stored: Answer, current: Answer) -> Replay:
 
 
 def _compare_candidates(
-    stored: CandidateSchema | None, current: CandidateSchema | None
+    stored: StoredCandidate | None, current: CandidateSchema | None
 ) -> CandidateChange | None:
     """Return how the rank or the probability of a candidate changes; None if neither does."""
     candidate = current or stored

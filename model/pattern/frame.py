@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from model.errors import OptionError, TooLargeError, UnreadableError
 
-MAX_PIXELS = 64 * 2**20
+MAX_PIXELS, MAX_COLOR_PIXELS = 64 * 2**20, 16 * 2**20
 MIN_SIDE = 32
 MAX_ASPECT_RATIO = 64
 _MIN_TOUCHING = 2
@@ -57,10 +57,10 @@ class Frame:
         counts = counts.view()  # read-only here, and still writable for its owner
         finite = np.True_ if np.isfinite(total) else np.isfinite(counts)
         if not finite.all():
-            counts = counts.copy()
             if not finite.any():
                 raise UnreadableError("The frame has no finite pixel; export its counts again.")
-            counts[~finite] = np.median(counts[finite])
+            median = np.median(counts[finite], overwrite_input=True)
+            counts = np.where(finite, counts, median)
             warning = f"{int((~finite).sum())} of {counts.size} pixels are not finite and were replaced by the median."
             object.__setattr__(self, "warnings", (*self.warnings, warning))
         counts.setflags(write=False)
@@ -73,16 +73,17 @@ class Frame:
         return height, width
 
 
-def check_frame_size(height: int, width: int) -> None:
+def check_frame_size(height: int, width: int, channels: int = 1) -> None:
     """Reject a frame of an impossible size; readers call this before decoding.
 
     Raises:
-        TooLargeError: The frame has more than 64 megapixels.
+        TooLargeError: The frame has more than 64 megapixels, or 16 with more than one channel.
         UnreadableError: A side has fewer than 32 pixels, or one side is more than 64 times the other.
     """
-    if height * width > MAX_PIXELS:
+    limit, kind = (MAX_PIXELS, "a frame") if channels == 1 else (MAX_COLOR_PIXELS, "a color picture")
+    if height * width > limit:
         raise TooLargeError(
-            f"The frame has {width} x {height} pixels; the limit is {MAX_PIXELS // 2**20} megapixels. Bin it."
+            f"The frame has {width} x {height} pixels; the limit of {kind} is {limit // 2**20} megapixels. Bin it."
         )
     if min(height, width) < MIN_SIDE:
         raise UnreadableError(
@@ -107,8 +108,6 @@ def find_saturation_level(counts: NDArray[np.float32]) -> float | None:
         The level, or None if no pixel is saturated.
     """
     largest = counts.max()
-    at_largest = np.flatnonzero(counts == largest)
-    following = at_largest[1:][np.diff(at_largest) == 1]
-    # The first pixel of a row does not touch the last one of the row above.
-    touching = int((following % counts.shape[1] != 0).sum())
+    is_largest = counts == largest
+    touching = int(np.count_nonzero(is_largest[:, 1:] & is_largest[:, :-1]))
     return float(largest) if touching >= _MIN_TOUCHING and largest > counts.min() else None

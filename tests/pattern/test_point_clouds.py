@@ -10,6 +10,7 @@ from model.errors import NoSpotsError, OptionError, TooLargeError, UnknownFormat
 from model.pattern.friedel_pairs import find_friedel_pairs
 from model.pattern.options import PatternOptions
 from model.pattern.points.point_cloud import make_spots_from_points
+from model.pattern.points.text_points import MAX_LINE_LENGTH, read_point_text
 from model.pattern.read import read_pattern
 from model.pattern.scale import MAX_COMPARED_Q_INV_ANGSTROM, choose_nominal_pixel_size
 from model.pattern.spots import Spots
@@ -263,6 +264,35 @@ def test_commas_separate_whole_numbers_with_any_spacing(comma: str) -> None:
     spots = read("\n".join(comma.join(map(str, row)) for row in rows))
     assert spots.q_inv_angstrom == pytest.approx(np.array(rows)[:, :2])
     assert spots.intensity == pytest.approx(np.array(rows)[:, 2])
+
+
+def test_reads_different_decimal_commas_in_one_row() -> None:
+    table = read_point_text("x;y;i;a;b\n1,5;2,25;7;8,5;1,5\n-3,5;4,75;8;9,5;1,5\n")
+    assert table.positions.tolist() == [[1.5, 2.25], [-3.5, 4.75]]
+
+
+@pytest.mark.parametrize("unit", [",", " ", "1,5;", "#", "x,", "\t"])
+def test_refuses_a_line_that_is_too_long(unit: str) -> None:
+    accepted = "1,0,1\n# " + "a" * (MAX_LINE_LENGTH - 2) + "\n0,1,1\n"
+    assert len(read_point_text(accepted).positions) == 2
+    with pytest.raises(TooLargeError, match="Line 2 "):
+        read_point_text("1,0,1\n" + unit * MAX_LINE_LENGTH + "1\n")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("x,y,x_px,y_px,i", (0, 1)),
+        ("y,x,y,x,i", (1, 0)),
+        ("x,qx,y,qy,i", (1, 3)),
+        ("x (1/nm),y,x,i", (2, 1)),
+        ("qx (1/nm),qy (1/nm),x_px,y_px,i", (0, 1)),
+    ],
+)
+def test_takes_the_first_two_columns_of_the_same_kind(names: str, expected: tuple[int, int]) -> None:
+    values = [float(n) for n in range(len(names.split(",")))]
+    table = read_point_text(f"{names}\n{','.join(map(str, values))}\n")
+    assert table.positions[0].tolist() == [values[each] for each in expected]
 
 
 def test_refuses_decimal_commas_beside_decimal_points() -> None:

@@ -29,8 +29,10 @@ from model.reader_process import Buffer
 MAX_OBJECTS = 20_000
 MAX_DEPTH = 32
 MAX_METADATA_BYTES = 4 * 2**20
-# Chunks are decompressed as a whole.
-MAX_CHUNK_BYTES = 1024 * 2**20
+# An image, and a chunk, which is decompressed as a whole: the largest frame in single precision.
+MAX_IMAGE_BYTES = 4 * MAX_PIXELS
+# Smaller images may expand by any factor; see `model.zip_limits`.
+MAX_EXPANSION, MIN_EXPANDED_BYTES = 200, 64 * 2**20
 MAX_IMAGES = 10_000_000
 # Words in the names of a detector's tables that are not patterns.
 _NO_PATTERN = ("pixel_mask", "flatfield", "mask", "countrate", "dark", "gain", "metadata", "thumbnail")
@@ -139,11 +141,7 @@ def _record_images(
     """
     shape = dataset.shape
     check_frame_size(shape[frame_axes[0]], shape[frame_axes[1]])
-    chunk_bytes = int(np.prod(dataset.chunks or (1,), dtype=object)) * dataset.dtype.itemsize
-    if chunk_bytes > MAX_CHUNK_BYTES:
-        raise TooLargeError(
-            "The chunks of the HDF5 file are too large to unpack; save the pattern on its own."
-        )
+    _check_bytes(dataset, shape[frame_axes[0]] * shape[frame_axes[1]])
     series_axes = [axis for axis in range(dataset.ndim) if axis not in frame_axes]
     sizes = [shape[axis] for axis in series_axes]
     count = int(np.prod(sizes, dtype=object)) if sizes else 1
@@ -160,6 +158,31 @@ def _record_images(
         return image if frame_axes[0] < frame_axes[1] else image.T
 
     return record_images(read_image, count, selection, source_format, **stated)
+
+
+def _check_bytes(dataset: Any, image_pixels: int) -> None:
+    """Check what the file states before memory is allocated.
+
+    Raises:
+        TooLargeError: An image or a chunk has too many bytes, or expands too much.
+        UnreadableError: No chunk was ever written.
+    """
+    stored = dataset.id.get_storage_size()
+    chunk_pixels = int(np.prod(dataset.chunks or (1,), dtype=object))
+    largest = max(image_pixels, chunk_pixels) * dataset.dtype.itemsize
+    if largest > MAX_IMAGE_BYTES:
+        raise TooLargeError(
+            f"The images of the HDF5 file, or its chunks, have more than {MAX_IMAGE_BYTES // 2**20} MiB; save the "
+            "pattern on its own, in single precision."
+        )
+    if stored == 0:
+        raise UnreadableError(
+            "The images of the HDF5 file were never written; record or save the pattern again."
+        )
+    if largest > max(MIN_EXPANDED_BYTES, MAX_EXPANSION * stored):
+        raise TooLargeError(
+            f"The images of the HDF5 file expand by more than a factor of {MAX_EXPANSION}; save the pattern on its own."
+        )
 
 
 def _read_velox(dataset: Any, selection: FrameSelection) -> RecordedImage:

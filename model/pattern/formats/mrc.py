@@ -14,6 +14,7 @@ from model.pattern.frame import check_frame_size
 from model.pattern.options import FrameSelection
 
 _HEADER_BYTES = 1024
+_EXTENDED_LENGTH = slice(92, 96)
 _INVALID_HEADER = "The header of the MRC file is invalid; the file is damaged. Copy it again."
 
 
@@ -40,11 +41,14 @@ def read_mrc(data: bytes, selection: FrameSelection = None) -> RecordedImage:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            # The header alone: mrcfile would read as many pixels as the file states.
-            file = mrcfile.mrcinterpreter.MrcInterpreter(io.BytesIO(data), permissive=True, header_only=True)
-            header = file.header
+            # The first header alone: mrcfile reads as much of the others as the file states that there is.
+            first = bytearray(data[:_HEADER_BYTES])
+            first[_EXTENDED_LENGTH] = bytes(4)
+            header = mrcfile.mrcinterpreter.MrcInterpreter(
+                io.BytesIO(first), permissive=True, header_only=True
+            ).header
             width, height, count = int(header.nx), int(header.ny), int(header.nz)
-            extended_bytes = int(header.nsymbt)
+            extended_bytes = int(np.frombuffer(data[_EXTENDED_LENGTH], header.nsymbt.dtype)[0])
         except (ValueError, AttributeError) as error:
             raise UnreadableError(_INVALID_HEADER) from error
     try:
@@ -59,17 +63,24 @@ def read_mrc(data: bytes, selection: FrameSelection = None) -> RecordedImage:
     check_frame_size(height, width)
     if count < 1 or extended_bytes < 0:
         raise UnreadableError(_INVALID_HEADER)
-    first, size = _HEADER_BYTES + extended_bytes, height * width * dtype.itemsize
+    size = height * width * dtype.itemsize
 
     def read_image(number: int) -> np.ndarray[Any, Any]:
-        return read_array(data, first + number * size, dtype, (height, width))
+        offset = _HEADER_BYTES + extended_bytes + number * size
+        return read_array(data, offset, dtype, (height, width))
 
-    return record_images(read_image, count, selection, "MRC", voltage_kv=_read_voltage(file))
+    voltage = _read_voltage(data, extended_bytes, header)
+    return record_images(read_image, count, selection, "MRC", voltage_kv=voltage)
 
 
-def _read_voltage(file: Any) -> float | None:
+def _read_voltage(data: bytes, extended_bytes: int, header: Any) -> float | None:
     """Return the voltage from the extended header of FEI's software, which holds it in volts."""
-    try:
-        return accept_voltage(float(file.indexed_extended_header[0]["HT"]) / 1000)
-    except (AttributeError, TypeError, ValueError, IndexError, KeyError):
+    import mrcfile.dtypes
+
+    layout = mrcfile.dtypes.get_ext_header_dtype(header.exttyp, header.mode.dtype.byteorder)
+    if layout is None or not layout.itemsize <= min(extended_bytes, len(data) - _HEADER_BYTES):
         return None
+    extended = read_array(data, _HEADER_BYTES, layout, (1,))[0]
+    return (
+        accept_voltage(float(extended["HT"]) / 1000) if extended["Metadata size"] == layout.itemsize else None
+    )

@@ -13,7 +13,8 @@ from model.pattern.frame import MAX_PIXELS, check_frame_size
 from model.pattern.options import FrameSelection
 from model.zip_limits import ZipLimits
 
-_MAX_BYTES = 8 * MAX_PIXELS
+# The largest frame in single precision.
+_MAX_BYTES = 4 * MAX_PIXELS
 _LIMITS = ZipLimits(members=1000, member_bytes=_MAX_BYTES, total_bytes=_MAX_BYTES, small_bytes=64 * 2**20)
 _CHANNELS = (3, 4)
 _DIRECTORY_ENTRY = b"PK\x01\x02"
@@ -56,7 +57,7 @@ def read_npz(data: bytes, selection: FrameSelection = None) -> RecordedImage:
                     shape = _read_header(io.BytesIO(file.read(1024)))[0]
                 if len(shape) < 2:
                     continue
-                check_frame_size(*_choose_image_shape(shape)[:2])
+                check_frame_size(*_choose_image_shape(shape))
                 _LIMITS.check_member(member)
                 with archive.open(member) as file:
                     return _read_array_file(file.read(_MAX_BYTES), "NPZ", selection)
@@ -77,7 +78,7 @@ def _read_array_file(data: bytes, source_format: str, selection: FrameSelection)
     if len(shape) < 2:
         raise UnreadableError(_NO_IMAGE.format("NumPy"))
     image_shape = _choose_image_shape(shape)
-    check_frame_size(*image_shape[:2])
+    check_frame_size(*image_shape)
     if is_fortran:
         array = read_array(data, file.tell(), dtype, shape[::-1]).T
         images = array.reshape(-1, *image_shape) if len(shape) > len(image_shape) else array[None]

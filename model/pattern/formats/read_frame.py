@@ -162,7 +162,7 @@ def _make_frame(recorded: RecordedImage, counts: NDArray[Any]) -> Frame:
         counts, bar_pixel_size, bar_warnings = remove_scale_bar(counts)
         pixel_size, warnings = pixel_size or bar_pixel_size, (*warnings, *bar_warnings)
     with np.errstate(over="ignore"):  # Frame replaces what is not finite
-        counts = counts.astype(np.float32)
+        counts = counts.astype(np.float32, copy=False)
     return Frame(
         counts,
         saturation_level=find_saturation_level(counts),

@@ -25,6 +25,8 @@ _PLACEHOLDER_UNITS = {
     "micron",
 }
 _RADIANS = {"rad": 1.0, "mrad": 1e-3}
+# Longer texts are no units.
+_MAX_UNIT_LENGTH = 100
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ def interpret_scale(sizes: Sequence[float], unit: str, voltage_kv: float | None 
         unit: the unit as the file spells it; empty where it has none.
         voltage_kv: voltage that the file states, which angles need.
     """
+    unit = unit[:_MAX_UNIT_LENGTH]
     spelled = re.sub(r"[$\s{}]|\\mathrm|\\AA", lambda match: "Å" if "AA" in match[0] else "", unit)
     if not sizes or not all(isfinite(size) and size > 0 for size in sizes) or not spelled:
         return NO_SCALE

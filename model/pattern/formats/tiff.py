@@ -1,14 +1,13 @@
 """TIFF files, read with tifffile: plain ones, and those of ImageJ, JEOL and DigitalMicrograph."""
 
 import io
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.electrons import electron_wavelength_angstrom
-from model.errors import OptionError, UnreadableError
+from model.errors import OptionError, TooLargeError, UnreadableError
 from model.pattern.formats.png_jpeg_bmp import decode_picture
 from model.pattern.formats.recorded_image import MAX_SUMMED, RecordedImage, record_images
 from model.pattern.formats.scale_and_voltage import (
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     import tifffile
 
 MAX_PAGES = MAX_SUMMED
+MAX_TILE_PIXELS = 2**22
+"""Tiles are decoded as a whole; those of a larger page may have as many pixels as the page."""
 _UNCOMPRESSED = 1
 _WHOLE_BYTES = (8, 16, 32, 64)
 _MILLIMETERS_PER_UNIT = {2: 25.4, 3: 10.0}
@@ -84,13 +85,19 @@ def _count_pages(file: "tifffile.TiffFile", selection: FrameSelection) -> int:
 
 def _read_page(data: bytes, file: "tifffile.TiffFile", number: int) -> NDArray[Any]:
     page = file.pages.first if number == 0 else file.pages[number].aspage()
-    check_frame_size(page.imagelength, page.imagewidth)
+    check_frame_size(page.imagelength, page.imagewidth, page.samplesperpixel)
     if page.imagedepth * page.samplesperpixel > 4:
         raise UnreadableError("The page of the TIFF is not a plain image; export one frame as 16-bit TIFF.")
     stated = page.imagelength * page.imagewidth * page.samplesperpixel * max(page.bitspersample, 8) // 8
     if page.compression == _UNCOMPRESSED and stated > 2 * len(data):
         raise UnreadableError(
             "The TIFF declares more pixels than it contains; it is truncated or damaged. Copy it again."
+        )
+    if page.is_tiled and page.tilelength * page.tilewidth > max(
+        page.imagelength * page.imagewidth, MAX_TILE_PIXELS
+    ):
+        raise TooLargeError(
+            "The tiles of the TIFF are larger than its page; export one frame as 16-bit TIFF."
         )
     # Decompression by tifffile has no limit: some kilobytes can become gigabytes. Pillow's has one.
     if page.compression == _UNCOMPRESSED and page.bitspersample in _WHOLE_BYTES:
@@ -133,17 +140,24 @@ def _read_pixel_sizes(page: Any) -> tuple[float, ...]:
 
 def _read_jeol(text: str, page: Any) -> tuple[float | None, StatedScale]:
     """Derive the scale from the camera length in use and the size of a pixel on the screen."""
-    fields = {
-        name: match[1]
-        for name in ("AccelerationVoltage", "ModeString", "SelectorValue")
-        if (match := re.search(rf"<{name}>\s*([^<]{{1,40}}?)\s*</{name}>", text))
-    }
-    volts = parse_number(fields.get("AccelerationVoltage"))
+    volts = parse_number(_find_element(text, "AccelerationVoltage"))
     voltage = accept_voltage(None if volts is None else volts / 1000)
-    camera_length_mm, unit = parse_number(fields.get("SelectorValue")), page.tags.get("ResolutionUnit")
+    camera_length_mm, unit = (
+        parse_number(_find_element(text, "SelectorValue")),
+        page.tags.get("ResolutionUnit"),
+    )
     sizes = _read_pixel_sizes(page)
     millimeters = _MILLIMETERS_PER_UNIT.get(int(unit.value)) if unit is not None else None
-    if fields.get("ModeString") != "DIFF" or not (camera_length_mm and voltage and sizes and millimeters):
+    if _find_element(text, "ModeString") != "DIFF" or not (
+        camera_length_mm and voltage and sizes and millimeters
+    ):
         return voltage, NO_SCALE
     factor = millimeters / (camera_length_mm * electron_wavelength_angstrom(voltage))
     return voltage, interpret_scale([size * factor for size in sizes], "1/angstrom")
+
+
+def _find_element(text: str, name: str) -> str | None:
+    """Return the text of the first element of a name; None if there is none."""
+    _, _, after = text.partition(f"<{name}>")
+    value, is_closed, _ = after.partition(f"</{name}>")
+    return value.strip() if is_closed else None

@@ -28,17 +28,18 @@ def inpaint(image: NDArray[Any], marked: BoolImage) -> NDArray[Any]:
     if marked.all():
         return image
     height, width = image.shape
-    known = np.where(marked, np.nan, image.astype(np.float64))
-    overall = float(np.nanmedian(known))
     rows, columns = (
         np.linspace(0, size, min(_MAX_BLOCKS, size // 8 + 1) + 1).astype(int) for size in (height, width)
     )
-    background = np.full((len(rows) - 1, len(columns) - 1), overall)
+    background = np.full((len(rows) - 1, len(columns) - 1), np.nan)
     for i in range(len(rows) - 1):
         for j in range(len(columns) - 1):
-            block = known[rows[i] : rows[i + 1], columns[j] : columns[j + 1]]
-            if np.isfinite(block).sum() > block.size // 4:
-                background[i, j] = np.nanmedian(block)
+            block = slice(rows[i], rows[i + 1]), slice(columns[j], columns[j + 1])
+            known = image[block][~marked[block]]
+            if len(known) > marked[block].size // 4:
+                background[i, j] = _compute_median(known)
+    if np.isnan(background).any():
+        background[np.isnan(background)] = _compute_median(image[~marked])
     y, x = np.nonzero(marked)
     place = [
         (y + 0.5) * background.shape[0] / height - 0.5,
@@ -47,3 +48,10 @@ def inpaint(image: NDArray[Any], marked: BoolImage) -> NDArray[Any]:
     result = image.copy()
     result[marked] = scipy.ndimage.map_coordinates(background, place, order=1, mode="nearest")
     return result
+
+
+def _compute_median(values: NDArray[Any]) -> float:
+    """Return the median in double precision; only single-precision values are converted, as counts need no copy."""
+    if values.dtype.kind == "f":
+        values = values[~np.isnan(values)].astype(np.float64)
+    return float(np.median(values))

@@ -87,7 +87,7 @@ def find_scale_bar(picture: NDArray[Any]) -> ScaleBar | None:
         labels, count = scipy.ndimage.label(marked, structure=np.ones((3, 3)))
         if count > 10 * _MAX_COMPONENTS:
             continue
-        bar = _find_bar(labels, _make_boxes(labels), picture.shape)
+        bar = _find_bar(_count_pixels(labels, count), _make_boxes(labels), picture.shape)
         if bar is not None:
             return _read_label(picture, float(level), bar)
     return None
@@ -140,8 +140,22 @@ def _make_boxes(labels: NDArray[Any]) -> list[_Box]:
     ]
 
 
-def _find_bar(labels: NDArray[Any], boxes: list[_Box], shape: tuple[int, ...]) -> _Box | None:
-    """Return the widest component that is a bar in the lower or upper quarter of the picture."""
+def _count_pixels(labels: NDArray[Any], count: int) -> NDArray[np.intp]:
+    """Return the number of pixels of each component, and of the background before them."""
+    total = np.zeros(count + 1, dtype=np.intp)
+    for row in labels:
+        total += np.bincount(row, minlength=count + 1)
+    return total
+
+
+def _find_bar(pixels: NDArray[np.intp], boxes: list[_Box], shape: tuple[int, ...]) -> _Box | None:
+    """Return the widest component that is a bar in the lower or upper quarter of the picture.
+
+    Args:
+        pixels: number of pixels of each component.
+        boxes: their bounding boxes.
+        shape: of the picture.
+    """
     height, width = shape
     best: _Box | None = None
     for box in boxes:
@@ -152,7 +166,8 @@ def _find_bar(labels: NDArray[Any], boxes: list[_Box], shape: tuple[int, ...]) -
             continue
         if height / 4 < box.top < 3 * height / 4 or box.height < 2:
             continue
-        if box.cut_from(labels).mean() >= _MIN_FILLED and (best is None or box.width > best.width):
+        is_filled = pixels[box.numbers[0]] / (box.height * box.width) >= _MIN_FILLED
+        if is_filled and (best is None or box.width > best.width):
             best = box
     return best
 
@@ -161,12 +176,12 @@ def _read_label(picture: NDArray[Any], level: float, bar: _Box) -> ScaleBar:
     """Read the label of a bar: the glyphs above or below it, or at its ends."""
     reach_y, reach_x = max(6 * bar.height, bar.width // 2), bar.width
     top, left = max(bar.top - reach_y, 0), max(bar.left - reach_x, 0)
-    around = picture[top : bar.bottom + reach_y, left : bar.right + reach_x].astype(np.float64)
+    around = picture[top : bar.bottom + reach_y, left : bar.right + reach_x]
     # Edges of glyphs are smoothed: pixels nearer to their level than to the background belong to them.
     background = float(np.median(around))
-    labels, count = scipy.ndimage.label(
-        (around - background) * np.sign(level - background) > abs(level - background) / 2, np.ones((3, 3))
-    )
+    middle = (level + background) / 2
+    is_glyph = around > middle if level > background else around < middle
+    labels, count = scipy.ndimage.label(is_glyph & (level != background), np.ones((3, 3)))
     mask = np.zeros(picture.shape, dtype=bool)
     if count > _MAX_COMPONENTS:
         mask[bar.top : bar.bottom, bar.left : bar.right] = True

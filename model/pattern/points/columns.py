@@ -21,9 +21,12 @@ _PEAK = re.compile(
 )
 _LOGARITHM = re.compile(r"(?P<base>ln|log10|log2|log)_?(?P<argument>.+)")
 _PREFERENCE: tuple[Role, ...] = ("intensity", "log_intensity", "peak_intensity")
-# The expressions take time that grows with the square of their input, so the input is limited.
+_BRACKET = re.compile(r"[(\[{]")
+# Longer names, and columns beyond this number, are not interpreted.
 _MAX_NAME_LENGTH = 100
 _MAX_COLUMNS = 200
+# Units are spelled with at most this many words, and empty ones where the name has several spaces in a row.
+_MAX_UNIT_WORDS = 6
 
 
 @dataclass(frozen=True)
@@ -73,16 +76,17 @@ def _find_intensity_role(name: str) -> Literal["intensity", "peak_intensity"] | 
 
 def _split_units(name: str) -> tuple[str, Units | None]:
     """Split `qx (1/nm)` or `qx_nm-1` into the name of the quantity and its units."""
-    text = name.strip().strip("\"'").lower().replace("−", "-")
-    bracket = re.fullmatch(r"(.*?)\s*[(\[{]\s*(.*?)\s*[)\]}]\s*", text)
-    if bracket:
-        stem = re.sub(r"[\s\-.]+", "_", bracket[1]).strip("_")
+    text = name.strip().strip("\"'").lower().replace("−", "-").rstrip()
+    bracket = _BRACKET.search(text)
+    if bracket and text.endswith((")", "]", "}")):
+        inside = text[bracket.end() : -1].strip()
+        stem = re.sub(r"[\s\-.]+", "_", text[: bracket.start()].rstrip()).strip("_")
         if stem in {"ln", "log", "log10", "log2"}:
-            stem = f"{stem}_{bracket[2]}"
-        return stem, parse_units(bracket[2])
+            stem = f"{stem}_{inside}"
+        return stem, parse_units(inside)
     stem = re.sub(r"[\s.]+", "_", text).strip("_")
     parts = stem.split("_")
-    for cut in range(1, len(parts)):
+    for cut in range(max(1, len(parts) - _MAX_UNIT_WORDS), len(parts)):
         units = parse_units("_".join(parts[cut:]))
         if units:
             return "_".join(parts[:cut]), units
@@ -97,21 +101,24 @@ def choose_columns(names: list[str], preferred: Units | None) -> tuple[Column, C
     """
     described = (describe_column(name, i) for i, name in enumerate(names[:_MAX_COLUMNS]))
     columns = [column for column in described if column is not None]
+    first_y: dict[tuple[bool, Units | None], Column] = {}
+    for column in columns:
+        if column.role == "y":
+            first_y.setdefault((column.is_reciprocal, column.units), column)
     pairs = [
-        (x, y)
+        (x, first_y[x.is_reciprocal, x.units])
         for x in columns
-        for y in columns
-        if x.role == "x" and y.role == "y" and x.is_reciprocal == y.is_reciprocal and x.units == y.units
+        if x.role == "x" and (x.is_reciprocal, x.units) in first_y
     ]
     if not pairs:
         return None
     prefers_pixels = preferred == "pixel"
-    pairs.sort(key=lambda pair: (_is_pixel(pair[0]) != prefers_pixels, pair[0].index, pair[1].index))
+    best = min(pairs, key=lambda pair: (_is_pixel(pair[0]) != prefers_pixels, pair[0].index))
     intensities = sorted(
         (column for column in columns if column.role in _PREFERENCE),
         key=lambda column: (_PREFERENCE.index(column.role), column.index),
     )
-    return (*pairs[0], intensities[0] if intensities else None)
+    return (*best, intensities[0] if intensities else None)
 
 
 def warn_of_unused(names: list[str], chosen: tuple[Column, Column, Column | None]) -> tuple[str, ...]:

@@ -98,8 +98,12 @@ def _read_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     units = metadata.get("units")
     parsed = parse_units(units) if isinstance(units, str) else None
     if units is not None and parsed is None:
-        raise UnreadableError(f"The units {units!r} of the JSON are unknown; use 1/angstrom, 1/nm or pixel.")
+        raise UnreadableError(
+            f"The units {units!r:.40} of the JSON are unknown; use 1/angstrom, 1/nm or pixel."
+        )
     center = metadata.get("center", metadata.get("centre"))
+    if center is not None and not (isinstance(center, list) and len(center) == 2):
+        raise UnreadableError("The center given with the points must be two numbers, x and y in pixels.")
     try:
         options = PatternOptions(
             parsed,
@@ -109,7 +113,7 @@ def _read_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
         voltage = None if metadata.get("voltage_kv") is None else float(metadata["voltage_kv"])
     except (TypeError, ValueError, OverflowError) as error:
         raise UnreadableError(
-            f"pixel_size, center or voltage_kv given with the points is not a number: {error}."
+            f"pixel_size, center or voltage_kv given with the points is not a number: {error!s:.80}."
         ) from error
     if voltage is not None and not (math.isfinite(voltage) and voltage > 0):
         raise UnreadableError(
@@ -154,4 +158,4 @@ def _parse_floats(values: list[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
     try:
         return np.array(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise UnreadableError(f"A point contains something that is not a number: {error}.") from error
+        raise UnreadableError(f"A point contains something that is not a number: {error!s:.80}.") from error

@@ -119,7 +119,7 @@ def make_point_table(
     try:
         values = np.array([row[:2] if lacks_intensity else row for row in rows], dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise UnreadableError(f"A point contains something that is not a number: {error}.") from error
+        raise UnreadableError(f"A point contains something that is not a number: {error!s:.80}.") from error
     warnings: tuple[str, ...] = ()
     if lacks_intensity and 3 in lengths:
         warnings = (

@@ -18,6 +18,7 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
 _COMMENT = ("#", "//", "%", "!")
 # Instruments write some dozens of lines before a table.
 _MAX_PREAMBLE_LINES = 500
+MAX_LINE_LENGTH = 2**16
 
 Row = tuple[int, list[str]]
 """Line number and cells."""
@@ -31,6 +32,7 @@ def read_point_text(text: str, preferred_units: Units | None = None) -> PointTab
     Raises:
         UnknownFormatError: The text is not a table of numbers.
         UnreadableError: A row is cut short or contains something other than numbers.
+        TooLargeError: There are more points than the limit, or a line is too long.
         NoSpotsError: The table has a header but no rows.
     """
     header, rows = _split_header(text)
@@ -106,6 +108,11 @@ def _split_header(text: str) -> tuple[list[str], list[Row]]:
     separator: str | None = None
     preamble_lines = 0
     for number, raw in enumerate(text.splitlines(), start=1):
+        if len(raw) > MAX_LINE_LENGTH:
+            raise TooLargeError(
+                f"Line {number} has more than {MAX_LINE_LENGTH} characters, the maximum; give one row, x, y, "
+                "intensity, per spot."
+            )
         line = raw.strip()
         is_comment = line.startswith(_COMMENT)
         line = line.lstrip("#/%!").strip() if is_comment else line
@@ -155,13 +162,14 @@ def _split_cells(line: str, separator: str | None) -> list[str]:
 
 def _use_decimal_points(line: int, cells: list[str]) -> list[str]:
     """Replace decimal commas by points; refuse a row with both, where one could separate thousands."""
-    commas = [cell for cell in cells if "," in cell and _DECIMAL_COMMA.fullmatch(cell)]
+    commas = {cell: None for cell in cells if "," in cell and _DECIMAL_COMMA.fullmatch(cell)}
     if not commas:
         return cells
     points = [cell for cell in cells if "." in cell and _is_number(cell)]
     if points:
         raise UnreadableError(
-            f"Line {line} has a comma in {commas[0]} and a point in {points[0]}; write all numbers with decimal points."
+            f"Line {line} has a comma in {next(iter(commas))[:40]} and a point in {points[0][:40]}; write all numbers "
+            "with decimal points."
         )
     return [cell.replace(",", ".") if cell in commas else cell for cell in cells]
 

@@ -15,6 +15,7 @@ _MAX_NEIGHBOR_RATIO = 0.15
 _MIN_SIGMAS = 10.0
 _MAX_HOT_PIXELS = 5000
 _SAMPLE_SIZE = 20_011
+_PIXELS_AT_ONCE = 2**20
 _MIN_SPAN, _MAX_SPAN, _NEW_SPAN = 1.0, 1e9, 1e4
 
 
@@ -71,7 +72,24 @@ def remove_hot_pixels(counts: FloatImage) -> FloatImage:
 
 
 def _find_steep_pixels(counts: FloatImage, height: np.float32) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return rows and columns, less one, of the inner pixels that exceed their four neighbors by a height."""
+    """Return rows and columns, less one, of the inner pixels that exceed their four neighbors by a height.
+
+    The search ends once there are too many of them.
+    """
+    step = max(_PIXELS_AT_ONCE // counts.shape[1], 1)
+    found, count = [], 0
+    for top in range(0, len(counts) - 2, step):
+        rows, columns = _find_steep_pixels_in_band(counts[top : top + step + 2], height)
+        found.append((rows + top, columns))
+        count += len(rows)
+        if count > _MAX_HOT_PIXELS:
+            break
+    return np.concatenate([rows for rows, _ in found]), np.concatenate([columns for _, columns in found])
+
+
+def _find_steep_pixels_in_band(
+    counts: FloatImage, height: np.float32
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     inner = counts[1:-1]
     # One comparison over the whole frame leaves few pixels for the other three.
     rows, columns = np.nonzero(inner[:, 1:-1] - inner[:, :-2] > height)
@@ -129,6 +147,8 @@ class BinnedImage:
 
     def expand_mask(self, mask: BoolImage) -> BoolImage:
         """Expand a mask of blocks to a mask (H, W) of the frame, True at edges that no block covers."""
+        if mask.all():
+            return np.broadcast_to(np.True_, self.shape)
         expanded = np.ones(self.shape, dtype=bool)
         large = mask.repeat(self.factor, axis=0).repeat(self.factor, axis=1)
         expanded[: large.shape[0], : large.shape[1]] = large
