@@ -24,6 +24,7 @@ from app.http.connections import OpenConnections
 from app.http.middleware import MAX_DRAIN_S, REQUEST_ID, SECURITY_HEADERS
 from app.http.problem_details import describe_error, error_headers, label_problem
 from app.http.read_body import MIN_PROGRESS_BYTES
+from app.http.read_turns import TurnedFlow
 from app.http.request_framing import RequestFraming, check_head, malformed
 from app.observability.metrics import Metrics
 from app.presentation.formats import PROBLEM_JSON
@@ -81,12 +82,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unread_bytes, self._unread_since = 0, self._since
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start, or refuse the connection if every other client waits for the service."""
+        """Start."""
         super().connection_made(transport)
         # asyncio's own transports read 256 KiB at a time, for which many uploads keep everyone else waiting.
         transport.max_size = READ_BYTES  # type: ignore[attr-defined]
-        if not self._open_connections.add(self):
-            self._refuse(OverloadedError("All connections of the service are in use; retry."))
+        self.flow: TurnedFlow = TurnedFlow(transport, self._open_connections.turns)
+        self._open_connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Finish."""
@@ -140,9 +141,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Start to answer the request."""
         check_head(self.parser.get_http_version(), self.headers)
         if len(self.pipeline) >= MAX_PIPELINED:
-            raise OverloadedError(
-                "Too many requests were sent at once over one connection; await the answers."
-            )
+            raise OverloadedError("Too many requests at once over one connection; await the answers.")
+        if self._open_connections.are_all_busy():
+            raise OverloadedError("All connections of the service are in use; retry.")
         super().on_headers_complete()
         self._unanswered += 1
         self._wait_for(Waiting.BODY)
@@ -158,10 +159,13 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._progress_bytes >= MIN_PROGRESS_BYTES:
             self._progress_bytes, self._since = 0, self.loop.time()
         super().on_body(body)
+        if self._framing.is_large:
+            self.flow.take_turns(self._framing.body_bytes, has_reader=not self.cycle.response_complete)
 
     def on_message_complete(self) -> None:
         """End a request."""
         super().on_message_complete()
+        self.flow.read_freely()
         self._wait_for(Waiting.REQUEST)
 
     def on_response_complete(self) -> None:

@@ -1,4 +1,4 @@
-"""The open connections: never more than the limit, and none that keeps the service waiting for long.
+"""The open connections: no more than the limit for long, and none that keeps the service waiting for long.
 
 When the limit is reached, the connections whose clients have kept the service waiting for the longest time are closed
 to make room, so that idle and slow connections, however many, keep nobody out. There is no limit for each address: many
@@ -13,14 +13,15 @@ from heapq import nlargest
 from operator import itemgetter
 from typing import Protocol
 
+from app.http.read_turns import ReadTurns
 from app.settings import Settings
 
 # Files of the index and of batches, and the pipes of the workers.
 RESERVED_FILES = 256
 MAX_BACKLOG = 4096
 MAX_SWEEP_S = 1.0
-# This part of the connections is closed at once, because comparing all of them for each new one takes too long.
-CLOSED_PART = 16
+# A connection that has just been opened has this long to send its request.
+TRIM_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class ConnectionLimits:
 
     Attributes:
         max_connections: connections open at once.
-        backlog: connections that the system accepts before the service knows them.
+        backlog: connections that may wait to be accepted, and that may be open beyond the others for a moment.
         idle_s: time until the head of a request is complete, from its first byte or without any.
         stall_s: time in which a client must read 64 KiB of a response, or all that is left of it.
         max_unread_bytes: bytes of responses that clients have not read, over all connections.
@@ -45,11 +46,12 @@ class ConnectionLimits:
     def from_settings(cls, settings: Settings) -> "ConnectionLimits":
         """Return the limits of the settings, with fewer connections if the process may not open enough files."""
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        affordable = max(2, files - RESERVED_FILES)
-        max_connections = min(settings.max_connections, affordable // 2)
+        affordable = max(3, files - RESERVED_FILES)
+        max_connections = min(settings.max_connections, affordable // 3)
         return cls(
             max_connections=max_connections,
-            backlog=min(MAX_BACKLOG, affordable - max_connections),
+            # So many may have been accepted before the first of them is known here, and be open in excess.
+            backlog=min(MAX_BACKLOG, (affordable - max_connections) // 2),
             idle_s=settings.idle_s,
             stall_s=settings.stall_s,
             max_unread_bytes=settings.body_bytes,
@@ -87,37 +89,51 @@ class OpenConnections:
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
+        self.turns = ReadTurns()
         self._connections: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._trim: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._connections)
 
-    def add(self, connection: Connection) -> bool:
-        """Add a connection; close another one if there are too many.
-
-        Returns:
-            Whether there is room. There is none if every other client waits for the service.
-        """
-        is_full = len(self._connections) >= self.limits.max_connections
-        has_room = not is_full or self._make_room()
+    def add(self, connection: Connection) -> None:
+        """Add a connection. If there are too many, those that have waited for longer than `TRIM_S` are closed."""
         self._connections.add(connection)
         if self._timer is None:
             self._schedule_sweep()
-        return has_room
+        if len(self) >= self.limits.max_connections + self.limits.backlog:
+            self._close_slowest(0.0)
+        self._schedule_trim()
+
+    def are_all_busy(self) -> bool:
+        """Whether there are too many connections, and nearly all clients wait for the service."""
+        if len(self) <= self.limits.max_connections:
+            return False
+        now = asyncio.get_running_loop().time()
+        busy = sum(each.waited_s(now) is None for each in self._connections)
+        return busy >= self.limits.max_connections
 
     def discard(self, connection: Connection) -> None:
         """Forget a connection that is closed or about to be."""
         self._connections.discard(connection)
 
-    def _make_room(self) -> bool:
+    def _schedule_trim(self) -> None:
+        if self._trim is None and len(self) > self.limits.max_connections:
+            self._trim = asyncio.get_running_loop().call_later(TRIM_S, self._trim_connections)
+
+    def _trim_connections(self) -> None:
+        self._trim = None
+        self._close_slowest(TRIM_S)
+        self._schedule_trim()
+
+    def _close_slowest(self, min_waited_s: float) -> None:
         now = asyncio.get_running_loop().time()
         waited = ((each.waited_s(now), each) for each in self._connections)
-        waiting = [(seconds, each) for seconds, each in waited if seconds is not None]
-        number = max(1, self.limits.max_connections // CLOSED_PART)
+        waiting = [(s, each) for s, each in waited if s is not None and s >= min_waited_s]
+        number = len(self) - self.limits.max_connections
         for _, connection in nlargest(number, waiting, key=itemgetter(0)):
             self._close(connection)
-        return bool(waiting)
 
     def _close(self, connection: Connection) -> None:
         self._connections.discard(connection)

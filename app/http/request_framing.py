@@ -10,16 +10,21 @@ MAX_HEADERS = 128
 # A chunk takes a microsecond, whatever its size. Chunks beyond the first thousand must be larger than this on average.
 MIN_CHUNK_BYTES = 32
 MAX_SMALL_CHUNKS = 1000
+LARGE_BODY_BYTES = 2**20
 
 _HOST = re.compile(rb"([\w.~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(:\d*)?", re.ASCII)
 
 
 class RequestFraming:
-    """Counts what arrives of one request."""
+    """Counts what arrives of one request.
+
+    Attributes:
+        body_bytes: content of the body.
+    """
 
     def __init__(self) -> None:
         self._url_bytes = self._header_bytes = self._headers = 0
-        self._chunks = self._body_bytes = 0
+        self._chunks = self.body_bytes = 0
         self._received_head_bytes = self._received_body_bytes = 0
 
     def add_url(self, size: int) -> None:
@@ -50,14 +55,19 @@ class RequestFraming:
             MalformedRequestError: the chunks are too small.
         """
         self._chunks += 1
-        if self._chunks > MAX_SMALL_CHUNKS + self._body_bytes // MIN_CHUNK_BYTES:
+        if self._chunks > MAX_SMALL_CHUNKS + self.body_bytes // MIN_CHUNK_BYTES:
             raise malformed(
                 f"its body comes in chunks of less than {MIN_CHUNK_BYTES} bytes; send larger ones"
             )
 
     def add_body(self, size: int) -> None:
         """Count a piece of the body's content."""
-        self._body_bytes += size
+        self.body_bytes += size
+
+    @property
+    def is_large(self) -> bool:
+        """Whether so much of the body has arrived that it is read by turns."""
+        return self.body_bytes > LARGE_BODY_BYTES
 
     def add_head_bytes(self, size: int) -> None:
         """Count bytes of the head as they arrive: the parser keeps the start of a header to itself.
@@ -76,7 +86,7 @@ class RequestFraming:
             MalformedRequestError: the body has more framing than content.
         """
         self._received_body_bytes += size
-        if self._received_body_bytes > MAX_HEAD_BYTES + 2 * self._body_bytes:
+        if self._received_body_bytes > MAX_HEAD_BYTES + 2 * self.body_bytes:
             raise malformed("its body has more framing than content; send larger chunks")
 
 
