@@ -170,7 +170,4 @@ AT_REST: dict[str, Check] = {
     **{f"at-rest {name}": partial(_start_with_damage, name) for name in (*_FILES, "weights", _STORE)},
     **{f"reload {name}": partial(_publish_damage, name) for name in _FILES},
 }
-WHILE_SERVING: dict[str, Check] = {
-    f"while-serving {name}": partial(_serve_damage, name)
-    for name in (VECTORS_NAME, CATALOG_NAME, ELEMENTS_NAME)
-}
+WHILE_SERVING: dict[str, Check] = {f"while-serving {name}": partial(_serve_damage, name) for name in _FILES}

@@ -81,7 +81,7 @@ class CompositionTable:
 
     def list_arrays(self) -> dict[str, NDArray[np.float32]]:
         """Return the blocks of the table by what they are called in messages."""
-        return {f"compositions ({place})": block for place, block in enumerate(self._blocks)}
+        return {f"compositions {place}": block for place, block in enumerate(self._blocks)}
 
     def compute_log_likelihood(self, measured: Composition) -> FloatArray:
         """Return (N,) ln likelihoods of the measurement, up to a constant: -chi^2 / 2 over the fractions."""

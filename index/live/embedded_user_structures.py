@@ -36,8 +36,8 @@ class EmbeddedUserStructures:
     def __init__(self, user_structures: UserStructures, encoder: Encoder) -> None:
         self._user_structures = user_structures
         self._encoder = encoder
-        self._known: dict[int, UserStructure] = {}
-        self._digests: dict[int, bytes] = {}
+        # With their digests in memory. The dictionary is replaced, never changed: the scrub reads it in another thread.
+        self._known: dict[int, tuple[UserStructure, bytes]] = {}
         self._file: int | None = None
 
     def read(self) -> tuple[Generation, list[UserStructure]]:
@@ -49,13 +49,13 @@ class EmbeddedUserStructures:
         generation, numbers = self._user_structures.read_numbers()
         file = None if generation is None else generation[0]
         if file != self._file:
-            self._known, self._digests, self._file = {}, {}, file
+            self._known, self._file = {}, file
         unknown = [number for number in numbers if number not in self._known]
         structures = self._embed_missing(self._user_structures.read(unknown, self._encoder.digest))
-        self._digests |= {structure.number: structure.compute_digest() for structure in structures}
-        self._known |= {structure.number: structure for structure in structures}
-        self._known = {number: self._known[number] for number in numbers if number in self._known}
-        return generation, list(self._known.values())
+        new = {structure.number: (structure, structure.compute_digest()) for structure in structures}
+        known = self._known | new
+        self._known = {number: known[number] for number in numbers if number in known}
+        return generation, [structure for structure, _ in self._known.values()]
 
     def add(self, structure: NewUserStructure) -> tuple[Entry, bool]:
         """Embed a structure and write it to the disk; safe to call from several threads.
@@ -79,12 +79,10 @@ class EmbeddedUserStructures:
             IndexDamagedError: file or memory are damaged.
             IndexUnavailableError: the file cannot be read at the moment.
         """
-        known, digests = self._known, self._digests
         self._user_structures.check()
-        for number, structure in known.items():
+        for structure, digest in self._known.values():
             yield 1
-            # Another thread may just have replaced the file, and with it the digests.
-            if digests.get(number) not in (None, structure.compute_digest()):
+            if structure.compute_digest() != digest:
                 raise IndexDamagedError(
                     f"The user structure {structure.entry.id} has changed in memory; start the service again."
                 )

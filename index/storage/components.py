@@ -121,8 +121,8 @@ class Components:
         """Return every array that a search reads by what it is called in messages."""
         return {
             **self.vectors.list_arrays(),
-            "elements of the index": self.bits.bits,
-            "duplicate groups of the index": self.catalog.groups,
-            **{f"{name} of the index": array for name, array in self.lattices.list_arrays().items()},
-            **{f"{name} of the index": array for name, array in self.compositions.list_arrays().items()},
+            f"elements ({ELEMENTS_NAME})": self.bits.bits,
+            f"duplicate groups ({CATALOG_NAME})": self.catalog.groups,
+            **{f"{name} ({CATALOG_NAME})": array for name, array in self.lattices.list_arrays().items()},
+            **{f"{name} ({CATALOG_NAME})": array for name, array in self.compositions.list_arrays().items()},
         }

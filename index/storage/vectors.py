@@ -7,6 +7,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from index.storage.layout import USER_STRUCTURES_NAME, VECTORS_NAME
 from model.errors import IndexDamagedError, IndexUnavailableError
 
 FloatVectors = NDArray[np.float32]
@@ -114,9 +115,9 @@ class Vectors:
 
     def list_arrays(self) -> dict[str, FloatVectors]:
         """Return the vectors in memory by what they are called in messages; nothing is copied."""
-        arrays = {"vectors of the index": _view(self._index)}
+        arrays = {f"vectors ({VECTORS_NAME})": _view(self._index)}
         if self._appended is not None:
-            arrays["vectors of the user structures"] = _view(self._appended)
+            arrays[f"vectors ({USER_STRUCTURES_NAME})"] = _view(self._appended)
         return arrays
 
     def search(

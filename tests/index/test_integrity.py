@@ -215,7 +215,7 @@ def list_owned_arrays(index: LiveIndex) -> dict[str, NDArray[np.generic]]:
 def test_a_changed_bit_in_memory_ends_the_service_of_the_index(sound: Path, data: st.DataObject) -> None:
     index = open_index(sound)
     arrays = list_owned_arrays(index)
-    del arrays["vectors of the index"]  # they are the file, mapped for reading only
+    del arrays[f"vectors ({VECTORS_NAME})"]  # they are the file, mapped for reading only
     assert len(arrays) > 10
     array = arrays[data.draw(st.sampled_from(sorted(name for name in arrays if arrays[name].size)))]
     array.flags.writeable = True
@@ -292,8 +292,7 @@ def test_the_scrub_logs_the_file_and_reports_the_damage(
     assert is_found.wait(30)
     scrub.close()
     assert VECTORS_NAME in str(found[0])
-    assert f"{VECTORS_NAME} is not the file" in caplog.text
-    assert str(version) in caplog.text
+    assert found[0].log_text in caplog.text
 
 
 def rewrite_vectors(folder: Path, change: Callable[[NDArray[np.float32]], None]) -> None:
