@@ -15,15 +15,19 @@ import time
 import warnings
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.services.options import PredictOptions
 from app.services.replay import parse_replay_request
+from app.services.structures import MAX_STRUCTURE_BYTES
 from app.services.uploads import FileUpload, JsonBody, read_pattern
 from app.workers.zip_archive import read_members
 from bench.hostile_frames import FRAMES, list_zips
+from bench.hostile_repeats import Makers
+from bench.hostile_structures import list_structures
 from bench.hostile_text import (
     FORM,
     list_answers,
@@ -33,6 +37,7 @@ from bench.hostile_text import (
     list_requests,
     list_tables,
 )
+from model.crystal.structure_files import read_structure
 from model.errors import DomainError
 from model.pattern.formats.hdf5_content import read_content
 
@@ -84,6 +89,20 @@ def _parse_options(data: bytes) -> object:
     return PredictOptions.from_text((name, value) for name, _, value in fields)
 
 
+def _parse_structure(data: bytes) -> object:
+    return read_structure(data.decode(), id="hostile", source="upload", bounded=True)
+
+
+def _list_structures() -> Makers:
+    for name, make in list_structures():
+        yield name, partial(_encode, make)
+
+
+def _encode(make: Callable[[int], str], size: int) -> bytes:
+    """Return a structure of at most the size of an upload."""
+    return make(min(size, MAX_STRUCTURE_BYTES)).encode()[:MAX_STRUCTURE_BYTES]
+
+
 def _parse_form(data: bytes) -> object:
     async def stream() -> AsyncGenerator[bytes, None]:
         for start in range(0, len(data), 65536):
@@ -104,8 +123,9 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "options": _parse_options,
     "zip": lambda data: list(read_members(data)),
     **dict.fromkeys(FRAMES, _parse_file),
-    # The service reads it in a process of its own, whose time this one cannot see.
+    # The service reads these in a process of its own, whose time this one cannot see.
     "HDF5": read_content,
+    "structure": _parse_structure,
 }
 
 
@@ -119,6 +139,7 @@ def list_inputs() -> Iterator[HostileInput]:
         "form": list_forms,
         "options": list_options,
         "zip": list_zips,
+        "structure": _list_structures,
     }
     for parser, list_makers in {**texts, **FRAMES}.items():
         for name, make in list_makers():
