@@ -33,7 +33,9 @@ def list_launchers(pid: int) -> list[int]:
 
 def list_workers(pid: int) -> list[int]:
     """Return the process ids of the workers of a service, which its launcher has forked."""
-    return [each for launcher in list_launchers(pid) for each in _list_children(launcher) if is_running(each)]
+    children = [each for launcher in list_launchers(pid) for each in _list_children(launcher)]
+    # Forked workers have the command of the launcher, unlike the process that reads structures.
+    return [each for each in children if is_running(each) and _LAUNCHER_MARK in _read_command(each)]
 
 
 def _read_command(pid: int) -> bytes:

@@ -27,7 +27,7 @@ from model.stopwatch import Stopwatch
 MAX_VERSION_S = 1.0
 
 # A free worker searches within some ten milliseconds, and one becomes free within little more than a second.
-MAX_CANARY_S = 2.0
+MAX_CANARY_S = 1.8
 
 router = APIRouter()
 
@@ -52,7 +52,7 @@ async def readyz(service: ServiceDependency) -> Readiness:
         reply = await _run_shared(service, CanaryJob(), MAX_CANARY_S)
     except DeadlineExceededError as error:
         raise NotReadyError(
-            f"No worker answered a test search within {MAX_CANARY_S:g} seconds; retry in a few seconds."
+            "No worker answered a test search within two seconds; retry in a few seconds."
         ) from error
     except InternalError as error:
         raise NotReadyError(
