@@ -109,6 +109,9 @@ async def run_job(request: Request, job: Job[ReplyT]) -> ReplyT:
     """
     service = await get_service(request)
     work = asyncio.ensure_future(service.dispatcher.run(job, client=name_client(request)))
+    work.add_done_callback(
+        lambda done: done.cancelled() or done.exception()
+    )  # also if nobody waits for it any more
     disconnect = asyncio.ensure_future(_wait_for_disconnect(request))
     try:
         await asyncio.wait({work, disconnect}, return_when=asyncio.FIRST_COMPLETED)

@@ -21,7 +21,7 @@ from app.presentation.schemas.service import Provenance
 from app.workers.interfaces import LossReason, Worker, WorkerLostError, WorkerObserver
 from app.workers.job_queue import JobQueue, QueuedJob, describe_crash
 from app.workers.messages import AnyJob, Failure, Job, Outcome, ReplyT
-from app.workers.runs import Run, find_reason_to_end
+from app.workers.runs import LOSSES, Run, find_reason_to_end
 from model.errors import CheckpointError, DomainError, IndexDamagedError, IndexUnavailableError
 
 logger = logging.getLogger(__name__)
@@ -33,12 +33,6 @@ _CHECK_S = 0.25
 _CLOSING = "The service is shutting down; retry in a moment."
 _ABSENT = "No worker is running at the moment; retry in a few seconds."
 _DAMAGED = "The model or the index is damaged; the service's log names the file."
-_LOSSES: dict[LossReason, str] = {
-    "exited": "A worker exited while it computed its",
-    "deadline": "A worker was ended because of the deadline of its",
-    "abandoned": "A worker was ended because nobody awaited its",
-    "slow": "A worker was ended for quicker jobs to be computed; put back was its",
-}
 
 
 @dataclass
@@ -61,12 +55,13 @@ class Dispatcher:
     observer: WorkerObserver
     max_absence_s: float = 2.0
     _queue: JobQueue = field(init=False)
-    _idle: "dict[Worker, asyncio.Future[list[QueuedJob]]]" = field(default_factory=dict, init=False)
+    _idle: "dict[Worker, asyncio.Future[Run | None]]" = field(default_factory=dict, init=False)
     _runs: list[Run] = field(default_factory=list, init=False)
     _is_closing: bool = field(default=False, init=False)
     _damage: Failure | None = field(default=None, init=False)
     _loops: "list[asyncio.Task[None]]" = field(default_factory=list, init=False)
     _absent_since: float | None = field(default=None, init=False)
+    _next_try: asyncio.TimerHandle | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._queue = JobQueue(self.queue, self.queue_bytes)
@@ -166,7 +161,13 @@ class Dispatcher:
             batch = self._queue.take(len(self.workers), with_slow=slow < self._max_slow)
             if batch or self._is_over:
                 del self._idle[worker]
-                share.set_result(batch)
+                run = Run(batch) if batch else None
+                self._runs += [run] if run else []
+                share.set_result(run)
+        if self._next_try is not None:
+            self._next_try.cancel()
+        if self._idle and self._queue.has_jobs:  # which are kept from the last worker, for now
+            self._next_try = asyncio.get_running_loop().call_later(_CHECK_S, self._assign)
 
     @property
     def _max_slow(self) -> int:
@@ -182,30 +183,30 @@ class Dispatcher:
         while not self._is_over:
             if worker.lost.done():
                 await self._restart(worker)
-            elif batch := await self._wait_for_batch(worker):
-                await self._compute(worker, batch)
+            elif run := await self._wait_for_run(worker):
+                await self._compute(worker, run)
 
-    async def _wait_for_batch(self, worker: Worker) -> list[QueuedJob]:
+    async def _wait_for_run(self, worker: Worker) -> Run | None:
         """Return what an idle worker computes next; nothing if it exits, or when the service closes."""
-        share: asyncio.Future[list[QueuedJob]] = asyncio.get_running_loop().create_future()
+        share: asyncio.Future[Run | None] = asyncio.get_running_loop().create_future()
         self._idle[worker] = share
         self._assign_soon()
         either: set[asyncio.Future[Any]] = {share, worker.lost}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         self._idle.pop(worker, None)
+        run = share.result() if share.done() else None
         if not worker.lost.done():
-            return share.result()
-        self._queue.put_back(share.result() if share.done() else [])
+            return run
+        if run is not None:
+            self._runs.remove(run)
+            self._queue.put_back(run.batch)
         self._record_loss("exited", "An idle worker exited")
-        return []
+        return None
 
-    async def _compute(self, worker: Worker, batch: list[QueuedJob]) -> None:
-        run = Run(batch)
-        self._runs.append(run)
-        jobs = [entry.job for entry in batch]
-        work = asyncio.create_task(
-            worker.compute(jobs, partial(self._deliver, run), partial(self._begin, run))
-        )
+    async def _compute(self, worker: Worker, run: Run) -> None:
+        jobs = [entry.job for entry in run.batch]
+        deliver, begin = partial(self._deliver, run), partial(self._begin, run)
+        work = asyncio.create_task(worker.compute(jobs, deliver, begin))
         try:
             while not (await asyncio.wait({work}, timeout=_CHECK_S))[0]:
                 if run.ended is None and (
@@ -236,13 +237,14 @@ class Dispatcher:
         culprit, reason = run.ended or (run.current, "exited")
         if reason == "exited":
             culprit.tries += 1
-        culprit.is_slow |= reason == "slow"
+        elif reason == "slow":
+            self._queue.record_slow(culprit)
         if culprit.tries == _MAX_TRIES:
             culprit.fail(describe_crash(culprit.job))
         self._queue.put_back([entry for entry in run.batch if not entry.outcome.done()])
         self._assign_soon()
         with with_request_id(culprit.job.request_id):
-            self._record_loss(reason, f"{_LOSSES[reason]} {type(culprit.job).__name__}", error)
+            self._record_loss(reason, f"{LOSSES[reason]} {type(culprit.job).__name__}", error)
 
     def _record_loss(self, reason: LossReason, message: str, error: Exception | None = None) -> None:
         self.observer.record_lost_worker(reason)

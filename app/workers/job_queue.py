@@ -1,15 +1,19 @@
 """The jobs that wait for a worker: how many may wait, and which of them is next.
 
-The jobs of one client that are of one class and roughly one size form a flow. The next job is one of the flow that has
-used the least worker time lately, and in a full queue the newest job of the longest flow makes room for one of a
-shorter flow. So whoever sends many jobs, or slow ones, waits behind those who send few. Within a flow, jobs keep their
-order.
+Each job is charged to its client and to its kind, which is its class and rough size. The next job is the one whose
+client and kind have used the least worker time lately, and in a full queue the newest job of those with the most jobs
+makes room. So whoever sends many jobs, or slow ones, waits behind the others, even if they come from many addresses.
+Jobs of one client and kind form a flow, in which they keep their order. A flow of which a job had to be ended for
+quicker ones counts as slow for half a minute.
 """
 
 import asyncio
+import math
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from app.errors import NotReadyError, QueueFullError
 from app.workers.messages import AnyJob, Failure, Outcome, PredictBatchItemJob
@@ -20,11 +24,16 @@ from model.errors import DomainError, UnreadableError
 MAX_BATCH = 4
 # Larger uploads may be frames, which take much longer than the STE, and stay in memory until the last of them is read.
 _MAX_BATCH_UPLOAD_BYTES = 64 * 1024
+_MAX_BATCH_JOB_S = 0.1
 
 _HALF_LIFE_S = 10.0
-_MAX_FLOWS = 1000
+_SLOW_FLOW_S = 30.0
+_RESERVE_S = 2.0
+_MAX_ACCOUNTS = 1000
 
-Flow = tuple[str, type, int]
+Kind = tuple[type, int]
+Flow = tuple[str, Kind]
+Account = str | Kind
 
 
 @dataclass(eq=False)  # compared by identity: two equal jobs are two entries
@@ -49,10 +58,10 @@ class QueuedJob:
     is_slow: bool = False
     tries: int = 0
 
-    @property
+    @cached_property
     def flow(self) -> Flow:
-        """The client, the class of the job, and its size within a factor of four."""
-        return self.client, type(self.job), self.job.upload_bytes.bit_length() // 2
+        """The client and the kind: the class of the job, and its size within a factor of four."""
+        return self.client, (type(self.job), self.job.upload_bytes.bit_length() // 2)
 
     def resolve(self, outcome: Outcome) -> None:
         """Set the outcome if it is still awaited."""
@@ -76,7 +85,10 @@ class JobQueue:
     limit: int
     limit_bytes: int
     _entries: list[QueuedJob] = field(default_factory=list, init=False)
-    _used: dict[Flow, tuple[float, float]] = field(default_factory=dict, init=False)
+    _used: dict[Account, tuple[float, float]] = field(default_factory=dict, init=False)
+    _job_s: dict[Flow, float] = field(default_factory=dict, init=False)
+    _slow_flows: dict[Flow, float] = field(default_factory=dict, init=False)
+    _last_quick: float = field(default=-math.inf, init=False)
 
     def __len__(self) -> int:
         """Return the number of waiting jobs, excluding urgent ones."""
@@ -97,22 +109,25 @@ class JobQueue:
         if entry.is_urgent:
             return
         while len(self) > self.limit + free_workers:
-            self._make_room(entry, Counter(each.flow for each in self._entries), "The request queue is full")
+            self._make_room(entry, lambda _: 1, "The request queue is full")
         while len(self) > 1 and sum(each.job.upload_bytes for each in self._entries) > self.limit_bytes:
-            sizes: Counter[Flow] = Counter()
-            for each in self._entries:
-                sizes[each.flow] += each.job.upload_bytes
-            self._make_room(entry, sizes, "The waiting uploads fill the memory reserved for them")
+            self._make_room(
+                entry, lambda job: job.upload_bytes, "The waiting uploads fill the memory reserved for them"
+            )
 
-    def _make_room(self, entry: QueuedJob, shares: "Counter[Flow]", problem: str) -> None:
-        """Remove the newest job of the flow with the largest share.
+    def _make_room(self, entry: QueuedJob, measure: Callable[[AnyJob], int], problem: str) -> None:
+        """Remove the newest job of the client and kind with the most.
 
         Raises:
             QueueFullError: it is the entry that was added just now.
         """
         error = QueueFullError(f"{problem}; retry in a moment.")
+        shares: Counter[Account] = Counter()
+        for each in self._entries:
+            for account in each.flow:
+                shares[account] += measure(each.job)
         newest = [each for each in reversed(self._entries) if not each.is_urgent]
-        removed = max(newest, key=lambda each: shares[each.flow])
+        removed = max(newest, key=lambda each: sum(shares[account] for account in each.flow))
         self._entries.remove(removed)
         if removed is entry:
             raise error
@@ -147,35 +162,64 @@ class JobQueue:
             workers: how many workers share the waiting jobs.
             with_slow: whether it may be a job that is known to be slow.
         """
-        ready = [entry for entry in self._entries if with_slow or not entry.is_slow]
+        ready = [entry for entry in self._entries if with_slow or not self._is_reserved_from(entry)]
         if not ready:
             return []
-        used = {flow: self._used_s(flow) for flow in {entry.flow for entry in ready}}
+        used = {
+            flow: self._used_s(flow[0]) + self._used_s(flow[1]) for flow in {entry.flow for entry in ready}
+        }
         ready.sort(key=lambda entry: (not entry.is_urgent, used[entry.flow]))
-        share = 1 if _runs_alone(ready[0]) else min(MAX_BATCH, -(-len(ready) // workers))
-        batch = [ready[0], *(entry for entry in ready[1:] if not _runs_alone(entry))][:share]
+        first = ready[0]
+        if self._is_of_slow_flow(first):
+            first.is_slow |= with_slow
+        elif not first.is_urgent:
+            self._last_quick = time.monotonic()
+        share = 1 if self._runs_alone(first) else min(MAX_BATCH, -(-len(ready) // workers))
+        batch = [first, *(entry for entry in ready[1:] if not self._runs_alone(entry))][:share]
         for entry in batch:
             self._entries.remove(entry)
         return batch
 
+    def _is_reserved_from(self, entry: QueuedJob) -> bool:
+        """Return whether the last worker is kept from a job: a slow one or, while quick ones come, of a slow flow."""
+        has_quick = time.monotonic() - self._last_quick < _RESERVE_S
+        return entry.is_slow or (has_quick and self._is_of_slow_flow(entry))
+
+    def _is_of_slow_flow(self, entry: QueuedJob) -> bool:
+        return time.monotonic() < self._slow_flows.get(entry.flow, 0.0)
+
+    def _runs_alone(self, entry: QueuedJob) -> bool:
+        """Return whether a job is computed by itself: unless jobs of its flow are known to be quick and small.
+
+        All jobs of a batch end before the worker is free for others. One that has crashed a worker takes others along.
+        """
+        job = entry.job
+        is_large = job.has_upload and not 0 < job.upload_bytes <= _MAX_BATCH_UPLOAD_BYTES
+        is_slow = entry.is_slow or self._job_s.get(entry.flow, math.inf) > _MAX_BATCH_JOB_S
+        return is_large or is_slow or entry.is_urgent or entry.tries > 0
+
+    def record_slow(self, entry: QueuedJob) -> None:
+        """Record that a job had to be ended for quicker ones."""
+        entry.is_slow = True
+        now = time.monotonic()
+        self._slow_flows = {flow: until for flow, until in self._slow_flows.items() if until > now}
+        self._slow_flows[entry.flow] = now + _SLOW_FLOW_S
+
     def record_use(self, flow: Flow, seconds: float) -> None:
-        """Record how long a worker computed a job of a flow."""
-        if len(self._used) >= _MAX_FLOWS:
-            oldest = min(self._used, key=lambda each: self._used[each][1])
-            del self._used[oldest]
-        self._used[flow] = self._used_s(flow) + seconds, time.monotonic()
+        """Record how long a worker computed a job of a flow, or a part of it."""
+        if len(self._job_s) >= _MAX_ACCOUNTS:
+            self._job_s.clear()
+        self._job_s[flow] = max(seconds, 0.8 * self._job_s.get(flow, 0.0))
+        for account in flow:
+            if account not in self._used and len(self._used) >= _MAX_ACCOUNTS:
+                oldest = min(self._used, key=lambda each: self._used[each][1])
+                del self._used[oldest]
+            self._used[account] = self._used_s(account) + seconds, time.monotonic()
 
-    def _used_s(self, flow: Flow) -> float:
-        """Return the worker time that a flow has used lately: half of it is forgotten in ten seconds."""
-        seconds, then = self._used.get(flow, (0.0, 0.0))
+    def _used_s(self, account: Account) -> float:
+        """Return the worker time that a client or a kind has used lately: half of it is forgotten in ten seconds."""
+        seconds, then = self._used.get(account, (0.0, 0.0))
         return float(seconds * 0.5 ** ((time.monotonic() - then) / _HALF_LIFE_S))
-
-
-def _runs_alone(entry: QueuedJob) -> bool:
-    """Return whether a job is computed by itself: also one that has crashed a worker, and would take others along."""
-    job = entry.job
-    is_large = job.has_upload and not 0 < job.upload_bytes <= _MAX_BATCH_UPLOAD_BYTES
-    return is_large or entry.is_urgent or entry.is_slow or entry.tries > 0
 
 
 def describe_crash(job: AnyJob) -> DomainError:

@@ -9,6 +9,14 @@ from app.workers.job_queue import JobQueue, QueuedJob
 QUICK_S = 1.0
 """A job that takes longer is slow."""
 
+LOSSES: dict[LossReason, str] = {
+    "exited": "A worker exited while it computed its",
+    "deadline": "A worker was ended because of the deadline of its",
+    "abandoned": "A worker was ended because nobody awaited its",
+    "slow": "A worker was ended for quicker jobs to be computed; put back was its",
+}
+"""What the log says of a lost worker, before the class of its job."""
+
 
 class Run:
     """Jobs that a worker computes together."""

@@ -173,7 +173,13 @@ async def test_waiting_jobs_are_computed_together_up_to_a_limit() -> None:
 @run_in_loop
 async def test_a_worker_leaves_the_others_their_share() -> None:
     workers = GatedWorker(), GatedWorker()
+    for worker in workers:
+        worker.gate.set()
     async with start_dispatcher(*workers) as (dispatcher, _):
+        await dispatcher.run(make_job("quick"))
+        for worker in workers:
+            worker.gate.clear()
+            worker.batches.clear()
         tasks = await send(dispatcher, *(f"{n}" for n in range(4)))
         assert sorted(len(batch) for worker in workers for batch in worker.batches) == [1, 2]
         for worker in workers:
@@ -372,7 +378,7 @@ async def test_a_job_past_its_deadline_is_ended_and_those_taken_with_it_are_answ
             await hanging
         replies = await asyncio.gather(first, *rest)
         assert [reply.body for reply in replies] == [b"first", b"second", b"third"]
-        assert worker.batches == [["first"], ["hanging", "second", "third"], ["second", "third"]]
+        assert worker.batches == [["first"], ["hanging", "second", "third"], ["second"], ["third"]]
         assert observer.losses == ["deadline"]
 
 

@@ -68,6 +68,16 @@ def test_the_class_and_the_size_of_jobs_count_like_a_client() -> None:
     assert take_all(queue) == [other, small, large]
 
 
+def test_many_addresses_that_send_one_kind_share_its_turn() -> None:
+    queue = JobQueue(10, 10**6)
+    for number in range(5):
+        queue.record_use(make_entry(make_upload(10_000), client=f"attacker {number}").flow, 2.0)
+    ordinary = make_entry(client="ordinary")
+    queue.record_use(ordinary.flow, 0.5)
+    fill(queue, new := make_entry(make_upload(10_000), client="new attacker"), ordinary)
+    assert take_all(queue) == [ordinary, new]
+
+
 def test_used_time_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
@@ -80,8 +90,8 @@ def test_used_time_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     assert take_all(queue) == [slow, quick]
 
 
-def test_the_flows_that_are_remembered_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.workers.job_queue._MAX_FLOWS", 3)
+def test_the_clients_that_are_remembered_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.workers.job_queue._MAX_ACCOUNTS", 3)
     queue = JobQueue(10, 1000)
     for number in range(10):
         queue.record_use(make_entry(client=str(number)).flow, 1.0)
@@ -110,14 +120,56 @@ def test_the_flow_with_the_largest_uploads_makes_room_for_smaller_ones() -> None
     assert take_all(queue) == [small]
 
 
+def test_only_jobs_that_are_known_to_be_quick_are_computed_together() -> None:
+    queue = JobQueue(10, 1000)
+    quick, slow, new = (make_entry(client=name) for name in ("quick", "slow", "new"))
+    queue.record_use(quick.flow, 0.05)
+    queue.record_use(slow.flow, 0.9)
+    queue.record_use(slow.flow, 0.05)
+    for entry, size in ((quick, 3), (slow, 1), (new, 1)):
+        fill(queue, *(make_entry(client=entry.client) for _ in range(3)))
+        assert len(queue.take(1, with_slow=True)) == size
+        queue.fail_all(QueueFullError(""))
+
+
 def test_slow_jobs_wait_until_one_is_allowed_and_run_alone() -> None:
     queue = JobQueue(10, 1000)
     slow, crashed, quick = make_entry(is_slow=True), make_entry(tries=1), make_entry()
+    queue.record_use(quick.flow, 0.001)
     fill(queue, slow, crashed, quick, last := make_entry())
     assert queue.take(1, with_slow=False) == [crashed]
     assert queue.take(1, with_slow=False) == [quick, last]
     assert queue.take(1, with_slow=False) == []
     assert queue.take(1, with_slow=True) == [slow]
+
+
+def test_a_flow_that_was_slow_is_kept_from_the_last_worker_while_quick_jobs_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    queue = JobQueue(10, 1000)
+    queue.record_slow(make_entry(client="slow"))
+    slow, other = make_entry(client="slow"), make_entry(client="slow")
+    fill(queue, quick := make_entry(), slow, other)
+    assert queue.take(1, with_slow=False) == [quick]
+    assert queue.take(1, with_slow=False) == []
+    assert queue.take(1, with_slow=True) == [slow]
+    assert slow.is_slow
+    now += 3.0
+    assert queue.take(1, with_slow=False) == [other]
+    assert not other.is_slow
+
+
+def test_a_flow_is_slow_for_a_limited_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    queue = JobQueue(10, 1000)
+    queue.record_slow(make_entry(client="slow"))
+    now += 60.0
+    fill(queue, quick := make_entry(), once := make_entry(client="slow"))
+    assert queue.take(2, with_slow=False) == [quick]
+    assert queue.take(2, with_slow=False) == [once]
 
 
 def test_urgent_jobs_go_first_alone_and_need_no_room() -> None:
