@@ -7,8 +7,9 @@ loopback, in a process with a lower priority. The ordinary client asks four ques
 frame, a comparison), each on a connection of its own. Bars: at least 95 % of its answers are 200s within 2 s, all
 others are later 200s, or 429s or 503s with Retry-After; ten answers in a row take less than twice their idle median
 (or 0.3 s) within 5 s of the end; the private memory of all processes of the service, sampled every 50 ms, is at most
-2 GiB over idle. Further tables: the end of the service, and files of the index with a flipped bit. The exit status is
-1 if a bar is missed. `--short` is for CI: fewer attacks of 2 s each, and only statuses, survival and memory are bars.
+2 GiB over idle. Further tables: the end of the service, files of the index with a flipped bit, and the growth of the
+CPU time of every parser (`bench.hostile_inputs`). The exit status is 1 if a bar is missed. `--short` is for CI: fewer
+attacks of 2 s each, and only statuses, survival and memory are bars.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from bench.attacks.signals import ENDS, OPERATIONS, check_end
 from bench.attacks.trial import HEADER, Trial
 from bench.attacks.uploads import PREPARE
 from bench.attacks.victim import run_victim
+from bench.hostile_inputs import DEFAULT_BYTES, measure_growth
 from bench.library import build_parser
 
 ATTACKS = (*PREPARE, *CONNECTION_ATTACKS, *OPERATIONS)
@@ -38,6 +40,8 @@ CHECKS: dict[str, dict[str, Check]] = {
     "a flipped bit at rest": AT_REST,
     "a flipped bit while serving": WHILE_SERVING,
 }
+PARSERS = "parsers"
+EVERYTHING = (*ATTACKS, *(name for checks in CHECKS.values() for name in checks), PARSERS)
 SHORT = {
     "compare-structures", "slow-texts", "small-files", "foreign-pages", "idle-from-many-addresses",
     "bodies-without-their-last-byte", "one-byte-chunks", "kill-the-service",
@@ -52,10 +56,9 @@ def main() -> int:
     options = _parse_options()
     limit_files(FILE_LIMIT)
     if options.list:
-        print("\n".join([*ATTACKS, *(name for checks in CHECKS.values() for name in checks)]))
+        print("\n".join(EVERYTHING))
         return 0
-    everything = {*ATTACKS, *(name for checks in CHECKS.values() for name in checks)}
-    chosen = set(options.only) or (SHORT if options.short else everything)
+    chosen = set(options.only) or (SHORT if options.short else set(EVERYTHING))
     missed: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         for with_keys in (False, True):
@@ -65,6 +68,9 @@ def main() -> int:
             missed += _run_checks(
                 title, {name: checks[name] for name in checks if name in chosen}, options.index, Path(folder)
             )
+    if PARSERS in chosen:
+        _print_header("CPU s of a hostile input, and of one of eight times the size; their ratio")
+        missed += measure_growth(DEFAULT_BYTES)
     print(f"\nMissed: {', '.join(missed) or 'nothing'}.")
     return 1 if missed else 0
 

@@ -3,7 +3,8 @@
     python -m bench.hostile_inputs [--bytes 65536] [--parser NAME]
 
 An input is a function of a size in bytes. Each is parsed at that size and at eight times it; the table lists the CPU
-times and their ratio, the largest first. A parser whose time grows with the square shows 64.
+times and their ratio where the larger input takes more than half a second, and the largest ratio of each parser. A
+time that grows with the square shows 64. The exit status is 1 if a ratio exceeds 16.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import sys
 import time
 import warnings
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -41,6 +43,7 @@ from model.crystal.structure_files import read_structure
 from model.errors import DomainError
 from model.pattern.formats.hdf5_content import read_content
 
+DEFAULT_BYTES = 65536
 GROWTH = 8
 MAX_RATIO = 16.0
 # Below this the time is that of calls, not of the input.
@@ -146,33 +149,52 @@ def list_inputs() -> Iterator[HostileInput]:
             yield HostileInput(parser, name, make)
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    options.add_argument("--bytes", type=int, default=65536)
-    options.add_argument("--parser", choices=[*PARSERS])
-    options.add_argument("--name", default="")
-    given = options.parse_args()
+def measure_growth(size: int, parser: str = "", name: str = "") -> list[str]:
+    """Print the CPU times of the inputs that take long or grow too fast, and the largest ratio of each parser.
+
+    Args:
+        size: bytes of the smaller input; the other has eight times as many.
+        parser: the only parser to measure, if not empty.
+        name: a part of the names of the inputs to measure.
+
+    Returns:
+        The parsers and inputs whose time grows too fast.
+    """
+    warnings.simplefilter("ignore")
     logging.disable()
     gc.freeze()  # so that collections do not visit what was imported
-    warnings.simplefilter("ignore")
     worst: dict[str, tuple[float, str]] = {}
+    missed = []
     for each in list_inputs():
-        if given.parser not in {None, each.parser} or given.name not in each.name:
+        if parser not in {"", each.parser} or name not in each.name:
             continue
-        small, large = each.measure_cpu_s(given.bytes), each.measure_cpu_s(GROWTH * given.bytes)
+        small, large = each.measure_cpu_s(size), each.measure_cpu_s(GROWTH * size)
         ratio = large / max(small, MIN_CPU_S / GROWTH)
-        mark = "!" if ratio > MAX_RATIO and large > MIN_CPU_S else " "
-        if mark == "!" or large > 0.5:
+        grows_too_fast = ratio > MAX_RATIO and large > MIN_CPU_S
+        if grows_too_fast:
+            missed.append(f"{each.parser}: {each.name}")
+        if grows_too_fast or large > 0.5:
+            mark = "!" if grows_too_fast else " "
             print(
                 f"{mark} {each.parser:15} {each.name:50.50} {small:8.3f} {large:8.3f} {ratio:6.1f}",
                 flush=True,
             )
         worst[each.parser] = max(worst.get(each.parser, (0.0, "")), (ratio, each.name))
-    for parser, (ratio, name) in worst.items():
-        print(f"{parser:15} {ratio:6.1f} {name}")
+    for each_parser, (ratio, name_of_worst) in worst.items():
+        print(f"  {each_parser:15} {name_of_worst:50.50} {'':17} {ratio:6.1f}")
+    return missed
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--bytes", type=int, default=DEFAULT_BYTES)
+    options.add_argument("--parser", choices=[*PARSERS], default="")
+    options.add_argument("--name", default="")
+    given = options.parse_args()
+    return 1 if measure_growth(given.bytes, given.parser, given.name) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
