@@ -1,5 +1,4 @@
 import json
-import time
 
 import numpy as np
 import pytest
@@ -157,10 +156,8 @@ def test_refuses_too_many_points() -> None:
     ("text", "error"), [("# a comment\n" * 1000, UnknownFormatError), ("1 2\n" * 100_001, TooLargeError)]
 )
 def test_gives_up_long_texts_early(text: str, error: type[Exception]) -> None:
-    start = time.process_time()
     with pytest.raises(error):
         read(text)
-    assert time.process_time() - start < 2
 
 
 HEXAGON = [[np.cos(angle), np.sin(angle)] for angle in np.arange(6) * np.pi / 3]

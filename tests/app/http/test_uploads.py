@@ -3,7 +3,6 @@
 import io
 import json
 import struct
-import time
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -95,7 +94,7 @@ def test_too_few_points_are_a_422(client: TestClient, points: str) -> None:
 
 def test_a_detail_does_not_repeat_the_upload(client: TestClient) -> None:
     detail = problem_of(post_text(client, f'{{"points": [{RING}, ["{"a" * 100_000}", 1, 1]]}}'), 400)
-    assert len(detail) == 1000
+    assert len(detail) < 200
 
 
 @pytest.mark.parametrize(
@@ -110,11 +109,9 @@ def test_a_detail_does_not_repeat_the_upload(client: TestClient) -> None:
     ],
     ids=["brackets", "blanks", "pairs", "long", "many", "logarithms"],
 )
-def test_every_header_is_parsed_quickly(client: TestClient, header: str) -> None:
-    started = time.process_time()
+def test_a_line_that_no_table_has_is_a_413(client: TestClient, header: str) -> None:
     response = post_file(client, f"{header}\n0.1,0.2\n0.3,0.1\n-0.1,-0.2\n".encode())
-    assert response.status_code in {400, 415, 422}
-    assert time.process_time() - started < 3
+    assert "characters" in problem_of(response, 413)
 
 
 def test_a_million_points_are_a_413(client: TestClient) -> None:

