@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 _MAX_TRIES = 2
 _RESTART_DELAYS_S = (0.1, 1.0, 5.0)
-_CHECK_S = 0.25
+_CHECK_S = 0.1
 
 _CLOSING = "The service is shutting down; retry in a moment."
 _ABSENT = "No worker is running at the moment; retry in a few seconds."
@@ -156,14 +156,16 @@ class Dispatcher:
 
     def _assign(self) -> None:
         """Give each idle worker its share of the waiting jobs, or nothing at all when the service closes."""
+        for run in self._runs:
+            run.charge(self._queue)
         for worker, share in list(self._idle.items()):
             slow = sum(run.is_slow for run in self._runs)
             batch = self._queue.take(len(self.workers), with_slow=slow < self._max_slow)
             if batch or self._is_over:
                 del self._idle[worker]
-                run = Run(batch) if batch else None
-                self._runs += [run] if run else []
-                share.set_result(run)
+                new = Run(batch) if batch else None
+                self._runs += [new] if new else []
+                share.set_result(new)
         if self._next_try is not None:
             self._next_try.cancel()
         if self._idle and self._queue.has_jobs:  # which are kept from the last worker, for now
@@ -205,7 +207,7 @@ class Dispatcher:
 
     async def _compute(self, worker: Worker, run: Run) -> None:
         jobs = [entry.job for entry in run.batch]
-        deliver, begin = partial(self._deliver, run), partial(self._begin, run)
+        deliver, begin = partial(self._deliver, run), partial(run.begin, queue=self._queue)
         work = asyncio.create_task(worker.compute(jobs, deliver, begin))
         try:
             while not (await asyncio.wait({work}, timeout=_CHECK_S))[0]:
@@ -220,11 +222,7 @@ class Dispatcher:
             await worker.kill()
         finally:
             self._runs.remove(run)
-            self._queue.record_use(run.current.flow, run.age_s)
-
-    def _begin(self, run: Run, index: int) -> None:
-        self._queue.record_use(run.current.flow, run.age_s)
-        run.current, run.begun = run.batch[index], time.monotonic()
+            run.record(self._queue)
 
     def _deliver(self, run: Run, index: int, outcome: Outcome) -> None:
         run.pending.discard(index)

@@ -205,11 +205,14 @@ class JobQueue:
         self._slow_flows = {flow: until for flow, until in self._slow_flows.items() if until > now}
         self._slow_flows[entry.flow] = now + _SLOW_FLOW_S
 
-    def record_use(self, flow: Flow, seconds: float) -> None:
+    def record_job(self, flow: Flow, seconds: float) -> None:
         """Record how long a worker computed a job of a flow, or a part of it."""
         if len(self._job_s) >= _MAX_ACCOUNTS:
             self._job_s.clear()
         self._job_s[flow] = max(seconds, 0.8 * self._job_s.get(flow, 0.0))
+
+    def charge(self, flow: Flow, seconds: float) -> None:
+        """Charge worker time to the client and the kind of a job."""
         for account in flow:
             if account not in self._used and len(self._used) >= _MAX_ACCOUNTS:
                 oldest = min(self._used, key=lambda each: self._used[each][1])

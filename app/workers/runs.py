@@ -25,13 +25,29 @@ class Run:
         self.batch = batch
         self.pending = set(range(len(batch)))
         self.current = batch[0]
-        self.begun = time.monotonic()
+        self.begun = self._charged = time.monotonic()
         self.ended: tuple[QueuedJob, LossReason] | None = None
 
     @property
     def age_s(self) -> float:
         """For how long the current job has been computed."""
         return time.monotonic() - self.begun
+
+    def begin(self, index: int, queue: JobQueue) -> None:
+        """Note that another job of the batch is computed from now on."""
+        self.record(queue)
+        self.current, self.begun = self.batch[index], time.monotonic()
+
+    def record(self, queue: JobQueue) -> None:
+        """Record how long the current job took."""
+        self.charge(queue)
+        queue.record_job(self.current.flow, self.age_s)
+
+    def charge(self, queue: JobQueue) -> None:
+        """Charge the time since the last call to the client and the kind of the current job."""
+        now = time.monotonic()
+        queue.charge(self.current.flow, now - self._charged)
+        self._charged = now
 
     @property
     def is_slow(self) -> bool:

@@ -19,6 +19,7 @@ from app.workers.messages import (
     SavedImage,
     StructureJob,
 )
+from app.workers.runs import Run
 
 LOOP = asyncio.new_event_loop()
 
@@ -55,7 +56,7 @@ def test_the_client_that_used_the_least_time_goes_first_and_jobs_of_one_keep_the
     many = [make_entry(client="many") for _ in range(3)]
     few = make_entry(client="few")
     fill(queue, *many, few)
-    queue.record_use(many[0].flow, 5.0)
+    queue.charge(many[0].flow, 5.0)
     assert take_all(queue) == [few, *many]
 
 
@@ -63,19 +64,37 @@ def test_the_class_and_the_size_of_jobs_count_like_a_client() -> None:
     queue = JobQueue(10, 10**6)
     large, small, other = make_entry(make_upload(10_000)), make_entry(make_upload(100)), make_entry()
     fill(queue, large, small, other)
-    queue.record_use(large.flow, 5.0)
-    queue.record_use(small.flow, 1.0)
+    queue.charge(large.flow, 5.0)
+    queue.charge(small.flow, 1.0)
     assert take_all(queue) == [other, small, large]
 
 
 def test_many_addresses_that_send_one_kind_share_its_turn() -> None:
     queue = JobQueue(10, 10**6)
     for number in range(5):
-        queue.record_use(make_entry(make_upload(10_000), client=f"attacker {number}").flow, 2.0)
+        queue.charge(make_entry(make_upload(10_000), client=f"attacker {number}").flow, 2.0)
     ordinary = make_entry(client="ordinary")
-    queue.record_use(ordinary.flow, 0.5)
+    queue.charge(ordinary.flow, 0.5)
     fill(queue, new := make_entry(make_upload(10_000), client="new attacker"), ordinary)
     assert take_all(queue) == [ordinary, new]
+
+
+def test_the_time_of_a_running_job_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    queue = JobQueue(10, 1000)
+    many, few = make_entry(client="many"), make_entry(client="few")
+    queue.charge(few.flow, 5.0)
+    run = Run([many])
+    now += 3.0
+    run.charge(queue)
+    run.record(queue)
+    fill(queue, few, many)
+    assert queue.take(2, with_slow=True) == [many]
+    now += 8.0
+    run.charge(queue)
+    fill(queue, many)
+    assert queue.take(2, with_slow=True) == [few]
 
 
 def test_used_time_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,9 +102,9 @@ def test_used_time_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.monotonic", lambda: now)
     queue = JobQueue(10, 1000)
     slow, quick = make_entry(client="slow"), make_entry(client="quick")
-    queue.record_use(slow.flow, 5.0)
+    queue.charge(slow.flow, 5.0)
     now += 100.0
-    queue.record_use(quick.flow, 0.1)
+    queue.charge(quick.flow, 0.1)
     fill(queue, quick, slow)
     assert take_all(queue) == [slow, quick]
 
@@ -94,7 +113,7 @@ def test_the_clients_that_are_remembered_are_limited(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("app.workers.job_queue._MAX_ACCOUNTS", 3)
     queue = JobQueue(10, 1000)
     for number in range(10):
-        queue.record_use(make_entry(client=str(number)).flow, 1.0)
+        queue.charge(make_entry(client=str(number)).flow, 1.0)
     assert len(queue._used) == 3
 
 
@@ -123,9 +142,9 @@ def test_the_flow_with_the_largest_uploads_makes_room_for_smaller_ones() -> None
 def test_only_jobs_that_are_known_to_be_quick_are_computed_together() -> None:
     queue = JobQueue(10, 1000)
     quick, slow, new = (make_entry(client=name) for name in ("quick", "slow", "new"))
-    queue.record_use(quick.flow, 0.05)
-    queue.record_use(slow.flow, 0.9)
-    queue.record_use(slow.flow, 0.05)
+    queue.record_job(quick.flow, 0.05)
+    queue.record_job(slow.flow, 0.9)
+    queue.record_job(slow.flow, 0.05)
     for entry, size in ((quick, 3), (slow, 1), (new, 1)):
         fill(queue, *(make_entry(client=entry.client) for _ in range(3)))
         assert len(queue.take(1, with_slow=True)) == size
@@ -135,7 +154,7 @@ def test_only_jobs_that_are_known_to_be_quick_are_computed_together() -> None:
 def test_slow_jobs_wait_until_one_is_allowed_and_run_alone() -> None:
     queue = JobQueue(10, 1000)
     slow, crashed, quick = make_entry(is_slow=True), make_entry(tries=1), make_entry()
-    queue.record_use(quick.flow, 0.001)
+    queue.record_job(quick.flow, 0.001)
     fill(queue, slow, crashed, quick, last := make_entry())
     assert queue.take(1, with_slow=False) == [crashed]
     assert queue.take(1, with_slow=False) == [quick, last]
