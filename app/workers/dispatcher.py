@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 _MAX_TRIES = 2
 _RESTART_DELAYS_S = (0.1, 1.0, 5.0)
 _CHECK_S = 0.1
+_STEPS_OF_A_DELIVERY = 8  # of the event loop, at most
 
 _CLOSING = "The service is shutting down; retry in a moment."
 _ABSENT = "No worker is running at the moment; retry in a few seconds."
@@ -110,13 +111,8 @@ class Dispatcher:
             Exception: the error that the job met.
         """
         time_limit_s = self.deadline_s if deadline_s is None else deadline_s
-        entry = QueuedJob(
-            cast("AnyJob", job),
-            asyncio.get_running_loop().create_future(),
-            time.monotonic() + time_limit_s,
-            client,
-            urgent,
-        )
+        future, deadline = asyncio.get_running_loop().create_future(), time.monotonic() + time_limit_s
+        entry = QueuedJob(cast("AnyJob", job), future, deadline, client, urgent)
         try:
             self._enqueue(entry)
             outcome = await asyncio.wait_for(entry.outcome, time_limit_s)
@@ -211,11 +207,7 @@ class Dispatcher:
         work = asyncio.create_task(worker.compute(jobs, deliver, begin))
         try:
             while not (await asyncio.wait({work}, timeout=_CHECK_S))[0]:
-                if run.ended is None and (
-                    reason := find_reason_to_end(run, self._runs, self._queue, self._max_slow)
-                ):
-                    run.ended = run.current, reason
-                    await worker.kill()
+                await self._end_if_needed(worker, run)
             work.result()
         except Exception as error:  # if the loop of the worker ended, it would stay idle for good
             self._recover(run, error)
@@ -223,6 +215,14 @@ class Dispatcher:
         finally:
             self._runs.remove(run)
             run.record(self._queue)
+
+    async def _end_if_needed(self, worker: Worker, run: Run) -> None:
+        for _ in range(_STEPS_OF_A_DELIVERY):  # what the worker has sent may not have been read yet
+            await asyncio.sleep(0)
+        reason = find_reason_to_end(run, self._runs, self._queue, self._max_slow)
+        if reason is not None and run.ended is None and run.pending:
+            run.ended = run.current, reason
+            await worker.kill()
 
     def _deliver(self, run: Run, index: int, outcome: Outcome) -> None:
         run.pending.discard(index)
@@ -258,8 +258,8 @@ class Dispatcher:
             try:
                 await self._await_unless_over(worker.start())
             except Exception as error:
-                exc_info = not isinstance(error, DomainError)
-                logger.error("Could not restart a worker: %s", error, exc_info=exc_info)
+                is_known = isinstance(error, DomainError)
+                logger.error("Could not restart a worker: %s", error, exc_info=not is_known)
                 if self._damage is not None and isinstance(error, IndexUnavailableError | CheckpointError):
                     self._set_damage(error)
             else:

@@ -1,6 +1,7 @@
 """The queue is bounded and greedy, keeps its deadline, and answers whatever it accepts."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -380,6 +381,27 @@ async def test_a_job_past_its_deadline_is_ended_and_those_taken_with_it_are_answ
         assert [reply.body for reply in replies] == [b"first", b"second", b"third"]
         assert worker.batches == [["first"], ["hanging", "second", "third"], ["second"], ["third"]]
         assert observer.losses == ["deadline"]
+
+
+@run_in_loop
+async def test_a_worker_is_not_ended_for_what_it_has_sent_while_the_event_loop_was_busy() -> None:
+    class LateWorker(GatedWorker):
+        async def compute(self, jobs: Sequence[AnyJob], deliver: DeliverOutcome, begin: BeginJob) -> None:
+            await asyncio.sleep(0.05)
+            time.sleep(0.3)  # the event loop is busy
+            for _ in range(5):  # until the message has been read
+                await asyncio.sleep(0)
+            await super().compute(jobs, deliver, begin)
+
+    worker = LateWorker()
+    worker.gate.set()
+    async with start_dispatcher(worker) as (dispatcher, observer):
+        late = asyncio.create_task(dispatcher.run(make_job("late"), deadline_s=0.02))
+        with pytest.raises(DeadlineExceededError):
+            await late
+        assert (await dispatcher.run(make_job("a"))).body == b"a"
+        assert observer.losses == []
+        assert worker.starts == 1
 
 
 @run_in_loop
