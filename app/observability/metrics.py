@@ -10,7 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYP
 from prometheus_client.registry import Collector
 from starlette.types import Scope
 
-from app.observability.memory_limit import MemoryLimitCollector
+from app.observability.container_memory import ContainerMemoryCollector
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -75,7 +75,7 @@ class Metrics:
         ProcessCollector(registry=self._registry)
         self._worker_pids: WorkerPids = tuple
         self._registry.register(WorkerMemoryCollector(lambda: self._worker_pids()))
-        self._registry.register(MemoryLimitCollector())
+        self._registry.register(ContainerMemoryCollector())
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self._registry)

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
-class MemoryLimitCollector(Collector):
+class ContainerMemoryCollector(Collector):
     """Reads both figures whenever Prometheus scrapes; without a limit there is no sample.
 
     Args:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.observability.memory_limit import MemoryLimitCollector
+from app.observability.container_memory import ContainerMemoryCollector
 
 STAT = "anon 500\nfile 300\ninactive_file 200\n"
 
@@ -12,7 +12,7 @@ STAT = "anon 500\nfile 300\ninactive_file 200\n"
 def read(folder: Path) -> dict[str, list[float]]:
     return {
         family.name: [sample.value for sample in family.samples]
-        for family in MemoryLimitCollector(folder).collect()
+        for family in ContainerMemoryCollector(folder).collect()
     }
 
 
