@@ -37,7 +37,7 @@ def remove_abandoned_folders() -> int:
     folders = [each for each in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*") if _is_own(each)]
     count = sum(_remove_if_abandoned(folder) for folder in folders)
     if count:
-        logger.info("The files of %d batches were removed, which a service that was killed had left.", count)
+        logger.info("Removed the files of %d batches that a killed service had left.", count)
     return count
 
 

@@ -11,9 +11,9 @@ QUICK_S = 1.0
 
 LOSSES: dict[LossReason, str] = {
     "exited": "A worker exited while it computed its",
-    "deadline": "A worker was ended because of the deadline of its",
+    "deadline": "A worker was ended at the deadline of its",
     "abandoned": "A worker was ended because nobody awaited its",
-    "slow": "A worker was ended for quicker jobs to be computed; put back was its",
+    "slow": "A worker was ended because quicker jobs waited; queued again:",
 }
 """What the log says of a lost worker, before the class of its job."""
 

@@ -84,7 +84,7 @@ class EmbeddedUserStructures:
             yield 1
             if structure.compute_digest() != digest:
                 raise IndexDamagedError(
-                    f"The user structure {structure.entry.id} has changed in memory; start the service again."
+                    f"The user structure {structure.entry.id} has changed in memory; if this recurs, test the memory."
                 )
 
     def _embed_missing(self, structures: Sequence[UserStructure]) -> list[UserStructure]:

@@ -114,7 +114,7 @@ class Components:
         assert self.digests is not None
         changed = yield from self.digests.find_changed()
         if changed:
-            raise IndexDamagedError(f"The {changed} have changed in memory; start the service again.")
+            raise IndexDamagedError(f"The {changed} have changed in memory; if this recurs, test the memory.")
         self.base.forget_entries()
 
     def _list_arrays(self) -> dict[str, NDArray[np.generic]]:

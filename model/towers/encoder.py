@@ -64,7 +64,9 @@ class Towers:
         """
         changed = yield from self._digests.find_changed()
         if changed:
-            raise CheckpointError(f"The weights {changed} have changed in memory; start the service again.")
+            raise CheckpointError(
+                f"The weights {changed} have changed in memory; if this recurs, test the memory."
+            )
         try:
             digest = yield from digest_files(self._files)
         except FileNotFoundError:
