@@ -137,7 +137,7 @@ class Settings(BaseSettings):
         default=256 * 2**20,
         ge=1024,
         description="Total bytes of the uploads that are arriving, excluding batches, which are stored on disk. Beyond "
-        "it, the upload that has kept the service waiting for the longest time gets a 503. One upload always fits.",
+        "it, the upload for which waiting time times size is largest gets a 503. One upload always fits.",
     )
     workers: int = Field(
         default=2,
@@ -146,12 +146,16 @@ class Settings(BaseSettings):
         description="Worker processes, each processing one request at a time; use as many as there are cores.",
     )
     queue: int = Field(
-        default=256, ge=0, description="Requests that may wait for a worker; the next one gets a 429."
+        default=256,
+        ge=0,
+        description="Requests that may wait for a worker. Beyond it, the newest one of the client and kind "
+        "that have the most gets a 429.",
     )
     queue_bytes: int = Field(
         default=256 * 2**20,
         ge=0,
-        description="Total bytes of the uploads that may wait; the next one gets a 429.",
+        description="Total bytes of the uploads that may wait. Beyond it, the newest one of the client and kind that have "
+        "the most gets a 429.",
     )
     deadline_s: float = Field(
         default=30.0, gt=0, le=600, description="Seconds after which an unanswered request gets a 503."

@@ -69,7 +69,7 @@ Generated from `app/settings.py` by `python -m docs.generate`.
 
 SETTINGS_END = """
 Patterns of more than 100,000 points, and frames of more than 64 megapixels (16 in color), are refused before decoding.
-[security.md](security.md) lists every limit and explains keys, rates, origins, host names and proxies.
+[limits.md](limits.md) lists every limit; [security.md](security.md) explains keys, rates, origins, hosts and proxies.
 """
 
 

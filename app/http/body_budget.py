@@ -40,7 +40,7 @@ class ArrivingBody:
 
 
 class BodyBudget:
-    """The limit.
+    """A limit for the bytes of all bodies that are arriving.
 
     When it is exceeded, the body is revoked for which the product of its size and the time since its latest progress is
     largest. So clients that stall make room for those that send, and small requests are always served.

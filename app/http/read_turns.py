@@ -35,7 +35,7 @@ class ReadTurns:
 
 
 class TurnedFlow(FlowControl):
-    """The flow of one connection.
+    """The flow control of one connection, which reads a large body only when its turn comes.
 
     Args:
         transport: the connection.

@@ -3,7 +3,8 @@
 A job that nobody awaits any more, because its deadline has passed or its client has left, is ended together with its
 worker, which takes a third of a second to replace. The jobs that were taken together with it are computed by another
 worker. A job that takes longer than a second while it keeps the last worker from quick ones is ended too, and computed
-again as a slow one: slow jobs leave one worker free. So no number of slow or hanging jobs keeps a quick one waiting.
+again as a slow one: slow jobs leave one worker free. With two workers or more,
+slow or hanging jobs therefore keep no quick one waiting.
 """
 
 import asyncio

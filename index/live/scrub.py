@@ -1,7 +1,7 @@
 """The scrub: a thread that reads an index that is served over and over, slowly, to find bits that have changed.
 
-A pass over a small index takes seconds and begins every minute. A large one is read faster, so that damage is found
-within five minutes at any size.
+A pass over a small index takes seconds and begins every minute. A large one is read faster after the first pass,
+so that damage is found within five minutes.
 """
 
 import logging
