@@ -154,8 +154,8 @@ class Settings(BaseSettings):
     queue_bytes: int = Field(
         default=256 * 2**20,
         ge=0,
-        description="Total bytes of the uploads that may wait. Beyond it, the newest one of the client and kind that have "
-        "the most gets a 429.",
+        description="Total bytes of the uploads that may wait. Beyond it, the newest one of the client and kind "
+        "that have the most gets a 429.",
     )
     deadline_s: float = Field(
         default=30.0, gt=0, le=600, description="Seconds after which an unanswered request gets a 503."
