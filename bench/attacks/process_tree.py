@@ -20,9 +20,10 @@ def list_descendants(pid: int) -> list[int]:
 
 def _list_children(pid: int) -> list[int]:
     children: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):  # the thread may have ended
-            children += [int(each) for each in task.read_text().split()]
+    with suppress(OSError):  # the process may have ended
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            with suppress(OSError):  # the thread may have ended
+                children += [int(each) for each in task.read_text().split()]
     return children
 
 
