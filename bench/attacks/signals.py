@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
@@ -95,31 +96,10 @@ async def kill_the_service(victim: Victim) -> str:
     return await _wait(members, OUTLIVING_S)
 
 
-async def terminate_under_load(victim: Victim) -> str:
-    """End the service in the midst of a flood of requests."""
-    with _Load(victim, "good-requests"):
-        await asyncio.sleep(2.0)
-        return await _terminate(victim)
-
-
-async def terminate_with_idle_connections(victim: Victim) -> str:
-    """End the service while clients hold connections open and send nothing."""
-    with _Load(victim, "idle-after-a-request"):
-        await asyncio.sleep(2.0)
-        return await _terminate(victim)
-
-
-async def terminate_with_slow_bodies(victim: Victim) -> str:
-    """End the service while bodies arrive at a byte per second."""
-    with _Load(victim, "slow-bodies"):
-        await asyncio.sleep(2.0)
-        return await _terminate(victim)
-
-
-async def terminate_with_unread_answers(victim: Victim) -> str:
-    """End the service while clients do not read their answers."""
-    with _Load(victim, "unread-answers"):
-        await asyncio.sleep(4.0)
+async def _terminate_during(attack: str, victim: Victim, *, after_s: float = 2.0) -> str:
+    """End the service in the midst of an attack."""
+    with _Load(victim, attack):
+        await asyncio.sleep(after_s)
         return await _terminate(victim)
 
 
@@ -172,16 +152,13 @@ class _Load:
 
 
 ENDS: dict[str, Callable[[Victim], Awaitable[str]]] = {
-    each.__name__.replace("_", "-"): each
-    for each in (
-        kill_the_service,
-        terminate_under_load,
-        terminate_with_idle_connections,
-        terminate_with_slow_bodies,
-        terminate_with_unread_answers,
-        terminate_with_a_hung_worker,
-        terminate_with_an_idle_hung_worker,
-    )
+    "kill-the-service": kill_the_service,
+    "terminate-under-load": partial(_terminate_during, "good-requests"),
+    "terminate-with-idle-connections": partial(_terminate_during, "idle-after-a-request"),
+    "terminate-with-slow-bodies": partial(_terminate_during, "slow-bodies"),
+    "terminate-with-unread-answers": partial(_terminate_during, "unread-answers", after_s=4.0),
+    "terminate-with-a-hung-worker": terminate_with_a_hung_worker,
+    "terminate-with-an-idle-hung-worker": terminate_with_an_idle_hung_worker,
 }
 
 

@@ -17,6 +17,7 @@ _ADD_DIGESTS = (
 # The digested columns of each table, the key first.
 STRUCTURE_COLUMNS = f"number, added_at, added_by, {ENTRY_COLUMNS}"
 VECTOR_COLUMNS = "number, model, vector"
+_DIGESTED = (("structures", STRUCTURE_COLUMNS), ("vectors", VECTOR_COLUMNS))
 
 
 def has_digests(connection: sqlite3.Connection) -> bool:
@@ -36,7 +37,7 @@ def find_damage(connection: sqlite3.Connection) -> str | None:
         return str(problem)
     if not has_digests(connection):
         return None
-    for table, columns in (("structures", STRUCTURE_COLUMNS), ("vectors", VECTOR_COLUMNS)):
+    for table, columns in _DIGESTED:
         for digest, *row in connection.execute(f"SELECT digest, {columns} FROM {table}"):
             if compute_row_digest(row) != digest:
                 return f"row {row[0]} of {table} differs from its digest"
@@ -54,6 +55,6 @@ def add_digests(writer: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError(problem)
     for statement in _ADD_DIGESTS:
         writer.execute(statement)
-    for table, columns in (("structures", STRUCTURE_COLUMNS), ("vectors", VECTOR_COLUMNS)):
+    for table, columns in _DIGESTED:
         for rowid, *row in writer.execute(f"SELECT rowid, {columns} FROM {table}").fetchall():
             writer.execute(f"UPDATE {table} SET digest = ? WHERE rowid = ?", (compute_row_digest(row), rowid))
