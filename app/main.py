@@ -55,8 +55,9 @@ def create_app(settings: Settings, index: SearchIndex | None = None) -> FastAPI:
         workers = create_workers(settings) if index is None else _create_threads(settings, index)
         dispatcher = Dispatcher(workers, settings.queue, settings.queue_bytes, settings.deadline_s, metrics)
         metrics.watch_workers(lambda: [worker.pid for worker in workers])
-        metrics.watch_queue(lambda: dispatcher.queue_length)
+        metrics.watch_queue(lambda: len(dispatcher.waiting))
         metrics.watch_running_workers(lambda: dispatcher.running_workers)
+        app.state.connections.fills_queue = dispatcher.waiting.is_full_of
         provenance = await dispatcher.start()
         app.state.service = Service(settings, dispatcher, metrics, provenance)
         app.state.access.log_policy(settings)

@@ -19,7 +19,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from app.errors import OverloadedError, RequestTimeoutError
+from app.errors import OverloadedError, QueueFullError, RequestTimeoutError
 from app.http.connections import OpenConnections
 from app.http.middleware import MAX_DRAIN_S, REQUEST_ID, SECURITY_HEADERS
 from app.http.problem_details import describe_error, error_headers, label_problem
@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 READ_BYTES = 64 * 1024
 MAX_PIPELINED = 8
 LINGER_S = 2.0
+_KEY_HEADERS = (b"authorization", b"x-api-key")
 
 
 class Waiting(Enum):
@@ -144,9 +145,26 @@ class BoundedProtocol(HttpToolsProtocol):
             raise OverloadedError("Too many requests at once over one connection; await the answers.")
         if self._open_connections.are_all_busy():
             raise OverloadedError("All connections of the service are in use; retry.")
+        if self._would_be_refused():
+            raise QueueFullError(
+                "The request queue is full of requests from your address; retry in a moment."
+            )
         super().on_headers_complete()
         self._unanswered += 1
         self._wait_for(Waiting.BODY)
+
+    def _would_be_refused(self) -> bool:
+        """Whether the application would refuse the job of this request, at twenty times the cost.
+
+        Who sends a key is not known by the address.
+        """
+        names = {name for name, _ in self.headers}
+        return (
+            self.parser.get_method() == b"POST"
+            and self.client is not None
+            and names.isdisjoint(_KEY_HEADERS)
+            and self._open_connections.fills_queue(self.client[0])
+        )
 
     def on_chunk_header(self) -> None:
         """Count a chunk."""

@@ -8,6 +8,7 @@ first in any case.
 
 import asyncio
 import resource
+from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import nlargest
 from operator import itemgetter
@@ -85,10 +86,14 @@ class OpenConnections:
 
     Args:
         limits: the limits.
+
+    Attributes:
+        fills_queue: whether all jobs of an address would be refused, because it fills the queue.
     """
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
+        self.fills_queue: Callable[[str], bool] = lambda _: False
         self.turns = ReadTurns()
         self._connections: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None

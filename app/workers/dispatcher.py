@@ -3,8 +3,8 @@
 A job that nobody awaits any more, because its deadline has passed or its client has left, is ended together with its
 worker, which takes a third of a second to replace. The jobs that were taken together with it are computed by another
 worker. A job that takes longer than a second while it keeps the last worker from quick ones is ended too, and computed
-again as a slow one: slow jobs leave one worker free. With two workers or more,
-slow or hanging jobs therefore keep no quick one waiting.
+again as a slow one: slow jobs leave one worker free. With two workers or more, slow or hanging jobs therefore keep no
+quick one waiting.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from app.presentation.schemas.service import Provenance
 from app.workers.interfaces import LossReason, Worker, WorkerLostError, WorkerObserver
 from app.workers.job_queue import JobQueue, QueuedJob, describe_crash
 from app.workers.messages import AnyJob, Failure, Job, Outcome, ReplyT
-from app.workers.runs import LOSSES, Run, find_reason_to_end
+from app.workers.runs import LOSSES, Run, find_crowding_client, find_reason_to_end
 from model.errors import CheckpointError, DomainError, IndexDamagedError, IndexUnavailableError
 
 logger = logging.getLogger(__name__)
@@ -48,6 +48,9 @@ class Dispatcher:
         deadline_s: time limit for waiting and computing together.
         observer: observes the workers.
         max_absence_s: how long jobs wait, and are accepted, while there is no worker at all.
+
+    Attributes:
+        waiting: the jobs that no worker has taken yet.
     """
 
     workers: Sequence[Worker]
@@ -56,7 +59,7 @@ class Dispatcher:
     deadline_s: float
     observer: WorkerObserver
     max_absence_s: float = 2.0
-    _queue: JobQueue = field(init=False)
+    waiting: JobQueue = field(init=False)
     _idle: "dict[Worker, asyncio.Future[Run | None]]" = field(default_factory=dict, init=False)
     _runs: list[Run] = field(default_factory=list, init=False)
     _is_closing: bool = field(default=False, init=False)
@@ -66,12 +69,7 @@ class Dispatcher:
     _next_try: asyncio.TimerHandle | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._queue = JobQueue(self.queue, self.queue_bytes)
-
-    @property
-    def queue_length(self) -> int:
-        """Number of jobs that no worker has taken yet, excluding urgent ones."""
-        return len(self._queue)
+        self.waiting = JobQueue(self.queue, self.queue_bytes)
 
     @property
     def running_workers(self) -> int:
@@ -86,8 +84,7 @@ class Dispatcher:
         """
         # All starts end before any worker is closed: none may be left half started.
         started = await asyncio.gather(*(worker.start() for worker in self.workers), return_exceptions=True)
-        error = next((each for each in started if isinstance(each, BaseException)), None)
-        if error is not None:
+        if error := next((each for each in started if isinstance(each, BaseException)), None):
             await asyncio.gather(*(worker.close() for worker in self.workers))
             raise error
         self._loops = [asyncio.create_task(self._serve(worker)) for worker in self.workers]
@@ -122,7 +119,7 @@ class Dispatcher:
                 f"No answer was ready within {time_limit_s:g} seconds; retry, or send fewer points or pixels."
             ) from None
         finally:
-            self._queue.remove(entry)
+            self.waiting.remove(entry)
         if isinstance(outcome, Failure):
             raise outcome.to_error()
         return cast("ReplyT", outcome)  # each class of job declares the class of its reply
@@ -132,7 +129,7 @@ class Dispatcher:
         self._is_closing = True
         self._assign_soon()
         await asyncio.gather(*self._loops)
-        self._queue.fail_all(NotReadyError(_CLOSING))
+        self.waiting.fail_all(NotReadyError(_CLOSING))
         await asyncio.gather(*(worker.close() for worker in self.workers))
 
     def _enqueue(self, entry: QueuedJob) -> None:
@@ -144,7 +141,7 @@ class Dispatcher:
             raise NotReadyError(_ABSENT)
         # A worker is free before the last client gets its answer, after which it may send another request.
         busy = sum(bool(run.pending) for run in self._runs)
-        self._queue.add(entry, self.running_workers - busy)
+        self.waiting.add(entry, self.running_workers - busy)
         self._assign_soon()
 
     def _assign_soon(self) -> None:
@@ -154,10 +151,11 @@ class Dispatcher:
     def _assign(self) -> None:
         """Give each idle worker its share of the waiting jobs, or nothing at all when the service closes."""
         for run in self._runs:
-            run.charge(self._queue)
+            run.charge(self.waiting)
         for worker, share in list(self._idle.items()):
             slow = sum(run.is_slow for run in self._runs)
-            batch = self._queue.take(len(self.workers), with_slow=slow < self._max_slow)
+            crowding = find_crowding_client(self._runs, len(self.workers))
+            batch = self.waiting.take(len(self.workers), with_slow=slow < self._max_slow, crowding=crowding)
             if batch or self._is_over:
                 del self._idle[worker]
                 new = Run(batch) if batch else None
@@ -165,7 +163,7 @@ class Dispatcher:
                 share.set_result(new)
         if self._next_try is not None:
             self._next_try.cancel()
-        if self._idle and self._queue.has_jobs:  # which are kept from the last worker, for now
+        if self._idle and self.waiting.has_jobs:  # which are kept from the last worker, for now
             self._next_try = asyncio.get_running_loop().call_later(_CHECK_S, self._assign)
 
     @property
@@ -175,7 +173,7 @@ class Dispatcher:
 
     @property
     def _is_over(self) -> bool:
-        return self._is_closing and not self._queue.has_jobs
+        return self._is_closing and not self.waiting.has_jobs
 
     async def _serve(self, worker: Worker) -> None:
         """Keep one worker alive and busy until the service closes."""
@@ -198,13 +196,13 @@ class Dispatcher:
             return run
         if run is not None:
             self._runs.remove(run)
-            self._queue.put_back(run.batch)
+            self.waiting.put_back(run.batch)
         self._record_loss("exited", "An idle worker exited")
         return None
 
     async def _compute(self, worker: Worker, run: Run) -> None:
         jobs = [entry.job for entry in run.batch]
-        deliver, begin = partial(self._deliver, run), partial(run.begin, queue=self._queue)
+        deliver, begin = partial(self._deliver, run), partial(run.begin, queue=self.waiting)
         work = asyncio.create_task(worker.compute(jobs, deliver, begin))
         try:
             while not (await asyncio.wait({work}, timeout=_CHECK_S))[0]:
@@ -215,12 +213,12 @@ class Dispatcher:
             await worker.kill()
         finally:
             self._runs.remove(run)
-            run.record(self._queue)
+            run.record(self.waiting)
 
     async def _end_if_needed(self, worker: Worker, run: Run) -> None:
         for _ in range(_STEPS_OF_A_DELIVERY):  # what the worker has sent may not have been read yet
             await asyncio.sleep(0)
-        reason = find_reason_to_end(run, self._runs, self._queue, self._max_slow)
+        reason = find_reason_to_end(run, self._runs, self.waiting, self._max_slow)
         if reason is not None and run.ended is None and run.pending:
             run.ended = run.current, reason
             await worker.kill()
@@ -237,18 +235,18 @@ class Dispatcher:
         if reason == "exited":
             culprit.tries += 1
         elif reason == "slow":
-            self._queue.record_slow(culprit)
+            self.waiting.record_slow(culprit)
         if culprit.tries == _MAX_TRIES:
             culprit.fail(describe_crash(culprit.job))
-        self._queue.put_back([entry for entry in run.batch if not entry.outcome.done()])
+        self.waiting.put_back([entry for entry in run.batch if not entry.outcome.done()])
         self._assign_soon()
         with with_request_id(culprit.job.request_id):
             self._record_loss(reason, f"{LOSSES[reason]} {type(culprit.job).__name__}", error)
 
     def _record_loss(self, reason: LossReason, message: str, error: Exception | None = None) -> None:
         self.observer.record_lost_worker(reason)
-        detail = f"{message}: {error}" if reason == "exited" and error else f"{message}."
-        logger.error(detail, exc_info=None if isinstance(error, WorkerLostError) else error)
+        message = f"{message}: {error}" if reason == "exited" and error else f"{message}."
+        logger.error(message, exc_info=None if isinstance(error, WorkerLostError) else error)
 
     async def _restart(self, worker: Worker) -> None:
         """Start a lost worker; try again until it is ready, since the cause may be repaired meanwhile."""
@@ -259,8 +257,9 @@ class Dispatcher:
             try:
                 await self._await_unless_over(worker.start())
             except Exception as error:
-                is_known = isinstance(error, DomainError)
-                logger.error("Could not restart a worker: %s", error, exc_info=not is_known)
+                logger.error(
+                    "Could not restart a worker: %s", error, exc_info=not isinstance(error, DomainError)
+                )
                 if self._damage is not None and isinstance(error, IndexUnavailableError | CheckpointError):
                     self._set_damage(error)
             else:
@@ -276,14 +275,14 @@ class Dispatcher:
         self._damage = None if error is None else Failure.from_error(error)
         self.observer.record_damage(error is not None)
         if error is not None:
-            self._queue.fail_all(error)
+            self.waiting.fail_all(error)
 
     async def _await_unless_over(self, work: Coroutine[Any, Any, object]) -> None:
         """Await a step of a restart; cancel it when the service closes and no job waits for a worker any more."""
         task = asyncio.create_task(work)
         while not (await asyncio.wait({task}, timeout=_CHECK_S))[0]:
             if self._is_absent:
-                self._queue.fail_all(NotReadyError(_ABSENT))
+                self.waiting.fail_all(NotReadyError(_ABSENT))
             if self._is_over:
                 task.cancel()
         if not task.cancelled():

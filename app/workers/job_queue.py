@@ -2,7 +2,8 @@
 
 Each job is charged to its client and to its kind, which is its class and rough size. The next job is the one whose
 client and kind have used the least worker time lately, and in a full queue the newest job of those with the most jobs
-makes room. So whoever sends many jobs, or slow ones, waits behind the others, even if they come from many addresses.
+makes room. So whoever sends many jobs, or slow ones, waits behind the others, even if they come from many addresses. A
+client whose jobs are not quick leaves the last worker to the others while there are any.
 Jobs of one client and kind form a flow, in which they keep their order. A flow of which a job had to be ended for
 quicker ones counts as slow for half a minute.
 """
@@ -155,14 +156,24 @@ class JobQueue:
             return any(entry.flow != running.flow for entry in others)
         return any(others)
 
-    def take(self, workers: int, *, with_slow: bool) -> list[QueuedJob]:
+    def is_full_of(self, client: str) -> bool:
+        """Return whether the queue is full, and no other client has as many jobs in it."""
+        if len(self) < self.limit:
+            return False
+        shares = Counter(entry.client for entry in self._entries if not entry.is_urgent)
+        return shares.most_common(1) == [(client, shares[client])]
+
+    def take(self, workers: int, *, with_slow: bool, crowding: str | None = None) -> list[QueuedJob]:
         """Return what a free worker computes next, and remove it from the queue.
 
         Args:
             workers: how many workers share the waiting jobs.
             with_slow: whether it may be a job that is known to be slow.
+            crowding: the client whose jobs all other workers compute.
         """
         ready = [entry for entry in self._entries if with_slow or not self._is_reserved_from(entry)]
+        if crowding is not None and self._has_others(crowding):
+            ready = [entry for entry in ready if entry.client != crowding or not self._takes_long(entry)]
         if not ready:
             return []
         used = {
@@ -185,6 +196,14 @@ class JobQueue:
         has_quick = time.monotonic() - self._last_quick < _RESERVE_S
         return entry.is_slow or (has_quick and self._is_of_slow_flow(entry))
 
+    def _has_others(self, client: str) -> bool:
+        """Return whether other clients have used a worker in the last seconds."""
+        now = time.monotonic()
+        return any(
+            isinstance(account, str) and account != client and now - then < _RESERVE_S
+            for account, (_, then) in self._used.items()
+        )
+
     def _is_of_slow_flow(self, entry: QueuedJob) -> bool:
         return time.monotonic() < self._slow_flows.get(entry.flow, 0.0)
 
@@ -195,8 +214,11 @@ class JobQueue:
         """
         job = entry.job
         is_large = job.has_upload and not 0 < job.upload_bytes <= _MAX_BATCH_UPLOAD_BYTES
-        is_slow = entry.is_slow or self._job_s.get(entry.flow, math.inf) > _MAX_BATCH_JOB_S
-        return is_large or is_slow or entry.is_urgent or entry.tries > 0
+        return is_large or self._takes_long(entry) or entry.is_urgent or entry.tries > 0
+
+    def _takes_long(self, entry: QueuedJob) -> bool:
+        """Return whether a job is not known to be quick."""
+        return entry.is_slow or self._job_s.get(entry.flow, math.inf) > _MAX_BATCH_JOB_S
 
     def record_slow(self, entry: QueuedJob) -> None:
         """Record that a job had to be ended for quicker ones."""

@@ -1,6 +1,7 @@
 """What the workers compute at the moment, and when it has to end."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 from app.workers.interfaces import LossReason
@@ -53,6 +54,12 @@ class Run:
     def is_slow(self) -> bool:
         """Whether the current job is a slow one."""
         return self.current.is_slow or self.age_s >= QUICK_S
+
+
+def find_crowding_client(runs: Sequence[Run], workers: int) -> str | None:
+    """Return the client whose jobs all workers but one compute, if there is one."""
+    clients = Counter(run.current.client for run in runs)
+    return next((client for client, count in clients.items() if count == workers - 1), None)
 
 
 def find_reason_to_end(run: Run, runs: Sequence[Run], queue: JobQueue, max_slow: int) -> LossReason | None:

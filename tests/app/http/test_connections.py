@@ -197,6 +197,29 @@ def test_a_connection_is_refused_if_every_other_one_awaits_an_answer(point_file:
         assert first.makefile("rb").read().startswith(b"HTTP/1.1 200 OK\r\n")
 
 
+def test_an_address_that_fills_the_queue_is_refused_before_its_next_body_arrives(point_file: bytes) -> None:
+    library = BlockingStandIn()
+    app = create_app(Settings(workers=1, queue=1), library)
+    head = POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(point_file)
+    with run_server(app) as port, connect(port) as running, connect(port) as waiting:
+        running.sendall(head + point_file)
+        assert library.is_searching.wait(60)
+        try:
+            waiting.sendall(head + point_file)
+            wait_until(lambda: len(app.state.service.dispatcher.waiting) == 1)
+            assert problem_of_bytes(exchange(port, head), 429) == "queue-full"
+            assert b" 200 OK\r\n" in exchange(
+                port, GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+            )
+            with connect(port) as named:  # a key makes another client of it
+                named.sendall(POST + b"X-API-Key: a\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n")
+                assert named.recv(100).startswith(b"HTTP/1.1 100 ")
+        finally:
+            library.released.set()
+        assert running.makefile("rb").read().startswith(b"HTTP/1.1 200 OK\r\n")
+        assert waiting.makefile("rb").read().startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 @pytest.mark.parametrize(
     ("data", "status", "problem"),
     [

@@ -396,8 +396,8 @@ def test_a_request_is_dropped_when_its_client_disconnects(blocked: BlockedStandI
         dispatcher = app.state.service.dispatcher
         with socket.create_connection(("127.0.0.1", port)) as connection:
             connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-            wait_until(lambda: dispatcher.queue_length == 1)
-        wait_until(lambda: dispatcher.queue_length == 0)
+            wait_until(lambda: len(dispatcher.waiting) == 1)
+        wait_until(lambda: len(dispatcher.waiting) == 0)
         blocked.gate.set()
         assert first.result() == 200
         assert post_points(port, json.dumps({"points": points})) == 200

@@ -196,11 +196,11 @@ async def test_a_full_queue_refuses_and_urgent_jobs_go_first() -> None:
         with pytest.raises(QueueFullError):
             await dispatcher.run(make_job("third"))
         tasks += await send(dispatcher, "urgent", urgent=True)
-        assert dispatcher.queue_length == 1
+        assert len(dispatcher.waiting) == 1
         worker.gate.set()
         await asyncio.gather(*tasks)
         assert worker.batches == [["first"], ["urgent"], ["second"]]
-        assert dispatcher.queue_length == 0
+        assert len(dispatcher.waiting) == 0
 
 
 @run_in_loop
@@ -235,10 +235,10 @@ async def test_the_job_of_a_client_that_left_is_dropped() -> None:
     async with start_dispatcher(worker) as (dispatcher, _):
         (first,) = await send(dispatcher, "first")
         (left,) = await send(dispatcher, "left")
-        assert dispatcher.queue_length == 1
+        assert len(dispatcher.waiting) == 1
         left.cancel()
         await settle()
-        assert dispatcher.queue_length == 0
+        assert len(dispatcher.waiting) == 0
         worker.gate.set()
         await first
     assert worker.batches == [["first"]]

@@ -69,6 +69,39 @@ def test_the_class_and_the_size_of_jobs_count_like_a_client() -> None:
     assert take_all(queue) == [other, small, large]
 
 
+def test_a_client_whose_jobs_are_not_quick_leaves_the_last_worker_to_the_others_while_there_are_any() -> None:
+    queue = JobQueue(10, 1000)
+    many, other = make_entry(client="many"), make_entry(make_upload(10), client="other")
+    fill(queue, many)
+    queue.record_job(many.flow, 0.5)
+    queue.charge(many.flow, 0.5)
+    queue.charge(other.flow, 0.01)
+    assert queue.take(2, with_slow=True, crowding="many") == []
+    assert queue.take(2, with_slow=True, crowding="other") == [many]
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.5])
+def test_a_client_has_all_workers_for_quick_jobs_and_when_it_is_alone(seconds: float) -> None:
+    queue = JobQueue(10, 1000)
+    many, other = make_entry(client="many"), make_entry(make_upload(10), client="other")
+    fill(queue, many)
+    queue.record_job(many.flow, seconds)
+    queue.charge(many.flow, seconds)
+    if seconds < 0.1:
+        queue.charge(other.flow, 0.01)
+    assert queue.take(2, with_slow=True, crowding="many") == [many]
+
+
+def test_the_queue_is_full_of_a_client_if_no_other_has_as_many_jobs_in_it() -> None:
+    queue = JobQueue(3, 1000)
+    fill(queue, make_entry(client="many"), make_entry(client="many"))
+    assert not queue.is_full_of("many")
+    fill(queue, make_entry(client="few"))
+    assert queue.is_full_of("many")
+    assert not queue.is_full_of("few")
+    assert not queue.is_full_of("new")
+
+
 def test_many_addresses_that_send_one_kind_share_its_turn() -> None:
     queue = JobQueue(10, 10**6)
     for number in range(5):
