@@ -1,7 +1,7 @@
 """The scrub: a thread that reads an index that is served over and over, slowly, to find bits that have changed.
 
-A pass over a small index takes seconds and begins every minute. A large one is read faster after the first pass,
-so that damage is found within five minutes.
+A pass over a small index takes seconds and begins every minute. A large one is read faster, so that damage is found
+within five minutes.
 """
 
 import logging
@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 MIN_BYTES_PER_S = 16e6
 PASS_S = 180.0
 """Longest pass, but for the time that the processor takes."""
+MAX_FIRST_PASS_BYTES = 16e9
+"""Size of an index up to which the first pass, which does not know the size, is no longer than the others."""
 PAUSE_S = 50.0
 """Time between two passes."""
 
@@ -36,7 +38,7 @@ class Scrub:
         self._index = index
         self._on_damage = on_damage
         self._closed = Event()
-        self._pass_bytes = 0
+        self._pass_bytes = MAX_FIRST_PASS_BYTES
         self._thread = Thread(target=self._run, name="dd2d-scrub", daemon=True)
         self._thread.start()
 
@@ -67,4 +69,4 @@ class Scrub:
             read += count
             if self._closed.wait(count / bytes_per_s):
                 return
-        self._pass_bytes = read
+        self._pass_bytes = float(read)
