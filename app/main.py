@@ -26,7 +26,8 @@ from app.services.search_index import SearchIndex, get_software_version
 from app.settings import Settings
 from app.workers.dispatcher import Dispatcher
 from app.workers.interfaces import Worker
-from app.workers.pool import Launcher, ProcessWorker
+from app.workers.launcher_process import Launcher
+from app.workers.pool import ProcessWorker
 from app.workers.thread_worker import ThreadWorker
 
 DESCRIPTION = (

@@ -6,7 +6,8 @@ to the other jobs.
 
 The launcher opens no upload and computes nothing, so that nothing a client sends can hold it up. When the service
 closes the connection or dies, it kills the workers and the processes that these have started. If it dies itself, Linux
-kills the workers.
+kills the workers, and its standby forks the next ones: an idle copy of the launcher with a connection of its own, which
+does not die with it.
 """
 
 import ctypes
@@ -19,15 +20,21 @@ import struct
 import sys
 import traceback
 from contextlib import suppress
+from typing import NoReturn
 
 MESSAGE = struct.Struct("<i")
-"""A message in either direction: `START` with a socket, answered by the id of the new process or a negative error
-number; or the id of a process to kill, answered by its exit status."""
+"""A message in either direction: `START_WORKER` or `START_STANDBY` with a socket, answered by the id of the new process
+or a negative error number; or the id of a process to kill, answered by its exit status."""
 
-START = 0
+START_WORKER = 0
+START_STANDBY = -1
+
+WORKER_NAME = b"dd2d-worker"
+"""Name of the worker processes, which have the same command as the launcher, on Linux."""
 
 _LIBRARIES = ("app.workers.handlers", "index.live.live_index", "model.towers.checkpoint")
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 
 
 def main() -> None:
@@ -40,17 +47,14 @@ def main() -> None:
         os.dup2(nothing.fileno(), sys.stdin.fileno())
     if sys.platform == "linux":  # elsewhere, some libraries do not survive a fork once they are loaded
         _import_libraries()
-    workers: set[int] = set()
-    try:
-        _serve(control, workers)
-    except ConnectionError:
-        pass  # the service has died
-    finally:
-        for pid in workers:
-            _end_worker(pid)
-        if os.getpgrp() == os.getpid():  # together with the process that reads structures
-            os.killpg(0, signal.SIGKILL)
-        os._exit(0)  # what the libraries do at an exit takes longer than all else here
+    children: set[int] = set()
+    with suppress(ConnectionError):  # the service has died
+        _serve(control, children)
+    for pid in children:
+        _end_process(pid)
+    if os.getpgrp() == os.getsid(0):  # together with the standby and the process that reads structures
+        os.killpg(0, signal.SIGKILL)
+    os._exit(0)  # what the libraries do at an exit takes longer than all else here
 
 
 def _import_libraries() -> None:
@@ -64,37 +68,53 @@ def _import_libraries() -> None:
     gc.freeze()  # so that collections in the workers do not touch, and thereby copy, what they share
 
 
-def _serve(control: socket.socket, workers: set[int]) -> None:
+def _serve(control: socket.socket, children: set[int]) -> None:
+    """Carry out requests until the service closes the connection; a standby goes on with a connection of its own."""
     while True:
         request, descriptors, _, _ = socket.recv_fds(control, MESSAGE.size, 1)
         if len(request) < MESSAGE.size:
             return
-        (pid,) = MESSAGE.unpack(request)
-        if pid == START:
-            reply = _start_worker(descriptors[0], control)
-            if reply > 0:
-                workers.add(reply)
+        (message,) = MESSAGE.unpack(request)
+        if message > 0:
+            children.remove(message)
+            reply = _end_process(message)
         else:
-            workers.remove(pid)
-            reply = _end_worker(pid)
+            connection = socket.socket(fileno=descriptors[0])
+            launcher, reply = os.getpid(), _fork()
+            if reply == 0:
+                control.close()  # the service would not notice the death of the launcher
+                if message == START_WORKER:
+                    _work(connection, launcher)
+                control = connection
+                children.clear()
+                _await_takeover(control)
+                continue
+            connection.close()
+            if reply > 0:
+                children.add(reply)
         control.sendall(MESSAGE.pack(reply))
 
 
-def _start_worker(descriptor: int, control: socket.socket) -> int:
-    """Fork a worker that serves a socket; return its process id or, if there can be none, a negative error number."""
-    launcher = os.getpid()
+def _fork() -> int:
+    """Fork; return 0 in the new process, and otherwise its id or, if there can be none, a negative error number."""
     try:
-        pid = os.fork()
+        return os.fork()
     except OSError as error:
-        pid = -(error.errno or 1)
-    if pid != 0:
-        os.close(descriptor)
-        return pid
+        return -(error.errno or 1)
+
+
+def _await_takeover(control: socket.socket) -> None:
+    """Wait for the first request; exit if the service ends before, and leave it to the launcher to end the others."""
+    if not control.recv(1, socket.MSG_PEEK):
+        os._exit(0)
+
+
+def _work(connection: socket.socket, launcher: int) -> NoReturn:
+    """Be a worker, which serves a connection, and exit."""
     status = 1
     try:
         _join_fate(launcher)
-        control.close()
-        _run_worker(socket.socket(fileno=descriptor))
+        _run_worker(connection)
         status = 0
     except BaseException:
         traceback.print_exc()
@@ -106,7 +126,9 @@ def _join_fate(launcher: int) -> None:
     """Make this process a group of its own, which is killed as one, and let it die with the launcher."""
     os.setpgid(0, 0)
     with suppress(AttributeError, OSError):  # only Linux has the function
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        library = ctypes.CDLL(None)
+        library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        library.prctl(_PR_SET_NAME, WORKER_NAME)
     if os.getppid() != launcher:  # it died before the call
         os._exit(1)
 
@@ -117,10 +139,10 @@ def _run_worker(connection: socket.socket) -> None:
     run_worker(connection)
 
 
-def _end_worker(pid: int) -> int:
-    """Kill a worker and what it has started; return its exit status.
+def _end_process(pid: int) -> int:
+    """Kill a worker and what it has started, or a standby; return its exit status.
 
-    No other process can have the id: that of a worker that has exited stays taken until this call.
+    No other process can have the id: that of a child that has exited stays taken until this call.
     """
     with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGKILL)

@@ -2,19 +2,16 @@
 
 import asyncio
 import logging
-import os
 import signal
 import socket
-import struct
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from app.errors import NotReadyError
 from app.presentation.schemas.service import Provenance
 from app.settings import Settings
-from app.workers import launcher
 from app.workers.interfaces import WorkerLostError
+from app.workers.launcher_process import Launcher
 from app.workers.messages import (
     AnyJob,
     BeginJob,
@@ -32,99 +29,11 @@ from app.workers.worker import DAMAGED_STATUS
 
 logger = logging.getLogger(__name__)
 
-# -P: files in the working directory must not shadow the installed packages.
-_COMMAND = (sys.executable, "-P", "-c", "from app.workers.launcher import main; main()")
 _MAX_START_S = 120.0
 _MAX_EXIT_S = 1.0
 _BUFFER_BYTES = 2**20
 # Linux sends SIGBUS to a process that reads a part of a mapped file that is gone.
 _DAMAGED_STATUSES = (DAMAGED_STATUS, -signal.SIGBUS)
-
-
-class Launcher:
-    """The service's side of the process that forks the workers; it starts with the first worker.
-
-    A launcher that has died, or does not answer, is replaced when the next worker starts.
-    """
-
-    def __init__(self) -> None:
-        self._turn = asyncio.Lock()
-        self._workers: set[int] = set()
-        self._process: asyncio.subprocess.Process | None = None
-        self._control: socket.socket
-
-    async def start_worker(self, descriptor: int) -> int:
-        """Start a worker that serves a socket, and return its process id.
-
-        Raises:
-            OSError: no process can be started.
-        """
-        async with self._turn:
-            if self._process is None:
-                await self._spawn()
-            pid = await self._request(launcher.START, [descriptor])
-            if pid < 0:
-                raise OSError(-pid, os.strerror(-pid))
-            self._workers.add(pid)
-            return pid
-
-    async def end_worker(self, pid: int) -> int | None:
-        """Kill a worker, unless it has exited, and return its exit status; None if its launcher has died."""
-        async with self._turn:
-            if pid not in self._workers:
-                return None
-            self._workers.remove(pid)
-            with suppress(OSError, TimeoutError):
-                return await self._request(pid, [])
-            return None
-
-    async def close_unused(self) -> None:
-        """Let the process exit if it has no worker left."""
-        async with self._turn:
-            if not self._workers:
-                await self._close()
-
-    async def _request(self, message: int, descriptors: Sequence[int]) -> int:
-        try:
-            socket.send_fds(self._control, [launcher.MESSAGE.pack(message)], descriptors)
-            reply = asyncio.get_running_loop().sock_recv(self._control, launcher.MESSAGE.size)
-            (value,) = launcher.MESSAGE.unpack(await asyncio.wait_for(reply, _MAX_START_S))
-        except struct.error:
-            await self._close()
-            raise ConnectionResetError("The process that starts the workers has exited.") from None
-        except BaseException:  # also if canceled: the reply would be taken for that of the next request
-            await self._close()
-            raise
-        return int(value)
-
-    async def _spawn(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            ours.setblocking(False)
-            try:
-                self._process = await asyncio.create_subprocess_exec(
-                    *_COMMAND,
-                    stdin=theirs.fileno(),
-                    stdout=asyncio.subprocess.DEVNULL,
-                    start_new_session=True,
-                )
-            except BaseException:
-                ours.close()
-                raise
-            self._control = ours
-
-    async def _close(self) -> None:
-        """Let the process kill the workers and exit."""
-        if self._process is None:
-            return
-        process, self._process = self._process, None
-        self._workers.clear()
-        self._control.close()
-        try:
-            await asyncio.wait_for(process.wait(), _MAX_EXIT_S)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
 
 
 class ProcessWorker:

@@ -3,9 +3,10 @@
 import os
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+
+from app.workers.launcher import WORKER_NAME
 
 PERIOD_S = 0.05
 _EXACT_PERIOD_S = 1.0
@@ -13,37 +14,55 @@ _LAUNCHER_MARK = b"app.workers.launcher"
 
 
 def list_descendants(pid: int) -> list[int]:
-    """Return the process ids of all descendants."""
-    children = _list_children(pid)
-    return children + [each for child in children for each in list_descendants(child)]
+    """Return the process ids of all other processes of a service.
 
-
-def _list_children(pid: int) -> list[int]:
-    children: list[int] = []
-    with suppress(OSError):  # the process may have ended
-        for task in Path(f"/proc/{pid}/task").glob("*/children"):
-            with suppress(OSError):  # the thread may have ended
-                children += [int(each) for each in task.read_text().split()]
-    return children
+    They share a session with one of its launchers, but a standby that has taken over has lost its parent.
+    """
+    sessions = {_get_session(each) for each in _list_forked(pid)} - {None}
+    return [each for each in _list_processes() if _get_session(each) in sessions]
 
 
 def list_launchers(pid: int) -> list[int]:
-    """Return the process ids of the launchers of a service's workers, of which there is one."""
-    return [each for each in _list_children(pid) if _LAUNCHER_MARK in _read_command(each)]
+    """Return the process ids of the launchers of a service's workers, of which there is one, without the standby."""
+    return list({parent for each in list_workers(pid) for parent in _read_parent(each)})
 
 
 def list_workers(pid: int) -> list[int]:
     """Return the process ids of the workers of a service, which its launcher has forked."""
-    children = [each for launcher in list_launchers(pid) for each in _list_children(launcher)]
-    # Forked workers have the command of the launcher, unlike the process that reads structures.
-    return [each for each in children if is_running(each) and _LAUNCHER_MARK in _read_command(each)]
+    return [each for each in _list_forked(pid) if _read(each, "comm").strip() == WORKER_NAME]
 
 
-def _read_command(pid: int) -> bytes:
+def _list_forked(pid: int) -> list[int]:
+    """Return the ids of launcher, standby and workers: all have the command of the launcher, with the service's id."""
+    command = f"\0{pid}\0".encode()
+    return [
+        each
+        for each in _list_processes()
+        if _LAUNCHER_MARK in (read := _read(each, "cmdline")) and read.endswith(command)
+    ]
+
+
+def _list_processes() -> list[int]:
+    return [int(each) for each in os.listdir("/proc") if each.isdecimal()]
+
+
+def _get_session(pid: int) -> int | None:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def _read(pid: int, file: str) -> bytes:
+    """Return the content of a file about a process; nothing if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/{file}").read_bytes()
     except OSError:
         return b""
+
+
+def _read_parent(pid: int) -> list[int]:
+    return [int(each) for each in _read(pid, "stat").rpartition(b")")[2].split()[1:2]]
 
 
 def is_running(pid: int) -> bool:
@@ -65,7 +84,7 @@ def wait_until_ended(pids: list[int], seconds: float) -> float | None:
 
 
 def measure_memory(pid: int) -> int:
-    """Return the private memory of a process and its descendants in bytes; shared pages count once.
+    """Return the private memory of a service's processes in bytes; shared pages count once.
 
     Pages of files, such as the index and the libraries, are not counted: the system can drop them.
     """

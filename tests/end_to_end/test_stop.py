@@ -46,8 +46,9 @@ def request(port: int, method: str, path: str, body: object = None) -> int | Non
 
 @contextmanager
 def run_service(index: Path) -> Iterator[tuple[subprocess.Popen[bytes], int, list[int]]]:
-    """Yield a service with two workers, its port, and the ids of the workers and of the process that reads structures.
+    """Yield a service with two workers, its port, and the ids of what its launcher has started.
 
+    These are the workers, the process that reads structures, and the standby.
     All processes of the service write to one pipe, which ends when the last of them has.
     """
     port = find_free_port()
@@ -62,6 +63,8 @@ def run_service(index: Path) -> Iterator[tuple[subprocess.Popen[bytes], int, lis
                 assert process.poll() is None
                 time.sleep(0.1)
             (launcher,) = list_children(process.pid)
+            while len(list_children(launcher)) < 4:
+                time.sleep(0.1)
             yield process, port, list_children(launcher)
         finally:
             process.kill()
@@ -111,6 +114,28 @@ def test_a_killed_service_and_a_second_signal_end_everything_at_once(
         end(process)
         process.communicate(timeout=MAX_END_S)
         assert process.returncode == status
+
+
+def test_nothing_outlives_a_service_that_is_killed_together_with_its_launcher(starter: Path) -> None:
+    with run_service(starter) as (process, _, _):
+        for pid in (*list_children(process.pid), process.pid):
+            os.kill(pid, signal.SIGKILL)
+        process.communicate(timeout=MAX_END_S)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_nothing_outlives_a_service_whose_standby_has_taken_over(
+    starter: Path, number: signal.Signals
+) -> None:
+    with run_service(starter) as (process, port, _):
+        (launcher,) = list_children(process.pid)
+        os.kill(launcher, signal.SIGKILL)
+        while list_children(process.pid):  # the new launcher is the child of another process
+            time.sleep(0.01)
+        while request(port, "GET", "/readyz") != 200:
+            time.sleep(0.01)
+        process.send_signal(number)
+        process.communicate(timeout=MAX_END_S)
 
 
 def send_twice(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:

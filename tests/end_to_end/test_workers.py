@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import os
 import signal
 import sys
@@ -17,9 +18,15 @@ from app.observability.metrics import Metrics
 from app.services.uploads import FileUpload, FormBody, JsonBody
 from app.settings import Settings
 from app.workers.dispatcher import Dispatcher
-from app.workers.messages import CanaryJob, InspectJob
-from app.workers.pool import Launcher, ProcessWorker
-from model.errors import IndexDamagedError, IndexUnavailableError, TooLargeError, UnreadableError
+from app.workers.launcher_process import Launcher
+from app.workers.messages import CanaryJob, CompareJob, InspectJob
+from app.workers.pool import ProcessWorker
+from model.errors import (
+    IndexDamagedError,
+    IndexUnavailableError,
+    TooLargeError,
+    UnreadableError,
+)
 
 CANARY = CanaryJob()
 
@@ -132,12 +139,38 @@ def test_a_worker_that_reads_a_part_of_the_index_that_is_gone_is_damaged(starter
     run_with_worker(starter, check)
 
 
-def test_workers_return_after_the_launcher_is_killed(starter: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="only there is a standby")
+def test_workers_return_through_the_standby_whenever_the_launcher_is_killed(starter: Path) -> None:
+    graphene = "graphene\n1\n2.46 0 0\n-1.23 2.13 0\n0 0 15\nC\n2\ndirect\n0 0 0.5\n0.333333 0.666667 0.5\n"
+    body = {"points": [[0.4, 0.0], [0.0, 0.4], [0.4, 0.4]], "structures": [graphene, graphene]}
+    compare = CompareJob(body=JsonBody(json.dumps(body).encode()), media_type="application/json")
+
     async def check(dispatcher: Dispatcher, worker: ProcessWorker) -> None:
-        assert worker.pid is not None
-        launcher = worker._launcher._process
-        assert launcher is not None
-        launcher.kill()
+        launcher = worker._launcher
+        for _ in range(2):
+            while launcher._standby is None:
+                await asyncio.sleep(0.01)
+            assert launcher._active is not None
+            standby = launcher._standby.pid
+            os.kill(launcher._active.pid, signal.SIGKILL)
+            await worker.lost
+            while dispatcher.running_workers == 0:
+                await asyncio.sleep(0.01)
+            assert launcher._active.pid == standby
+            assert (await dispatcher.run(CANARY)).provenance.crystals > 300
+            await dispatcher.run(compare)
+            # The process that has read the structures is still the one that all workers share.
+            assert not Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text()
+
+    run_with_worker(starter, check)
+
+
+def test_workers_return_after_launcher_and_standby_are_killed(starter: Path) -> None:
+    async def check(dispatcher: Dispatcher, worker: ProcessWorker) -> None:
+        launcher = worker._launcher
+        for each in (launcher._standby, launcher._active):
+            if each is not None:  # the standby comes a second later, if at all
+                os.kill(each.pid, signal.SIGKILL)
         await worker.lost
         while dispatcher.running_workers == 0:
             await asyncio.sleep(0.01)
@@ -171,6 +204,6 @@ def test_a_worker_that_cannot_open_its_index_gives_the_reason(tmp_path: Path) ->
 def test_a_worker_that_ends_while_it_starts_is_not_ready(
     starter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.workers.pool._COMMAND", ("false",))
+    monkeypatch.setattr("app.workers.launcher_process._COMMAND", ("false",))
     with pytest.raises(NotReadyError, match="exited during startup"):
         asyncio.run(start_worker(starter))

@@ -15,9 +15,10 @@ import pytest
 
 from app.errors import NotReadyError
 from app.settings import Settings
-from app.workers.launcher import MESSAGE, START
+from app.workers.launcher import MESSAGE, START_WORKER
+from app.workers.launcher_process import Launcher
 from app.workers.messages import StartWorker
-from app.workers.pool import Launcher, ProcessWorker
+from app.workers.pool import ProcessWorker
 from app.workers.wire import write_message
 
 # A worker that reads until the service has closed the socket, then sends an answer.
@@ -59,10 +60,10 @@ def test_a_worker_whose_service_is_killed_ends_without_a_traceback() -> None:
 
 
 def test_a_service_that_cannot_start_a_process_gives_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def refuse(*_: object, **__: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr("asyncio.create_subprocess_exec", refuse)
+    monkeypatch.setattr("subprocess.Popen", refuse)
 
     async def check() -> None:
         worker = ProcessWorker(Settings(), Launcher())
@@ -93,7 +94,7 @@ def run_hanging_worker() -> Iterator[tuple[subprocess.Popen[bytes], socket.socke
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
-                socket.send_fds(control, [MESSAGE.pack(START)], [theirs.fileno()])
+                socket.send_fds(control, [MESSAGE.pack(START_WORKER)], [theirs.fileno()])
             (pid,) = MESSAGE.unpack(control.recv(MESSAGE.size))
             assert ours.recv(1) == b"!"
             try:
