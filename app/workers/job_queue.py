@@ -197,10 +197,10 @@ class JobQueue:
         return entry.is_slow or (has_quick and self._is_of_slow_flow(entry))
 
     def _has_others(self, client: str) -> bool:
-        """Return whether other clients have used a worker in the last seconds."""
+        """Return whether other clients have used a worker in the last seconds, besides the service itself."""
         now = time.monotonic()
         return any(
-            isinstance(account, str) and account != client and now - then < _RESERVE_S
+            isinstance(account, str) and account not in {client, ""} and now - then < _RESERVE_S
             for account, (_, then) in self._used.items()
         )
 

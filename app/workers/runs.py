@@ -57,8 +57,8 @@ class Run:
 
 
 def find_crowding_client(runs: Sequence[Run], workers: int) -> str | None:
-    """Return the client whose jobs all workers but one compute, if there is one."""
-    clients = Counter(run.current.client for run in runs)
+    """Return the client whose jobs all workers but one compute, if there is one; slow jobs are limited otherwise."""
+    clients = Counter(run.current.client for run in runs if not run.is_slow)
     return next((client for client, count in clients.items() if count == workers - 1), None)
 
 

@@ -19,7 +19,7 @@ from app.workers.messages import (
     SavedImage,
     StructureJob,
 )
-from app.workers.runs import Run
+from app.workers.runs import QUICK_S, Run, find_crowding_client
 
 LOOP = asyncio.new_event_loop()
 
@@ -87,9 +87,19 @@ def test_a_client_has_all_workers_for_quick_jobs_and_when_it_is_alone(seconds: f
     fill(queue, many)
     queue.record_job(many.flow, seconds)
     queue.charge(many.flow, seconds)
+    queue.charge(make_entry(client="").flow, 0.5)  # the service itself
     if seconds < 0.1:
         queue.charge(other.flow, 0.01)
     assert queue.take(2, with_slow=True, crowding="many") == [many]
+
+
+def test_a_client_crowds_with_jobs_that_are_not_slow() -> None:
+    runs = [Run([make_entry(client="many")]), Run([make_entry(client="many")])]
+    assert find_crowding_client(runs, 3) == "many"
+    assert find_crowding_client(runs, 4) is None
+    assert find_crowding_client([*runs, Run([make_entry(client="few")])], 4) is None
+    runs[0].begun -= QUICK_S
+    assert find_crowding_client(runs, 3) is None
 
 
 def test_the_queue_is_full_of_a_client_if_no_other_has_as_many_jobs_in_it() -> None:
