@@ -125,11 +125,13 @@ class OpenConnections:
 
     def _schedule_trim(self) -> None:
         if self._trim is None and len(self) > self.limits.max_connections:
-            self._trim = asyncio.get_running_loop().call_later(TRIM_S, self._trim_connections)
+            loop = asyncio.get_running_loop()
+            self._trim = loop.call_later(TRIM_S, self._trim_connections, loop.time() + TRIM_S)
 
-    def _trim_connections(self) -> None:
+    def _trim_connections(self, due: float) -> None:
         self._trim = None
-        self._close_slowest(TRIM_S)
+        late_s = asyncio.get_running_loop().time() - due  # in which nobody was read
+        self._close_slowest(TRIM_S + late_s)
         self._schedule_trim()
 
     def _close_slowest(self, min_waited_s: float) -> None:
