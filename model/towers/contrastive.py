@@ -44,6 +44,9 @@ class TowerSize:
     def __post_init__(self) -> None:
         if self.form not in FORMS:
             raise CheckpointError(f"Unknown form {self.form!r}; use one of {', '.join(FORMS)}.")
+        sizes = (self.width, self.layers, self.heads, self.feed, self.dimension)
+        if not all(isinstance(each, int) and each > 0 for each in sizes):
+            raise CheckpointError("The sizes of the towers must be whole numbers above zero.")
         if self.width % self.heads:
             raise CheckpointError(f"The width, {self.width}, must be a multiple of the {self.heads} heads.")
 

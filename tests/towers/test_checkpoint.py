@@ -64,6 +64,9 @@ def test_rejects_a_missing_folder(tmp_path: Path) -> None:
         (CARD, b"{"),
         (CARD, b"[]"),
         (CARD, b'{"shape": {"form": "cubic"}}'),
+        (CARD, b'{"shape": {"heads": 0}, "training": {}}'),
+        (CARD, b'{"shape": {"feed": 0}, "training": {}}'),
+        (CARD, b'{"shape": {"layers": "4"}, "training": {}}'),
         (
             CARD,
             b'{"shape": {"form": "physics", "width": 48, "layers": 1, "heads": 3, "dimension": 16}, "training": {}}',
