@@ -154,16 +154,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._wait_for(Waiting.BODY)
 
     def _would_be_refused(self) -> bool:
-        """Whether the application would refuse the job of this request, at twenty times the cost.
-
-        Who sends a key is not known by the address.
-        """
-        names = {name for name, _ in self.headers}
+        """Whether the application would refuse the job of this request; who sends a key is not known by the address."""
         return (
             self.parser.get_method() == b"POST"
             and self.client is not None
-            and names.isdisjoint(_KEY_HEADERS)
             and self._open_connections.fills_queue(self.client[0])
+            and not any(name in _KEY_HEADERS for name, _ in self.headers)
         )
 
     def on_chunk_header(self) -> None:

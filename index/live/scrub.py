@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 MIN_BYTES_PER_S = 16e6
 PASS_S = 180.0
 """Longest pass, but for the time that the processor takes."""
-MAX_FIRST_PASS_BYTES = 16e9
+MAX_FIRST_PASS_BYTES = 16 * 10**9
 """Size of an index up to which the first pass, which does not know the size, is no longer than the others."""
 PAUSE_S = 50.0
 """Time between two passes."""
@@ -69,4 +69,4 @@ class Scrub:
             read += count
             if self._closed.wait(count / bytes_per_s):
                 return
-        self._pass_bytes = float(read)
+        self._pass_bytes = read

@@ -21,12 +21,7 @@ from app.workers.dispatcher import Dispatcher
 from app.workers.launcher_process import Launcher
 from app.workers.messages import CanaryJob, CompareJob, InspectJob
 from app.workers.pool import ProcessWorker
-from model.errors import (
-    IndexDamagedError,
-    IndexUnavailableError,
-    TooLargeError,
-    UnreadableError,
-)
+from model.errors import IndexDamagedError, IndexUnavailableError, TooLargeError, UnreadableError
 
 CANARY = CanaryJob()
 
